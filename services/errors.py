@@ -1,0 +1,144 @@
+"""The one tree of errors. A foreign error becomes one of these once, where it enters.
+
+    SongwrightError
+    |-- ConfigurationError      a setting is missing or wrong: the process can't start
+    |-- StorageError            the database can't be used (newer schema, locked, full disk)
+    |-- Refusal                 the person asked for something we won't do; str() is for them
+    |   |-- InvalidRequest      an option is out of bounds
+    |   |-- NotEnoughCredits
+    |   |-- TooManySongs
+    |   |-- SongsPaused         the operator's account at the song API needs them first
+    |   |-- NotPermitted        the person, or the bot in that channel, lacks a permission
+    |   `-- NotPossible         the thing asked for does not exist (any more) or can't be done now
+    |-- SongApiError            the song API, as services/song_api.py understood it
+    |   |-- RequestRejected     400 and other 4xx: our parameters
+    |   |-- AccountProblem      the operator's to mend; songs pause meanwhile
+    |   |   |-- KeyRefused      401, 403, and 404 on submit
+    |   |   `-- OutOfCredits    406
+    |   |-- SongGone            404 on status or result: unknown or expired
+    |   |-- GenerationFailed    422 or FAILED: the model failed or blocked the content
+    |   |-- RateLimited         429: wait, then go on
+    |   |-- ApiUnavailable      408, 5xx on a GET, cut connections, nonsense bodies: try again
+    |   |   `-- NotReached      no connection was made: surely nothing was accepted
+    |   |-- SubmitUncertain     5xx or a lost answer on submit: it may have been accepted
+    |   `-- BadOutput           the result is gone, too large, or at an address we won't fetch
+    `-- AudioError              the bytes are no song we can post
+        |-- NotAudio            empty, another type, or it can't be decoded
+        |-- TooShort            less than half of what was asked
+        `-- DoesNotFit          no bit rate brings it under the limit
+"""
+
+
+class SongwrightError(Exception):
+    """The root: everything this project raises on purpose."""
+
+
+class ConfigurationError(SongwrightError):
+    """A setting is missing or wrong. `str()` has one line for each, naming the variable."""
+
+
+class StorageError(SongwrightError):
+    """The database can't be used."""
+
+
+class Refusal(SongwrightError):
+    """The person asked for something we won't do. `str()` is one plain sentence for them."""
+
+
+class InvalidRequest(Refusal):
+    """An option is out of its bounds."""
+
+
+class NotEnoughCredits(Refusal):
+    """The price is more than what is free. Nothing was spent."""
+
+
+class TooManySongs(Refusal):
+    """The member's songs waiting or running are at their limit. Nothing was spent."""
+
+
+class SongsPaused(Refusal):
+    """No song can be made until the operator has mended their account. Nothing was spent."""
+
+
+class NotPermitted(Refusal):
+    """The person, or the bot in that channel, lacks a permission."""
+
+
+class NotPossible(Refusal):
+    """What was asked for does not exist, or is over."""
+
+
+class SongApiError(SongwrightError):
+    """The song API answered with something else than what was asked for.
+
+    `str()` is for the operator's log; it never holds the key.
+    """
+
+
+class RequestRejected(SongApiError):
+    """400 and every other 4xx without a meaning of its own: the parameters are at fault, ours."""
+
+
+class AccountProblem(SongApiError):
+    """The operator's account: songs pause until it is mended."""
+
+
+class KeyRefused(AccountProblem):
+    """401 or 403, or 404 on submit: the key or the model's address."""
+
+
+class OutOfCredits(AccountProblem):
+    """406: the operator's account has no credits left."""
+
+
+class SongGone(SongApiError):
+    """404 on status or result: the request id is unknown or has expired (one hour)."""
+
+
+class GenerationFailed(SongApiError):
+    """The model failed, or its content was blocked. `detail` is fit for the member."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class RateLimited(SongApiError):
+    """429. `retry_after` is in seconds, at least 0."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"rate limited for {retry_after:.1f} s")
+        self.retry_after = retry_after
+
+
+class ApiUnavailable(SongApiError):
+    """Passing: 408, 5xx on a GET, a cut connection, a body that makes no sense."""
+
+
+class NotReached(ApiUnavailable):
+    """No connection could be made, so nothing was accepted either."""
+
+
+class SubmitUncertain(SongApiError):
+    """A submit whose answer was lost or was a 5xx: it may or may not have been accepted."""
+
+
+class BadOutput(SongApiError):
+    """The result can't be had: gone, empty, over the maximum, or at an address we won't fetch."""
+
+
+class AudioError(SongwrightError):
+    """The bytes are no song we can post. `str()` is fit for the member."""
+
+
+class NotAudio(AudioError):
+    """Empty, of another type, or impossible to decode."""
+
+
+class TooShort(AudioError):
+    """Less than half of the seconds that were asked for."""
+
+
+class DoesNotFit(AudioError):
+    """Even the lowest bit rate is over the limit."""

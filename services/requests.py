@@ -1,0 +1,143 @@
+"""What a person may ask for: validated, with its defaults. Bounds: the song API's page."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.errors import InvalidRequest
+
+MAX_GENRES = 300
+MAX_LYRICS = 4_000  # what a Discord form can hold
+MAX_SEED = 2_147_483_647
+MAX_TITLE = 80
+INSTRUMENTAL = "[instrumental]"
+"""What is sent instead of words: left out, the API sings its own sample song."""
+
+SECONDS = (10, 240)
+STEPS = (10, 150)
+CFG = (1.0, 15.0)
+SHIFT = (0.0, 10.0)
+LYRICS_STRENGTH = (0.1, 10.0)
+
+_SECTION = re.compile(r"\[([^\[\]\n]*)\]")
+_TITLE_SECTIONS = ("chorus", "verse")
+
+
+@dataclass(frozen=True, slots=True)
+class SongRequest:
+    """One valid request. Build it with `parse`, which is the only place that checks."""
+
+    genres: str
+    lyrics: str
+    seconds: int
+    steps: int
+    cfg: float
+    shift: float
+    lyrics_strength: float
+    seed: int
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        genres: str,
+        lyrics: str | None = None,
+        seconds: int = 60,
+        steps: int = 50,
+        cfg: float = 4.0,
+        shift: float = 4.0,
+        lyrics_strength: float = 1.0,
+        seed: int | None = None,
+        instrumental: bool = False,
+        random_seed: Callable[[], int],
+    ) -> "SongRequest":
+        """Check every option.
+
+        `lyrics` may hold line breaks or typed `\\n`; without a word outside brackets they mean an
+        instrumental. `random_seed` gives a seed from 0 to `MAX_SEED` where none was asked for.
+
+        Raises:
+            InvalidRequest: an option is out of bounds, or `instrumental` came with words.
+        """
+        tidy_genres = " ".join(clean(genres).split())
+        if not any(c.isalnum() for c in tidy_genres):
+            raise InvalidRequest("Please name at least one genre, like `funk, pop`.")
+        if len(tidy_genres) > MAX_GENRES:
+            raise InvalidRequest(
+                f"The genres are {len(tidy_genres):,} characters long; {MAX_GENRES} is the most."
+            )
+        words = clean((lyrics or "").replace("\\n", "\n")).strip()
+        if len(words) > MAX_LYRICS:
+            raise InvalidRequest(
+                f"The lyrics are {len(words):,} characters long; {MAX_LYRICS:,} is the most."
+            )
+        if not has_words(words):
+            words = INSTRUMENTAL
+        elif instrumental:
+            raise InvalidRequest(
+                "An instrumental has no words: leave out either `lyrics` or `instrumental`."
+            )
+        return cls(
+            genres=tidy_genres,
+            lyrics=words,
+            seconds=int(_within("seconds", seconds, SECONDS)),
+            steps=int(_within("steps", steps, STEPS)),
+            cfg=float(_within("cfg", cfg, CFG)),
+            shift=float(_within("shift", shift, SHIFT)),
+            lyrics_strength=float(_within("lyrics_strength", lyrics_strength, LYRICS_STRENGTH)),
+            seed=random_seed() if seed is None else int(_within("seed", seed, (0, MAX_SEED))),
+        )
+
+    @property
+    def instrumental(self) -> bool:
+        """Whether nothing is sung."""
+        return not has_words(self.lyrics)
+
+    @property
+    def title(self) -> str:
+        """The first line of the chorus, else of the verse, else the genres; at most 80 characters."""
+        return title_of(self.genres, self.lyrics)
+
+
+def clean(text: str) -> str:
+    """Without control and format characters (line breaks and tabs stay), in composed form (NFC).
+
+    Zero-width joiners stay too: emoji and several scripts need them. Lone surrogates go.
+    """
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return "".join(
+        c
+        for c in text
+        if c in "\n\t\u200c\u200d" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn")
+    )
+
+
+def has_words(lyrics: str) -> bool:
+    """Whether there is a letter or a digit outside the section brackets."""
+    return any(c.isalnum() for c in _SECTION.sub(" ", lyrics))
+
+
+def title_of(genres: str, lyrics: str) -> str:
+    """See `SongRequest.title`."""
+    lines: dict[str, str] = {}
+    section = "verse"  # words before any bracket are sung too
+    for line in lyrics.splitlines():
+        # "[Chorus] You make my mind" is seen on the API's own page: bracket and words in one line.
+        for piece in re.split(r"(\[[^\[\]\n]*\])", line):
+            if match := _SECTION.fullmatch(piece.strip()):
+                section = match[1].strip().lower().rstrip(" 0123456789")
+            elif has_words(piece):
+                lines.setdefault(section, piece.strip())
+    chosen = next((lines[s] for s in _TITLE_SECTIONS if s in lines), None)
+    chosen = chosen or next(iter(lines.values()), genres)
+    chosen = " ".join(chosen.split()).strip(",;:-\u2013\u2014 ")
+    return chosen if len(chosen) <= MAX_TITLE else chosen[: MAX_TITLE - 1].rstrip() + "\u2026"
+
+
+def _within(name: str, value: float, bounds: tuple[float, float]) -> float:
+    low, high = bounds
+    if isinstance(value, bool) or not math.isfinite(value) or not low <= value <= high:
+        raise InvalidRequest(f"`{name}` must be between {low:,g} and {high:,}.")
+    return value
