@@ -1,0 +1,1 @@
+"""The facts: everything that must survive a restart, in SQLite."""

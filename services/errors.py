@@ -1,31 +1,30 @@
 """The one tree of errors. A foreign error becomes one of these once, where it enters.
 
-    SongwrightError
-    |-- ConfigurationError      a setting is missing or wrong: the process can't start
-    |-- StorageError            the database can't be used (newer schema, locked, full disk)
-    |-- Refusal                 the person asked for something we won't do; str() is for them
-    |   |-- InvalidRequest      an option is out of bounds
-    |   |-- NotEnoughCredits
-    |   |-- TooManySongs
-    |   |-- SongsPaused         the operator's account at the song API needs them first
-    |   |-- NotPermitted        the person, or the bot in that channel, lacks a permission
-    |   `-- NotPossible         the thing asked for does not exist (any more) or can't be done now
-    |-- SongApiError            the song API, as services/song_api.py understood it
-    |   |-- RequestRejected     400 and other 4xx: our parameters
-    |   |-- AccountProblem      the operator's to mend; songs pause meanwhile
-    |   |   |-- KeyRefused      401, 403, and 404 on submit
-    |   |   `-- OutOfCredits    406
-    |   |-- SongGone            404 on status or result: unknown or expired
-    |   |-- GenerationFailed    422 or FAILED: the model failed or blocked the content
-    |   |-- RateLimited         429: wait, then go on
-    |   |-- ApiUnavailable      408, 5xx on a GET, cut connections, nonsense bodies: try again
-    |   |   `-- NotReached      no connection was made: surely nothing was accepted
-    |   |-- SubmitUncertain     5xx or a lost answer on submit: it may have been accepted
-    |   `-- BadOutput           the result is gone, too large, or at an address we won't fetch
-    `-- AudioError              the bytes are no song we can post
-        |-- NotAudio            empty, another type, or it can't be decoded
-        |-- TooShort            less than half of what was asked
-        `-- DoesNotFit          no bit rate brings it under the limit
+SongwrightError
+|-- ConfigurationError      a setting is missing or wrong: the process can't start
+|-- Refusal                 the person asked for something we won't do; str() is for them
+|   |-- InvalidRequest      an option is out of bounds
+|   |-- NotEnoughCredits
+|   |-- TooManySongs
+|   |-- SongsPaused         the operator's account at the song API needs them first
+|   |-- NotPermitted        the person, or the bot in that channel, lacks a permission
+|   `-- NotPossible         the thing asked for does not exist (any more) or can't be done now
+|-- SongApiError            the song API, as services/song_api.py understood it
+|   |-- RequestRejected     400 and other 4xx: our parameters
+|   |-- AccountProblem      the operator's to mend; songs pause meanwhile
+|   |   |-- KeyRefused      401, 403, and 404 on submit
+|   |   `-- OutOfCredits    406
+|   |-- SongGone            404 on status or result: unknown or expired
+|   |-- GenerationFailed    422 or FAILED: the model failed or blocked the content
+|   |-- RateLimited         429: wait, then go on
+|   |-- ApiUnavailable      408, 5xx on a GET, cut connections, nonsense bodies: try again
+|   |   `-- NotReached      no connection was made: surely nothing was accepted
+|   |-- SubmitUncertain     5xx or a lost answer on submit: it may have been accepted
+|   `-- BadOutput           the result is gone, too large, or at an address we won't fetch
+`-- AudioError              the bytes are no song we can post
+    |-- NotAudio            empty, another type, or it can't be decoded
+    |-- TooShort            less than half of what was asked
+    `-- DoesNotFit          no bit rate brings it under the limit
 """
 
 
@@ -35,10 +34,6 @@ class SongwrightError(Exception):
 
 class ConfigurationError(SongwrightError):
     """A setting is missing or wrong. `str()` has one line for each, naming the variable."""
-
-
-class StorageError(SongwrightError):
-    """The database can't be used."""
 
 
 class Refusal(SongwrightError):

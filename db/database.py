@@ -1,0 +1,94 @@
+"""Opening the file, the one write transaction, the reader."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+
+from db.migrate import migrate
+
+BUSY_TIMEOUT = 30.0
+"""Seconds to wait for a lock that another process holds: a backup of a large file takes several."""
+
+
+class Database:
+    """One writing connection behind one lock, and one connection that only reads.
+
+    Two tasks that share a writing connection without the lock lose each other's rows in a rollback.
+    """
+
+    def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._lock = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, path: Path) -> "Database":
+        """Open the file, made if absent, and bring its schema up to date.
+
+        Raises:
+            SchemaTooNewError: a later version of Songwright has written it.
+            sqlite3.Error: the file can't be opened, or is no database.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer = await _connect(path)
+        try:
+            # FULL: a commit must survive a power cut. It costs 0.2 ms here.
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                await writer.execute(f"PRAGMA {pragma}")
+            await migrate(writer)
+            reader = await _connect(path)
+        except BaseException:
+            await writer.close()
+            raise
+        await reader.execute("PRAGMA query_only = ON")
+        return cls(writer, reader)
+
+    @contextlib.asynccontextmanager
+    async def write(self) -> AsyncIterator[aiosqlite.Connection]:
+        """One transaction: committed when the block ends, rolled back whole when it raises.
+
+        A task that is cancelled inside the block rolls back too; one that is cancelled while the
+        commit is under way waits for its end, so that nobody else starts inside it.
+        """
+        async with self._lock:
+            try:
+                await self._writer.execute("BEGIN IMMEDIATE")
+                yield self._writer
+                await _to_its_end(self._writer.commit())
+            except BaseException:
+                # Does nothing where no transaction is open: BEGIN failed, or COMMIT was through.
+                await _to_its_end(self._writer.rollback())
+                raise
+
+    @property
+    def reader(self) -> aiosqlite.Connection:
+        """The connection that only reads. Each statement sees what was committed before it."""
+        return self._reader
+
+    async def close(self) -> None:
+        """Wait for the transaction under way, then close both connections."""
+        async with self._lock:
+            await self._reader.close()
+            await self._writer.close()
+
+
+async def _connect(path: Path) -> aiosqlite.Connection:
+    connection = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await `work` to its end even when cancelled meanwhile; the cancellation comes after."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        task.result()
+        raise

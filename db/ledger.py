@@ -1,0 +1,180 @@
+"""Credits: lots, and the append-only ledger that explains them. None of these commits.
+
+Every change is an entry, and its parts say which lots it moved: a lot's `remaining` is the sum of
+its parts, a member's balance the sum of the entries.
+"""
+
+import sqlite3
+from datetime import datetime
+
+from aiosqlite import Connection
+
+from db.records import Entry, Lot, from_ms, maybe_from_ms, to_ms
+
+
+async def spendable(
+    connection: Connection, server_id: int, member_id: int, *, at: datetime
+) -> list[Lot]:
+    """Lots with something left that have not expired; what expires first stands first."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT lot_id, kind, amount, remaining, revision, expires_at FROM lots
+        WHERE server_id = ? AND member_id = ? AND remaining > 0
+              AND (expires_at IS NULL OR expires_at > ?)
+        ORDER BY expires_at IS NULL, expires_at, lot_id
+        """,
+        (server_id, member_id, to_ms(at)),
+    )
+    return list(map(_lot, rows))
+
+
+async def expired(
+    connection: Connection, server_id: int, member_id: int, *, at: datetime
+) -> list[Lot]:
+    """Lots with something left whose time is over: to be closed with an `expire` entry."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT lot_id, kind, amount, remaining, revision, expires_at FROM lots
+        WHERE server_id = ? AND member_id = ? AND remaining > 0 AND expires_at <= ?
+        ORDER BY expires_at, lot_id
+        """,
+        (server_id, member_id, to_ms(at)),
+    )
+    return list(map(_lot, rows))
+
+
+async def get_lot(connection: Connection, lot_id: str) -> Lot | None:
+    """One lot."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT lot_id, kind, amount, remaining, revision, expires_at FROM lots WHERE lot_id = ?
+        """,
+        (lot_id,),
+    )
+    return next(map(_lot, rows), None)
+
+
+async def insert_lot(
+    connection: Connection,
+    lot_id: str,
+    *,
+    kind: str,
+    server_id: int,
+    member_id: int,
+    expires_at: datetime | None,
+) -> bool:
+    """An empty lot, which an entry then fills. False if it is there already."""
+    cursor = await connection.execute(
+        """
+        INSERT INTO lots (lot_id, kind, server_id, member_id, amount, remaining, expires_at)
+        VALUES (?, ?, ?, ?, 0, 0, ?) ON CONFLICT (lot_id) DO NOTHING
+        """,
+        (lot_id, kind, server_id, member_id, None if expires_at is None else to_ms(expires_at)),
+    )
+    return cursor.rowcount == 1
+
+
+async def resize_lot(connection: Connection, lot_id: str, *, by: int, revision: int) -> bool:
+    """Put in `by` credits, or take out what remains of them. False if `revision` has passed."""
+    cursor = await connection.execute(
+        """
+        UPDATE lots SET amount = amount + :by, remaining = remaining + :by, revision = revision + 1
+        WHERE lot_id = :lot_id AND revision = :revision AND remaining + :by >= 0
+        """,
+        {"lot_id": lot_id, "by": by, "revision": revision},
+    )
+    return cursor.rowcount == 1
+
+
+async def move(connection: Connection, entry_id: str, lot_id: str, *, amount: int) -> bool:
+    """Take from a lot (a negative `amount`) or give back to it. False if that can't be."""
+    cursor = await connection.execute(
+        """
+        UPDATE lots SET remaining = remaining + :by
+        WHERE lot_id = :lot_id AND remaining + :by BETWEEN 0 AND amount
+        """,
+        {"lot_id": lot_id, "by": amount},
+    )
+    if cursor.rowcount != 1:
+        return False
+    await add_part(connection, entry_id, lot_id, amount=amount)
+    return True
+
+
+async def add_part(connection: Connection, entry_id: str, lot_id: str, *, amount: int) -> None:
+    """Record which lot an entry moved."""
+    await connection.execute(
+        "INSERT INTO ledger_parts (entry_id, lot_id, amount) VALUES (?, ?, ?)",
+        (entry_id, lot_id, amount),
+    )
+
+
+async def parts(connection: Connection, entry_id: str) -> list[tuple[Lot, int]]:
+    """The lots that an entry moved, and by how much."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT lots.lot_id, kind, lots.amount, remaining, revision, expires_at,
+               ledger_parts.amount AS moved
+        FROM ledger_parts JOIN lots USING (lot_id)
+        WHERE entry_id = ? ORDER BY expires_at IS NULL, expires_at, lots.lot_id
+        """,
+        (entry_id,),
+    )
+    return [(_lot(row), row["moved"]) for row in rows]
+
+
+async def insert(
+    connection: Connection,
+    entry_id: str,
+    *,
+    kind: str,
+    server_id: int,
+    member_id: int,
+    amount: int,
+    at: datetime,
+    song_id: int | None = None,
+    after_id: str | None = None,
+    price: int | None = None,
+    actor_id: int | None = None,
+    reason: str | None = None,
+) -> bool:
+    """Write a fact. False if it is in the ledger already."""
+    cursor = await connection.execute(
+        """
+        INSERT INTO ledger (entry_id, kind, server_id, member_id, song_id, after_id, amount, price,
+                            actor_id, reason, at)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (entry_id) DO NOTHING
+        """,
+        (
+            *(entry_id, kind, server_id, member_id, song_id, after_id, amount, price),
+            *(actor_id, reason, to_ms(at)),
+        ),
+    )
+    return cursor.rowcount == 1
+
+
+async def latest(
+    connection: Connection, server_id: int, member_id: int, *, limit: int
+) -> list[Entry]:
+    """A member's newest entries that moved credits, newest first."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT entry_id, kind, ledger.amount, ledger.price, number, actor_id, ledger.reason, at
+        FROM ledger LEFT JOIN songs USING (song_id)
+        WHERE ledger.server_id = ? AND ledger.member_id = ? AND ledger.amount <> 0
+        ORDER BY at DESC, entry_id DESC LIMIT ?
+        """,
+        (server_id, member_id, limit),
+    )
+    return [Entry(**dict(row) | {"at": from_ms(row["at"])}) for row in rows]
+
+
+def _lot(row: sqlite3.Row) -> Lot:
+    return Lot(
+        lot_id=row["lot_id"],
+        kind=row["kind"],
+        amount=row["amount"],
+        remaining=row["remaining"],
+        revision=row["revision"],
+        expires_at=maybe_from_ms(row["expires_at"]),
+    )

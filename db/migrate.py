@@ -1,0 +1,68 @@
+"""Numbered SQL files, each run in one transaction together with the record that it ran."""
+
+import sqlite3
+from collections.abc import Iterator
+from importlib import resources
+
+import aiosqlite
+
+
+class SchemaTooNewError(Exception):
+    """A later version of Songwright has written this file: run that version, or a backup."""
+
+
+async def migrate(connection: aiosqlite.Connection) -> None:
+    """Run every migration that this file has not seen, in the order of their numbers.
+
+    Raises:
+        SchemaTooNewError: the file has seen a migration that this code does not have.
+    """
+    known = dict(migrations())
+    seen = await _seen(connection)
+    if unknown := seen - set(known):
+        raise SchemaTooNewError(
+            f"The database has migrations that this version lacks: {sorted(unknown)}."
+        )
+    for number, script in known.items():
+        if number not in seen:
+            await _run(connection, number, script)
+
+
+def migrations() -> Iterator[tuple[int, str]]:
+    """Number and text of each migration, in order."""
+    folder = resources.files("db") / "migrations"
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".sql"):
+            yield int(file.name.split("_")[0]), file.read_text(encoding="utf-8")
+
+
+def statements(script: str) -> Iterator[str]:
+    """The script's statements one by one: `executescript` would commit what is open."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip():
+        raise ValueError(f"A migration ends in the middle of a statement: {statement.strip()!r}")
+
+
+async def _seen(connection: aiosqlite.Connection) -> set[int]:
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY) STRICT"
+    )
+    rows = await connection.execute_fetchall("SELECT number FROM migrations")
+    return {row["number"] for row in rows}
+
+
+async def _run(connection: aiosqlite.Connection, number: int, script: str) -> None:
+    try:
+        await connection.execute("BEGIN IMMEDIATE")
+        for statement in statements(script):
+            await connection.execute(statement)
+        await connection.execute("INSERT INTO migrations (number) VALUES (?)", (number,))
+        await connection.commit()
+    except BaseException:
+        await connection.rollback()
+        raise

@@ -1,0 +1,131 @@
+"""Servers and members: their rules, their places in the fair order. None of these commits."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from aiosqlite import Connection
+
+from db.records import Server, maybe_from_ms, to_ms
+
+
+async def ensure_server(connection: Connection, server_id: int) -> None:
+    """A server that asks is a server that is there."""
+    await connection.execute(
+        """
+        INSERT INTO servers (server_id) VALUES (?)
+        ON CONFLICT (server_id) DO UPDATE SET left_at = NULL
+        """,
+        (server_id,),
+    )
+
+
+async def ensure_member(connection: Connection, server_id: int, member_id: int) -> None:
+    """A member needs a row before anything can be theirs."""
+    await connection.execute(
+        """
+        INSERT INTO members (server_id, member_id) VALUES (?, ?)
+        ON CONFLICT (server_id, member_id) DO NOTHING
+        """,
+        (server_id, member_id),
+    )
+
+
+async def get_server(connection: Connection, server_id: int) -> Server | None:
+    """One server's rules."""
+    rows = await connection.execute_fetchall(
+        "SELECT server_id, allowance, left_at FROM servers WHERE server_id = ?", (server_id,)
+    )
+    for row in rows:
+        return Server(row["server_id"], row["allowance"], maybe_from_ms(row["left_at"]))
+    return None
+
+
+async def set_allowance(connection: Connection, server_id: int, allowance: int) -> None:
+    """Credits a day for each member."""
+    await connection.execute(
+        "UPDATE servers SET allowance = ? WHERE server_id = ?", (allowance, server_id)
+    )
+
+
+async def take_number(connection: Connection, server_id: int) -> int:
+    """The next song's number within its server."""
+    rows = await connection.execute_fetchall(
+        """
+        UPDATE servers SET last_number = last_number + 1 WHERE server_id = ? RETURNING last_number
+        """,
+        (server_id,),
+    )
+    (row,) = rows
+    return int(row["last_number"])
+
+
+async def mark_started(
+    connection: Connection, server_id: int, member_id: int, *, at: datetime
+) -> None:
+    """A song of theirs was started: server and member go to the end of the fair order.
+
+    Later than every start before it, also where the clock stands still or was set back.
+    """
+    await connection.execute(
+        """
+        UPDATE servers SET last_start_at = (
+            SELECT max(moment) FROM (
+                SELECT :at AS moment
+                UNION ALL SELECT 1 + coalesce(max(last_start_at), 0) FROM servers
+            ) AS candidates
+        ) WHERE server_id = :server_id
+        """,
+        {"at": to_ms(at), "server_id": server_id},
+    )
+    await connection.execute(
+        """
+        UPDATE members SET last_start_at =
+            (SELECT last_start_at FROM servers WHERE server_id = :server_id)
+        WHERE server_id = :server_id AND member_id = :member_id
+        """,
+        {"server_id": server_id, "member_id": member_id},
+    )
+
+
+async def mark_greeted(connection: Connection, server_id: int, *, at: datetime) -> bool:
+    """The hello is about to be said. False if it has been said before."""
+    cursor = await connection.execute(
+        "UPDATE servers SET greeted_at = ? WHERE server_id = ? AND greeted_at IS NULL",
+        (to_ms(at), server_id),
+    )
+    return cursor.rowcount == 1
+
+
+async def mark_left(connection: Connection, server_id: int, *, at: datetime) -> bool:
+    """The bot is no longer in it. False if that was known."""
+    cursor = await connection.execute(
+        "UPDATE servers SET left_at = ? WHERE server_id = ? AND left_at IS NULL",
+        (to_ms(at), server_id),
+    )
+    return cursor.rowcount == 1
+
+
+async def servers_present(connection: Connection) -> set[int]:
+    """The servers that the bot was in when it last knew."""
+    rows = await connection.execute_fetchall("SELECT server_id FROM servers WHERE left_at IS NULL")
+    return {row["server_id"] for row in rows}
+
+
+async def servers_left_before(connection: Connection, moment: datetime) -> Collection[int]:
+    """The servers that the bot left before `moment`."""
+    rows = await connection.execute_fetchall(
+        "SELECT server_id FROM servers WHERE left_at < ?", (to_ms(moment),)
+    )
+    return [row["server_id"] for row in rows]
+
+
+async def forget_settings(connection: Connection, server_id: int) -> bool:
+    """Back to the defaults, as for a server never seen. False if there was nothing to forget."""
+    cursor = await connection.execute(
+        """
+        UPDATE servers SET allowance = NULL, greeted_at = NULL
+        WHERE server_id = ? AND (allowance IS NOT NULL OR greeted_at IS NOT NULL)
+        """,
+        (server_id,),
+    )
+    return cursor.rowcount == 1

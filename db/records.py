@@ -1,0 +1,156 @@
+"""What rows are to the rest of the code: frozen records. Times are aware and in UTC."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """A song's states, as members see them."""
+
+    QUEUED = "QUEUED"
+    PROCESSING = "PROCESSING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class Step(StrEnum):
+    """How far a song's work has come: what the worker reads to know what to do next."""
+
+    WAITING = "waiting"
+    SUBMITTING = "submitting"
+    SUBMITTED = "submitted"
+    DOWNLOADED = "downloaded"
+    FITTED = "fitted"
+    POSTING = "posting"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Song:
+    """One row of `songs`. `step` tells which of the optional fields are there."""
+
+    song_id: int
+    server_id: int
+    member_id: int
+    channel_id: int
+    number: int
+    genres: str
+    lyrics: str
+    seconds: int
+    steps: int
+    cfg: float
+    shift: float
+    lyrics_strength: float
+    seed: int
+    price: int
+    status: Status
+    step: Step
+    submits: int
+    request_id: str | None
+    reason: str | None
+    file: str | None
+    asked_at: datetime
+    submitted_at: datetime | None
+    posting_at: datetime | None
+    ended_at: datetime | None
+    run_low: int | None
+    run_high: int | None
+    application_id: int
+    message_id: int | None
+    token: str | None
+    token_until: datetime | None
+    post_id: int | None
+    undelivered: str | None
+    delivered_at: datetime | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.step is Step.ENDED
+
+    @property
+    def cancellable(self) -> bool:
+        """Whether it has not been submitted: nothing was paid for it yet."""
+        return self.step is Step.WAITING and self.submits == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One row of `servers`. `allowance` is in credits a day; None is the default."""
+
+    server_id: int
+    allowance: int | None
+    left_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """Credits that came in together and expire together."""
+
+    lot_id: str
+    kind: str
+    amount: int
+    remaining: int
+    revision: int
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the ledger, with the number of its song where it has one."""
+
+    entry_id: str
+    kind: str
+    amount: int
+    price: int | None
+    number: int | None
+    actor_id: int | None
+    reason: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The options of a `/song` whose lyrics are being typed in a form."""
+
+    draft_id: int
+    server_id: int
+    member_id: int
+    options: str
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something the operator has to hear of."""
+
+    kind: str
+    detail: str
+    opened_at: datetime
+    told_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunTime:
+    """How long one song took at the API: between `low_ms` and `high_ms` after its submit."""
+
+    seconds: int
+    steps: int
+    low_ms: int
+    high_ms: int
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since 1970 in UTC: how times are stored."""
+    return round(moment.timestamp() * 1000)
+
+
+def from_ms(milliseconds: int) -> datetime:
+    """The aware time that `to_ms` stored."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def maybe_from_ms(milliseconds: int | None) -> datetime | None:
+    """`from_ms`, where the column may be NULL."""
+    return None if milliseconds is None else from_ms(milliseconds)

@@ -1,0 +1,468 @@
+"""Songs and their fair order. Each function is one statement; none commits.
+
+A song moves only by a guarded UPDATE that names the step it comes from. The functions that move one
+return whether it was there: False is an answer, not an accident.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from datetime import datetime
+
+from aiosqlite import Connection
+
+from db.records import RunTime, Song, Status, Step, maybe_from_ms, to_ms
+
+
+async def insert(connection: Connection, song: Song) -> bool:
+    """Write a new song, waiting. False if its interaction has one already."""
+    cursor = await connection.execute(
+        """
+        INSERT INTO songs (song_id, server_id, member_id, channel_id, number, genres, lyrics,
+                           seconds, steps, cfg, shift, lyrics_strength, seed, price, asked_at,
+                           application_id, message_id, token, token_until)
+        VALUES (:song_id, :server_id, :member_id, :channel_id, :number, :genres, :lyrics,
+                :seconds, :steps, :cfg, :shift, :lyrics_strength, :seed, :price, :asked_at,
+                :application_id, :message_id, :token, :token_until)
+        ON CONFLICT (song_id) DO NOTHING
+        """,
+        {
+            "song_id": song.song_id,
+            "server_id": song.server_id,
+            "member_id": song.member_id,
+            "channel_id": song.channel_id,
+            "number": song.number,
+            "genres": song.genres,
+            "lyrics": song.lyrics,
+            "seconds": song.seconds,
+            "steps": song.steps,
+            "cfg": song.cfg,
+            "shift": song.shift,
+            "lyrics_strength": song.lyrics_strength,
+            "seed": song.seed,
+            "price": song.price,
+            "asked_at": to_ms(song.asked_at),
+            "application_id": song.application_id,
+            "message_id": song.message_id,
+            "token": song.token,
+            "token_until": None if song.token_until is None else to_ms(song.token_until),
+        },
+    )
+    return cursor.rowcount == 1
+
+
+async def get(connection: Connection, song_id: int) -> Song | None:
+    """One song."""
+    rows = await connection.execute_fetchall("SELECT * FROM songs WHERE song_id = ?", (song_id,))
+    return next(map(_song, rows), None)
+
+
+async def unfinished(connection: Connection) -> list[Song]:
+    """The songs whose work has begun and not ended, oldest submit first."""
+    rows = await connection.execute_fetchall(
+        "SELECT * FROM songs WHERE step NOT IN ('waiting', 'ended') ORDER BY submitted_at, song_id"
+    )
+    return list(map(_song, rows))
+
+
+async def count_unfinished(connection: Connection, server_id: int, member_id: int) -> int:
+    """How many of a member's songs wait or run in a server."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT count(*) AS n FROM songs
+        WHERE server_id = ? AND member_id = ? AND step <> 'ended'
+        """,
+        (server_id, member_id),
+    )
+    return _number(rows)
+
+
+async def unfinished_of_server(connection: Connection, server_id: int) -> list[Song]:
+    """What runs and waits in a server, oldest first."""
+    rows = await connection.execute_fetchall(
+        "SELECT * FROM songs WHERE server_id = ? AND step <> 'ended' ORDER BY asked_at, song_id",
+        (server_id,),
+    )
+    return list(map(_song, rows))
+
+
+async def of_member(
+    connection: Connection, server_id: int, member_id: int, *, limit: int, offset: int
+) -> list[Song]:
+    """A member's songs in a server, newest first."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT * FROM songs WHERE server_id = ? AND member_id = ?
+        ORDER BY song_id DESC LIMIT ? OFFSET ?
+        """,
+        (server_id, member_id, limit, offset),
+    )
+    return list(map(_song, rows))
+
+
+async def count_of_member(connection: Connection, server_id: int, member_id: int) -> int:
+    """How many songs a member has asked for in a server."""
+    rows = await connection.execute_fetchall(
+        "SELECT count(*) AS n FROM songs WHERE server_id = ? AND member_id = ?",
+        (server_id, member_id),
+    )
+    return _number(rows)
+
+
+async def genres_of_member(
+    connection: Connection, server_id: int, member_id: int, *, limit: int
+) -> list[str]:
+    """The genres of a member's newest songs, newest first."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT genres FROM songs WHERE server_id = ? AND member_id = ?
+        ORDER BY song_id DESC LIMIT ?
+        """,
+        (server_id, member_id, limit),
+    )
+    return [row["genres"] for row in rows]
+
+
+async def genres_of_server(connection: Connection, server_id: int, *, limit: int) -> list[str]:
+    """The genres of a server's newest songs, newest first."""
+    rows = await connection.execute_fetchall(
+        "SELECT genres FROM songs WHERE server_id = ? ORDER BY number DESC LIMIT ?",
+        (server_id, limit),
+    )
+    return [row["genres"] for row in rows]
+
+
+async def run_times(connection: Connection, *, limit: int) -> list[RunTime]:
+    """How long the latest songs took at the API, oldest first."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT seconds, steps, run_low, run_high FROM (
+            SELECT seconds, steps, run_low, run_high, ended_at FROM songs
+            WHERE run_high IS NOT NULL AND ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT ?
+        ) AS latest ORDER BY ended_at
+        """,
+        (limit,),
+    )
+    return [RunTime(r["seconds"], r["steps"], r["run_low"], r["run_high"]) for r in rows]
+
+
+# --- Fair order ---------------------------------------------------------------------------------
+# Next is the server whose last start is longest ago, within it the member likewise, then the oldest
+# song. Since every start moves its server and its member to the end, the whole order to come is:
+# each member's first songs before anybody's second, each server's first before any server's second.
+
+
+async def waiting_in_order(connection: Connection) -> list[int]:
+    """Every waiting song's id, in the order in which they will be started."""
+    rows = await connection.execute_fetchall(
+        """
+        WITH of_member AS (
+            SELECT songs.song_id, songs.server_id, songs.asked_at,
+                   coalesce(members.last_start_at, 0) AS member_start,
+                   row_number() OVER (PARTITION BY songs.server_id, songs.member_id
+                                      ORDER BY songs.asked_at, songs.song_id) AS round
+            FROM songs JOIN members USING (server_id, member_id)
+            WHERE songs.step = 'waiting'
+        ), of_server AS (
+            SELECT of_member.song_id, of_member.asked_at,
+                   coalesce(servers.last_start_at, 0) AS server_start,
+                   row_number() OVER (PARTITION BY of_member.server_id
+                                      ORDER BY round, member_start, asked_at, song_id) AS round
+            FROM of_member JOIN servers USING (server_id)
+        )
+        SELECT song_id FROM of_server ORDER BY round, server_start, asked_at, song_id
+        """
+    )
+    return [row["song_id"] for row in rows]
+
+
+async def next_waiting(connection: Connection) -> Song | None:
+    """The song to start next."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT songs.* FROM songs
+        JOIN servers USING (server_id)
+        JOIN members USING (server_id, member_id)
+        WHERE songs.step = 'waiting'
+        ORDER BY coalesce(servers.last_start_at, 0), coalesce(members.last_start_at, 0),
+                 songs.asked_at, songs.song_id
+        LIMIT 1
+        """
+    )
+    return next(map(_song, rows), None)
+
+
+async def waiting_since_before(connection: Connection, moment: datetime) -> list[Song]:
+    """The songs that have waited here since before `moment`."""
+    rows = await connection.execute_fetchall(
+        "SELECT * FROM songs WHERE step = 'waiting' AND asked_at < ? ORDER BY asked_at",
+        (to_ms(moment),),
+    )
+    return list(map(_song, rows))
+
+
+async def waiting_of_server(connection: Connection, server_id: int) -> list[Song]:
+    """A server's waiting songs."""
+    rows = await connection.execute_fetchall(
+        "SELECT * FROM songs WHERE step = 'waiting' AND server_id = ? ORDER BY asked_at",
+        (server_id,),
+    )
+    return list(map(_song, rows))
+
+
+# --- A song's way -------------------------------------------------------------------------------
+
+
+async def mark_submitting(connection: Connection, song_id: int) -> bool:
+    """About to submit: the attempt is counted before it is made, two at most."""
+    cursor = await connection.execute(
+        """
+        UPDATE songs SET step = 'submitting', submits = submits + 1
+        WHERE song_id = ? AND step IN ('waiting', 'submitting') AND submits < 2
+        """,
+        (song_id,),
+    )
+    return cursor.rowcount == 1
+
+
+async def unmark_submitting(connection: Connection, song_id: int) -> bool:
+    """Surely nothing was accepted: the attempt does not count, and the song waits again."""
+    cursor = await connection.execute(
+        """
+        UPDATE songs SET step = CASE submits WHEN 1 THEN 'waiting' ELSE 'submitting' END,
+                         submits = submits - 1, status = 'QUEUED'
+        WHERE song_id = ? AND step = 'submitting' AND submits > 0
+        """,
+        (song_id,),
+    )
+    return cursor.rowcount == 1
+
+
+async def mark_submitted(
+    connection: Connection, song_id: int, *, request_id: str | None, at: datetime
+) -> bool:
+    """The API has accepted it."""
+    cursor = await connection.execute(
+        """
+        UPDATE songs SET step = 'submitted', request_id = ?, submitted_at = ?
+        WHERE song_id = ? AND step = 'submitting'
+        """,
+        (request_id, to_ms(at), song_id),
+    )
+    return cursor.rowcount == 1
+
+
+async def mark_processing(connection: Connection, song_id: int) -> bool:
+    """The API is making it. False if that was known."""
+    cursor = await connection.execute(
+        """
+        UPDATE songs SET status = 'PROCESSING'
+        WHERE song_id = ? AND status = 'QUEUED' AND step IN ('submitting', 'submitted')
+        """,
+        (song_id,),
+    )
+    return cursor.rowcount == 1
+
+
+async def mark_downloaded(
+    connection: Connection,
+    song_id: int,
+    *,
+    at: datetime,
+    run_low: int | None,
+    run_high: int | None,
+) -> bool:
+    """Its audio is in the data folder. `run_low`, `run_high`: see the schema."""
+    cursor = await connection.execute(
+        """
+        UPDATE songs SET step = 'downloaded', status = 'PROCESSING',
+                         submitted_at = coalesce(submitted_at, :at),
+                         run_low = :run_low, run_high = :run_high
+        WHERE song_id = :song_id AND step IN ('submitting', 'submitted')
+        """,
+        {"song_id": song_id, "at": to_ms(at), "run_low": run_low, "run_high": run_high},
+    )
+    return cursor.rowcount == 1
+
+
+async def mark_fitted(connection: Connection, song_id: int, *, file: str) -> bool:
+    """It can be posted. From `posting` too: Discord refused its size, and it was fitted again."""
+    cursor = await connection.execute(
+        """
+        UPDATE songs SET step = 'fitted', file = ?
+        WHERE song_id = ? AND step IN ('downloaded', 'posting')
+        """,
+        (file, song_id),
+    )
+    return cursor.rowcount == 1
+
+
+async def mark_posting(connection: Connection, song_id: int, *, at: datetime) -> bool:
+    """About to send it. The first mark's time stays: every post of it is younger."""
+    cursor = await connection.execute(
+        """
+        UPDATE songs SET step = 'posting', posting_at = coalesce(posting_at, ?)
+        WHERE song_id = ? AND step = 'fitted'
+        """,
+        (to_ms(at), song_id),
+    )
+    return cursor.rowcount == 1
+
+
+async def end(
+    connection: Connection,
+    song_id: int,
+    *,
+    status: Status,
+    at: datetime,
+    expected: Step | None = None,
+    reason: str | None = None,
+    post_id: int | None = None,
+    undelivered: str | None = None,
+) -> bool:
+    """The song is over. `expected` names the step it must be at; None takes any before the end."""
+    cursor = await connection.execute(
+        """
+        UPDATE songs SET step = 'ended', status = :status, ended_at = :at, reason = :reason,
+                         post_id = :post_id, undelivered = :undelivered,
+                         delivered_at = CASE WHEN :post_id IS NULL THEN NULL ELSE :at END
+        WHERE song_id = :song_id AND step <> 'ended' AND (:expected IS NULL OR step = :expected)
+        """,
+        {
+            "song_id": song_id,
+            "status": status,
+            "at": to_ms(at),
+            "reason": reason,
+            "post_id": post_id,
+            "undelivered": undelivered,
+            "expected": expected,
+        },
+    )
+    return cursor.rowcount == 1
+
+
+async def mark_delivered(connection: Connection, song_id: int, *, at: datetime) -> bool:
+    """An undelivered song has reached its member another way."""
+    cursor = await connection.execute(
+        """
+        UPDATE songs SET delivered_at = ?
+        WHERE song_id = ? AND step = 'ended' AND undelivered IS NOT NULL AND delivered_at IS NULL
+        """,
+        (to_ms(at), song_id),
+    )
+    return cursor.rowcount == 1
+
+
+async def undelivered_before(connection: Connection, moment: datetime) -> list[Song]:
+    """Songs that ended before `moment`, were not delivered, and still have their file."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT * FROM songs WHERE file IS NOT NULL AND ended_at < ?
+                              AND undelivered IS NOT NULL AND delivered_at IS NULL
+        ORDER BY ended_at
+        """,
+        (to_ms(moment),),
+    )
+    return list(map(_song, rows))
+
+
+async def with_needless_file(connection: Connection) -> list[Song]:
+    """Ended songs whose file nobody will ask for: posted, handed over, or never finished."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT * FROM songs
+        WHERE file IS NOT NULL AND step = 'ended'
+              AND (delivered_at IS NOT NULL OR undelivered IS NULL)
+        """
+    )
+    return list(map(_song, rows))
+
+
+async def forget_file(connection: Connection, song_id: int) -> bool:
+    """Its file is gone from the data folder."""
+    cursor = await connection.execute(
+        "UPDATE songs SET file = NULL WHERE song_id = ? AND step = 'ended'", (song_id,)
+    )
+    return cursor.rowcount == 1
+
+
+# --- The status message -------------------------------------------------------------------------
+
+
+async def set_token(
+    connection: Connection, song_id: int, *, message_id: int | None, token: str, until: datetime
+) -> bool:
+    """A newer interaction's token edits the status message from now on."""
+    cursor = await connection.execute(
+        """
+        UPDATE songs SET message_id = coalesce(?, message_id), token = ?, token_until = ?
+        WHERE song_id = ? AND step <> 'ended'
+        """,
+        (message_id, token, to_ms(until), song_id),
+    )
+    return cursor.rowcount == 1
+
+
+async def forget_token(connection: Connection, song_id: int, *, token: str) -> bool:
+    """`token` works no longer, or is needed no longer."""
+    cursor = await connection.execute(
+        "UPDATE songs SET token = NULL, token_until = NULL WHERE song_id = ? AND token = ?",
+        (song_id, token),
+    )
+    return cursor.rowcount == 1
+
+
+async def forget_tokens_until(connection: Connection, moment: datetime) -> int:
+    """Forget every token whose time is over; how many there were."""
+    cursor = await connection.execute(
+        "UPDATE songs SET token = NULL, token_until = NULL WHERE token_until <= ?",
+        (to_ms(moment),),
+    )
+    return cursor.rowcount
+
+
+async def with_token(connection: Connection, *, ended: bool) -> list[Song]:
+    """Songs whose status message can still be edited."""
+    rows = await connection.execute_fetchall(
+        "SELECT * FROM songs WHERE token IS NOT NULL AND (step = 'ended') = ? ORDER BY song_id",
+        (ended,),
+    )
+    return list(map(_song, rows))
+
+
+# --- A server that is gone ----------------------------------------------------------------------
+
+
+async def forget_words_of_server(connection: Connection, server_id: int) -> int:
+    """Drop the genres and lyrics of a server's songs; numbers and prices stay."""
+    cursor = await connection.execute(
+        """
+        UPDATE songs SET genres = '', lyrics = '' WHERE server_id = ? AND step = 'ended'
+        AND (genres <> '' OR lyrics <> '')
+        """,
+        (server_id,),
+    )
+    return cursor.rowcount
+
+
+async def with_file_of_server(connection: Connection, server_id: int) -> list[Song]:
+    """A server's ended songs that still have a file."""
+    rows = await connection.execute_fetchall(
+        "SELECT * FROM songs WHERE file IS NOT NULL AND step = 'ended' AND server_id = ?",
+        (server_id,),
+    )
+    return list(map(_song, rows))
+
+
+_TIMES = ("asked_at", "submitted_at", "posting_at", "ended_at", "token_until", "delivered_at")
+
+
+def _song(row: sqlite3.Row) -> Song:
+    values = dict(row)
+    values |= {name: maybe_from_ms(values[name]) for name in _TIMES}
+    values |= {"status": Status(values["status"]), "step": Step(values["step"])}
+    return Song(**values)
+
+
+def _number(rows: Iterable[sqlite3.Row]) -> int:
+    (row,) = rows
+    return int(row[0])
