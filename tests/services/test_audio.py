@@ -1,0 +1,1008 @@
+# mypy: allow-untyped-calls
+# (mutagen has no annotations)
+"""The audio: made here in small sizes, held by numbers; the child processes are real."""
+
+from __future__ import annotations  # array.array[float] exists from Python 3.12 on
+
+import array
+import asyncio
+import errno
+import json
+import math
+import os
+import resource
+import struct
+import subprocess
+import sys
+import threading
+import unicodedata
+from collections.abc import Callable
+from contextlib import suppress
+from fractions import Fraction
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from hypothesis import given
+from hypothesis import strategies as st
+from mutagen import MutagenError
+from mutagen.flac import Picture
+from mutagen.id3 import APIC, ID3, TXXX
+from mutagen.mp4 import MP4, MP4Cover
+from mutagen.oggopus import OggOpus
+from mutagen.oggvorbis import OggVorbis
+
+from services import audio, audio_encoder
+from services.audio import (
+    MAX_STEM,
+    AudioFitter,
+    AudioFormat,
+    Fitted,
+    Tags,
+    file_stem,
+    id3_length,
+    recognise,
+)
+from services.audio_encoder import Job, Sound, fit, measure, recognise_file
+from services.errors import AudioError, DoesNotFit, NotAudio, TooShort
+
+MIB = 2**20
+TAGS = Tags(
+    title="Über den Wolken \U0001f3b5",
+    artist="Songwright",
+    genres="funk, pop",
+    lyrics="[verse]\nla la\n夜の海",
+    seed=69_822_014,
+    number=42,
+    request="2 s, 50 steps",
+)
+COMMENT = "Songwright #42, seed 69822014, 2 s, 50 steps"
+BARE = {"id3v2_version": "0", "write_xing": "0"}
+"""Makes FFmpeg write MP3 frames and nothing else."""
+AMPLITUDE = 0.3
+LEVEL = AMPLITUDE / math.sqrt(2)
+
+
+@cache
+def samples(seconds: float, hertz: int, channels: int) -> array.array[float]:
+    """A tone of 440 Hz, the same in every channel."""
+    turn = 2 * math.pi * 440 / hertz
+    values = array.array("f")
+    for i in range(round(seconds * hertz)):
+        values.extend([AMPLITUDE * math.sin(turn * i)] * channels)
+    return values
+
+
+def make(
+    path: Path,
+    container: str,
+    codec: str,
+    *,
+    seconds: float = 2,
+    hertz: int = 48_000,
+    channels: int = 2,
+    values: array.array[float] | None = None,
+    bit_rate: int | None = None,
+    options: dict[str, str] | None = None,
+) -> Path:
+    layout = {1: "mono", 2: "stereo", 6: "5.1"}[channels]
+    values = samples(seconds, hertz, channels) if values is None else values
+    frame = av.AudioFrame(format="flt", layout=layout, samples=len(values) // channels)
+    frame.planes[0].update(values.tobytes())
+    frame.sample_rate = hertz
+    frame.pts, frame.time_base = 0, Fraction(1, hertz)
+    with av.open(str(path), "w", format=container, options=options or {}) as output:
+        stream = output.add_stream(codec, rate=hertz, layout=layout)
+        assert isinstance(stream, AudioStream)
+        if bit_rate:
+            stream.bit_rate = bit_rate
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return path
+
+
+def decoded(path: Path) -> tuple[float, array.array[float], int]:
+    """Seconds, the first channel's samples, and hertz."""
+    left = array.array("f")
+    hertz = 0
+    with av.open(str(path)) as container:
+        resampler: AudioResampler | None = None
+        for frame in container.decode(audio=0):
+            hertz = frame.sample_rate
+            resampler = resampler or AudioResampler("fltp", frame.layout, hertz)
+            for piece in resampler.resample(frame):
+                left.frombytes(bytes(piece.planes[0])[: piece.samples * 4])
+    return len(left) / hertz, left, hertz
+
+
+def level(values: array.array[float]) -> float:
+    return math.sqrt(sum(v * v for v in values) / len(values))
+
+
+def pitch(values: array.array[float], hertz: int) -> float:
+    """Upward zero crossings a second, in the middle of the sound."""
+    middle = values[len(values) // 4 : len(values) * 3 // 4]
+    crossings = sum(1 for a, b in pairwise(middle) if a < 0 <= b)
+    return crossings * hertz / len(middle)
+
+
+def job(source: Path, *, limit: int = 10 * MIB, asked_seconds: int = 2, tags: Tags = TAGS) -> Job:
+    return Job(source, source.with_suffix(".part"), limit, asked_seconds, tags)
+
+
+@pytest.fixture(scope="module")
+def wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("audio") / "song.wav", "wav", "pcm_s16le")
+
+
+@pytest.fixture(scope="module")
+def mp3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("audio") / "song.mp3"
+    return make(path, "mp3", "libmp3lame", bit_rate=128_000)
+
+
+# ----------------------------------------------------------------------- what it is
+
+RECOGNISED = [
+    ("wav", "pcm_s16le", {}, AudioFormat.WAV),
+    ("wav", "pcm_f32le", {"rf64": "always"}, AudioFormat.WAV),
+    ("flac", "flac", {}, AudioFormat.FLAC),
+    ("mp3", "libmp3lame", {}, AudioFormat.MP3),
+    ("mp3", "libmp3lame", BARE, AudioFormat.MP3),
+    ("ogg", "libvorbis", {}, AudioFormat.OGG),
+    ("ogg", "libopus", {}, AudioFormat.OGG),
+    ("ogg", "flac", {}, AudioFormat.OGG),
+    ("ipod", "aac", {}, AudioFormat.M4A),
+    ("mp4", "aac", {}, None),
+    ("adts", "aac", {}, None),
+    ("mp2", "mp2", {}, None),
+    ("matroska", "libopus", {}, None),
+    ("aiff", "pcm_s16be", {}, None),
+    ("w64", "pcm_s16le", {}, None),
+]
+
+
+@pytest.mark.parametrize(("container", "codec", "options", "expected"), RECOGNISED)
+def test_recognises_what_encoders_write(
+    tmp_path: Path,
+    container: str,
+    codec: str,
+    options: dict[str, str],
+    expected: AudioFormat | None,
+) -> None:
+    path = make(tmp_path / "a", container, codec, seconds=0.3, options=options)
+    assert recognise(path.read_bytes()[: audio.HEAD]) is expected
+    assert recognise_file(path) is expected
+
+
+@pytest.mark.parametrize("hertz", [8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_recognises_mp3_of_every_version(tmp_path: Path, hertz: int, channels: int) -> None:
+    path = make(
+        tmp_path / "a", "mp3", "libmp3lame", seconds=0.5, hertz=hertz, channels=channels,
+        options=BARE,
+    )  # fmt: skip
+    assert recognise(path.read_bytes()) is AudioFormat.MP3
+
+
+def ftyp(major: bytes, *compatible: bytes) -> bytes:
+    body = b"ftyp" + major + b"\0\0\0\0" + b"".join(compatible)
+    return struct.pack(">I", 4 + len(body)) + body + b"\0\0\0\x08free"
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (ftyp(b"M4A ", b"isom"), AudioFormat.M4A),
+        (ftyp(b"M4B ", b"isom"), AudioFormat.M4A),
+        (ftyp(b"mp42", b"isom", b"M4A "), AudioFormat.M4A),
+        (ftyp(b"isom", b"mp42"), None),
+        (ftyp(b"M4V ", b"M4A ", b"mp42"), None),
+        (ftyp(b"avif", b"mif1", b"M4A "), None),
+        (ftyp(b"heic", b"mif1"), None),
+        (ftyp(b"qt  "), None),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", None),
+        (b"RIFF\x10\0\0\0AVI LIST", None),
+        (b"BW64\xff\xff\xff\xffWAVEds64", AudioFormat.WAV),
+        (b"OggS" + bytes(22) + b"\x01\x2a\x80theora", None),
+        (b"OggS", None),
+        (b"", None),
+        (b"\xff\xfb\x90\x00", None),
+        (b"#EXTM3U\nhttp://127.0.0.1/a.mp3\n", None),
+        (b"<html><body>502</body></html>", None),
+        (b'{"status": "FAILED"}', None),
+        (b"\x89PNG\r\n\x1a\n", None),
+        (b"ID3\x04\0\0\0\0\0\x05xxxxxfLaC", AudioFormat.FLAC),
+        (b"ID3\x04\0\x10\0\0\0\x05xxxxx3DI\x04\0\x10\0\0\0\x05fLaC", AudioFormat.FLAC),
+        (b"ID3\x04\0\0\0\0\0\x00ID3\x03\0\0\0\0\0\x01xfLaC", AudioFormat.FLAC),
+        (b"ID3\x04\0\0\x7f\x7f\x7f\x7f", AudioFormat.MP3),
+        (b"ID3\x04\0\0\0\0\0\x05xxxxxhello, world", None),
+        (b"ID3\xff\0\0\0\0\0\x05xxxxxfLaC", None),
+        (b"ID3\x04\0\0\x80\0\0\0fLaC", None),
+    ],
+)
+def test_recognises_heads(head: bytes, expected: AudioFormat | None) -> None:
+    assert recognise(head) is expected
+
+
+@given(
+    st.sampled_from(
+        [b"", b"ID3\x04\0\0\0\0\0\x05", b"RIFF", b"OggS", b"\0\0\0\x20ftyp", b"\xff\xfb"]
+    ),
+    st.binary(max_size=300),
+)
+def test_recognise_never_raises(start: bytes, rest: bytes) -> None:
+    assert recognise(start + rest) in (None, *AudioFormat)
+    assert id3_length(start + rest) >= 0
+
+
+def test_a_bare_frame_among_noise_is_no_mp3(mp3: Path) -> None:
+    bare = mp3.read_bytes()[id3_length(mp3.read_bytes()) :]
+    assert recognise(bare) is AudioFormat.MP3
+    assert recognise(b"\0" * 700 + bare) is AudioFormat.MP3
+    assert recognise(bare[:200] + bytes(5_000)) is None
+    assert recognise(b"\xff\xfb\x90\x00" * 2_000) is None  # frames do not overlap
+    other_rate = bytearray(bare)
+    other_rate[2] ^= 0x04
+    assert recognise(bytes(other_rate)) is None
+
+
+def test_looks_behind_a_tag_longer_than_the_head(tmp_path: Path, wav: Path) -> None:
+    tag = b"ID3\x04\0\0\0\x04\0\0" + bytes(65_536)
+    flac = make(tmp_path / "a.flac", "flac", "flac", seconds=0.3).read_bytes()
+    (tmp_path / "tagged").write_bytes(tag + flac)
+    (tmp_path / "text").write_bytes(tag + b"no song at all")
+    (tmp_path / "alone").write_bytes(tag)
+    assert recognise((tag + flac)[: audio.HEAD]) is AudioFormat.MP3
+    assert recognise_file(tmp_path / "tagged") is AudioFormat.FLAC
+    assert recognise_file(tmp_path / "text") is None
+    assert recognise_file(tmp_path / "alone") is None
+
+
+# ----------------------------------------------------------------------- its name
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        ("Midnight Train", "42-midnight-train"),
+        ("Don't stop -- me\u2019s now!", "42-dont-stop-mes-now"),
+        ("  ", "42"),
+        ("\U0001f3b5\U0001f3b5", "42"),
+        ("Поїзд опівночі", "42-поїзд-опівночі"),
+        ("真夜中の列車", "42-真夜中の列車"),
+        ("आधी रात", "42-आधी-रात"),
+        ("\uff26\uff55\uff4c\uff4c width \u00b2", "42-full-width-2"),
+        ("@everyone <@123> **bold** `x` ~~y~~ ||z|| [a](b)", "42-everyone-123-bold-x-y-z-a-b"),
+        ("../../etc/passwd\0", "42-etc-passwd"),
+        ("a\u3164b\u202ec\ufe0fd", "42-a-b-c-d"),
+        ("CON", "42-con"),
+        ("x" * 100, "42-" + "x" * 57),
+        ("a" * 56 + " bc", "42-" + "a" * 56),
+    ],
+)
+def test_file_stem(title: str, expected: str) -> None:
+    assert file_stem(42, title) == expected
+
+
+@given(st.integers(1, 10**9), st.text(max_size=200))
+def test_file_stem_is_safe_whatever_the_title(number: int, title: str) -> None:
+    stem = file_stem(number, title)
+    assert stem.startswith(str(number))
+    assert len(stem) <= MAX_STEM
+    assert len(f".{stem}.part".encode()) <= 255
+    assert not stem.endswith("-")
+    assert all(c == "-" or unicodedata.category(c)[0] in "LMN" for c in stem)
+
+
+# ----------------------------------------------------------------------- encoding
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "hertz", "channels", "expected_hertz"),
+    [
+        ("wav", "pcm_s16le", 44_100, 2, 44_100),
+        ("wav", "pcm_s16le", 48_000, 1, 48_000),
+        ("wav", "pcm_u8", 8_000, 1, 48_000),
+        ("wav", "pcm_s24le", 96_000, 2, 48_000),
+        ("wav", "pcm_f32le", 22_050, 2, 44_100),
+        ("wav", "pcm_s16le", 32_000, 2, 48_000),
+        ("wav", "pcm_s16le", 44_100, 6, 44_100),
+        ("flac", "flac", 88_200, 2, 44_100),
+        ("ogg", "flac", 48_000, 2, 48_000),
+    ],
+)
+def test_encodes_all_that_is_lossless(
+    tmp_path: Path, container: str, codec: str, hertz: int, channels: int, expected_hertz: int
+) -> None:
+    source = make(tmp_path / "song", container, codec, hertz=hertz, channels=channels)
+    task = job(source)
+    kind, seconds = fit(task)
+
+    assert (kind, recognise_file(task.part)) == (AudioFormat.MP3, AudioFormat.MP3)
+    assert seconds == pytest.approx(2, abs=0.001)
+    length, left, rate = decoded(task.part)
+    assert length == pytest.approx(2, abs=0.05)
+    assert rate == expected_hertz
+    assert abs(20 * math.log10(level(left) / LEVEL)) < 1
+    assert pitch(left, rate) == pytest.approx(440, abs=2)
+    assert task.part.stat().st_size == pytest.approx(2 * 192_000 / 8, rel=0.06)
+
+
+def test_not_a_number_is_silence_not_a_crash(tmp_path: Path) -> None:
+    values = samples(2, 48_000, 2)[:]
+    values[50_000:60_000] = array.array("f", [math.nan] * 10_000)
+    values[80_000:90_000] = array.array("f", [math.inf] * 10_000)
+    task = job(make(tmp_path / "song", "wav", "pcm_f32le", values=values))
+    fit(task)
+    length, left, rate = decoded(task.part)
+    assert length == pytest.approx(2, abs=0.05)
+    assert all(map(math.isfinite, left))
+    assert pitch(left[rate * 5 // 4 :], rate) == pytest.approx(440, abs=2)
+
+
+@pytest.mark.parametrize("declared", [0, 1_000, 0x7FFF_FFD0, 0xFFFF_FFFF])
+def test_a_wav_header_may_lie_about_its_length(tmp_path: Path, wav: Path, declared: int) -> None:
+    lying = bytearray(wav.read_bytes())
+    at = lying.index(b"data") + 4
+    struct.pack_into("<I", lying, at, declared)
+    struct.pack_into("<I", lying, 4, min(declared + 36, 0xFFFF_FFFF))
+    source = tmp_path / "song"
+    source.write_bytes(lying)
+    assert measure(source, AudioFormat.WAV).seconds == pytest.approx(2, abs=0.01)
+
+
+def test_chunks_behind_the_sound_are_not_played(tmp_path: Path, wav: Path) -> None:
+    source = tmp_path / "song"
+    source.write_bytes(wav.read_bytes() + b"LIST" + struct.pack("<I", 9_000) + bytes(9_000))
+    assert measure(source, AudioFormat.WAV).seconds == 2
+
+
+def test_an_mp3_without_a_header_of_its_own_is_measured(tmp_path: Path) -> None:
+    source = make(tmp_path / "a", "mp3", "libmp3lame", options=BARE)
+    assert measure(source, AudioFormat.MP3).seconds == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("kilobits", [192, 160, 128, 96, 64, 32])
+def test_takes_the_best_bit_rate_that_fits(tmp_path: Path, wav: Path, kilobits: int) -> None:
+    source = tmp_path / "song"
+    source.symlink_to(wav)
+    fit(job(source))
+    tag = id3_length(job(source).part.read_bytes())
+    limit = math.ceil(kilobits * 125 * 2.1) + tag
+    task = job(source, limit=limit)
+    fit(task)
+    assert task.part.stat().st_size <= limit
+    with av.open(str(task.part)) as container:
+        rates = [packet.size for packet in container.demux(audio=0) if packet.size]
+    # A frame of MPEG-1 layer III at 48 kHz lasts 24 ms.
+    assert rates[len(rates) // 2] == pytest.approx(kilobits * 3, abs=2)
+
+
+def test_goes_lower_if_the_computation_was_too_hopeful(
+    tmp_path: Path, wav: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audio_encoder, "_ENCODER_OVERHEAD", -0.5)
+    source = tmp_path / "song"
+    source.symlink_to(wav)
+    limit = 192 * 125 * 2
+    fit(job(source, limit=limit))
+    assert 0.6 * limit < job(source).part.stat().st_size <= limit
+
+
+def test_a_song_of_240_s_fits_10_mib() -> None:
+    best = audio_encoder.BIT_RATES[0]
+    assert best == 192
+    assert best * 125 * 240.1 + 20_000 < 10 * MIB
+
+
+def test_does_not_fit(tmp_path: Path, wav: Path) -> None:
+    source = tmp_path / "song"
+    source.symlink_to(wav)
+    with pytest.raises(DoesNotFit, match=r"0\.0 MiB"):
+        fit(job(source, limit=32 * 125 * 2))
+
+
+def test_a_stream_that_changes_its_shape_is_encoded_whole(tmp_path: Path) -> None:
+    parts = [
+        make(
+            tmp_path / f"{channels}", "mp3", "libmp3lame", hertz=hertz, channels=channels,
+            options=BARE,
+        ).read_bytes()
+        for hertz, channels in ((44_100, 1), (48_000, 2))
+    ]  # fmt: skip
+    source = tmp_path / "song"
+    source.write_bytes(b"".join(parts))
+    task = job(source, limit=len(source.read_bytes()) - 1)
+    _, seconds = fit(task)
+    length, left, rate = decoded(task.part)
+    assert seconds == pytest.approx(4, abs=0.2)
+    assert length == pytest.approx(seconds, abs=0.05)
+    for part in (left[: 2 * rate], left[2 * rate :]):
+        assert pitch(part, rate) == pytest.approx(440, abs=2)
+
+
+def test_damage_costs_its_moment_and_not_the_song(tmp_path: Path, mp3: Path) -> None:
+    damaged = bytearray(mp3.read_bytes())
+    damaged[15_000:16_000] = os.urandom(1_000)
+    source = tmp_path / "song"
+    source.write_bytes(damaged)
+    assert measure(source, AudioFormat.MP3).seconds == pytest.approx(2, abs=0.3)
+
+
+# ----------------------------------------------------------------------- as it is
+
+
+def add_vendor_tags(path: Path) -> None:
+    """A cover and a comment, as a vendor would."""
+    cover = b"\xff\xd8\xff\xe0" + bytes(30_000)
+    kind = recognise(path.read_bytes())
+    if kind is AudioFormat.MP3:
+        id3 = ID3()
+        id3.add(APIC(mime="image/jpeg", data=cover))
+        id3.add(TXXX(desc="vendor", text="secret"))
+        id3.save(path)
+    elif kind is AudioFormat.M4A:
+        m4a = MP4(path)
+        m4a["covr"] = [MP4Cover(cover)]
+        m4a["\xa9too"] = "vendor"
+        m4a.save()
+    else:
+        ogg = (OggOpus if b"OpusHead" in path.read_bytes()[:200] else OggVorbis)(path)
+        picture = Picture()
+        picture.data = cover
+        ogg["metadata_block_picture"] = picture.write().hex()
+        ogg["vendor"] = "secret"
+        ogg.save()
+
+
+def read_tags(path: Path) -> dict[str, str]:
+    kind = recognise(path.read_bytes())
+    if kind is AudioFormat.MP3:
+        id3 = ID3(path)
+        assert id3.version == (2, 3, 0)
+        return {key: str(frame) for key, frame in id3.items()}
+    if kind is AudioFormat.M4A:
+        return {key: value[0] for key, value in MP4(path).items()}
+    ogg = (OggOpus if b"OpusHead" in path.read_bytes()[:200] else OggVorbis)(path)
+    return {key: value[0] for key, value in ogg.items()}
+
+
+ID3_TAGS = {
+    "TIT2": TAGS.title,
+    "TPE1": TAGS.artist,
+    "TCON": TAGS.genres,
+    "USLT::XXX": TAGS.lyrics,
+    "COMM::XXX": COMMENT,
+}
+VORBIS_TAGS = {
+    "title": TAGS.title,
+    "artist": TAGS.artist,
+    "genre": TAGS.genres,
+    "lyrics": TAGS.lyrics,
+    "comment": COMMENT,
+}
+MP4_TAGS = {
+    "\xa9nam": TAGS.title,
+    "\xa9ART": TAGS.artist,
+    "\xa9gen": TAGS.genres,
+    "\xa9lyr": TAGS.lyrics,
+    "\xa9cmt": COMMENT,
+}
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "kind", "expected"),
+    [
+        ("mp3", "libmp3lame", AudioFormat.MP3, ID3_TAGS),
+        ("ogg", "libvorbis", AudioFormat.OGG, VORBIS_TAGS),
+        ("ogg", "libopus", AudioFormat.OGG, VORBIS_TAGS),
+        ("ipod", "aac", AudioFormat.M4A, MP4_TAGS),
+    ],
+)
+def test_what_fits_stays_as_it_is_but_for_its_tags(
+    tmp_path: Path, container: str, codec: str, kind: AudioFormat, expected: dict[str, str]
+) -> None:
+    source = make(tmp_path / "song", container, codec)
+    add_vendor_tags(source)
+    before = source.read_bytes()
+    task = job(source)
+
+    assert fit(task)[0] is kind
+
+    assert source.read_bytes() == before
+    assert decoded(task.part)[1] == decoded(source)[1]
+    assert read_tags(task.part) == expected
+    assert task.part.stat().st_size < source.stat().st_size - 25_000  # the cover is gone
+
+
+def test_an_instrumental_has_no_lyrics_and_odd_characters_are_dropped(
+    tmp_path: Path, mp3: Path
+) -> None:
+    source = tmp_path / "song"
+    source.symlink_to(mp3)
+    task = job(source, tags=Tags("a\0b\ud800c", "", "x", "[instrumental]", 5, 7))
+    fit(task)
+    tags = read_tags(task.part)
+    assert tags["TIT2"] == "abc"
+    assert tags["COMM::XXX"] == "Songwright #7, seed 5"
+    assert not [key for key in tags if key.startswith("USLT")]
+
+
+def test_its_size_counts_after_tagging(tmp_path: Path, mp3: Path) -> None:
+    bare = mp3.read_bytes()[id3_length(mp3.read_bytes()) :]
+    source = tmp_path / "song"
+    source.write_bytes(bare)
+    fit(job(source))
+    tagged = job(source).part.stat().st_size
+    assert tagged > len(bare)
+
+    assert fit(job(source, limit=tagged))[0] is AudioFormat.MP3
+    assert job(source).part.read_bytes().endswith(bare[-1_000:])
+    fit(job(source, limit=tagged - 1))
+    assert job(source).part.stat().st_size < tagged
+    assert not job(source).part.read_bytes().endswith(bare[-1_000:])
+
+
+def test_over_the_limit_is_encoded(tmp_path: Path) -> None:
+    source = make(tmp_path / "song", "ipod", "aac", bit_rate=256_000)
+    kind, _ = fit(job(source, limit=30_000))
+    assert kind is AudioFormat.MP3
+    assert job(source).part.stat().st_size <= 30_000
+
+
+def test_what_cannot_be_tagged_is_encoded(
+    tmp_path: Path, mp3: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, tags: Tags) -> None:
+        raise MutagenError("no")
+
+    monkeypatch.setitem(audio_encoder._TAGGERS, "mp3", refuse)
+    source = tmp_path / "song"
+    source.symlink_to(mp3)
+    fit(job(source))
+    assert read_tags(job(source).part) == ID3_TAGS
+
+
+# ----------------------------------------------------------------------- refused
+
+
+def test_refuses_what_is_too_short(tmp_path: Path, wav: Path) -> None:
+    source = tmp_path / "song"
+    source.symlink_to(wav)
+    fit(job(source, asked_seconds=4))
+    with pytest.raises(TooShort, match="2 s long, though 5 s"):
+        fit(job(source, asked_seconds=5))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"RIFF\x24\0\0\0WAVEfmt "
+        + struct.pack("<IHHIIHH", 16, 1, 2, 44_100, 176_400, 4, 16)
+        + b"data\0\0\0\0",
+        b"RIFF\x24\0\0\0WAVE" + bytes(5_000),
+        b"fLaC" + bytes(5_000),
+        b"OggS\0\x02" + bytes(20) + b"\x01\x1e\x01vorbis" + bytes(5_000),
+        ftyp(b"M4A ", b"isom") + bytes(5_000),
+        b"ID3\x04\0\0\0\0\0\x05xxxxx" + (b"\xff\xfb\x90\x00" + b"\x55" * 413) * 3,
+        b"#EXTM3U\n#EXTINF:10,\nsong.mp3\n",
+        b"ffconcat version 1.0\nfile song.mp3\n",
+        b'<?xml version="1.0"?><MPD></MPD>',
+    ],
+)
+def test_refuses_what_is_no_audio(tmp_path: Path, mp3: Path, content: bytes) -> None:
+    (tmp_path / "song.mp3").symlink_to(mp3)
+    source = tmp_path / "source"
+    source.write_bytes(content)
+    with pytest.raises(NotAudio):
+        fit(job(source, asked_seconds=0))
+
+
+def test_refuses_a_video_even_if_it_calls_itself_audio(tmp_path: Path) -> None:
+    source = tmp_path / "song"
+    with av.open(str(source), "w", format="ipod") as output:
+        stream = output.add_stream("mpeg4", rate=24)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for _ in range(3):
+            output.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        output.mux(stream.encode(None))
+    source.write_bytes(source.read_bytes().replace(b"ftypM4V ", b"ftypM4A "))
+    assert recognise_file(source) is AudioFormat.M4A
+    with pytest.raises(NotAudio, match="video"):
+        measure(source, AudioFormat.M4A)
+
+
+def test_refuses_a_container_with_no_stream(tmp_path: Path) -> None:
+    class Nothing:
+        class streams:  # noqa: N801 - stands for an attribute
+            video: tuple[()] = ()
+            audio: tuple[()] = ()
+
+    nothing: Any = Nothing()
+    with pytest.raises(NotAudio):
+        audio_encoder._audio_stream(nothing)
+
+
+def test_a_bomb_is_refused_when_it_has_lasted_long_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "song"
+    make(source, "flac", "flac", seconds=8, hertz=8_000, values=array.array("f", bytes(8 * 64_000)))
+    assert source.stat().st_size < 12_000
+    monkeypatch.setattr(audio_encoder, "LONGEST", 5.0)
+    with pytest.raises(NotAudio, match="more than 5 s"):
+        measure(source, AudioFormat.FLAC)
+
+
+@given(content=st.binary(max_size=2_000), kind=st.sampled_from(list(AudioFormat)))
+def test_bad_bytes_are_measured_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, kind: AudioFormat
+) -> None:
+    source = tmp_path_factory.getbasetemp() / "bad-bytes"
+    heads = {
+        AudioFormat.WAV: b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0",
+        AudioFormat.FLAC: b"fLaC\0\0\0\x22",
+        AudioFormat.OGG: b"OggS\0\x02" + bytes(20) + b"\x01\x1e\x01vorbis",
+        AudioFormat.M4A: ftyp(b"M4A "),
+        AudioFormat.MP3: b"\xff\xfb\x90\x00",
+    }
+    source.write_bytes(heads[kind] + content)
+    with suppress(NotAudio):
+        assert isinstance(measure(source, kind), Sound)
+
+
+# ----------------------------------------------------------------------- the child's manners
+
+
+def test_answers_with_errors_by_name(tmp_path: Path, wav: Path) -> None:
+    source = tmp_path / "song"
+    source.symlink_to(wav)
+    answer = audio_encoder._answer(job(source, asked_seconds=9))
+    assert answer == {
+        "error": "TooShort",
+        "message": "The song is 2 s long, though 9 s were asked for.",
+    }
+    assert audio_encoder._answer(job(tmp_path / "absent"))["errno"] == errno.ENOENT
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_not_the_songs_fault(wav: Path, mp3: Path) -> None:
+    for source in (wav, mp3):
+        answer = audio_encoder._answer(Job(source, Path("/dev/full"), 10 * MIB, 2, TAGS))
+        assert (answer["error"], answer["errno"]) == ("OSError", errno.ENOSPC)
+
+
+def test_a_disk_that_fills_up_while_tagging(
+    tmp_path: Path, wav: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, tags: Tags) -> None:
+        raise MutagenError(OSError(errno.ENOSPC, "full"))
+
+    monkeypatch.setattr(audio_encoder, "_tag_mp3", full)
+    source = tmp_path / "song"
+    source.symlink_to(wav)
+    assert audio_encoder._answer(job(source))["error"] == "OSError"
+
+
+def test_is_modest(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[int, int] = {}
+
+    def refuse_cores(what: int, bounds: tuple[int, int]) -> None:
+        if what == resource.RLIMIT_CORE:
+            raise ValueError("not here")
+        asked[what] = bounds[0]
+
+    monkeypatch.setattr(os, "nice", lambda by: asked.update({-1: by}))
+    monkeypatch.setattr(resource, "setrlimit", refuse_cores)
+    audio_encoder._be_modest()
+    assert asked == {
+        -1: audio_encoder.NICENESS,
+        resource.RLIMIT_DATA: audio_encoder.MEMORY,
+        resource.RLIMIT_CPU: audio_encoder.CPU_SECONDS,
+    }
+
+
+def test_main_reads_a_job_and_answers_on_one_line(
+    tmp_path: Path, mp3: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitter_job = audio._Job(mp3, tmp_path, "42", 10 * MIB, 2, TAGS)
+    ended = threading.Event()
+    monkeypatch.setattr(audio_encoder, "_be_modest", lambda: None)
+    monkeypatch.setattr(os, "_exit", lambda status: ended.set())
+    reading, writing = os.pipe()
+    saved = os.dup(0)
+    try:
+        os.dup2(reading, 0)
+        os.write(writing, fitter_job.to_line())
+        audio_encoder.main()
+        os.close(writing)
+        assert ended.wait(10)
+    finally:
+        os.dup2(saved, 0)
+        os.close(saved)
+        os.close(reading)
+    out, _ = capsys.readouterr()
+    assert out.count("\n") == 1
+    assert json.loads(out) == {
+        "format": "mp3",
+        "seconds": pytest.approx(2, abs=0.05),
+        "size": fitter_job.part.stat().st_size,
+    }
+
+
+# ----------------------------------------------------------------------- the fitter
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "songs").mkdir()
+    return tmp_path / "songs"
+
+
+def start(
+    fitter: AudioFitter, source: Path, folder: Path, *, stem: str = "42-song", **changes: Any
+) -> asyncio.Task[Fitted]:
+    options = {"limit": 10 * MIB, "tags": TAGS, "asked_seconds": 2, **changes}
+    return asyncio.create_task(fitter.fit(source, folder, stem=stem, **options))
+
+
+async def test_fits_from_any_working_directory(
+    folder: Path, wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "services.py").write_text("raise SystemExit('the wrong services')")
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here" / "song").symlink_to(wav)
+    fitted = await start(AudioFitter(), Path("song"), Path("../songs"))
+
+    assert fitted.path == Path("../songs/42-song.mp3")
+    assert fitted.format is AudioFormat.MP3
+    assert fitted.seconds == pytest.approx(2)
+    assert fitted.size == fitted.path.stat().st_size
+    assert names(folder) == ["42-song.mp3"]
+    assert decoded(fitted.path)[0] == pytest.approx(2, abs=0.05)
+    assert read_tags(fitted.path) == ID3_TAGS
+
+
+async def test_the_bots_process_never_loads_a_decoder() -> None:
+    code = "import sys, services.audio; print([m for m in ('av', 'mutagen') if m in sys.modules])"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    out, _ = await process.communicate()
+    assert out.strip() == b"[]"
+
+
+async def test_an_old_file_of_the_same_name_is_replaced(folder: Path, mp3: Path) -> None:
+    (folder / "42-song.mp3").write_bytes(b"old")
+    (folder / ".42-song.part").write_bytes(b"left by a crash")
+    fitted = await start(AudioFitter(), mp3, folder)
+    assert fitted.size > 10_000
+    assert names(folder) == ["42-song.mp3"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"asked_seconds": 5}, TooShort),
+        ({"limit": 1_000}, DoesNotFit),
+    ],
+)
+async def test_the_childs_errors_arrive(
+    folder: Path, wav: Path, changes: dict[str, Any], expected: type[AudioError]
+) -> None:
+    with pytest.raises(expected):
+        await start(AudioFitter(), wav, folder, **changes)
+    assert names(folder) == []
+
+
+async def test_no_audio_no_source_no_folder(folder: Path, tmp_path: Path, wav: Path) -> None:
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(NotAudio):
+        await start(AudioFitter(), tmp_path / "text", folder)
+    with pytest.raises(FileNotFoundError):
+        await start(AudioFitter(), tmp_path / "absent", folder)
+    with pytest.raises(FileNotFoundError):
+        await start(AudioFitter(), wav, folder / "absent")
+
+
+@pytest.mark.parametrize(
+    ("program", "logged"),
+    [
+        ("import os; os.abort()", "no answer"),
+        ("raise SystemExit(3)", "ended with 3"),
+        ("import sys; sys.stderr.write('x' * 100_000 + 'the end')", "the end"),
+        ("print('{')", "no answer"),
+        ("raise MemoryError", "MemoryError"),
+    ],
+)
+async def test_a_child_that_crashes_is_an_error_of_ours(
+    folder: Path,
+    wav: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    program: str,
+    logged: str,
+) -> None:
+    preface = "import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
+    monkeypatch.setattr(audio, "_PROGRAM", (sys.executable, "-c", preface + program))
+    with pytest.raises(NotAudio):
+        await start(AudioFitter(), wav, folder)
+    assert logged in caplog.text
+    assert len(caplog.text) < 10_000
+
+
+async def test_no_process_can_be_started(
+    folder: Path, wav: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audio, "_PROGRAM", (str(folder / "absent"),))
+    with pytest.raises(OSError, match="absent"):
+        await start(AudioFitter(), wav, folder)
+
+
+@pytest.fixture
+def hanging(tmp_path: Path) -> Callable[[str], Path]:
+    """Sources that hang a child that opens them: pipes that nobody writes to."""
+
+    def make_pipe(name: str) -> Path:
+        os.mkfifo(tmp_path / name)
+        return tmp_path / name
+
+    return make_pipe
+
+
+def opened_by_child(pipe: Path) -> int:
+    """Wait until a reader has opened the pipe; give the other end of it."""
+    return os.open(pipe, os.O_WRONLY)
+
+
+def assert_nobody_reads(end: int) -> None:
+    with pytest.raises(BrokenPipeError):
+        os.write(end, b"anybody?")
+    os.close(end)
+
+
+async def test_cancelling_kills_the_child(folder: Path, hanging: Callable[[str], Path]) -> None:
+    pipe = hanging("a")
+    task = start(AudioFitter(), pipe, folder)
+    end = await asyncio.to_thread(opened_by_child, pipe)
+    (folder / ".42-song.part").write_bytes(b"half a song")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert_nobody_reads(end)
+    assert names(folder) == []
+
+
+async def test_a_child_out_of_time_is_killed(
+    folder: Path,
+    hanging: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(audio._Job, "patience", 0.05)
+    pipe = hanging("a")
+    end = os.open(pipe, os.O_RDWR)  # whether or not the child has come so far
+    with pytest.raises(NotAudio):
+        await start(AudioFitter(), pipe, folder)
+    os.close(end)
+    assert "killed after" in caplog.text
+    with pytest.raises(OSError, match="No such device"):
+        os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+
+
+def test_patience_grows_with_the_song() -> None:
+    def patience(seconds: int) -> float:
+        return audio._Job(Path(), Path(), "", 1, seconds, TAGS).patience
+
+    assert patience(10) >= 60
+    assert patience(240) >= 240 * 2
+
+
+async def test_close_cancels_what_runs_and_what_waits(
+    folder: Path, hanging: Callable[[str], Path]
+) -> None:
+    fitter = AudioFitter(at_once=1)
+    pipe = hanging("a")
+    running = start(fitter, pipe, folder, stem="1")
+    end = await asyncio.to_thread(opened_by_child, pipe)
+    waiting = start(fitter, pipe, folder, stem="2")
+    await asyncio.sleep(0)
+    await fitter.close()
+    assert_nobody_reads(end)
+    for task in (running, waiting):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    with pytest.raises(RuntimeError, match="closed"):
+        await start(fitter, pipe, folder)
+    await fitter.close()
+
+
+async def test_a_child_ends_with_the_bot(hanging: Callable[[str], Path], folder: Path) -> None:
+    """The bot's death closes its end of stdin, whoever killed it."""
+    pipe = hanging("a")
+    child = await asyncio.create_subprocess_exec(
+        *audio._PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=audio._ROOT
+    )
+    assert child.stdin is not None
+    child.stdin.write(audio._Job(pipe, folder, "42", 1, 2, TAGS).to_line())
+    end = await asyncio.to_thread(opened_by_child, pipe)
+    child.stdin.close()
+    assert await asyncio.wait_for(child.wait(), 10) == 1
+    assert_nobody_reads(end)
+
+
+async def test_the_child_is_nice_bounded_and_knows_no_secrets(
+    folder: Path, hanging: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISCORD_TOKEN", "s3cret")
+    children: list[asyncio.subprocess.Process] = []
+    spawn = asyncio.create_subprocess_exec
+
+    async def remember(*program: str, **options: Any) -> asyncio.subprocess.Process:
+        assert "s3cret" not in options["env"].values()
+        children.append(await spawn(*program, **options))
+        return children[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", remember)
+    fitter = AudioFitter()
+    pipe = hanging("a")
+    task = start(fitter, pipe, folder)
+    end = await asyncio.to_thread(opened_by_child, pipe)
+    pid = children[0].pid
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, pid) == min(mine + audio_encoder.NICENESS, 19)
+    if sys.platform == "linux":
+        assert resource.prlimit(pid, resource.RLIMIT_DATA)[0] == audio_encoder.MEMORY
+    await fitter.close()
+    os.close(end)
+    assert task.cancelled()
+
+
+async def test_no_more_than_so_many_at_once(
+    folder: Path, wav: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running: set[str] = set()
+    most = 0
+    go_on = asyncio.Event()
+
+    async def pretend(job: audio._Job) -> dict[str, Any]:
+        nonlocal most
+        running.add(job.stem)
+        most = max(most, len(running))
+        await go_on.wait()
+        await asyncio.sleep(0)
+        running.remove(job.stem)
+        return {"error": "NotAudio", "message": "no"}
+
+    monkeypatch.setattr(audio, "_run_child", pretend)
+    fitter = AudioFitter(at_once=3)
+    tasks = [start(fitter, wav, folder, stem=str(i)) for i in range(10)]
+    for _ in range(100):  # turns of the loop: enough for all ten, were they let
+        await asyncio.sleep(0)
+    assert len(running) == 3
+    go_on.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert most == 3
+    assert [type(result) for result in results] == [NotAudio] * 10
+
+
+async def test_what_cannot_be_removed_is_logged(
+    folder: Path, wav: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / ".42-song.part").mkdir()
+    with pytest.raises(IsADirectoryError):
+        await start(AudioFitter(), wav, folder)
+    assert "Could not remove" in caplog.text
