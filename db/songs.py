@@ -76,6 +76,14 @@ async def count_unfinished(connection: Connection, server_id: int, member_id: in
     return _number(rows)
 
 
+async def count_waiting(connection: Connection) -> int:
+    """How many songs wait here to be submitted."""
+    rows = await connection.execute_fetchall(
+        "SELECT count(*) AS n FROM songs WHERE step = 'waiting'"
+    )
+    return _number(rows)
+
+
 async def unfinished_of_server(connection: Connection, server_id: int) -> list[Song]:
     """What runs and waits in a server, oldest first."""
     rows = await connection.execute_fetchall(
@@ -319,12 +327,16 @@ async def end(
     post_id: int | None = None,
     undelivered: str | None = None,
 ) -> bool:
-    """The song is over. `expected` names the step it must be at; None takes any before the end."""
+    """The song is over. `expected` names the step it must be at; None takes any before the end.
+
+    Its file is kept only where it could not be posted.
+    """
     cursor = await connection.execute(
         """
         UPDATE songs SET step = 'ended', status = :status, ended_at = :at, reason = :reason,
                          post_id = :post_id, undelivered = :undelivered,
-                         delivered_at = CASE WHEN :post_id IS NULL THEN NULL ELSE :at END
+                         delivered_at = CASE WHEN :post_id IS NULL THEN NULL ELSE :at END,
+                         file = CASE WHEN :undelivered IS NULL THEN NULL ELSE file END
         WHERE song_id = :song_id AND step <> 'ended' AND (:expected IS NULL OR step = :expected)
         """,
         {
@@ -344,7 +356,7 @@ async def mark_delivered(connection: Connection, song_id: int, *, at: datetime) 
     """An undelivered song has reached its member another way."""
     cursor = await connection.execute(
         """
-        UPDATE songs SET delivered_at = ?
+        UPDATE songs SET delivered_at = ?, file = NULL
         WHERE song_id = ? AND step = 'ended' AND undelivered IS NOT NULL AND delivered_at IS NULL
         """,
         (to_ms(at), song_id),
@@ -365,16 +377,12 @@ async def undelivered_before(connection: Connection, moment: datetime) -> list[S
     return list(map(_song, rows))
 
 
-async def with_needless_file(connection: Connection) -> list[Song]:
-    """Ended songs whose file nobody will ask for: posted, handed over, or never finished."""
+async def needing_files(connection: Connection) -> set[int]:
+    """The songs whose files are still needed: unfinished, or not delivered yet."""
     rows = await connection.execute_fetchall(
-        """
-        SELECT * FROM songs
-        WHERE file IS NOT NULL AND step = 'ended'
-              AND (delivered_at IS NOT NULL OR undelivered IS NULL)
-        """
+        "SELECT song_id FROM songs WHERE step <> 'ended' OR file IS NOT NULL"
     )
-    return list(map(_song, rows))
+    return {row["song_id"] for row in rows}
 
 
 async def forget_file(connection: Connection, song_id: int) -> bool:
@@ -442,15 +450,6 @@ async def forget_words_of_server(connection: Connection, server_id: int) -> int:
         (server_id,),
     )
     return cursor.rowcount
-
-
-async def with_file_of_server(connection: Connection, server_id: int) -> list[Song]:
-    """A server's ended songs that still have a file."""
-    rows = await connection.execute_fetchall(
-        "SELECT * FROM songs WHERE file IS NOT NULL AND step = 'ended' AND server_id = ?",
-        (server_id,),
-    )
-    return list(map(_song, rows))
 
 
 _TIMES = ("asked_at", "submitted_at", "posting_at", "ended_at", "token_until", "delivered_at")

@@ -137,3 +137,23 @@ class TooShort(AudioError):
 
 class DoesNotFit(AudioError):
     """Even the lowest bit rate is over the limit."""
+
+
+class DeliveryError(SongwrightError):
+    """The song could not be posted."""
+
+
+class CannotPost(DeliveryError):
+    """It won't be posted. `str()` is fit for the member; `shared`: other songs will fail alike."""
+
+    def __init__(self, reason: str, *, shared: bool = False) -> None:
+        super().__init__(reason)
+        self.shared = shared
+
+
+class TooLargeToPost(DeliveryError):
+    """Discord's limit in that channel is lower than the file's size."""
+
+
+class PostUncertain(DeliveryError):
+    """The post may or may not be there."""

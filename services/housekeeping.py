@@ -1,0 +1,107 @@
+"""What has to be done from time to time, whatever the members do."""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+from db import drafts, songs
+from db.database import Database
+from services.clock import Clock
+from services.ending import Ending
+from services.incidents import Incidents, Kind
+from services.servers import Servers
+
+log = logging.getLogger(__name__)
+
+WAITING_DEADLINE = timedelta(hours=6)
+DRAFT_LIFETIME = timedelta(hours=1)
+EVERY = 60.0
+"""Seconds from one round to the next."""
+NEARLY_FULL = 512 * 2**20
+"""Bytes free below which the operator hears of it: a full house of songs being fitted."""
+ROOM_AGAIN = 2 * NEARLY_FULL
+
+
+class Housekeeping:
+    """Ends what has waited too long, forgets what must not be kept, watches the disk."""
+
+    def __init__(
+        self,
+        database: Database,
+        ending: Ending,
+        servers: Servers,
+        incidents: Incidents,
+        *,
+        data_dir: Path,
+        clock: Clock,
+        changed: Callable[[int], None],
+        free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+    ) -> None:
+        self._database = database
+        self._ending = ending
+        self._servers = servers
+        self._incidents = incidents
+        self._songs_dir = data_dir / "songs"
+        self._clock = clock
+        self._changed = changed
+        self._free_bytes = free_bytes
+
+    async def run(self) -> None:
+        """A round each minute, until cancelled."""
+        while True:
+            await self.once()
+            await asyncio.sleep(EVERY)
+
+    async def once(self) -> None:
+        """One round. A part that fails is logged and does not keep the others from their work."""
+        parts: list[Callable[[], Awaitable[None]]] = [
+            self._end_overdue,
+            self._compensate,
+            self._forget,
+            self._servers.forget_old,
+            self._remove_files,
+            self._watch_disk,
+            self._incidents.tell_untold,
+        ]
+        for part in parts:
+            try:
+                await part()
+            except Exception:
+                log.exception("housekeeping: %s failed", part.__name__)
+
+    async def _end_overdue(self) -> None:
+        before = self._clock() - WAITING_DEADLINE
+        for song in await songs.waiting_since_before(self._database.reader, before):
+            if await self._ending.fail(song, "It waited for 6 hours without being started."):
+                self._changed(song.song_id)
+
+    async def _compensate(self) -> None:
+        for song in await self._ending.compensate_overdue():
+            log.warning("song %d was not delivered for a day: price given back", song.song_id)
+
+    async def _forget(self) -> None:
+        now = self._clock()
+        async with self._database.write() as connection:
+            await songs.forget_tokens_until(connection, now)
+            await drafts.delete_before(connection, now - DRAFT_LIFETIME)
+
+    async def _remove_files(self) -> None:
+        """Files of songs that need none: a crash came between a song's end and their removal."""
+        there = await asyncio.to_thread(self._folders)
+        needed = await songs.needing_files(self._database.reader) if there else set()
+        for folder in there:
+            if not folder.name.isdigit() or int(folder.name) not in needed:
+                await asyncio.to_thread(shutil.rmtree, folder)
+
+    def _folders(self) -> list[Path]:
+        return list(self._songs_dir.iterdir()) if self._songs_dir.is_dir() else []
+
+    async def _watch_disk(self) -> None:
+        free = self._free_bytes(self._songs_dir.parent)
+        if free < NEARLY_FULL:
+            await self._incidents.begin(Kind.DISK_NEARLY_FULL, f"{free // 2**20:,} MiB are free")
+        elif free > ROOM_AGAIN:
+            await self._incidents.end(Kind.DISK_NEARLY_FULL)

@@ -1,0 +1,141 @@
+"""What the operator must hear of: once when it begins, once when it is over.
+
+An incident is a row, so that a restart neither forgets it nor tells it again. Those of the
+operator's account pause all songs while they last.
+"""
+
+import logging
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from db import operations
+from db.database import Database
+from services.clock import Clock
+from services.errors import SongsPaused
+
+log = logging.getLogger(__name__)
+
+API_DOWN_AFTER = timedelta(minutes=5)
+
+
+class Kind(StrEnum):
+    """The kinds of incident."""
+
+    KEY_REFUSED = "key_refused"
+    OUT_OF_CREDITS = "out_of_credits"
+    API_DOWN = "api_down"
+    DISK_NEARLY_FULL = "disk_nearly_full"
+    UNDELIVERED = "undelivered"
+
+
+PAUSING = (Kind.KEY_REFUSED, Kind.OUT_OF_CREDITS)
+
+_BEGINS = {
+    Kind.KEY_REFUSED: "The song API refuses the key, so songs are paused. Set SEGMIND_API_KEY to a "
+    "key that works and restart; if the key is right, songs go on by themselves.",
+    Kind.OUT_OF_CREDITS: "The account at the song API is out of credits, so songs are paused. They "
+    "go on by themselves once it has credits again.",
+    Kind.API_DOWN: "The song API has not answered for 5 minutes. Songs go on when it does.",
+    Kind.DISK_NEARLY_FULL: "The disk of the data folder is nearly full. Songs fail when it is.",
+    Kind.UNDELIVERED: "A song could not be posted, for a reason that others will share.",
+}
+_ENDS = {
+    Kind.KEY_REFUSED: "The song API accepts the key again. Songs go on.",
+    Kind.OUT_OF_CREDITS: "The account at the song API has credits again. Songs go on.",
+    Kind.API_DOWN: "The song API answers again.",
+    Kind.DISK_NEARLY_FULL: "The disk of the data folder has room again.",
+    Kind.UNDELIVERED: "Songs are posted again.",
+}
+
+
+class Operator(Protocol):
+    """Reaches the operator in person."""
+
+    async def tell(self, text: str) -> bool:
+        """Whether the message went out."""
+        ...
+
+
+class Incidents:
+    """Opens and closes incidents, and tells the operator of both."""
+
+    def __init__(self, database: Database, operator: Operator, *, clock: Clock) -> None:
+        self._database = database
+        self._operator = operator
+        self._clock = clock
+        self._open: set[Kind] = set()
+        self._silent_since: datetime | None = None
+
+    async def load(self) -> None:
+        """Read what was wrong when the process ended."""
+        rows = await operations.incidents(self._database.reader)
+        self._open = {Kind(row.kind) for row in rows}
+
+    @property
+    def paused(self) -> Kind | None:
+        """Why no song is started now, if so."""
+        return next((kind for kind in PAUSING if kind in self._open), None)
+
+    def check_not_paused(self) -> None:
+        """Refuse a new song while songs are paused.
+
+        Raises:
+            SongsPaused: the operator's account has to be mended first.
+        """
+        if self.paused:
+            raise SongsPaused(
+                "Songs are paused: the bot's account at the song service needs its operator, who "
+                "has been told. Nothing was spent; please try again later."
+            )
+
+    async def begin(self, kind: Kind, detail: str) -> bool:
+        """Something is wrong. False if that was known."""
+        if kind in self._open:
+            return False
+        async with self._database.write() as connection:
+            new = await operations.open_incident(connection, kind, detail=detail, at=self._clock())
+        self._open.add(kind)
+        if new:
+            log.error("%s (%s)", _BEGINS[kind], detail)
+            await self.tell_untold()
+        return new
+
+    async def end(self, kind: Kind) -> bool:
+        """It is well again. False if nothing was wrong."""
+        if kind not in self._open:
+            return False
+        async with self._database.write() as connection:
+            known = {row.kind: row for row in await operations.incidents(connection)}
+            await operations.close_incident(connection, kind)
+        self._open.discard(kind)
+        log.warning("%s", _ENDS[kind])
+        if kind in known and known[kind].told_at is not None:
+            await self._operator.tell(f"\N{WHITE HEAVY CHECK MARK} {_ENDS[kind]}")
+        return True
+
+    async def tell_untold(self) -> None:
+        """Tell the operator what they have not heard: also what could not be sent before."""
+        for row in await operations.incidents(self._database.reader):
+            text = f"\N{WARNING SIGN} {_BEGINS[Kind(row.kind)]}\n> {row.detail}"
+            if row.told_at is None and await self._operator.tell(text):
+                async with self._database.write() as connection:
+                    await operations.mark_told(connection, row.kind, at=self._clock())
+
+    async def api_answered(self) -> None:
+        """The song API has answered, whatever it said."""
+        self._silent_since = None
+        await self.end(Kind.API_DOWN)
+
+    async def account_works(self) -> None:
+        """The song API has accepted a song: whatever paused songs is mended."""
+        await self.api_answered()
+        for kind in PAUSING:
+            await self.end(kind)
+
+    async def api_silent(self, detail: str) -> None:
+        """A call to the song API failed in passing; after five minutes of that it is down."""
+        now = self._clock()
+        self._silent_since = self._silent_since or now
+        if now - self._silent_since >= API_DOWN_AFTER:
+            await self.begin(Kind.API_DOWN, detail)

@@ -1,0 +1,167 @@
+"""Who calls the worker, and when: inside this process."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from db import quotas, songs
+from db.database import Database
+from db.records import Song, Step
+from services.clock import Clock
+from services.errors import SongApiError
+from services.incidents import Incidents, Kind
+from services.pacing import Call, RequestBudget
+from services.song_api import SongApi
+from services.worker import Backoff, Worker
+
+log = logging.getLogger(__name__)
+
+LOOK_AT_ACCOUNT = 60.0
+"""Seconds between looks at an account that was refused."""
+MOST_FAILURES = 6
+"""Errors in a row, of a kind nobody foresaw, after which a song is given up."""
+
+Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+
+
+def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    """A named task of the running loop."""
+    return asyncio.create_task(work, name=name)
+
+
+class Runner:
+    """Starts waiting songs in fair order, at most `at_once` at the API, and resumes the others."""
+
+    def __init__(
+        self,
+        database: Database,
+        worker: Worker,
+        api: SongApi,
+        budget: RequestBudget,
+        incidents: Incidents,
+        *,
+        at_once: int,
+        clock: Clock,
+        spawn: Spawn = spawn,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        backoff: Backoff = Backoff(first=5.0, longest=300.0),
+    ) -> None:
+        self._database = database
+        self._worker = worker
+        self._api = api
+        self._budget = budget
+        self._incidents = incidents
+        self._at_once = at_once
+        self._clock = clock
+        self._spawn = spawn
+        self._sleep = sleep
+        self._backoff = backoff
+        self._woken = asyncio.Event()
+        self._at_api: set[int] = set()
+        self._carrying: dict[int, asyncio.Task[None]] = {}
+        self._canary = False
+        self.waiting = 0
+        """Songs that wait here, as last counted: the price of a look depends on it."""
+
+    def wake(self) -> None:
+        """Something may be startable: a song was asked for, a place is free, the account works."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Resume what is unfinished, then start what waits, until cancelled."""
+        for song in await songs.unfinished(self._database.reader):
+            self._carry(song, fresh=False)
+        watch = self._spawn(self._watch_account(), "watch the account")
+        try:
+            while True:
+                self._woken.clear()
+                await self._start_all()
+                await self._woken.wait()
+        finally:
+            watch.cancel()
+
+    async def stop(self, *, grace: float) -> None:
+        """Stop carrying. What is being submitted or posted has `grace` seconds to come through."""
+        deadline = asyncio.get_running_loop().time() + grace
+        while tasks := dict(self._carrying):
+            out_of_time = asyncio.get_running_loop().time() >= deadline
+            for song_id, task in tasks.items():
+                if out_of_time or song_id not in self._worker.uninterrupted:
+                    task.cancel()
+            await asyncio.wait(tasks.values(), timeout=0.05)
+
+    async def _start_all(self) -> None:
+        """Start songs while there is room for them, each with its place in the minute."""
+        while self._may_start() and await songs.next_waiting(self._database.reader) is not None:
+            # First the place, then the choice: who is next is decided as late as possible.
+            await self._budget.take(Call.SUBMIT)
+            song = await self._mark_next() if self._may_start() else None
+            if song is not None:
+                self._canary = False
+                self._carry(song, fresh=True)
+
+    def _may_start(self) -> bool:
+        room = len(self._at_api) < self._at_once
+        return room and (self._canary or self._incidents.paused is None)
+
+    async def _mark_next(self) -> Song | None:
+        """Choose in fair order and mark as submitting, in one transaction."""
+        async with self._database.write() as connection:
+            song = await songs.next_waiting(connection)
+            if song is None or not await songs.mark_submitting(connection, song.song_id):
+                return None
+            await quotas.mark_started(connection, song.server_id, song.member_id, at=self._clock())
+            self.waiting = await songs.count_waiting(connection)
+            return song
+
+    def _carry(self, song: Song, *, fresh: bool) -> None:
+        if song.step in (Step.WAITING, Step.SUBMITTING, Step.SUBMITTED):
+            self._at_api.add(song.song_id)
+        name = f"song {song.song_id}"
+        task = self._spawn(self._to_its_end(song.song_id, fresh=fresh), name)
+        self._carrying[song.song_id] = task
+        task.add_done_callback(lambda _: self._forget(song.song_id))
+
+    def _forget(self, song_id: int) -> None:
+        self._carrying.pop(song_id, None)
+        self._at_api.discard(song_id)
+        self.wake()
+
+    async def _to_its_end(self, song_id: int, *, fresh: bool) -> None:
+        """Carry a song; an error that nobody foresaw is logged and the step tried again."""
+        for failures in range(1, MOST_FAILURES + 1):
+            try:
+                await self._worker.make(song_id, fresh=fresh and failures == 1)
+                self._at_api.discard(song_id)
+                self.wake()
+                await self._worker.deliver(song_id)
+            except Exception:
+                log.exception("song %d: error %d of %d", song_id, failures, MOST_FAILURES)
+                await self._sleep(self._backoff.pause(failures))
+            else:
+                return
+        await self._worker.give_up(song_id)
+
+    async def _watch_account(self) -> None:
+        """While songs are paused, look at the account each minute; songs go on when it works.
+
+        That the balance can be read does not say that songs are accepted: where some wait, one of
+        them is the trial, and goes back to waiting if it is refused.
+        """
+        while True:
+            await self._sleep(LOOK_AT_ACCOUNT)
+            if self._incidents.paused is None or not await self._account_looks_well():
+                continue
+            if await songs.count_waiting(self._database.reader):
+                self._canary = True
+            else:
+                await self._incidents.account_works()
+            self.wake()
+
+    async def _account_looks_well(self) -> bool:
+        try:
+            return await self._api.credits() > 0 or self._incidents.paused is Kind.KEY_REFUSED
+        except SongApiError as error:
+            log.warning("The account at the song API: %s", error)
+            return False

@@ -1,0 +1,52 @@
+"""Servers that the bot joins and leaves."""
+
+import logging
+from collections.abc import Collection
+from datetime import timedelta
+
+from db import quotas, songs
+from db.database import Database
+from services.clock import Clock
+from services.ending import Ending
+
+log = logging.getLogger(__name__)
+
+KEPT_AFTER_LEAVING = timedelta(days=30)
+"""How long a server's settings and words are kept, should the bot be invited back."""
+
+
+class Servers:
+    """What happens to a server's songs and settings when the bot comes and goes."""
+
+    def __init__(self, database: Database, ending: Ending, *, clock: Clock) -> None:
+        self._database = database
+        self._ending = ending
+        self._clock = clock
+
+    async def join(self, server_id: int) -> bool:
+        """The bot is in this server. Whether the hello is still to be said: true only once."""
+        async with self._database.write() as connection:
+            await quotas.ensure_server(connection, server_id)
+            return await quotas.mark_greeted(connection, server_id, at=self._clock())
+
+    async def leave(self, server_id: int) -> None:
+        """The bot was thrown out: what waits is cancelled and refunded, what runs may end."""
+        async with self._database.write() as connection:
+            await quotas.ensure_server(connection, server_id)
+            await quotas.mark_left(connection, server_id, at=self._clock())
+        for song in await songs.waiting_of_server(self._database.reader, server_id):
+            await self._ending.cancel(song)
+        log.info("left server %d", server_id)
+
+    async def reconcile(self, present: Collection[int]) -> None:
+        """Leave the servers that are gone from `present`: thrown out while the bot was away."""
+        for server_id in await quotas.servers_present(self._database.reader) - set(present):
+            await self.leave(server_id)
+
+    async def forget_old(self) -> None:
+        """Drop settings and words of servers left long ago. The ledger stays: it has no names."""
+        before = self._clock() - KEPT_AFTER_LEAVING
+        for server_id in await quotas.servers_left_before(self._database.reader, before):
+            async with self._database.write() as connection:
+                await quotas.forget_settings(connection, server_id)
+                await songs.forget_words_of_server(connection, server_id)

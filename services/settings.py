@@ -1,0 +1,133 @@
+"""The one settings object: from the environment, or from `.env`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    HttpUrl,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from services.errors import ConfigurationError
+
+_SQLITE = "sqlite:///"
+_ADDRESS = TypeAdapter(HttpUrl)
+
+
+def _address(url: str) -> str:
+    _ADDRESS.validate_python(url)
+    return url.rstrip("/")
+
+
+def _one_word(secret: SecretStr) -> SecretStr:
+    word = secret.get_secret_value().strip()
+    if not word or not word.isascii() or any(c.isspace() for c in word):
+        raise ValueError("not one word")
+    return SecretStr(word)
+
+
+def _sqlite(url: str) -> str:
+    if not url.startswith(_SQLITE) or not url.removeprefix(_SQLITE):
+        raise ValueError("not an SQLite address")
+    return url
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Secret = Annotated[SecretStr, AfterValidator(_one_word)]
+
+
+class Settings(BaseSettings):
+    """What the operator decides. A field's description says what its variable wants.
+
+    Secrets are `SecretStr`: they show as stars wherever the object is printed or logged.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    discord_token: Secret = Field(
+        description="the bot's token, from the Bot page of your application in Discord's "
+        "developer portal"
+    )
+    discord_api_url: Address = Field(
+        "https://discord.com/api/v10",
+        description="an http or https address, like https://discord.com/api/v10",
+    )
+    segmind_api_key: Secret = Field(
+        description="the song API's key, from your Segmind account (it begins with SG_)"
+    )
+    segmind_api_url: Address = Field(
+        "https://api.segmind.com",
+        description="the song API's root, like https://api.segmind.com",
+    )
+    segmind_mode: Literal["async", "sync"] = Field("async", description="async or sync")
+    segmind_rpm: int = Field(
+        50, ge=1, description="the account's requests a minute, a whole number from 1"
+    )
+    segmind_concurrency: int = Field(
+        8, ge=1, description="songs at the API at once, a whole number from 1"
+    )
+    database_url: Annotated[str, AfterValidator(_sqlite)] = Field(
+        "sqlite:///data/songs.db",
+        description="sqlite:/// and a path, like sqlite:///data/songs.db",
+    )
+    data_dir: Path = Field(Path("data"), description="a folder's path")
+    operator_ids: Annotated[frozenset[int], NoDecode] = Field(
+        frozenset(), description="Discord user ids with commas between them"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="DEBUG, INFO, WARNING or ERROR"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="text or json")
+
+    @field_validator("operator_ids", mode="before")
+    @classmethod
+    def _split_ids(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @property
+    def database_path(self) -> Path:
+        """Where the database is, relative to the working directory unless absolute."""
+        return Path(self.database_url.removeprefix(_SQLITE))
+
+
+def load() -> Settings:
+    """Read the settings.
+
+    Raises:
+        ConfigurationError: one line for each variable that is missing or wrong, naming it and what
+            it wants, never what it held.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        # `from None`: the cause would carry the values, secrets among them.
+        raise ConfigurationError("\n".join(_lines(error))) from None
+
+
+def _lines(error: ValidationError) -> list[str]:
+    lines = {}
+    for problem in error.errors(include_input=False, include_context=False):
+        name = str(problem["loc"][0])
+        wrong = "is missing" if problem["type"] == "missing" else "is wrong"
+        wanted = Settings.model_fields[name].description
+        lines[name] = f"{name.upper()} {wrong}: it wants {wanted}."
+    return list(lines.values())

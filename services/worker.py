@@ -1,0 +1,479 @@
+"""One song's life from QUEUED to its end. Every step may be the first one after a crash.
+
+`make` brings a song that was marked as submitting to a file on disk; `deliver` brings that file to
+the channel. Both read the row, do the next thing, and write before and after it.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import random
+import shutil
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from db import songs
+from db.database import Database
+from db.records import Song, Status, Step
+from services.audio import AudioFitter, Tags, file_stem
+from services.clock import Clock
+from services.ending import Ending
+from services.errors import (
+    AccountProblem,
+    ApiUnavailable,
+    AudioError,
+    BadOutput,
+    CannotPost,
+    GenerationFailed,
+    KeyRefused,
+    NotReached,
+    PostUncertain,
+    RateLimited,
+    RequestRejected,
+    SongApiError,
+    SongGone,
+    SubmitUncertain,
+    TooLargeToPost,
+)
+from services.incidents import Incidents, Kind
+from services.pacing import Call, Pacer, RequestBudget, Run
+from services.requests import SongRequest, title_of
+from services.song_api import Output, SongApi
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MAKING_DEADLINE = timedelta(minutes=30)
+POSTING_DEADLINE = timedelta(minutes=30)
+DEFAULT_UPLOAD_LIMIT = 10 * 2**20
+"""Bytes: what Discord takes in a server without boosts."""
+MOST_SUBMITS = 2
+UNREACHED = 4
+"""How many failures in a row it counts as, for the pause, that no connection could be made."""
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Announcer(Protocol):
+    """Tells people: keeps a song's status message true, and posts the song."""
+
+    def changed(self, song_id: int) -> None:
+        """The song's row has changed: show it soon."""
+        ...
+
+    def upload_limit(self, song: Song) -> int:
+        """The largest file, in bytes, that may be posted in the song's server."""
+        ...
+
+    async def find_post(self, song: Song) -> int | None:
+        """The message that carries the song, if it was posted since it was marked so.
+
+        Raises:
+            CannotPost: the channel's history can't be read.
+            PostUncertain: not now.
+        """
+        ...
+
+    async def post(self, song: Song, file: Path) -> int:
+        """Post the song; the message's id.
+
+        Raises:
+            CannotPost, TooLargeToPost: it is not there.
+            PostUncertain: it may be there.
+        """
+        ...
+
+    async def hand_over(self, song: Song, file: Path) -> bool:
+        """Give the song to its member in the status message; whether that went well."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses that double, with jitter: half to all of the nominal one. In seconds."""
+
+    first: float = 1.0
+    longest: float = 60.0
+
+    def pause(self, failures: int) -> float:
+        """How long to wait after so many failures in a row, 1 or more."""
+        nominal = min(self.longest, self.first * 2.0 ** min(failures - 1, 32))
+        return nominal * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+
+
+class Worker:
+    """Carries songs. Stateless: what it knows of a song is what the row says."""
+
+    def __init__(
+        self,
+        database: Database,
+        api: SongApi,
+        budget: RequestBudget,
+        pacer: Pacer,
+        fitter: AudioFitter,
+        ending: Ending,
+        incidents: Incidents,
+        announcer: Announcer,
+        *,
+        data_dir: Path,
+        sync: bool,
+        clock: Clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        backoff: Backoff = Backoff(),
+    ) -> None:
+        self._database = database
+        self._api = api
+        self._budget = budget
+        self._pacer = pacer
+        self._fitter = fitter
+        self._ending = ending
+        self._incidents = incidents
+        self._announcer = announcer
+        self._data_dir = data_dir
+        self._sync = sync
+        self._clock = clock
+        self._sleep = sleep
+        self._backoff = backoff
+        self.uninterrupted: set[int] = set()
+        """Songs that are being submitted or posted right now."""
+
+    def folder(self, song_id: int) -> Path:
+        """Where a song's files are until it has ended."""
+        return self._data_dir / "songs" / str(song_id)
+
+    # --- at the song API --------------------------------------------------------------------------
+
+    async def make(self, song_id: int, *, fresh: bool = False) -> None:
+        """Bring a song to `downloaded`, to its end, or back to waiting.
+
+        `fresh`: its submit was just marked and has its place in the minute, so that this is not the
+        resumption of one whose answer was lost.
+        """
+        song = await self._read(song_id)
+        if song.step is Step.SUBMITTING:
+            if not fresh and not await self._mark_again(song):
+                return
+            song = await self._submit(await self._read(song_id))
+        if song.step is Step.SUBMITTED:
+            await self._await_audio(song)
+
+    async def _mark_again(self, song: Song) -> bool:
+        """Count another submit of a song whose answer was lost; its end where that was the last."""
+        if song.submits >= MOST_SUBMITS:
+            await self._fail(song, "The song service's answer was lost twice.")
+            return False
+        await self._budget.take(Call.SUBMIT)
+        return await self._write(song, songs.mark_submitting)
+
+    async def _submit(self, song: Song) -> Song:
+        """Submit a song that is marked, as often as that may be done; its row then."""
+        try:
+            with self._uninterrupted(song):
+                await (self._make_at_once(song) if self._sync else self._hand_in(song))
+        except SubmitUncertain as error:
+            await self._passing(song, error)
+            await self._sleep(self._backoff.pause(song.submits))
+            if await self._mark_again(song):
+                return await self._submit(await self._read(song.song_id))
+        except (RateLimited, NotReached) as error:
+            # Surely not accepted: it waits its turn again, and the budget knows how long.
+            await self._write(song, songs.unmark_submitting)
+            await self._passing(song, error)
+            if isinstance(error, NotReached):
+                await self._sleep(self._backoff.pause(UNREACHED))
+        except SongApiError as error:
+            await self._refused(song, error)
+        return await self._read(song.song_id)
+
+    async def _hand_in(self, song: Song) -> None:
+        request_id = await self._api.submit(_request(song))
+        await self._write(song, songs.mark_submitted, request_id=request_id, at=self._clock())
+        await self._incidents.account_works()
+
+    async def _make_at_once(self, song: Song) -> None:
+        """v1: one call that lasts as long as the song takes. A kill in it is a lost answer."""
+        await self._write(song, songs.mark_processing)
+        began = self._clock()
+        await self._api.make(_request(song), await self._source(song))
+        took = self._age(began)
+        await self._downloaded(song, began, low=took, high=took)
+        await self._incidents.account_works()
+
+    async def _await_audio(self, song: Song) -> None:
+        """Look at the paced times until the song is done, then fetch it."""
+        submitted_at, request_id = _there(song.submitted_at), _there(song.request_id)
+        low, failures, looked_at = 0.0, 0, self._age(submitted_at)
+        while True:
+            # One that is overdue already (the bot was away for long) is looked at once, now.
+            if looked_at < MAKING_DEADLINE.total_seconds():
+                await self._sleep(self._until_next_look(song, looked_at, failures))
+            looked_at = self._age(submitted_at)
+            try:
+                look = await self._api.look(request_id)
+                high = self._age(submitted_at)
+                if look.status == "COMPLETED":
+                    output = look.output or await self._api.result(request_id)
+                    await self._api.download(output, await self._source(song))
+                    await self._downloaded(song, submitted_at, low=low, high=high)
+                    return
+            except (ApiUnavailable, RateLimited, OSError) as error:
+                failures += 1
+                await self._passing(song, error)
+            except SongApiError as error:
+                await self._refused(song, error)
+                return
+            else:
+                failures, low = 0, looked_at
+                await self._incidents.api_answered()
+                if look.status == "PROCESSING" and await self._write(song, songs.mark_processing):
+                    song = replace(song, status=Status.PROCESSING)
+            if self._age(submitted_at) >= MAKING_DEADLINE.total_seconds():
+                await self._fail(song, "The song service did not finish it within 30 minutes.")
+                return
+
+    def _until_next_look(self, song: Song, looked_at: float, failures: int) -> float:
+        """Seconds to wait from now: as paced, and longer after failures."""
+        at = self._pacer.next_look(
+            seconds=song.seconds,
+            steps=song.steps,
+            age=looked_at,
+            processing=song.status is Status.PROCESSING,
+        )
+        pause = self._backoff.pause(failures) if failures else 0.0
+        return max(pause, at - self._age(_there(song.submitted_at)), 0.0)
+
+    async def _downloaded(
+        self, song: Song, submitted_at: datetime, *, low: float, high: float
+    ) -> None:
+        """Its audio is on disk. It ended between the ages `low` and `high`, in seconds."""
+        await self._incidents.api_answered()
+        await self._write(
+            song,
+            songs.mark_downloaded,
+            at=submitted_at,
+            run_low=round(low * 1000),
+            run_high=round(high * 1000),
+        )
+        # A clock that was set back makes an interval that never was.
+        if low <= high and high > 0:
+            self._pacer.learn(Run(song.seconds, song.steps, low, high))
+
+    async def _passing(self, song: Song, error: Exception) -> None:
+        """Something that passes: the song goes on."""
+        log.warning("song %d: %s", song.song_id, error)
+        if isinstance(error, ApiUnavailable | SubmitUncertain):
+            await self._incidents.api_silent(str(error))
+        elif isinstance(error, OSError) and error.errno in DISK_FULL:
+            await self._incidents.begin(Kind.DISK_NEARLY_FULL, str(error))
+
+    async def _refused(self, song: Song, error: SongApiError) -> None:
+        """The API's last word on a song.
+
+        Of an account's refusal, the first song to meet it fails; those submitted beside it wait
+        again, since nothing was accepted.
+        """
+        ours = not isinstance(error, GenerationFailed)
+        log.log(logging.ERROR if ours else logging.INFO, "song %d: %s", song.song_id, error)
+        await self._incidents.api_answered()
+        if isinstance(error, AccountProblem):
+            kind = Kind.KEY_REFUSED if isinstance(error, KeyRefused) else Kind.OUT_OF_CREDITS
+            known = not await self._incidents.begin(kind, str(error))
+            if known and song.step is Step.SUBMITTING:
+                await self._write(song, songs.unmark_submitting)
+                return
+        await self._fail(song, _for_member(error))
+
+    # --- to the channel ---------------------------------------------------------------------------
+
+    async def deliver(self, song_id: int) -> None:
+        """Bring a downloaded song to its end."""
+        song = await self._read(song_id)
+        may_be_there = song.step is Step.POSTING
+        if song.step is Step.DOWNLOADED:
+            song = await self._fit(song, self._announcer.upload_limit(song))
+        if song.step is Step.FITTED:
+            await self._write(song, songs.mark_posting, at=self._clock())
+            song = await self._read(song_id)
+        if song.step is Step.POSTING:
+            await self._post(song, may_be_there=may_be_there)
+
+    async def _fit(self, song: Song, limit: int) -> Song:
+        """Encode and tag for the channel; the row then.
+
+        Raises:
+            OSError: this machine is at fault (a full disk, say): to be tried again.
+        """
+        try:
+            fitted = await self._fitter.fit(
+                await self._source(song),
+                self.folder(song.song_id),
+                stem=file_stem(song.number, title_of(song.genres, song.lyrics)),
+                limit=limit,
+                tags=_tags(song),
+                asked_seconds=song.seconds,
+            )
+        except AudioError as error:
+            log.warning("song %d: %s", song.song_id, error)
+            await self._fail(song, str(error))
+        except FileNotFoundError:
+            await self._fail(song, "The song's audio was lost before it could be posted.")
+        else:
+            await self._write(song, songs.mark_fitted, file=fitted.path.name)
+        return await self._read(song.song_id)
+
+    async def _post(self, song: Song, *, may_be_there: bool) -> None:
+        """Post it, once: what may be there already is looked for before it is sent again."""
+        failures = 0
+        while True:
+            file = self.folder(song.song_id) / _there(song.file)
+            try:
+                with self._uninterrupted(song):
+                    post_id = await self._announcer.find_post(song) if may_be_there else None
+                    post_id = post_id or await self._announcer.post(song, file)
+                    if await self._ending.complete(song, post_id=post_id):
+                        self._over(song)
+                await self._incidents.end(Kind.UNDELIVERED)
+                return
+            except FileNotFoundError:
+                await self._fail(song, "The song's file was lost before it could be posted.")
+                return
+            except TooLargeToPost:
+                if file.stat().st_size <= DEFAULT_UPLOAD_LIMIT:
+                    await self._undelivered(song, CannotPost("Discord refused the file's size."))
+                    return
+                song = await self._fit(song, DEFAULT_UPLOAD_LIMIT)
+                if song.step is not Step.FITTED:
+                    return
+                await self._write(song, songs.mark_posting, at=self._clock())
+            except CannotPost as error:
+                await self._undelivered(song, error)
+                return
+            except PostUncertain as error:
+                failures += 1
+                may_be_there = True
+                log.warning("song %d: %s", song.song_id, error)
+                if self._clock() - _there(song.posting_at) >= POSTING_DEADLINE:
+                    silence = CannotPost("Discord did not answer for 30 minutes.", shared=True)
+                    await self._undelivered(song, silence)
+                    return
+                await self._sleep(self._backoff.pause(failures))
+
+    async def _undelivered(self, song: Song, error: CannotPost) -> None:
+        """Made, paid for, and not posted: the file stays, for its member."""
+        log.warning("song %d can't be posted: %s", song.song_id, error)
+        if not await self._ending.complete(song, undelivered=str(error)):
+            return
+        if error.shared:
+            await self._incidents.begin(Kind.UNDELIVERED, f"song {song.song_id}: {error}")
+        file = self.folder(song.song_id) / _there(song.file)
+        if await self._announcer.hand_over(await self._read(song.song_id), file):
+            await self._ending.hand_over(song)
+            self._over(song)
+        else:
+            self._announcer.changed(song.song_id)
+
+    async def give_up(self, song_id: int) -> None:
+        """End a song that this code can't carry any further: an error that nobody foresaw."""
+        song = await self._read(song_id)
+        reason = "Something went wrong here, and the operator can see what."
+        if song.step is Step.POSTING:
+            await self._undelivered(song, CannotPost(reason, shared=True))
+        elif not song.ended:
+            await self._fail(song, reason)
+
+    # --- how --------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _uninterrupted(self, song: Song) -> Iterator[None]:
+        """What should not be cut off by a stop: its outcome would have to be found out later."""
+        self.uninterrupted.add(song.song_id)
+        try:
+            yield
+        finally:
+            self.uninterrupted.discard(song.song_id)
+
+    def _age(self, submitted_at: datetime) -> float:
+        """Seconds since then; 0 where the clock was set back meanwhile."""
+        return max(0.0, (self._clock() - submitted_at).total_seconds())
+
+    async def _read(self, song_id: int) -> Song:
+        return _there(await songs.get(self._database.reader, song_id))
+
+    async def _write(
+        self, song: Song, move: Callable[..., Awaitable[bool]], **values: object
+    ) -> bool:
+        """Move the song in a transaction of its own; whether it was there to be moved."""
+        async with self._database.write() as connection:
+            moved = await move(connection, song.song_id, **values)
+        if moved:
+            self._announcer.changed(song.song_id)
+        else:
+            log.info("song %d was elsewhere: no %s", song.song_id, move.__name__)
+        return moved
+
+    async def _source(self, song: Song) -> Path:
+        folder = self.folder(song.song_id)
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        return folder / "source"
+
+    async def _fail(self, song: Song, reason: str) -> None:
+        if await self._ending.fail(song, reason):
+            self._over(song)
+
+    def _over(self, song: Song) -> None:
+        self._announcer.changed(song.song_id)
+        shutil.rmtree(self.folder(song.song_id), ignore_errors=True)
+
+
+def _request(song: Song) -> SongRequest:
+    return SongRequest(
+        genres=song.genres,
+        lyrics=song.lyrics,
+        seconds=song.seconds,
+        steps=song.steps,
+        cfg=song.cfg,
+        shift=song.shift,
+        lyrics_strength=song.lyrics_strength,
+        seed=song.seed,
+    )
+
+
+def _tags(song: Song) -> Tags:
+    return Tags(
+        title=title_of(song.genres, song.lyrics),
+        artist="Songwright",
+        genres=song.genres,
+        lyrics=song.lyrics,
+        seed=song.seed,
+        number=song.number,
+        request=f"{song.seconds} s, {song.steps} steps, cfg {song.cfg:g}, shift {song.shift:g}, "
+        f"lyrics strength {song.lyrics_strength:g}",
+    )
+
+
+def _for_member(error: SongApiError) -> str:
+    """Why the API did not make a song, without what is the operator's business alone."""
+    match error:
+        case GenerationFailed():
+            return error.detail
+        case AccountProblem():
+            return "The song service refused the bot's account; its operator has been told."
+        case RequestRejected():
+            return "The song service did not accept this request."
+        case SongGone():
+            return "The song service has lost this song."
+        case BadOutput():
+            return "The song service's result could not be fetched."
+        case _:
+            return "The song service could not make this song."
+
+
+def _there(value: T | None) -> T:
+    """What the row must hold at this step: the schema sees to it."""
+    if value is None:
+        raise RuntimeError("a song's row lacks what its step needs")
+    return value
