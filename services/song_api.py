@@ -1,0 +1,795 @@
+"""The song API's client: the only file that knows its words.
+
+Whatever goes wrong on the wire becomes one error of `services.errors` here, by the table of the
+API's page and of what its own SDK does. Messages are for the operator's log: method, path, code
+and a shortened body; the key and the query strings (they hold signatures) are never in them. The
+HTTP library's errors are not chained to ours either: their `repr` shows the request's headers.
+"""
+
+import asyncio
+import binascii
+import contextlib
+import html
+import ipaddress
+import json
+import math
+import os
+import re
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Protocol, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from services.errors import (
+    ApiUnavailable,
+    BadOutput,
+    GenerationFailed,
+    KeyRefused,
+    NotReached,
+    OutOfCredits,
+    RateLimited,
+    RequestRejected,
+    SongApiError,
+    SongGone,
+    SubmitUncertain,
+)
+from services.pacing import Call
+from services.requests import SongRequest
+
+MODEL = "ace-step-music"
+MAX_DOWNLOAD = 64 * 2**20
+"""Bytes a song may have: 240 s of 44.1 kHz stereo WAV are 42 MB."""
+
+MAX_DETAIL = 300
+"""Characters of a failure's reason shown to a member."""
+
+MAX_REDIRECTS = 5
+
+Status = Literal["QUEUED", "PROCESSING", "COMPLETED"]
+
+_SMALL_BODY = 2**20
+_BLOCK = 2**20  # bytes handed to the disk at a time: a thread's price once a mebibyte
+_MAX_LOGGED = 400
+_RETRY_AFTER = (1.0, 300.0)
+_RETRY_AFTER_UNKNOWN = 10.0
+_REDIRECTS = (301, 302, 303, 307, 308)
+_GONE = (403, 404, 410)  # an expired signature is a 403 with most storages
+# An id goes into paths; the first character keeps "." and ".." out of them.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9][\x21-\x7e]{0,199}")
+
+_CONNECT = 10.0
+_SUBMIT = aiohttp.ClientTimeout(total=60, connect=_CONNECT)
+_GLANCE = aiohttp.ClientTimeout(total=30, connect=_CONNECT)
+# By progress: a slow line is not a dead one, and a look's answer may hold the song as base64.
+_LOOK = aiohttp.ClientTimeout(total=300, connect=_CONNECT, sock_read=30)
+_FILE = aiohttp.ClientTimeout(total=None, connect=_CONNECT, sock_read=30)
+# The vendor's SDK gives a song 600 s; the one call of v1 is silent for all of them.
+_MAKE = aiohttp.ClientTimeout(total=None, connect=_CONNECT, sock_read=600)
+
+# Raised only while connecting: nothing of the request has left.
+_NOT_CONNECTED = (
+    aiohttp.ClientConnectorError,  # refused, no such name, TLS
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+)
+# UnicodeError: a name that cannot be written for the DNS.
+_NO_ADDRESS = (aiohttp.InvalidURL, UnicodeError)
+# Not every OSError: a full disk is no news from the network.
+_LOST = (aiohttp.ClientError, ConnectionError, TimeoutError)
+
+T = TypeVar("T")
+
+
+class Budget(Protocol):
+    """The account's requests a minute, shared by all calls (`services.pacing`)."""
+
+    async def take(self, call: Call, /) -> object:
+        """Wait for a place in the minute and use it."""
+        ...
+
+    def refused(self, retry_after: float, /) -> object:
+        """Hear that the API has answered 429; nothing more for `retry_after` seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Output:
+    """Where a song is: at an address, or in the answer itself. Callers only pass it on."""
+
+    url: str | None = None
+    base64: str | None = None
+
+    def __repr__(self) -> str:
+        # The query of a signed address opens the file to whoever reads the log.
+        if self.url is not None:
+            return f"Output(url={_without_queries(self.url)!r})"
+        return f"Output(base64=<{len(self.base64 or '')} characters>)"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a song.
+
+    `output` may be there already when it is COMPLETED: then no `result` call is needed.
+    `inference_seconds` is the API's own figure for its computing.
+    """
+
+    status: Status
+    output: Output | None = None
+    inference_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Endpoint:
+    """Where a call goes, and what its failures mean."""
+
+    method: str
+    path: str
+    timeout: aiohttp.ClientTimeout
+    missing: type[SongApiError]  # 404
+    unclear: type[SongApiError]  # 408, 5xx, no answer, or one that makes no sense
+    limit: int = _SMALL_BODY  # bytes of the body that are read
+
+    def __str__(self) -> str:
+        return f"{self.method} /{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A code with the JSON object of its body, if it was one; `body` is for the log."""
+
+    code: int
+    headers: Mapping[str, str]
+    body: bytes
+    data: dict[str, Any]
+
+    @property
+    def fine(self) -> bool:
+        return 200 <= self.code < 300
+
+    @property
+    def done(self) -> bool:
+        """COMPLETED is final whatever the code."""
+        return self.fine or self.status == "COMPLETED"
+
+    @property
+    def status(self) -> str:
+        status = self.data.get("status")
+        return status.strip().upper() if isinstance(status, str) else ""
+
+
+class SongApi:
+    """Calls the song API with the operator's key.
+
+    Every method but `download` may raise, besides what it names: `KeyRefused` (401, 403),
+    `OutOfCredits` (406), `RequestRejected` (other 4xx), `RateLimited` (429, told to `budget` too),
+    and, while no connection can be made, `NotReached`.
+
+    `look`, `result` and `credits` take their place in the minute themselves. For `submit` and
+    `make` the caller has taken it (`Call.SUBMIT`): whose song goes is chosen, and written down,
+    only when a place is free.
+
+    Args:
+        session: used for the API's own host. Redirects of API calls are not followed.
+        root: the API's address without `/v1` or `/v2`.
+        key: sent as `x-api-key`, and to no other host than the root's.
+        budget: the account's calls, and who hears of a 429.
+        max_download: bytes, decoded; a larger song is a `BadOutput`.
+        resolver: how names of storage hosts become addresses; the system's by default.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        *,
+        root: str,
+        key: str,
+        budget: Budget,
+        max_download: int = MAX_DOWNLOAD,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        self._session = session
+        self._root = URL(root.rstrip("/"))
+        self._key = key
+        self._budget = budget
+        self._max_download = max_download
+        self._resolver = resolver
+
+    async def submit(self, request: SongRequest) -> str:
+        """Hand a song in (v2) and return its request id.
+
+        Raises:
+            SubmitUncertain: a 5xx, a lost answer or one without an id: it may be accepted.
+            KeyRefused: also for a 404 or a redirect: the model is not at this address.
+            GenerationFailed: refused at once.
+        """
+        call = _Endpoint("POST", f"v2/{MODEL}", _SUBMIT, KeyRefused, SubmitUncertain)
+        answer = await self._ask(call, payload(request))
+        self._raise_if_failed(call, answer)
+        request_id = str(answer.data.get("request_id", ""))
+        if answer.done and _REQUEST_ID.fullmatch(request_id):
+            return request_id
+        raise self._refusal(call, answer)
+
+    async def look(self, request_id: str) -> Look:
+        """See how far a song is.
+
+        Raises:
+            GenerationFailed: the model failed or blocked the content.
+            SongGone: 404, unknown or expired (an hour after its end).
+            ApiUnavailable: 408, 5xx, a lost answer, or one that makes no sense: look again.
+        """
+        path = f"v2/requests/{quote(request_id, safe='')}/status"
+        call = _Endpoint("GET", path, _LOOK, SongGone, ApiUnavailable, self._largest_body)
+        await self._budget.take(Call.LOOK)
+        answer = await self._ask(call)
+        self._raise_if_failed(call, answer)
+        match answer.status:
+            case "COMPLETED":
+                output = find_output(answer.data.get("output"))
+                return Look("COMPLETED", output, _inference_seconds(answer.data))
+            case ("QUEUED" | "PROCESSING") as status if answer.fine:
+                return Look(status)
+        raise self._refusal(call, answer)
+
+    async def result(self, request_id: str) -> Output:
+        """Ask where a COMPLETED song is.
+
+        Raises:
+            BadOutput: the answer names no output, or is over the maximum.
+            GenerationFailed, SongGone, ApiUnavailable: as `look`; also when it is not ready.
+        """
+        path = f"v2/requests/{quote(request_id, safe='')}"
+        call = _Endpoint("GET", path, _LOOK, SongGone, ApiUnavailable, self._largest_body)
+        await self._budget.take(Call.RESULT)
+        answer = await self._ask(call)
+        self._raise_if_failed(call, answer)
+        output = find_output(answer.data.get("output"))
+        if answer.done and output is not None:
+            return output
+        if answer.status == "COMPLETED":
+            raise BadOutput(f"no output: {self._account_of(call, answer)}")
+        raise self._refusal(call, answer)
+
+    async def credits(self) -> float:
+        """Return the balance of the operator's account, in the API's own credits.
+
+        Raises:
+            ApiUnavailable: 408, 5xx, a lost answer, or one that makes no sense.
+            KeyRefused: also for a 404: this is not the API's address.
+        """
+        call = _Endpoint("GET", "v1/get-user-credits", _GLANCE, KeyRefused, ApiUnavailable)
+        await self._budget.take(Call.LOOK)
+        answer = await self._ask(call)
+        balance = _number(answer.data.get("credits"))
+        if not answer.fine or balance is None:
+            raise self._refusal(call, answer)
+        return balance
+
+    async def make(self, request: SongRequest, target: Path) -> None:
+        """Make a song in one call (v1) and keep it at `target`.
+
+        Raises:
+            SubmitUncertain: a 5xx, a lost or cut-off answer: the song may have been made.
+            GenerationFailed, KeyRefused: as `submit`.
+            BadOutput, OSError: as `download`.
+        """
+        limit = self._largest_body
+        call = _Endpoint("POST", f"v1/{MODEL}", _MAKE, KeyRefused, SubmitUncertain, limit)
+        answer = await self._translated(
+            call, SubmitUncertain, self._make(call, payload(request), target)
+        )
+        if answer is None:
+            return
+        self._raise_if_failed(call, answer)
+        output = find_output(answer.data.get("output"))
+        if output is None or not answer.done:
+            raise self._refusal(call, answer)
+        try:
+            await self.download(output, target)
+        except ApiUnavailable as error:
+            # Made and paid for, but lost: asking again would be a second submit.
+            raise SubmitUncertain(f"{call}: made, but {error}") from error
+
+    async def download(self, output: Output, target: Path) -> int:
+        """Fetch a song to `target`, which is there whole or not at all; return its bytes.
+
+        Not counted by the budget: a file is no call of the API, even on the API's host. Any
+        other host must have a public address, looked at where the socket is made.
+
+        Raises:
+            BadOutput: gone, empty, over the maximum, or at an address we won't fetch.
+            ApiUnavailable: cut off, or the storage is down: try again.
+            OSError: the file can't be written.
+        """
+        if output.url is None:
+            limit = self._max_download
+            return await _in_thread(_write_base64, output.base64 or "", target, limit)
+        url = _file_address(output.url)
+        return await self._translated(_shown(url), ApiUnavailable, self._fetch(url, target))
+
+    # The API's calls
+
+    @property
+    def _largest_body(self) -> int:
+        return self._max_download * 4 // 3 + _SMALL_BODY  # the song as base64, and words
+
+    def _request(
+        self, call: _Endpoint, body: Mapping[str, object] | None
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self._session.request(
+            call.method,
+            URL(f"{self._root}/{call.path}", encoded=True),
+            json=body,
+            headers={"x-api-key": self._key},
+            allow_redirects=False,
+            timeout=call.timeout,
+        )
+
+    async def _ask(self, call: _Endpoint, body: Mapping[str, object] | None = None) -> _Answer:
+        return await self._translated(call, call.unclear, self._answer(call, body))
+
+    async def _answer(self, call: _Endpoint, body: Mapping[str, object] | None) -> _Answer:
+        async with self._request(call, body) as response:
+            return await _read(response, call.limit)
+
+    async def _make(
+        self, call: _Endpoint, body: Mapping[str, object], target: Path
+    ) -> _Answer | None:
+        """None: the answer was the song, and it is kept."""
+        async with self._request(call, body) as response:
+            start = await response.content.readany()
+            if not 200 <= response.status < 300 or _is_text(start):
+                return await _read(response, call.limit, start)
+            await _keep(response, target, self._max_download, start)
+            return None
+
+    async def _translated(self, what: object, unclear: type[SongApiError], work: Awaitable[T]) -> T:
+        """Await `work`; what the network does to it becomes an error of ours."""
+        failure: SongApiError
+        try:
+            return await work
+        except _NO_ADDRESS as error:
+            failure = BadOutput(f"{what}: {self._plain(f'{type(error).__name__}: {error}')}")
+        except _NOT_CONNECTED as error:
+            failure = NotReached(f"{what}: {self._plain(f'{type(error).__name__}: {error}')}")
+        except _LOST as error:
+            failure = unclear(f"{what}: {self._plain(f'{type(error).__name__}: {error}')}")
+        raise failure  # out here, so that it has no context: see the module
+
+    def _raise_if_failed(self, call: _Endpoint, answer: _Answer) -> None:
+        # FAILED is final whatever the code; but where nothing was accepted yet, a code about
+        # the account or the load says more.
+        about_us = call.method == "POST" and answer.code in (401, 403, 404, 406, 429)
+        if answer.status == "FAILED" and not about_us:
+            words = _words(answer.data.get("error")) or _words(answer.data.get("detail"))
+            raise GenerationFailed(_for_member(self._without_key(words)))
+
+    def _refusal(self, call: _Endpoint, answer: _Answer) -> SongApiError:
+        """The error that an answer means which is not what was asked for."""
+        says = self._account_of(call, answer)
+        match answer.code:
+            case 401 | 403:
+                return KeyRefused(says)
+            case 404:
+                return call.missing(says)
+            case 406:
+                return OutOfCredits(says)
+            case 429:
+                seconds = retry_after(answer.headers)
+                self._budget.refused(seconds)
+                return RateLimited(seconds)
+            case 408:
+                return call.unclear(says)
+            case code if 400 <= code < 500:
+                return RequestRejected(says)
+            case code if 300 <= code < 400 and call.method == "POST":
+                return KeyRefused(f"{says} (a redirect: is the API's address right?)")
+        if answer.fine and len(answer.body) > call.limit > _SMALL_BODY:
+            return BadOutput(f"{call}: {answer.code}, a body over {call.limit:,} bytes")
+        return call.unclear(says)
+
+    def _account_of(self, call: _Endpoint, answer: _Answer) -> str:
+        body = answer.body[: 4 * _MAX_LOGGED].decode("utf-8", "replace")
+        return f"{call}: {answer.code} {self._plain(body)}".rstrip()
+
+    def _plain(self, text: str) -> str:
+        """One short line for the log, without the key and without queries."""
+        return _one_line(_without_queries(self._without_key(text)), _MAX_LOGGED)
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._key, "[key]") if self._key else text
+
+    # Files
+
+    async def _fetch(self, url: URL, target: Path) -> int:
+        for _ in range(MAX_REDIRECTS + 1):
+            kept = await self._hop(url, target)
+            if isinstance(kept, int):
+                return kept
+            url = kept
+        raise BadOutput(f"{_shown(url)}: more than {MAX_REDIRECTS} redirects")
+
+    async def _hop(self, url: URL, target: Path) -> URL | int:
+        if _origin(url) == _origin(self._root):
+            return await self._get(self._session, url, target, {"x-api-key": self._key})
+        guard = _PublicSockets()
+        # A session for each file: songs are seconds apart, so there is no connection worth
+        # keeping, no cookie either, and nothing for the caller to close.
+        connector = aiohttp.TCPConnector(
+            resolver=self._resolver, use_dns_cache=False, socket_factory=guard
+        )
+        try:
+            async with aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar()
+            ) as session:
+                return await self._get(session, url, target, {})
+        except aiohttp.ClientConnectorError:
+            if guard.refused is None:
+                raise
+        raise BadOutput(f"{_shown(url)}: {guard.refused} is not a public address")
+
+    async def _get(
+        self,
+        session: aiohttp.ClientSession,
+        url: URL,
+        target: Path,
+        headers: Mapping[str, str],
+    ) -> URL | int:
+        """Keep the file and return its bytes, or return where it is said to be instead."""
+        async with session.get(
+            url,
+            headers={"Accept-Encoding": "identity", **headers},
+            allow_redirects=False,
+            timeout=_FILE,
+        ) as response:
+            code = response.status
+            if code in _REDIRECTS and "Location" in response.headers:
+                return _file_address(response.headers["Location"], url)
+            if code in (408, 429) or code >= 500:
+                raise ApiUnavailable(f"{_shown(url)}: {code}")
+            if not 200 <= code < 300:
+                gone = ", gone" if code in _GONE else ""
+                raise BadOutput(f"{_shown(url)}: {code}{gone}")
+            return await _keep(response, target, self._max_download)
+
+
+def payload(request: SongRequest) -> dict[str, object]:
+    """Every parameter, always: left out, `lyrics` and `seed` are the API's own samples."""
+    return {
+        "genres": request.genres,
+        "lyrics": request.lyrics,
+        "output_seconds": request.seconds,
+        "steps": request.steps,
+        "cfg": request.cfg,
+        "shift": request.shift,
+        "lyrics_strength": request.lyrics_strength,
+        "seed": request.seed,
+        "base64": False,
+    }
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds to wait after a 429, from 1 to 300; 10 when the API does not say (RFC 9110, 10.2.3).
+
+    A date is held against the answer's own `Date`: our clock may be wrong.
+    """
+    text = headers.get("Retry-After", "").strip()
+    try:
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+            seconds = float(text)
+        else:
+            wait = parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("Date", ""))
+            seconds = wait.total_seconds()
+    except (ValueError, TypeError, OverflowError):  # TypeError: one date with a zone, one without
+        seconds = _RETRY_AFTER_UNKNOWN
+    shortest, longest = _RETRY_AFTER
+    return min(max(seconds, shortest), longest)
+
+
+# What an answer holds
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int, start: bytes = b"") -> _Answer:
+    """The answer, its body up to `limit` bytes; its code counts even if the body is cut off."""
+    body = bytearray(start)
+    try:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > limit:
+                break
+        whole = len(body) <= limit
+    except _LOST:
+        whole = False
+    data = await _json_object(bytes(body)) if whole else {}
+    return _Answer(response.status, response.headers, bytes(body), data)
+
+
+async def _json_object(body: bytes) -> dict[str, Any]:
+    # Only a song in base64 is large, and parsing one would hold the loop up.
+    data = _parse(body) if len(body) < _SMALL_BODY else await _in_thread(_parse, body)
+    return data if isinstance(data, dict) else {}
+
+
+def _parse(body: bytes) -> object:
+    try:
+        # A wrong character in the words must not hide the status.
+        return json.loads(body.decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_text(start: bytes) -> bool:
+    """JSON or HTML: no audio format begins with these."""
+    return start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[", b'"', b"<")
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _inference_seconds(data: Mapping[str, Any]) -> float | None:
+    metrics = data.get("metrics")
+    seconds = _number(metrics.get("inference_time")) if isinstance(metrics, dict) else None
+    return seconds if seconds is not None and seconds >= 0 else None
+
+
+def find_output(value: object) -> Output | None:
+    """The song in what the API calls `output`: an address, base64, or a list or object of them.
+
+    An address that looks like audio goes before any other, any address before base64, and long
+    base64 before short (what stands beside it may be a checksum).
+    """
+    strings = list(_strings(value))
+    for audio_only in (True, False):
+        for name, text in strings:
+            if _SCHEME.match(text) and (not audio_only or _AUDIO.search(f"{name} {text}")):
+                return _output_at(text)
+    longest = max((text for _, text in strings if _BASE64.match(text)), key=len, default=None)
+    return None if longest is None else Output(base64=longest)
+
+
+# No character of base64 is a colon, so what has a scheme is an address (or a data: one); an MP3's
+# base64 does begin with "//", so what has none is never taken for an address.
+_SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*:")
+_AUDIO = re.compile(r"audio|\.(?:wav|mp3|flac|ogg|opus|m4a)\b", re.IGNORECASE)
+_BASE64 = re.compile(r"\s*[A-Za-z0-9+/_-]{64}")
+_DATA = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
+
+
+def _strings(value: object, name: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield name, value
+    elif depth < 5 and isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _strings(inner, f"{name} {key}", depth + 1)
+    elif depth < 5 and isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner, name, depth + 1)
+
+
+def _output_at(text: str) -> Output:
+    if data := _DATA.match(text):
+        return Output(base64=text[data.end() :])
+    return Output(url=text.strip())
+
+
+def _words(value: object, depth: int = 0) -> str:
+    """What an error says: a string, an object with a message, or a list of either."""
+    if isinstance(value, str):
+        return value.strip()
+    if depth < 4 and isinstance(value, dict):
+        names = ("message", "detail", "error", "msg")
+        return next((w for n in names if (w := _words(value.get(n), depth + 1))), "")
+    if depth < 4 and isinstance(value, list):
+        return "; ".join(w for inner in value[:5] if (w := _words(inner, depth + 1)))
+    return ""
+
+
+def _for_member(words: str) -> str:
+    """One line without markup and without what a signed address hides; at most `MAX_DETAIL`."""
+    words = re.sub(r"<[^<>]*>", " ", words[:4000])
+    words = _one_line(_without_queries(html.unescape(words)), MAX_DETAIL)
+    return words or "The model failed without saying why."
+
+
+def _one_line(text: str, longest: int) -> str:
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= longest else text[: longest - 1].rstrip() + "\u2026"
+
+
+def _without_queries(text: str) -> str:
+    return re.sub(r"(https?://[^\s?#\"'<>]*)[?#][^\s\"'<>]*", r"\1", text, flags=re.IGNORECASE)
+
+
+# Where a file may be
+
+
+def _shown(url: URL) -> str:
+    return f"GET {_without_queries(str(url))}"
+
+
+def _origin(url: URL) -> tuple[str, str | None, int | None]:
+    return url.scheme, (url.host or "").lower(), url.port
+
+
+def _file_address(text: str, base: URL | None = None) -> URL:
+    """Read an address, relative to `base` if given.
+
+    Raises:
+        BadOutput: it is not http(s), has no host, or brings a user name of its own.
+    """
+    try:
+        # As it stands: another spelling of the same query can break its signature.
+        url = URL(text, encoded=re.fullmatch(r"[\x21-\x7e]+", text) is not None)
+        url = url if base is None else base.join(url)
+        fits = url.scheme in ("http", "https") and url.host and url.user is url.password is None
+    except ValueError:
+        fits = False
+    if not fits:
+        raise BadOutput(f"not an address to fetch: {_one_line(_without_queries(text), 200)}")
+    return url
+
+
+class _PublicSockets:
+    """Makes sockets to public addresses only; remembers what it refused.
+
+    Own code, since the maintained guards are for httpx or requests. Asked by aiohttp for the very
+    address it is about to connect to, so neither a literal address, a name that resolves
+    differently the second time, nor a redirect gets past it.
+    """
+
+    def __init__(self) -> None:
+        self.refused: str | None = None
+
+    def __call__(self, info: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, address = info
+        if not is_public(str(address[0])):
+            self.refused = str(address[0])
+            raise PermissionError(f"{self.refused} is not a public address")
+        return socket.socket(family, kind, protocol)
+
+
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
+_AZURE_HOST = ipaddress.IPv4Address("168.63.129.16")  # public by number, the VM's own host there
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address belongs to the open internet.
+
+    Not: loopback, private, link-local, shared (CGNAT), multicast, reserved and documentation
+    ranges (IANA's special-purpose registries), and IPv6 that stands for an IPv4 of that kind.
+    """
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip == _AZURE_HOST)
+    if ip in _NAT64:
+        return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)))
+    # 6to4 and Teredo are obsolete (RFC 7526) and no storage is reached through them.
+    return ip in _GLOBAL_UNICAST and ip.is_global and not (ip.sixtofour or ip.teredo)
+
+
+# Onto the disk
+
+
+async def _keep(
+    response: aiohttp.ClientResponse, target: Path, limit: int, start: bytes = b""
+) -> int:
+    """Stream a body to `target`. Bytes count as decoded, so that compression hides none.
+
+    The HTTP library holds the body against its announced length and fails if it is cut off.
+    """
+    name = _shown(response.url)
+    if (response.content_length or 0) > limit:
+        raise BadOutput(f"{name}: {response.content_length:,} bytes, over {limit:,}")
+    part = _PartFile(target)
+    block = bytearray(start)
+    size = len(start)
+    try:
+        await _in_thread(part.open)
+        async for chunk in response.content.iter_any():
+            block += chunk
+            size += len(chunk)
+            if size > limit:
+                raise BadOutput(f"{name}: over {limit:,} bytes")
+            if len(block) >= _BLOCK:
+                await _in_thread(part.write, bytes(block))
+                block.clear()
+        if size == 0:
+            raise BadOutput(f"{name}: empty")
+        await _in_thread(part.write, bytes(block))
+        await _in_thread(part.commit)
+    finally:
+        await _in_thread(part.discard)
+    return size
+
+
+def _write_base64(text: str, target: Path, limit: int) -> int:
+    part = _PartFile(target)
+    size = 0
+    try:
+        part.open()
+        for block in _decoded(text):
+            size += len(block)
+            if size > limit:
+                raise BadOutput(f"base64: over {limit:,} bytes")
+            part.write(block)
+        if size == 0:
+            raise BadOutput("base64: empty")
+        part.commit()
+    finally:
+        part.discard()
+    return size
+
+
+def _decoded(text: str) -> Iterator[bytes]:
+    """Either alphabet, with or without line breaks and padding, a block at a time."""
+    text = "".join(text.split()).rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
+    for start in range(0, len(text), _BLOCK):  # a multiple of 4 characters
+        block = text[start : start + _BLOCK]
+        try:
+            yield binascii.a2b_base64(block + "=" * (-len(block) % 4), strict_mode=True)
+        except ValueError as error:
+            raise BadOutput(f"base64: {error}") from error
+
+
+class _PartFile:
+    """A file under a name of its own until it is whole. Its methods block.
+
+    The name is always the same, so what a killed process left behind is overwritten by the next.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._part = target.with_name(target.name + ".part")
+        self._file: BinaryIO | None = None
+
+    def open(self) -> None:
+        self._file = self._part.open("wb")
+
+    def write(self, data: bytes) -> None:
+        self._opened.write(data)
+
+    def commit(self) -> None:
+        """Give the file its name, its bytes surely on the disk: the API forgets in an hour."""
+        self._opened.flush()
+        os.fsync(self._opened.fileno())
+        self._opened.close()
+        self._part.replace(self._target)
+
+    def discard(self) -> None:
+        """Leave nothing behind; after `commit` there is nothing."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # closing writes what is buffered: the disk is full
+                self._file.close()
+            self._part.unlink(missing_ok=True)
+
+    @property
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            raise ValueError("not open")
+        return self._file
+
+
+async def _in_thread(function: Callable[..., T], *args: object) -> T:
+    """Run what blocks in a thread. Cancelled, it waits for the thread, which holds the file."""
+    work = asyncio.get_running_loop().run_in_executor(None, function, *args)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        while not work.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([work])
+        work.exception()  # seen: the cancellation is the news
+        raise
