@@ -359,15 +359,18 @@ async def test_every_code_is_one_error_whatever_the_body(
     assert files_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ALL)
+NONSENSE = [b"<html>", b"{", b"[]", {"status": "LOST"}, {"a": 1}]
+# v1's answer may be the file itself, so these could be one: other tests look at that.
+NO_JSON = [b"", b"words", b"null", b"3"]
+
+
 @pytest.mark.parametrize(
-    "body", [b"", b"words", b"<html>", b"{", b"[]", b"null", b"3", {"status": "LOST"}, {"a": 1}]
+    ("name", "body"),
+    [(name, body) for name in ALL for body in NONSENSE + (NO_JSON if name != "make" else [])],
 )
 async def test_nonsense_with_a_good_code(
     wire: Wire, tmp_path: Path, name: str, body: object
 ) -> None:
-    if name == "make" and body in (b"", b"words", b"null", b"3"):
-        pytest.skip("v1's answer is the file itself, whatever it is; other tests look at it")
     await wire.start(answering(200, body))
     expected = SubmitUncertain if name in POSTS else ApiUnavailable
     await failing(Calls[name](wire.api, tmp_path / "song"), expected)
@@ -419,9 +422,12 @@ async def test_no_connection_is_not_reached(wire: Wire, tmp_path: Path, name: st
     await wire.start(answering())
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
-    roots = (f"http://127.0.0.1:{port}", "http://song-api.invalid", wire.root.replace("p:", "ps:"))
-    for root in roots:  # refused, no such name, no TLS there
+    for root in (f"http://127.0.0.1:{port}", wire.root.replace("p:", "ps:")):  # refused; no TLS
         await failing(Calls[name](wire.client(root=root), tmp_path / "song"), NotReached)
+    connector = aiohttp.TCPConnector(resolver=Names({}))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        api = SongApi(session, root="http://song-api.example", key=KEY, budget=wire.budget)
+        await failing(Calls[name](api, tmp_path / "song"), NotReached)
     assert wire.seen == []
 
 
@@ -581,14 +587,28 @@ async def test_a_call_waits_for_the_budget(wire: Wire) -> None:
     ],
 )
 async def test_a_bomb_is_read_no_further_than_the_limit(
-    wire: Wire, tmp_path: Path, name: str, expected: type[SongApiError]
+    wire: Wire,
+    tmp_path: Path,
+    name: str,
+    expected: type[SongApiError],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    kept = []
+    read = song_api._read
+
+    async def watched(*args: Any) -> Any:
+        answer = await read(*args)
+        kept.append(len(answer.body))
+        return answer
+
+    monkeypatch.setattr(song_api, "_read", watched)
     bomb = gzip.compress(b'{"status": "COMPLETED", "output": "' + b"A" * 2**25 + b'"}')
     assert len(bomb) < 2**16
     await wire.start(answering(200, bomb, {"Content-Encoding": "gzip"}), max_download=1000)
     await failing(Calls[name](wire.api, tmp_path / "song"), expected)
     await wire.start(answering(401, bomb, {"Content-Encoding": "gzip"}), max_download=1000)
     await failing(Calls[name](wire.api, tmp_path / "song"), KeyRefused)
+    assert all(2**20 < size < 2**21 for size in kept)
     await wire.start(answering(200, b"not gzip", {"Content-Encoding": "gzip"}))
     unclear = SubmitUncertain if name in POSTS else ApiUnavailable
     await failing(Calls[name](wire.api, tmp_path / "song"), unclear)
@@ -846,7 +866,7 @@ async def test_a_cancelled_download_waits_for_its_thread_and_leaves_nothing(
 
 
 class Names(AbstractResolver):
-    """Names and the addresses they have; asked twice, the next ones in turn."""
+    """Names and the addresses they have; asked again, the next ones. `*` stands for any name."""
 
     def __init__(self, names: dict[str, list[list[str]]], *, silent: bool = False) -> None:
         self._names = names
@@ -859,7 +879,7 @@ class Names(AbstractResolver):
         self.asked.append(host)
         if self._silent:
             await asyncio.sleep(30)
-        answers = self._names.get(host)
+        answers = self._names.get(host, self._names.get("*"))
         if not answers:
             raise OSError("no such name")
         addresses = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -925,7 +945,6 @@ def test_not_public(address: str) -> None:
         "https://127.0.0.1:{port}/a?sig=SECRET",
         "http://user@127.0.0.1:{port}/a?sig=SECRET",
         "http://:word@127.0.0.1:{port}/a?sig=SECRET",
-        "http://a..b:{port}/a?sig=SECRET",
         "http:///a?sig=SECRET",
         "http://h:99999/a?sig=SECRET",
         "http://[::1/a?sig=SECRET",
@@ -937,17 +956,23 @@ def test_not_public(address: str) -> None:
     ],
 )
 async def test_addresses_that_are_not_fetched(wire: Wire, tmp_path: Path, url: str) -> None:
-    await wire.start(answering(200, AUDIO))
+    # Whatever the system's resolver might make of a spelling: here it is this machine.
+    await wire.start(answering(200, AUDIO), resolver=Names({"*": [["127.0.0.1"]]}))
     inner = await wire.serve(answering(200, AUDIO))
-    url = url.format(port=inner.rsplit(":", 1)[1])
-    wire.seen.clear()
-    with pytest.raises((BadOutput, NotReached)) as caught:
-        await wire.api.download(Output(url=url), tmp_path / "song")
-    # A spelling that the system's resolver knows nothing of is merely a name that does not exist.
-    assert type(caught.value) is BadOutput or "0x7f" in url or "0177" in url or "\u2460" in url
-    assert "SECRET" not in everything_said(caught.value)
+    output = Output(url=url.format(port=inner.rsplit(":", 1)[1]))
+    await failing(wire.api.download(output, tmp_path / "song"), BadOutput, "SECRET")
     assert wire.seen == []
     assert files_in(tmp_path) == []
+
+
+async def test_a_name_that_the_dns_cannot_write_is_no_address(wire: Wire, tmp_path: Path) -> None:
+    class Strict(Names):
+        async def resolve(self, *_: object, **__: object) -> list[ResolveResult]:
+            raise UnicodeError("label empty or too long")
+
+    await wire.start(answering(), resolver=Strict({}))
+    output = Output(url="http://a..b/a?sig=SECRET")
+    await failing(wire.api.download(output, tmp_path / "song"), BadOutput, "SECRET")
 
 
 async def test_a_name_is_judged_by_the_address_it_leads_to(wire: Wire, tmp_path: Path) -> None:
@@ -960,14 +985,11 @@ async def test_a_name_is_judged_by_the_address_it_leads_to(wire: Wire, tmp_path:
     await wire.start(answering(), resolver=names)
     inner = await wire.serve(answering(200, AUDIO))
     port = inner.rsplit(":", 1)[1]
-    for host in ("storage.example", "mixed.example", "STORAGE.example."):
+    for host in ("storage.example", "mixed.example"):
         output = Output(url=f"http://{host}:{port}/a?sig=SECRET")
-        if host.endswith("."):
-            await failing(wire.api.download(output, tmp_path / "song"), NotReached, "SECRET")
-        else:
-            await failing(wire.api.download(output, tmp_path / "song"), BadOutput, "SECRET")
+        await failing(wire.api.download(output, tmp_path / "song"), BadOutput, "SECRET")
     assert wire.seen == []
-    assert names.asked[:2] == ["storage.example", "mixed.example"]
+    assert names.asked == ["storage.example", "mixed.example"]
 
 
 async def test_a_public_storage_is_fetched_without_the_key(
