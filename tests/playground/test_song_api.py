@@ -576,3 +576,14 @@ def test_other_errors_of_the_system_are_not_hidden(monkeypatch: pytest.MonkeyPat
 
 def test_a_call_is_a_record() -> None:
     assert "GET" in repr(Call("GET", "/", None, 0.0, {}))
+
+
+def test_an_ordinary_end_is_status_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = []
+
+    async def serve_on(port: int) -> None:
+        ports.append(port)
+
+    monkeypatch.setattr(song_api, "_serve_until_told", serve_on)
+    assert main(["--port", "8100"]) == 0
+    assert ports == [8100]
