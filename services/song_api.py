@@ -214,8 +214,8 @@ class SongApi:
         call = _Endpoint("POST", f"v2/{MODEL}", _SUBMIT, KeyRefused, SubmitUncertain)
         answer = await self._ask(call, payload(request))
         self._raise_if_failed(call, answer)
-        request_id = str(answer.data.get("request_id", ""))
-        if answer.done and _REQUEST_ID.fullmatch(request_id):
+        request_id = answer.data.get("request_id")
+        if answer.done and isinstance(request_id, str) and _REQUEST_ID.fullmatch(request_id):
             return request_id
         raise self._refusal(call, answer)
 
