@@ -180,7 +180,7 @@ class SongApiServer:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         timing: Callable[[Parameters], Timing] = usual_timing,
         key: str | None = None,
-        credits: float = 1_000.0,  # noqa: A002 the API's own word
+        credits: float = 1_000.0,
         rpm: int = 50,
         output: OutputShape = "url",
         output_in_status: bool = False,
