@@ -48,8 +48,8 @@ LONGEST = 600.0
 MEMORY = 512 * 1024 * 1024
 """Bytes a child may take; a usual song takes a tenth of it."""
 
-CPU_SECONDS = 600
-NICENESS = 15
+CPU_SECONDS = 300
+"""Seconds of CPU a child may take; the longest song takes a twentieth of it."""
 
 # Each format opened with its own demuxer and from local files only: left to guess, FFmpeg
 # would take a playlist for a song and open the addresses in it.
@@ -344,7 +344,8 @@ def _answer(job: Job) -> dict[str, Any]:
     except (OSError, MutagenError) as error:
         # What mutagen can't tag as it is was encoded, so here it can only be the disk's fault.
         number = getattr(error, "errno", None) or errno.EIO
-        return {"error": "OSError", "errno": number, "message": str(error)}
+        message = getattr(error, "strerror", None) or str(error)
+        return {"error": "OSError", "errno": number, "message": message}
     return {"format": kind.value, "seconds": seconds, "size": job.part.stat().st_size}
 
 
@@ -356,12 +357,11 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _be_modest() -> None:
-    """Yield to the bot, and bound what a hostile file can take. Windows: see the parent."""
+def _bound_ourselves() -> None:
+    """Bound what a hostile file can take, where the system knows how."""
     if sys.platform != "win32":
         import resource  # noqa: PLC0415 - Windows has none
 
-        os.nice(NICENESS)
         for what, bound in (
             (resource.RLIMIT_DATA, MEMORY),
             (resource.RLIMIT_CPU, CPU_SECONDS),
@@ -377,7 +377,7 @@ def main() -> None:
     with open(0, "rb", buffering=0, closefd=False) as stdin:
         job = Job.from_json(stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _be_modest()
+    _bound_ourselves()
     print(json.dumps(_answer(job)), flush=True)
 
 

@@ -1,0 +1,153 @@
+"""Fitting the audio: what a song costs, and what the bot's loop feels of it. Linux."""
+
+import array
+import asyncio
+import json
+import math
+import random
+import subprocess
+import sys
+import tempfile
+import wave
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from services import audio_encoder
+from services.audio import AudioFitter, Tags
+
+LIMIT = 10 * 2**20
+HERTZ = 44_100
+LENGTHS = (60, 240)
+AT_ONCE = 4
+SECONDS_AT_ONCE = 30
+TICK = 0.002
+ROUNDS = 2
+TAGS = Tags("Midnight Train", "Songwright", "funk, pop", "[verse]\nla la\n" * 50, 69_822_014, 42)
+
+# A small process between: until it execs, a child counts as large as the process it came from.
+WITNESS = """
+import json, resource, subprocess, sys
+child = subprocess.Popen(sys.argv[2:], stdin=-1, stdout=-1)
+child.stdin.write(sys.argv[1].encode() + b"\\n")
+child.stdin.flush()
+answer = json.loads(child.stdout.read())
+child.wait()
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([answer["size"], used.ru_utime + used.ru_stime, used.ru_maxrss]))
+"""
+
+
+def main() -> None:
+    """Print two Markdown tables; takes about 20 s on two idle cores."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        print("| WAV, 44.1 kHz stereo | CPU s | ms of CPU per s | peak MB | MP3 bytes | kb/s |")
+        print("|---|---|---|---|---|---|")
+        for seconds in LENGTHS:
+            print(_cost(_write_wav(folder / f"{seconds}.wav", seconds), seconds))
+        print()
+        print("| the loop's lateness, p99 | ms | times idle |")
+        print("|---|---|---|")
+        asyncio.run(_lateness(_write_wav(folder / "loop.wav", SECONDS_AT_ONCE)))
+
+
+def _write_wav(path: Path, seconds: int) -> Path:
+    """Tones with some noise: silence would flatter the encoder."""
+    noise = random.Random(1)  # the same music in each run
+    block = array.array("h")
+    for i in range(HERTZ):
+        tones = math.sin(i * 0.0627) + 0.7 * math.sin(i * 0.176) + 0.2 * noise.uniform(-1, 1)
+        block.extend([int(8_000 * tones), int(7_000 * tones)])
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, HERTZ, 0, "NONE", ""))
+        for _ in range(seconds):
+            file.writeframes(block.tobytes())
+    return path
+
+
+def _cost(source: Path, seconds: int) -> str:
+    job = {
+        "source": str(source),
+        "part": str(source.with_suffix(".part")),
+        "limit": LIMIT,
+        "asked_seconds": seconds,
+        "tags": {field: getattr(TAGS, field) for field in TAGS.__dataclass_fields__},
+    }
+    program = (sys.executable, "-m", audio_encoder.__name__)
+    done = subprocess.run(
+        [sys.executable, "-c", WITNESS, json.dumps(job), *program],
+        stdout=subprocess.PIPE,
+        check=True,
+        cwd=Path(__file__).resolve().parents[1],
+    )
+    size, cpu, peak = json.loads(done.stdout)
+    return (
+        f"| {seconds} s, {source.stat().st_size:,} bytes | {cpu:.2f} | {cpu / seconds * 1000:.1f} "
+        f"| {peak / 1024:.0f} | {size:,} | {size * 8 / seconds / 1000:.0f} |"
+    )
+
+
+async def _lateness(source: Path) -> None:
+    """In turns, so that what else the machine does falls on all alike."""
+    idle: list[float] = []
+    children: list[float] = []
+    threads: list[float] = []
+    for _ in range(ROUNDS):
+        await _watched(idle, lambda: asyncio.sleep(2))
+        await _watched(children, lambda: _in_children(source))
+        await _watched(threads, lambda: _in_threads(source))
+    base = _p99(idle)
+    for name, late in (
+        ("idle", idle),
+        (f"{AT_ONCE} songs being fitted", children),
+        (f"the same in {AT_ONCE} threads, had we chosen them", threads),
+    ):
+        print(f"| {name} | {_p99(late):.2f} | {_p99(late) / base:.2f} |")
+
+
+async def _watched(late: list[float], work: Callable[[], Awaitable[object]]) -> None:
+    """Do the work while noting how late each tick of the loop comes, in milliseconds."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work())
+    while not task.done():
+        due = loop.time() + TICK
+        await asyncio.sleep(TICK)
+        late.append((loop.time() - due) * 1000)
+    await task
+
+
+async def _in_children(source: Path) -> None:
+    fitter = AudioFitter(at_once=AT_ONCE)
+    await asyncio.gather(
+        *(
+            fitter.fit(
+                source,
+                source.parent,
+                stem=str(i),
+                limit=LIMIT,
+                tags=TAGS,
+                asked_seconds=SECONDS_AT_ONCE,
+            )
+            for i in range(AT_ONCE)
+        )
+    )
+    await fitter.close()
+
+
+async def _in_threads(source: Path) -> None:
+    loop = asyncio.get_running_loop()
+    jobs = [
+        audio_encoder.Job(source, source.with_suffix(f".{i}"), LIMIT, SECONDS_AT_ONCE, TAGS)
+        for i in range(AT_ONCE)
+    ]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        await asyncio.gather(*(loop.run_in_executor(pool, audio_encoder.fit, job) for job in jobs))
+
+
+def _p99(late: list[float]) -> float:
+    return sorted(late)[int(len(late) * 0.99)]
+
+
+if __name__ == "__main__":
+    main()
