@@ -1,0 +1,331 @@
+"""Records as Discord writes them in JSON."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from .permissions import ALL, Permission
+from .state import (
+    DM_CHANNEL,
+    EPHEMERAL,
+    EPOCH_MS,
+    PUBLIC_THREAD,
+    Attachment,
+    Channel,
+    Guild,
+    Member,
+    Message,
+    Role,
+    State,
+    User,
+)
+
+JOINED = "2026-01-01T00:00:00+00:00"
+CDN = "https://cdn.discordapp.com"
+
+
+def timestamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def created(snowflake: int) -> str:
+    return timestamp(((snowflake >> 22) + EPOCH_MS) / 1000)
+
+
+def user(u: User) -> dict[str, Any]:
+    return {
+        "id": str(u.id),
+        "username": u.name,
+        "global_name": None if u.bot else u.name.title(),
+        "discriminator": "0",
+        "avatar": None,
+        "bot": u.bot,
+        "public_flags": 0,
+        "flags": 0,
+        "primary_guild": None,
+    }
+
+
+def own_user(u: User) -> dict[str, Any]:
+    return {
+        **user(u),
+        "mfa_enabled": True,
+        "locale": "en-US",
+        "premium_type": 0,
+        "verified": True,
+        "email": None,
+    }
+
+
+def role(r: Role, *, managed_by: User | None = None) -> dict[str, Any]:
+    payload: dict[str, Any] = {
+        "id": str(r.id),
+        "name": r.name,
+        "description": None,
+        "permissions": str(int(r.permissions)),
+        "position": 0 if r.name == "@everyone" else 1,
+        "color": 0,
+        "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None},
+        "hoist": False,
+        "managed": managed_by is not None,
+        "mentionable": False,
+        "icon": None,
+        "unicode_emoji": None,
+        "flags": 0,
+    }
+    if managed_by is not None:
+        payload["tags"] = {"bot_id": str(managed_by.id)}
+    return payload
+
+
+def member(m: Member) -> dict[str, Any]:
+    return {
+        "user": user(m.user),
+        "roles": [str(r.id) for r in m.roles],
+        "joined_at": JOINED,
+        "premium_since": None,
+        "communication_disabled_until": None,
+        "nick": None,
+        "avatar": None,
+        "banner": None,
+        "pending": False,
+        "deaf": False,
+        "mute": False,
+        "flags": 0,
+    }
+
+
+def bot_member(guild: Guild, bot: User) -> dict[str, Any]:
+    return member(Member(bot, guild, [guild.bot_role]))
+
+
+def channel(c: Channel, bot: User) -> dict[str, Any]:
+    if c.type == DM_CHANNEL:
+        assert c.recipient is not None
+        return {
+            "id": str(c.id),
+            "type": c.type,
+            "last_message_id": None,
+            "flags": 0,
+            "recipients": [user(c.recipient)],
+        }
+    assert c.guild is not None
+    payload: dict[str, Any] = {
+        "id": str(c.id),
+        "type": c.type,
+        "guild_id": str(c.guild.id),
+        "name": c.name,
+        "parent_id": None if c.parent is None else str(c.parent.id),
+        "last_message_id": None,
+        "rate_limit_per_user": 0,
+        "flags": 0,
+    }
+    if c.type == PUBLIC_THREAD:
+        return payload | _thread_fields(c, bot)
+    return payload | {
+        "position": 0,
+        "nsfw": False,
+        "topic": None,
+        "permission_overwrites": [
+            {
+                "id": str(bot.id),
+                "type": 1,
+                "allow": str(int(c.permissions)),
+                "deny": str(int(ALL) & ~int(c.permissions)),
+            }
+        ],
+    }
+
+
+def _thread_fields(c: Channel, bot: User) -> dict[str, Any]:
+    return {
+        "owner_id": str(bot.id),
+        "message_count": len(c.messages),
+        "member_count": 1,
+        "total_message_sent": len(c.messages),
+        "thread_metadata": {
+            "archived": False,
+            "archive_timestamp": created(c.id),
+            "auto_archive_duration": 4320,
+            "locked": False,
+            "create_timestamp": created(c.id),
+        },
+        "member": {
+            "id": str(c.id),
+            "user_id": str(bot.id),
+            "join_timestamp": created(c.id),
+            "flags": 0,
+        },
+    }
+
+
+def guild(g: Guild, bot: User) -> dict[str, Any]:
+    """As `GET /guilds/{id}` gives it."""
+    return {
+        "id": str(g.id),
+        "name": g.name,
+        "icon": None,
+        "description": None,
+        "home_header": None,
+        "splash": None,
+        "discovery_splash": None,
+        "features": [],
+        "banner": None,
+        "owner_id": str(g.owner.id),
+        "application_id": None,
+        "region": "us-west",
+        "afk_channel_id": None,
+        "afk_timeout": 300,
+        "system_channel_id": None,
+        "system_channel_flags": 0,
+        "widget_enabled": False,
+        "widget_channel_id": None,
+        "verification_level": 0,
+        "roles": [role(r, managed_by=bot if r is g.bot_role else None) for r in g.roles.values()],
+        "default_message_notifications": 0,
+        "mfa_level": 0,
+        "explicit_content_filter": 0,
+        "max_presences": None,
+        "max_members": 500_000,
+        "max_stage_video_channel_users": 50,
+        "max_video_channel_users": 25,
+        "vanity_url_code": None,
+        "premium_tier": g.premium_tier,
+        "premium_subscription_count": 0,
+        "preferred_locale": g.locale,
+        "rules_channel_id": None,
+        "safety_alerts_channel_id": None,
+        "public_updates_channel_id": None,
+        "premium_progress_bar_enabled": False,
+        "nsfw": False,
+        "nsfw_level": 0,
+        "emojis": [],
+        "stickers": [],
+        "incidents_data": None,
+    }
+
+
+def guild_create(g: Guild, bot: User, *, known: bool) -> dict[str, Any]:
+    """As the gateway gives it to a bot without the members intent: the bot is the only member.
+
+    A server that the bot already knew as unavailable says that it no longer is; one that the bot
+    has just joined says nothing of it. By this discord.py tells the two apart.
+    """
+    channels = list(g.channels.values())
+    return {
+        **guild(g, bot),
+        "joined_at": JOINED,
+        "large": False,
+        **({"unavailable": False} if known else {}),
+        "member_count": len(g.members) + 1,
+        "members": [bot_member(g, bot)],
+        "channels": [channel(c, bot) for c in channels if c.type != PUBLIC_THREAD],
+        "threads": [channel(c, bot) for c in channels if c.type == PUBLIC_THREAD],
+        "presences": [],
+        "voice_states": [],
+        "stage_instances": [],
+        "guild_scheduled_events": [],
+        "soundboard_sounds": [],
+    }
+
+
+def application(state: State) -> dict[str, Any]:
+    return {
+        "id": str(state.application_id),
+        "name": state.bot.name,
+        "icon": None,
+        "description": "",
+        "type": None,
+        "bot": user(state.bot),
+        "bot_public": True,
+        "bot_require_code_grant": False,
+        "verify_key": "0" * 64,
+        "flags": 0,
+        "flags_new": "0",
+        "redirect_uris": [],
+        "interactions_endpoint_url": None,
+        "role_connections_verification_url": None,
+        "owner": user(state.owner),
+        "approximate_guild_count": sum(g.joined for g in state.guilds.values()),
+        "approximate_user_install_count": 0,
+        "approximate_user_authorization_count": 0,
+        "explicit_content_filter": 0,
+        "team": None,
+        "rpc_origins": [],
+        "eligible_oauth2_scopes": [],
+    }
+
+
+def attachment(a: Attachment, of: Message) -> dict[str, Any]:
+    path = f"attachments/{of.channel.id}/{a.id}/{a.filename}"
+    payload = {
+        "id": str(a.id),
+        "filename": a.filename,
+        "size": a.size,
+        "url": f"{CDN}/{path}",
+        "proxy_url": f"https://media.discordapp.net/{path}",
+        "content_type": "application/octet-stream",
+        "ephemeral": of.ephemeral,
+    }
+    if a.description is not None:
+        payload["description"] = a.description
+    return payload
+
+
+def message(m: Message, state: State) -> dict[str, Any]:
+    payload: dict[str, Any] = {
+        "id": str(m.id),
+        "type": 0 if m.interaction is None else 20 if m.interaction.type == 2 else 19,
+        "channel_id": str(m.channel.id),
+        "author": user(m.author),
+        "content": m.content,
+        "embeds": [{"type": "rich", **embed} for embed in m.embeds],
+        "components": m.components,
+        "attachments": [attachment(a, m) for a in m.attachments],
+        "mentions": [user(state.users[u]) for u in sorted(m.pings.users) if u in state.users],
+        "mention_roles": [str(r) for r in sorted(m.pings.roles)],
+        "mention_everyone": m.pings.everyone,
+        "timestamp": created(m.id),
+        "edited_timestamp": timestamp(m.now.at) if m.edits else None,
+        "flags": m.flags,
+        "pinned": False,
+        "tts": False,
+    }
+    if m.nonce is not None:
+        payload["nonce"] = m.nonce
+    if m.reference is not None:
+        payload["message_reference"] = m.reference
+    if m.interaction is not None:
+        payload["application_id"] = payload["webhook_id"] = str(state.application_id)
+        payload["interaction_metadata"] = {
+            "id": str(m.interaction.id),
+            "type": m.interaction.type,
+            "user": user(m.interaction.member.user),
+            "authorizing_integration_owners": {"0": str(m.interaction.member.guild.id)},
+        }
+    return payload
+
+
+def callback(
+    interaction_id: int, kind: int, of_type: int, made: Message | None, state: State
+) -> dict[str, Any]:
+    """The answer to an interaction's callback that was asked for with `with_response`."""
+    told: dict[str, Any] = {"id": str(interaction_id), "type": of_type}
+    if made is not None:
+        told["response_message_id"] = str(made.id)
+        told["response_message_loading"] = made.loading
+        told["response_message_ephemeral"] = bool(made.flags & EPHEMERAL)
+    payload: dict[str, Any] = {"interaction": told}
+    if made is not None and kind in {4, 7}:
+        payload["resource"] = {"type": kind, "message": message(made, state)}
+    return payload
+
+
+def interacting_member(m: Member) -> dict[str, Any]:
+    permissions = m.permissions
+    if permissions & Permission.ADMINISTRATOR:
+        permissions |= int(ALL)
+    return {**member(m), "permissions": str(int(permissions))}
+
+
+def interacting_channel(c: Channel, m: Member, bot: User) -> dict[str, Any]:
+    return {**channel(c, bot), "permissions": str(int(m.permissions))}

@@ -1,0 +1,514 @@
+"""REST v10: one function a route. https://docs.discord.com/developers/reference"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from . import payloads, rules
+from .calls import Answer, Call, refusal
+from .interactions import AUTOCOMPLETE, COMPONENT, MODAL, Interaction
+from .limits import CALLBACK, RateLimiter
+from .permissions import Permission
+from .state import (
+    COMPONENTS_V2,
+    DM_CHANNEL,
+    EPHEMERAL,
+    LOADING,
+    MIB,
+    PUBLIC_THREAD,
+    Attachment,
+    Channel,
+    Guild,
+    Message,
+    State,
+    Version,
+)
+
+ACK_SECONDS = 3.0
+TOKEN_SECONDS = 15 * 60.0
+REPLY, THINK, DEFER_UPDATE, UPDATE, CHOICES, FORM = 4, 5, 6, 7, 8, 9
+
+Handler = Callable[[Call], Answer]
+ME = "/users/@me"
+GUILD = "/guilds/{guild_id}"
+COMMANDS = "/applications/{application_id}/commands"
+CHANNEL = "/channels/{channel_id}"
+MESSAGES = f"{CHANNEL}/messages"
+MESSAGE = f"{MESSAGES}/{{message_id}}"
+WEBHOOK = "/webhooks/{webhook_id}/{webhook_token}"
+WEBHOOK_ORIGINAL = f"{WEBHOOK}/messages/@original"
+WEBHOOK_MESSAGE = f"{WEBHOOK}/messages/{{message_id}}"
+# Routes that are entered by an interaction's token instead of the bot's.
+TOKENLESS = (CALLBACK, WEBHOOK, WEBHOOK_ORIGINAL, WEBHOOK_MESSAGE)
+
+
+class Rest:
+    """`gateway_url` is where `GET /gateway/bot` sends the bot.
+
+    `unreadable_history`: what a channel's messages are without Read Message History. Discord
+    answers with none at all; "refused" answers 403 instead, as single messages do.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        limiter: RateLimiter,
+        *,
+        shards: int,
+        unreadable_history: Literal["empty", "refused"],
+    ) -> None:
+        self.state = state
+        self.limiter = limiter
+        self.shards = shards
+        self.unreadable_history = unreadable_history
+        self.gateway_url = ""
+        self.identifies_left = 1000
+
+    def routes(self) -> dict[tuple[str, str], Handler]:
+        return {
+            ("GET", ME): self.get_me,
+            ("POST", f"{ME}/channels"): self.open_direct_channel,
+            ("GET", "/users/{user_id}"): self.get_user,
+            ("GET", "/oauth2/applications/@me"): self.get_application,
+            ("GET", "/applications/@me"): self.get_application,
+            ("GET", "/gateway/bot"): self.get_gateway,
+            ("GET", COMMANDS): self.get_commands,
+            ("PUT", COMMANDS): self.put_commands,
+            ("POST", COMMANDS): self.post_command,
+            ("GET", GUILD): self.get_guild,
+            ("GET", f"{GUILD}/members/{{user_id}}"): self.get_member,
+            ("GET", CHANNEL): self.get_channel,
+            ("GET", MESSAGES): self.get_messages,
+            ("POST", MESSAGES): self.post_message,
+            ("GET", MESSAGE): self.get_message,
+            ("PATCH", MESSAGE): self.patch_message,
+            ("DELETE", MESSAGE): self.delete_message,
+            ("POST", CALLBACK): self.call_back,
+            ("POST", WEBHOOK): self.follow_up,
+            ("GET", WEBHOOK_ORIGINAL): self.get_by_token,
+            ("PATCH", WEBHOOK_ORIGINAL): self.patch_by_token,
+            ("DELETE", WEBHOOK_ORIGINAL): self.delete_by_token,
+            ("GET", WEBHOOK_MESSAGE): self.get_by_token,
+            ("PATCH", WEBHOOK_MESSAGE): self.patch_by_token,
+            ("DELETE", WEBHOOK_MESSAGE): self.delete_by_token,
+        }
+
+    def authorize(self, call: Call) -> None:
+        """Raises Refusal (401) for any token but the bot's."""
+        if call.route in TOKENLESS:
+            return
+        if self.state.revoked or call.authorization != f"Bot {self.state.token}":
+            raise refusal(401, 0, "401: Unauthorized")
+
+    # The bot itself
+
+    def get_me(self, call: Call) -> Answer:
+        return Answer(body=payloads.own_user(self.state.bot))
+
+    def get_user(self, call: Call) -> Answer:
+        user = self.state.users.get(call.id("user_id"))
+        if user is None:
+            raise refusal(404, 10013, "Unknown User")
+        return Answer(body=payloads.user(user))
+
+    def get_application(self, call: Call) -> Answer:
+        return Answer(body=payloads.application(self.state))
+
+    def get_gateway(self, call: Call) -> Answer:
+        limit = {
+            "total": 1000,
+            "remaining": self.identifies_left,
+            "reset_after": 86_400_000,
+            "max_concurrency": 1,
+        }
+        body = {"url": self.gateway_url, "shards": self.shards, "session_start_limit": limit}
+        return Answer(body=body)
+
+    # Commands
+
+    def get_commands(self, call: Call) -> Answer:
+        self._own_application(call)
+        return Answer(body=self.state.commands)
+
+    def put_commands(self, call: Call) -> Answer:
+        self._own_application(call)
+        known = {command["name"]: command["id"] for command in self.state.commands}
+        self.state.commands = [
+            self._register(command, known.get(command["name"])) for command in call.body or []
+        ]
+        self.state.command_puts += 1
+        return Answer(body=self.state.commands)
+
+    def post_command(self, call: Call) -> Answer:
+        self._own_application(call)
+        old = next((c for c in self.state.commands if c["name"] == call.body["name"]), None)
+        command = self._register(call.body, old["id"] if old else None)
+        if old:
+            self.state.commands[self.state.commands.index(old)] = command
+        else:
+            self.state.commands.append(command)
+        return Answer(200 if old else 201, command)
+
+    def _own_application(self, call: Call) -> None:
+        if call.id("application_id") != self.state.application_id:
+            raise refusal(403, 20012, "You are not authorized to perform this action")
+
+    def _register(self, command: dict[str, Any], known_id: str | None) -> dict[str, Any]:
+        permissions = command.get("default_member_permissions")
+        return {
+            "type": 1,
+            "description": "",
+            "nsfw": False,
+            **{name: value for name, value in command.items() if value is not None},
+            "id": known_id or str(self.state.new_id()),
+            "application_id": str(self.state.application_id),
+            "version": str(self.state.new_id()),
+            "default_member_permissions": None if permissions is None else str(permissions),
+        }
+
+    # Guilds and channels
+
+    def get_guild(self, call: Call) -> Answer:
+        return Answer(body=payloads.guild(self._guild(call), self.state.bot))
+
+    def get_member(self, call: Call) -> Answer:
+        guild = self._guild(call)
+        if call.id("user_id") == self.state.bot.id:
+            return Answer(body=payloads.bot_member(guild, self.state.bot))
+        member = guild.members.get(call.id("user_id"))
+        if member is None:
+            raise refusal(404, 10007, "Unknown Member")
+        return Answer(body=payloads.member(member))
+
+    def _guild(self, call: Call) -> Guild:
+        guild = self.state.guilds.get(call.id("guild_id"))
+        if guild is None:
+            raise refusal(404, 10004, "Unknown Guild")
+        if not guild.joined:
+            raise refusal(403, 50001, "Missing Access")
+        return guild
+
+    def open_direct_channel(self, call: Call) -> Answer:
+        user = self.state.users.get(int(call.body["recipient_id"]))
+        if user is None or user.bot:
+            raise refusal(400, 50033, "Invalid Recipient(s)")
+        channel = self.state.direct_channel(user)
+        return Answer(body=payloads.channel(channel, self.state.bot))
+
+    def get_channel(self, call: Call) -> Answer:
+        return Answer(body=payloads.channel(self._channel(call), self.state.bot))
+
+    def _channel(self, call: Call) -> Channel:
+        channel = self.state.channels.get(call.id("channel_id"))
+        if channel is None:
+            raise refusal(404, 10003, "Unknown Channel")
+        if channel.guild is not None:
+            joined = channel.guild.joined
+            if not joined or not channel.allows(Permission.VIEW_CHANNEL):
+                raise refusal(403, 50001, "Missing Access")
+        return channel
+
+    # Messages of a channel
+
+    def get_messages(self, call: Call) -> Answer:
+        channel = self._channel(call)
+        bounds = {n: int(call.query[n]) for n in ("before", "after", "around") if n in call.query}
+        limit = int(call.query.get("limit", 50))
+        if not 1 <= limit <= 100:
+            raise rules.invalid({"limit": {"_errors": [{"code": "NUMBER_TYPE_RANGE"}]}})
+        if not channel.allows(Permission.READ_MESSAGE_HISTORY):
+            if self.unreadable_history == "refused":
+                raise refusal(403, 50001, "Missing Access")
+            return Answer(body=[])
+        found = channel.history(limit=limit, **bounds)
+        return Answer(body=[payloads.message(m, self.state) for m in found])
+
+    def get_message(self, call: Call) -> Answer:
+        channel = self._channel(call)
+        if not channel.allows(Permission.READ_MESSAGE_HISTORY):
+            raise refusal(403, 50001, "Missing Access")
+        return Answer(body=payloads.message(self._message(call, channel), self.state))
+
+    def post_message(self, call: Call) -> Answer:
+        channel = self._channel(call)
+        body = call.body or {}
+        self._check_may_send(channel, body, call)
+        self._check_uploads(call, channel)
+        flags = int(body.get("flags") or 0) & ~(EPHEMERAL | LOADING)
+        self._check_message(body, flags, call)
+        nonce = None if body.get("nonce") is None else str(body["nonce"])
+        if body.get("enforce_nonce") and nonce:
+            earlier = self.state.find_nonce(self.state.bot, nonce)
+            if earlier is not None:
+                return Answer(body=payloads.message(earlier, self.state))
+        message = self._make(call, channel, flags, nonce=nonce)
+        return Answer(body=payloads.message(message, self.state))
+
+    def _check_may_send(self, channel: Channel, body: dict[str, Any], call: Call) -> None:
+        if channel.type == DM_CHANNEL:
+            if channel.recipient is None or not channel.recipient.dms_open:
+                raise refusal(403, 50007, "Cannot send messages to this user")
+            return
+        needed = int(
+            Permission.SEND_MESSAGES_IN_THREADS
+            if channel.type == PUBLIC_THREAD
+            else Permission.SEND_MESSAGES
+        )
+        if body.get("embeds"):
+            needed |= Permission.EMBED_LINKS
+        if call.uploads:
+            needed |= Permission.ATTACH_FILES
+        if body.get("message_reference"):
+            needed |= Permission.READ_MESSAGE_HISTORY
+        if not channel.allows(needed):
+            raise refusal(403, 50013, "Missing Permissions")
+
+    def _check_uploads(self, call: Call, channel: Channel) -> None:
+        """The limit is for each file: https://docs.discord.com/developers/reference#uploading-files."""
+        limit = 10 * MIB if channel.guild is None else channel.guild.upload_limit
+        if any(len(upload.content) > limit for upload in call.uploads):
+            raise refusal(413, 40005, "Request entity too large")
+
+    def _check_message(self, body: dict[str, Any], flags: int, call: Call) -> None:
+        v2 = bool(flags & COMPONENTS_V2)
+        has_files = bool(call.uploads or body.get("attachments") or body.get("sticker_ids"))
+        rules.check_message(body, components_v2=v2, has_files=has_files or bool(body.get("poll")))
+
+    def patch_message(self, call: Call) -> Answer:
+        channel = self._channel(call)
+        message = self._message(call, channel)
+        if message.author is not self.state.bot:
+            raise refusal(403, 50005, "Cannot edit a message authored by another user")
+        return self._edit(message, call)
+
+    def delete_message(self, call: Call) -> Answer:
+        channel = self._channel(call)
+        message = self._message(call, channel)
+        own = message.author is self.state.bot
+        if not own and not channel.allows(Permission.MANAGE_MESSAGES):
+            raise refusal(403, 50013, "Missing Permissions")
+        self.state.delete_message(message)
+        return Answer(204)
+
+    def _message(self, call: Call, channel: Channel) -> Message:
+        message = channel.messages.get(call.id("message_id"))
+        if message is None or message.ephemeral:
+            raise refusal(404, 10008, "Unknown Message")
+        return message
+
+    # Making and changing
+
+    def _make(
+        self,
+        call: Call,
+        channel: Channel,
+        flags: int,
+        *,
+        nonce: str | None = None,
+        interaction: Interaction | None = None,
+        body: dict[str, Any] | None = None,
+    ) -> Message:
+        body = body if body is not None else call.body or {}
+        content, components = body.get("content") or "", body.get("components") or []
+        message_id = self.state.new_id()
+        version = Version(
+            message_id=message_id,
+            at=self.state.clock.wall(),
+            content=content,
+            embeds=body.get("embeds") or [],
+            components=components,
+            attachments=self._new_attachments(call, body),
+            loading=bool(flags & LOADING),
+        )
+        message = Message(
+            id=message_id,
+            channel=channel,
+            author=self.state.bot,
+            flags=flags,
+            versions=[version],
+            nonce=nonce,
+            pings=rules.pings(content, components, body.get("allowed_mentions"), channel),
+            reference=body.get("message_reference"),
+            interaction=interaction,
+        )
+        self.state.add_message(message)
+        return message
+
+    def _new_attachments(self, call: Call, body: dict[str, Any]) -> tuple[Attachment, ...]:
+        told = {int(a["id"]): a for a in body.get("attachments") or []}
+        made = []
+        for upload in sorted(call.uploads, key=lambda u: u.index):
+            about = told.get(upload.index, {})
+            name = about.get("filename") or upload.filename
+            made.append(self.state.new_attachment(name, about.get("description"), upload.content))
+        return tuple(made)
+
+    def _edit(self, message: Message, call: Call) -> Answer:
+        """What the body leaves out stays. The first edit of a loading message ends its loading."""
+        body = call.body or {}
+        self.limiter.count_edit(message.id)
+        self._check_uploads(call, message.channel)
+        before = message.now
+        flags = message.flags | (int(body.get("flags") or 0) & COMPONENTS_V2)
+        whole: dict[str, Any] = {"content": before.content, "embeds": before.embeds}
+        whole |= {"components": before.components, "attachments": before.attachments} | body
+        self._check_message(whole, flags, call)
+        kept = before.attachments
+        if body.get("attachments") is not None:
+            listed = {int(a["id"]) for a in body["attachments"]}
+            kept = tuple(a for a in kept if a.id in listed)
+        was_loading = message.loading
+        message.flags = flags & ~LOADING
+        if was_loading:
+            self._ping_late(message, whole, body)
+        message.versions.append(
+            Version(
+                message_id=message.id,
+                at=self.state.clock.wall(),
+                content=whole["content"] or "",
+                embeds=whole["embeds"] or [],
+                components=whole["components"] or [],
+                attachments=kept + self._new_attachments(call, body),
+                loading=False,
+            )
+        )
+        self.state.tell(message)
+        return Answer(body=payloads.message(message, self.state))
+
+    def _ping_late(self, message: Message, whole: dict[str, Any], body: dict[str, Any]) -> None:
+        """Filling a "thinking" message notifies as a new one does."""
+        message.pings = rules.pings(
+            whole["content"] or "",
+            whole["components"] or [],
+            body.get("allowed_mentions"),
+            message.channel,
+        )
+
+    # Interactions
+
+    def call_back(self, call: Call) -> Answer:
+        """https://docs.discord.com/developers/interactions/receiving-and-responding"""
+        interaction = self.state.interactions.get(call.id("interaction_id"))
+        if interaction is None or interaction.token != call.params["interaction_token"]:
+            raise refusal(404, 10062, "Unknown interaction")
+        if interaction.callback is not None:
+            raise refusal(400, 40060, "Interaction has already been acknowledged.")
+        if call.arrived - interaction.dispatched > ACK_SECONDS:
+            raise refusal(404, 10062, "Unknown interaction")
+        kind = self._callback_kind(call, interaction)
+        made = self._respond(kind, call, interaction)
+        interaction.callback = kind
+        interaction.acknowledged_in = call.arrived - interaction.dispatched
+        interaction.changed.tell()
+        self.state.changed.tell()
+        if call.query.get("with_response", "").lower() not in {"1", "true"}:
+            return Answer(204)
+        told = payloads.callback(interaction.id, kind, interaction.type, made, self.state)
+        return Answer(body=told)
+
+    def _callback_kind(self, call: Call, interaction: Interaction) -> int:
+        kind = (call.body or {}).get("type")
+        allowed = {REPLY, THINK}
+        if interaction.type == AUTOCOMPLETE:
+            allowed = {CHOICES}
+        elif interaction.type == MODAL:
+            allowed |= {DEFER_UPDATE, UPDATE} if interaction.message else set()
+        else:
+            allowed |= {FORM}
+            allowed |= {DEFER_UPDATE, UPDATE} if interaction.type == COMPONENT else set()
+        if kind not in allowed:
+            told = f"Value of field must be one of {tuple(sorted(allowed))}."
+            error = {"code": "BASE_TYPE_CHOICES", "message": told}
+            raise rules.invalid({"type": {"_errors": [error]}})
+        return int(kind)
+
+    def _respond(self, kind: int, call: Call, interaction: Interaction) -> Message | None:
+        data = call.body.get("data") or {}
+        if kind == CHOICES:
+            rules.check_choices(data, interaction.focused_type)
+            interaction.choices = data.get("choices") or []
+            return None
+        if kind == FORM:
+            rules.check_modal(data)
+            interaction.modal = data
+            return None
+        if kind in {DEFER_UPDATE, UPDATE}:
+            interaction.original = interaction.message
+            if kind == UPDATE and interaction.message is not None:
+                self._edit(interaction.message, _with_body(call, data))
+            return interaction.message
+        interaction.original = self._reply(kind, call, interaction, data)
+        return interaction.original
+
+    def _reply(
+        self, kind: int, call: Call, interaction: Interaction, data: dict[str, Any]
+    ) -> Message:
+        flags = int(data.get("flags") or 0) & (EPHEMERAL | COMPONENTS_V2)
+        if kind == THINK:
+            empty: dict[str, Any] = {}
+            return self._make(
+                call,
+                interaction.channel,
+                flags | LOADING,
+                interaction=interaction,
+                body=empty,
+            )
+        self._check_uploads(call, interaction.channel)
+        self._check_message(data, flags, call)
+        return self._make(call, interaction.channel, flags, interaction=interaction, body=data)
+
+    def follow_up(self, call: Call) -> Answer:
+        interaction = self._by_token(call)
+        original = interaction.original
+        if original is not None and original.loading and not original.deleted:
+            # Discord lets the first follow-up of a thinking interaction fill its message.
+            return self._edit(original, call)
+        self._check_uploads(call, interaction.channel)
+        body = call.body or {}
+        flags = int(body.get("flags") or 0) & (EPHEMERAL | COMPONENTS_V2)
+        self._check_message(body, flags, call)
+        message = self._make(call, interaction.channel, flags, interaction=interaction)
+        return Answer(body=payloads.message(message, self.state))
+
+    def get_by_token(self, call: Call) -> Answer:
+        return Answer(body=payloads.message(self._message_by_token(call), self.state))
+
+    def patch_by_token(self, call: Call) -> Answer:
+        return self._edit(self._message_by_token(call), call)
+
+    def delete_by_token(self, call: Call) -> Answer:
+        self.state.delete_message(self._message_by_token(call))
+        return Answer(204)
+
+    def _by_token(self, call: Call) -> Interaction:
+        interaction = self.state.by_token.get(call.params["webhook_token"])
+        unknown = interaction is None or call.id("webhook_id") != self.state.application_id
+        if interaction is None or unknown or interaction.callback is None:
+            raise refusal(404, 10015, "Unknown Webhook")
+        if call.arrived - interaction.dispatched > TOKEN_SECONDS:
+            raise refusal(401, 50027, "Invalid Webhook Token")
+        return interaction
+
+    def _message_by_token(self, call: Call) -> Message:
+        interaction = self._by_token(call)
+        message = interaction.original
+        if "message_id" in call.params:
+            wanted = call.id("message_id")
+            reachable = [*interaction.messages, *([message] if message else [])]
+            message = next((m for m in reachable if m.id == wanted), None)
+        if message is None or message.deleted:
+            raise refusal(404, 10008, "Unknown Message")
+        return message
+
+
+def _with_body(call: Call, body: dict[str, Any]) -> Call:
+    return Call(
+        method=call.method,
+        route=call.route,
+        path=call.path,
+        arrived=call.arrived,
+        params=call.params,
+        query=call.query,
+        authorization=call.authorization,
+        body=body,
+        uploads=call.uploads,
+    )

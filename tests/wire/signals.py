@@ -1,0 +1,42 @@
+"""Waiting for something to be true without looking at a watch."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Signal:
+    """Wakes those who wait each time something changed, so that they look again."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def tell(self) -> None:
+        waiting, self._waiting = self._waiting, set()
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def until(
+        self, look: Callable[[], T | None], within: float, otherwise: Callable[[], str]
+    ) -> T:
+        """The first answer of `look` that is neither None nor False.
+
+        Raises TimeoutError with the words of `otherwise` after `within` seconds of real time.
+        """
+        try:
+            async with asyncio.timeout(within):
+                while (found := look()) is None or found is False:
+                    future = asyncio.get_running_loop().create_future()
+                    self._waiting.add(future)
+                    try:
+                        await future
+                    finally:
+                        self._waiting.discard(future)
+                return found
+        except TimeoutError:
+            raise TimeoutError(f"not within {within} s: {otherwise()}") from None
