@@ -268,9 +268,8 @@ def press(
     state: State, member: Member, message: Message, custom_id: str, *, forged: bool
 ) -> Interaction:
     """Raises LookupError where there is no such button, or it is disabled, unless `forged`."""
-    if not forged:
-        _find_component(message, member, custom_id, {BUTTON})
-    data = {"custom_id": custom_id, "component_type": BUTTON, "id": 1}
+    button = {"id": 1} if forged else _find_component(message, member, custom_id, {BUTTON})
+    data = {"custom_id": custom_id, "component_type": BUTTON, "id": button["id"]}
     return new_interaction(state, COMPONENT, member, message.channel, data, message)
 
 
@@ -279,7 +278,7 @@ def choose(
 ) -> Interaction:
     """Raises LookupError where there is no such menu, ValueError for what it does not offer."""
     component = _find_component(message, member, custom_id, {SELECT, USER_SELECT})
-    least, most = component.get("min_values", 1), component.get("max_values", 1)
+    least, most = component["min_values"], component["max_values"]
     if not least <= len(values) <= most:
         raise ValueError(f"between {least} and {most} can be chosen")
     resolved: dict[str, dict[str, Any]] = {}
@@ -291,7 +290,7 @@ def choose(
     if len(sent) != len(values) or "None" in sent:
         raise ValueError(f"{custom_id} does not offer {values}")
     data: dict[str, Any] = {"custom_id": custom_id, "component_type": component["type"]}
-    data |= {"id": 1, "values": sent}
+    data |= {"id": component["id"], "values": sent}
     if resolved:
         data["resolved"] = resolved
     return new_interaction(state, COMPONENT, member, message.channel, data, message)
@@ -335,14 +334,15 @@ def submit(
 
 def _submitted(component: dict[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
     kind = component["type"]
+    sent: dict[str, Any] = {"type": kind, "id": component["id"]}
     if kind == ROW:
-        return {"type": ROW, "components": [_submitted(c, values) for c in component["components"]]}
+        return sent | {"components": [_submitted(c, values) for c in component["components"]]}
     if kind == LABEL:
-        return {"type": LABEL, "id": 1, "component": _submitted(component["component"], values)}
+        return sent | {"component": _submitted(component["component"], values)}
     if kind != TEXT_INPUT:
-        return {"type": kind, "id": 1}
+        return sent
     text = values.get(component["custom_id"], component.get("value") or "")
     least = component.get("min_length") or (1 if component.get("required", True) else 0)
     if not (least <= len(text) <= text_limit(component)) and (text or least):
         raise ValueError(f"the form would not send {len(text)} characters for {component}")
-    return {"type": TEXT_INPUT, "id": 1, "custom_id": component["custom_id"], "value": text}
+    return sent | {"custom_id": component["custom_id"], "value": text}

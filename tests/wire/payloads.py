@@ -1,5 +1,6 @@
 """Records as Discord writes them in JSON."""
 
+import mimetypes
 from datetime import UTC, datetime
 from typing import Any
 
@@ -263,7 +264,7 @@ def attachment(a: Attachment, of: Message) -> dict[str, Any]:
         "size": a.size,
         "url": f"{CDN}/{path}",
         "proxy_url": f"https://media.discordapp.net/{path}",
-        "content_type": "application/octet-stream",
+        "content_type": mimetypes.guess_type(a.filename)[0] or "application/octet-stream",
         "ephemeral": of.ephemeral,
     }
     if a.description is not None:

@@ -315,7 +315,7 @@ class Rest:
             at=self.state.clock.wall(),
             content=content,
             embeds=body.get("embeds") or [],
-            components=components,
+            components=rules.completed(components),
             attachments=self._new_attachments(call, body),
             loading=bool(flags & LOADING),
         )
@@ -366,7 +366,7 @@ class Rest:
                 at=self.state.clock.wall(),
                 content=whole["content"] or "",
                 embeds=whole["embeds"] or [],
-                components=whole["components"] or [],
+                components=rules.completed(whole["components"] or []),
                 attachments=kept + self._new_attachments(call, body),
                 loading=False,
             )
@@ -429,7 +429,7 @@ class Rest:
             return None
         if kind == FORM:
             rules.check_modal(data)
-            interaction.modal = data
+            interaction.modal = {**data, "components": rules.completed(data["components"])}
             return None
         if kind in {DEFER_UPDATE, UPDATE}:
             interaction.original = interaction.message

@@ -4,6 +4,7 @@ Messages: https://docs.discord.com/developers/resources/message
 Components: https://docs.discord.com/developers/components/reference
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,8 +14,15 @@ from .calls import Refusal, refusal
 from .permissions import Permission
 from .state import Channel, Pings
 
-ROW, BUTTON, SELECT, TEXT_INPUT, TEXT_DISPLAY, LABEL = 1, 2, 3, 4, 10, 18
+ROW, BUTTON, SELECT, TEXT_INPUT, TEXT_DISPLAY = 1, 2, 3, 4, 10
+SEPARATOR, CONTAINER, LABEL = 14, 17, 18
 LINK, PREMIUM = 5, 6
+CHOOSE_ONE = {"min_values": 1, "max_values": 1}
+DEFAULTS: dict[int, dict[str, Any]] = {
+    **dict.fromkeys((SELECT, 5, 6, 7, 8), CHOOSE_ONE),  # of texts, users, roles, either, channels
+    SEPARATOR: {"spacing": 1, "divider": True},
+    CONTAINER: {"accent_color": None, "spoiler": False},
+}
 EMBEDS, EMBED_CHARACTERS, FIELDS = 10, 6000, 25
 ROWS, COMPONENTS, DISPLAYED_CHARACTERS = 5, 40, 4000
 MENTION = re.compile(r"<@(&?)!?(\d+)>")
@@ -122,6 +130,24 @@ def walk(components: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for inner in ("accessory", "component"):
             if component.get(inner):
                 yield from walk([component[inner]])
+
+
+def completed(
+    components: list[dict[str, Any]], numbers: Iterator[int] | None = None
+) -> list[dict[str, Any]]:
+    """A copy with what Discord adds where it was left out: ids and defaults."""
+    numbers = itertools.count(1) if numbers is None else numbers
+    made = []
+    for component in components:
+        one = {**component, "id": component.get("id") or next(numbers)}
+        one = {**DEFAULTS.get(component.get("type", 0), {}), **one}
+        if component.get("components"):
+            one["components"] = completed(component["components"], numbers)
+        for inner in ("accessory", "component"):
+            if component.get(inner):
+                (one[inner],) = completed([component[inner]], numbers)
+        made.append(one)
+    return made
 
 
 def _check_custom_ids(form: Form, components: list[dict[str, Any]]) -> None:

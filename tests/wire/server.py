@@ -162,8 +162,7 @@ class DiscordWire:
         async def serve(request: web.Request) -> web.StreamResponse:
             arrived, status = self.clock.now(), 0
             try:
-                response = await self._respond(request, route, handler, arrived)
-                status = response.status
+                response, status = await self._respond(request, route, handler, arrived)
                 return response
             finally:
                 self._record(request, route, status, arrived)
@@ -180,19 +179,21 @@ class DiscordWire:
 
     async def _respond(
         self, request: web.Request, route: str, handler: Handler, arrived: float
-    ) -> web.StreamResponse:
+    ) -> tuple[web.StreamResponse, int]:
+        """(The answer, its status as it left: 0 if it did not.)"""
         try:
             call = await read_call(request, route, arrived)
         except Refusal as refused:
-            return _response(refused.answer, {})
+            return _response(refused.answer, {}), refused.answer.status
         fault = await self.faults.meet(call)
         if fault is None:
-            return _response(*self._judge(call, handler))
+            answer, headers = self._judge(call, handler)
+            return _response(answer, headers), answer.status
         return await self._fail(request, call, handler, fault)
 
     async def _fail(
         self, request: web.Request, call: Call, handler: Handler, fault: Fault
-    ) -> web.StreamResponse:
+    ) -> tuple[web.StreamResponse, int]:
         if fault.delay:
             await asyncio.sleep(fault.delay)
             call.arrived = self.clock.now()
@@ -202,9 +203,10 @@ class DiscordWire:
             answer = carried if fault.status is None else answer
         await asyncio.sleep(fault.answer_delay)
         response = _response(answer, headers)
-        if fault.cut is not None:
-            await _cut(request, response, midway=fault.cut == "midway")
-        return response
+        if fault.cut is None:
+            return response, response.status
+        await _cut(request, response, midway=fault.cut == "midway")
+        return response, 0
 
     def _judge(self, call: Call, handler: Handler) -> tuple[Answer, dict[str, str]]:
         """The order is Discord's: who are you, not so fast, is it well formed, may you."""
@@ -226,8 +228,9 @@ class DiscordWire:
     def _hold_against_description(self, call: Call) -> None:
         if self.description is None or call.body is None or call.route == "":
             return
-        for wrong in self.description.request_errors(call.method, call.route, call.body):
-            self.violations.append(f"{call.method} {call.path}: {wrong}")
+        if wrong := self.description.request_errors(call.method, call.route, call.body):
+            self.violations += [f"{call.method} {call.path}: {told}" for told in wrong]
+            raise refusal(400, 50035, "Invalid Form Body", {"_errors": wrong})
 
     @property
     def invalid_answers(self) -> int:
@@ -384,8 +387,8 @@ class DiscordWire:
     # Waiting
 
     async def ready(self, within: float = 10.0) -> None:
-        """Until a bot is connected and has been sent all of its servers."""
-        await self.until(lambda: self.gateway.connected, within)
+        """Until every shard of a bot is connected and has been sent its servers."""
+        await self.until(lambda: len(self.gateway.connected) >= self._rest.shards, within)
 
     async def until(self, look: Callable[[], T | None], within: float = 5.0) -> T:
         """The first answer of `look` that is true. It is asked again after each change here.
