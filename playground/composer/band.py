@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from random import Random
 
-from playground.composer.families import Family, Layer
 from playground.composer.form import Section
+from playground.composer.genres.family import Family, Layer
 from playground.composer.harmony import Chord, above, chord, power_voicing, voicing
 from playground.composer.instruments import DRUMS, INSTRUMENTS, KITS
 from playground.composer.score import Note, Part
@@ -15,15 +15,26 @@ from playground.composer.tags import Style
 
 _FULL = 0.7  # from this energy on, the full patterns are played
 _STROKES = {"X": 1.0, "x": 0.84, "o": 0.62, "g": 0.38, "u": 0.62}
+# The sound font's cymbals are 10 to 15 dB under its drums: so the drums are held back.
+_TAMED = {
+    "k": 0.78,
+    "s": 0.74,
+    "c": 0.66,
+    "r": 0.75,
+    "y": 0.62,
+    "t": 0.6,
+    "w": 0.55,
+} | dict.fromkeys("filmgqbv", 0.66)
 _BASS_LOW = 28  # E1
-_DRUM_LEVEL, _BASS_LEVEL, _LAYER_LEVEL = -5.0, 0.5, 3.0  # dB
+_BASS_LEVEL, _LAYER_LEVEL = -1.0, 3.0  # dB
 
 # The last bar of a section, by the sixteenths before its end. Longer fills come before refrains.
 _FILLS: dict[str, tuple[str, ...]] = {
-    "toms": ("s x.xx | i ....", "s xx.. | i ..x. | l ...x", "s xx.. .... | i ..xx .... | m .... xx.. | f .... ..xX"),
+    "toms": ("s x.xx | k x...", "s xx.. | i ..x. | l ...x",
+             "s xx...... | i ..xx.... | m ....xx.. | f ......xX"),
     "snare": ("s g.xX", "s .gxx | k x...", "s g.gxg.xX", "s x..x..xX | k .x..x..."),
     "jazz": ("s ..ox", "s g.o..gox | k .......x", "i ..x...x. | s x.......", "r x..x..x."),
-    "rolls": ("s ..xx", "s x.xxgxxX", "h xxxxxxxx | s ......xX", "s .... | k x.x."),
+    "rolls": ("s ..xx", "s x.xxgxxX", "h xxxxxxxx | s ......xX", "k x.x."),
     "sparse": ("s ..ox", "r x..x", "o ..x. | k ..x."),
     "build": ("s ggggoooooxxxxxXX", "c x...x...x.x.xxxx", "s o...o...o.o.xxxx"),
 }  # fmt: skip
@@ -117,8 +128,8 @@ def _home(style: Style) -> str:
 def drums(plan: Arrangement) -> Part:
     """The drum kit: grooves, fills where sections end, a cymbal where they begin."""
     family = plan.style.family
-    kit = KITS[plan.style.kit or family.kit]
-    part = Part(kit, _DRUM_LEVEL, looseness=family.looseness, drums=True, reverb=family.reverb * 0.5)
+    kit, level = KITS[plan.style.kit or family.kit]
+    part = Part(kit, level, looseness=family.looseness, drums=True, reverb=family.reverb * 0.5)
     rng = Random(f"{plan.seed}:drums")
     if not any(family.drums):
         return part
@@ -174,7 +185,7 @@ def _hits(groove: str, bar: int, steps: int) -> Iterator[tuple[str, int, str]]:
 
 
 def _hit(lane: str, beat: float, force: float) -> Note:
-    return Note(beat, 6.0 if lane in "yod" else 1.0, DRUMS[lane], force)
+    return Note(beat, 6.0 if lane in "yod" else 1.0, DRUMS[lane], force * _TAMED.get(lane, 1.0))
 
 
 def bass(plan: Arrangement, instrument: str) -> Part:
@@ -196,12 +207,9 @@ def bass(plan: Arrangement, instrument: str) -> Part:
             here = plan.harmony_at(beat)
             after = plan.harmony_at(start + plan.beats_in_bar)
             pitch = _bass_pitch(sign, here, after, before)
-            accent = 1.0 if step == 0 else 0.9
-            if sign == "g":
-                accent, steps = 0.5, 1
-            part.notes.append(
-                Note(beat, steps / 4 * 0.95, pitch, accent * (plan.force(section, bar) + 0.02))
-            )
+            accent = 0.5 if sign == "g" else 1.0 if step == 0 else 0.9
+            force = accent * (plan.force(section, bar) + 0.02)
+            part.notes.append(Note(beat, steps / 4 * 0.95, pitch, force))
             before = pitch
     root = _root(plan.chords[-1], before)
     part.notes.append(Note(plan.last_beat, plan.hold, root, 0.8))
@@ -230,7 +238,9 @@ def _bass_pitch(sign: str, here: Chord, after: Chord, before: int) -> int:
 def layer(plan: Arrangement, what: Layer, seat: int) -> Part:
     """One accompanying part: its pattern over the chords, each voicing near the one before."""
     family = plan.style.family
-    part = _part(what.instruments[0], what.level + _LAYER_LEVEL, what.pan, family, pumped=family.pump)
+    part = _part(
+        what.instruments[0], what.level + _LAYER_LEVEL, what.pan, family, pumped=family.pump
+    )
     before: tuple[int, ...] = ()
     rng = Random(f"{plan.seed}:layer:{seat}")
     steps_in_bar = plan.beats_in_bar * 4

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import log
 
 from playground.composer.lyrics import Stanza
 
@@ -15,6 +16,7 @@ _ENERGY = {
     "outro": 0.6,
 }
 _SYLLABLES_A_SECOND = 2.6  # about two words, as the song API's facts say
+_WITH_BREATH = 1.5
 _RUSHED = 5.5
 _INSTRUMENTAL = tuple(Stanza(kind, ()) for kind in ("intro", "verse", "chorus", "outro"))
 
@@ -65,8 +67,8 @@ def _bars_for_line(stanzas: Sequence[Stanza], bar_seconds: float) -> float:
     lines = [count for stanza in stanzas for count in stanza.lines]
     if not lines:
         return 2
-    seconds = sum(lines) / len(lines) / _SYLLABLES_A_SECOND
-    return min((4, 2, 1, 0.5), key=lambda bars: abs(bars * bar_seconds - seconds * 1.25))
+    seconds = sum(lines) / len(lines) / _SYLLABLES_A_SECOND * _WITH_BREATH
+    return min((4, 2, 1, 0.5), key=lambda bars: abs(log(bars * bar_seconds / seconds)))
 
 
 def _fastest(stanzas: Sequence[Stanza], bar_seconds: float) -> float:
@@ -111,20 +113,17 @@ def _shorten(sections: list[Section], bars: int) -> list[Section]:
 
 
 def _lengthen(sections: list[Section], bars: int, phrase: int) -> list[Section]:
-    """More of what is there: a solo, the verse and the chorus again, as long as they fit whole."""
+    """More of what is there: the verse and the refrain again, a solo, as long as they fit whole."""
     ends = sections[-1].kind == "outro" and len(sections) > 1
     body, outro = (sections[:-1], sections[-1:]) if ends else (sections, [])
-    again = _encore(body, phrase)
+    rounds = _encores(body, phrase)
     turn = 0
-    while again and (spare := bars - _total(body) - _total(outro)) >= 4:
-        wanted = again[turn % len(again)]
+    while (spare := bars - _total(body) - _total(outro)) >= 4:
+        choices = [rounds[turn % len(rounds)], *rounds]
         turn += 1
-        if wanted.bars > spare:
-            wanted = Section("instrumental", (), min(8, spare))
-            if body[-1].kind == "instrumental":
-                body[-1] = replace(body[-1], bars=body[-1].bars + wanted.bars)
-                continue
-        body.append(wanted)
+        # A verse must lead to its refrain: what does not fit whole is passed over.
+        fitting = next((each for each in choices if _total(each) <= spare), None)
+        body += fitting or [Section("instrumental", (), spare)]
     whole = body + outro
     stretchable = sorted(range(len(whole)), key=lambda i: (bool(whole[i].lines), -i))
     for step in range(bars - _total(whole)):
@@ -133,19 +132,16 @@ def _lengthen(sections: list[Section], bars: int, phrase: int) -> list[Section]:
     return whole
 
 
-def _encore(body: Sequence[Section], phrase: int) -> list[Section]:
-    """What comes when the song has been sung once and there is time left."""
+def _encores(body: Sequence[Section], phrase: int) -> list[list[Section]]:
+    """What may come when the song has been sung once and there is time left."""
     worded = any(section.lines for section in body)
-    solo = Section("instrumental" if worded else "bridge", (), max(8, phrase))
-    chorus = next((s for s in body if s.kind == "chorus"), None)
-    verse = next((s for s in reversed(body) if s.kind == "verse"), None)
-    before = next((s for s in body if s.kind == "pre-chorus"), None)
-    refrain = [s for s in (before, chorus) if s]
-    return (
-        [s for s in (verse, *refrain, solo, *refrain) if s]
-        if refrain
-        else [s for s in (solo, verse) if s]
-    )
+    solo = [Section("instrumental" if worded else "bridge", (), max(8, phrase))]
+    verse = [s for s in body if s.kind == "verse"][-1:]
+    refrain = [s for s in body if s.kind == "pre-chorus"][:1]
+    refrain += [s for s in body if s.kind == "chorus"][:1]
+    if not refrain:
+        return [solo + verse, solo]
+    return [verse + refrain, solo + refrain, refrain]
 
 
 def _numbered(sections: Sequence[Section]) -> list[Section]:
@@ -156,7 +152,7 @@ def _numbered(sections: Sequence[Section]) -> list[Section]:
     for section in sections:
         turn = turns.get(section.kind, 0)
         turns[section.kind] = turn + 1
-        energy = _ENERGY[section.kind] + min(0.06, 0.04 * turn)
+        energy = min(0.98, _ENERGY[section.kind] + min(0.06, 0.04 * turn))
         if section.kind == "chorus" and turn == choruses - 1:
             energy = 1.0
         done.append(replace(section, first_bar=first, energy=energy, turn=turn))

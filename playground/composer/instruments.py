@@ -97,14 +97,15 @@ INSTRUMENTS: dict[str, Instrument] = {
     "steel drums": Instrument(114, -35.9),
 }
 
-KITS: dict[str, int] = {
-    "standard": 0,
-    "room": 8,
-    "power": 16,
-    "electronic": 24,
-    "808": 25,
-    "jazz": 32,
-    "brush": 40,
+KITS: dict[str, tuple[int, float]] = {
+    # the drum channel's program, and dB that bring the kits to one loudness
+    "standard": (0, 0.0),
+    "room": (8, -2.0),
+    "power": (16, -3.0),
+    "electronic": (24, -3.0),
+    "808": (25, -3.0),
+    "jazz": (32, -1.0),
+    "brush": (40, 0.0),
 }
 
 DRUMS: dict[str, int] = {

@@ -26,7 +26,7 @@ _ALIASES = (
     ("coda", "outro"),
 )
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
-_VOWELS = re.compile(r"[aeiouyæœøıаеиоуыэюяёіїєαεηιουω]+")
+_VOWELS = re.compile(r"[aeiouyæœøıаеиоуыэюяёіїєαεηιουω]+")  # noqa: RUF001 - Latin, Cyrillic, Greek
 _ONE_EACH = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL")
 _LONGEST_LINE = 14  # syllables a singer takes on one breath
 

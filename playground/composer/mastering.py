@@ -15,6 +15,7 @@ _LOOKBACK = 1
 _RELEASE = 0.93  # what is left after a block of the way back to full gain
 _CHUNK = 1 << 10  # blocks worked on at once: memory stays flat, whatever the length
 _MOST_GAIN = 40.0
+_AIR = np.float32(2.5)
 
 Samples = npt.NDArray[np.int16]
 Curve = npt.NDArray[np.float64]
@@ -32,6 +33,7 @@ def master(
     mix = np.zeros((blocks * _BLOCK, 2), np.float32)
     kept = min(frames, len(sound))
     np.multiply(sound[:kept], np.float32(1 / 32768), out=mix[:kept])
+    _brighten(mix)
     if dusty:
         _dust(mix[:frames], seed)
     gain = _gain(mix.reshape(blocks, -1), loudness)
@@ -48,6 +50,17 @@ def master(
     left = np.linspace(1.0, 0.0, frames - fade_from)[:, None]
     body[fade_from:frames] = np.rint(body[fade_from:frames] * np.sin(left * np.pi / 2) ** 2)
     return _header(frames * 4) + body[:frames].tobytes()
+
+
+def _brighten(mix: npt.NDArray[np.float32]) -> None:
+    """A gentle shelf, +2 dB at 5 kHz and +6 dB at 10 kHz: the sound font is an old, dull one."""
+    before = np.zeros(2, np.float32)
+    for start in range(0, len(mix) - 1, _CHUNK * _BLOCK):
+        part = mix[start : start + _CHUNK * _BLOCK + 1]
+        last = part[-2].copy()
+        neighbours = np.vstack((before, part[:-2])) + part[1:]
+        part[:-1] += _AIR * (0.5 * part[:-1] - 0.25 * neighbours)
+        before = last
 
 
 def _gain(blocks: npt.NDArray[np.float32], loudness: float) -> Curve:

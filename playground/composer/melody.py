@@ -19,7 +19,8 @@ _LONGEST = 3.0  # beats
 class Voice:
     """Who sings or plays: the range in MIDI pitches, its middle, its scale's pitch classes.
 
-    `syncopation` 0-1 moves weight from the beats to the eighths and sixteenths between them.
+    `syncopation` 0-1 moves weight from the beats to the eighths and sixteenths between them;
+    `repeats` is how often a pitch may come in a row.
     """
 
     low: int
@@ -27,6 +28,7 @@ class Voice:
     middle: float
     scale: frozenset[int]
     syncopation: float
+    repeats: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,14 @@ def _rhythm(slot: Slot, syncopation: float, beats_in_bar: int, motif: str) -> li
     count = max(1, min(slot.syllables, sung))
     crowd = count / sung
     taste = Random(f"{motif}:rhythm")
+    rest = taste.choice((0, 0, 2, 4)) if crowd < 0.5 else 0
     weighed = []
     for step in range(steps):
         weight = _weight(step, syncopation, beats_in_bar) + taste.uniform(0, 0.34)
         # Few syllables gather at the front of a long slot, so that words keep together.
         late = step / sung
-        weighed.append((weight - max(0.0, late - crowd * 2.2) * 1.5, -step, step))
+        early = 2.0 * (step < rest)
+        weighed.append((weight - early - max(0.0, late - crowd * 2.2) * 1.5, -step, step))
     chosen = sorted(weighed[:sung], reverse=True)[:count]
     return sorted(step * _STEP for _, _, step in chosen)
 
@@ -104,6 +108,7 @@ def _sing(
     contour = _contour(taste)
     notes: list[Note] = []
     before = voice.middle + contour(0.0)
+    in_a_row = 0
     for index, onset in enumerate(onsets):
         start = slot.start + onset
         last = index == len(onsets) - 1
@@ -119,6 +124,11 @@ def _sing(
             tones = scale_over(voice.scale, harmony)
             aim = before + max(-2.0, min(2.0, target - before)) + (ornament - 0.5) * 2.4
         pitch = nearest(tones, aim, voice.low, voice.high)
+        in_a_row = in_a_row + 1 if pitch == before else 1
+        if in_a_row > voice.repeats:
+            others = tones - {pitch % 12}
+            pitch = nearest(others, pitch + (2 if target >= pitch else -2), voice.low, voice.high)
+            in_a_row = 1
         force = 0.74 + 0.12 * (onset % beats_in_bar == 0) + 0.06 * strong
         notes.append(Note(start, length, pitch, force))
         before = pitch

@@ -26,7 +26,7 @@ _DRUM_CHANNEL = 9
 _CHANNELS = [channel for channel in range(16) if channel != _DRUM_CHANNEL]
 _TICKS = 2_000  # a second
 _TEMPO = 500_000  # microseconds a quarter note of _TICKS / 2 ticks
-_FULL_SCALE = -44.0  # dB on the scale of Part.level: keeps sixteen loud parts from clipping
+_FULL_SCALE = -47.0  # dB on the scale of Part.level: keeps sixteen loud parts from clipping
 _VOLUME, _PAN, _EXPRESSION, _REVERB, _CHORUS, _VIBRATO = 7, 10, 11, 91, 93, 1
 
 _RELEASE_GENERATOR = 38  # in timecents

@@ -91,6 +91,7 @@ def _singing(plan: Arrangement, section: Section) -> Voice:
         middle,
         plan.style.scale,
         plan.style.family.syncopation,
+        repeats=2,
     )
 
 
@@ -126,7 +127,9 @@ def _led(plan: Arrangement, section: Section) -> list[Note]:
     ]
     middle = 72.0 + _LIFT.get(section.kind, 0.0)
     syncopation = plan.style.family.syncopation
-    voice = Voice(round(middle) - 10, round(middle) + 11, middle, plan.style.scale, syncopation)
+    voice = Voice(
+        round(middle) - 10, round(middle) + 11, middle, plan.style.scale, syncopation, repeats=1
+    )
     return _tune(plan, section, slots, voice)
 
 

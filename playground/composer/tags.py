@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
-from playground.composer.families import FAMILIES, PAD, PAD_3, Family, Layer, Progressions
+from playground.composer.genres import FAMILIES
+from playground.composer.genres.family import PAD, PAD_3, Family, Layer, Progressions
 from playground.composer.harmony import SCALES
 
 TEMPO = (50.0, 200.0)
@@ -72,7 +73,7 @@ _MOODS: tuple[tuple[str, Mood], ...] = (
      Mood(0.0, 1.07, 0.13)),
     ("epic heroic triumphant majestic", Mood(0.0, 1.0, 0.1)),
     ("groovy catchy", Mood(0.0, 1.0, 0.04)),
-    ("calm soft gentle quiet peaceful mellow relaxed relaxing soothing tender delicate sleepy chill",
+    ("calm soft gentle quiet peaceful mellow relaxed relaxing soothing tender delicate chill",
      Mood(0.0, 0.92, -0.16)),
     ("dreamy ethereal floating hazy atmospheric", Mood(0.0, 0.95, -0.08)),
     ("romantic intimate warm nostalgic emotional sentimental wistful", Mood(0.1, 0.95, -0.06)),
@@ -143,7 +144,8 @@ _PLAYERS: tuple[tuple[str, str, str], ...] = (
 _GUESTS: dict[str, Layer] = {
     "keys": Layer("keys", (), "X-------X-----x-", "X--x--X---X-x---", 55, -4.0, -0.2),
     "guitar": Layer("guitar", (), "0-2-1-2-3-2-1-2-", "X---x-u-..u-x-u-", 52, -4.0, -0.4),
-    "rhythm guitar": Layer("rhythm guitar", (), PAD, "X-x-x-x-X-x-x-x-", 40, -6.0, 0.6, 0.5, power=True),
+    "rhythm guitar": Layer("rhythm guitar", (), PAD, "X-x-x-x-X-x-x-x-", 40, -6.0, 0.6, 0.5,
+                           power=True),
     "banjo": Layer("banjo", (), "0.2.1.2.3.2.1.2.", "0213021302130213", 57, -8.0, 0.5),
     "arp": Layer("arp", (), "3-..2-..4-..2-..", "0-2-4-2-3-2-4-1-", 62, -8.0, 0.5),
     "pad": Layer("pad", (), PAD, PAD, 57, -6.0, 0.3),
