@@ -385,9 +385,9 @@ class RunTimes:
     def learn(self, run: Run) -> None:
         """Take in a song that ended. In the order in which they ended."""
         x = _features(run.seconds, run.steps)
-        usual = page_time(run.seconds, run.steps)
-        low = math.log(run.low / usual) if run.low else -math.inf
-        high = math.log(run.high / usual)
+        usual = math.log(page_time(run.seconds, run.steps))
+        low = math.log(run.low) - usual if run.low else -math.inf
+        high = math.log(run.high) - usual
         if high - low < 0.002:
             low, high = low - 0.001, high + 0.001  # a point has no probability
         best = max(self._fits, key=lambda weighted: weighted[0])[1]
