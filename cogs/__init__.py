@@ -1,0 +1,1 @@
+"""Discord in, Discord out. A cog only translates; the rules are in `services`."""

@@ -76,6 +76,18 @@ async def count_unfinished(connection: Connection, server_id: int, member_id: in
     return _number(rows)
 
 
+async def price_of_unfinished(connection: Connection, server_id: int, member_id: int) -> int:
+    """The prices together of a member's songs that wait or run in a server."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT coalesce(sum(price), 0) AS total FROM songs
+        WHERE server_id = ? AND member_id = ? AND step <> 'ended'
+        """,
+        (server_id, member_id),
+    )
+    return _number(rows)
+
+
 async def count_waiting(connection: Connection) -> int:
     """How many songs wait here to be submitted."""
     rows = await connection.execute_fetchall(

@@ -12,7 +12,7 @@ from datetime import datetime, time, timedelta
 
 from aiosqlite import Connection
 
-from db import ledger, quotas
+from db import ledger, quotas, songs
 from db.database import Database
 from db.records import Entry, Lot, Song, to_ms
 from services.clock import Clock
@@ -74,6 +74,10 @@ class Credits:
     async def latest(self, server_id: int, member_id: int, *, limit: int) -> list[Entry]:
         """A member's newest entries, newest first."""
         return await ledger.latest(self._database.reader, server_id, member_id, limit=limit)
+
+    async def held(self, server_id: int, member_id: int) -> int:
+        """What is set aside for a member's unfinished songs."""
+        return await songs.price_of_unfinished(self._database.reader, server_id, member_id)
 
     async def allowance(self, server_id: int) -> int:
         """A server's credits a day for each member."""
@@ -139,8 +143,8 @@ class Credits:
         lots = await ledger.spendable(connection, server_id, member_id, at=now)
         return Balance(sum(lot.remaining for lot in lots), allowance, lots, day_of(now)[1])
 
-    async def hold(self, connection: Connection, song: Song) -> int:
-        """Set the song's price aside; the credits that are free then.
+    async def hold(self, connection: Connection, song: Song) -> None:
+        """Set the song's price aside.
 
         Raises:
             NotEnoughCredits: less than the price is free.
@@ -171,7 +175,6 @@ class Credits:
                 owed -= part
         if owed:
             raise RuntimeError(f"song {song.song_id}: the lots did not hold what they showed")
-        return balance.free - song.price
 
     async def settle(self, connection: Connection, song: Song) -> None:
         """The song was made: what was held is spent."""

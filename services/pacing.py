@@ -29,7 +29,8 @@ from typing import NamedTuple
 WINDOW = 60.0
 MARGIN = 0.5
 """Seconds a call keeps its place beyond the minute: two calls reach the server closer together than
-they were sent, by as much as the first was slower on its way. See benchmarks/README.md."""
+they were sent, by as much as the first was slower on its way. With 20 to 120 ms on the wire each
+way, 0 had 30 calls of 1,240 refused and 0.1 none (`python -m benchmarks.pacing`)."""
 
 SPURT, SPURT_FILL = 6.0, 0.5
 """In a minute fuller than `SPURT_FILL` a submit also has to fit into its last `SPURT` seconds, at

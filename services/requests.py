@@ -97,7 +97,7 @@ class SongRequest:
 
     @property
     def title(self) -> str:
-        """The first line of the chorus, else of the verse, else the genres; at most 80 characters."""
+        """The first line of the chorus, else of the verse, else the genres; cut at 80 letters."""
         return title_of(self.genres, self.lyrics)
 
 

@@ -22,6 +22,8 @@ LOOK_AT_ACCOUNT = 60.0
 MOST_FAILURES = 6
 """Errors in a row, of a kind nobody foresaw, after which a song is given up."""
 
+AFTER_AN_ERROR = Backoff(first=5.0, longest=300.0)
+
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 
@@ -45,7 +47,7 @@ class Runner:
         clock: Clock,
         spawn: Spawn = spawn,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        backoff: Backoff = Backoff(first=5.0, longest=300.0),
+        backoff: Backoff = AFTER_AN_ERROR,
     ) -> None:
         self._database = database
         self._worker = worker

@@ -1,4 +1,4 @@
-"""What a person does: ask for a song, cancel it, look at the queue and at what was made."""
+"""What a person does: ask for a song, cancel it, look at what was made."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,14 +6,13 @@ from datetime import datetime, timedelta
 
 from aiosqlite import Connection
 
-from db import quotas, songs
+from db import drafts, quotas, songs
 from db.database import Database
-from db.records import Song, Status, Step
+from db.records import Draft, Song, Status, Step
 from services.clock import Clock
 from services.credits import Credits, Prices
 from services.ending import Ending
 from services.errors import NotPermitted, NotPossible, TooManySongs
-from services.forecast import Forecast
 from services.incidents import Incidents
 from services.requests import SongRequest
 
@@ -50,17 +49,6 @@ class Interaction:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """A song with what changes while it waits."""
-
-    song: Song
-    expected_at: datetime
-    place: int | None = None
-    waiting: int = 0
-    free: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Page:
     """One page of a member's songs, newest first. Pages count from 1."""
 
@@ -79,7 +67,6 @@ class Songs:
         credits: Credits,
         ending: Ending,
         incidents: Incidents,
-        forecast: Forecast,
         *,
         clock: Clock,
         random_seed: Callable[[], int],
@@ -91,14 +78,13 @@ class Songs:
         self._credits = credits
         self._ending = ending
         self._incidents = incidents
-        self._forecast = forecast
         self._clock = clock
         self._limits = limits
         self._wake = wake
         self.random_seed = random_seed
         self.prices = prices
 
-    async def ask(self, asker: Interaction, request: SongRequest) -> View:
+    async def ask(self, asker: Interaction, request: SongRequest) -> Song:
         """Take the request in: in one transaction the limits, the hold and the row.
 
         The same interaction delivered twice is the same song, held once.
@@ -109,16 +95,13 @@ class Songs:
         self._incidents.check_not_paused()
         async with self._database.write() as connection:
             known = await songs.get(connection, asker.interaction_id)
-            if known is None:
-                song, free = await self._take_in(connection, asker, request)
-        if known is not None:
-            return await self.view(known)
+            song = known or await self._take_in(connection, asker, request)
         self._wake()
-        return await self.view(song, free=free)
+        return song
 
     async def _take_in(
         self, connection: Connection, asker: Interaction, request: SongRequest
-    ) -> tuple[Song, int]:
+    ) -> Song:
         await quotas.ensure_server(connection, asker.server_id)
         await quotas.ensure_member(connection, asker.server_id, asker.member_id)
         unfinished = await songs.count_unfinished(connection, asker.server_id, asker.member_id)
@@ -129,7 +112,8 @@ class Songs:
             )
         song = self._new(asker, request, await quotas.take_number(connection, asker.server_id))
         await songs.insert(connection, song)
-        return song, await self._credits.hold(connection, song)
+        await self._credits.hold(connection, song)
+        return song
 
     def _new(self, asker: Interaction, request: SongRequest, number: int) -> Song:
         return Song(
@@ -198,8 +182,27 @@ class Songs:
             raise NotPossible("There is no such song in this server.")
         return song
 
+    async def keep_draft(self, draft: Draft) -> None:
+        """Keep the options of a form that is about to open."""
+        async with self._database.write() as connection:
+            await drafts.insert(connection, draft, at=self._clock())
+
+    async def draft(self, draft_id: int, *, server_id: int, member_id: int) -> Draft:
+        """The options of a form that was sent.
+
+        Raises:
+            NotPossible: they are gone (after an hour), or are somebody else's.
+        """
+        draft = await drafts.get(self._database.reader, draft_id)
+        if draft is None or (draft.server_id, draft.member_id) != (server_id, member_id):
+            raise NotPossible("This form is too old to be sent. Please use `/song` once more.")
+        return draft
+
     async def renew_token(self, song_id: int, button: Interaction) -> None:
-        """A button on the status message brought a new token: it is used from now on."""
+        """A button on the status message brought a new token: it is used from now on.
+
+        The caller has checked that it was pressed by the song's own member.
+        """
         async with self._database.write() as connection:
             await songs.set_token(
                 connection,
@@ -208,31 +211,6 @@ class Songs:
                 token=button.token,
                 until=button.token_until,
             )
-
-    async def view(self, song: Song, *, free: int | None = None) -> View:
-        """A song with its place in the queue and its expected time."""
-        place, waiting = None, 0
-        if song.step is Step.WAITING:
-            order = await songs.waiting_in_order(self._database.reader)
-            waiting = len(order)
-            place = order.index(song.song_id) + 1 if song.song_id in order else None
-        return View(song, self._forecast.expected_at(song, place=place), place, waiting, free)
-
-    async def queue(self, server_id: int) -> list[View]:
-        """What runs in a server, then what waits, in the order in which it will start."""
-        unfinished = await songs.unfinished_of_server(self._database.reader, server_id)
-        order = await songs.waiting_in_order(self._database.reader)
-        places = {song_id: place for place, song_id in enumerate(order, 1)}
-        views = [
-            View(
-                song,
-                self._forecast.expected_at(song, place=places.get(song.song_id)),
-                places.get(song.song_id),
-                len(order),
-            )
-            for song in unfinished
-        ]
-        return sorted(views, key=lambda view: view.place or 0)
 
     async def history(self, server_id: int, member_id: int, *, page: int) -> Page:
         """A page of a member's songs; the nearest one where `page` is out of bounds."""

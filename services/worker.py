@@ -42,7 +42,7 @@ from services.errors import (
 from services.incidents import Incidents, Kind
 from services.pacing import Call, Pacer, RequestBudget, Run
 from services.requests import SongRequest, title_of
-from services.song_api import Output, SongApi
+from services.song_api import SongApi
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,292 @@
+"""Buttons and menus that outlive a restart: what they need stands in their `custom_id`.
+
+What a `custom_id` says is never believed: whose a song is stands in its row.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Self
+
+import discord
+from discord import ui
+
+from cogs import cards
+from cogs.client import asker, data_of, manages, server_of, services
+from cogs.errors import guarded
+from db.records import Song
+from services.errors import NotPermitted, NotPossible
+from services.queue import View
+from services.requests import title_of
+from services.songs import Page
+
+ID = r"\d{1,19}"
+MOST_OPTIONS = 25
+"""Discord, "Select Menus"."""
+OPTION_LABEL = 100
+
+
+# --- on the status message ------------------------------------------------------------------------
+
+
+class CancelButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:cancel:(?P<song>{ID})"):
+    """Cancels a song that has not been submitted."""
+
+    def __init__(self, song_id: int) -> None:
+        self.song_id = song_id
+        super().__init__(
+            ui.Button(
+                label="Cancel",
+                style=discord.ButtonStyle.danger,
+                custom_id=f"song:cancel:{song_id}",
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Made anew for each press."""
+        return cls(int(match["song"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Pressed."""
+        await guarded(interaction, self._cancel(interaction))
+
+    async def _cancel(self, interaction: discord.Interaction[Any]) -> None:
+        if not await _renew(interaction, self.song_id):
+            return
+        try:
+            await services(interaction).songs.cancel(
+                self.song_id,
+                server_id=server_of(interaction),
+                member_id=interaction.user.id,
+                manager=False,
+            )
+        finally:
+            services(interaction).show(self.song_id)
+
+
+class RefreshButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:refresh:(?P<song>{ID})"):
+    """Shows the state again: a status message can be edited for 15 minutes after a press."""
+
+    def __init__(self, song_id: int) -> None:
+        self.song_id = song_id
+        super().__init__(
+            ui.Button(
+                label="Refresh",
+                style=discord.ButtonStyle.secondary,
+                custom_id=f"song:refresh:{song_id}",
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Made anew for each press."""
+        return cls(int(match["song"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Pressed."""
+        await guarded(interaction, self._refresh(interaction))
+
+    async def _refresh(self, interaction: discord.Interaction[Any]) -> None:
+        if await _renew(interaction, self.song_id):
+            services(interaction).show(self.song_id)
+
+
+async def _renew(interaction: discord.Interaction[Any], song_id: int) -> bool:
+    """Take the press's token for the song; False where the song is over, which is shown at once."""
+    view = await _own_song(interaction, song_id)
+    if view.song.ended:
+        await interaction.response.edit_message(
+            embed=cards.status_card(view), view=status_buttons(view.song)
+        )
+        return False
+    await interaction.response.defer()
+    message_id = interaction.message.id if interaction.message else None
+    await services(interaction).songs.renew_token(
+        song_id, asker(interaction, message_id=message_id)
+    )
+    return True
+
+
+async def _own_song(interaction: discord.Interaction[Any], song_id: int) -> View:
+    view = await services(interaction).queue.view(song_id)
+    if view is None or view.song.server_id != interaction.guild_id:
+        raise NotPossible("There is no such song in this server.")
+    if view.song.member_id != interaction.user.id:
+        raise NotPermitted("Only the member who asked for this song can do that.")
+    return view
+
+
+def status_buttons(song: Song) -> ui.View | None:
+    """What can be done from a song's status message; None where nothing can."""
+    if song.ended:
+        return None
+    row = ui.View(timeout=None)
+    if song.cancellable:
+        row.add_item(CancelButton(song.song_id))
+    row.add_item(RefreshButton(song.song_id))
+    return row
+
+
+# --- on the queue ---------------------------------------------------------------------------------
+
+
+class CancelMenu(ui.DynamicItem[ui.Select[Any]], template=r"queue:cancel"):
+    """Cancels one of the waiting songs: one's own, or any for those who manage the server."""
+
+    def __init__(self, waiting: Sequence[Song] = ()) -> None:
+        super().__init__(
+            ui.Select(
+                custom_id="queue:cancel",
+                placeholder="Cancel a song that has not started",
+                options=[_option(song) for song in waiting[:MOST_OPTIONS]],
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Made anew for each choice."""
+        return cls()
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Chosen."""
+        await guarded(interaction, self._cancel(interaction))
+
+    async def _cancel(self, interaction: discord.Interaction[Any]) -> None:
+        await interaction.response.defer()
+        song = await services(interaction).songs.cancel(
+            _chosen(interaction),
+            server_id=server_of(interaction),
+            member_id=interaction.user.id,
+            manager=manages(interaction),
+        )
+        services(interaction).show(song.song_id)
+        embed, row = await queue_answer(interaction)
+        await interaction.edit_original_response(embed=embed, view=row)
+
+
+async def queue_answer(
+    interaction: discord.Interaction[Any],
+) -> tuple[discord.Embed, ui.View | None]:
+    """The queue of this server, with a menu of what this person may cancel."""
+    views = await services(interaction).queue.of_server(server_of(interaction))
+    mine = [
+        view.song
+        for view in views
+        if view.song.cancellable
+        and (view.song.member_id == interaction.user.id or manages(interaction))
+    ]
+    row = None
+    if mine:
+        row = ui.View(timeout=None)
+        row.add_item(CancelMenu(mine))
+    return cards.queue_card(views, viewer_id=interaction.user.id), row
+
+
+# --- on the history -------------------------------------------------------------------------------
+
+
+class PageButton(
+    ui.DynamicItem[ui.Button[Any]], template=rf"history:(?P<member>{ID}):(?P<page>\d{{1,6}})"
+):
+    """Turns to another page of a member's songs."""
+
+    def __init__(self, member_id: int, page: int, *, label: str = "", enabled: bool = True) -> None:
+        self.member_id = member_id
+        self.page = page
+        super().__init__(
+            ui.Button(
+                label=label or str(page),
+                custom_id=f"history:{member_id}:{page}",
+                disabled=not enabled,
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Made anew for each press."""
+        return cls(int(match["member"]), int(match["page"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Pressed."""
+        await guarded(interaction, self._turn(interaction))
+
+    async def _turn(self, interaction: discord.Interaction[Any]) -> None:
+        page = await services(interaction).songs.history(
+            server_of(interaction), self.member_id, page=self.page
+        )
+        await interaction.response.edit_message(
+            embed=cards.history_card(page, member_id=self.member_id),
+            view=history_row(page, self.member_id),
+        )
+
+
+class SongMenu(ui.DynamicItem[ui.Select[Any]], template=r"history:open"):
+    """Opens one song's card."""
+
+    def __init__(self, shown: Sequence[Song] = ()) -> None:
+        super().__init__(
+            ui.Select(
+                custom_id="history:open",
+                placeholder="Open a song",
+                options=[_option(song) for song in shown[:MOST_OPTIONS]],
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Made anew for each choice."""
+        return cls()
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Chosen."""
+        await guarded(interaction, self._open(interaction))
+
+    async def _open(self, interaction: discord.Interaction[Any]) -> None:
+        song = await services(interaction).songs.get(
+            _chosen(interaction), server_id=server_of(interaction)
+        )
+        await interaction.response.send_message(embed=cards.song_card(song), ephemeral=True)
+
+
+def history_row(page: Page, member_id: int) -> ui.View | None:
+    """The menu of a page's songs, and the buttons to its neighbours."""
+    if not page.songs:
+        return None
+    row = ui.View(timeout=None)
+    row.add_item(SongMenu(page.songs))
+    if page.pages > 1:
+        before, after = page.number - 1, page.number + 1
+        row.add_item(PageButton(member_id, before, label="Newer", enabled=before >= 1))
+        row.add_item(PageButton(member_id, after, label="Older", enabled=after <= page.pages))
+    return row
+
+
+def _option(song: Song) -> discord.SelectOption:
+    name = f"#{song.number} {title_of(song.genres, song.lyrics)}"
+    return discord.SelectOption(label=name[:OPTION_LABEL], value=str(song.song_id))
+
+
+def _chosen(interaction: discord.Interaction[Any]) -> int:
+    """The song that was chosen in a menu.
+
+    Raises:
+        NotPossible: what came is no song's id.
+    """
+    values = data_of(interaction).get("values") or [""]
+    if not re.fullmatch(ID, str(values[0])):
+        raise NotPossible("There is no such song in this server.")
+    return int(values[0])
+
+
+PERSISTENT = (CancelButton, RefreshButton, CancelMenu, PageButton, SongMenu)
+"""What the bot has to know of to answer presses on messages from before a restart."""

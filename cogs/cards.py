@@ -1,0 +1,333 @@
+"""Pure: a record in, an embed out. No await, no I/O.
+
+Limits are Discord's ("Embed Limits"): title 256, description 4,096, field 1,024 characters.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+import discord
+
+from db.records import Entry, Lot, Song, Status
+from services.credits import Balance, credits_text
+from services.queue import View
+from services.requests import has_words, title_of
+from services.songs import Page
+
+COLOURS = {
+    Status.QUEUED: discord.Colour.gold(),
+    Status.PROCESSING: discord.Colour.blurple(),
+    Status.COMPLETED: discord.Colour.green(),
+    Status.FAILED: discord.Colour.red(),
+    Status.CANCELLED: discord.Colour.greyple(),
+}
+EMOJI = {
+    Status.QUEUED: "\N{HOURGLASS WITH FLOWING SAND}",
+    Status.PROCESSING: "\N{MUSICAL KEYBOARD}",
+    Status.COMPLETED: "\N{MULTIPLE MUSICAL NOTES}",
+    Status.FAILED: "\N{WARNING SIGN}\N{VARIATION SELECTOR-16}",
+    Status.CANCELLED: "\N{HEAVY MULTIPLICATION X}\N{VARIATION SELECTOR-16}",
+}
+WAY = (Status.QUEUED, Status.PROCESSING, Status.COMPLETED)
+BLURPLE = discord.Colour.blurple()
+LYRICS_SHOWN = 1_000
+ENTRY_WORDS = {
+    "allowance": "the day's allowance",
+    "grant": "granted",
+    "expire": "expired",
+    "hold": "song",
+    "refund": "given back",
+    "compensate": "given back, not delivered",
+}
+
+
+def plain(text: str, longest: int = 256) -> str:
+    """A person's text as it stands: it pings nobody, links nowhere, and is no Markdown."""
+    text = (
+        text if len(text) <= longest else text[: longest - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+    )
+    text = discord.utils.escape_markdown(text, ignore_links=False)
+    # A zero-width space takes the meaning from mentions (<@1>, @everyone), times, commands, links.
+    return re.sub(r"[<@]|:(?=//)", "\\g<0>\N{ZERO WIDTH SPACE}", text)
+
+
+def title(song: Song, longest: int = 80) -> str:
+    """The song's title, safe to show."""
+    return plain(title_of(song.genres, song.lyrics) or f"Song #{song.number}", longest)
+
+
+def ago(moment: datetime) -> str:
+    """A time that counts by itself, in everyone's own language and zone."""
+    return f"<t:{int(moment.timestamp())}:R>"
+
+
+def link_to_post(song: Song) -> str | None:
+    """The address of the message that carries the song."""
+    if song.post_id is None:
+        return None
+    return f"https://discord.com/channels/{song.server_id}/{song.channel_id}/{song.post_id}"
+
+
+def ordinal(number: int) -> str:
+    """`1st`, `2nd`, `3rd`, `4th`, `11th`."""
+    ends = {1: "st", 2: "nd", 3: "rd"}
+    return f"{number:,}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
+
+
+# --- one song -------------------------------------------------------------------------------------
+
+
+def status_card(view: View) -> discord.Embed:
+    """The message that only its member sees: state, price, place, expected time."""
+    song = view.song
+    card = discord.Embed(
+        title=f"{EMOJI[song.status]} {title(song)}",
+        description=f"{progress(song.status)}\n{_news(view)}",
+        colour=COLOURS[song.status],
+    )
+    card.add_field(name="Length", value=f"{song.seconds} s")
+    if song.status in (Status.FAILED, Status.CANCELLED):
+        card.add_field(name="Price", value=f"{credits_text(song.price)}, given back")
+    else:
+        card.add_field(name="Price", value=credits_text(song.price))
+    card.add_field(name="Left", value=credits_text(view.free))
+    card.set_footer(text=f"#{song.number} \N{MIDDLE DOT} seed {song.seed}")
+    return card
+
+
+def progress(status: Status) -> str:
+    """The way of a song, with where it is."""
+    if status not in WAY:
+        return f"**{status}**"
+    at = WAY.index(status)
+    done, now, to_come = "\N{BLACK CIRCLE}", "\N{FISHEYE}", "\N{WHITE CIRCLE}"
+    marks = [
+        f"{done if i < at or status is Status.COMPLETED else now if i == at else to_come} "
+        + (f"**{state}**" if i == at else str(state))
+        for i, state in enumerate(WAY)
+    ]
+    return " \N{RIGHTWARDS ARROW} ".join(marks)
+
+
+def _news(view: View) -> str:
+    song = view.song
+    match song.status:
+        case Status.QUEUED if view.place is not None:
+            place = f"{ordinal(view.place)} of {view.waiting:,} waiting"
+            return f"{place}, expected {ago(view.expected_at)}"
+        case Status.QUEUED | Status.PROCESSING:
+            return f"Expected {ago(view.expected_at)}"
+        case Status.COMPLETED if song.undelivered is None:
+            return f"[Listen to it in the channel]({link_to_post(song)})"
+        case Status.COMPLETED if song.delivered_at is not None:
+            return f"It could not be posted, so here it is. {plain(song.undelivered or '')}"
+        case Status.COMPLETED:
+            return (
+                f"It was made but could not be posted. {plain(song.undelivered or '')} It is kept "
+                "for 24 hours; if it can't be delivered by then, its price is given back."
+            )
+        case Status.FAILED:
+            return f"{plain(song.reason or '', 400)}\nYour credits are back."
+        case _:
+            return "Your credits are back."
+
+
+def post_card(song: Song) -> discord.Embed:
+    """What the channel sees beside the audio. The footer's last number is how it is found again."""
+    card = discord.Embed(
+        title=f"{EMOJI[Status.COMPLETED]} {title(song)}",
+        description=f"Asked for by <@{song.member_id}>",
+        colour=COLOURS[Status.COMPLETED],
+    )
+    card.add_field(name="Genres", value=plain(song.genres, 300), inline=False)
+    card.add_field(name="Length", value=f"{song.seconds} s")
+    card.add_field(name="Seed", value=str(song.seed))
+    card.set_footer(text=f"#{song.number} {post_mark(song)}")
+    return card
+
+
+def post_mark(song: Song) -> str:
+    """What the post of this song carries, and no other message."""
+    return f"\N{MIDDLE DOT} {song.song_id}"
+
+
+def song_card(song: Song) -> discord.Embed:
+    """One song of the history, with all that was asked for."""
+    card = discord.Embed(
+        title=f"{EMOJI[song.status]} {title(song)}",
+        url=link_to_post(song),
+        description=f"**{song.status}**, asked for {ago(song.asked_at)} by <@{song.member_id}>",
+        colour=COLOURS[song.status],
+    )
+    if song.reason or song.undelivered:
+        card.add_field(
+            name="Why", value=plain(song.reason or song.undelivered or "", 400), inline=False
+        )
+    card.add_field(name="Genres", value=plain(song.genres, 300) or "deleted", inline=False)
+    if has_words(song.lyrics):
+        card.add_field(name="Lyrics", value=plain(song.lyrics, LYRICS_SHOWN)[:1024], inline=False)
+    card.add_field(name="Price", value=credits_text(song.price))
+    card.add_field(name="Length", value=f"{song.seconds} s")
+    card.add_field(name="Seed", value=str(song.seed))
+    settings = f"steps {song.steps}, cfg {song.cfg:g}, shift {song.shift:g}"
+    card.add_field(
+        name="Settings", value=f"{settings}, lyrics strength {song.lyrics_strength:g}", inline=False
+    )
+    card.set_footer(text=f"#{song.number}")
+    return card
+
+
+# --- many songs -----------------------------------------------------------------------------------
+
+
+def queue_card(views: Sequence[View], *, viewer_id: int, shown: int = 15) -> discord.Embed:
+    """What runs and waits in this server."""
+    card = discord.Embed(title="Queue", colour=BLURPLE)
+    if not views:
+        card.description = "Nothing runs or waits here. Start a song with `/song`."
+        return card
+    lines = [_queue_line(view, viewer_id=viewer_id) for view in views[:shown]]
+    if len(views) > shown:
+        lines.append(f"and {len(views) - shown:,} more")
+    card.description = "\n".join(lines)
+    if any(view.place for view in views):
+        card.set_footer(text="Places are counted over all servers: they take turns.")
+    return card
+
+
+def _queue_line(view: View, *, viewer_id: int) -> str:
+    song = view.song
+    where = "now" if view.place is None else ordinal(view.place)
+    whose = "yours" if song.member_id == viewer_id else f"<@{song.member_id}>"
+    return (
+        f"{EMOJI[song.status]} **{where}** \N{MIDDLE DOT} #{song.number} {title(song, 40)} "
+        f"\N{MIDDLE DOT} {whose} \N{MIDDLE DOT} {ago(view.expected_at)}"
+    )
+
+
+def history_card(page: Page, *, member_id: int) -> discord.Embed:
+    """One page of a member's songs."""
+    card = discord.Embed(title="Songs", colour=BLURPLE)
+    if not page.songs:
+        card.description = f"<@{member_id}> has made no songs here yet. `/song` starts one."
+        return card
+    lines = [f"By <@{member_id}>", ""] + [_history_line(song) for song in page.songs]
+    card.description = "\n".join(lines)
+    card.set_footer(text=f"Page {page.number} of {page.pages} \N{MIDDLE DOT} {page.total} songs")
+    return card
+
+
+def _history_line(song: Song) -> str:
+    name = title(song, 40)
+    link = link_to_post(song)
+    return (
+        f"{EMOJI[song.status]} **#{song.number}** {f'[{name}]({link})' if link else name} "
+        f"\N{MIDDLE DOT} {song.status} \N{MIDDLE DOT} {credits_text(song.price)} "
+        f"\N{MIDDLE DOT} {ago(song.asked_at)}"
+    )
+
+
+# --- credits --------------------------------------------------------------------------------------
+
+
+def credits_card(balance: Balance, entries: Sequence[Entry], *, held: int) -> discord.Embed:
+    """What a member has, where it comes from, and where it went."""
+    card = discord.Embed(
+        title=f"You have {credits_text(balance.free)}",
+        description=f"{bar(balance.of_today, balance.allowance)} "
+        f"{balance.of_today:,} of today's {balance.allowance:,}, "
+        f"refilled {ago(balance.refills_at)}",
+        colour=BLURPLE,
+    )
+    if balance.granted:
+        card.add_field(name="Granted", value=_lots_text(balance.lots), inline=False)
+    if held:
+        card.add_field(name="Held for songs under way", value=credits_text(held), inline=False)
+    if entries:
+        card.add_field(name="Lately", value="\n".join(map(_entry_line, entries)), inline=False)
+    return card
+
+
+def bar(part: int, whole: int, cells: int = 12) -> str:
+    """A bar of which `part` of `whole` is full."""
+    full = cells if part >= whole > 0 else part * cells // max(whole, 1)
+    return "\N{BLACK PARALLELOGRAM}" * full + "\N{WHITE PARALLELOGRAM}" * (cells - full)
+
+
+def _lots_text(lots: Sequence[Lot]) -> str:
+    lines = [
+        f"{credits_text(lot.remaining)}, "
+        + (f"expire {ago(lot.expires_at)}" if lot.expires_at else "don't expire")
+        for lot in lots
+        if lot.kind != "allowance"
+    ]
+    more = [f"and {len(lines) - 8} more"] if len(lines) > 8 else []
+    return "\n".join(lines[:8] + more)
+
+
+def _entry_line(entry: Entry) -> str:
+    what = ENTRY_WORDS[entry.kind] + (f" #{entry.number}" if entry.number else "")
+    why = f": {plain(entry.reason, 60)}" if entry.reason else ""
+    return f"`{entry.amount:+,}` {what}{why} {ago(entry.at)}"
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def help_card() -> discord.Embed:
+    """The shortest way to a first song."""
+    card = discord.Embed(
+        title="Make a song",
+        description="Type `/song`, name some genres, press Enter, and write your lyrics in the "
+        "form that opens. Left as it is, the form makes an instrumental.\n\nOnly you see how it "
+        "goes; the song itself is posted in the channel.",
+        colour=BLURPLE,
+    )
+    card.add_field(
+        name="Genres",
+        value="Genres, instruments, moods, a voice, a tempo, with commas between them: "
+        "`funk, female vocals, energetic, 105 BPM`",
+        inline=False,
+    )
+    card.add_field(
+        name="Lyrics",
+        value="Sections in brackets: `[verse]`, `[chorus]`, `[bridge]`, `[outro]`. "
+        "About two words a second can be sung.",
+        inline=False,
+    )
+    card.add_field(
+        name="Price",
+        value="1 credit for each begun 30 seconds, shown before it is spent. A song that fails "
+        "gives it back.",
+        inline=False,
+    )
+    card.add_field(
+        name="More",
+        value="`/queue` what runs and waits\n`/history` your songs\n`/credits` what you have\n"
+        "`/quota` for those who manage the server",
+        inline=False,
+    )
+    return card
+
+
+def hello_card(*, allowance: int) -> discord.Embed:
+    """Said once, on joining a server."""
+    card = discord.Embed(
+        title="Hello! I make songs.",
+        description="Type `/song`, name some genres, and the song is here in about half a minute.",
+        colour=BLURPLE,
+    )
+    card.add_field(
+        name="For everyone",
+        value=f"{credits_text(allowance)} a day for each of you; a minute of music costs 2. "
+        "`/help` has the rest.",
+        inline=False,
+    )
+    card.add_field(
+        name="For those who manage this server",
+        value="`/quota server` sets the daily credits, `/quota grant` gives a member more. I need "
+        "Send Messages, Embed Links, Attach Files and Read Message History where songs go.",
+        inline=False,
+    )
+    return card

@@ -1,0 +1,142 @@
+"""The connection to Discord, and what commands and buttons need beside their interaction."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import discord
+from discord.ext import commands
+
+from cogs.errors import Tree
+from services.clock import Clock
+from services.credits import Credits
+from services.errors import NotPermitted
+from services.queue import Queue
+from services.servers import Servers
+from services.songs import Interaction, Songs
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The product, as the cogs see it."""
+
+    songs: Songs
+    queue: Queue
+    credits: Credits
+    servers: Servers
+    clock: Clock
+    show: Callable[[int], None]
+    """Shows a song's state in its status message, whatever that shows now."""
+
+
+class Client(commands.AutoShardedBot):
+    """The bot. `prepare` is called once it is logged in, before any event arrives."""
+
+    services: Services
+
+    def __init__(self, prepare: Callable[["Client"], Awaitable[None]]) -> None:
+        super().__init__(
+            command_prefix=commands.when_mentioned,
+            help_command=None,
+            tree_cls=Tree,
+            intents=discord.Intents(guilds=True),
+            # Nobody is pinged but by a message that says so.
+            allowed_mentions=discord.AllowedMentions.none(),
+            chunk_guilds_at_startup=False,
+            max_messages=None,
+        )
+        self._prepare = prepare
+
+    async def setup_hook(self) -> None:
+        """Called by discord.py after the login."""
+        await self._prepare(self)
+
+    async def on_command_error(
+        self,
+        context: commands.Context[commands.Bot],  # type: ignore[override]
+        exception: commands.CommandError,
+        /,
+    ) -> None:
+        """There are no commands by mention: what looks like one is not answered."""
+
+
+def services(interaction: discord.Interaction) -> Services:
+    """The services of the bot that an interaction came to."""
+    return cast("Client", interaction.client).services
+
+
+def asker(interaction: discord.Interaction, *, message_id: int | None) -> Interaction:
+    """Who asks and where; `message_id` is that of the answer that shows the song's state.
+
+    Raises:
+        NotPermitted: not in a server.
+    """
+    if interaction.guild_id is None or interaction.channel_id is None:
+        raise NotPermitted("Songs are made in servers: please use this there.")
+    return Interaction(
+        interaction_id=interaction.id,
+        application_id=interaction.application_id,
+        server_id=interaction.guild_id,
+        channel_id=interaction.channel_id,
+        member_id=interaction.user.id,
+        token=interaction.token,
+        received_at=services(interaction).clock(),
+        message_id=message_id,
+    )
+
+
+def server_of(interaction: discord.Interaction) -> int:
+    """The server's id.
+
+    Raises:
+        NotPermitted: not in a server.
+    """
+    if interaction.guild_id is None:
+        raise NotPermitted("This works in servers only.")
+    return interaction.guild_id
+
+
+def data_of(interaction: discord.Interaction) -> Mapping[str, Any]:
+    """What came with the interaction, as Discord sent it."""
+    return cast("Mapping[str, Any]", interaction.data or {})
+
+
+def manages(interaction: discord.Interaction) -> bool:
+    """Whether the person has Manage Server, as Discord says with each interaction."""
+    return interaction.permissions.manage_guild
+
+
+def check_manages(interaction: discord.Interaction) -> None:
+    """Checked here too: Discord's own check can be changed in a server's settings.
+
+    Raises:
+        NotPermitted: the person lacks Manage Server.
+    """
+    if not manages(interaction):
+        raise NotPermitted("Only those with the Manage Server permission can do this.")
+
+
+def check_can_post(interaction: discord.Interaction) -> None:
+    """Whether a song could be posted in this channel: said before anything is spent.
+
+    Raises:
+        NotPermitted: names what the bot lacks.
+    """
+    mine = interaction.app_permissions
+    send = (
+        ("Send Messages in Threads", mine.send_messages_in_threads)
+        if isinstance(interaction.channel, discord.Thread)
+        else ("Send Messages", mine.send_messages)
+    )
+    needed = (
+        ("View Channel", mine.view_channel),
+        send,
+        ("Embed Links", mine.embed_links),
+        ("Attach Files", mine.attach_files),
+        ("Read Message History", mine.read_message_history),
+    )
+    if missing := [name for name, granted in needed if not granted]:
+        raise NotPermitted(
+            f"I can't post songs in this channel: I lack {', '.join(missing)}. Those who manage "
+            "the server can give it to me, or try another channel. Nothing was spent."
+        )

@@ -1,0 +1,57 @@
+"""Coming and going: the hello on joining a server, and the end of its songs on leaving."""
+
+import logging
+
+import aiohttp
+import discord
+from discord.ext import commands
+
+from cogs import cards
+from cogs.client import Client
+
+log = logging.getLogger(__name__)
+
+
+class ServersCog(commands.Cog):
+    """Servers that the bot joins and leaves."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @commands.Cog.listener()
+    async def on_ready(self) -> None:
+        """Every shard knows its servers, those that are unavailable for now among them."""
+        present = {guild.id for guild in self._client.guilds}
+        log.info("ready in %d servers", len(present))
+        await self._client.services.servers.reconcile(present)
+
+    @commands.Cog.listener()
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        """Say hello once, where the bot may write."""
+        if not await self._client.services.servers.join(guild.id):
+            return
+        channel = first_writable(guild)
+        if channel is None:
+            log.info("no channel to say hello in, in server %d", guild.id)
+            return
+        allowance = await self._client.services.credits.allowance(guild.id)
+        try:
+            await channel.send(embed=cards.hello_card(allowance=allowance))
+        except (discord.HTTPException, aiohttp.ClientError) as error:
+            log.warning("the hello in server %d: %s", guild.id, error)
+
+    @commands.Cog.listener()
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """Thrown out: what waits there is cancelled and refunded."""
+        await self._client.services.servers.leave(guild.id)
+
+
+def first_writable(guild: discord.Guild) -> discord.TextChannel | None:
+    """The server's system channel, else its first text channel, that the bot may write in."""
+    channels = [guild.system_channel, *guild.text_channels]
+    for channel in channels:
+        if channel is not None:
+            mine = channel.permissions_for(guild.me)
+            if mine.view_channel and mine.send_messages and mine.embed_links:
+                return channel
+    return None
