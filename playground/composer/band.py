@@ -15,7 +15,7 @@ from playground.composer.tags import Style
 
 _FULL = 0.7  # from this energy on, the full patterns are played
 _STROKES = {"X": 1.0, "x": 0.84, "o": 0.62, "g": 0.38, "u": 0.62}
-# The sound font's cymbals are 10 to 15 dB under its drums: so the drums are held back.
+# The standard kit's cymbals are 10 dB and more under its drums: so the drums are held back.
 _TAMED = {
     "k": 0.78,
     "s": 0.74,
@@ -185,7 +185,9 @@ def _hits(groove: str, bar: int, steps: int) -> Iterator[tuple[str, int, str]]:
 
 
 def _hit(lane: str, beat: float, force: float) -> Note:
-    return Note(beat, 6.0 if lane in "yod" else 1.0, DRUMS[lane], force * _TAMED.get(lane, 1.0))
+    return Note(
+        beat, {"y": 6.0, "d": 2.0}.get(lane, 1.0), DRUMS[lane], force * _TAMED.get(lane, 1.0)
+    )
 
 
 def bass(plan: Arrangement, instrument: str) -> Part:

@@ -49,7 +49,7 @@ def master(
     fade_from = max(0, frames - int(fade * SAMPLE_RATE))
     left = np.linspace(1.0, 0.0, frames - fade_from)[:, None]
     body[fade_from:frames] = np.rint(body[fade_from:frames] * np.sin(left * np.pi / 2) ** 2)
-    return _header(frames * 4) + body[:frames].tobytes()
+    return b"".join((_header(frames * 4), body[:frames].data))
 
 
 def _brighten(mix: npt.NDArray[np.float32]) -> None:

@@ -69,7 +69,7 @@ def tune(
 def _rhythm(slot: Slot, syncopation: float, beats_in_bar: int, motif: str) -> list[float]:
     """Onsets in beats from the slot's start: the heaviest places, with the motif's own taste."""
     steps = round(slot.length / _STEP)
-    sung = steps - max(2, min(steps // 4, beats_in_bar * 3))  # then the singer breathes
+    sung = max(1, steps - max(2, min(steps // 4, beats_in_bar * 3)))  # then the singer breathes
     count = max(1, min(slot.syllables, sung))
     crowd = count / sung
     taste = Random(f"{motif}:rhythm")

@@ -66,21 +66,17 @@ def _parts(
 
 
 def _slots(plan: Arrangement, section: Section) -> Iterator[Slot]:
-    """Where the section's lines go: spread over its bars, starting on half bars."""
-    half = plan.beats_in_bar / 2
-    halves, lines = section.bars * 2, len(section.lines)
-    starts = [index * halves // lines for index in range(lines)] + [halves]
-    if lines > halves:  # more lines than half bars: evenly, wherever that is
-        starts_in_beats = [index * halves * half / lines for index in range(lines + 1)]
-    else:
-        starts_in_beats = [start * half for start in starts]
+    """Where the section's lines go: spread over its bars, starting on half bars if they can."""
+    beats, lines = section.bars * plan.beats_in_bar, len(section.lines)
+    grid = plan.beats_in_bar / 2 if lines <= section.bars * 2 else 0.25
+    starts = [index * beats / lines // grid * grid for index in range(lines + 1)]
     first = section.first_bar * plan.beats_in_bar
-    for index, syllables in enumerate(section.lines):
-        room = starts_in_beats[index + 1] - starts_in_beats[index]
+    for start, after, syllables in zip(starts, starts[1:], section.lines, strict=False):
         needed = syllables / _SYLLABLES_A_SECOND / 60 * plan.style.tempo * 1.5
         bars = -(-needed // plan.beats_in_bar)
-        length = max(0.5, min(room, bars * plan.beats_in_bar))
-        yield Slot(first + round(starts_in_beats[index] * 4) / 4, length, syllables)
+        yield Slot(
+            first + start, max(0.25, min(after - start, bars * plan.beats_in_bar)), syllables
+        )
 
 
 def _singing(plan: Arrangement, section: Section) -> Voice:

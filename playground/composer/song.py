@@ -12,6 +12,8 @@ from playground.composer.soloists import soloists
 from playground.composer.tags import Style, read_tags
 
 _RITARDANDO = 1.15  # how much longer the last bar takes, where a style slows down
+_SHORTEST = 10  # seconds
+_SHORTEST_RING = 1.5  # seconds of the last chord
 _LAVISH_STEPS = 30
 
 
@@ -26,7 +28,7 @@ def compose(
     shift: float = 4,
     lyrics_strength: float = 1,
 ) -> bytes:
-    """A song as a stereo 44.1 kHz 16-bit WAV of exactly `seconds` s, at least 5.
+    """A song as a stereo 44.1 kHz 16-bit WAV of exactly `seconds` s, at least 10.
 
     The same arguments give the same bytes, on any day and in any process. Any text will do.
     `steps` from 30 on add second voices and answers; the lower `cfg` (1-15), the more a second
@@ -34,10 +36,10 @@ def compose(
     `lyrics_strength` (0.1-10) is how far in front the voice stands.
 
     Raises:
-        ValueError: `seconds` is under 5.
+        ValueError: `seconds` is under 10, the least the song API takes.
     """
-    if seconds < 5:
-        raise ValueError(f"a song takes 5 s or more, not {seconds}")
+    if seconds < _SHORTEST:
+        raise ValueError(f"a song takes {_SHORTEST} s or more, not {seconds}")
     style = read_tags(genres, seed=seed, cfg=cfg, shift=shift)
     arrangement, clock = _arrange(style, lyrics, seconds, seed)
     voice_level = 4 * log10(max(0.1, min(10.0, lyrics_strength)))
@@ -59,8 +61,9 @@ def _arrange(style: Style, lyrics: str, seconds: int, seed: int) -> tuple[Arrang
     slower = _RITARDANDO - 1 if family.ritardando else 0.0
     bar = 60 / style.tempo * family.beats_in_bar
     ring = max(1.8, min(bar, 3.2))
-    bars = max(1, round((seconds - ring) / bar - slower))
     leeway = 0.015 if style.tempo_is_asked else 0.05
+    most = int((seconds - _SHORTEST_RING) / (bar * (1 - leeway)) - slower)
+    bars = max(1, min(most, round((seconds - ring) / bar - slower)))
     stretch = (seconds - ring) / ((bars + slower) * bar)
     bar *= max(1 - leeway, min(1 + leeway, stretch))
     sections = plan(read_lyrics(lyrics), bars, bar_seconds=bar, phrase=family.phrase)

@@ -47,13 +47,13 @@ ACOUSTIC: dict[str, Family] = {
         tempo=(84, 108), minor=0.4, major_chords=CLASSICAL, minor_chords=CLASSICAL_MINOR,
         drums=(
             "",
-            "y X...............",
+            "",
         ),
         layers=(
-            Layer("strings", ("strings",), "X-------X-------", "X-x-X-x-X-x-X-x-", 55, -2, -0.35),
+            Layer("strings", ("strings",), "X-------X-------", "X---x---X---x-x-", 55, -2, -0.35),
             Layer("keys", ("harp", "pizzicato", "harpsichord"), "0-1-2-3-2-3-2-1-",
                   "0-2-3-4-5-4-3-2-", 50, -6, 0.4),
-            Layer("brass", ("horns",), PAD, "X-------X-------", 52, -7, 0.25, 0.75),
+            Layer("brass", ("horns",), PAD, "X-------X-------", 52, -7, 0.25, 0.75, 2),
             Layer("woodwind", ("clarinet", "oboe"), "3-------2-------", "3---2---1---2---", 60, -10,
                   0.15, 0.6),
         ),
@@ -158,12 +158,12 @@ ACOUSTIC: dict[str, Family] = {
         tempo=(88, 112), minor=0.75, major_chords=CINEMATIC, minor_chords=CINEMATIC_MINOR,
         drums=(
             "f x.......x..x....",
-            "f X..x..x.X..x..xx | k X.......X....... | l ....x.......x... | y X...............",
+            "f X..x..x.X..x..xx | k X.......X....... | l ....x.......x...",
         ),
         layers=(
             Layer("strings", ("strings",), "x...x...x...x.x.", "X.x.X.x.X.x.X.xx", 50, -3, -0.35),
             Layer("pad", ("slow strings", "choir"), PAD, PAD, 57, -6, 0.3),
-            Layer("brass", ("horns", "trombone"), PAD, "X-------X---x-x-", 50, -4, 0.2, 0.7),
+            Layer("brass", ("horns", "trombone"), PAD, "X-------X---x-x-", 50, -4, 0.2, 0.7, 2),
             Layer("choir", ("choir",), PAD, PAD, 60, -5, 0.0, 0.88),
         ),
         leads=("horns", "violin", "trumpet", "flute"), bass=("cello",),
