@@ -1,0 +1,300 @@
+"""Songwright: the composition root and the command line.
+
+The only file where the parts meet: settings -> database -> services -> cogs.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import functools
+import logging
+import random
+import signal
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import aiohttp
+import discord
+import yarl
+
+from cogs.announcer import DiscordAnnouncer
+from cogs.buttons import PERSISTENT
+from cogs.client import Client, Services
+from cogs.credits import CreditsCog
+from cogs.library import LibraryCog
+from cogs.operator import OwnerMessages
+from cogs.quota import QuotaCog
+from cogs.registration import register_commands
+from cogs.servers import ServersCog
+from cogs.song import SongCog
+from db import songs as song_rows
+from db.database import Database
+from db.migrate import SchemaTooNewError
+from services import heartbeat, logs
+from services.audio import AudioFitter
+from services.clock import utc_now
+from services.credits import Credits, Prices
+from services.ending import Ending
+from services.errors import ConfigurationError
+from services.forecast import Forecast
+from services.housekeeping import Housekeeping
+from services.incidents import Incidents
+from services.pacing import Pacer, RequestBudget, Run
+from services.queue import Queue
+from services.requests import MAX_SEED
+from services.runner import Runner, Spawn, spawn
+from services.servers import Servers
+from services.settings import Settings, load
+from services.song_api import SongApi
+from services.songs import Limits, Songs
+from services.worker import Worker
+
+log = logging.getLogger("songwright")
+
+WRONG_SETTINGS = 2
+LEARNT_FROM = 100
+"""Songs of the past that the pacing starts from."""
+FITTINGS_AT_ONCE = 2
+GRACE = 6.0
+"""Seconds that submits, posts and edits under way have at a stop; 10 in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """The parts that run beside Discord's events, once the bot is logged in."""
+
+    client: Client
+    database: Database
+    runner: Runner
+    announcer: DiscordAnnouncer
+    housekeeping: Housekeeping
+    settings: Settings
+
+    @contextlib.asynccontextmanager
+    async def working(self, spawn: Spawn = spawn) -> AsyncIterator[None]:
+        """Songs are made while the block runs; at its end what is under way may come through."""
+        tasks = [
+            spawn(self.runner.run(), "runner"),
+            spawn(self.announcer.run(), "announcer"),
+            spawn(self.housekeeping.run(), "housekeeping"),
+            spawn(heartbeat.beat(self.settings.data_dir), "heartbeat"),
+        ]
+        for task in tasks:
+            task.add_done_callback(_seen)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.runner.stop(grace=GRACE)
+            await self.announcer.stop(grace=1.0)
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """A part that ends by itself is a defect: said at once, and the process with it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("%s has died", task.get_name(), exc_info=error)
+        signal.raise_signal(signal.SIGTERM)
+
+
+@contextlib.asynccontextmanager
+async def composed(
+    settings: Settings,
+    *,
+    spawn: Spawn = spawn,
+    prepare: Callable[[Client], Awaitable[None]] | None = None,
+    limits: Limits = Limits(),
+) -> AsyncIterator[Application]:
+    """Everything, made and handed to each other; nothing has been started.
+
+    Raises:
+        SchemaTooNewError, sqlite3.Error: the database can't be used.
+        OSError: a folder can't be made.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    async with contextlib.AsyncExitStack() as closing:
+        database = await Database.open(settings.database_path)
+        closing.push_async_callback(database.close)
+        session = await closing.enter_async_context(aiohttp.ClientSession())
+        fitter = AudioFitter(at_once=FITTINGS_AT_ONCE)
+        closing.push_async_callback(fitter.close)
+
+        client = Client(prepare or functools.partial(_prepare, database=database))
+        incidents = Incidents(database, OwnerMessages(client), clock=utc_now)
+        await incidents.load()
+        credits = Credits(database, clock=utc_now)
+        ending = Ending(database, credits, clock=utc_now)
+        servers = Servers(database, ending, clock=utc_now)
+
+        past = await song_rows.run_times(database.reader, limit=LEARNT_FROM)
+        # After a restart the last minute counts as full; who never made a song made no calls.
+        budget = RequestBudget(settings.segmind_rpm, full=bool(past))
+        pacer = Pacer(
+            budget,
+            [Run(r.seconds, r.steps, r.low_ms / 1000, r.high_ms / 1000) for r in past],
+            waiting=lambda: runner.waiting,
+        )
+        api = SongApi(
+            session,
+            root=settings.segmind_api_url,
+            key=settings.segmind_api_key.get_secret_value(),
+            budget=budget,
+        )
+        forecast = Forecast(
+            pacer,
+            at_once=settings.segmind_concurrency,
+            per_minute=settings.segmind_rpm,
+            clock=utc_now,
+        )
+        queue = Queue(database, forecast, clock=utc_now)
+        announcer = DiscordAnnouncer(client, queue, spawn=spawn)
+        worker = Worker(
+            database,
+            api,
+            budget,
+            pacer,
+            fitter,
+            ending,
+            incidents,
+            announcer,
+            data_dir=settings.data_dir,
+            sync=settings.segmind_mode == "sync",
+            clock=utc_now,
+        )
+        runner = Runner(
+            database,
+            worker,
+            api,
+            budget,
+            incidents,
+            at_once=settings.segmind_concurrency,
+            clock=utc_now,
+            spawn=spawn,
+        )
+        songs = Songs(
+            database,
+            credits,
+            ending,
+            incidents,
+            clock=utc_now,
+            random_seed=lambda: random.SystemRandom().randint(0, MAX_SEED),
+            prices=Prices(),
+            limits=limits,
+            wake=runner.wake,
+        )
+        housekeeping = Housekeeping(
+            database,
+            ending,
+            servers,
+            incidents,
+            data_dir=settings.data_dir,
+            clock=utc_now,
+            changed=announcer.changed,
+        )
+        client.services = Services(songs, queue, credits, servers, utc_now, announcer.show)
+        yield Application(client, database, runner, announcer, housekeeping, settings)
+
+
+async def add_cogs(client: Client) -> None:
+    """Everything that members can press or type."""
+    for cog in (SongCog, LibraryCog, CreditsCog, QuotaCog, ServersCog):
+        await client.add_cog(cog(client))
+    client.add_dynamic_items(*PERSISTENT)
+
+
+async def _prepare(client: Client, *, database: Database) -> None:
+    await add_cogs(client)
+    _, gateway, _ = await client.http.get_bot_gateway()
+    # Where discord.py dials after a session that can't be resumed; only the first dial asks.
+    discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
+    await register_commands(client, database)
+
+
+async def run(settings: Settings) -> int:
+    """The real thing, until SIGTERM or SIGINT; the exit status."""
+    discord.http.Route.BASE = settings.discord_api_url
+    stopped = asyncio.Event()
+    _on_signals(stopped.set)
+    async with composed(settings) as application:
+        client = application.client
+        try:
+            await client.login(settings.discord_token.get_secret_value())
+        except discord.LoginFailure:
+            return _refused(
+                "DISCORD_TOKEN is refused by Discord. Make a new one on the Bot page of your "
+                "application in Discord's developer portal (Reset Token)."
+            )
+        connection = asyncio.create_task(client.connect(), name="gateway")
+        try:
+            async with application.working():
+                stopping = asyncio.create_task(stopped.wait(), name="stop")
+                await asyncio.wait({connection, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                stopping.cancel()
+        finally:
+            await client.close()
+        try:
+            await connection
+        except discord.LoginFailure:
+            return _refused("DISCORD_TOKEN is refused by Discord: it was reset meanwhile.")
+    return 0
+
+
+def _refused(text: str) -> int:
+    print(text, file=sys.stderr)
+    return WRONG_SETTINGS
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, stop)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="bot.py", description="Songwright, a bot that makes songs"
+    )
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("run", help="start the bot (the default)")
+    play = commands.add_parser("play", help="try it in a browser, without a token or a key")
+    play.add_argument("--once", action="store_true", help="stop after one song")
+    commands.add_parser("health", help="status 0 while the bot is alive")
+    options = parser.parse_args(arguments)
+    if options.command == "play":
+        return _play(once=options.once)
+    try:
+        settings = load()
+        if options.command == "health":
+            return 0 if heartbeat.alive(settings.data_dir) else 1
+        logs.set_up(
+            settings.log_level,
+            settings.log_format,
+            (
+                settings.discord_token.get_secret_value(),
+                settings.segmind_api_key.get_secret_value(),
+            ),
+        )
+        return asyncio.run(run(settings))
+    except ConfigurationError as error:
+        return _refused(str(error))
+    except (SchemaTooNewError, sqlite3.Error, OSError) as error:
+        log.critical("can't start: %s", error)
+        return 1
+
+
+def _play(*, once: bool) -> int:
+    # Imported here alone: a server does not install what the playground needs.
+    from playground.discord import play  # noqa: PLC0415
+
+    return play(once=once)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""A file whose age tells from outside whether the bot is alive: the image's health check."""
+
+import asyncio
+import time
+from pathlib import Path
+
+EVERY = 15.0
+"""Seconds between beats."""
+TOO_OLD = 60.0
+"""Seconds after which nobody is alive."""
+
+
+def path(data_dir: Path) -> Path:
+    """Where the heartbeat is."""
+    return data_dir / "heartbeat"
+
+
+async def beat(data_dir: Path) -> None:
+    """Touch the file, until cancelled. A loop that hangs does not beat."""
+    while True:
+        await asyncio.to_thread(path(data_dir).touch)
+        await asyncio.sleep(EVERY)
+
+
+def alive(data_dir: Path) -> bool:
+    """Whether the last beat is recent."""
+    try:
+        return time.time() - path(data_dir).stat().st_mtime < TOO_OLD
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,62 @@
+"""The log: text for people or JSON for machines, on standard error, without the secrets."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Literal
+
+HIDDEN = "[hidden]"
+
+
+class Redacting(logging.Formatter):
+    """Leaves the operator's secrets out of a finished line, wherever they came from."""
+
+    def __init__(self, inner: logging.Formatter, secrets: Iterable[str]) -> None:
+        super().__init__()
+        self._inner = inner
+        self._secrets = tuple(secrets)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, a trace included."""
+        line = self._inner.format(record)
+        for secret in self._secrets:
+            line = line.replace(secret, HIDDEN)
+        return line
+
+
+class Json(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+class Text(logging.Formatter):
+    """One line for people; what a member typed can't break it into two."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The message without line breaks; a trace, which comes after it, keeps its own."""
+        return " ".join(super().formatMessage(record).splitlines())
+
+
+def set_up(level: str, style: Literal["text", "json"], secrets: Iterable[str]) -> None:
+    """Log to standard error. `secrets` never appear."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Redacting(Json() if style == "json" else Text(), secrets))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # Its INFO is each rate limit and reconnect; its DEBUG holds whole payloads, tokens among them.
+    logging.getLogger("discord").setLevel(max(logging.INFO, logging.getLevelName(level)))
