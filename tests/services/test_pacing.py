@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import pacing as bench
 from benchmarks.virtual_time import run_virtually
 from services.pacing import (
     DEADLINE,
@@ -502,3 +503,22 @@ class TestPacer:
         assert pacer.expected(seconds=60, steps=50, age=20.0) == pytest.approx(10.5, abs=2.0)
         pacer.learn(seen(30.0))
         assert pacer.next_look(seconds=60, steps=50, age=3.0, processing=True) > 20.0
+
+
+class TestGoals:
+    """What the design asks for, on the benchmark's server: every run is the same."""
+
+    def test_with_an_empty_minute_songs_are_seen_soon_and_cheaply(self) -> None:
+        songs = bench.run_ours(bench.scripted(0.25), bench.Load(75.0, songs=220))
+        seen = bench.Figures.of(songs[20:])
+        assert seen.calls <= 9.3
+        assert seen.late <= 0.6
+        # The limit knows no wire: what an answer takes on it is late for whatever schedule.
+        least = bench.least_lateness(0.25, seen.looks)
+        assert seen.late - bench.ON_THE_WIRE <= 1.2 * least
+        assert all(song.early == 1 for song in songs)
+
+    def test_with_a_full_one_songs_are_many_and_no_call_is_refused(self) -> None:
+        songs = bench.run_ours(bench.scripted(0.25), bench.Load(0.0, songs=220))
+        assert bench.songs_a_minute(songs) >= 15.0
+        assert bench.Figures.of(songs).refused == 0
