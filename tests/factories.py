@@ -1,0 +1,120 @@
+"""Songs, rows and a clock for tests: defaults that are valid, so that a test says what matters."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from db import quotas
+from db.database import Database
+from db.records import Song, Status, Step, to_ms
+from services.credits import Credits
+
+NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
+SERVER, CHANNEL, MEMBER, APPLICATION = 1_000, 2_000, 3_000, 4_000
+
+_STATUS = {
+    Step.WAITING: Status.QUEUED,
+    Step.SUBMITTING: Status.QUEUED,
+    Step.SUBMITTED: Status.QUEUED,
+    Step.DOWNLOADED: Status.PROCESSING,
+    Step.FITTED: Status.PROCESSING,
+    Step.POSTING: Status.PROCESSING,
+    Step.ENDED: Status.COMPLETED,
+}
+
+
+class SettableClock:
+    """A `services.clock.Clock` that stands still until it is moved."""
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **by: float) -> datetime:
+        """Move on by a `timedelta(**by)`; back, where it is negative."""
+        self.now += timedelta(**by)
+        return self.now
+
+
+def make_song(song_id: int = 1, **fields: Any) -> Song:
+    """A valid song: waiting, or at the `step` that is given, with all that the step needs."""
+    step = Step(fields.get("step", Step.WAITING))
+    submitted = step not in (Step.WAITING, Step.SUBMITTING)
+    status = Status(fields.get("status", _STATUS[step]))
+    if status in (Status.FAILED, Status.CANCELLED):
+        submitted = False
+    posted = step is Step.POSTING or status is Status.COMPLETED
+    values: dict[str, Any] = {
+        "song_id": song_id,
+        "server_id": SERVER,
+        "member_id": MEMBER,
+        "channel_id": CHANNEL,
+        "number": song_id,
+        "genres": "funk, pop",
+        "lyrics": "[chorus]\nMidnight train",
+        "seconds": 60,
+        "steps": 50,
+        "cfg": 4.0,
+        "shift": 4.0,
+        "lyrics_strength": 1.0,
+        "seed": 7,
+        "price": 2,
+        "status": status,
+        "step": step,
+        "submits": int(submitted or step is Step.SUBMITTING),
+        "request_id": f"request-{song_id}" if submitted else None,
+        "reason": "The model failed." if status is Status.FAILED else None,
+        "file": f"{song_id}.mp3" if step in (Step.FITTED, Step.POSTING) else None,
+        "asked_at": NOON,
+        "submitted_at": NOON if submitted else None,
+        "posting_at": NOON if posted else None,
+        "ended_at": NOON if step is Step.ENDED else None,
+        "run_low": None,
+        "run_high": None,
+        "application_id": APPLICATION,
+        "message_id": None,
+        "token": None,
+        "token_until": None,
+        "post_id": None,
+        "undelivered": None,
+        "delivered_at": None,
+    }
+    if status is Status.COMPLETED and not fields.get("undelivered"):
+        values |= {"post_id": 9_000 + song_id, "delivered_at": NOON}
+    return Song(**values | fields)
+
+
+async def add_song(database: Database, song_id: int = 1, **fields: Any) -> Song:
+    """`make_song`, as a row. Nothing is held for it: see `add_held_song`."""
+    song = make_song(song_id, **fields)
+    async with database.write() as connection:
+        await quotas.ensure_server(connection, song.server_id)
+        await quotas.ensure_member(connection, song.server_id, song.member_id)
+        await connection.execute(_INSERT, _row(song))
+    return song
+
+
+async def add_held_song(
+    database: Database, credits: Credits, song_id: int = 1, **fields: Any
+) -> Song:
+    """`add_song`, with its price held."""
+    song = await add_song(database, song_id, **fields)
+    async with database.write() as connection:
+        await credits.hold(connection, song)
+    return song
+
+
+def _row(song: Song) -> dict[str, Any]:
+    return {
+        name: to_ms(value) if isinstance(value, datetime) else value
+        for name, value in asdict(song).items()
+    }
+
+
+_COLUMNS = tuple(Song.__dataclass_fields__)
+_INSERT = (
+    f"INSERT INTO songs ({', '.join(_COLUMNS)}) "
+    f"VALUES ({', '.join(f':{column}' for column in _COLUMNS)})"
+)
