@@ -1,0 +1,269 @@
+"""The real bot and the real database against a simulated Discord and the song API on loopback."""
+
+import asyncio
+import contextlib
+import io
+import time
+import wave
+from collections.abc import AsyncIterator, Coroutine
+from contextvars import Context, copy_context
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import discord
+import pydantic_settings
+import pytest
+import simcord
+
+import bot
+from cogs.client import Client
+from db import songs as song_rows
+from db.records import Song
+from playground.song_api import PLAYGROUND_KEY, SongApiServer, Timing, serve
+from services.errors import Refusal
+from services.pacing import Pacer
+from services.settings import Settings
+
+SOON = 10.0
+"""Seconds after which a test gives up waiting for what it started."""
+
+
+class GivenSettings(Settings):
+    """Settings from keyword arguments alone: neither the environment nor `.env` is read."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[pydantic_settings.BaseSettings],
+        init_settings: pydantic_settings.PydanticBaseSettingsSource,
+        **_: pydantic_settings.PydanticBaseSettingsSource,
+    ) -> tuple[pydantic_settings.PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+class Clock:
+    """Runs with the machine's, from where the simulated Discord's begins, and can be moved."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self.moved = timedelta()
+
+    def __call__(self) -> datetime:
+        elapsed = timedelta(seconds=time.perf_counter() - self._began)
+        return datetime(2026, 1, 1, tzinfo=UTC) + elapsed + self.moved
+
+
+class Spawner:
+    """Background work that belongs to nobody: it runs in real time and no command waits for it."""
+
+    LONG = ("runner", "announcer", "housekeeping", "heartbeat", "watch the account", "song ")
+
+    def __init__(self) -> None:
+        self._context = Context()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def enter(self) -> None:
+        """From the main task, once the simulation is up."""
+        self._context = copy_context()
+
+    def __call__(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = self._context.copy().run(asyncio.create_task, work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def rest(self) -> None:
+        """Wait until every edit of a status message is through; raises what one of them raised."""
+        while tasks := [t for t in self._tasks if not t.get_name().startswith(self.LONG)]:
+            async with asyncio.timeout(SOON):
+                await asyncio.gather(*tasks)
+
+
+def tiny_wav(*, seconds: int, **_: object) -> bytes:
+    """A WAV of the length that was asked for, small."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(b"\x00\x10\x00\xf0" * (seconds * 4000))
+    return buffer.getvalue()
+
+
+class World:
+    """One server with a channel, two members, and one who manages it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = Clock()
+        self.spawner = Spawner()
+        self.api = SongApiServer(tiny_wav, timing=lambda _: Timing(0.01, 0.01), rpm=0)
+        self.foreseen: list[BaseException] = []
+        """What breaks in this test because it is meant to."""
+        self.env: simcord.Env
+        self.application: bot.Application
+        self._composed = contextlib.AsyncExitStack()
+
+    @property
+    def client(self) -> Client:
+        return self.application.client
+
+    def settings(self, **values: Any) -> Settings:
+        return GivenSettings(
+            **{
+                "discord_token": "playground",
+                "segmind_api_key": PLAYGROUND_KEY,
+                "segmind_api_url": self.api.root,
+                "segmind_mode": "sync",
+                "segmind_rpm": 100_000,
+                "database_url": f"sqlite:///{self.folder / 'songs.db'}",
+                "data_dir": self.folder,
+                **values,
+            }
+        )
+
+    async def compose(self, **values: Any) -> Client:
+        """The bot on this world's database."""
+
+        async def prepare(client: Client) -> None:
+            await bot.add_cogs(client)
+            await client.tree.sync()
+
+        self.application = await self._composed.enter_async_context(
+            bot.composed(self.settings(**values), spawn=self.spawner, prepare=prepare)
+        )
+        self.client.shard_count = 1
+        return self.client
+
+    async def restart(self, **values: Any) -> None:
+        """A fresh bot on the same database; messages and their buttons are still there."""
+        await self.spawner.rest()
+        await self._composed.aclose()
+        await self.env.restart_bot(await self.compose(**values))
+        self.spawner.enter()
+
+    async def close(self) -> None:
+        await self.spawner.rest()
+        await self._composed.aclose()
+
+    def people(self) -> None:
+        self.spawner.enter()
+        self.guild = self.env.create_guild("One")
+        self.channel = self.guild.create_text_channel("songs")
+        self.alice = self.member("alice")
+        self.bob = self.member("bob")
+        managing = self.guild.create_role("managers", permissions=discord.Permissions(32))
+        self.mona = self.guild.add_member(self.env.create_user("mona"), roles=[managing])
+
+    def member(self, name: str) -> simcord.MemberActor:
+        return self.guild.add_member(self.env.create_user(name))
+
+    # What people do
+
+    async def song(
+        self, member: simcord.MemberActor | None = None, **options: Any
+    ) -> simcord.InteractionResult:
+        """`/song` with everything it needs; waits for its status message."""
+        options = {"genres": "funk, pop", "instrumental": True, "seconds": 10, **options}
+        options = {name: value for name, value in options.items() if value is not None}
+        result = await (member or self.alice).slash(self.channel, "song", **options)
+        await self.spawner.rest()
+        return result
+
+    # What came of it
+
+    @contextlib.asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Songs are made while the block runs."""
+        async with self.application.working(self.spawner):
+            yield
+
+    async def row(self, song_id: int) -> Song:
+        song = await song_rows.get(self.application.database.reader, song_id)
+        assert song is not None
+        return song
+
+    async def rows(self) -> list[Song]:
+        """Every song, oldest first."""
+        cursor = await self.application.database.reader.execute_fetchall(
+            "SELECT song_id FROM songs ORDER BY number"
+        )
+        return [await self.row(row["song_id"]) for row in cursor]
+
+    async def ended(self, count: int = 1) -> list[Song]:
+        """Wait until so many songs have ended and their messages say so."""
+        async with asyncio.timeout(SOON):
+            while sum(song.ended for song in await self.rows()) < count:
+                await asyncio.sleep(0.005)
+        await self.spawner.rest()
+        return await self.rows()
+
+    async def free(self, member: simcord.MemberActor | None = None) -> int:
+        """A member's credits."""
+        who = member or self.alice
+        balance = await self.client.services.credits.balance(self.guild.id, who.id)
+        return balance.free
+
+    def errors(self) -> list[BaseException]:
+        """What commands and listeners raised, as they raised it."""
+        return [getattr(error, "original", error) for error in self.env.errors]
+
+    def posts(self, channel: simcord.ChannelHandle | None = None) -> list[discord.Message]:
+        """What everyone sees in the channel."""
+        seen = (channel or self.channel).history()
+        return [message for message in seen if not message.flags.ephemeral]
+
+
+@contextlib.asynccontextmanager
+async def running(world: World, **values: Any) -> AsyncIterator[World]:
+    """The world, with its bot logged in."""
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(serve(world.api))
+        stack.push_async_callback(world.close)
+        client = await world.compose(**values)
+        world.env = simcord.Env(client)
+        await world.env.start()
+        stack.push_async_callback(world.env.shutdown)
+        world.people()
+        await world.env.settle()
+        yield world
+        await world.spawner.rest()
+    assert [error for error in world.errors() if not isinstance(error, Refusal)] == world.foreseen
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits between edits of a message, or between looks at a song."""
+    monkeypatch.setattr("cogs.announcer.BETWEEN_EDITS", 0.0)
+    monkeypatch.setattr(Pacer, "next_look", lambda self, *, age, **_: age + 0.02)
+
+
+@pytest.fixture
+async def world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> AsyncIterator[World]:
+    world = World(tmp_path)
+    monkeypatch.setattr(bot, "utc_now", world.clock)
+    async with running(world):
+        yield world
+
+
+def text_of(message: simcord.ResponseMessage | discord.Message | None) -> str:
+    """Everything a message says, in one string."""
+    assert message is not None
+    parts = [message.content]
+    for embed in message.embeds:
+        parts += [embed.title or "", embed.description or "", embed.footer.text or ""]
+        parts += [f"{field.name}: {field.value}" for field in embed.fields]
+    return "\n".join(filter(None, parts))
+
+
+def buttons_of(message: simcord.ResponseMessage | discord.Message | None) -> list[str]:
+    """The labels of a message's buttons that can be pressed, and its menus' placeholders."""
+    assert message is not None
+    rows = [c if isinstance(c, dict) else c.to_dict() for c in message.components]
+    return [
+        part.get("label") or part.get("placeholder")
+        for row in rows
+        for part in row["components"]
+        if not part.get("disabled")
+    ]
