@@ -19,7 +19,8 @@ from services.queue import View
 from services.requests import title_of
 from services.songs import Page
 
-ID = r"\d{1,19}"
+ID = r"[0-8]?[0-9]{1,18}"
+"""Discord's ids are 63 bits long, and so are the database's whole numbers."""
 MOST_OPTIONS = 25
 """Discord, "Select Menus"."""
 OPTION_LABEL = 100
@@ -192,7 +193,7 @@ async def queue_answer(
 
 
 class PageButton(
-    ui.DynamicItem[ui.Button[Any]], template=rf"history:(?P<member>{ID}):(?P<page>\d{{1,6}})"
+    ui.DynamicItem[ui.Button[Any]], template=rf"history:(?P<member>{ID}):(?P<page>[0-9]{{1,6}})"
 ):
     """Turns to another page of a member's songs."""
 

@@ -12,7 +12,7 @@ import discord
 from db.records import Entry, Lot, Song, Status
 from services.credits import Balance, credits_text
 from services.queue import View
-from services.requests import has_words, title_of
+from services.requests import clean, has_words, title_of
 from services.songs import Page
 
 COLOURS = {
@@ -32,6 +32,10 @@ EMOJI = {
 WAY = (Status.QUEUED, Status.PROCESSING, Status.COMPLETED)
 BLURPLE = discord.Colour.blurple()
 LYRICS_SHOWN = 1_000
+REASON_SHOWN = 40
+"""Eight entries of it, all escaped, fit into one field."""
+MARKDOWN = re.compile(r"^(\s*\d*)([#>+.-])|[\\*_~`|\[\]]", re.MULTILINE)
+"""Marks that mean something at the beginning of a line, and those that do everywhere."""
 ENTRY_WORDS = {
     "allowance": "the day's allowance",
     "grant": "granted",
@@ -43,11 +47,15 @@ ENTRY_WORDS = {
 
 
 def plain(text: str, longest: int = 256) -> str:
-    """A person's text as it stands: it pings nobody, links nowhere, and is no Markdown."""
-    text = (
-        text if len(text) <= longest else text[: longest - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
-    )
-    text = discord.utils.escape_markdown(text, ignore_links=False)
+    """A person's text as it stands: it pings nobody, links nowhere, and is no Markdown.
+
+    At most `longest` characters of it, each of which may come to be two.
+    """
+    text = clean(text).strip()
+    if len(text) > longest:
+        text = text[: longest - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+    # discord.py's escape_markdown leaves what stands inside of `[...](...)` as it is.
+    text = MARKDOWN.sub(lambda found: f"{found[1] or ''}\\{found[2] or found[0]}", text)
     # A zero-width space takes the meaning from mentions (<@1>, @everyone), times, commands, links.
     return re.sub(r"[<@]|:(?=//)", "\\g<0>\N{ZERO WIDTH SPACE}", text)
 
@@ -162,7 +170,9 @@ def song_card(song: Song) -> discord.Embed:
     )
     if song.reason or song.undelivered:
         card.add_field(
-            name="Why", value=plain(song.reason or song.undelivered or "", 400), inline=False
+            name="Why",
+            value=plain(song.reason or song.undelivered or "", 400) or "unknown",
+            inline=False,
         )
     card.add_field(name="Genres", value=plain(song.genres, 300) or "deleted", inline=False)
     if has_words(song.lyrics):
@@ -268,7 +278,7 @@ def _lots_text(lots: Sequence[Lot]) -> str:
 
 def _entry_line(entry: Entry) -> str:
     what = ENTRY_WORDS[entry.kind] + (f" #{entry.number}" if entry.number else "")
-    why = f": {plain(entry.reason, 60)}" if entry.reason else ""
+    why = f": {plain(entry.reason, REASON_SHOWN)}" if entry.reason else ""
     return f"`{entry.amount:+,}` {what}{why} {ago(entry.at)}"
 
 

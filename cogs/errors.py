@@ -43,15 +43,17 @@ async def guarded(interaction: discord.Interaction, work: Awaitable[None]) -> No
         await answer(interaction, error)
 
 
-async def answer(interaction: discord.Interaction, error: BaseException) -> None:
-    """Tell the person what was wrong, and the log what they need not know."""
+async def answer(
+    interaction: discord.Interaction, error: BaseException, *, file: discord.File | None = None
+) -> None:
+    """Tell the person what was wrong, with a `file`, and the log what they need not know."""
     if isinstance(error, discord.HTTPException) and error.code in (
         UNKNOWN_INTERACTION,
         ALREADY_ACKNOWLEDGED,
     ):
         log.warning("interaction %d can't be answered: %s", interaction.id, error)
         return
-    await say(interaction, sentence(interaction, error))
+    await say(interaction, sentence(interaction, error), file=file)
 
 
 def sentence(interaction: discord.Interaction, error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
@@ -14,12 +14,11 @@ from discord.app_commands import Choice, Range
 from discord.ext import commands
 
 from cogs import genres as completion
-from cogs.buttons import queue_answer
+from cogs.buttons import ID, queue_answer
 from cogs.client import Client, asker, check_can_post, data_of, server_of
-from cogs.errors import guarded, say
+from cogs.errors import answer
 from db.records import Draft
 from services.credits import credits_text
-from services.errors import Refusal
 from services.requests import (
     CFG,
     LYRICS_STRENGTH,
@@ -30,9 +29,8 @@ from services.requests import (
     SHIFT,
     STEPS,
     SongRequest,
+    has_words,
 )
-
-log = logging.getLogger(__name__)
 
 FORM = "lyrics"
 PREFILL = "[verse]\n\n[chorus]\n"
@@ -127,10 +125,10 @@ class SongCog(commands.Cog):
             await self._open_form(interaction, options)
             return
         # Acknowledged first: the transaction may have to wait for a backup.
-        answer = await interaction.response.defer(ephemeral=True, thinking=True)
+        message = await interaction.response.defer(ephemeral=True, thinking=True)
         check_can_post(interaction)
         request = self._parse(options, lyrics, instrumental=instrumental)
-        await self._ask(interaction, request, answer)
+        await self._ask(interaction, request, message)
 
     def _parse(
         self, options: Options, lyrics: str | None, *, instrumental: bool = False
@@ -152,9 +150,9 @@ class SongCog(commands.Cog):
         self,
         interaction: discord.Interaction,
         request: SongRequest,
-        answer: discord.InteractionCallbackResponse[Any] | None,
+        message: discord.InteractionCallbackResponse[Any] | None,
     ) -> None:
-        message_id = answer.message_id if answer is not None else None
+        message_id = message.message_id if message is not None else None
         song = await self._client.services.songs.ask(
             asker(interaction, message_id=message_id), request
         )
@@ -203,24 +201,33 @@ class SongCog(commands.Cog):
         name, _, draft_id = str(data_of(interaction).get("custom_id", "")).partition(":")
         if interaction.type is not discord.InteractionType.modal_submit or name != FORM:
             return
-        await guarded(interaction, self._form_sent(interaction, draft_id))
+        await self._form_sent(interaction, draft_id)
 
     async def _form_sent(self, interaction: discord.Interaction, draft_id: str) -> None:
         typed = typed_text(data_of(interaction), FORM)
-        answer = await interaction.response.defer(ephemeral=True, thinking=True)
         try:
-            check_can_post(interaction)
-            draft = await self._client.services.songs.draft(
-                int(draft_id) if draft_id.isdecimal() else 0,
-                server_id=server_of(interaction),
-                member_id=interaction.user.id,
-            )
-            request = self._parse(Options.from_json(draft.options), typed)
-            await self._ask(interaction, request, answer)
-        except Refusal as error:
+            message = await interaction.response.defer(ephemeral=True, thinking=True)
+            await self._make_from_form(interaction, draft_id, typed, message)
+        except Exception as error:  # noqa: BLE001 - the one handler answers and logs it
             # What was typed is never lost: it comes back with the sentence.
             lyrics = discord.File(BytesIO(typed.encode()), "lyrics.txt")
-            await say(interaction, str(error), file=lyrics if typed != PREFILL else None)
+            await answer(interaction, error, file=lyrics if has_words(typed) else None)
+
+    async def _make_from_form(
+        self,
+        interaction: discord.Interaction,
+        draft_id: str,
+        typed: str,
+        message: discord.InteractionCallbackResponse[Any] | None,
+    ) -> None:
+        check_can_post(interaction)
+        draft = await self._client.services.songs.draft(
+            int(draft_id) if re.fullmatch(ID, draft_id) else 0,
+            server_id=server_of(interaction),
+            member_id=interaction.user.id,
+        )
+        request = self._parse(Options.from_json(draft.options), typed)
+        await self._ask(interaction, request, message)
 
     # --- /queue -----------------------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ import discord
 import pydantic_settings
 import pytest
 import simcord
+from simcord.backend import serializers
+from simcord.enums import InteractionType
 
 import bot
 from cogs.client import Client
@@ -37,7 +39,9 @@ class GivenSettings(Settings):
         cls,
         settings_cls: type[pydantic_settings.BaseSettings],
         init_settings: pydantic_settings.PydanticBaseSettingsSource,
-        **_: pydantic_settings.PydanticBaseSettingsSource,
+        env_settings: pydantic_settings.PydanticBaseSettingsSource,
+        dotenv_settings: pydantic_settings.PydanticBaseSettingsSource,
+        file_secret_settings: pydantic_settings.PydanticBaseSettingsSource,
     ) -> tuple[pydantic_settings.PydanticBaseSettingsSource, ...]:
         return (init_settings,)
 
@@ -169,6 +173,60 @@ class World:
         await self.spawner.rest()
         return result
 
+    async def press(
+        self,
+        member: simcord.MemberActor,
+        message: simcord.ResponseMessage | None,
+        custom_id: str,
+        *,
+        values: list[str] | None = None,
+        channel: simcord.ChannelHandle | None = None,
+    ) -> simcord.InteractionResult:
+        """Send any `custom_id` as a press on a message, whether or not it has such a button."""
+        assert message is not None
+        backend = self.env.backend
+        stored = backend.get_message(message.channel_id, message.id)
+        data: dict[str, Any] = {"custom_id": custom_id, "component_type": 2}
+        if values is not None:
+            data |= {"component_type": 3, "values": values}
+        result = await member._dispatch_interaction(
+            InteractionType.MESSAGE_COMPONENT,
+            channel or self.channel,
+            data,
+            extra={"message": dict(serializers.message_payload(backend, stored))},
+            source_message_id=stored.id,
+        )
+        await self.spawner.rest()
+        return result
+
+    async def send_form(
+        self, member: simcord.MemberActor, custom_id: str, lyrics: str
+    ) -> simcord.InteractionResult:
+        """Send any form, whether or not it was opened."""
+        typed = {"type": 4, "custom_id": "lyrics", "value": lyrics}
+        data = {"custom_id": custom_id, "components": [{"type": 18, "component": typed}]}
+        return await member._dispatch_interaction(InteractionType.MODAL_SUBMIT, self.channel, data)
+
+    async def raw_slash(
+        self, member: simcord.MemberActor, name: str, *options: dict[str, Any]
+    ) -> simcord.InteractionResult:
+        """A command as it would come from a Discord that checks nothing."""
+        root = self.env.backend.find_command(name, None)
+        assert root is not None
+        data = {"id": root["id"], "name": name, "type": 1, "options": list(options)}
+        return await member._dispatch_interaction(
+            InteractionType.APPLICATION_COMMAND, self.channel, data
+        )
+
+    async def again(self) -> None:
+        """Deliver the last interaction once more, as Discord does where a session is resumed."""
+        (payload,) = [
+            p for _, name, p in self.env.backend.transcript if name == "INTERACTION_CREATE"
+        ][-1:]
+        self.env.backend.emit("INTERACTION_CREATE", payload)
+        await self.env.settle()
+        await self.spawner.rest()
+
     # What came of it
 
     @contextlib.asynccontextmanager
@@ -192,7 +250,7 @@ class World:
     async def ended(self, count: int = 1) -> list[Song]:
         """Wait until so many songs have ended and their messages say so."""
         async with asyncio.timeout(SOON):
-            while sum(song.ended for song in await self.rows()) < count:
+            while sum(song.ended for song in await self.rows()) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         await self.spawner.rest()
         return await self.rows()
@@ -211,6 +269,14 @@ class World:
         """What everyone sees in the channel."""
         seen = (channel or self.channel).history()
         return [message for message in seen if not message.flags.ephemeral]
+
+    def file(self, message: simcord.ResponseMessage | discord.Message | None) -> bytes:
+        """What is attached to a message."""
+        assert message is not None
+        (attached,) = message.attachments
+        content = self.env.backend.cdn.get(attached.url)
+        assert content is not None
+        return content
 
 
 @contextlib.asynccontextmanager
@@ -247,6 +313,12 @@ async def world(
         yield world
 
 
+def said(result: simcord.InteractionResult) -> simcord.ResponseMessage:
+    """The message that answered."""
+    assert result.response is not None
+    return result.response
+
+
 def text_of(message: simcord.ResponseMessage | discord.Message | None) -> str:
     """Everything a message says, in one string."""
     assert message is not None
@@ -257,13 +329,16 @@ def text_of(message: simcord.ResponseMessage | discord.Message | None) -> str:
     return "\n".join(filter(None, parts))
 
 
-def buttons_of(message: simcord.ResponseMessage | discord.Message | None) -> list[str]:
+def buttons_of(message: simcord.ResponseMessage | None) -> list[str]:
     """The labels of a message's buttons that can be pressed, and its menus' placeholders."""
     assert message is not None
-    rows = [c if isinstance(c, dict) else c.to_dict() for c in message.components]
-    return [
-        part.get("label") or part.get("placeholder")
-        for row in rows
-        for part in row["components"]
-        if not part.get("disabled")
-    ]
+    parts: list[dict[str, Any]] = [part for row in message.components for part in row["components"]]
+    return [part.get("label") or part["placeholder"] for part in parts if not part.get("disabled")]
+
+
+def custom_id(message: simcord.ResponseMessage | None, label: str) -> str:
+    """What a button says to the bot."""
+    assert message is not None
+    parts: list[dict[str, Any]] = [part for row in message.components for part in row["components"]]
+    (found,) = (part["custom_id"] for part in parts if part.get("label") == label)
+    return str(found)

@@ -1,0 +1,285 @@
+"""Cards: what they say, what they must never do, and Discord's limits whatever is in a record."""
+
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import discord
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cogs import cards
+from db.records import Entry, Lot, Song, Status, Step
+from services.credits import MAX_AMOUNT, MAX_REASON, Balance
+from services.errors import InvalidRequest
+from services.queue import View
+from services.requests import MAX_GENRES, MAX_LYRICS, SongRequest
+from services.songs import PAGE, Page
+from tests.factories import NOON, make_song
+
+ZWSP = "\N{ZERO WIDTH SPACE}"
+NASTY = "*_~`|\\[]()<>#@:/-+.1 a\n\u202e\u200f\x00😀é"
+SNOWFLAKE = 2**63 - 1
+
+
+def make_view(song: Song, **fields: Any) -> View:
+    values = {"expected_at": NOON, "place": None, "waiting": 0, "free": 8}
+    return View(song, **values | fields)
+
+
+# --- a person's text ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("@everyone", f"@{ZWSP}everyone"),
+        ("<@123> <@&4> <#5>", f"<{ZWSP}@{ZWSP}123> <{ZWSP}@{ZWSP}&4> <{ZWSP}#5>"),
+        ("</cmd:1>", f"<{ZWSP}/cmd:1>"),
+        ("<t:1:R>", f"<{ZWSP}t:1:R>"),
+        ("https://x.test", f"https:{ZWSP}//x.test"),
+        ("[a](http://x)", rf"\[a\](http:{ZWSP}//x)"),
+        ("[**a**](b) [c](d)", r"\[\*\*a\*\*\](b) \[c\](d)"),
+        ("`code` ||no|| ~~no~~", r"\`code\` \|\|no\|\| \~\~no\~\~"),
+        ("# loud\n-# small\n> said\n- a\n1. b", "\\# loud\n\\-# small\n\\> said\n\\- a\n1\\. b"),
+        ("lo-fi #1, 2.5", "lo-fi #1, 2.5"),
+        ("a\\*b", r"a\\\*b"),
+        ("left\u202eright\x07", "leftright"),
+        ("夜の海 👩\u200d🎤", "夜の海 👩\u200d🎤"),
+        ("  \u200e ", ""),
+    ],
+)
+def test_a_persons_text_is_shown_and_means_nothing(typed: str, shown: str) -> None:
+    assert cards.plain(typed) == shown
+
+
+@given(st.text(NASTY), st.integers(1, 60))
+def test_no_mark_of_a_persons_text_keeps_its_meaning(typed: str, longest: int) -> None:
+    shown = cards.plain(typed, longest)
+    assert len(shown) <= 2 * longest
+    bare = re.sub(r"\\[^a-z\s]", "x", shown)  # what is escaped is a letter among letters
+    assert not re.search(r"[*_~`|\[\]\\]", bare)
+    assert not re.search(r"^\s*[#>+-]", bare, re.MULTILINE)
+    assert not re.search(r"[<@](?!\u200b)|://", bare)
+
+
+def test_a_long_text_is_cut_with_an_ellipsis() -> None:
+    assert cards.plain("word " * 9, 10) == "word word…"
+
+
+# --- what the cards say ---------------------------------------------------------------------------
+
+
+def test_a_waiting_song_shows_its_place_time_price_and_rest() -> None:
+    song = make_song(42, genres="funk", lyrics="[chorus]\nMidnight train", price=2, seed=7)
+    card = cards.status_card(make_view(song, place=2, waiting=5, free=8))
+    assert card.title == "⏳ Midnight train"
+    assert "**QUEUED**" in (card.description or "")
+    assert f"2nd of 5 waiting, expected <t:{int(NOON.timestamp())}:R>" in (card.description or "")
+    assert [(f.name, f.value) for f in card.fields] == [
+        ("Length", "60 s"),
+        ("Price", "2 credits"),
+        ("Left", "8 credits"),
+    ]
+    assert card.footer.text == "#42 · seed 7"
+
+
+@pytest.mark.parametrize(
+    ("fields", "news"),
+    [
+        ({"step": Step.SUBMITTED}, "Expected <t:"),
+        ({"step": Step.DOWNLOADED}, "◉ **PROCESSING** → ○ COMPLETED\nExpected <t:"),
+        ({"step": Step.ENDED, "post_id": 77}, "](https://discord.com/channels/1000/2000/77)"),
+        (
+            {"step": Step.ENDED, "status": Status.FAILED, "reason": "Blocked: *why*."},
+            "**FAILED**\nBlocked: \\*why\\*.\nYour credits are back.",
+        ),
+        ({"step": Step.ENDED, "status": Status.CANCELLED}, "**CANCELLED**\nYour credits are back."),
+        (
+            {"step": Step.ENDED, "undelivered": "The channel is gone."},
+            "could not be posted. The channel is gone. It is kept for 24 hours",
+        ),
+        (
+            {"step": Step.ENDED, "undelivered": "No.", "delivered_at": NOON},
+            "It could not be posted, so here it is. No.",
+        ),
+    ],
+)
+def test_each_state_has_its_news(fields: dict[str, Any], news: str) -> None:
+    card = cards.status_card(make_view(make_song(**fields)))
+    assert news in (card.description or "")
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED])
+def test_a_price_that_was_given_back_says_so(status: Status) -> None:
+    card = cards.status_card(make_view(make_song(step=Step.ENDED, status=status, price=1)))
+    assert card.fields[1].value == "1 credit, given back"
+
+
+def test_a_completed_song_has_come_all_the_way() -> None:
+    assert cards.progress(Status.COMPLETED) == "● QUEUED → ● PROCESSING → ● **COMPLETED**"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        *((1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th")),
+        *((13, "13th"), (21, "21st"), (111, "111th"), (1_002, "1,002nd")),
+    ],
+)
+def test_ordinals(number: int, text: str) -> None:
+    assert cards.ordinal(number) == text
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "full"), [(0, 10, 0), (5, 10, 6), (10, 10, 12), (20, 10, 12), (0, 0, 0)]
+)
+def test_the_bar_is_as_full_as_the_allowance(part: int, whole: int, full: int) -> None:
+    assert cards.bar(part, whole) == "▰" * full + "▱" * (12 - full)
+
+
+def test_the_post_can_be_found_again_by_its_mark() -> None:
+    song = make_song(99, number=3)
+    assert (cards.post_card(song).footer.text or "").endswith(cards.post_mark(song))
+    assert not cards.post_mark(song).endswith(cards.post_mark(make_song(9)))
+
+
+def test_words_that_were_forgotten_leave_a_card() -> None:
+    card = cards.song_card(make_song(number=5, genres="", lyrics="", step=Step.ENDED))
+    assert "Song #5" in (card.title or "")
+    assert ("Genres", "deleted") in [(f.name, f.value) for f in card.fields]
+
+
+def test_a_reason_of_nothing_visible_is_still_a_field() -> None:
+    song = make_song(step=Step.ENDED, status=Status.FAILED, reason="\u200e \n")
+    assert within_limits(cards.song_card(song))
+
+
+def test_an_empty_queue_says_how_to_start() -> None:
+    assert "/song" in (cards.queue_card([], viewer_id=1).description or "")
+
+
+def test_a_long_queue_says_how_many_more() -> None:
+    views = [make_view(make_song(i), place=i, waiting=20) for i in range(1, 21)]
+    card = cards.queue_card(views, viewer_id=views[0].song.member_id)
+    assert (card.description or "").endswith("and 5 more")
+    assert "yours" in (card.description or "")
+    assert "all servers" in (card.footer.text or "")
+
+
+def test_what_runs_has_no_place() -> None:
+    card = cards.queue_card([make_view(make_song(step=Step.SUBMITTED))], viewer_id=1)
+    assert "**now**" in (card.description or "")
+    assert card.footer.text is None
+
+
+def test_many_grants_are_summed_up() -> None:
+    lots = [Lot(f"grant:{i}", "grant", 1, 1, 0, None) for i in range(10)]
+    balance = Balance(10, 10, [*lots, Lot("a", "allowance", 0, 0, 0, NOON)], NOON)
+    granted = cards.credits_card(balance, [], held=0).fields[0].value or ""
+    assert granted.count("don't expire") == 8
+    assert granted.endswith("and 2 more")
+
+
+# --- Discord's limits -----------------------------------------------------------------------------
+
+
+def within_limits(card: discord.Embed) -> bool:
+    """Discord, "Embed Limits"; and no part that is there may be blank."""
+    assert len(card.title or "") <= 256
+    assert len(card.description or "") <= 4096
+    assert len(card.footer.text or "") <= 2048
+    assert len(card.fields) <= 25
+    for field in card.fields:
+        assert 0 < len((field.name or "").strip()) <= 256
+        assert 0 < len((field.value or "").strip()) <= 1024
+    assert len(card) <= 6000
+    return True
+
+
+def text(most: int, least: int = 0) -> st.SearchStrategy[str]:
+    """Odd and long: one piece, over and over, since what grows by escaping is what is repeated."""
+    some = st.text(st.sampled_from(NASTY) | st.characters(), min_size=1, max_size=8)
+    length = st.integers(least, most)
+    return st.builds(lambda piece, size: (piece * size)[:size], some, length)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> SongRequest:
+    """What may be asked for, words up to the longest."""
+    try:
+        return SongRequest.parse(
+            genres="a" + draw(text(MAX_GENRES - 1)),
+            lyrics=draw(text(MAX_LYRICS)),
+            random_seed=lambda: 2**31 - 1,
+        )
+    except InvalidRequest:  # the composed form (NFC) of a text may be longer than what was typed
+        return SongRequest.parse(genres="a", random_seed=lambda: 1)
+
+
+@st.composite
+def songs(draw: st.DrawFn) -> Song:
+    request = draw(requests())
+    step, status = draw(
+        st.sampled_from(
+            [
+                (Step.WAITING, Status.QUEUED),
+                (Step.POSTING, Status.PROCESSING),
+                *((Step.ENDED, s) for s in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)),
+            ]
+        )
+    )
+    undelivered = draw(st.none() | text(400)) if status is Status.COMPLETED else None
+    return make_song(
+        SNOWFLAKE,
+        number=2**31,
+        server_id=SNOWFLAKE,
+        member_id=SNOWFLAKE,
+        channel_id=SNOWFLAKE,
+        genres=request.genres,
+        lyrics=request.lyrics,
+        seconds=240,
+        seed=2**31 - 1,
+        price=24,
+        step=step,
+        status=status,
+        post_id=SNOWFLAKE if status is Status.COMPLETED else None,
+        reason=draw(text(4000)) if status is Status.FAILED else None,
+        undelivered=undelivered,
+    )
+
+
+@given(songs())
+def test_a_songs_cards_are_within_discords_limits(song: Song) -> None:
+    assert within_limits(cards.status_card(make_view(song, place=10**6, waiting=10**6)))
+    assert within_limits(cards.post_card(song))
+    assert within_limits(cards.song_card(song))
+
+
+@given(songs())
+def test_many_of_the_longest_songs_are_within_discords_limits(song: Song) -> None:
+    views = [make_view(song, place=10**6, waiting=10**6)] * 30
+    assert within_limits(cards.queue_card(views, viewer_id=1))
+    page = Page([song] * PAGE, 10**6, 10**6, 10**7)
+    assert within_limits(cards.history_card(page, member_id=SNOWFLAKE))
+
+
+def entries(kind: str, reason: str | None) -> Sequence[Entry]:
+    entry = Entry("e", kind, -MAX_AMOUNT, 24, 2**31 if reason is None else None, 1, reason, NOON)
+    return [entry] * 8
+
+
+@given(text(MAX_REASON, least=1), st.sampled_from(sorted(cards.ENTRY_WORDS)))
+def test_the_credits_card_is_within_discords_limits(reason: str, kind: str) -> None:
+    later = NOON + timedelta(days=1)
+    lots = [Lot(str(i), "grant", MAX_AMOUNT, MAX_AMOUNT, 0, later) for i in range(12)]
+    balance = Balance(12 * MAX_AMOUNT, MAX_AMOUNT, lots, later)
+    said = reason if kind == "grant" else None
+    assert within_limits(cards.credits_card(balance, entries(kind, said), held=MAX_AMOUNT))
+
+
+def test_the_cards_of_words_are_within_discords_limits() -> None:
+    assert within_limits(cards.help_card())
+    assert within_limits(cards.hello_card(allowance=MAX_AMOUNT))
