@@ -1,11 +1,11 @@
 # Every target installs what it needs into .venv first; the second time that costs nothing.
-PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
-BIN := .venv/Scripts
+PYTHON ?= py
+PY := .venv/Scripts/python.exe
 else
-BIN := .venv/bin
+PYTHON ?= python3
+PY := .venv/bin/python
 endif
-PY := $(BIN)/python
 ONCE ?=
 
 .PHONY: help install run play test lint format bench lock clean
@@ -13,12 +13,19 @@ ONCE ?=
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
+# A venv that could not be made whole (Debian has it in a package of its own) is not left behind.
 $(PY):
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15) and sys.version \
+		+ ": Songwright needs Python 3.11 to 3.14. Name one: make PYTHON=python3.13 ...")'
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 # A stamp for each set of requirements: newer than its file means installed.
 .venv/.installed-%: requirements/%.txt $(PY)
-	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	@echo "Installing $< into .venv"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+		-r $< || { echo "$< could not be installed. Where pip says \"No matching distribution\"," \
+		"that part has no wheel for this Python on this platform: see \"Where it runs\" in" \
+		"README.md." >&2; exit 1; }
 	@touch $@
 
 install: .venv/.installed-dev ## everything the other targets need
@@ -48,4 +55,4 @@ lock: .venv/.installed-dev ## write requirements/*.txt anew from pyproject.toml
 	$(PY) -m requirements
 
 clean: ## remove what the targets made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov
