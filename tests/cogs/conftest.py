@@ -180,20 +180,22 @@ class World:
         custom_id: str,
         *,
         values: list[str] | None = None,
-        channel: simcord.ChannelHandle | None = None,
     ) -> simcord.InteractionResult:
-        """Send any `custom_id` as a press on a message, whether or not it has such a button."""
+        """Send any `custom_id` as a press on a message, as if it had such a button or menu."""
         assert message is not None
         backend = self.env.backend
         stored = backend.get_message(message.channel_id, message.id)
         data: dict[str, Any] = {"custom_id": custom_id, "component_type": 2}
+        item: dict[str, Any] = {"type": 2, "style": 2, "label": "x", "custom_id": custom_id}
         if values is not None:
             data |= {"component_type": 3, "values": values}
+            item = {"type": 3, "options": [], "custom_id": custom_id}
+        shown = dict(serializers.message_payload(backend, stored))
         result = await member._dispatch_interaction(
             InteractionType.MESSAGE_COMPONENT,
-            channel or self.channel,
+            self.channel,
             data,
-            extra={"message": dict(serializers.message_payload(backend, stored))},
+            extra={"message": shown | {"components": [{"type": 1, "components": [item]}]}},
             source_message_id=stored.id,
         )
         await self.spawner.rest()

@@ -35,8 +35,8 @@ async def test_the_answer_is_ephemeral_and_says_what_happens(world: World) -> No
     result = await world.song(lyrics="[chorus]\nMidnight train", seconds=60, instrumental=None)
     assert result.ephemeral
     text = text_of(result.response)
-    for said in ("Midnight train", "QUEUED", "Price: 2 credits", "Left: 8 credits", "1st of 1"):
-        assert said in text
+    for words in ("Midnight train", "QUEUED", "Price: 2 credits", "Left: 8 credits", "1st of 1"):
+        assert words in text
     assert "expected <t:" in text
     assert buttons_of(result.response) == ["Cancel", "Refresh"]
     assert world.posts() == []
