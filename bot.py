@@ -57,8 +57,16 @@ WRONG_SETTINGS = 2
 LEARNT_FROM = 100
 """Songs of the past that the pacing starts from."""
 FITTINGS_AT_ONCE = 2
-GRACE = 6.0
-"""Seconds that submits, posts and edits under way have at a stop; 10 in all."""
+UNUSABLE = (SchemaTooNewError, sqlite3.Error, OSError, aiohttp.ClientError, discord.HTTPException)
+"""What the operator understands without a trace: the disk, the network, Discord."""
+FAILED = 1
+GRACE = 5.0
+"""Seconds that submits and posts under way have at a stop. A stop takes 10 at most in all."""
+LAST_EDITS = 1.0
+GOODBYE = 2.0
+"""Seconds that Discord has to answer the end of the connection; discord.py would wait for 30."""
+TOKEN_REFUSED = 4004
+"""Discord, "Gateway Close Event Codes": authentication failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +81,26 @@ class Application:
     settings: Settings
 
     @contextlib.asynccontextmanager
-    async def working(self, spawn: Spawn = spawn) -> AsyncIterator[None]:
-        """Songs are made while the block runs; at its end what is under way may come through."""
+    async def working(self, spawn: Spawn = spawn) -> AsyncIterator[asyncio.Future[list[None]]]:
+        """Songs are made while the block runs; at its end what is under way may come through.
+
+        What it gives is done only when a part has died, and raises what it died of.
+        """
         tasks = [
             spawn(self.runner.run(), "runner"),
             spawn(self.announcer.run(), "announcer"),
             spawn(self.housekeeping.run(), "housekeeping"),
             spawn(heartbeat.beat(self.settings.data_dir), "heartbeat"),
         ]
-        for task in tasks:
-            task.add_done_callback(_seen)
+        parts = asyncio.gather(*tasks)
         try:
-            yield
+            yield parts
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(parts, *tasks, return_exceptions=True)
             await self.runner.stop(grace=GRACE)
-            await self.announcer.stop(grace=1.0)
-
-
-def _seen(task: asyncio.Task[None]) -> None:
-    """A part that ends by itself is a defect: said at once, and the process with it."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("%s has died", task.get_name(), exc_info=error)
-        signal.raise_signal(signal.SIGTERM)
+            await self.announcer.stop(grace=LAST_EDITS)
 
 
 @contextlib.asynccontextmanager
@@ -214,32 +217,63 @@ async def _prepare(client: Client, *, database: Database) -> None:
 
 
 async def run(settings: Settings) -> int:
-    """The real thing, until SIGTERM or SIGINT; the exit status."""
+    """The real thing, until SIGTERM or SIGINT; the exit status.
+
+    Raises:
+        discord.HTTPException, aiohttp.ClientError, OSError: Discord can't be reached.
+        Exception: whatever a part beside Discord's events has died of.
+    """
     discord.http.Route.BASE = settings.discord_api_url
+    # There is no voice here whose libraries could be missed.
+    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
     stopped = asyncio.Event()
     _on_signals(stopped.set)
-    async with composed(settings) as application:
-        client = application.client
+    async with composed(settings) as application, _saying_goodbye(application.client) as client:
         try:
-            await client.login(settings.discord_token.get_secret_value())
+            await _first(client.login(settings.discord_token.get_secret_value()), stopped.wait())
+            if not stopped.is_set():
+                async with application.working() as parts:
+                    await _first(client.connect(), parts, stopped.wait())
         except discord.LoginFailure:
             return _refused(
                 "DISCORD_TOKEN is refused by Discord. Make a new one on the Bot page of your "
                 "application in Discord's developer portal (Reset Token)."
             )
-        connection = asyncio.create_task(client.connect(), name="gateway")
-        try:
-            async with application.working():
-                stopping = asyncio.create_task(stopped.wait(), name="stop")
-                await asyncio.wait({connection, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                stopping.cancel()
-        finally:
-            await client.close()
-        try:
-            await connection
-        except discord.LoginFailure:
-            return _refused("DISCORD_TOKEN is refused by Discord: it was reset meanwhile.")
+        except discord.ConnectionClosed as error:
+            if error.code != TOKEN_REFUSED:
+                raise
+            return _refused(
+                "DISCORD_TOKEN is refused by Discord: it was reset meanwhile. The new one is on "
+                "the Bot page of your application in Discord's developer portal."
+            )
     return 0
+
+
+async def _first(*works: Awaitable[object]) -> None:
+    """Until the first of them ends, raising what it raises; the others are cancelled."""
+    futures = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for future in futures:
+            future.cancel()
+        await asyncio.wait(futures)
+    for future in done:
+        future.result()
+
+
+@contextlib.asynccontextmanager
+async def _saying_goodbye(client: Client) -> AsyncIterator[Client]:
+    """Close the connection at the end, however long Discord takes to answer that."""
+    try:
+        yield client
+    finally:
+        try:
+            async with asyncio.timeout(GOODBYE):
+                await client.close()
+        except TimeoutError:
+            log.warning("Discord did not answer the end of the connection")
+            await client.http.close()
 
 
 def _refused(text: str) -> int:
@@ -284,9 +318,13 @@ def main(arguments: list[str] | None = None) -> int:
         return asyncio.run(run(settings))
     except ConfigurationError as error:
         return _refused(str(error))
-    except (SchemaTooNewError, sqlite3.Error, OSError) as error:
-        log.critical("can't start: %s", error)
-        return 1
+    except UNUSABLE as error:
+        traced = log.isEnabledFor(logging.DEBUG)
+        log.critical("can't run: %s: %s", type(error).__name__, error, exc_info=traced)
+        return FAILED
+    except Exception:
+        log.critical("a defect has ended the bot", exc_info=True)
+        return FAILED
 
 
 def _play(*, once: bool) -> int:

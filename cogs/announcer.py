@@ -5,10 +5,11 @@ restart what it did before. All edits of a status message are made here, one at 
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -43,16 +44,23 @@ UNREADABLE = (
     "out."
 )
 PASSING = (discord.DiscordServerError, aiohttp.ClientError, TimeoutError, OSError)
+NOT_NOW = (401, 429)
+"""Answers that say nothing of the post: a token that was just reset, a limit shared with others."""
+TOO_MANY = 429
 
 
 @dataclass(slots=True)
 class _Board:
-    """What is known of one status message: when it may be edited next, and what it shows."""
+    """What is known of one status message: when it may be edited next, and what it shows.
+
+    Who holds `turn` edits it, and nobody else.
+    """
 
     next_at: float = 0.0
     dirty: bool = False
     shown: View | None = None
-    task: asyncio.Task[None] | None = field(default=None, repr=False)
+    task: asyncio.Task[None] | None = None
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class DiscordAnnouncer:
@@ -71,11 +79,14 @@ class DiscordAnnouncer:
         self._spawn = spawn
         self._monotonic = monotonic
         self._boards: dict[int, _Board] = {}
+        self._stopping = False
 
     # --- the status message -----------------------------------------------------------------------
 
     def changed(self, song_id: int) -> None:
-        """Show the song's state as soon as its message may be edited."""
+        """Show the song's state as soon as its message may be edited; after a stop, in `run`."""
+        if self._stopping:
+            return
         board = self._boards.setdefault(song_id, _Board())
         board.dirty = True
         if board.task is None:
@@ -101,7 +112,8 @@ class DiscordAnnouncer:
                     self.changed(song_id)
 
     async def stop(self, *, grace: float) -> None:
-        """Give the edits under way `grace` seconds."""
+        """Give the edits under way `grace` seconds, and begin no others."""
+        self._stopping = True
         tasks = [board.task for board in self._boards.values() if board.task is not None]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace)
@@ -112,39 +124,56 @@ class DiscordAnnouncer:
     async def _keep_true(self, song_id: int, board: _Board) -> None:
         over = False
         try:
-            while board.dirty and not over:
-                await asyncio.sleep(max(0.0, board.next_at - self._monotonic()))
-                board.dirty = False
-                view = await self._queue.view(song_id)
-                over = view is None or view.song.token is None or await self._show(view, board)
+            while board.dirty:
+                async with self._turn(board):
+                    if board.dirty:
+                        board.dirty = False
+                        view = await self._queue.view(song_id)
+                        over = view is None or await self._show(view, board)
+        except Exception:
+            log.exception("song %d: its status message could not be kept true", song_id)
         finally:
             board.task = None
             if over:
                 self._boards.pop(song_id, None)
 
+    @contextlib.asynccontextmanager
+    async def _turn(self, board: _Board) -> AsyncIterator[None]:
+        """Alone with the message, and not before it may be edited."""
+        async with board.turn:
+            await asyncio.sleep(max(0.0, board.next_at - self._monotonic()))
+            yield
+
     async def _show(self, view: View, board: _Board) -> bool:
         """Edit the message if its words differ; whether that was for the last time."""
         song = view.song
+        if song.token is None:
+            return True
         if board.shown is None or not _alike(board.shown, view):
             try:
-                await self._edit(view)
+                await self._edit(view, board)
             except PASSING as error:
-                log.warning("song %d: its status message waits: %s", song.song_id, error)
-                board.dirty = True
-                board.next_at = self._monotonic() + 2 * BETWEEN_EDITS
-                return False
+                return self._again(song, board, error)
             except discord.HTTPException as error:
+                if error.status == TOO_MANY:
+                    return self._again(song, board, error)
                 # Deleted by its member, or the token is over: the post alone tells the end.
                 log.info("song %d: its status message is gone: %s", song.song_id, error)
                 await self._queue.forget_token(song)
                 return True
-            board.shown = view
-            board.next_at = self._monotonic() + BETWEEN_EDITS
         if song.ended:
             await self._queue.forget_token(song)
         return song.ended
 
-    async def _edit(self, view: View, *, files: Sequence[discord.File] | None = None) -> None:
+    def _again(self, song: Song, board: _Board, error: Exception) -> bool:
+        log.warning("song %d: its status message waits: %s", song.song_id, error)
+        board.dirty = True
+        board.next_at = self._monotonic() + 2 * BETWEEN_EDITS
+        return False
+
+    async def _edit(
+        self, view: View, board: _Board, *, files: Sequence[discord.File] | None = None
+    ) -> None:
         song = view.song
         if song.token is None or song.message_id is None:
             return
@@ -155,6 +184,8 @@ class DiscordAnnouncer:
             view=status_buttons(song),
             attachments=discord.utils.MISSING if files is None else files,
         )
+        board.shown = view
+        board.next_at = self._monotonic() + BETWEEN_EDITS
 
     # --- the post ---------------------------------------------------------------------------------
 
@@ -166,7 +197,7 @@ class DiscordAnnouncer:
     async def post(self, song: Song, file: Path) -> int:
         """Send the song to its channel; the message's id."""
         attachment = await asyncio.to_thread(discord.File, file)
-        try:
+        with _translated("the post"):
             message = await self._channel(song).send(
                 content=f"<@{song.member_id}>",
                 embed=cards.post_card(song),
@@ -177,10 +208,6 @@ class DiscordAnnouncer:
                     everyone=False, roles=False, users=[discord.Object(song.member_id)]
                 ),
             )
-        except PASSING as error:
-            raise PostUncertain(f"the post: {error!r}") from error
-        except discord.HTTPException as error:
-            raise _refused(error) from error
         return message.id
 
     async def find_post(self, song: Song) -> int | None:
@@ -189,35 +216,39 @@ class DiscordAnnouncer:
         after = (song.posting_at or song.asked_at) - CLOCK_SKEW
         mark = cards.post_mark(song)
         searched = 0
-        try:
+        with _translated("looking for the post"):
             async for message in self._channel(song).history(limit=MOST_SEARCHED, after=after):
                 searched += 1
-                footers = [embed.footer.text or "" for embed in message.embeds]
-                ours = message.author.id == self._bot.application_id or (
-                    self._bot.user is not None and message.author.id == self._bot.user.id
-                )
-                if ours and any(footer.endswith(mark) for footer in footers):
+                if self._is_own(message) and any(
+                    (embed.footer.text or "").endswith(mark) for embed in message.embeds
+                ):
                     return message.id
-        except PASSING as error:
-            raise PostUncertain(f"looking for the post: {error!r}") from error
-        except discord.HTTPException as error:
-            raise CannotPost(UNREADABLE) from error
         if searched == MOST_SEARCHED:
             raise CannotPost("Too much was written since to find out whether it was posted.")
         return None
 
+    def _is_own(self, message: discord.Message) -> bool:
+        return self._bot.user is not None and message.author.id == self._bot.user.id
+
     async def hand_over(self, song: Song, file: Path) -> bool:
-        """Attach the song to its status message, which only its member sees."""
-        view = await self._queue.view(song.song_id)
-        if view is None or view.song.token is None or view.song.message_id is None:
-            return False
-        try:
-            attachment = await asyncio.to_thread(discord.File, file)
-            await self._edit(view, files=[attachment])
-        except (*PASSING, discord.HTTPException) as error:
-            log.warning("song %d could not be handed over: %s", song.song_id, error)
-            return False
-        return True
+        """Attach the song to its status message, which only its member sees.
+
+        By the token in `song`: what shows the song's end may forget the row's meanwhile.
+        """
+        board = self._boards.setdefault(song.song_id, _Board())
+        async with self._turn(board):
+            view = await self._queue.view(song.song_id)
+            if view is None or song.token is None or song.message_id is None:
+                return False
+            delivered = replace(view, song=replace(song, delivered_at=song.ended_at))
+            try:
+                attachment = await asyncio.to_thread(discord.File, file)
+                await self._edit(delivered, board, files=[attachment])
+            except (*PASSING, discord.HTTPException) as error:
+                log.warning("song %d could not be handed over: %s", song.song_id, error)
+                return False
+            board.dirty = False  # whatever changed before is shown now
+            return True
 
     async def _check_history_readable(self, song: Song) -> None:
         """To a bot that may not read it Discord shows an empty history, which looks like absence.
@@ -230,14 +261,10 @@ class DiscordAnnouncer:
             if self._bot.is_ready() and guild is None:
                 raise CannotPost("I am no longer in the server.")
             raise PostUncertain("the server is not known yet")
-        try:
+        with _translated("looking for the channel"):
             channel = guild.get_channel_or_thread(song.channel_id) or await guild.fetch_channel(
                 song.channel_id
             )
-        except PASSING as error:
-            raise PostUncertain(f"looking for the channel: {error!r}") from error
-        except discord.HTTPException as error:
-            raise _refused(error) from error
         if not channel.permissions_for(guild.me).read_message_history:
             raise CannotPost(UNREADABLE)
 
@@ -251,10 +278,28 @@ def _alike(shown: View, view: View) -> bool:
         shown.song.status is view.song.status
         and shown.song.cancellable == view.song.cancellable
         and shown.song.message_id == view.song.message_id
-        and shown.song.delivered_at == view.song.delivered_at
+        and (shown.song.delivered_at is None) == (view.song.delivered_at is None)
         and (shown.place, shown.waiting, shown.free) == (view.place, view.waiting, view.free)
         and abs(shown.expected_at - view.expected_at) < STEADY
     )
+
+
+@contextlib.contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """Discord's errors become ours here.
+
+    Raises:
+        CannotPost, TooLargeToPost: the answer is for good.
+        PostUncertain: there was none, or none about this.
+    """
+    try:
+        yield
+    except PASSING as error:
+        raise PostUncertain(f"{doing}: {error!r}") from error
+    except discord.HTTPException as error:
+        if error.status in NOT_NOW:
+            raise PostUncertain(f"{doing}: {error}") from error
+        raise _refused(error) from error
 
 
 def _refused(error: discord.HTTPException) -> CannotPost | TooLargeToPost:

@@ -8,6 +8,9 @@ from discord.ext import commands
 
 log = logging.getLogger(__name__)
 
+LONGEST = 2_000
+"""Characters; Discord, "Create Message"."""
+
 
 class OwnerMessages:
     """The services' Operator, on Discord."""
@@ -25,8 +28,8 @@ class OwnerMessages:
             if owner_id is None:
                 return False
             owner = await self._bot.fetch_user(owner_id)
-            await owner.send(text)
-        except (discord.HTTPException, aiohttp.ClientError) as error:
+            await owner.send(text[:LONGEST])
+        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
             log.warning("the operator could not be told: %s", error)
             return False
         return True

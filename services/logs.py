@@ -58,5 +58,6 @@ def set_up(level: str, style: Literal["text", "json"], secrets: Iterable[str]) -
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Redacting(Json() if style == "json" else Text(), secrets))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # Its INFO is each rate limit and reconnect; its DEBUG holds whole payloads, tokens among them.
-    logging.getLogger("discord").setLevel(max(logging.INFO, logging.getLevelName(level)))
+    # Their DEBUG holds whole payloads and every statement's values, members' tokens among them.
+    for library in ("discord", "aiosqlite"):
+        logging.getLogger(library).setLevel(max(logging.INFO, logging.getLevelName(level)))

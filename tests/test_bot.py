@@ -1,0 +1,733 @@
+"""The real bot between a stand-in of Discord and the song API: what must hold whatever breaks."""
+
+import asyncio
+import contextlib
+import io
+import os
+import re
+import signal
+import sqlite3
+import sys
+import time
+import types
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+import av
+import discord
+import numpy as np
+import pytest
+
+import bot
+from cogs.client import Client
+from playground.song_api import Call as ApiCall
+from playground.song_api import Fault as ApiFault
+from playground.song_api import SongApiServer, Timing, serve
+from services import logs, runner
+from services.audio import AudioFormat, recognise
+from services.housekeeping import Housekeeping
+from services.settings import Settings, load
+from tests.bot_process import BotProcess, bot_process, music, settings_for
+from tests.wire import (
+    Channel,
+    DiscordWire,
+    Fault,
+    Interaction,
+    Member,
+    Message,
+    Permission,
+)
+from tests.wire.permissions import BOT
+from tests.wire.state import Version
+
+T = TypeVar("T")
+MESSAGES = "/channels/{channel_id}/messages"
+COMMANDS = "/applications/{application_id}/commands"
+STATUS_MESSAGE = "/webhooks/{webhook_id}/{webhook_token}/messages/{message_id}"
+MODEL = "ace-step-music"
+SUBMIT, MAKE = f"/v2/{MODEL}", f"/v1/{MODEL}"
+SOON = 15.0
+"""Seconds after which a test gives up waiting for what it started."""
+
+
+@dataclass
+class World:
+    """One server with a channel and a member, the song API, and a folder for the bot's data."""
+
+    folder: Path
+    wire: DiscordWire
+    api: SongApiServer
+    channel: Channel
+    alice: Member
+    settings: dict[str, str] = field(default_factory=dict)
+
+    # What people do
+
+    async def song(self, **options: Any) -> Interaction:
+        """`/song` with everything it needs."""
+        given = {"genres": "funk, pop", "lyrics": "[verse]\nMidnight train", "seconds": 10}
+        return await self.wire.slash(self.alice, self.channel, "song", **(given | options))
+
+    def slow(self, *, running: float) -> None:
+        """The API takes so many seconds for a song from now on."""
+        self.api._timing = lambda _: Timing(0.0, running)
+
+    # What came of it
+
+    @property
+    def posts(self) -> list[Message]:
+        return [m for m in self.wire.messages(self.channel) if m.attachments]
+
+    async def post(self, within: float = SOON) -> Message:
+        return await self.wire.wait_message(self.channel, lambda m: bool(m.attachments), within)
+
+    def rows(self, statement: str, *values: Any) -> list[sqlite3.Row]:
+        """What the database says, read beside the bot."""
+        with contextlib.closing(sqlite3.connect(self.folder / "data/songs.db")) as connection:
+            connection.row_factory = sqlite3.Row
+            return connection.execute(statement, values).fetchall()
+
+    def row(self, song: Interaction) -> sqlite3.Row | None:
+        """None before the ask's commit."""
+        found = self.rows("SELECT * FROM songs WHERE song_id = ?", song.id)
+        return found[0] if found else None
+
+    def step(self, song: Interaction) -> str:
+        row = self.row(song)
+        return row["step"] if row else ""
+
+    async def ended(self, song: Interaction, within: float = SOON) -> sqlite3.Row:
+        """Its row once it has ended and nothing more is to be shown."""
+
+        def over() -> sqlite3.Row | None:
+            row = self.row(song)
+            return row if row and row["ended_at"] and row["token"] is None else None
+
+        return await until(over, within)
+
+    def entries(self, song: Interaction) -> list[str]:
+        """What the ledger holds of a song, in the order in which it happened."""
+        rows = self.rows("SELECT kind FROM ledger WHERE song_id = ? ORDER BY at, rowid", song.id)
+        return [row["kind"] for row in rows]
+
+    def submits(self) -> int:
+        return sum(call.path in (SUBMIT, MAKE) for call in self.api.calls)
+
+    def puts(self) -> int:
+        return self.wire.state.command_puts
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    api = SongApiServer(music, timing=lambda _: Timing(0.0, 0.1), rpm=0)
+    async with DiscordWire() as wire, serve(api):
+        guild = wire.guild("One")
+        channel, alice = wire.channel(guild, "songs"), wire.member(guild, "alice")
+        settings = settings_for(wire, api, SEGMIND_RPM="100000")
+        yield World(tmp_path, wire, api, channel, alice, settings)
+
+
+# --- as its own process ---------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def own_process(world: World, **settings: str) -> AsyncIterator[BotProcess]:
+    async with bot_process(world.folder, world.settings | settings) as process:
+        await world.wire.ready()
+        yield process
+
+
+async def test_a_song_end_to_end(world: World) -> None:
+    """The default length, over 10 MiB as the API makes it; everything is logged that can be."""
+    world.slow(running=1.5)
+    async with own_process(world, LOG_LEVEL="DEBUG") as process:
+        song = await world.song(seconds=60, genres="funk, @everyone", lyrics="[verse]\n<@1> hey")
+        post = await world.post()
+        row = await world.ended(song)
+        assert await process.stop() == 0
+    assert world.posts == [post]
+    check_post(world, post, song)
+    check_status_message(song)
+    assert (row["status"], row["post_id"]) == ("COMPLETED", post.id)
+    assert world.entries(song) == ["hold", "settle"]
+    # No 429 among them. That bodies are as Discord describes them is checked by the wire.
+    assert {status for _, _, status in world.wire.answers} == {200}
+    (submit,) = [call for call in world.api.calls if call.path == SUBMIT]
+    assert submit.body["lyrics"] == "[verse]\n<@1> hey"
+    assert f"seed {submit.body['seed']}" in shown(song.messages[0])
+    check_secrets_are_nowhere(world, process, song)
+
+
+def check_post(world: World, post: Message, song: Interaction) -> None:
+    (file,) = post.attachments
+    assert recognise(file.content or b"") is AudioFormat.MP3
+    assert file.filename.endswith(".mp3")
+    assert file.size < 10 * 2**20 < len(music(seconds=60))
+    assert post.nonce == str(song.id)
+    assert post.pings.users == {world.alice.id}
+    assert (post.pings.everyone, post.pings.roles) == (False, frozenset())
+
+
+def check_status_message(song: Interaction) -> None:
+    """Edits are 3 s apart, the last state is shown, and nobody but the member sees it."""
+    (status,) = song.messages
+    assert status.ephemeral
+    assert state(status.edits[0]) == "QUEUED"
+    assert state(status.edits[-1]) == "COMPLETED"
+    assert all(later.at - edit.at > 2.99 for edit, later in pairwise(status.edits))
+
+
+def check_secrets_are_nowhere(world: World, process: BotProcess, song: Interaction) -> None:
+    """After the end of a song."""
+    assert "DEBUG" in process.output
+    kept = [path for path in world.folder.rglob("*") if path.is_file()]
+    assert world.folder / "data/songs.db" in kept
+    for secret in (world.wire.token, world.api.key, song.token):
+        assert secret not in process.output
+        assert [path for path in kept if secret.encode() in path.read_bytes()] == []
+
+
+def shown(message: Message) -> str:
+    return str(message.embeds)
+
+
+def state(version: Version) -> str:
+    """The state that stands out in a status card."""
+    match = re.search(r"\*\*(\w+)\*\*", str(version.embeds))
+    return match[1] if match else ""
+
+
+async def test_commands_are_registered_once_and_again_when_discord_differs(world: World) -> None:
+    async with own_process(world) as process:
+        assert await process.stop() == 0
+    names = {command["name"] for command in world.wire.state.commands}
+    assert {"song", "queue", "history", "credits", "help", "quota"} == names
+    assert world.puts() == 1
+    (session,) = world.wire.gateway.sessions.values()
+    assert session.intents == discord.Intents(guilds=True).value
+    async with own_process(world) as process:
+        await process.stop()
+    assert world.puts() == 1
+    world.wire.state.commands[0]["version"] = "1"
+    async with own_process(world) as process:
+        await process.stop()
+    assert world.puts() == 2
+
+
+async def test_killed_while_a_song_is_at_the_api(world: World) -> None:
+    world.slow(running=3.0)
+    async with own_process(world) as process:
+        song = await world.song()
+        await until(lambda: any(call.path.endswith("/status") for call in world.api.calls))
+        await process.stop(signal.SIGKILL)
+    assert world.step(song) == "submitted"
+    async with own_process(world) as process:
+        post = await world.post()
+        row = await world.ended(song)
+        assert await process.stop() == 0
+    assert world.posts == [post]
+    assert (row["status"], row["submits"], world.submits()) == ("COMPLETED", 1, 1)
+    assert world.entries(song) == ["hold", "settle"]
+
+
+@pytest.mark.parametrize("carried_out", [True, False])
+async def test_killed_while_a_song_is_being_posted(world: World, carried_out: bool) -> None:
+    reached = asyncio.Event()
+
+    async def lose(call: Any) -> Fault | None:
+        if (call.method, call.route) != ("POST", MESSAGES) or reached.is_set():
+            return None
+        reached.set()
+        return Fault(answer_delay=0.5) if carried_out else Fault(delay=0.5, cut="before")
+
+    world.wire.faults.hook = lose
+    async with own_process(world, SEGMIND_MODE="sync") as process:
+        song = await world.song()
+        await asyncio.wait_for(reached.wait(), SOON)
+        if carried_out:
+            await world.post()
+        await process.stop(signal.SIGKILL)
+    assert world.step(song) == "posting"
+    world.wire.clock.advance(600.0)  # Discord has forgotten the nonce
+    async with own_process(world, SEGMIND_MODE="sync") as process:
+        row = await world.ended(song)
+        assert await process.stop() == 0
+    (post,) = world.posts
+    assert (row["status"], row["post_id"]) == ("COMPLETED", post.id)
+    assert (row["submits"], world.submits()) == (1, 1)
+    assert world.entries(song) == ["hold", "settle"]
+
+
+async def test_sigterm_ends_in_time_and_loses_nothing(world: World) -> None:
+    """One song is being submitted, its answer slow; another waits; the gateway has gone silent."""
+    begun = asyncio.Event()
+
+    def slow(call: ApiCall) -> ApiFault | None:
+        if call.path != SUBMIT:
+            return None
+        begun.set()
+        return ApiFault(delay=1.0)
+
+    world.api.fault = slow
+    async with own_process(world, SEGMIND_CONCURRENCY="1") as process:
+        first = await world.song()
+        await asyncio.wait_for(begun.wait(), SOON)
+        second = await world.song()
+        await second.wait_message(lambda m: "**QUEUED**" in shown(m))
+        assert await process.stop(signal.SIGTERM) == 0  # raises TimeoutError after 10 s
+    assert (world.step(first), world.submits()) == ("submitted", 1)
+    assert world.step(second) == "waiting"
+    world.api.fault = None
+    async with own_process(world, SEGMIND_CONCURRENCY="1") as process:
+        for song in (first, second):
+            assert (await world.ended(song))["status"] == "COMPLETED"
+        assert await process.stop(signal.SIGINT) == 0
+    assert (len(world.posts), world.submits()) == (2, 2)
+
+
+async def test_a_refused_token_says_how_to_get_one(world: World) -> None:
+    process = BotProcess(world.folder, world.settings | {"DISCORD_TOKEN": "a.wrong.token"})
+    await process.start()
+    assert await process.ended() == 2
+    assert "DISCORD_TOKEN" in process.output
+    assert "Reset Token" in process.output
+    assert "a.wrong.token" not in process.output
+    assert "Unclosed" not in process.output
+    assert "Traceback" not in process.output
+
+
+async def test_settings_are_said_line_by_line(tmp_path: Path) -> None:
+    wrong = {
+        "SEGMIND_API_KEY": "SG_two words",
+        "SEGMIND_RPM": "many",
+        "SEGMIND_MODE": "later",
+        "DATABASE_URL": "postgres://secret@host/db",
+        "OPERATOR_IDS": "1, anna",
+    }
+    process = BotProcess(tmp_path, wrong)
+    await process.start("run")
+    assert await process.ended() == 2
+    missing, *lines = process.output.splitlines()
+    assert missing.startswith("DISCORD_TOKEN is missing: it wants the bot's token")
+    assert {line.split()[0] for line in lines} == set(wrong)
+    assert len(lines) == len(wrong)
+    assert all(" is wrong: it wants " in line for line in lines)
+    assert not any(value in process.output for value in wrong.values())
+
+
+# --- in this process ------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def running(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, status: int = 0
+) -> AsyncIterator[Client]:
+    """`bot.run` from the world's settings, as a task of the test's own loop.
+
+    When the block ends it is stopped, unless `status` is one that it has to end with by itself.
+    """
+    stops: list[Callable[[], None]] = []
+    clients: list[Client] = []
+    began = Client.__init__
+
+    def begin(client: Client, prepare: Callable[[Client], Awaitable[None]]) -> None:
+        began(client, prepare)
+        # discord.py's pauses spare Discord; the wire needs no sparing.
+        client._connection.guild_ready_timeout = 0.05
+        clients.append(client)
+
+    async def at_once(*_: Any, **__: Any) -> None:
+        return None
+
+    monkeypatch.setattr(Client, "__init__", begin)
+    monkeypatch.setattr(Client, "before_identify_hook", at_once)
+    monkeypatch.setattr(bot, "_on_signals", stops.append)
+    configure(world, monkeypatch)
+    task = asyncio.create_task(bot.run(load()))
+    try:
+        await world.wire.ready()
+        await asyncio.wait_for(clients[0].wait_until_ready(), SOON)
+        yield clients[0]
+        if status == 0:
+            stops[0]()
+        assert await asyncio.wait_for(task, SOON) == status
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def configure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The world's settings; and what a bot sets for its whole process is as before afterwards."""
+    set_environment(monkeypatch, world.folder, world.settings)
+    monkeypatch.setattr(discord.http.Route, "BASE", discord.http.Route.BASE)
+    gateway = discord.gateway.DiscordWebSocket
+    monkeypatch.setattr(gateway, "DEFAULT_GATEWAY", gateway.DEFAULT_GATEWAY)
+
+
+def set_environment(monkeypatch: pytest.MonkeyPatch, folder: Path, given: dict[str, str]) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(folder)
+
+
+@pytest.fixture
+def quick(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Songs come in one call, and nobody waits between edits of a message."""
+    world.settings["SEGMIND_MODE"] = "sync"
+    world.wire.limits.edit_interval = None
+    monkeypatch.setattr("cogs.announcer.BETWEEN_EDITS", 0.01)
+
+
+async def until(look: Callable[[], T | None], within: float = SOON) -> T:
+    """The first answer of `look` that is true, for what no socket tells."""
+    async with asyncio.timeout(within):
+        while True:
+            if found := look():
+                return found
+            await asyncio.sleep(0.01)
+
+
+async def test_sync_mode(world: World, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(world, monkeypatch):
+        song = await world.song()
+        await world.post()
+        assert (await world.ended(song))["status"] == "COMPLETED"
+    assert [call.path for call in world.api.calls] == [MAKE]
+    assert world.entries(song) == ["hold", "settle"]
+
+
+async def test_the_same_interaction_twice_is_one_song(
+    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(world, monkeypatch):
+        song = await world.song()
+        await world.wire.deliver_again(song)
+        await world.ended(song)
+        await world.wire.deliver_again(song)  # and once more, long after
+        await world.wire.until(lambda: answered(world, 400) == 2)
+    assert len(world.posts) == world.submits() == 1
+    assert world.entries(song) == ["hold", "settle"]
+    assert len(world.rows("SELECT * FROM songs")) == 1
+
+
+def answered(world: World, status: int) -> int:
+    return sum(n for (_, _, s), n in world.wire.answers.items() if s == status)
+
+
+async def test_the_song_arrives_when_its_token_is_over(
+    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.slow(running=0.3)
+    async with running(world, monkeypatch):
+        song = await world.song()
+        await song.wait_message(lambda m: bool(m.embeds))
+        world.wire.clock.advance(15 * 60 + 1)
+        await world.post()
+        row = await world.ended(song)
+    assert ("PATCH", STATUS_MESSAGE, 401) in world.wire.answers
+    assert (row["status"], row["token"]) == ("COMPLETED", None)
+
+
+async def test_the_song_arrives_when_its_status_message_is_deleted(
+    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.slow(running=0.3)
+    async with running(world, monkeypatch):
+        song = await world.song()
+        world.wire.state.delete_message(await song.wait_message(lambda m: bool(m.embeds)))
+        await world.post()
+        assert (await world.ended(song))["status"] == "COMPLETED"
+    assert world.wire.answers[("PATCH", STATUS_MESSAGE, 404)] == 1
+
+
+@pytest.mark.parametrize("what", ["channel deleted", "permission withdrawn"])
+async def test_what_cannot_be_posted_is_handed_over(
+    world: World, quick: None, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    world.slow(running=0.3)
+    async with running(world, monkeypatch):
+        song = await world.song()
+        status = await song.wait_message(lambda m: bool(m.embeds))
+        if what == "channel deleted":
+            world.wire.delete_channel(world.channel)
+        else:
+            world.wire.permit(world.channel, BOT & ~Permission.ATTACH_FILES)
+        row = await world.ended(song)
+    assert world.posts == []
+    assert (row["status"], row["post_id"]) == ("COMPLETED", None)
+    assert row["undelivered"]
+    assert row["delivered_at"]
+    assert world.entries(song) == ["hold", "settle"]
+    (file,) = status.attachments
+    assert recognise(file.content or b"") is AudioFormat.MP3
+    assert "here it is" in shown(status)
+    assert row["undelivered"] in shown(status)
+    assert not (world.folder / "data/songs" / str(song.id)).exists()
+
+
+async def test_undelivered_and_not_handed_over_is_kept(
+    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.slow(running=0.3)
+    async with running(world, monkeypatch):
+        song = await world.song()
+        await song.wait_message(lambda m: bool(m.embeds))
+        world.wire.permit(world.channel, BOT & ~Permission.SEND_MESSAGES)
+        world.wire.clock.advance(15 * 60 + 1)
+        row = await world.ended(song)
+    assert (row["status"], row["delivered_at"]) == ("COMPLETED", None)
+    assert (world.folder / "data/songs" / str(song.id) / row["file"]).is_file()
+
+
+async def test_413_is_fitted_again_for_10_mib(
+    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guild = world.wire.guild("Boosted", premium_tier=2)
+    world.channel, world.alice = world.wire.channel(guild, "a"), world.wire.member(guild, "al")
+    world.api._compose = large_mp3
+    async with running(world, monkeypatch) as client:
+        known = client.get_guild(guild.id)
+        assert known is not None
+        assert known.filesize_limit == 50 * 2**20
+        guild.upload_limit = 10 * 2**20  # the boosts are over, and the bot was not told
+        song = await world.song(seconds=120)
+        row = await world.ended(song, 30.0)
+    (post,) = world.posts
+    assert world.wire.answers[("POST", MESSAGES, 413)] == 1
+    assert 5 * 2**20 < post.attachments[0].size <= 10 * 2**20
+    assert (row["status"], row["undelivered"]) == ("COMPLETED", None)
+
+
+def large_mp3(**_: Any) -> bytes:
+    """Over 10 MiB that are soon decoded: a second of 320 kb/s in 32 kHz mono, over and over."""
+    second = io.BytesIO()
+    plain = {"write_xing": "0", "id3v2_version": "0"}
+    with av.open(second, "w", format="mp3", options=plain) as out:
+        stream = out.add_stream("mp3", rate=32_000, layout="mono")
+        stream.bit_rate = 320_000
+        samples = np.random.default_rng(1).integers(-9_000, 9_000, (1, 32_000), dtype=np.int16)
+        frame = av.AudioFrame.from_ndarray(samples, "s16p", "mono")
+        frame.sample_rate = 32_000
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return second.getvalue() * (11 * 2**20 // len(second.getvalue()))
+
+
+async def test_discord_is_down_while_a_song_is_posted(
+    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    went_down = asyncio.Event()
+
+    async def fall(call: Any) -> Fault | None:
+        if (call.method, call.route) == ("POST", MESSAGES) and not went_down.is_set():
+            went_down.set()
+            asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(world.wire.down()))
+            return Fault(cut="after")
+        return None
+
+    world.wire.faults.hook = fall
+    async with running(world, monkeypatch):
+        song = await world.song()
+        await asyncio.wait_for(went_down.wait(), SOON)
+        await asyncio.sleep(2.0)
+        await world.wire.up()
+        row = await world.ended(song, 30.0)
+    (post,) = world.posts
+    assert (row["status"], row["post_id"]) == ("COMPLETED", post.id)
+
+
+async def test_a_resumed_post_is_not_doubled_where_the_history_is_hidden(
+    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lose(call: Any) -> Fault | None:
+        if (call.method, call.route) == ("POST", MESSAGES):
+            world.wire.permit(world.channel, BOT & ~Permission.READ_MESSAGE_HISTORY)
+            await asyncio.sleep(0.05)  # for the bot to hear of it
+            return Fault(cut="after")
+        return None
+
+    world.wire.faults.hook = lose
+    async with running(world, monkeypatch):
+        song = await world.song()
+        row = await world.ended(song)
+    assert len(world.posts) == 1
+    assert row["status"] == "COMPLETED"
+    assert "history" in row["undelivered"]
+
+
+async def test_a_refused_key_pauses_songs_and_tells_the_owner_once(
+    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "LOOK_AT_ACCOUNT", 0.05)
+    key, world.api.key = world.api.key, "SG_ffffffffffffffff"
+    world.api._any_key = False
+    owner = world.wire.state.owner
+    async with running(world, monkeypatch):
+        failed = await world.song()
+        row = await world.ended(failed)
+        assert (row["status"], world.entries(failed)) == ("FAILED", ["hold", "refund"])
+        await world.wire.until(lambda: world.wire.direct_messages(owner))
+        paused = await world.song()
+        await paused.wait_message(lambda m: "paused" in m.content)
+        assert world.row(paused) is None
+        world.api.key = key
+        await world.wire.until(lambda: len(world.wire.direct_messages(owner)) == 2)
+        song = await world.song()
+        assert (await world.ended(song))["status"] == "COMPLETED"
+    told, clear = world.wire.direct_messages(owner)
+    assert "refuses the key" in told.content
+    assert "accepts the key again" in clear.content
+    assert key not in told.content + clear.content
+
+
+async def test_a_session_that_cannot_be_resumed_dials_the_given_gateway(
+    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(world, monkeypatch):
+        world.wire.gateway.invalidate(resumable=False)
+        await world.wire.until(lambda: world.wire.gateway.identifies == 2, SOON)
+        await world.wire.ready()
+        song = await world.song()
+        assert (await world.ended(song))["status"] == "COMPLETED"
+
+
+async def test_a_token_reset_while_it_runs(
+    world: World,
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with running(world, monkeypatch, status=2):
+        world.wire.revoke_token()
+    assert "DISCORD_TOKEN is refused" in capsys.readouterr().err
+
+
+# --- what ends it ---------------------------------------------------------------------------------
+
+
+async def test_it_ends_loudly_when_a_part_dies(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(_: Housekeeping) -> None:
+        raise RuntimeError("the house is on fire")
+
+    monkeypatch.setattr(Housekeeping, "run", die)
+    with pytest.raises(RuntimeError, match="on fire"):
+        await asyncio.wait_for(run_here(world, monkeypatch), SOON)
+
+
+async def test_a_stop_is_heard_while_discord_does_not_answer_the_login(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(_: Any) -> Fault | None:
+        stops[0]()
+        await asyncio.sleep(1.0)
+        return None
+
+    stops: list[Callable[[], None]] = []
+    monkeypatch.setattr(bot, "_on_signals", stops.append)
+    world.wire.faults.hook = silent
+    assert await asyncio.wait_for(run_here(world, monkeypatch), SOON) == 0
+    assert world.wire.gateway.identifies == 0
+
+
+async def test_a_silent_gateway_does_not_hold_up_the_end(
+    world: World, quick: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def never(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(bot, "GOODBYE", 0.05)
+    async with running(world, monkeypatch) as client:
+        monkeypatch.setattr(client._connection, "close", never)
+    assert "did not answer the end" in caplog.text
+
+
+async def run_here(world: World, monkeypatch: pytest.MonkeyPatch) -> int:
+    configure(world, monkeypatch)
+    return await bot.run(load())
+
+
+def test_what_ends_it_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def failing(settings: Settings) -> int:
+        raise errors.pop()
+
+    errors: list[Exception] = [RuntimeError("a slip"), sqlite3.OperationalError("no such disk")]
+    set_environment(monkeypatch, tmp_path, EXAMPLE)
+    monkeypatch.setattr(bot, "run", failing)
+    monkeypatch.setattr(logs, "set_up", lambda *_: None)
+    assert bot.main([]) == 1
+    assert "can't run: OperationalError: no such disk" in caplog.text
+    assert "Traceback" not in caplog.text
+    assert bot.main(["run"]) == 1
+    assert "a slip" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+async def test_discord_cannot_be_reached(world: World) -> None:
+    await world.wire.down()
+    process = BotProcess(world.folder, world.settings)
+    await process.start()
+    assert await process.ended() == 1
+    assert "can't run: ClientConnectorError" in process.output
+    assert "Traceback" not in process.output
+    await world.wire.up()
+
+
+EXAMPLE = {"DISCORD_TOKEN": "a.bot.token", "SEGMIND_API_KEY": "SG_0123456789abcdef"}
+
+
+def test_health(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_environment(monkeypatch, tmp_path, EXAMPLE)
+    assert bot.main(["health"]) == 1
+    beat = tmp_path / "data/heartbeat"
+    beat.parent.mkdir()
+    beat.touch()
+    assert bot.main(["health"]) == 0
+    old = time.time() - 61
+    os.utime(beat, (old, old))
+    assert bot.main(["health"]) == 1
+
+
+async def test_a_running_bot_is_healthy(
+    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(world, monkeypatch):
+        await until(lambda: bot.main(["health"]) == 0)
+
+
+def test_play_is_the_playground(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def play(*, once: bool) -> int:
+        asked.append(once)
+        return 7
+
+    playground = types.SimpleNamespace(play=play)
+    monkeypatch.setitem(sys.modules, "playground.discord", playground)
+    assert bot.main(["play", "--once"]) == 7
+    assert bot.main(["play"]) == 7
+    assert asked == [True, False]
+
+
+async def test_signals_where_the_loop_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows."""
+
+    def refuse(*_: Any) -> None:
+        raise NotImplementedError
+
+    handlers: dict[int, Callable[..., None]] = {}
+    monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", refuse)
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    stopped = asyncio.Event()
+    bot._on_signals(stopped.set)
+    assert set(handlers) == {signal.SIGTERM, signal.SIGINT}
+    handlers[signal.SIGTERM](signal.SIGTERM, None)
+    await asyncio.wait_for(stopped.wait(), SOON)
