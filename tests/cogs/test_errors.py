@@ -1,0 +1,117 @@
+"""The one handler of errors."""
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import discord
+import pytest
+from discord import app_commands
+
+from cogs import errors
+from services.errors import InvalidRequest, NotPossible
+from tests.cogs.conftest import World, said
+
+
+class Answers:
+    """An interaction by hand: what it is answered with."""
+
+    def __init__(self, *, done: bool = False, fails: Exception | None = None) -> None:
+        self.id = 77
+        self.said: list[tuple[str, dict[str, Any]]] = []
+        self.response = SimpleNamespace(is_done=lambda: done, send_message=self._send)
+        self.followup = SimpleNamespace(send=self._send)
+        self._fails = fails
+
+    async def _send(self, text: str, **options: Any) -> None:
+        if self._fails is not None:
+            raise self._fails
+        self.said.append((text, options))
+
+
+def http_error(status: int, code: int) -> discord.HTTPException:
+    response: Any = SimpleNamespace(status=status, reason="no")
+    return discord.HTTPException(response, {"code": code, "message": "no"})
+
+
+async def answer(error: BaseException, interaction: Any = None) -> str:
+    """The sentence that an error becomes."""
+    interaction = interaction or Answers()
+    await errors.answer(interaction, error)
+    ((text, options),) = interaction.said
+    assert options == {"ephemeral": True, "files": []}
+    return str(text)
+
+
+@pytest.mark.parametrize("done", [False, True])
+async def test_a_refusal_is_its_own_sentence(done: bool, caplog: pytest.LogCaptureFixture) -> None:
+    assert await answer(NotPossible("It is over."), Answers(done=done)) == "It is over."
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (app_commands.MissingPermissions(["manage_guild"]), "Only those who may manage"),
+        (app_commands.NoPrivateMessage(), "can't be used here"),
+    ],
+)
+async def test_discords_own_checks_have_a_sentence(error: Exception, sentence: str) -> None:
+    assert sentence in await answer(error)
+
+
+async def test_what_nobody_foresaw_has_a_number_that_is_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sentence = await answer(ZeroDivisionError("secret detail"))
+    assert "secret" not in sentence
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
+    assert sentence.split("`")[1] in record.getMessage()
+    assert "interaction 77" in record.getMessage()
+
+
+async def test_each_error_has_its_own_number() -> None:
+    assert await answer(ValueError()) != await answer(ValueError())
+
+
+@pytest.mark.parametrize("code", [10_062, 40_060])
+async def test_what_can_no_longer_be_answered_is_logged_alone(
+    code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    interaction: Any = Answers()
+    await errors.answer(interaction, http_error(400, code))
+    assert interaction.said == []
+    assert "interaction 77 can't be answered" in caplog.text
+
+
+@pytest.mark.parametrize("fails", [http_error(404, 10_015), aiohttp.ClientError("cut")])
+async def test_an_answer_that_discord_refuses_is_logged(
+    fails: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    interaction: Any = Answers(fails=fails)
+    await errors.answer(interaction, InvalidRequest("No."))
+    assert "interaction 77 can't be answered" in caplog.text
+
+
+async def test_an_error_in_a_command_is_answered(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.application.database.write() as connection:
+        await connection.execute("ALTER TABLE ledger RENAME TO gone")
+    result = await world.alice.slash(world.channel, "credits")
+    sentence = said(result).content
+    assert "Sorry" in sentence
+    assert said(result).ephemeral
+    assert sentence.split("`")[1] in caplog.text
+    (error,) = world.errors()
+    world.foreseen = [error]
+    async with world.application.database.write() as connection:
+        await connection.execute("ALTER TABLE gone RENAME TO ledger")
+
+
+async def test_an_error_in_a_listener_breaks_no_other_command(world: World) -> None:
+    await world.send_form(world.alice, "lyrics:1", "x")
+    assert said(await world.alice.slash(world.channel, "help")).ephemeral
