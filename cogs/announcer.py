@@ -213,16 +213,22 @@ class DiscordAnnouncer:
     async def find_post(self, song: Song) -> int | None:
         """Look through the channel, from when the song was marked as being posted."""
         await self._check_history_readable(song)
+        with _translated("looking for the post"):
+            try:
+                return await self._search(song)
+            except discord.Forbidden as error:
+                raise CannotPost(UNREADABLE) from error
+
+    async def _search(self, song: Song) -> int | None:
         after = (song.posting_at or song.asked_at) - CLOCK_SKEW
         mark = cards.post_mark(song)
         searched = 0
-        with _translated("looking for the post"):
-            async for message in self._channel(song).history(limit=MOST_SEARCHED, after=after):
-                searched += 1
-                if self._is_own(message) and any(
-                    (embed.footer.text or "").endswith(mark) for embed in message.embeds
-                ):
-                    return message.id
+        async for message in self._channel(song).history(limit=MOST_SEARCHED, after=after):
+            searched += 1
+            if self._is_own(message) and any(
+                (embed.footer.text or "").endswith(mark) for embed in message.embeds
+            ):
+                return message.id
         if searched == MOST_SEARCHED:
             raise CannotPost("Too much was written since to find out whether it was posted.")
         return None

@@ -1,0 +1,508 @@
+"""Status messages and posts, each through discord.py and real sockets."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import discord
+import pytest
+from pydantic import SecretStr
+
+import bot
+from cogs import announcer as module
+from cogs.announcer import DiscordAnnouncer
+from cogs.client import Client
+from db import songs as song_rows
+from db.records import Song
+from services.clock import utc_now
+from services.ending import Ending
+from services.errors import CannotPost, PostUncertain, TooLargeToPost
+from services.queue import Queue
+from services.settings import Settings
+from tests.wire import Channel, DiscordWire, Fault, Interaction, Limits, Member, Permission
+from tests.wire.permissions import BOT
+
+SOON = 10.0
+MIB = 2**20
+MESSAGES = "/channels/{channel_id}/messages"
+CHANNEL = "/channels/{channel_id}"
+EDIT = "/webhooks/{webhook_id}/{webhook_token}/messages/{message_id}"
+
+
+@dataclass
+class Stage:
+    """A connected bot whose songs nobody carries: each test moves them by itself."""
+
+    application: bot.Application
+    wire: DiscordWire
+    channel: Channel
+    alice: Member
+
+    @property
+    def announcer(self) -> DiscordAnnouncer:
+        return self.application.announcer
+
+    @property
+    def client(self) -> Client:
+        return self.application.client
+
+    async def song(self) -> tuple[Interaction, Song]:
+        """One that was asked for, and whose status message shows it."""
+        asked = await self.wire.slash(
+            self.alice, self.channel, "song", genres="funk", instrumental=True, seconds=10
+        )
+        await asked.wait_message(lambda m: bool(m.embeds))
+        return asked, await self.row(asked.id)
+
+    async def row(self, song_id: int) -> Song:
+        found = await song_rows.get(self.application.database.reader, song_id)
+        assert found is not None
+        return found
+
+    async def move(self, song: Song, step: Callable[..., Any], **values: Any) -> Song:
+        async with self.application.database.write() as connection:
+            assert await step(connection, song.song_id, **values)
+        return await self.row(song.song_id)
+
+    async def posting(self) -> tuple[Interaction, Song]:
+        """One that is about to be posted."""
+        asked, song = await self.song()
+        await self.move(song, song_rows.mark_submitting)
+        await self.move(song, song_rows.mark_downloaded, at=utc_now(), run_low=0, run_high=1)
+        await self.move(song, song_rows.mark_fitted, file="1-funk.mp3")
+        return asked, await self.move(song, song_rows.mark_posting, at=utc_now())
+
+    async def undelivered(self) -> tuple[Interaction, Song]:
+        """One that could not be posted."""
+        asked, song = await self.posting()
+        ending = Ending(self.application.database, self.client.services.credits, clock=utc_now)
+        assert await ending.complete(song, undelivered="The channel is gone.")
+        return asked, await self.row(song.song_id)
+
+    def cut(self, method: str, route: str) -> None:
+        """The next request is lost, and its repetition by aiohttp too."""
+        self.wire.faults.plan(Fault(cut="before"), method=method, route=route, times=2)
+
+    def answer(self, method: str, route: str, status: int, code: int = 0, times: int = 1) -> None:
+        """What Discord says to the next requests instead of doing what they ask for."""
+        body = {"message": "scripted", "code": code, "retry_after": 0.001, "global": False}
+        self.wire.faults.plan(
+            Fault(status=status, body=body), method=method, route=route, times=times
+        )
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    monkeypatch.setattr(module, "BETWEEN_EDITS", 0.02)
+    async with DiscordWire(limits=Limits.none()) as wire:
+        guild = wire.guild("One")
+        channel, alice = wire.channel(guild, "songs"), wire.member(guild, "alice")
+        monkeypatch.setattr(discord.http.Route, "BASE", wire.api_url)
+        gateway = discord.gateway.DiscordWebSocket
+        monkeypatch.setattr(gateway, "DEFAULT_GATEWAY", gateway.DEFAULT_GATEWAY)
+        settings = Settings(
+            discord_token=SecretStr(wire.token),
+            segmind_api_key=SecretStr("SG_0123456789abcdef"),
+            database_url=f"sqlite:///{tmp_path / 'songs.db'}",
+            data_dir=tmp_path,
+        )
+        async with bot.composed(settings) as application:
+            client = application.client
+            client._connection.guild_ready_timeout = 0.01
+            await client.login(wire.token)
+            connection = asyncio.create_task(client.connect())
+            await wire.ready()
+            await asyncio.wait_for(client.wait_until_ready(), SOON)
+            yield Stage(application, wire, channel, alice)
+            await application.announcer.stop(grace=SOON)
+            await client.close()
+            await connection
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "1-funk.mp3"
+    path.write_bytes(b"ID3 some music")
+    return path
+
+
+async def until(look: Callable[[], object]) -> None:
+    async with asyncio.timeout(SOON):
+        while True:
+            if look():
+                return
+            await asyncio.sleep(0.005)
+
+
+# --- the status message ---------------------------------------------------------------------------
+
+
+async def test_many_changes_are_few_edits_and_the_last_is_shown(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BETWEEN_EDITS", 0.2)
+    asked, song = await stage.song()
+    for _ in range(20):
+        stage.announcer.show(song.song_id)
+        await asyncio.sleep(0)
+    await stage.move(song, song_rows.mark_submitting)
+    await stage.move(song, song_rows.mark_processing)
+    stage.announcer.changed(song.song_id)
+    message = await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
+    assert len(message.edits) <= 3
+    assert all(b.at - a.at >= 0.19 for a, b in pairwise(message.edits))
+
+
+async def test_words_that_do_not_differ_are_not_sent(stage: Stage) -> None:
+    _, song = await stage.song()
+    before = stage.wire.answers[("PATCH", EDIT, 200)]
+    stage.announcer.changed(song.song_id)
+    await until(lambda: not stage.announcer._boards[song.song_id].dirty)
+    await stage.announcer.stop(grace=SOON)
+    assert stage.wire.answers[("PATCH", EDIT, 200)] == before
+
+
+async def test_a_pressed_button_shows_them_all_the_same(stage: Stage) -> None:
+    asked, _ = await stage.song()
+    before = stage.wire.answers[("PATCH", EDIT, 200)]
+    await stage.wire.press(stage.alice, asked.messages[0], f"song:refresh:{asked.id}")
+    await stage.wire.until(lambda: stage.wire.answers[("PATCH", EDIT, 200)] > before)
+
+
+@pytest.mark.parametrize("trouble", ["cut", "429"])
+async def test_an_edit_that_fails_in_passing_is_made_later(stage: Stage, trouble: str) -> None:
+    asked, song = await stage.song()
+    if trouble == "cut":
+        stage.cut("PATCH", EDIT)
+    else:
+        stage.answer("PATCH", EDIT, 429, times=5)  # as often as discord.py tries
+    await stage.move(song, song_rows.mark_submitting)
+    await stage.move(song, song_rows.mark_processing)
+    stage.announcer.changed(song.song_id)
+    await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
+    assert (await stage.row(song.song_id)).token == asked.token
+
+
+async def test_a_database_that_fails_is_logged_and_the_next_change_shown(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, song = await stage.song()
+    view, failing = Queue.view, [sqlite3.OperationalError("disk I/O error")]
+
+    async def fail_once(queue: Queue, song_id: int) -> Any:
+        if failing:
+            raise failing.pop()
+        return await view(queue, song_id)
+
+    monkeypatch.setattr(Queue, "view", fail_once)
+    stage.announcer.changed(song.song_id)
+    await until(lambda: "could not be kept true" in caplog.text)
+    await stage.move(song, song_rows.mark_submitting)
+    await stage.move(song, song_rows.mark_processing)
+    stage.announcer.changed(song.song_id)
+    await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
+
+
+async def test_an_ended_song_is_shown_once_and_its_token_forgotten(stage: Stage) -> None:
+    asked, song = await stage.song()
+    await stage.client.services.songs.cancel(
+        song.song_id, server_id=song.server_id, member_id=song.member_id, manager=False
+    )
+    stage.announcer.changed(song.song_id)
+    message = await asked.wait_message(lambda m: "**CANCELLED**" in str(m.embeds))
+    await until(lambda: not stage.announcer._boards)
+    assert (await stage.row(song.song_id)).token is None
+    assert message.components == []
+    stage.announcer.changed(song.song_id)
+    await until(lambda: not stage.announcer._boards)
+    assert len(message.edits) == 2
+
+
+async def test_a_message_that_is_gone_is_not_edited_again(stage: Stage) -> None:
+    asked, song = await stage.song()
+    stage.wire.state.delete_message(asked.messages[0])
+    stage.announcer.show(song.song_id)
+    await until(lambda: not stage.announcer._boards)
+    assert (await stage.row(song.song_id)).token is None
+    stage.announcer.changed(song.song_id)
+    await until(lambda: not stage.announcer._boards)
+    assert stage.wire.answers[("PATCH", EDIT, 404)] == 1
+
+
+async def test_a_change_of_a_song_that_is_not_there_is_nothing(stage: Stage) -> None:
+    stage.announcer.changed(1)
+    await until(lambda: not stage.announcer._boards)
+
+
+async def test_a_message_without_an_id_is_left_alone(stage: Stage) -> None:
+    """Discord did not say which message the answer made."""
+    asked, song = await stage.song()
+    async with stage.application.database.write() as connection:
+        await connection.execute("UPDATE songs SET message_id = NULL")
+    stage.announcer.show(song.song_id)
+    await until(lambda: not stage.announcer._boards[song.song_id].dirty)
+    await stage.announcer.stop(grace=SOON)
+    assert len(asked.messages[0].edits) == 1
+
+
+async def test_at_the_start_everything_is_shown_then_places_at_times(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Places up to the last that is refreshed each time: here the first alone."""
+    _, song = await stage.song()
+    _, other = await stage.song()
+    shown: list[int] = []
+    monkeypatch.setattr(stage.announcer, "changed", shown.append)
+    monkeypatch.setattr(module, "REFRESH_EVERY", 0.01)
+    monkeypatch.setattr(module, "FIRST_IN_QUEUE", 1)
+    running = asyncio.create_task(stage.announcer.run())
+    await until(lambda: shown.count(other.song_id) >= 3)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    assert shown[:2] == [song.song_id, other.song_id]
+    rounds = shown[2:]
+    assert rounds[:4] == [song.song_id] * 3 + [other.song_id]
+    assert rounds[4:8] == [song.song_id] * 3 + [other.song_id]
+
+
+async def test_a_stop_cuts_what_is_late_and_begins_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, song = await stage.song()
+    monkeypatch.setattr(stage.announcer._boards[song.song_id], "next_at", float("inf"))
+    stage.announcer.show(song.song_id)
+    await stage.announcer.stop(grace=0.01)
+    assert stage.announcer._boards[song.song_id].task is None
+    stage.announcer.changed(song.song_id)
+    assert stage.announcer._boards[song.song_id].task is None
+
+
+# --- the post -------------------------------------------------------------------------------------
+
+
+async def test_the_limit_is_the_servers(stage: Stage) -> None:
+    guild = stage.wire.guild("Boosted", premium_tier=3)
+    _, song = await stage.song()
+    assert stage.announcer.upload_limit(song) == 10 * MIB
+    await until(lambda: stage.client.get_guild(guild.id))
+    boosted = Stage(
+        stage.application, stage.wire, stage.wire.channel(guild, "a"), stage.wire.member(guild, "b")
+    )
+    assert stage.announcer.upload_limit((await boosted.song())[1]) == 100 * MIB
+    stage.wire.remove_bot(guild)
+    await until(lambda: stage.client.get_guild(guild.id) is None)
+    assert stage.announcer.upload_limit((await stage.song())[1]) == 10 * MIB
+
+
+async def test_a_post_twice_within_minutes_is_one(stage: Stage, file: Path) -> None:
+    _, song = await stage.posting()
+    first = await stage.announcer.post(song, file)
+    assert await stage.announcer.post(song, file) == first
+    (message,) = stage.wire.messages(stage.channel)
+    assert message.attachments[0].content == b"ID3 some music"
+    assert message.pings.users == {stage.alice.id}
+    assert await stage.announcer.find_post(song) == first
+
+
+async def test_a_file_that_is_gone_is_told_from_a_network_that_fails(
+    stage: Stage, tmp_path: Path
+) -> None:
+    _, song = await stage.posting()
+    with pytest.raises(FileNotFoundError):
+        await stage.announcer.post(song, tmp_path / "gone.mp3")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "words"),
+    [
+        (413, 40005, TooLargeToPost, ""),
+        (404, 10003, CannotPost, "The channel is gone."),
+        (403, 50013, CannotPost, "lack a permission"),
+        (400, 50035, CannotPost, "Discord refused it (400)."),
+        (401, 0, PostUncertain, ""),
+        (503, 0, PostUncertain, ""),
+    ],
+)
+async def test_what_discord_says_to_a_post(
+    stage: Stage, file: Path, status: int, code: int, kind: type[Exception], words: str
+) -> None:
+    _, song = await stage.posting()
+    stage.answer("POST", MESSAGES, status, code)
+    with pytest.raises(kind, match=f".*{words.replace('(', '[(]').replace(')', '[)]')}") as caught:
+        await stage.announcer.post(song, file)
+    assert getattr(caught.value, "shared", False) == (status == 400)
+
+
+async def test_a_limit_that_does_not_end_says_nothing_of_the_post(stage: Stage, file: Path) -> None:
+    _, song = await stage.posting()
+    stage.answer("POST", MESSAGES, 429, times=5)
+    with pytest.raises(PostUncertain):
+        await stage.announcer.post(song, file)
+
+
+async def test_a_lost_answer_leaves_the_post_to_be_found(stage: Stage, file: Path) -> None:
+    _, song = await stage.posting()
+    _, other = await stage.posting()
+    stage.wire.faults.plan(Fault(cut="after"), method="POST", route=MESSAGES)
+    with pytest.raises(PostUncertain):
+        await stage.announcer.post(song, file)
+    (message,) = stage.wire.messages(stage.channel)
+    assert await stage.announcer.find_post(song) == message.id
+    assert await stage.announcer.find_post(other) is None
+
+
+async def test_what_others_wrote_is_no_post(stage: Stage, file: Path) -> None:
+    _, song = await stage.posting()
+    await stage.announcer.post(song, file)
+    (message,) = stage.wire.messages(stage.channel)
+    message.author = stage.alice.user
+    assert await stage.announcer.find_post(song) is None
+
+
+async def test_a_post_is_looked_for_from_its_mark_on(stage: Stage, file: Path) -> None:
+    """With room for a clock that is ahead of Discord's."""
+    _, song = await stage.posting()
+    await stage.announcer.post(song, file)
+    assert song.posting_at is not None
+    await stage.announcer.find_post(song)
+    (request,) = [r for r in stage.wire.requests if (r.method, r.route) == ("GET", MESSAGES)]
+    assert request.status == 200
+    late = song.posting_at + timedelta(minutes=3)
+    assert await stage.announcer.find_post(replace(song, posting_at=late)) is None
+    early = song.posting_at + timedelta(seconds=100)
+    assert await stage.announcer.find_post(replace(song, posting_at=early)) is not None
+
+
+async def test_a_flood_of_messages_is_not_searched_for_ever(
+    stage: Stage, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, song = await stage.posting()
+    _, other = await stage.posting()
+    await stage.announcer.post(other, file)
+    monkeypatch.setattr(module, "MOST_SEARCHED", 1)
+    with pytest.raises(CannotPost, match="Too much was written"):
+        await stage.announcer.find_post(song)
+
+
+async def test_a_hidden_history_is_not_taken_for_an_empty_one(stage: Stage) -> None:
+    _, song = await stage.posting()
+    stage.wire.permit(stage.channel, BOT & ~Permission.READ_MESSAGE_HISTORY)
+    known = stage.client.get_channel(stage.channel.id)
+    assert isinstance(known, discord.TextChannel)
+    await until(lambda: not known.permissions_for(known.guild.me).read_message_history)
+    with pytest.raises(CannotPost, match="can't read the channel's history"):
+        await stage.announcer.find_post(song)
+
+
+async def test_a_history_that_is_refused(stage: Stage) -> None:
+    """The permission was withdrawn, and the bot has not heard of it yet."""
+    _, song = await stage.posting()
+    stage.answer("GET", MESSAGES, 403, 50001)
+    with pytest.raises(CannotPost, match="can't read the channel's history"):
+        await stage.announcer.find_post(song)
+
+
+async def test_a_history_that_cannot_be_had_now(stage: Stage) -> None:
+    _, song = await stage.posting()
+    stage.cut("GET", MESSAGES)
+    with pytest.raises(PostUncertain):
+        await stage.announcer.find_post(song)
+
+
+async def test_a_deleted_channel_has_no_post(stage: Stage) -> None:
+    _, song = await stage.posting()
+    stage.wire.delete_channel(stage.channel)
+    await until(lambda: stage.client.get_channel(stage.channel.id) is None)
+    stage.cut("GET", CHANNEL)
+    with pytest.raises(PostUncertain):
+        await stage.announcer.find_post(song)
+    with pytest.raises(CannotPost, match="The channel is gone"):
+        await stage.announcer.find_post(song)
+
+
+async def test_a_server_that_is_away_is_waited_for_and_one_that_is_gone_is_not(
+    stage: Stage,
+) -> None:
+    _, song = await stage.posting()
+    guild = stage.channel.guild
+    assert guild is not None
+    stage.wire.outage(guild)
+    known = stage.client.get_guild(guild.id)
+    assert known is not None
+    await until(lambda: known.unavailable)
+    with pytest.raises(PostUncertain):
+        await stage.announcer.find_post(song)
+    stage.wire.outage(guild, over=True)
+    await until(lambda: not getattr(stage.client.get_guild(guild.id), "unavailable", True))
+    assert await stage.announcer.find_post(song) is None
+    stage.wire.remove_bot(guild)
+    await until(lambda: stage.client.get_guild(guild.id) is None)
+    with pytest.raises(CannotPost, match="no longer in the server"):
+        await stage.announcer.find_post(song)
+    stage.client._ready.clear()  # before READY nobody knows which servers there are
+    with pytest.raises(PostUncertain):
+        await stage.announcer.find_post(song)
+
+
+# --- handing over ---------------------------------------------------------------------------------
+
+
+async def test_a_song_is_handed_over_at_its_messages_pace(
+    stage: Stage, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the end of the song is about to be shown, which forgets the row's token."""
+    asked, song = await stage.undelivered()
+    monkeypatch.setattr(module, "BETWEEN_EDITS", 0.2)
+    stage.announcer.show(song.song_id)
+    await asyncio.sleep(0)
+    assert await stage.announcer.hand_over(song, file)
+    await stage.move(song, song_rows.mark_delivered, at=utc_now())
+    stage.announcer.changed(song.song_id)
+    await until(lambda: not stage.announcer._boards)
+    (message,) = asked.messages
+    assert [a.content for a in message.attachments] == [b"ID3 some music"]
+    assert "here it is" in str(message.embeds)
+    assert len(message.edits) == 3
+    assert message.edits[2].at - message.edits[1].at >= 0.19
+    assert (await stage.row(song.song_id)).token is None
+
+
+async def test_a_handed_over_song_is_not_shown_twice(stage: Stage, file: Path) -> None:
+    asked, song = await stage.undelivered()
+    assert await stage.announcer.hand_over(song, file)
+    await stage.move(song, song_rows.mark_delivered, at=utc_now())
+    stage.announcer.changed(song.song_id)
+    await until(lambda: not stage.announcer._boards)
+    assert len(asked.messages[0].edits) == 2
+    assert (await stage.row(song.song_id)).token is None
+
+
+async def test_what_changed_before_the_hand_over_is_shown_by_it(stage: Stage, file: Path) -> None:
+    asked, song = await stage.undelivered()
+    board = stage.announcer._boards[song.song_id]
+    board.next_at += 0.05
+    handing = asyncio.create_task(stage.announcer.hand_over(song, file))
+    await until(board.turn.locked)
+    stage.announcer.changed(song.song_id)
+    assert await handing
+    await until(lambda: board.task is None)
+    assert len(asked.messages[0].edits) == 2
+    assert (await stage.row(song.song_id)).token == asked.token
+
+
+async def test_what_cannot_be_handed_over(stage: Stage, file: Path, tmp_path: Path) -> None:
+    asked, song = await stage.undelivered()
+    assert not await stage.announcer.hand_over(song, tmp_path / "gone.mp3")
+    stage.answer("PATCH", EDIT, 413, 40005)
+    assert not await stage.announcer.hand_over(song, file)
+    async with stage.application.database.write() as connection:
+        await song_rows.forget_token(connection, song.song_id, token=asked.token)
+    assert not await stage.announcer.hand_over(await stage.row(song.song_id), file)
+    assert asked.messages[0].attachments == ()
