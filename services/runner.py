@@ -1,6 +1,7 @@
 """Who calls the worker, and when: inside this process."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -9,7 +10,7 @@ from db import quotas, songs
 from db.database import Database
 from db.records import Song, Step
 from services.clock import Clock
-from services.errors import SongApiError
+from services.errors import NotReached, SongApiError
 from services.incidents import Incidents, Kind
 from services.pacing import Call, RequestBudget
 from services.song_api import SongApi
@@ -23,6 +24,9 @@ MOST_FAILURES = 6
 """Errors in a row, of a kind nobody foresaw, after which a song is given up."""
 
 AFTER_AN_ERROR = Backoff(first=5.0, longest=300.0)
+UNTIL_REACHED = Backoff(first=2.0, longest=30.0)
+CHECK_AGAIN = 0.05
+"""Seconds between looks, at a stop, at what still has to come through."""
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
@@ -60,9 +64,12 @@ class Runner:
         self._sleep = sleep
         self._backoff = backoff
         self._woken = asyncio.Event()
-        self._at_api: set[int] = set()
-        self._carrying: dict[int, asyncio.Task[None]] = {}
+        # By task, not by song: one that went back to waiting may be started again at once.
+        self._carrying: dict[asyncio.Task[None], int] = {}
+        self._at_api: set[asyncio.Task[None]] = set()
         self._canary = False
+        self._unreached = False
+        self._pauses = 0
         self.waiting = 0
         """Songs that wait here, as last counted: the price of a look depends on it."""
 
@@ -75,11 +82,20 @@ class Runner:
         for song in await songs.unfinished(self._database.reader):
             self._carry(song, fresh=False)
         watch = self._spawn(self._watch_account(), "watch the account")
+        failures = 0
         try:
             while True:
                 self._woken.clear()
-                await self._start_all()
-                await self._woken.wait()
+                try:
+                    await self._start_all()
+                except Exception:
+                    # A full disk, say: songs wait meanwhile, and none is lost.
+                    failures += 1
+                    log.exception("starting songs: error %d in a row", failures)
+                    await self._sleep(self._backoff.pause(failures))
+                else:
+                    failures = 0
+                    await self._woken.wait()
         finally:
             watch.cancel()
 
@@ -88,20 +104,29 @@ class Runner:
         deadline = asyncio.get_running_loop().time() + grace
         while tasks := dict(self._carrying):
             out_of_time = asyncio.get_running_loop().time() >= deadline
-            for song_id, task in tasks.items():
+            for task, song_id in tasks.items():
                 if out_of_time or song_id not in self._worker.uninterrupted:
                     task.cancel()
-            await asyncio.wait(tasks.values(), timeout=0.05)
+            await asyncio.wait(tasks, timeout=CHECK_AGAIN)
 
     async def _start_all(self) -> None:
         """Start songs while there is room for them, each with its place in the minute."""
+        self.waiting = await songs.count_waiting(self._database.reader)
         while self._may_start() and await songs.next_waiting(self._database.reader) is not None:
+            await self._sit_out()
             # First the place, then the choice: who is next is decided as late as possible.
             await self._budget.take(Call.SUBMIT)
             song = await self._mark_next() if self._may_start() else None
             if song is not None:
                 self._canary = False
                 self._carry(song, fresh=True)
+
+    async def _sit_out(self) -> None:
+        """Pause where the last start found no connection; what waits may be cancelled meanwhile."""
+        if self._unreached:
+            self._unreached = False
+            self._pauses += 1
+            await self._sleep(UNTIL_REACHED.pause(self._pauses))
 
     def _may_start(self) -> bool:
         room = len(self._at_api) < self._at_once
@@ -118,48 +143,75 @@ class Runner:
             return song
 
     def _carry(self, song: Song, *, fresh: bool) -> None:
-        if song.step in (Step.WAITING, Step.SUBMITTING, Step.SUBMITTED):
-            self._at_api.add(song.song_id)
         name = f"song {song.song_id}"
         task = self._spawn(self._to_its_end(song.song_id, fresh=fresh), name)
-        self._carrying[song.song_id] = task
-        task.add_done_callback(lambda _: self._forget(song.song_id))
+        self._carrying[task] = song.song_id
+        if song.step in (Step.WAITING, Step.SUBMITTING, Step.SUBMITTED):
+            self._at_api.add(task)
+        task.add_done_callback(self._forget)
 
-    def _forget(self, song_id: int) -> None:
-        self._carrying.pop(song_id, None)
-        self._at_api.discard(song_id)
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        del self._carrying[task]
+        self._free_place(task)
+
+    def _free_place(self, task: asyncio.Task[None] | None) -> None:
+        """It is no longer at the API: another may be."""
+        self._at_api.discard(task)
         self.wake()
 
     async def _to_its_end(self, song_id: int, *, fresh: bool) -> None:
-        """Carry a song; an error that nobody foresaw is logged and the step tried again."""
-        for failures in range(1, MOST_FAILURES + 1):
+        """Carry a song; an error that nobody foresaw is logged and the step tried again.
+
+        After too many of them it is given up, and that is tried until it is done: the row says
+        what people are told and who has the credits.
+        """
+        for failures in itertools.count(1):
             try:
-                await self._worker.make(song_id, fresh=fresh and failures == 1)
-                self._at_api.discard(song_id)
-                self.wake()
-                await self._worker.deliver(song_id)
+                if failures > MOST_FAILURES:
+                    await self._worker.give_up(song_id)
+                else:
+                    await self._step_by_step(song_id, fresh=fresh and failures == 1)
             except Exception:
-                log.exception("song %d: error %d of %d", song_id, failures, MOST_FAILURES)
+                log.exception("song %d: error %d in a row", song_id, failures)
                 await self._sleep(self._backoff.pause(failures))
             else:
                 return
-        await self._worker.give_up(song_id)
+
+    async def _step_by_step(self, song_id: int, *, fresh: bool) -> None:
+        try:
+            made = await self._worker.make(song_id, fresh=fresh)
+        except NotReached:
+            self._unreached = True
+            return
+        self._unreached, self._pauses = False, 0
+        self._free_place(asyncio.current_task())
+        if made:
+            await self._worker.deliver(song_id)
 
     async def _watch_account(self) -> None:
-        """While songs are paused, look at the account each minute; songs go on when it works.
-
-        That the balance can be read does not say that songs are accepted: where some wait, one of
-        them is the trial, and goes back to waiting if it is refused.
-        """
+        """While songs are paused, look at the account each minute; songs go on when it works."""
         while True:
             await self._sleep(LOOK_AT_ACCOUNT)
-            if self._incidents.paused is None or not await self._account_looks_well():
-                continue
-            if await songs.count_waiting(self._database.reader):
-                self._canary = True
-            else:
-                await self._incidents.account_works()
+            try:
+                if self._incidents.paused is not None:
+                    await self._try_account()
+            except Exception:
+                log.exception("looking at the account")
+            # Also where an accepted song has ended the pause meanwhile.
             self.wake()
+
+    async def _try_account(self) -> None:
+        """Look, and where songs wait, make one of them the trial.
+
+        That the balance can be read does not say that songs are accepted. A trial that is refused
+        goes back to waiting.
+        """
+        if not await self._account_looks_well():
+            return
+        if await songs.count_waiting(self._database.reader):
+            self._canary = True
+        else:
+            await self._incidents.account_works()
 
     async def _account_looks_well(self) -> bool:
         try:

@@ -19,7 +19,7 @@ from typing import Protocol, TypeVar
 from db import songs
 from db.database import Database
 from db.records import Song, Status, Step
-from services.audio import AudioFitter, Tags, file_stem
+from services.audio import AudioFitter, Fitted, Tags, file_stem
 from services.clock import Clock
 from services.ending import Ending
 from services.errors import (
@@ -53,9 +53,9 @@ POSTING_DEADLINE = timedelta(minutes=30)
 DEFAULT_UPLOAD_LIMIT = 10 * 2**20
 """Bytes: what Discord takes in a server without boosts."""
 MOST_SUBMITS = 2
-UNREACHED = 4
-"""How many failures in a row it counts as, for the pause, that no connection could be made."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+NOT_IN_TIME = "The song service did not finish it within 30 minutes."
 
 
 class Announcer(Protocol):
@@ -147,47 +147,84 @@ class Worker:
 
     # --- at the song API --------------------------------------------------------------------------
 
-    async def make(self, song_id: int, *, fresh: bool = False) -> None:
-        """Bring a song to `downloaded`, to its end, or back to waiting.
+    async def make(self, song_id: int, *, fresh: bool = False) -> bool:
+        """Bring a song to `downloaded` or to its end. False: it waits again instead.
+
+        One that waits again may be in other hands already: it is not to be touched any more.
 
         `fresh`: its submit was just marked and has its place in the minute, so that this is not the
         resumption of one whose answer was lost.
+
+        Raises:
+            NotReached: it waits again, since no connection could be made.
         """
         song = await self._read(song_id)
         if song.step is Step.SUBMITTING:
-            if not fresh and not await self._mark_again(song):
-                return
-            song = await self._submit(await self._read(song_id))
+            if not await self._submit(song, fresh=fresh):
+                return False
+            song = await self._read(song_id)
         if song.step is Step.SUBMITTED:
             await self._await_audio(song)
+        return True
 
-    async def _mark_again(self, song: Song) -> bool:
-        """Count another submit of a song whose answer was lost; its end where that was the last."""
+    async def _submit(self, song: Song, *, fresh: bool) -> bool:
+        """Submit a song as often as that may be done. False: see `make`.
+
+        Raises:
+            NotReached: see `make`.
+        """
+        began, failures = self._clock(), 0
+        while fresh or await self._mark_again(song, began):
+            fresh = False
+            song = await self._read(song.song_id)
+            try:
+                with self._uninterrupted(song):
+                    await (self._make_at_once(song) if self._sync else self._hand_in(song))
+            except NotReached as error:
+                await self._passing(song, error)
+                if await self._waits_again(song):
+                    raise
+                failures += 1
+            except RateLimited as error:
+                await self._passing(song, error)
+                if await self._waits_again(song):
+                    return False
+            except (SubmitUncertain, OSError) as error:
+                # OSError: made in the one call of v1, and lost on the way to a full disk.
+                await self._passing(song, error)
+                failures += 1
+            except SongApiError as error:
+                if await self._refused(song, error):
+                    return True
+                if await self._waits_again(song):
+                    return False
+            else:
+                return True
+            if failures:
+                await self._sleep(self._backoff.pause(failures))
+            song = await self._read(song.song_id)
+        return True
+
+    async def _mark_again(self, song: Song, began: datetime) -> bool:
+        """Count another submit of a song whose answer was lost; its end if it may have none."""
         if song.submits >= MOST_SUBMITS:
             await self._fail(song, "The song service's answer was lost twice.")
+            return False
+        while self._incidents.paused and not self._overdue(began):
+            await self._sleep(self._backoff.longest)
+        if self._overdue(began):
+            await self._fail(song, NOT_IN_TIME)
             return False
         await self._budget.take(Call.SUBMIT)
         return await self._write(song, songs.mark_submitting)
 
-    async def _submit(self, song: Song) -> Song:
-        """Submit a song that is marked, as often as that may be done; its row then."""
-        try:
-            with self._uninterrupted(song):
-                await (self._make_at_once(song) if self._sync else self._hand_in(song))
-        except SubmitUncertain as error:
-            await self._passing(song, error)
-            await self._sleep(self._backoff.pause(song.submits))
-            if await self._mark_again(song):
-                return await self._submit(await self._read(song.song_id))
-        except (RateLimited, NotReached) as error:
-            # Surely not accepted: it waits its turn again, and the budget knows how long.
-            await self._write(song, songs.unmark_submitting)
-            await self._passing(song, error)
-            if isinstance(error, NotReached):
-                await self._sleep(self._backoff.pause(UNREACHED))
-        except SongApiError as error:
-            await self._refused(song, error)
-        return await self._read(song.song_id)
+    async def _waits_again(self, song: Song) -> bool:
+        """Its submit was surely not accepted and does not count.
+
+        Its last write, since the next one to start a song may take it. False: an earlier answer was
+        lost, so that it may be at the API, and can't wait with those that may be cancelled.
+        """
+        return await self._write(song, songs.unmark_submitting) and song.submits == 1
 
     async def _hand_in(self, song: Song) -> None:
         request_id = await self._api.submit(_request(song))
@@ -209,7 +246,7 @@ class Worker:
         low, failures, looked_at = 0.0, 0, self._age(submitted_at)
         while True:
             # One that is overdue already (the bot was away for long) is looked at once, now.
-            if looked_at < MAKING_DEADLINE.total_seconds():
+            if not self._overdue(submitted_at):
                 await self._sleep(self._until_next_look(song, looked_at, failures))
             looked_at = self._age(submitted_at)
             try:
@@ -231,8 +268,8 @@ class Worker:
                 await self._incidents.api_answered()
                 if look.status == "PROCESSING" and await self._write(song, songs.mark_processing):
                     song = replace(song, status=Status.PROCESSING)
-            if self._age(submitted_at) >= MAKING_DEADLINE.total_seconds():
-                await self._fail(song, "The song service did not finish it within 30 minutes.")
+            if self._overdue(submitted_at):
+                await self._fail(song, NOT_IN_TIME)
                 return
 
     def _until_next_look(self, song: Song, looked_at: float, failures: int) -> float:
@@ -251,15 +288,17 @@ class Worker:
     ) -> None:
         """Its audio is on disk. It ended between the ages `low` and `high`, in seconds."""
         await self._incidents.api_answered()
+        run_low, run_high = round(low * 1000), round(high * 1000)
+        # A clock that was set back makes an interval that never was: nothing is learnt from it.
+        possible = run_low <= run_high and run_high > 0
         await self._write(
             song,
             songs.mark_downloaded,
             at=submitted_at,
-            run_low=round(low * 1000),
-            run_high=round(high * 1000),
+            run_low=run_low if possible else None,
+            run_high=run_high if possible else None,
         )
-        # A clock that was set back makes an interval that never was.
-        if low <= high and high > 0:
+        if possible:
             self._pacer.learn(Run(song.seconds, song.steps, low, high))
 
     async def _passing(self, song: Song, error: Exception) -> None:
@@ -270,11 +309,11 @@ class Worker:
         elif isinstance(error, OSError) and error.errno in DISK_FULL:
             await self._incidents.begin(Kind.DISK_NEARLY_FULL, str(error))
 
-    async def _refused(self, song: Song, error: SongApiError) -> None:
-        """The API's last word on a song.
+    async def _refused(self, song: Song, error: SongApiError) -> bool:
+        """The API's last word on a song; whether that was its end.
 
-        Of an account's refusal, the first song to meet it fails; those submitted beside it wait
-        again, since nothing was accepted.
+        Of an account's refusal, the first song to meet it fails; those submitted beside it are not
+        over, since nothing was accepted.
         """
         ours = not isinstance(error, GenerationFailed)
         log.log(logging.ERROR if ours else logging.INFO, "song %d: %s", song.song_id, error)
@@ -283,9 +322,9 @@ class Worker:
             kind = Kind.KEY_REFUSED if isinstance(error, KeyRefused) else Kind.OUT_OF_CREDITS
             known = not await self._incidents.begin(kind, str(error))
             if known and song.step is Step.SUBMITTING:
-                await self._write(song, songs.unmark_submitting)
-                return
+                return False
         await self._fail(song, _for_member(error))
+        return True
 
     # --- to the channel ---------------------------------------------------------------------------
 
@@ -302,31 +341,52 @@ class Worker:
             await self._post(song, may_be_there=may_be_there)
 
     async def _fit(self, song: Song, limit: int) -> Song:
-        """Encode and tag for the channel; the row then.
-
-        Raises:
-            OSError: this machine is at fault (a full disk, say): to be tried again.
-        """
+        """Encode and tag for the channel; the row then."""
         try:
-            fitted = await self._fitter.fit(
-                await self._source(song),
-                self.folder(song.song_id),
-                stem=file_stem(song.number, title_of(song.genres, song.lyrics)),
-                limit=limit,
-                tags=_tags(song),
-                asked_seconds=song.seconds,
-            )
+            fitted = await self._encode(song, limit)
         except AudioError as error:
             log.warning("song %d: %s", song.song_id, error)
             await self._fail(song, str(error))
         except FileNotFoundError:
             await self._fail(song, "The song's audio was lost before it could be posted.")
+        except OSError:
+            await self._fail(song, "There was no room here to prepare it for the channel.")
         else:
             await self._write(song, songs.mark_fitted, file=fitted.path.name)
         return await self._read(song.song_id)
 
+    async def _encode(self, song: Song, limit: int) -> Fitted:
+        """Again until the deadline, where this machine is at fault (a full disk, say).
+
+        Raises:
+            AudioError: it is no song that can be posted.
+            FileNotFoundError: its audio has vanished.
+            OSError: the deadline is over.
+        """
+        failures = 0
+        while True:
+            try:
+                return await self._fitter.fit(
+                    await self._source(song),
+                    self.folder(song.song_id),
+                    stem=file_stem(song.number, title_of(song.genres, song.lyrics)),
+                    limit=limit,
+                    tags=_tags(song),
+                    asked_seconds=song.seconds,
+                )
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                failures += 1
+                await self._passing(song, error)
+                if self._overdue(_there(song.submitted_at)):
+                    raise
+            await self._sleep(self._backoff.pause(failures))
+
     async def _post(self, song: Song, *, may_be_there: bool) -> None:
         """Post it, once: what may be there already is looked for before it is sent again."""
+        # Not from the mark: a bot that was away for long has not tried for so long.
+        began = self._clock()
         failures = 0
         while True:
             file = self.folder(song.song_id) / _there(song.file)
@@ -356,7 +416,7 @@ class Worker:
                 failures += 1
                 may_be_there = True
                 log.warning("song %d: %s", song.song_id, error)
-                if self._clock() - _there(song.posting_at) >= POSTING_DEADLINE:
+                if self._clock() - began >= POSTING_DEADLINE:
                     silence = CannotPost("Discord did not answer for 30 minutes.", shared=True)
                     await self._undelivered(song, silence)
                     return
@@ -399,6 +459,10 @@ class Worker:
     def _age(self, submitted_at: datetime) -> float:
         """Seconds since then; 0 where the clock was set back meanwhile."""
         return max(0.0, (self._clock() - submitted_at).total_seconds())
+
+    def _overdue(self, submitted_at: datetime) -> bool:
+        """Whether its time at the API is over."""
+        return self._clock() - submitted_at >= MAKING_DEADLINE
 
     async def _read(self, song_id: int) -> Song:
         return _there(await songs.get(self._database.reader, song_id))

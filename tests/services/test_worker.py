@@ -1,0 +1,1084 @@
+"""One song's life: every answer of the API and of the channel, and a crash at every step."""
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db import songs
+from playground.song_api import Fault, Timing
+from services.audio import AudioFitter
+from services.errors import (
+    CannotPost,
+    DoesNotFit,
+    NotReached,
+    PostUncertain,
+    SongApiError,
+    TooLargeToPost,
+)
+from services.incidents import Kind
+from services.pacing import Run
+from services.requests import SongRequest
+from services.worker import DEFAULT_UPLOAD_LIMIT, Backoff
+from tests.factories import NOON
+from tests.services.carrying import (
+    FREE,
+    Crash,
+    Fitter,
+    House,
+    always,
+    kind_of,
+    open_house,
+    quiet,
+    script,
+)
+
+NOBODY = "http://127.0.0.1:9"
+"""Discard's port: nobody listens."""
+HTML = Fault(200, "<html>Down for maintenance</html>")
+MINUTES_30 = timedelta(minutes=30)
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with open_house(tmp_path) as opened:
+        yield opened
+
+
+def no_space() -> OSError:
+    return OSError(errno.ENOSPC, "No space left on device")
+
+
+# --- the whole way ------------------------------------------------------------------------------
+
+
+async def test_from_waiting_to_the_channel(house: House) -> None:
+    await house.add()
+    assert await house.free() == FREE - 1
+    await house.start()
+    await house.has_completed()
+    assert house.channel.posts == {1: [house.audio]}
+    assert house.channel.names == ["1-midnight-train.mp3"]
+    assert house.submits == 1
+    assert house.files() == []
+    assert await house.free() == FREE - 1
+
+
+async def test_each_change_is_shown(house: House) -> None:
+    await house.add()
+    await house.start()
+    assert house.channel.shown == [
+        ("QUEUED", "submitted"),
+        ("PROCESSING", "submitted"),
+        ("PROCESSING", "downloaded"),
+        ("PROCESSING", "fitted"),
+        ("PROCESSING", "posting"),
+        ("COMPLETED", "ended"),
+    ]
+
+
+async def test_what_was_asked_for_is_sent_and_tagged(house: House) -> None:
+    await house.add(genres="jazz", lyrics="[verse]\nla", steps=60, cfg=5.5, shift=3.0, seed=11)
+    await house.start()
+    assert house.server.calls[0].body == {
+        "genres": "jazz",
+        "lyrics": "[verse]\nla",
+        "output_seconds": 10,
+        "steps": 60,
+        "cfg": 5.5,
+        "shift": 3.0,
+        "lyrics_strength": 1.0,
+        "seed": 11,
+        "base64": False,
+    }
+    assert isinstance(house.fitter, Fitter)
+    (tags,) = house.fitter.tags
+    assert (tags.title, tags.genres, tags.seed, tags.number) == ("la", "jazz", 11, 1)
+    assert tags.request == "10 s, 60 steps, cfg 5.5, shift 3, lyrics strength 1"
+
+
+async def test_in_one_call(house: House) -> None:
+    house.sync = True
+    house.restart()
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert [call.path for call in house.server.calls] == ["/v1/ace-step-music"]
+    assert house.channel.shown[0] == ("PROCESSING", "submitting")
+    song = await house.song()
+    assert (song.run_low, song.run_high) == (10_000, 10_000)
+
+
+async def test_with_the_real_fitter(house: House) -> None:
+    house.fitter = AudioFitter()
+    house.restart()
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    (audio,) = house.channel.posts[1]
+    assert audio.startswith(b"ID3")
+    assert len(audio) < DEFAULT_UPLOAD_LIMIT
+
+
+@pytest.mark.parametrize("audio", [b"I am no music. " * 100, quiet(4)])
+async def test_the_real_fitter_refuses(house: House, audio: bytes) -> None:
+    house.fitter = AudioFitter()
+    house.audio = audio
+    house.restart()
+    await house.add()
+    await house.start()
+    await house.has_failed()
+
+
+async def test_the_servers_limit_is_the_fitters(house: House) -> None:
+    house.channel.limit = 50 * 2**20
+    await house.add()
+    await house.start()
+    assert isinstance(house.fitter, Fitter)
+    assert house.fitter.limits == [50 * 2**20]
+
+
+async def test_how_long_it_took_is_kept_and_learnt(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt: list[Run] = []
+    monkeypatch.setattr(house.pacer, "learn", learnt.append)
+    house.timing = Timing(2.0, 20.0)
+    await house.add()
+    await house.start()
+    song = await house.song()
+    assert song.run_low is not None
+    assert song.run_high is not None
+    assert 0 < song.run_low < 22_000 <= song.run_high
+    (run,) = learnt
+    assert [round(run.low * 1000), round(run.high * 1000)] == [song.run_low, song.run_high]
+
+
+# --- what the API answers to a submit -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (400, "The song service did not accept this request."),
+        (401, "The song service refused the bot's account; its operator has been told."),
+        (403, "The song service refused the bot's account; its operator has been told."),
+        (404, "The song service refused the bot's account; its operator has been told."),
+        (406, "The song service refused the bot's account; its operator has been told."),
+        (413, "The song service did not accept this request."),
+        (418, "The song service did not accept this request."),
+    ],
+)
+async def test_a_refused_submit(house: House, code: int, reason: str) -> None:
+    house.server.fault = always(submit=Fault(code, '{"error": "the operator only"}'))
+    await house.add()
+    await house.start()
+    assert await house.has_failed() == reason
+    assert house.submits == 1
+    assert await house.free() == FREE
+
+
+async def test_failed_at_once(house: House) -> None:
+    answer = Fault(422, '{"status": "FAILED", "error": {"message": "Not this one."}}')
+    house.server.fault = always(submit=answer)
+    await house.add()
+    await house.start()
+    assert await house.has_failed() == "Not this one."
+    assert house.submits == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Fault(500, "oops"),
+        Fault(502, "<html>Bad gateway</html>"),
+        Fault(504),
+        Fault(408),
+        Fault(cut="answer"),
+        Fault(cut="answer", carried_out=True),
+        Fault(cut="body"),
+        HTML,
+    ],
+)
+async def test_a_lost_answer_is_asked_for_once_more(house: House, answer: Fault) -> None:
+    house.server.fault = script(submit=[answer])
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert house.submits == 2
+    assert (await house.song()).submits == 2
+    assert house.time.slept[0] > 0
+
+
+async def test_two_lost_answers_are_its_end(house: House) -> None:
+    house.server.fault = always(submit=Fault(503))
+    await house.add()
+    await house.start()
+    assert await house.has_failed() == "The song service's answer was lost twice."
+    assert house.submits == 2
+    assert await house.free() == FREE
+
+
+async def test_too_many_requests_on_submit(house: House) -> None:
+    house.server.fault = script(submit=[Fault(429, headers={"Retry-After": "7"})])
+    await house.add()
+    await house.start()
+    await house.waits_again()
+    assert house.budget.fill == 1.0
+    await house.budget.take()
+    assert house.budget.waited == [pytest.approx(7)]
+    await house.start()
+    await house.has_completed()
+    assert (await house.song()).submits == 1
+
+
+async def test_nobody_there_on_submit(house: House) -> None:
+    house.root = NOBODY
+    house.restart()
+    await house.add()
+    with pytest.raises(NotReached):
+        await house.start()
+    await house.waits_again()
+    house.root = house.server.root
+    house.restart()
+    await house.start()
+    await house.has_completed()
+    assert (await house.song()).submits == 1
+
+
+async def test_a_song_that_waits_again_is_not_touched_any_more(house: House) -> None:
+    """From that commit on it may be in other hands."""
+    house.server.fault = script(submit=[Fault(429)])
+    await house.add()
+    async with house.database.write() as connection:
+        await songs.mark_submitting(connection, 1)
+    assert not await house.worker.make(1, fresh=True)
+    assert house.time.slept == []
+
+
+async def test_an_answer_was_lost_and_then_it_is_too_much(house: House) -> None:
+    """It can't wait with those that may be cancelled: it may have been accepted."""
+    house.server.fault = script(submit=[Fault(503), Fault(429, headers={"Retry-After": "5"})])
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert house.submits == 3
+    assert (await house.song()).submits == 2
+
+
+async def test_a_restart_after_a_lost_answer_and_then_it_is_too_much(house: House) -> None:
+    house.server.fault = script(submit=[Fault(429, headers={"Retry-After": "5"})])
+    await house.add(step="submitting")
+    await house.carry()
+    await house.has_completed()
+    assert house.budget.waited == [pytest.approx(5)]
+    assert (await house.song()).submits == 2
+
+
+async def test_an_answer_was_lost_and_then_the_account_is_refused(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another song has met the refusal first: this one sits the pause out."""
+    house.server.fault = script(submit=[Fault(503), Fault(401)])
+    real, sent = house.api.submit, []
+
+    async def submit(request: SongRequest) -> str:
+        sent.append(request)
+        if len(sent) == 2:
+            await house.incidents.begin(Kind.KEY_REFUSED, "another song's")
+        return await real(request)
+
+    async def sleep(seconds: float) -> None:
+        await house.time.sleep(seconds)
+        if house.incidents.paused and house.time.elapsed > 300:
+            await house.incidents.account_works()
+
+    monkeypatch.setattr(house.api, "submit", submit)
+    monkeypatch.setattr(house.worker, "_sleep", sleep)
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert house.time.elapsed > 300
+    assert house.submits == 3
+    assert (await house.song()).submits == 2
+
+
+async def test_an_answer_was_lost_and_then_nobody_is_there(house: House) -> None:
+    await house.add(step="submitting")
+    house.root = NOBODY
+    house.restart()
+    await house.carry()
+    assert await house.has_failed() == "The song service did not finish it within 30 minutes."
+    assert house.time.elapsed >= MINUTES_30.total_seconds()
+    assert await open_incidents(house) == [Kind.API_DOWN]
+
+
+async def test_nothing_is_submitted_again_while_songs_are_paused(house: House) -> None:
+    await house.incidents.begin(Kind.OUT_OF_CREDITS, "406")
+    await house.add(step="submitting")
+    await house.carry()
+    assert await house.has_failed() == "The song service did not finish it within 30 minutes."
+    assert house.submits == 0
+
+
+async def open_incidents(house: House) -> list[str]:
+    rows = await house.database.reader.execute_fetchall("SELECT kind FROM incidents")
+    return [row["kind"] for row in rows]
+
+
+# --- the operator's account ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (401, Kind.KEY_REFUSED),
+        (403, Kind.KEY_REFUSED),
+        (404, Kind.KEY_REFUSED),
+        (406, Kind.OUT_OF_CREDITS),
+    ],
+)
+async def test_the_first_song_fails_and_the_others_wait(
+    house: House, code: int, kind: Kind
+) -> None:
+    house.server.fault = always(submit=Fault(code))
+    for song_id in (1, 2, 3):
+        await house.add(song_id)
+    await asyncio.gather(*(house.start(song_id) for song_id in (1, 2, 3)))
+    found = sorted([(await house.song(song_id)).status for song_id in (1, 2, 3)])
+    assert found == ["FAILED", "QUEUED", "QUEUED"]
+    for song_id in (1, 2, 3):
+        if (await house.song(song_id)).status == "FAILED":
+            await house.has_failed(song_id)
+        else:
+            await house.waits_again(song_id)
+    assert house.incidents.paused is kind
+    assert len(house.owner.told) == 1
+
+
+async def test_an_accepted_song_ends_the_pause(house: House) -> None:
+    await house.incidents.begin(Kind.OUT_OF_CREDITS, "406")
+    await house.add()
+    await house.start()
+    assert house.incidents.paused is None
+    assert len(house.owner.told) == 2
+
+
+@pytest.mark.parametrize("code", [401, 403])
+async def test_a_key_that_is_refused_later(house: House, code: int) -> None:
+    house.server.fault = always(look=Fault(code))
+    await house.add()
+    await house.start()
+    await house.has_failed()
+    assert house.incidents.paused is Kind.KEY_REFUSED
+
+
+# --- what the API answers to a look -------------------------------------------------------------
+
+
+async def test_a_song_that_is_gone(house: House) -> None:
+    await house.add(step="submitted", request_id="unknown")
+    await house.carry()
+    assert await house.has_failed() == "The song service has lost this song."
+    assert house.incidents.paused is None
+
+
+@pytest.mark.parametrize(
+    ("genres", "says"), [("fail", "The model failed"), ("blocked", "The content was blocked")]
+)
+async def test_a_song_that_failed_says_why(house: House, genres: str, says: str) -> None:
+    await house.add(genres=genres)
+    await house.start()
+    assert (await house.has_failed()).startswith(says)
+
+
+@pytest.mark.parametrize("genres", ["fail", "blocked"])
+async def test_a_song_that_failed_in_one_call(house: House, genres: str) -> None:
+    house.sync = True
+    house.restart()
+    await house.add(genres=genres)
+    await house.start()
+    assert "because the genres ask for it" in await house.has_failed()
+
+
+PASSING = {
+    "408": Fault(408),
+    "500": Fault(500),
+    "503": Fault(503, "<html>Unavailable</html>"),
+    "429": Fault(429, headers={"Retry-After": "7"}),
+    "cut": Fault(cut="answer"),
+    "half": Fault(cut="body"),
+    "HTML": HTML,
+    "nonsense": Fault(200, '{"status": "DANCING"}'),
+    "array": Fault(200, "[1, 2"),
+}
+
+
+@pytest.mark.parametrize("kind", ["look", "result"])
+@pytest.mark.parametrize("name", PASSING)
+async def test_what_passes_is_tried_again(house: House, kind: str, name: str) -> None:
+    house.server.fault = script(**{kind: [PASSING[name]] * 3})
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert house.submits == 1
+    assert house.incidents.paused is None
+
+
+@pytest.mark.parametrize("name", ["408", "500", "429", "cut", "half"])
+async def test_a_download_that_is_cut_off_is_tried_again(house: House, name: str) -> None:
+    house.server.fault = script(file=[PASSING[name]] * 2)
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert house.channel.posts[1] == [house.audio]
+
+
+async def test_too_many_looks_wait_as_told(house: House) -> None:
+    house.server.fault = script(look=[Fault(429, headers={"Retry-After": "100"})])
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    (waited,) = house.budget.waited
+    assert 0 < waited < 100
+
+
+async def test_pauses_grow_while_the_api_fails(house: House) -> None:
+    house.server.fault = script(look=[Fault(503)] * 8)
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    first, *_, last = house.time.slept[1:9]
+    assert last >= 30 > first
+
+
+@pytest.mark.parametrize("code", [403, 404, 410])
+async def test_a_result_that_is_gone(house: House, code: int) -> None:
+    house.server.fault = always(file=Fault(code))
+    await house.add()
+    await house.start()
+    assert await house.has_failed() == "The song service's result could not be fetched."
+
+
+@pytest.mark.parametrize("audio", [b"", b"I am no music.", quiet(1)])
+async def test_a_result_that_is_no_song(house: House, audio: bytes) -> None:
+    house.audio = audio
+    await house.add()
+    await house.start()
+    await house.has_failed()
+    assert await house.free() == FREE
+
+
+async def test_a_refusal_without_a_name_of_its_own(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kind of error that comes later must not hang a song."""
+
+    async def refuse(request_id: str) -> Any:
+        raise SongApiError("something new")
+
+    monkeypatch.setattr(house.api, "look", refuse)
+    await house.add_submitted()
+    await house.carry()
+    assert await house.has_failed() == "The song service could not make this song."
+
+
+# --- deadlines and clocks -----------------------------------------------------------------------
+
+
+async def test_half_an_hour_after_its_submit(house: House) -> None:
+    house.timing = Timing(10.0, 1e6)
+    await house.add()
+    await house.start()
+    assert await house.has_failed() == "The song service did not finish it within 30 minutes."
+    song = await house.song()
+    assert song.ended_at is not None
+    assert song.submitted_at is not None
+    assert MINUTES_30 <= song.ended_at - song.submitted_at < MINUTES_30 + timedelta(minutes=2)
+
+
+async def test_half_an_hour_of_silence(house: House) -> None:
+    house.server.fault = always(look=Fault(503))
+    await house.add()
+    await house.start()
+    await house.has_failed()
+    assert await open_incidents(house) == [Kind.API_DOWN]
+
+
+async def test_away_for_long_and_ready(house: House) -> None:
+    await house.add_submitted()
+    house.time.elapsed = 3_000.0
+    house.restart()
+    await house.carry()
+    await house.has_completed()
+    assert house.time.slept == []
+    assert house.calls("GET") == 2  # the look, the result
+
+
+async def test_away_for_long_and_not_ready(house: House) -> None:
+    house.timing = Timing(10.0, 1e6)
+    await house.add_submitted()
+    house.time.elapsed = 3_000.0
+    house.restart()
+    await house.carry()
+    await house.has_failed()
+    assert house.calls("GET") == 1
+
+
+async def test_a_clock_set_back_an_hour(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    learnt: list[Run] = []
+    monkeypatch.setattr(house.pacer, "learn", learnt.append)
+    await house.add_submitted()
+    house.time.setback = timedelta(hours=1)
+    await house.carry()
+    await house.has_completed()
+    assert learnt == []
+    song = await house.song()
+    assert (song.run_low, song.run_high) == (None, None)
+
+
+async def test_a_clock_set_back_while_a_song_is_made(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The looks then make an interval that never was."""
+
+    async def sleep(seconds: float) -> None:
+        await house.time.run(seconds)
+        if house.time.elapsed > 6:
+            house.time.setback = timedelta(hours=1)
+
+    monkeypatch.setattr(house.worker, "_sleep", sleep)
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    song = await house.song()
+    assert (song.run_low, song.run_high) == (None, None)
+
+
+async def test_a_clock_set_back_while_it_is_posted(house: House) -> None:
+    house.channel.before_post.extend([PostUncertain("503")] * 3)
+    house.put(1, "1.mp3")
+    await house.add(step="posting")
+    house.time.setback = timedelta(hours=1)
+    await house.carry()
+    await house.has_completed()
+
+
+# --- a full disk --------------------------------------------------------------------------------
+
+
+async def test_no_room_for_the_download(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, errors = house.api.download, [no_space(), no_space()]
+
+    async def download(*args: Any) -> int:
+        if errors:
+            raise errors.pop()
+        return await real(*args)
+
+    monkeypatch.setattr(house.api, "download", download)
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert await open_incidents(house) == [Kind.DISK_NEARLY_FULL]
+    assert len(house.owner.told) == 1
+
+
+async def test_never_room_for_the_download(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def download(*_: Any) -> int:
+        raise no_space()
+
+    monkeypatch.setattr(house.api, "download", download)
+    await house.add()
+    await house.start()
+    await house.has_failed()
+    assert house.time.elapsed >= MINUTES_30.total_seconds()
+
+
+async def test_no_room_in_one_call(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was made and is lost: the same as a lost answer."""
+    house.sync = True
+    house.restart()
+    real, errors = house.api.make, [no_space()]
+
+    async def make(*args: Any) -> None:
+        if errors:
+            raise errors.pop()
+        await real(*args)
+
+    monkeypatch.setattr(house.api, "make", make)
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert (await house.song()).submits == 2
+    assert await open_incidents(house) == [Kind.DISK_NEARLY_FULL]
+
+
+async def test_no_room_for_fitting(house: House) -> None:
+    assert isinstance(house.fitter, Fitter)
+    house.fitter.errors.extend([no_space(), OSError(errno.EDQUOT, "Disk quota exceeded")])
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert await open_incidents(house) == [Kind.DISK_NEARLY_FULL]
+
+
+async def test_never_room_for_fitting(house: House) -> None:
+    assert isinstance(house.fitter, Fitter)
+    house.fitter.errors.extend(no_space() for _ in range(200))
+    await house.add()
+    await house.start()
+    assert await house.has_failed() == "There was no room here to prepare it for the channel."
+    assert house.time.elapsed >= MINUTES_30.total_seconds()
+
+
+async def test_no_process_for_fitting(house: House) -> None:
+    assert isinstance(house.fitter, Fitter)
+    house.fitter.errors.append(OSError(errno.EAGAIN, "Resource temporarily unavailable"))
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert await open_incidents(house) == []
+
+
+# --- to the channel -----------------------------------------------------------------------------
+
+
+async def test_too_large_is_fitted_again_for_every_server(house: House) -> None:
+    house.channel.limit = 100 * 2**20
+    house.channel.before_post.append(TooLargeToPost("413"))
+    large = quiet(700)
+    assert len(large) > DEFAULT_UPLOAD_LIMIT
+    house.audio = large
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert isinstance(house.fitter, Fitter)
+    assert house.fitter.limits == [100 * 2**20, DEFAULT_UPLOAD_LIMIT]
+
+
+async def test_too_large_at_ten_mebibytes(house: House) -> None:
+    house.channel.before_post.append(TooLargeToPost("413"))
+    await house.add()
+    await house.start()
+    song = await house.is_undelivered()
+    assert song.undelivered == "Discord refused the file's size."
+
+
+async def test_too_large_and_no_bit_rate_fits(house: House) -> None:
+    house.channel.limit = 100 * 2**20
+    house.channel.before_post.append(TooLargeToPost("413"))
+    house.audio = quiet(700)
+    await house.add()
+    house.put(1, "source")
+    house.put(1, "1.mp3")
+    async with house.database.write() as connection:
+        await connection.execute(
+            "UPDATE songs SET step = 'posting', status = 'PROCESSING', file = '1.mp3', submits = 1,"
+            " submitted_at = ?, posting_at = ?",
+            (round(NOON.timestamp() * 1000), round(NOON.timestamp() * 1000)),
+        )
+    assert isinstance(house.fitter, Fitter)
+    house.fitter.errors.append(DoesNotFit("It does not fit."))
+    await house.carry()
+    assert await house.has_failed() == "It does not fit."
+
+
+async def test_can_not_be_posted_and_is_handed_over(house: House) -> None:
+    house.channel.before_post.append(CannotPost("The channel is gone."))
+    await house.add()
+    await house.start()
+    song = await house.is_undelivered()
+    assert song.undelivered == "The channel is gone."
+    assert house.channel.handed_over == [house.audio]
+    assert song.delivered_at is not None
+    assert song.file is None
+    assert house.files() == []
+    assert house.channel.shown[-1] == ("COMPLETED", "ended")
+    assert house.owner.told == []
+
+
+async def test_can_not_be_posted_and_is_kept(house: House) -> None:
+    house.channel.takes_files = False
+    house.channel.before_post.append(CannotPost("No permission.", shared=True))
+    await house.add()
+    await house.start()
+    song = await house.is_undelivered()
+    assert song.delivered_at is None
+    assert song.file == "1-midnight-train.mp3"
+    assert "1/1-midnight-train.mp3" in house.files()
+    assert house.channel.shown[-1] == ("COMPLETED", "ended")
+    assert len(house.owner.told) == 1
+
+
+async def test_the_next_post_ends_what_kept_others_from_it(house: House) -> None:
+    await house.incidents.begin(Kind.UNDELIVERED, "song 7")
+    await house.add()
+    await house.start()
+    assert await open_incidents(house) == []
+
+
+async def test_a_post_that_may_be_there_is_looked_for(house: House) -> None:
+    house.channel.after_post.append(PostUncertain("the connection was cut"))
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert house.channel.looked_for == [1]
+
+
+async def test_a_post_that_is_not_there_is_sent_again(house: House) -> None:
+    house.channel.before_post.append(PostUncertain("503"))
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert house.channel.looked_for == [1]
+
+
+async def test_half_an_hour_without_an_answer(house: House) -> None:
+    house.channel.before_post.extend([PostUncertain("503")] * 200)
+    await house.add()
+    await house.start()
+    song = await house.is_undelivered()
+    assert song.undelivered == "Discord did not answer for 30 minutes."
+    assert song.ended_at is not None
+    assert song.posting_at is not None
+    assert song.ended_at - song.posting_at >= MINUTES_30
+    assert await open_incidents(house) == [Kind.UNDELIVERED]
+
+
+async def test_away_for_long_while_posting(house: House) -> None:
+    """The servers are not known yet in a bot's first seconds: that is no half hour of silence."""
+    house.put(1, "1.mp3")
+    await house.add(step="posting")
+    house.time.elapsed = 5_000.0
+    house.restart()
+    house.channel.before_find.append(PostUncertain("the server is not known yet"))
+    await house.carry()
+    await house.has_completed()
+
+
+async def test_the_file_has_vanished(house: House) -> None:
+    await house.add(step="posting")
+    await house.carry()
+    assert await house.has_failed() == "The song's file was lost before it could be posted."
+
+
+async def test_the_source_has_vanished(house: House) -> None:
+    await house.add(step="downloaded")
+    await house.carry()
+    reason = await house.has_failed()
+    assert reason == "The song's audio was lost before it could be posted."
+
+
+async def test_a_song_that_ended_elsewhere_while_it_was_posted(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.put(1, "1.mp3")
+    song = await house.add(step="posting")
+
+    async def post(*_: Any) -> int:
+        assert await house.ending.fail(song, "elsewhere")
+        return 5
+
+    monkeypatch.setattr(house.channel, "post", post)
+    await house.carry()
+    assert await house.entries() == ["hold", "refund"]
+    assert (await house.song()).post_id is None
+
+
+async def test_a_song_that_ended_elsewhere_is_not_undelivered_too(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.put(1, "1.mp3")
+    song = await house.add(step="posting")
+
+    async def post(*_: Any) -> int:
+        assert await house.ending.fail(song, "elsewhere")
+        raise CannotPost("gone")
+
+    monkeypatch.setattr(house.channel, "post", post)
+    await house.carry()
+    assert await house.entries() == ["hold", "refund"]
+    assert house.channel.handed_over == []
+
+
+async def test_a_song_that_ended_elsewhere_while_it_was_made(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    song = await house.add_submitted()
+    real = house.api.result
+
+    async def result(request_id: str) -> Any:
+        assert await house.ending.fail(song, "elsewhere")
+        return await real(request_id)
+
+    monkeypatch.setattr(house.api, "result", result)
+    await house.carry()
+    assert house.channel.posts == {}
+    assert await house.entries() == ["hold", "refund"]
+
+
+async def test_a_song_that_ended_elsewhere_while_it_failed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    song = await house.add(step="submitted", request_id="unknown")
+    real = house.api.look
+
+    async def look(request_id: str) -> Any:
+        assert await house.ending.fail(song, "elsewhere")
+        return await real(request_id)
+
+    monkeypatch.setattr(house.api, "look", look)
+    await house.carry()
+    assert await house.entries() == ["hold", "refund"]
+    assert (await house.song()).reason == "elsewhere"
+
+
+# --- a restart at every step --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("changes", range(6))
+async def test_a_crash_after_each_commit(house: House, changes: int) -> None:
+    """A request id is never asked for twice, wherever it happened."""
+    await crash_and_resume(house, changes)
+    assert house.submits == (await house.song()).submits == 1
+
+
+@pytest.mark.parametrize("changes", range(5))
+async def test_a_crash_after_each_commit_in_one_call(house: House, changes: int) -> None:
+    """A kill within the call is a lost answer; later ones cost nothing."""
+    house.sync = True
+    house.restart()
+    await crash_and_resume(house, changes)
+    in_the_call = changes == 0
+    assert (await house.song()).submits == 1 + in_the_call
+    assert house.submits == 1
+
+
+async def crash_and_resume(house: House, changes: int) -> None:
+    house.channel.crash_after = changes
+    await house.add()
+    with pytest.raises(Crash):
+        await house.start()
+    house.restart()
+    await house.carry()
+    song = await house.song()
+    assert (song.status, song.post_id) == ("COMPLETED", 9_001)
+    assert len(house.channel.posts[1]) == 1
+    assert await house.entries() == ["hold", "settle"]
+
+
+@pytest.mark.parametrize("carried_out", [False, True])
+async def test_a_crash_while_it_is_submitted(house: House, carried_out: bool) -> None:
+    await house.add(step="submitting")
+    if carried_out:
+        await house.submit()
+    await house.carry()
+    await house.has_completed()
+    assert house.submits == 1
+    assert (await house.song()).submits == 2
+
+
+async def test_a_second_crash_while_it_is_submitted(house: House) -> None:
+    await house.add(step="submitting", submits=2)
+    await house.carry()
+    assert await house.has_failed() == "The song service's answer was lost twice."
+    assert house.submits == 0
+
+
+async def test_a_restart_while_it_is_made(house: House) -> None:
+    await house.add_submitted()
+    house.restart()
+    await house.carry()
+    await house.has_completed()
+    assert house.submits == 0
+
+
+async def test_a_restart_in_the_other_mode(house: House) -> None:
+    await house.add_submitted()
+    house.sync = True
+    house.restart()
+    await house.carry()
+    await house.has_completed()
+    assert house.submits == 0
+
+
+@pytest.mark.parametrize("left_over", [b"", b"half of a so"])
+async def test_a_restart_after_the_download(house: House, left_over: bytes) -> None:
+    house.put(1, "source")
+    house.put(1, "source.part", left_over)
+    await house.add(step="downloaded")
+    await house.carry()
+    await house.has_completed()
+    assert house.server.calls == []
+    assert house.files() == []
+
+
+async def test_a_restart_after_fitting(house: House) -> None:
+    house.put(1, "1.mp3")
+    await house.add(step="fitted")
+    await house.carry()
+    await house.has_completed()
+    assert house.channel.looked_for == []
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_a_restart_while_posting(house: House, there: bool) -> None:
+    house.put(1, "1.mp3")
+    await house.add(step="posting")
+    if there:
+        house.channel.posts[1] = [house.audio]
+    await house.carry()
+    await house.has_completed()
+    assert house.channel.looked_for == [1]
+
+
+async def test_a_restart_while_posting_and_the_history_is_unreadable(house: House) -> None:
+    house.put(1, "1.mp3")
+    await house.add(step="posting")
+    house.channel.before_find.append(CannotPost("I can't read the channel's history."))
+    await house.carry()
+    assert (await house.is_undelivered()).undelivered == "I can't read the channel's history."
+    assert house.channel.posts == {}
+
+
+async def test_a_restart_while_posting_and_the_history_comes_later(house: House) -> None:
+    house.put(1, "1.mp3")
+    await house.add(step="posting")
+    house.channel.posts[1] = [house.audio]
+    house.channel.before_find.extend([PostUncertain("503")] * 3)
+    await house.carry()
+    await house.has_completed()
+    assert house.channel.looked_for == [1] * 4
+
+
+async def test_a_crash_right_after_the_post(house: House) -> None:
+    house.channel.after_post.append(Crash())
+    await house.add()
+    with pytest.raises(Crash):
+        await house.start()
+    assert (await house.song()).step == "posting"
+    house.restart()
+    await house.carry()
+    await house.has_completed()
+
+
+async def test_a_crash_between_its_end_and_its_handing_over(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.channel.before_post.append(CannotPost("The channel is gone."))
+
+    async def hand_over(*_: Any) -> bool:
+        raise Crash
+
+    monkeypatch.setattr(house.channel, "hand_over", hand_over)
+    await house.add()
+    with pytest.raises(Crash):
+        await house.start()
+    house.restart()
+    await house.carry()
+    song = await house.is_undelivered()
+    assert (song.delivered_at, song.file) == (None, "1-midnight-train.mp3")
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "CANCELLED"])
+async def test_what_has_ended_stays_so(house: House, status: str) -> None:
+    before = await house.add(step="ended", status=status)
+    await house.carry()
+    await house.worker.give_up(1)
+    assert await house.song() == before
+    assert house.server.calls == []
+
+
+# --- cancelled ----------------------------------------------------------------------------------
+
+
+async def cancelled(house: House, task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert house.worker.uninterrupted == set()
+    house.restart()
+
+
+@pytest.mark.parametrize("kind", ["submit", "look", "result", "file"])
+async def test_a_cancelled_song_goes_on_where_it_was(house: House, kind: str) -> None:
+    reached, gate = asyncio.Event(), asyncio.Event()
+    house.gates[99.0] = gate
+
+    def fault(call: Any) -> Fault | None:
+        if kind_of(call) != kind or reached.is_set():
+            return None
+        reached.set()
+        return Fault(delay=99.0)
+
+    house.server.fault = fault
+    await house.add()
+    task = asyncio.create_task(house.start())
+    await reached.wait()
+    assert house.worker.uninterrupted == ({1} if kind == "submit" else set())
+    await cancelled(house, task)
+    gate.set()
+    await house.carry()
+    await house.has_completed()
+    assert (await house.song()).submits == (2 if kind == "submit" else 1)
+
+
+async def test_a_post_that_was_cancelled_is_looked_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = asyncio.Event()
+    real = house.channel.post
+
+    async def post(*args: Any) -> int:
+        await real(*args)
+        reached.set()
+        await asyncio.Event().wait()
+        return 0
+
+    monkeypatch.setattr(house.channel, "post", post)
+    await house.add()
+    task = asyncio.create_task(house.start())
+    await reached.wait()
+    assert house.worker.uninterrupted == {1}
+    await cancelled(house, task)
+    await house.carry()
+    await house.has_completed()
+
+
+# --- given up -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["submitting", "submitted", "downloaded", "fitted"])
+async def test_given_up(house: House, step: str) -> None:
+    await house.add(step=step)
+    await house.worker.give_up(1)
+    assert "operator" in await house.has_failed()
+
+
+async def test_given_up_while_posting(house: House) -> None:
+    """It may be there: giving the price back would make it free."""
+    house.put(1, "1.mp3")
+    await house.add(step="posting")
+    await house.worker.give_up(1)
+    await house.is_undelivered()
+    assert await open_incidents(house) == [Kind.UNDELIVERED]
+
+
+async def test_a_song_that_is_not_there(house: House) -> None:
+    with pytest.raises(RuntimeError):
+        await house.worker.make(404)
+
+
+# --- pauses -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("failures", "nominal"), [(1, 1.0), (2, 2.0), (6, 32.0), (7, 60.0), (1_000_000, 60.0)]
+)
+def test_pauses_double_up_to_the_longest(failures: int, nominal: float) -> None:
+    for _ in range(20):
+        assert nominal / 2 <= Backoff().pause(failures) <= nominal
