@@ -35,18 +35,19 @@ class Database:
             sqlite3.Error: the file can't be opened, or is no database.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        writer = await _connect(path)
-        try:
+        # A connection that is left open keeps its thread, and the thread keeps the process.
+        async with contextlib.AsyncExitStack() as unwanted:
+            writer = await unwanted.enter_async_context(_connection(path))
+            writer.row_factory = sqlite3.Row
             # FULL: a commit must survive a power cut. It costs 0.2 ms here.
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
                 await writer.execute(f"PRAGMA {pragma}")
             await migrate(writer)
-            reader = await _connect(path)
-        except BaseException:
-            await writer.close()
-            raise
-        await reader.execute("PRAGMA query_only = ON")
-        return cls(writer, reader)
+            reader = await unwanted.enter_async_context(_connection(path))
+            reader.row_factory = sqlite3.Row
+            await reader.execute("PRAGMA query_only = ON")
+            unwanted.pop_all()
+            return cls(writer, reader)
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[aiosqlite.Connection]:
@@ -77,10 +78,9 @@ class Database:
             await self._writer.close()
 
 
-async def _connect(path: Path) -> aiosqlite.Connection:
-    connection = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT)
-    connection.row_factory = sqlite3.Row
-    return connection
+def _connection(path: Path) -> aiosqlite.Connection:
+    """Opened when it is entered or awaited."""
+    return aiosqlite.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

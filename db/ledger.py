@@ -86,6 +86,25 @@ async def resize_lot(connection: Connection, lot_id: str, *, by: int, revision: 
     return cursor.rowcount == 1
 
 
+async def close_lot(connection: Connection, entry_id: str, lot: Lot) -> bool:
+    """Take out all that remains, as read. False if the lot has changed since.
+
+    Counted as a change of the rule's, so that a lot which a clock set back brought to life again
+    can be closed again.
+    """
+    cursor = await connection.execute(
+        """
+        UPDATE lots SET remaining = 0, revision = revision + 1
+        WHERE lot_id = ? AND revision = ? AND remaining = ?
+        """,
+        (lot.lot_id, lot.revision, lot.remaining),
+    )
+    if cursor.rowcount != 1:
+        return False
+    await add_part(connection, entry_id, lot.lot_id, amount=-lot.remaining)
+    return True
+
+
 async def move(connection: Connection, entry_id: str, lot_id: str, *, amount: int) -> bool:
     """Take from a lot (a negative `amount`) or give back to it. False if that can't be."""
     cursor = await connection.execute(
@@ -167,6 +186,14 @@ async def latest(
         (server_id, member_id, limit),
     )
     return [Entry(**dict(row) | {"at": from_ms(row["at"])}) for row in rows]
+
+
+async def forget_words_of_server(connection: Connection, server_id: int) -> int:
+    """Drop what managers wrote beside their grants; how often. The amounts stay."""
+    cursor = await connection.execute(
+        "UPDATE ledger SET reason = NULL WHERE server_id = ? AND reason IS NOT NULL", (server_id,)
+    )
+    return cursor.rowcount
 
 
 def _lot(row: sqlite3.Row) -> Lot:

@@ -59,9 +59,13 @@ async def _seen(connection: aiosqlite.Connection) -> set[int]:
 async def _run(connection: aiosqlite.Connection, number: int, script: str) -> None:
     try:
         await connection.execute("BEGIN IMMEDIATE")
-        for statement in statements(script):
-            await connection.execute(statement)
-        await connection.execute("INSERT INTO migrations (number) VALUES (?)", (number,))
+        # The record first: another process may have run it while this one waited for its turn.
+        cursor = await connection.execute(
+            "INSERT INTO migrations (number) VALUES (?) ON CONFLICT (number) DO NOTHING", (number,)
+        )
+        if cursor.rowcount == 1:
+            for statement in statements(script):
+                await connection.execute(statement)
         await connection.commit()
     except BaseException:
         await connection.rollback()

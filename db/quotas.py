@@ -1,6 +1,5 @@
 """Servers and members: their rules, their places in the fair order. None of these commits."""
 
-from collections.abc import Collection
 from datetime import datetime
 
 from aiosqlite import Connection
@@ -13,7 +12,7 @@ async def ensure_server(connection: Connection, server_id: int) -> None:
     await connection.execute(
         """
         INSERT INTO servers (server_id) VALUES (?)
-        ON CONFLICT (server_id) DO UPDATE SET left_at = NULL
+        ON CONFLICT (server_id) DO UPDATE SET left_at = NULL, forgotten_at = NULL
         """,
         (server_id,),
     )
@@ -111,21 +110,22 @@ async def servers_present(connection: Connection) -> set[int]:
     return {row["server_id"] for row in rows}
 
 
-async def servers_left_before(connection: Connection, moment: datetime) -> Collection[int]:
-    """The servers that the bot left before `moment`."""
+async def servers_left_before(connection: Connection, moment: datetime) -> list[int]:
+    """The servers that the bot left before `moment` and has not forgotten."""
     rows = await connection.execute_fetchall(
-        "SELECT server_id FROM servers WHERE left_at < ?", (to_ms(moment),)
+        "SELECT server_id FROM servers WHERE left_at < ? AND forgotten_at IS NULL",
+        (to_ms(moment),),
     )
     return [row["server_id"] for row in rows]
 
 
-async def forget_settings(connection: Connection, server_id: int) -> bool:
-    """Back to the defaults, as for a server never seen. False if there was nothing to forget."""
+async def forget_settings(connection: Connection, server_id: int, *, at: datetime) -> bool:
+    """Back to the defaults, as for a server never seen. False if the bot is in it again."""
     cursor = await connection.execute(
         """
-        UPDATE servers SET allowance = NULL, greeted_at = NULL
-        WHERE server_id = ? AND (allowance IS NOT NULL OR greeted_at IS NOT NULL)
+        UPDATE servers SET allowance = NULL, greeted_at = NULL, forgotten_at = ?
+        WHERE server_id = ? AND left_at IS NOT NULL AND forgotten_at IS NULL
         """,
-        (server_id,),
+        (to_ms(at), server_id),
     )
     return cursor.rowcount == 1

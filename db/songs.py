@@ -152,12 +152,16 @@ async def genres_of_server(connection: Connection, server_id: int, *, limit: int
 
 
 async def run_times(connection: Connection, *, limit: int) -> list[RunTime]:
-    """How long the latest songs took at the API, oldest first."""
+    """How long the latest songs took at the API, oldest first.
+
+    Without those whose interval a clock set back has turned round.
+    """
     rows = await connection.execute_fetchall(
         """
         SELECT seconds, steps, run_low, run_high FROM (
             SELECT seconds, steps, run_low, run_high, ended_at FROM songs
-            WHERE run_high IS NOT NULL AND ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT ?
+            WHERE run_high > 0 AND run_low <= run_high AND ended_at IS NOT NULL
+            ORDER BY ended_at DESC LIMIT ?
         ) AS latest ORDER BY ended_at
         """,
         (limit,),
@@ -167,8 +171,10 @@ async def run_times(connection: Connection, *, limit: int) -> list[RunTime]:
 
 # --- Fair order ---------------------------------------------------------------------------------
 # Next is the server whose last start is longest ago, within it the member likewise, then the oldest
-# song. Since every start moves its server and its member to the end, the whole order to come is:
-# each member's first songs before anybody's second, each server's first before any server's second.
+# song. Since every start moves its server and its member to the end, the whole order to come goes
+# round by round: each member's first songs before anybody's second, each server's first before any
+# server's second. All rounds are in the order of the first one, which the oldest songs decide where
+# nobody has started yet.
 
 
 async def waiting_in_order(connection: Connection) -> list[int]:
@@ -176,20 +182,24 @@ async def waiting_in_order(connection: Connection) -> list[int]:
     rows = await connection.execute_fetchall(
         """
         WITH of_member AS (
-            SELECT songs.song_id, songs.server_id, songs.asked_at,
-                   coalesce(members.last_start_at, 0) AS member_start,
-                   row_number() OVER (PARTITION BY songs.server_id, songs.member_id
-                                      ORDER BY songs.asked_at, songs.song_id) AS round
+            SELECT song_id, server_id, coalesce(members.last_start_at, 0) AS member_start,
+                   row_number() OVER own AS member_round,
+                   first_value(asked_at) OVER own AS first_asked,
+                   first_value(song_id) OVER own AS first_song
             FROM songs JOIN members USING (server_id, member_id)
-            WHERE songs.step = 'waiting'
+            WHERE step = 'waiting'
+            WINDOW own AS (PARTITION BY server_id, member_id ORDER BY asked_at, song_id)
         ), of_server AS (
-            SELECT of_member.song_id, of_member.asked_at,
-                   coalesce(servers.last_start_at, 0) AS server_start,
-                   row_number() OVER (PARTITION BY of_member.server_id
-                                      ORDER BY round, member_start, asked_at, song_id) AS round
+            SELECT song_id, coalesce(servers.last_start_at, 0) AS server_start,
+                   row_number() OVER own AS server_round,
+                   first_value(first_asked) OVER own AS server_asked,
+                   first_value(first_song) OVER own AS server_song
             FROM of_member JOIN servers USING (server_id)
+            WINDOW own AS (PARTITION BY server_id
+                           ORDER BY member_round, member_start, first_asked, first_song)
         )
-        SELECT song_id FROM of_server ORDER BY round, server_start, asked_at, song_id
+        SELECT song_id FROM of_server
+        ORDER BY server_round, server_start, server_asked, server_song
         """
     )
     return [row["song_id"] for row in rows]
@@ -398,9 +408,13 @@ async def needing_files(connection: Connection) -> set[int]:
 
 
 async def forget_file(connection: Connection, song_id: int) -> bool:
-    """Its file is gone from the data folder."""
+    """Nobody came for its file in time. False if somebody did, or if it is forgotten already."""
     cursor = await connection.execute(
-        "UPDATE songs SET file = NULL WHERE song_id = ? AND step = 'ended'", (song_id,)
+        """
+        UPDATE songs SET file = NULL
+        WHERE song_id = ? AND step = 'ended' AND file IS NOT NULL AND delivered_at IS NULL
+        """,
+        (song_id,),
     )
     return cursor.rowcount == 1
 

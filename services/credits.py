@@ -122,7 +122,7 @@ class Credits:
         if not reason.strip() or len(reason) > MAX_REASON:
             raise InvalidRequest(f"Please give a reason of at most {MAX_REASON} characters.")
         async with self._database.write() as connection:
-            await self._open_day(connection, server_id, member_id)
+            await self._open_day(connection, server_id, member_id, at=self._clock())
             await self._put_in(
                 connection,
                 f"grant:{grant_id}",
@@ -138,8 +138,8 @@ class Credits:
 
     async def balance_in(self, connection: Connection, server_id: int, member_id: int) -> Balance:
         """`balance`, inside a transaction."""
-        allowance = await self._open_day(connection, server_id, member_id)
         now = self._clock()
+        allowance = await self._open_day(connection, server_id, member_id, at=now)
         lots = await ledger.spendable(connection, server_id, member_id, at=now)
         return Balance(sum(lot.remaining for lot in lots), allowance, lots, day_of(now)[1])
 
@@ -157,7 +157,7 @@ class Credits:
                 f"<t:{int(balance.refills_at.timestamp())}:R>."
             )
         entry_id = f"hold:{song.song_id}"
-        await ledger.insert(
+        entered = await ledger.insert(
             connection,
             entry_id,
             kind="hold",
@@ -168,19 +168,20 @@ class Credits:
             price=song.price,
             at=self._clock(),
         )
+        _must(entered, entry_id)
         owed = song.price
         for lot in balance.lots:
-            part = min(owed, lot.remaining)
-            if part and await ledger.move(connection, entry_id, lot.lot_id, amount=-part):
+            if part := min(owed, lot.remaining):
+                moved = await ledger.move(connection, entry_id, lot.lot_id, amount=-part)
+                _must(moved, f"{entry_id}, {lot.lot_id}")
                 owed -= part
-        if owed:
-            raise RuntimeError(f"song {song.song_id}: the lots did not hold what they showed")
 
     async def settle(self, connection: Connection, song: Song) -> None:
         """The song was made: what was held is spent."""
-        await ledger.insert(
+        entry_id = f"settle:{song.song_id}"
+        entered = await ledger.insert(
             connection,
-            f"settle:{song.song_id}",
+            entry_id,
             kind="settle",
             server_id=song.server_id,
             member_id=song.member_id,
@@ -190,6 +191,7 @@ class Credits:
             price=song.price,
             at=self._clock(),
         )
+        _must(entered, entry_id)
 
     async def refund(self, connection: Connection, song: Song) -> None:
         """The song was not made: what was held returns to where it came from."""
@@ -207,15 +209,16 @@ class Credits:
             return self._default_allowance
         return server.allowance
 
-    async def _open_day(self, connection: Connection, server_id: int, member_id: int) -> int:
+    async def _open_day(
+        self, connection: Connection, server_id: int, member_id: int, *, at: datetime
+    ) -> int:
         """Close what has expired and bring today's lot to the rule in force; the rule."""
         await quotas.ensure_server(connection, server_id)
         await quotas.ensure_member(connection, server_id, member_id)
-        now = self._clock()
-        for lot in await ledger.expired(connection, server_id, member_id, at=now):
-            await self._expire(connection, server_id, member_id, lot, at=now)
+        for lot in await ledger.expired(connection, server_id, member_id, at=at):
+            await self._expire(connection, server_id, member_id, lot, at=at)
         rule = await self._rule(connection, server_id)
-        start, end = day_of(now)
+        start, end = day_of(at)
         lot_id = f"allowance:{server_id}:{member_id}:{to_ms(start)}"
         today = await ledger.get_lot(connection, lot_id)
         if today is None:
@@ -230,14 +233,14 @@ class Credits:
             today = Lot(lot_id, "allowance", 0, 0, 0, end)
         used = today.amount - today.remaining
         if by := max(0, rule - used) - today.remaining:
-            await self._resize(connection, server_id, member_id, today, by=by, at=now)
+            await self._resize(connection, server_id, member_id, today, by=by, at=at)
         return rule
 
     async def _expire(
         self, connection: Connection, server_id: int, member_id: int, lot: Lot, *, at: datetime
     ) -> None:
         entry_id = f"expire:{lot.lot_id}:{lot.revision}"
-        await ledger.insert(
+        entered = await ledger.insert(
             connection,
             entry_id,
             kind="expire",
@@ -246,7 +249,7 @@ class Credits:
             amount=-lot.remaining,
             at=at,
         )
-        await ledger.move(connection, entry_id, lot.lot_id, amount=-lot.remaining)
+        _must(entered and await ledger.close_lot(connection, entry_id, lot), entry_id)
 
     async def _resize(
         self,
@@ -259,7 +262,7 @@ class Credits:
         at: datetime,
     ) -> None:
         entry_id = f"{lot.lot_id}:{lot.revision}"
-        await ledger.insert(
+        entered = await ledger.insert(
             connection,
             entry_id,
             kind="allowance",
@@ -268,8 +271,9 @@ class Credits:
             amount=by,
             at=at,
         )
-        if not await ledger.resize_lot(connection, lot.lot_id, by=by, revision=lot.revision):
-            raise RuntimeError(f"{lot.lot_id} changed inside a transaction")
+        _must(entered, entry_id)
+        resized = await ledger.resize_lot(connection, lot.lot_id, by=by, revision=lot.revision)
+        _must(resized, lot.lot_id)
         await ledger.add_part(connection, entry_id, lot.lot_id, amount=by)
 
     async def _put_in(
@@ -304,7 +308,8 @@ class Credits:
             member_id=member_id,
             expires_at=None,
         )
-        await ledger.resize_lot(connection, grant_id, by=amount, revision=0)
+        resized = await ledger.resize_lot(connection, grant_id, by=amount, revision=0)
+        _must(resized, grant_id)
         await ledger.add_part(connection, grant_id, grant_id, amount=amount)
 
     async def _give_back(
@@ -313,7 +318,7 @@ class Credits:
         now = self._clock()
         entry_id = f"{kind}:{song.song_id}"
         held = await ledger.parts(connection, f"hold:{song.song_id}")
-        await ledger.insert(
+        entered = await ledger.insert(
             connection,
             entry_id,
             kind=kind,
@@ -325,12 +330,14 @@ class Credits:
             price=song.price,
             at=now,
         )
+        _must(entered, entry_id)
         late = 0
         for lot, moved in held:
             if lot.expires_at is not None and lot.expires_at <= now:
                 late -= moved
-            elif not await ledger.move(connection, entry_id, lot.lot_id, amount=-moved):
-                raise RuntimeError(f"{entry_id}: {lot.lot_id} can't take back {-moved}")
+            else:
+                returned = await ledger.move(connection, entry_id, lot.lot_id, amount=-moved)
+                _must(returned, f"{entry_id}, {lot.lot_id}")
         if late:
             await self._return_late(connection, song, entry_id, amount=late, at=now)
 
@@ -347,8 +354,17 @@ class Credits:
             member_id=song.member_id,
             expires_at=day_of(at)[1],
         )
-        await ledger.resize_lot(connection, lot_id, by=amount, revision=0)
+        _must(await ledger.resize_lot(connection, lot_id, by=amount, revision=0), lot_id)
         await ledger.add_part(connection, entry_id, lot_id, amount=amount)
+
+
+def _must(done: bool, what: str) -> None:
+    """Give up the transaction where a statement found other rows than those it was decided on.
+
+    Nobody else writes meanwhile: it would be a defect, and half an entry would be worse.
+    """
+    if not done:
+        raise RuntimeError(f"the ledger does not take {what}")
 
 
 def day_of(moment: datetime) -> tuple[datetime, datetime]:

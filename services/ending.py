@@ -23,13 +23,17 @@ class Ending:
     async def complete(
         self, song: Song, *, post_id: int | None = None, undelivered: str | None = None
     ) -> bool:
-        """It was made: posted as `post_id`, or `undelivered` says why not. The price is spent."""
+        """It was made: posted as `post_id`, or `undelivered` says why not. The price is spent.
+
+        False too where it is not at `posting`.
+        """
         async with self._database.write() as connection:
             ended = await songs.end(
                 connection,
                 song.song_id,
                 status=Status.COMPLETED,
                 at=self._clock(),
+                expected=Step.POSTING,
                 post_id=post_id,
                 undelivered=undelivered,
             )
@@ -71,9 +75,11 @@ class Ending:
         overdue = await songs.undelivered_before(
             self._database.reader, self._clock() - COMPENSATE_AFTER
         )
+        compensated = []
         for song in overdue:
             async with self._database.write() as connection:
                 # The file is the claim: whoever forgets it first has given the price back.
                 if await songs.forget_file(connection, song.song_id):
                     await self._credits.compensate(connection, song)
-        return overdue
+                    compensated.append(song)
+        return compensated

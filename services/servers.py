@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection
 from datetime import timedelta
 
-from db import quotas, songs
+from db import ledger, quotas, songs
 from db.database import Database
 from services.clock import Clock
 from services.ending import Ending
@@ -31,12 +31,13 @@ class Servers:
 
     async def leave(self, server_id: int) -> None:
         """The bot was thrown out: what waits is cancelled and refunded, what runs may end."""
-        async with self._database.write() as connection:
-            await quotas.ensure_server(connection, server_id)
-            await quotas.mark_left(connection, server_id, at=self._clock())
         for song in await songs.waiting_of_server(self._database.reader, server_id):
             await self._ending.cancel(song)
-        log.info("left server %d", server_id)
+        # Last: what a crash has left undone before it, `reconcile` finds again.
+        async with self._database.write() as connection:
+            left = await quotas.mark_left(connection, server_id, at=self._clock())
+        if left:
+            log.info("left server %d", server_id)
 
     async def reconcile(self, present: Collection[int]) -> None:
         """Leave the servers that are gone from `present`: thrown out while the bot was away."""
@@ -44,9 +45,11 @@ class Servers:
             await self.leave(server_id)
 
     async def forget_old(self) -> None:
-        """Drop settings and words of servers left long ago. The ledger stays: it has no names."""
-        before = self._clock() - KEPT_AFTER_LEAVING
+        """Drop settings and words of servers left long ago. The ledger stays, without words."""
+        now = self._clock()
+        before = now - KEPT_AFTER_LEAVING
         for server_id in await quotas.servers_left_before(self._database.reader, before):
             async with self._database.write() as connection:
-                await quotas.forget_settings(connection, server_id)
-                await songs.forget_words_of_server(connection, server_id)
+                if await quotas.forget_settings(connection, server_id, at=now):
+                    await songs.forget_words_of_server(connection, server_id)
+                    await ledger.forget_words_of_server(connection, server_id)

@@ -92,7 +92,6 @@ class Songs:
         Raises:
             SongsPaused, TooManySongs, NotEnoughCredits: nothing was spent.
         """
-        self._incidents.check_not_paused()
         async with self._database.write() as connection:
             known = await songs.get(connection, asker.interaction_id)
             song = known or await self._take_in(connection, asker, request)
@@ -102,6 +101,7 @@ class Songs:
     async def _take_in(
         self, connection: Connection, asker: Interaction, request: SongRequest
     ) -> Song:
+        self._incidents.check_not_paused()
         await quotas.ensure_server(connection, asker.server_id)
         await quotas.ensure_member(connection, asker.server_id, asker.member_id)
         unfinished = await songs.count_unfinished(connection, asker.server_id, asker.member_id)

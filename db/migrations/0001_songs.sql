@@ -8,7 +8,9 @@ CREATE TABLE servers (
     last_number   INTEGER NOT NULL DEFAULT 0,                      -- of the newest song
     last_start_at INTEGER,                                         -- for fair order
     greeted_at    INTEGER,
-    left_at       INTEGER
+    left_at       INTEGER,
+    forgotten_at  INTEGER,                                         -- long after it was left
+    CHECK (forgotten_at IS NULL OR left_at IS NOT NULL)
 ) STRICT;
 
 CREATE INDEX servers_last_start ON servers (last_start_at);
@@ -63,10 +65,15 @@ CREATE TABLE songs (
     CHECK ((step = 'ended') = (ended_at IS NOT NULL)),
     CHECK (step <> 'waiting' OR status = 'QUEUED'),
     CHECK (status <> 'CANCELLED' OR (submits = 0 AND request_id IS NULL)),
-    CHECK (step NOT IN ('submitted', 'posting') OR submitted_at IS NOT NULL),
+    CHECK (step IN ('waiting', 'submitting', 'ended') OR submitted_at IS NOT NULL),
     CHECK (step NOT IN ('fitted', 'posting') OR file IS NOT NULL),
+    CHECK (step <> 'posting' OR posting_at IS NOT NULL),
     CHECK ((status = 'FAILED') = (reason IS NOT NULL)),
-    CHECK (undelivered IS NULL OR status = 'COMPLETED'),
+    CHECK ((status = 'COMPLETED') = (post_id IS NOT NULL OR undelivered IS NOT NULL)),
+    CHECK (post_id IS NULL OR undelivered IS NULL),
+    CHECK ((post_id IS NULL AND undelivered IS NULL) OR posting_at IS NOT NULL),
+    CHECK (delivered_at IS NULL OR status = 'COMPLETED'),
+    CHECK (post_id IS NULL OR delivered_at IS NOT NULL),
     CHECK ((token IS NULL) = (token_until IS NULL))
 ) STRICT;
 

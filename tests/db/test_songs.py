@@ -1,11 +1,23 @@
 """Songs: their moves and their fair order."""
 
-import pytest
+import contextlib
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 
-from db import songs
+import aiosqlite
+import pytest
+from aiosqlite import Connection
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from db import quotas, songs
 from db.database import Database
-from db.records import Status, Step
-from tests.factories import add_song
+from db.migrate import migrate
+from db.records import Song, Status, Step
+from tests.factories import MEMBER, NOON, SERVER, add_song, make_song
 
 
 @pytest.mark.parametrize("step", Step)
@@ -18,3 +30,423 @@ async def test_a_song_is_read_as_it_was_written(database: Database, step: Step) 
 async def test_an_unhappy_end_is_read_as_it_was_written(database: Database, status: Status) -> None:
     song = await add_song(database, step=Step.ENDED, status=status)
     assert await songs.get(database.reader, song.song_id) == song
+
+
+# --- Fair order ---------------------------------------------------------------------------------
+
+Waiting = tuple[int, int, int]
+"""Server, member, and when it was asked for, in seconds after noon."""
+
+_PEOPLE = st.tuples(st.integers(1, 3), st.integers(1, 3))
+_ASKS = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(0, 4)), max_size=12)
+
+
+async def _ask_all(database: Database, asks: Sequence[Waiting]) -> None:
+    # Ids fall where times rise, so that an order by id is not one by time.
+    for index, (server, member, second) in enumerate(asks):
+        await add_song(
+            database,
+            1_000 - index,
+            server_id=server,
+            member_id=member,
+            number=index,
+            asked_at=NOON + timedelta(seconds=second),
+        )
+
+
+async def _start_next(database: Database, at: datetime) -> Song | None:
+    async with database.write() as connection:
+        song = await songs.next_waiting(connection)
+        if song is not None:
+            assert await songs.mark_submitting(connection, song.song_id)
+            await quotas.mark_started(connection, song.server_id, song.member_id, at=at)
+        return song
+
+
+@contextlib.asynccontextmanager
+async def _in_memory() -> AsyncIterator[Database]:
+    """A database for each example: on disk, hundreds of them would take a minute."""
+    connection = await aiosqlite.connect(":memory:", isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    try:
+        await connection.execute("PRAGMA foreign_keys = ON")
+        await migrate(connection)
+        yield Database(connection, connection)
+    finally:
+        await connection.close()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    before=st.lists(st.tuples(_PEOPLE, st.integers(-3, 3)), max_size=6),
+    asks=_ASKS,
+    clock=st.lists(st.integers(-2, 2), min_size=12, max_size=12),
+)
+async def test_the_order_that_is_shown_is_the_order_of_the_starts(
+    before: list[tuple[tuple[int, int], int]], asks: list[Waiting], clock: list[int]
+) -> None:
+    """Also where the clock stands still or is set back between the starts."""
+    async with _in_memory() as database:
+        for (server, member), second in before:
+            async with database.write() as connection:
+                await quotas.ensure_server(connection, server)
+                await quotas.ensure_member(connection, server, member)
+                at = NOON + timedelta(seconds=second)
+                await quotas.mark_started(connection, server, member, at=at)
+        await _ask_all(database, asks)
+        foretold = await songs.waiting_in_order(database.reader)
+        now, started = NOON, []
+        for step in clock:
+            now += timedelta(seconds=step)
+            song = await _start_next(database, now)
+            if song is not None:
+                started.append(song.song_id)
+                rest = await songs.waiting_in_order(database.reader)
+                assert rest == foretold[len(started) :]
+        assert started == foretold
+        assert len(foretold) == len(asks)
+
+
+@settings(max_examples=100, deadline=None)
+@given(asks=_ASKS)
+async def test_nobodys_second_song_is_before_anothers_first(asks: list[Waiting]) -> None:
+    """Within a server by members; among all by servers."""
+    async with _in_memory() as database:
+        await _ask_all(database, asks)
+        order = [
+            (song.server_id, song.member_id)
+            for song_id in await songs.waiting_in_order(database.reader)
+            if (song := await songs.get(database.reader, song_id)) is not None
+        ]
+    for server in {server for server, _ in order}:
+        members = [member for s, member in order if s == server]
+        counts = Counter[int]()
+        rounds = []
+        for member in members:
+            counts[member] += 1
+            rounds.append(counts[member])
+        assert rounds == sorted(rounds)
+    of_servers = Counter[int]()
+    rounds = []
+    for server, _ in order:
+        of_servers[server] += 1
+        rounds.append(of_servers[server])
+    assert rounds == sorted(rounds)
+
+
+async def test_a_members_own_songs_start_oldest_first(database: Database) -> None:
+    await _ask_all(database, [(1, 1, 4), (1, 1, 0), (1, 1, 2)])
+    assert await songs.waiting_in_order(database.reader) == [999, 998, 1_000]
+
+
+async def test_who_started_longest_ago_is_next(database: Database) -> None:
+    await _ask_all(database, [(1, 1, 0), (1, 2, 1), (2, 1, 2)])
+    for server, member, minute in ((1, 1, 3), (1, 2, 2), (2, 1, 1)):
+        async with database.write() as connection:
+            at = NOON - timedelta(hours=1) + timedelta(minutes=minute)
+            await quotas.mark_started(connection, server, member, at=at)
+    # Marked in this order, server 2 started last of all, and member 2 after member 1.
+    assert await songs.waiting_in_order(database.reader) == [1_000, 998, 999]
+
+
+async def test_nothing_waits(database: Database) -> None:
+    assert await songs.waiting_in_order(database.reader) == []
+    assert await songs.next_waiting(database.reader) is None
+
+
+# --- A song's way -------------------------------------------------------------------------------
+
+LATER = NOON + timedelta(minutes=5)
+
+MOVES: dict[str, tuple[Callable[[Connection], Awaitable[bool]], set[Step]]] = {
+    "mark_submitting": (
+        lambda connection: songs.mark_submitting(connection, 1),
+        {Step.WAITING, Step.SUBMITTING},
+    ),
+    "unmark_submitting": (
+        lambda connection: songs.unmark_submitting(connection, 1),
+        {Step.SUBMITTING},
+    ),
+    "mark_submitted": (
+        lambda connection: songs.mark_submitted(connection, 1, request_id="r", at=LATER),
+        {Step.SUBMITTING},
+    ),
+    "mark_processing": (
+        lambda connection: songs.mark_processing(connection, 1),
+        {Step.SUBMITTING, Step.SUBMITTED},
+    ),
+    "mark_downloaded": (
+        lambda connection: songs.mark_downloaded(
+            connection, 1, at=LATER, run_low=9_000, run_high=11_000
+        ),
+        {Step.SUBMITTING, Step.SUBMITTED},
+    ),
+    "mark_fitted": (
+        lambda connection: songs.mark_fitted(connection, 1, file="1-x.mp3"),
+        {Step.DOWNLOADED, Step.POSTING},
+    ),
+    "mark_posting": (
+        lambda connection: songs.mark_posting(connection, 1, at=LATER),
+        {Step.FITTED},
+    ),
+    "complete": (
+        lambda connection: songs.end(
+            connection, 1, status=Status.COMPLETED, at=LATER, expected=Step.POSTING, post_id=9
+        ),
+        {Step.POSTING},
+    ),
+    "fail": (
+        lambda connection: songs.end(connection, 1, status=Status.FAILED, at=LATER, reason="No."),
+        set(Step) - {Step.ENDED},
+    ),
+    "cancel": (
+        lambda connection: songs.end(
+            connection, 1, status=Status.CANCELLED, at=LATER, expected=Step.WAITING
+        ),
+        {Step.WAITING},
+    ),
+    "set_token": (
+        lambda connection: songs.set_token(connection, 1, message_id=8, token="t", until=LATER),
+        set(Step) - {Step.ENDED},
+    ),
+    "mark_delivered": (
+        lambda connection: songs.mark_delivered(connection, 1, at=LATER),
+        set(),
+    ),
+    "forget_file": (lambda connection: songs.forget_file(connection, 1), set()),
+}
+
+
+@pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize("move", MOVES)
+async def test_a_song_moves_only_from_the_right_step(
+    database: Database, move: str, step: Step
+) -> None:
+    make, allowed = MOVES[move]
+    before = await add_song(database, step=step)
+    neighbour = await add_song(database, 2, step=step)
+    async with database.write() as connection:
+        moved = await make(connection)
+    assert moved is (step in allowed)
+    after = await songs.get(database.reader, 1)
+    assert (after != before) is moved
+    assert await songs.get(database.reader, 2) == neighbour
+
+
+async def read(database: Database, song_id: int = 1) -> Song:
+    song = await songs.get(database.reader, song_id)
+    assert song is not None
+    return song
+
+
+async def test_a_songs_way_leaves_its_marks(database: Database) -> None:
+    await add_song(database, token="t", token_until=LATER)
+    async with database.write() as connection:
+        await songs.mark_submitting(connection, 1)
+        await songs.mark_submitted(connection, 1, request_id="r", at=LATER)
+        await songs.mark_processing(connection, 1)
+        await songs.mark_downloaded(connection, 1, at=NOON, run_low=1, run_high=2)
+    song = await read(database)
+    assert (song.status, song.step, song.submits) == (Status.PROCESSING, Step.DOWNLOADED, 1)
+    assert (song.request_id, song.submitted_at) == ("r", LATER)
+    async with database.write() as connection:
+        await songs.mark_fitted(connection, 1, file="1.mp3")
+        await songs.mark_posting(connection, 1, at=LATER)
+        await songs.mark_fitted(connection, 1, file="1-smaller.mp3")
+        await songs.mark_posting(connection, 1, at=LATER + timedelta(minutes=1))
+    song = await read(database)
+    # A post of the first attempt is younger than its mark: the second must not hide it.
+    assert (song.file, song.posting_at) == ("1-smaller.mp3", LATER)
+    async with database.write() as connection:
+        await songs.end(connection, 1, status=Status.COMPLETED, at=LATER, post_id=9)
+    song = await read(database)
+    assert (song.status, song.ended_at, song.delivered_at) == (Status.COMPLETED, LATER, LATER)
+    assert (song.post_id, song.file) == (9, None)
+
+
+async def test_a_song_of_one_call_was_submitted_when_the_call_began(database: Database) -> None:
+    await add_song(database, step=Step.SUBMITTING)
+    async with database.write() as connection:
+        assert await songs.mark_processing(connection, 1)
+        await songs.mark_downloaded(connection, 1, at=LATER, run_low=9, run_high=9)
+    assert (await read(database)).submitted_at == LATER
+
+
+async def test_a_song_is_submitted_twice_at_most(database: Database) -> None:
+    await add_song(database)
+    async with database.write() as connection:
+        assert await songs.mark_submitting(connection, 1)
+        assert await songs.mark_submitting(connection, 1)
+        assert not await songs.mark_submitting(connection, 1)
+    assert (await read(database)).submits == 2
+
+
+async def test_an_attempt_that_surely_failed_does_not_count(database: Database) -> None:
+    await add_song(database)
+    async with database.write() as connection:
+        await songs.mark_submitting(connection, 1)
+        await songs.mark_processing(connection, 1)
+        assert await songs.unmark_submitting(connection, 1)
+    song = await read(database)
+    assert (song.status, song.step, song.submits) == (Status.QUEUED, Step.WAITING, 0)
+    assert song.cancellable
+
+
+async def test_an_undelivered_song_keeps_its_file_until_it_is_handed_over(
+    database: Database,
+) -> None:
+    await add_song(database, step=Step.POSTING)
+    async with database.write() as connection:
+        await songs.end(connection, 1, status=Status.COMPLETED, at=LATER, undelivered="No room.")
+    song = await read(database)
+    assert (song.file, song.delivered_at, song.undelivered) == ("1.mp3", None, "No room.")
+    assert await songs.needing_files(database.reader) == {1}
+    async with database.write() as connection:
+        assert await songs.mark_delivered(connection, 1, at=LATER)
+        assert not await songs.mark_delivered(connection, 1, at=LATER)
+        assert not await songs.forget_file(connection, 1)
+    song = await read(database)
+    assert (song.file, song.delivered_at) == (None, LATER)
+    assert await songs.needing_files(database.reader) == set()
+
+
+async def test_the_file_nobody_came_for_is_forgotten_once(database: Database) -> None:
+    await add_song(
+        database, step=Step.ENDED, undelivered="No.", file="1.mp3", posting_at=NOON, ended_at=NOON
+    )
+    reader = database.reader
+    assert await songs.undelivered_before(reader, NOON) == []
+    assert await songs.undelivered_before(reader, LATER) == [await read(database)]
+    async with database.write() as connection:
+        assert await songs.forget_file(connection, 1)
+        assert not await songs.forget_file(connection, 1)
+    assert await songs.undelivered_before(reader, LATER) == []
+
+
+async def test_the_file_of_a_song_that_was_not_made_goes(database: Database) -> None:
+    await add_song(database, step=Step.POSTING)
+    async with database.write() as connection:
+        await songs.end(connection, 1, status=Status.FAILED, at=LATER, reason="No.")
+    assert (await read(database)).file is None
+
+
+# --- What is read -------------------------------------------------------------------------------
+
+
+async def test_a_song_is_inserted_once(database: Database) -> None:
+    await add_song(database, 2)
+    song = make_song(1, message_id=5, token="t", token_until=LATER)
+    async with database.write() as connection:
+        assert await songs.insert(connection, song)
+        assert not await songs.insert(connection, replace(song, genres="jazz"))
+    assert await read(database) == song
+    assert await songs.get(database.reader, 3) is None
+
+
+async def test_what_a_member_has(database: Database) -> None:
+    await add_song(database, 1, price=1)
+    await add_song(database, 2, price=2, step=Step.POSTING, asked_at=LATER)
+    await add_song(database, 3, price=4, step=Step.ENDED, genres="jazz")
+    await add_song(database, 4, price=8, member_id=5, asked_at=NOON - timedelta(1))
+    await add_song(database, 5, price=16, server_id=6)
+    reader = database.reader
+    assert await songs.count_unfinished(reader, SERVER, MEMBER) == 2
+    assert await songs.price_of_unfinished(reader, SERVER, MEMBER) == 3
+    assert await songs.price_of_unfinished(reader, SERVER, 99) == 0
+    assert await songs.count_of_member(reader, SERVER, MEMBER) == 3
+    mine = await songs.of_member(reader, SERVER, MEMBER, limit=2, offset=1)
+    assert [song.song_id for song in mine] == [2, 1]
+    there = await songs.unfinished_of_server(reader, SERVER)
+    assert [song.song_id for song in there] == [4, 1, 2]
+    assert [song.song_id for song in await songs.waiting_of_server(reader, SERVER)] == [4, 1]
+    assert await songs.count_waiting(reader) == 3
+    assert await songs.genres_of_member(reader, SERVER, MEMBER, limit=2) == ["jazz", "funk, pop"]
+    assert await songs.genres_of_server(reader, SERVER, limit=3) == [
+        "funk, pop",
+        "jazz",
+        "funk, pop",
+    ]
+
+
+async def test_what_has_begun_is_resumed_oldest_submit_first(database: Database) -> None:
+    await add_song(database, 1)
+    await add_song(database, 2, step=Step.POSTING, submitted_at=LATER)
+    await add_song(database, 3, step=Step.SUBMITTED)
+    await add_song(database, 4, step=Step.SUBMITTING)
+    await add_song(database, 5, step=Step.ENDED)
+    assert [song.song_id for song in await songs.unfinished(database.reader)] == [4, 3, 2]
+
+
+async def test_what_has_waited_too_long(database: Database) -> None:
+    await add_song(database, 1, asked_at=LATER)
+    await add_song(database, 2, asked_at=NOON)
+    await add_song(database, 3, step=Step.SUBMITTING)
+    found = await songs.waiting_since_before(database.reader, LATER)
+    assert [song.song_id for song in found] == [2]
+
+
+async def test_the_latest_run_times_oldest_first(database: Database) -> None:
+    for song_id in range(1, 5):
+        await add_song(
+            database,
+            song_id,
+            step=Step.ENDED,
+            run_low=song_id * 1_000,
+            run_high=song_id * 2_000,
+            ended_at=NOON - timedelta(minutes=song_id),
+        )
+    await add_song(database, 5, step=Step.ENDED)
+    # The clock was set back while these ran.
+    await add_song(database, 6, step=Step.ENDED, run_low=0, run_high=0)
+    await add_song(database, 7, step=Step.ENDED, run_low=5, run_high=4)
+    # Not ended: it may still be found to be no song.
+    await add_song(database, 8, step=Step.FITTED, run_low=5, run_high=6)
+    times = await songs.run_times(database.reader, limit=3)
+    assert [(run.low_ms, run.high_ms) for run in times] == [
+        (3_000, 6_000),
+        (2_000, 4_000),
+        (1_000, 2_000),
+    ]
+    assert (times[0].seconds, times[0].steps) == (60, 50)
+
+
+# --- The status message -------------------------------------------------------------------------
+
+
+async def test_a_newer_token_is_used_from_then_on(database: Database) -> None:
+    await add_song(database, message_id=5, token="old", token_until=NOON)
+    async with database.write() as connection:
+        await songs.set_token(connection, 1, message_id=None, token="new", until=LATER)
+    song = await read(database)
+    assert (song.message_id, song.token, song.token_until) == (5, "new", LATER)
+    async with database.write() as connection:
+        assert not await songs.forget_token(connection, 1, token="old")
+        assert await songs.forget_token(connection, 1, token="new")
+    song = await read(database)
+    assert (song.message_id, song.token, song.token_until) == (5, None, None)
+
+
+async def test_a_token_is_forgotten_when_its_time_is_over(database: Database) -> None:
+    await add_song(database, 1, token="a", token_until=NOON)
+    await add_song(database, 2, token="b", token_until=LATER)
+    await add_song(database, 3, token="c", token_until=LATER, step=Step.ENDED)
+    await add_song(database, 4)
+    reader = database.reader
+    assert [s.song_id for s in await songs.with_token(reader, ended=False)] == [1, 2]
+    assert [s.song_id for s in await songs.with_token(reader, ended=True)] == [3]
+    async with database.write() as connection:
+        assert await songs.forget_tokens_until(connection, NOON) == 1
+    assert [s.song_id for s in await songs.with_token(reader, ended=False)] == [2]
+
+
+async def test_words_are_forgotten_and_numbers_stay(database: Database) -> None:
+    await add_song(database, 1, step=Step.ENDED)
+    await add_song(database, 2, step=Step.POSTING)
+    await add_song(database, 3, step=Step.ENDED, server_id=6)
+    async with database.write() as connection:
+        assert await songs.forget_words_of_server(connection, SERVER) == 1
+        assert await songs.forget_words_of_server(connection, SERVER) == 0
+    song = await read(database)
+    assert (song.genres, song.lyrics, song.number, song.price) == ("", "", 1, 2)
+    assert (await read(database, 2)).lyrics
+    assert (await read(database, 3)).lyrics

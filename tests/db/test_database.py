@@ -1,0 +1,267 @@
+"""Transactions: whole or not at all, whoever is cancelled."""
+
+import asyncio
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+import pytest
+
+from db import quotas
+from db.database import Database
+
+SERVERS = (1, 2)
+
+
+async def present(database: Database) -> set[int]:
+    return await quotas.servers_present(database.reader)
+
+
+async def write_both(database: Database) -> None:
+    async with database.write() as connection:
+        for server in SERVERS:
+            await quotas.ensure_server(connection, server)
+
+
+class Cutting:
+    """A connection that cancels `victim` as its calls number `at` are made: before or in them."""
+
+    def __init__(self, inner: aiosqlite.Connection, *at: int, inside: bool) -> None:
+        self.inner = inner
+        self.at = at
+        self.inside = inside
+        self.calls = 0
+        self.victim: asyncio.Task[None] | None = None
+
+    async def execute(self, *arguments: Any) -> aiosqlite.Cursor:
+        await self._cut()
+        return await self.inner.execute(*arguments)
+
+    async def commit(self) -> None:
+        await self._cut()
+        await self.inner.commit()
+
+    async def rollback(self) -> None:
+        await self._cut()
+        await self.inner.rollback()
+
+    async def _cut(self) -> None:
+        self.calls += 1
+        if self.calls in self.at:
+            assert self.victim is not None
+            self.victim.cancel()
+            if not self.inside:
+                await asyncio.sleep(0)
+
+
+async def run_cut(database: Database, *at: int, inside: bool) -> None:
+    connection = database._writer
+    cutting = Cutting(connection, *at, inside=inside)
+    database._writer = cutting  # type: ignore[assignment]
+    try:
+        cutting.victim = asyncio.create_task(write_both(database))
+        await asyncio.wait({cutting.victim})
+        assert cutting.victim.cancelled()
+    finally:
+        database._writer = connection
+
+
+BEGIN, FIRST, SECOND, COMMIT = 1, 2, 3, 4
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("call", [BEGIN, FIRST, SECOND])
+async def test_a_task_cancelled_before_its_commit_leaves_nothing(
+    database: Database, call: int, inside: bool
+) -> None:
+    await run_cut(database, call, inside=inside)
+    assert await present(database) == set()
+    assert not database._writer.in_transaction
+    await write_both(database)
+    assert await present(database) == set(SERVERS)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+async def test_a_task_cancelled_in_its_commit_has_committed(
+    database: Database, inside: bool
+) -> None:
+    await run_cut(database, COMMIT, inside=inside)
+    assert await present(database) == set(SERVERS)
+    assert not database._writer.in_transaction
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("call", [BEGIN, FIRST, SECOND])
+async def test_a_task_cancelled_again_in_its_rollback_leaves_nothing(
+    database: Database, call: int, inside: bool
+) -> None:
+    await run_cut(database, call, call + 1, inside=inside)
+    await write_both(database)  # waits for the rollback, and does not start inside it
+    assert not database._writer.in_transaction
+    assert await present(database) == set(SERVERS)
+
+
+async def test_a_task_cancelled_while_it_waits_for_its_turn_has_not_begun(
+    database: Database,
+) -> None:
+    async with database.write() as connection:
+        waiting = asyncio.create_task(write_both(database))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        await quotas.ensure_server(connection, 7)
+    assert await present(database) == {7}
+
+
+async def test_an_exception_rolls_back(database: Database) -> None:
+    async def fail() -> None:
+        async with database.write() as connection:
+            await quotas.ensure_server(connection, 1)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await fail()
+    assert await present(database) == set()
+    await write_both(database)
+    assert await present(database) == set(SERVERS)
+
+
+async def test_two_tasks_never_share_a_transaction(database: Database) -> None:
+    inside, go_on = asyncio.Event(), asyncio.Event()
+
+    async def fails_late() -> None:
+        async with database.write() as connection:
+            await quotas.ensure_server(connection, 7)
+            inside.set()
+            await go_on.wait()
+            raise LookupError
+
+    failing = asyncio.create_task(fails_late())
+    await inside.wait()
+    other = asyncio.create_task(write_both(database))
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.wait({failing, other})
+    assert isinstance(failing.exception(), LookupError)
+    assert other.exception() is None
+    assert await present(database) == set(SERVERS)
+
+
+async def test_the_reader_sees_nothing_before_the_commit(database: Database) -> None:
+    async with database.write() as connection:
+        await quotas.ensure_server(connection, 1)
+        assert await present(database) == set()
+    assert await present(database) == {1}
+
+
+async def test_a_commit_that_fails_leaves_nothing(database: Database) -> None:
+    async def orphan() -> None:
+        async with database.write() as connection:
+            await connection.execute("PRAGMA defer_foreign_keys = ON")
+            await quotas.ensure_server(connection, 1)
+            await quotas.ensure_member(connection, 2, 3)
+
+    with pytest.raises(sqlite3.IntegrityError):
+        await orphan()
+    assert await present(database) == set()
+    await write_both(database)
+    assert await present(database) == set(SERVERS)
+
+
+async def test_what_was_committed_is_there_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "songs.db"
+    first = await Database.open(path)
+    await write_both(first)
+    await first.close()
+    second = await Database.open(path)
+    assert await present(second) == set(SERVERS)
+    await second.close()
+
+
+async def test_a_commit_does_not_need_a_clean_close(database: Database, tmp_path: Path) -> None:
+    """Another process sees it at once: as after a kill."""
+    await write_both(database)
+    with sqlite3.connect(tmp_path / "songs.db") as other:
+        assert other.execute("SELECT count(*) FROM servers").fetchone() == (2,)
+    other.close()
+
+
+async def test_a_lock_of_another_process_is_an_error_and_then_over(
+    database: Database, tmp_path: Path
+) -> None:
+    await database._writer.execute("PRAGMA busy_timeout = 0")
+    other = sqlite3.connect(tmp_path / "songs.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        await write_both(database)
+    other.execute("COMMIT")
+    other.close()
+    await write_both(database)
+    assert await present(database) == set(SERVERS)
+
+
+async def test_the_writer_is_durable_and_the_reader_only_reads(database: Database) -> None:
+    async def pragma(connection: aiosqlite.Connection, name: str) -> object:
+        (row,) = await connection.execute_fetchall(f"PRAGMA {name}")
+        return row[0]
+
+    assert await pragma(database._writer, "journal_mode") == "wal"
+    assert await pragma(database._writer, "synchronous") == 2
+    assert await pragma(database._writer, "foreign_keys") == 1
+    assert await pragma(database._writer, "busy_timeout") == 30_000
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        await quotas.ensure_server(database.reader, 1)
+
+
+async def test_closing_waits_for_the_transaction_under_way(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "songs.db")
+    async with database.write() as connection:
+        closing = asyncio.create_task(database.close())
+        await asyncio.sleep(0)
+        await quotas.ensure_server(connection, 1)
+    await closing
+    again = await Database.open(tmp_path / "songs.db")
+    assert await present(again) == {1}
+    await again.close()
+
+
+async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "songs.db"
+    path.write_bytes(b"This is a letter to a friend. " * 200)
+    with pytest.raises(sqlite3.DatabaseError):
+        await Database.open(path)
+
+
+async def test_a_folder_is_refused(tmp_path: Path) -> None:
+    before = threading.enumerate()
+    with pytest.raises(sqlite3.OperationalError):
+        await Database.open(tmp_path)
+    # aiosqlite does not wait for the thread of a connection that could not be made.
+    for thread in set(threading.enumerate()) - set(before):
+        await asyncio.to_thread(thread.join)
+
+
+async def test_opening_that_is_cut_short_leaves_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[aiosqlite.Connection] = []
+    connect = aiosqlite.connect
+
+    def watched(*arguments: Any, **named: Any) -> aiosqlite.Connection:
+        opened.append(connect(*arguments, **named))
+        return opened[-1]
+
+    execute = aiosqlite.Connection.execute
+
+    async def failing(self: aiosqlite.Connection, sql: str, *arguments: Any) -> Any:
+        if "query_only" in sql:
+            raise asyncio.CancelledError
+        return await execute(self, sql, *arguments)
+
+    monkeypatch.setattr(aiosqlite, "connect", watched)
+    monkeypatch.setattr(aiosqlite.Connection, "execute", failing)
+    with pytest.raises(asyncio.CancelledError):
+        await Database.open(tmp_path / "songs.db")
+    assert [connection._connection for connection in opened] == [None, None]

@@ -1,0 +1,313 @@
+"""The ledger: what the schema itself refuses, whoever writes."""
+
+import sqlite3
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from db import ledger, quotas
+from db.database import Database
+from db.records import Lot, Status, Step, to_ms
+from services.credits import Credits
+from tests.factories import (
+    MEMBER,
+    NOON,
+    SERVER,
+    SettableClock,
+    add_held_song,
+    add_song,
+    make_song,
+)
+
+
+async def enter(database: Database, kind: str, after: str | None = None, **other: Any) -> bool:
+    """One entry for song 1, as the schema wants it unless `other` says otherwise."""
+    values: dict[str, Any] = {
+        "kind": kind,
+        "server_id": SERVER,
+        "member_id": MEMBER,
+        "song_id": 1,
+        "after_id": f"{after}:1" if after else None,
+        "amount": {"hold": -2, "settle": 0}.get(kind, 2),
+        "price": 2,
+        "at": NOON,
+    }
+    values |= other
+    entry_id = values.pop("entry_id", f"{kind}:1")
+    async with database.write() as connection:
+        return await ledger.insert(connection, entry_id, **values)
+
+
+@pytest.fixture
+async def held(database: Database, credits: Credits) -> None:
+    await add_held_song(database, credits)
+
+
+@pytest.mark.usefixtures("held")
+async def test_a_fact_is_entered_once(database: Database) -> None:
+    assert not await enter(database, "hold")
+    assert await enter(database, "settle", "hold")
+    assert not await enter(database, "settle", "hold")
+    assert await enter(database, "compensate", "settle")
+    assert not await enter(database, "compensate", "settle")
+
+
+@pytest.mark.usefixtures("held")
+@pytest.mark.parametrize(("first", "second"), [("settle", "refund"), ("refund", "settle")])
+async def test_a_hold_has_one_end(database: Database, first: str, second: str) -> None:
+    assert await enter(database, first, "hold")
+    with pytest.raises(sqlite3.IntegrityError, match=r"ledger\.song_id"):
+        await enter(database, second, "hold")
+
+
+@pytest.mark.usefixtures("held")
+async def test_compensation_comes_after_settling_alone(database: Database) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        await enter(database, "compensate", "settle")
+    await enter(database, "refund", "hold")
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        await enter(database, "compensate", "settle")
+    for wrong in ("refund", "hold"):
+        with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+            await enter(database, "compensate", wrong)
+
+
+@pytest.mark.parametrize("kind", ["settle", "refund"])
+async def test_an_end_needs_a_hold(database: Database, kind: str) -> None:
+    await add_song(database)
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        await enter(database, kind, "hold")
+
+
+@pytest.mark.usefixtures("held")
+@pytest.mark.parametrize(
+    ("kind", "other"),
+    [
+        ("hold", {"amount": 1}),
+        ("hold", {"entry_id": "hold:2"}),
+        ("hold", {"after_id": "hold:1"}),
+        ("hold", {"song_id": None}),
+        ("settle", {"amount": -1}),
+        ("settle", {"amount": 1}),
+        ("settle", {"after_id": None}),
+        ("refund", {"amount": -1}),
+        ("refund", {"after_id": None}),
+        ("refund", {"entry_id": "refund:one"}),
+        ("compensate", {"amount": -1}),
+        ("grant", {"song_id": None, "amount": 0}),
+        ("grant", {"song_id": None, "amount": -1}),
+        ("grant", {"song_id": 1}),
+        ("expire", {"song_id": None, "amount": 0}),
+        ("expire", {"song_id": None, "amount": 1}),
+        ("allowance", {"song_id": 1, "amount": 1}),
+        ("gift", {"song_id": None, "amount": 1}),
+    ],
+)
+async def test_an_entry_that_makes_no_sense_is_refused(
+    database: Database, kind: str, other: dict[str, Any]
+) -> None:
+    after = {"settle": "hold", "refund": "hold", "compensate": "settle"}.get(kind)
+    if kind == "compensate":
+        await enter(database, "settle", "hold")
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        await enter(database, kind, **{"after_id": f"{after}:1" if after else None} | other)
+
+
+@pytest.mark.parametrize(
+    ("other"),
+    [
+        {"member_id": 5},
+        {"server_id": 5},
+        {"song_id": 5, "entry_id": "hold:5"},
+    ],
+)
+async def test_an_entry_needs_a_member_and_a_song(
+    database: Database, other: dict[str, Any]
+) -> None:
+    await add_song(database)
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        await enter(database, "hold", **other)
+
+
+async def a_lot(database: Database, **changes: Any) -> None:
+    async with database.write() as connection:
+        await quotas.ensure_server(connection, SERVER)
+        await quotas.ensure_member(connection, SERVER, MEMBER)
+        await ledger.insert_lot(
+            connection, "lot", kind="grant", server_id=SERVER, member_id=MEMBER, expires_at=None
+        )
+        await ledger.resize_lot(connection, "lot", by=5, revision=0)
+        for name, value in changes.items():
+            await connection.execute(f"UPDATE lots SET {name} = ?", (value,))
+
+
+async def the_lot(database: Database) -> Lot:
+    found = await ledger.get_lot(database.reader, "lot")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("remaining", -1), ("remaining", 6), ("amount", 4), ("kind", "gift")]
+)
+async def test_a_lot_can_not_be_overdrawn_nor_overfilled(
+    database: Database, name: str, value: object
+) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        await a_lot(database, **{name: value})
+
+
+async def test_a_lot_is_resized_by_who_read_it_last(database: Database) -> None:
+    await a_lot(database)
+    async with database.write() as connection:
+        assert not await ledger.resize_lot(connection, "lot", by=1, revision=0)
+        assert not await ledger.resize_lot(connection, "lot", by=-6, revision=1)
+        assert not await ledger.resize_lot(connection, "none", by=1, revision=0)
+        assert await ledger.resize_lot(connection, "lot", by=-5, revision=1)
+    lot = await the_lot(database)
+    assert (lot.amount, lot.remaining, lot.revision) == (0, 0, 2)
+
+
+async def test_a_lot_gives_no_more_than_it_has_and_takes_back_no_more_than_it_gave(
+    database: Database,
+) -> None:
+    await add_song(database)
+    await a_lot(database)
+    await enter(database, "hold")
+    async with database.write() as connection:
+        assert not await ledger.move(connection, "hold:1", "lot", amount=-6)
+        assert not await ledger.move(connection, "hold:1", "lot", amount=1)
+        assert not await ledger.move(connection, "hold:1", "none", amount=-1)
+        assert await ledger.parts(connection, "hold:1") == []
+        assert await ledger.move(connection, "hold:1", "lot", amount=-5)
+    lot = await the_lot(database)
+    assert lot.remaining == 0
+    assert await ledger.parts(database.reader, "hold:1") == [(lot, -5)]
+
+
+async def test_a_lot_is_closed_as_it_was_read(database: Database) -> None:
+    await add_song(database)
+    await a_lot(database)
+    await enter(database, "hold")
+    stale = await the_lot(database)
+    async with database.write() as connection:
+        await ledger.move(connection, "hold:1", "lot", amount=-1)
+        await ledger.insert(
+            connection,
+            "expire:lot",
+            kind="expire",
+            server_id=SERVER,
+            member_id=MEMBER,
+            amount=-4,
+            at=NOON,
+        )
+        assert not await ledger.close_lot(connection, "expire:lot", stale)
+        assert await ledger.close_lot(connection, "expire:lot", await the_lot_in(connection))
+        assert not await ledger.close_lot(connection, "expire:lot", stale)
+    assert (await the_lot(database)).remaining == 0
+
+
+async def the_lot_in(connection: Any) -> Lot:
+    found = await ledger.get_lot(connection, "lot")
+    assert found is not None
+    return found
+
+
+async def test_what_expires_first_stands_first(database: Database) -> None:
+    await a_lot(database)
+    async with database.write() as connection:
+        for lot_id, hours in (("b", 2), ("a", 2), ("c", 1), ("over", 0), ("empty", 1)):
+            await ledger.insert_lot(
+                connection,
+                lot_id,
+                kind="allowance",
+                server_id=SERVER,
+                member_id=MEMBER,
+                expires_at=NOON + timedelta(hours=hours),
+            )
+            if lot_id != "empty":
+                await ledger.resize_lot(connection, lot_id, by=1, revision=0)
+        assert not await ledger.insert_lot(
+            connection, "a", kind="grant", server_id=SERVER, member_id=MEMBER, expires_at=None
+        )
+    reader = database.reader
+    spendable = await ledger.spendable(reader, SERVER, MEMBER, at=NOON)
+    assert [lot.lot_id for lot in spendable] == ["c", "a", "b", "lot"]
+    expired = await ledger.expired(reader, SERVER, MEMBER, at=NOON)
+    assert [lot.lot_id for lot in expired] == ["over"]
+
+
+async def test_the_newest_entries_come_first_without_those_that_moved_nothing(
+    database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    song = await add_held_song(database, credits, number=42)
+    clock.advance(minutes=1)
+    async with database.write() as connection:
+        await credits.settle(connection, song)
+    clock.advance(minutes=1)
+    async with database.write() as connection:
+        await credits.compensate(connection, song)
+    entries = await ledger.latest(database.reader, SERVER, MEMBER, limit=10)
+    assert [(entry.kind, entry.amount, entry.number) for entry in entries] == [
+        ("compensate", 2, 42),
+        ("hold", -2, 42),
+        ("allowance", 10, None),
+    ]
+    assert [entry.at for entry in entries] == [NOON + timedelta(minutes=2), NOON, NOON]
+    assert await ledger.latest(database.reader, SERVER, MEMBER, limit=1) == entries[:1]
+    assert await ledger.latest(database.reader, SERVER, MEMBER + 1, limit=10) == []
+
+
+# --- What a song's row can't hold ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"step": Step.ENDED, "ended_at": None},
+        {"step": Step.ENDED, "status": Status.QUEUED},
+        {"step": Step.WAITING, "ended_at": NOON},
+        {"step": Step.WAITING, "status": Status.PROCESSING},
+        {"step": Step.SUBMITTED, "status": Status.COMPLETED},
+        {"step": Step.ENDED, "post_id": None, "delivered_at": None},
+        {"step": Step.ENDED, "undelivered": "No.", "post_id": 5, "delivered_at": NOON},
+        {"step": Step.ENDED, "delivered_at": None},
+        {"step": Step.ENDED, "posting_at": None},
+        {"step": Step.ENDED, "status": Status.FAILED, "reason": None},
+        {"step": Step.ENDED, "reason": "It failed."},
+        {"step": Step.ENDED, "status": Status.FAILED, "undelivered": "No."},
+        {"step": Step.ENDED, "status": Status.FAILED, "delivered_at": NOON},
+        {"step": Step.ENDED, "status": Status.CANCELLED, "submits": 1},
+        {"step": Step.ENDED, "status": Status.CANCELLED, "request_id": "r"},
+        {"step": Step.SUBMITTED, "submitted_at": None},
+        {"step": Step.DOWNLOADED, "submitted_at": None},
+        {"step": Step.FITTED, "file": None},
+        {"step": Step.POSTING, "posting_at": None},
+        {"step": Step.SUBMITTING, "submits": 3},
+        {"price": -1},
+        {"token": "t"},
+        {"token_until": NOON},
+        {"step": "lost"},
+        {"status": "MAYBE"},
+    ],
+)
+async def test_a_row_that_makes_no_sense_is_refused(
+    database: Database, fields: dict[str, Any]
+) -> None:
+    base = make_song(1, **{k: v for k, v in fields.items() if k == "step" and v in set(Step)})
+    await add_song(database, 2)
+    song = {name: getattr(base, name) for name in type(base).__dataclass_fields__} | fields
+    columns = ", ".join(song)
+    values = [to_ms(v) if v is NOON else v for v in song.values()]
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        await database._writer.execute(
+            f"INSERT INTO songs ({columns}) VALUES ({', '.join('?' * len(song))})", values
+        )
+
+
+async def test_a_number_is_one_songs(database: Database) -> None:
+    await add_song(database, 1, number=42)
+    with pytest.raises(sqlite3.IntegrityError, match=r"songs\.number"):
+        await add_song(database, 2, number=42)
+    await add_song(database, 3, number=42, server_id=SERVER + 1)

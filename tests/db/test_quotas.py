@@ -1,0 +1,93 @@
+"""Servers and members: their rules and their places in the fair order."""
+
+import sqlite3
+from datetime import timedelta
+
+import pytest
+
+from db import quotas
+from db.database import Database
+from db.records import Server
+from tests.factories import MEMBER, NOON, SERVER, add_song
+
+OTHER = SERVER + 1
+
+
+async def starts(database: Database) -> list[int]:
+    rows = await database.reader.execute_fetchall(
+        "SELECT last_start_at FROM servers ORDER BY server_id"
+    )
+    return [row[0] for row in rows]
+
+
+async def test_a_server_is_there_once_and_comes_back(database: Database) -> None:
+    async with database.write() as connection:
+        await quotas.ensure_server(connection, SERVER)
+        await quotas.set_allowance(connection, SERVER, 5)
+        await quotas.ensure_server(connection, SERVER)
+        assert await quotas.get_server(connection, SERVER) == Server(SERVER, 5, None)
+        assert await quotas.mark_left(connection, SERVER, at=NOON)
+        assert not await quotas.mark_left(connection, SERVER, at=NOON + timedelta(days=1))
+        assert await quotas.get_server(connection, SERVER) == Server(SERVER, 5, NOON)
+        assert await quotas.servers_present(connection) == set()
+        await quotas.ensure_server(connection, SERVER)
+        assert await quotas.get_server(connection, SERVER) == Server(SERVER, 5, None)
+        assert await quotas.servers_present(connection) == {SERVER}
+    assert await quotas.get_server(database.reader, OTHER) is None
+
+
+async def test_a_server_is_forgotten_once_and_only_while_it_is_left(database: Database) -> None:
+    later = NOON + timedelta(days=40)
+    async with database.write() as connection:
+        await quotas.ensure_server(connection, SERVER)
+        await quotas.set_allowance(connection, SERVER, 5)
+        await quotas.mark_greeted(connection, SERVER, at=NOON)
+        assert not await quotas.forget_settings(connection, SERVER, at=later)
+        await quotas.mark_left(connection, SERVER, at=NOON)
+        assert await quotas.servers_left_before(connection, NOON) == []
+        assert await quotas.servers_left_before(connection, later) == [SERVER]
+        assert await quotas.forget_settings(connection, SERVER, at=later)
+        assert not await quotas.forget_settings(connection, SERVER, at=later)
+        assert await quotas.servers_left_before(connection, later) == []
+        assert await quotas.get_server(connection, SERVER) == Server(SERVER, None, NOON)
+        await quotas.ensure_server(connection, SERVER)
+        assert await quotas.mark_greeted(connection, SERVER, at=later)
+        assert not await quotas.mark_greeted(connection, SERVER, at=later)
+
+
+@pytest.mark.parametrize("allowance", [-1, 1_000_001])
+async def test_an_allowance_has_its_bounds(database: Database, allowance: int) -> None:
+    async with database.write() as connection:
+        await quotas.ensure_server(connection, SERVER)
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        await quotas.set_allowance(database._writer, SERVER, allowance)
+
+
+async def test_a_member_needs_a_server(database: Database) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        await quotas.ensure_member(database._writer, SERVER, MEMBER)
+
+
+async def test_numbers_count_from_1_in_each_server(database: Database) -> None:
+    async with database.write() as connection:
+        for server in (SERVER, OTHER):
+            await quotas.ensure_server(connection, server)
+        taken = [await quotas.take_number(connection, s) for s in (SERVER, OTHER, SERVER)]
+    assert taken == [1, 1, 2]
+
+
+@pytest.mark.parametrize("seconds", [0, -3_600, 3_600])
+async def test_a_start_is_later_than_every_start_before(database: Database, seconds: int) -> None:
+    """Also where the clock stands still, or was set back."""
+    await add_song(database, 1)
+    await add_song(database, 2, server_id=OTHER)
+    async with database.write() as connection:
+        await quotas.mark_started(connection, SERVER, MEMBER, at=NOON)
+        at = NOON + timedelta(seconds=seconds)
+        await quotas.mark_started(connection, OTHER, MEMBER, at=at)
+    first, second = await starts(database)
+    assert second > first
+    rows = await database.reader.execute_fetchall(
+        "SELECT last_start_at FROM members ORDER BY server_id"
+    )
+    assert [row[0] for row in rows] == [first, second]
