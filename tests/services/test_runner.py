@@ -12,8 +12,9 @@ from yarl import URL
 from db import songs
 from db.records import Song
 from playground.song_api import Call, Fault
-from services.errors import CannotPost
+from services.errors import CannotPost, NotReached
 from services.incidents import Kind
+from services.requests import SongRequest
 from services.runner import LOOK_AT_ACCOUNT, MOST_FAILURES, spawn
 from tests.services.carrying import (
     FREE,
@@ -261,6 +262,38 @@ async def test_nobody_there_for_a_while(house: House) -> None:
         assert (await house.song(song_id)).submits == 1
     assert house.submits == 3
     assert house.pauses[0] <= 2 < house.pauses[3]
+
+
+async def test_a_song_that_waits_again_is_in_nobodys_hands(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for another song wakes the runner, and it may be started again at once."""
+    real, calls, gate = house.api.submit, list[SongRequest](), asyncio.Event()
+
+    async def submit(request: SongRequest) -> str:
+        calls.append(request)
+        if len(calls) == 1:
+            raise NotReached("refused")
+        return await real(request)
+
+    async def sleep(seconds: float) -> None:
+        await gate.wait()
+        await house.time.run(seconds)
+
+    monkeypatch.setattr(house.api, "submit", submit)
+    monkeypatch.setattr(house.worker, "_sleep", sleep)
+    await house.add()
+    async with house.running():
+
+        async def submitted() -> bool:
+            house.runner.wake()
+            return (await house.song()).step == "submitted"
+
+        await eventually(submitted)
+        gate.set()
+        await house.until("ended")
+    await house.has_completed()
+    assert sum(kind_of(call) == "result" for call in house.server.calls) == 1
 
 
 async def test_what_waits_for_a_connection_can_be_cancelled(
