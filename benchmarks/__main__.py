@@ -1,0 +1,21 @@
+"""`python -m benchmarks`: everything that is measured, as Markdown. About 3 min on 2 idle cores.
+
+Figures are ratios within one run wherever a goal depends on them: machines differ.
+"""
+
+from benchmarks import acknowledgement, audio, in_flight, pacing
+
+
+def main() -> None:
+    """Print each section in turn."""
+    pacing.main()
+    print("\n## Fitting the audio\n")
+    audio.main()
+    print()
+    acknowledgement.main()
+    print()
+    in_flight.main()
+
+
+if __name__ == "__main__":
+    main()
