@@ -11,6 +11,8 @@ from services.credits import MAX_AMOUNT, MAX_REASON, credits_text
 from services.errors import InvalidRequest
 
 
+# Discord hides the group from others; a server's settings may say otherwise.
+@app_commands.default_permissions(manage_guild=True)
 class QuotaCog(
     commands.GroupCog,
     group_name="quota",
@@ -20,9 +22,6 @@ class QuotaCog(
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        # Discord hides the group from others; a server's settings may say otherwise.
-        if self.app_command is not None:
-            self.app_command.default_permissions = discord.Permissions(manage_guild=True)
 
     @app_commands.command()
     @app_commands.describe(allowance="Credits a day for each member")

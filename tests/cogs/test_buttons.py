@@ -9,8 +9,8 @@ import pytest
 from cogs import buttons
 from db.records import Status, Step
 from services.songs import TOKEN_LIFETIME
-from tests.cogs.conftest import World, buttons_of, custom_id, said, text_of
 from tests.factories import make_song
+from tests.world import World, buttons_of, custom_id, said, text_of
 
 GONE = "There is no such song in this server."
 NOT_YOURS = "Only the member who asked for this song can do that."

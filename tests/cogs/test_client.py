@@ -10,7 +10,7 @@ from discord.ext import commands
 
 from cogs.client import Client, asker, check_can_post, server_of
 from services.errors import NotPermitted
-from tests.cogs.conftest import World
+from tests.world import World
 
 COMMANDS = {"song", "queue", "history", "credits", "help", "quota"}
 EMBEDS = discord.Permissions(

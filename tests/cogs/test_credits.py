@@ -1,6 +1,6 @@
 """/credits and /help."""
 
-from tests.cogs.conftest import World, said, text_of
+from tests.world import World, said, text_of
 
 
 async def test_a_newcomer_has_the_days_allowance(world: World) -> None:

@@ -11,7 +11,7 @@ from discord import app_commands
 
 from cogs import errors
 from services.errors import InvalidRequest, NotPossible
-from tests.cogs.conftest import World, said
+from tests.world import World, said
 
 
 class Answers:

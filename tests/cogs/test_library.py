@@ -7,8 +7,8 @@ import simcord
 from simcord.components import walk_components
 
 from db.records import Status, Step
-from tests.cogs.conftest import World, buttons_of, custom_id, said, text_of
 from tests.factories import add_song
+from tests.world import World, buttons_of, custom_id, said, text_of
 
 
 async def made(world: World, count: int, **fields: Any) -> None:

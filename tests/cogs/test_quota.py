@@ -6,7 +6,7 @@ import discord
 import pytest
 import simcord
 
-from tests.cogs.conftest import World, said, text_of
+from tests.world import World, said, text_of
 
 NOT_ALLOWED = "Only those with the Manage Server permission can do this."
 

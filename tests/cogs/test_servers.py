@@ -10,7 +10,7 @@ from simcord.backend import serializers
 
 from cogs.servers import first_writable
 from db.records import Status
-from tests.cogs.conftest import World, text_of
+from tests.world import World, text_of
 
 SILENT = discord.PermissionOverwrite(send_messages=False)
 

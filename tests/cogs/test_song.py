@@ -16,7 +16,7 @@ from db.records import Status
 from services.credits import credits_text
 from services.incidents import Kind
 from services.requests import INSTRUMENTAL
-from tests.cogs.conftest import SOON, World, buttons_of, said, text_of
+from tests.world import SOON, World, buttons_of, said, text_of
 
 
 async def form(world: World, **options: Any) -> simcord.InteractionResult:

@@ -1,0 +1,252 @@
+"""The arrows of the house: bot -> cogs -> services -> db, never back; and what hangs off alone."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("cogs", "services", "db")
+PRODUCT = sorted([ROOT / "bot.py", *(f for room in ROOMS for f in (ROOT / room).rglob("*.py"))])
+MAY_KNOW = {
+    "bot": {"cogs", "services", "db"},
+    "cogs": {"cogs", "services", "db"},
+    "services": {"services", "db"},
+    "db": {"db"},
+}
+OURS = {"bot", "cogs", "services", "db", "playground", "tests", "benchmarks", "requirements"}
+SPEAKS_DISCORD = {"discord", "simcord"}
+SPEAKS_SQL = {"sqlite3", "aiosqlite"}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def name(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+def room(file: Path) -> str:
+    return file.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def imports(node: ast.AST) -> Iterator[str]:
+    """Every module that is imported anywhere below a node, whole names."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Import):
+            yield from (alias.name for alias in part.names)
+        elif isinstance(part, ast.ImportFrom):
+            assert part.level == 0, "imports are absolute here, so that they can be read"
+            yield part.module or ""
+
+
+def tops(node: ast.AST) -> set[str]:
+    return {module.partition(".")[0] for module in imports(node)}
+
+
+def calls(node: ast.AST, *names: str) -> list[ast.Call]:
+    """Every call of a function or method of one of these names."""
+    return [
+        part
+        for part in ast.walk(node)
+        if isinstance(part, ast.Call)
+        and (
+            (isinstance(part.func, ast.Attribute) and part.func.attr in names)
+            or (isinstance(part.func, ast.Name) and part.func.id in names)
+        )
+    ]
+
+
+each_file = pytest.mark.parametrize("file", PRODUCT, ids=name)
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert {room(file) for file in PRODUCT} == set(MAY_KNOW)
+    assert len(PRODUCT) > 30
+
+
+@each_file
+def test_nobody_imports_against_the_arrows(file: Path) -> None:
+    known = tops(tree(file)) & OURS
+    if file.name == "bot.py":
+        known.discard("playground")  # see below
+    assert known <= MAY_KNOW[room(file)]
+
+
+@each_file
+def test_nobody_imports_by_a_name_that_is_made_up(file: Path) -> None:
+    assert not calls(tree(file), "__import__", "import_module", "exec", "eval")
+
+
+@each_file
+def test_only_the_cogs_speak_discord(file: Path) -> None:
+    spoken = tops(tree(file)) & SPEAKS_DISCORD
+    assert spoken <= ({"discord"} if room(file) in ("bot", "cogs") else set())
+
+
+def test_the_playground_is_known_to_bots_play_alone() -> None:
+    module = tree(ROOT / "bot.py")
+    where = [
+        part.name
+        for part in ast.walk(module)
+        if isinstance(part, Function) and "playground" in tops(part)
+    ]
+    assert where == ["_play"]
+    at_top = [part for part in module.body if not isinstance(part, Function)]
+    assert not any("playground" in tops(part) for part in at_top)
+
+
+def test_the_playground_knows_nothing_of_the_tests() -> None:
+    for file in (ROOT / "playground").rglob("*.py"):
+        assert not tops(tree(file)) & {"tests", "benchmarks"}, name(file)
+
+
+# --- SQL ------------------------------------------------------------------------------------------
+
+SQL = re.compile(
+    r"\s*(SELECT\b.*\bFROM|INSERT\s+INTO|UPDATE\b.*\bSET|DELETE\s+FROM|CREATE\s+\w+|ALTER\s+TABLE"
+    r"|DROP\s+\w+|PRAGMA|BEGIN\b|WITH\b.*\bAS\s*\()",
+    re.DOTALL,
+)
+
+
+def texts(node: ast.AST) -> Iterator[str]:
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            yield part.value
+
+
+def test_sql_is_recognised() -> None:
+    assert SQL.match("\n  SELECT a FROM b")
+    assert SQL.match("WITH x AS (SELECT 1)")
+    assert not SQL.match("Select a genre from the list")
+
+
+@each_file
+def test_sql_is_in_one_room(file: Path) -> None:
+    if room(file) == "db":
+        return
+    module = tree(file)
+    assert not [text for text in texts(module) if SQL.match(text)]
+    assert not calls(module, "execute", "executemany", "executescript", "execute_fetchall")
+
+
+ROWS = [f for f in PRODUCT if room(f) == "db" and f.name not in ("database.py", "migrate.py")]
+
+
+@pytest.mark.parametrize("file", ROWS, ids=name)
+def test_every_statement_stands_there_as_it_is(file: Path) -> None:
+    for call in calls(tree(file), "execute", "executemany", "execute_fetchall"):
+        assert isinstance(call.args[0], ast.Constant), f"{name(file)}:{call.lineno}"
+
+
+@pytest.mark.parametrize("file", ROWS, ids=name)
+def test_who_is_in_a_transaction_does_not_end_it(file: Path) -> None:
+    module = tree(file)
+    assert not calls(module, "commit", "rollback", "executescript")
+    assert not [text for text in texts(module) if re.match(r"\s*(BEGIN|COMMIT|ROLLBACK)\b", text)]
+
+
+def test_only_the_database_opens_it() -> None:
+    for file in PRODUCT:
+        if calls(tree(file), "connect") and tops(tree(file)) & SPEAKS_SQL:
+            # bot.py's `connect` is the gateway's.
+            assert name(file) in ("db/database.py", "bot.py")
+
+
+# --- importing does nothing -----------------------------------------------------------------------
+
+FROM_OUTSIDE = {"environ", "getenv", "getenvb", "environb"}
+MAKES_SOMETHING = {
+    *("Client", "AutoShardedBot", "Bot", "ClientSession", "new_event_loop", "get_event_loop"),
+    *("create_task", "Thread", "Process", "Popen", "ThreadPoolExecutor", "ProcessPoolExecutor"),
+    *("Lock", "Event", "Queue", "Semaphore", "open", "connect", "mkdir", "basicConfig", "Settings"),
+    *("load", "read_text", "read_bytes", "run", "now", "today", "time", "random"),
+}
+
+
+def at_import(body: list[ast.stmt]) -> Iterator[ast.AST]:
+    """What is executed when a module is imported."""
+    for statement in body:
+        if isinstance(statement, Function):
+            yield from statement.decorator_list
+            yield from statement.args.defaults
+            yield from filter(None, statement.args.kw_defaults)
+        elif isinstance(statement, ast.ClassDef):
+            yield from statement.decorator_list
+            yield from at_import(statement.body)
+        elif not (isinstance(statement, ast.If) and "__main__" in ast.unparse(statement.test)):
+            yield statement
+
+
+@each_file
+def test_a_module_does_no_work_when_it_is_imported(file: Path) -> None:
+    for part in at_import(tree(file).body):
+        assert not calls(part, *MAKES_SOMETHING, *FROM_OUTSIDE), ast.unparse(part)
+        assert not isinstance(part, ast.For | ast.While | ast.With | ast.AsyncWith)
+
+
+@each_file
+def test_only_the_settings_read_the_environment(file: Path) -> None:
+    read = [
+        part
+        for part in ast.walk(tree(file))
+        if isinstance(part, ast.Attribute | ast.Name)
+        and (part.attr if isinstance(part, ast.Attribute) else part.id) in FROM_OUTSIDE
+    ]
+    # The encoder's process is given the few variables that a process needs to start.
+    assert not read or name(file) == "services/audio.py"
+
+
+WATCHED_IMPORT = """
+import asyncio, importlib, sqlite3, sys, threading
+import aiohttp, aiosqlite, av, discord.ext.commands, mutagen.mp4, pydantic_settings
+seen = []
+def watch(event, args):
+    if event in ("socket.__new__", "subprocess.Popen", "os.mkdir", "os.remove", "sqlite3.connect"):
+        seen.append((event, args))
+    if event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+"):
+        if not str(args[0]).endswith((".pyc", ".pyo")) and "__pycache__" not in str(args[0]):
+            seen.append((event, args))
+sys.addaudithook(watch)
+before = threading.active_count()
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+assert threading.active_count() == before, threading.enumerate()
+assert asyncio._get_running_loop() is None
+assert not seen, seen
+strangers = ("playground", "simcord", "pytest")
+assert not [module for module in sys.modules if module.partition(".")[0] in strangers]
+"""
+
+
+def test_importing_the_product_touches_nothing() -> None:
+    modules = [
+        name(f).removesuffix(".py").removesuffix("/__init__").replace("/", ".") for f in PRODUCT
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED_IMPORT, *modules],
+        cwd=ROOT,
+        env={"PATH": "", "SYSTEMROOT": "", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+def test_no_file_is_a_drawer_for_everything() -> None:
+    for place in (*ROOMS, "playground", "tests", "benchmarks"):
+        for file in (ROOT / place).rglob("*.py"):
+            assert not re.fullmatch(r"_?(utils?|helpers?|common|misc)", file.stem), name(file)

@@ -1,0 +1,168 @@
+"""A member's whole way. Everything of ours is real; Discord and the model are stood in for."""
+
+from collections.abc import AsyncIterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bot
+from db.records import Status, Step
+from playground.song_api import Call, Fault
+from services.pacing import Pacer
+from tests.world import World, buttons_of, running, said, text_of
+
+LYRICS = "[verse]\nLights go by\n[chorus]\n@everyone *Midnight* train http://x"
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """As an operator would set it up: the asynchronous API."""
+    monkeypatch.setattr("cogs.announcer.BETWEEN_EDITS", 0.0)
+    monkeypatch.setattr(Pacer, "next_look", lambda self, *, age, **_: age + 0.02)
+    world = World(tmp_path, segmind_mode="async")
+    monkeypatch.setattr(bot, "utc_now", world.clock)
+    async with running(world):
+        yield world
+
+
+def states_shown(world: World) -> list[str]:
+    """What the status messages said, one after the other, without repetition."""
+    edits = [r.json for r in world.env.http_requests if r.method == "PATCH" and r.json]
+    said_so = [edit["embeds"][0]["description"].splitlines()[0] for edit in edits]
+    bold = [line.split("**")[1] for line in said_so]
+    return [state for state, _ in groupby(bold)]
+
+
+def submits(world: World) -> list[Any]:
+    return [call.body for call in world.api.calls if call.method == "POST"]
+
+
+async def test_from_help_to_a_song_in_the_channel(world: World) -> None:
+    # A newcomer looks around.
+    assert "Type `/song`" in text_of((await world.alice.slash(world.channel, "help")).response)
+    before = await world.alice.slash(world.channel, "credits")
+    assert "You have 10 credits" in text_of(before.response)
+    (length, *_) = await world.alice.autocomplete(world.channel, "song", "seconds", "60")
+    assert length == {"name": "60 s, 2 credits", "value": 60}
+
+    # They name genres, a form opens, and while they write the bot is restarted.
+    form = await world.song(genres="funk, <@&1>", seconds=60, seed=7, instrumental=None)
+    await world.restart()
+    asked = await world.alice.submit_modal(form, {"lyrics": LYRICS})
+    await world.spawner.rest()
+    assert said(asked).ephemeral
+    assert buttons_of(asked.response) == ["Cancel", "Refresh"]
+    assert world.posts() == []
+
+    # The song is made, which only they see, and it arrives where all do.
+    async with world.working():
+        (song,) = await world.ended()
+    assert states_shown(world) == ["QUEUED", "PROCESSING", "COMPLETED"]
+    assert buttons_of(asked.response) == []
+    (post,) = world.posts()
+    assert post.id == song.post_id
+    assert f"/{world.channel.id}/{post.id}" in text_of(asked.response)
+
+    # The API was asked for just what they asked for.
+    assert submits(world) == [
+        {
+            "genres": "funk, <@&1>",
+            "lyrics": LYRICS,
+            "output_seconds": 60,
+            "steps": 50,
+            "cfg": 4.0,
+            "shift": 4.0,
+            "lyrics_strength": 1.0,
+            "seed": 7,
+            "base64": False,
+        }
+    ]
+
+    # The post pings its member and nobody else, and is a file that plays.
+    sent = next(
+        r.json
+        for r in world.env.http_requests
+        if r.method == "POST" and r.path.endswith("/messages") and r.json
+    )
+    assert sent["allowed_mentions"] == {"parse": [], "users": [world.alice.id]}
+    assert post.content == f"<@{world.alice.id}>"
+    assert [mentioned.id for mentioned in post.mentions] == [world.alice.id]
+    assert not post.mention_everyone
+    (attached,) = post.attachments
+    assert attached.filename == "1-everyone-midnight-train-http-x.mp3"
+    assert world.file(post)[:3] == b"ID3"
+    text = text_of(post)
+    assert r"@{0}everyone \*Midnight\* train http:{0}//x".format("\u200b") in text
+    assert "funk, <{0}@{0}&1>".format("\u200b") in text
+    assert "Seed: 7" in text
+
+    # Afterwards it is in their history, and its price is spent.
+    history = await world.alice.slash(world.channel, "history")
+    assert "COMPLETED · 2 credits" in text_of(history.response)
+    opened = await world.alice.select(said(history), [str(song.song_id)])
+    assert "Lights go by" in text_of(opened.response)
+    after = await world.alice.slash(world.channel, "credits")
+    assert "You have 8 credits" in text_of(after.response)
+    assert "`-2` song #1" in text_of(after.response)
+    queue = await world.alice.slash(world.channel, "queue")
+    assert "Nothing runs or waits here" in text_of(queue.response)
+
+    # Nothing of it is left behind.
+    assert song.token is None
+    assert not list((world.folder / "songs").iterdir())
+
+
+async def test_a_song_that_fails_costs_nothing_and_says_why(world: World) -> None:
+    asked = await world.song(genres="funk, blocked", seconds=60)
+    async with world.working():
+        (song,) = await world.ended()
+    assert song.status is Status.FAILED
+    text = text_of(asked.response)
+    assert "**FAILED**" in text
+    assert "The content was blocked" in text
+    assert "Price: 2 credits, given back" in text
+    assert world.posts() == []
+    assert await world.free() == 10
+
+
+async def test_a_song_under_way_survives_a_restart(world: World) -> None:
+    def no_news(call: Call) -> Fault | None:
+        return Fault(status=503) if call.path.endswith("/status") else None
+
+    world.api.fault = no_news
+    asked = await world.song()
+    async with world.working():
+        await world.until(lambda song: song.step is Step.SUBMITTED)
+    world.api.fault = None
+    await world.restart()
+    async with world.working():
+        (song,) = await world.ended()
+    assert song.status is Status.COMPLETED
+    assert "**COMPLETED**" in text_of(asked.response)
+    assert len(submits(world)) == 1
+    assert len(world.posts()) == 1
+    assert await world.free() == 9
+
+
+async def test_a_server_is_run_by_those_who_manage_it(world: World) -> None:
+    await world.mona.slash(world.channel, "quota server", allowance=1)
+    refused = await world.song(seconds=60)
+    assert "costs 2 credits and you have 1" in text_of(refused.response)
+    await world.mona.slash(
+        world.channel, "quota grant", member=world.alice, amount=3, reason="a birthday"
+    )
+    first = await world.song(seconds=60)
+    second = await world.song(world.bob, seconds=10)
+    assert "1st of 1" in text_of(first.response)
+    assert "2nd of 2" in text_of(second.response)
+    async with world.working():
+        songs = await world.ended(2)
+    assert [song.status for song in songs] == [Status.COMPLETED] * 2
+    assert {post.content for post in world.posts()} == {
+        f"<@{world.alice.id}>",
+        f"<@{world.bob.id}>",
+    }
+    assert await world.free(world.alice) == 2
+    assert await world.free(world.bob) == 0

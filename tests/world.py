@@ -1,0 +1,332 @@
+"""The real bot and the real database against a simulated Discord and the song API on loopback."""
+
+import asyncio
+import contextlib
+import io
+import time
+import wave
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextvars import Context, copy_context
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import discord
+import pydantic_settings
+import simcord
+from simcord.backend import serializers
+from simcord.enums import InteractionType
+
+import bot
+from cogs.client import Client
+from db import songs as song_rows
+from db.records import Song
+from playground.song_api import PLAYGROUND_KEY, SongApiServer, Timing, serve
+from services.errors import Refusal
+from services.settings import Settings
+
+SOON = 10.0
+"""Seconds after which a test gives up waiting for what it started."""
+
+
+class GivenSettings(Settings):
+    """Settings from keyword arguments alone: neither the environment nor `.env` is read."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[pydantic_settings.BaseSettings],
+        init_settings: pydantic_settings.PydanticBaseSettingsSource,
+        env_settings: pydantic_settings.PydanticBaseSettingsSource,
+        dotenv_settings: pydantic_settings.PydanticBaseSettingsSource,
+        file_secret_settings: pydantic_settings.PydanticBaseSettingsSource,
+    ) -> tuple[pydantic_settings.PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+class Clock:
+    """Runs with the machine's, from where the simulated Discord's begins, and can be moved."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self.moved = timedelta()
+
+    def __call__(self) -> datetime:
+        elapsed = timedelta(seconds=time.perf_counter() - self._began)
+        return datetime(2026, 1, 1, tzinfo=UTC) + elapsed + self.moved
+
+
+class Spawner:
+    """Background work that belongs to nobody: it runs in real time and no command waits for it."""
+
+    LONG = ("runner", "announcer", "housekeeping", "heartbeat", "watch the account", "song ")
+
+    def __init__(self) -> None:
+        self._context = Context()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def enter(self) -> None:
+        """From the main task, once the simulation is up."""
+        self._context = copy_context()
+
+    def __call__(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = self._context.copy().run(asyncio.create_task, work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def rest(self) -> None:
+        """Wait until every edit of a status message is through; raises what one of them raised."""
+        while tasks := [t for t in self._tasks if not t.get_name().startswith(self.LONG)]:
+            async with asyncio.timeout(SOON):
+                await asyncio.gather(*tasks)
+
+
+def tiny_wav(*, seconds: int, **_: object) -> bytes:
+    """A WAV of the length that was asked for, small."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(b"\x00\x10\x00\xf0" * (seconds * 4000))
+    return buffer.getvalue()
+
+
+class World:
+    """One server with a channel, two members, and one who manages it."""
+
+    def __init__(self, folder: Path, **values: Any) -> None:
+        self.folder = folder
+        self._values = values
+        self.clock = Clock()
+        self.spawner = Spawner()
+        self.api = SongApiServer(tiny_wav, timing=lambda _: Timing(0.01, 0.01), rpm=0)
+        self.foreseen: list[BaseException] = []
+        """What breaks in this test because it is meant to."""
+        self.env: simcord.Env
+        self.application: bot.Application
+        self._composed = contextlib.AsyncExitStack()
+
+    @property
+    def client(self) -> Client:
+        return self.application.client
+
+    def settings(self) -> Settings:
+        return GivenSettings(
+            **{
+                "discord_token": "playground",
+                "segmind_api_key": PLAYGROUND_KEY,
+                "segmind_api_url": self.api.root,
+                "segmind_mode": "sync",
+                "segmind_rpm": 100_000,
+                "database_url": f"sqlite:///{self.folder / 'songs.db'}",
+                "data_dir": self.folder,
+                **self._values,
+            }
+        )
+
+    async def compose(self) -> Client:
+        """The bot on this world's database."""
+
+        async def prepare(client: Client) -> None:
+            await bot.add_cogs(client)
+            await client.tree.sync()
+
+        self.application = await self._composed.enter_async_context(
+            bot.composed(self.settings(), spawn=self.spawner, prepare=prepare)
+        )
+        self.client.shard_count = 1
+        return self.client
+
+    async def restart(self) -> None:
+        """A fresh bot on the same database; messages and their buttons are still there."""
+        await self.spawner.rest()
+        await self._composed.aclose()
+        await self.env.restart_bot(await self.compose())
+        self.spawner.enter()
+
+    async def close(self) -> None:
+        await self.spawner.rest()
+        await self._composed.aclose()
+
+    def people(self) -> None:
+        self.spawner.enter()
+        self.guild = self.env.create_guild("One")
+        self.channel = self.guild.create_text_channel("songs")
+        self.alice = self.member("alice")
+        self.bob = self.member("bob")
+        managing = self.guild.create_role("managers", permissions=discord.Permissions(32))
+        self.mona = self.guild.add_member(self.env.create_user("mona"), roles=[managing])
+
+    def member(self, name: str) -> simcord.MemberActor:
+        return self.guild.add_member(self.env.create_user(name))
+
+    # What people do
+
+    async def song(
+        self, member: simcord.MemberActor | None = None, **options: Any
+    ) -> simcord.InteractionResult:
+        """`/song` with everything it needs; waits for its status message."""
+        options = {"genres": "funk, pop", "instrumental": True, "seconds": 10, **options}
+        options = {name: value for name, value in options.items() if value is not None}
+        result = await (member or self.alice).slash(self.channel, "song", **options)
+        await self.spawner.rest()
+        return result
+
+    async def press(
+        self,
+        member: simcord.MemberActor,
+        message: simcord.ResponseMessage | None,
+        custom_id: str,
+        *,
+        values: list[str] | None = None,
+    ) -> simcord.InteractionResult:
+        """Send any `custom_id` as a press on a message, as if it had such a button or menu."""
+        assert message is not None
+        backend = self.env.backend
+        stored = backend.get_message(message.channel_id, message.id)
+        data: dict[str, Any] = {"custom_id": custom_id, "component_type": 2}
+        item: dict[str, Any] = {"type": 2, "style": 2, "label": "x", "custom_id": custom_id}
+        if values is not None:
+            data |= {"component_type": 3, "values": values}
+            item = {"type": 3, "options": [], "custom_id": custom_id}
+        shown = dict(serializers.message_payload(backend, stored))
+        result = await member._dispatch_interaction(
+            InteractionType.MESSAGE_COMPONENT,
+            self.channel,
+            data,
+            extra={"message": shown | {"components": [{"type": 1, "components": [item]}]}},
+            source_message_id=stored.id,
+        )
+        await self.spawner.rest()
+        return result
+
+    async def send_form(
+        self, member: simcord.MemberActor, custom_id: str, lyrics: str
+    ) -> simcord.InteractionResult:
+        """Send any form, whether or not it was opened."""
+        typed = {"type": 4, "custom_id": "lyrics", "value": lyrics}
+        data = {"custom_id": custom_id, "components": [{"type": 18, "component": typed}]}
+        return await member._dispatch_interaction(InteractionType.MODAL_SUBMIT, self.channel, data)
+
+    async def raw_slash(
+        self, member: simcord.MemberActor, name: str, *options: dict[str, Any]
+    ) -> simcord.InteractionResult:
+        """A command as it would come from a Discord that checks nothing."""
+        root = self.env.backend.find_command(name, None)
+        assert root is not None
+        data = {"id": root["id"], "name": name, "type": 1, "options": list(options)}
+        return await member._dispatch_interaction(
+            InteractionType.APPLICATION_COMMAND, self.channel, data
+        )
+
+    async def again(self) -> None:
+        """Deliver the last interaction once more, as Discord does where a session is resumed."""
+        (payload,) = [
+            p for _, name, p in self.env.backend.transcript if name == "INTERACTION_CREATE"
+        ][-1:]
+        self.env.backend.emit("INTERACTION_CREATE", payload)
+        await self.env.settle()
+        await self.spawner.rest()
+
+    # What came of it
+
+    @contextlib.asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Songs are made while the block runs."""
+        async with self.application.working(self.spawner):
+            yield
+
+    async def row(self, song_id: int) -> Song:
+        song = await song_rows.get(self.application.database.reader, song_id)
+        assert song is not None
+        return song
+
+    async def rows(self) -> list[Song]:
+        """Every song, oldest first."""
+        cursor = await self.application.database.reader.execute_fetchall(
+            "SELECT song_id FROM songs ORDER BY number"
+        )
+        return [await self.row(row["song_id"]) for row in cursor]
+
+    async def until(self, reached: Callable[[Song], bool], count: int = 1) -> None:
+        """Wait until so many songs have come so far."""
+        async with asyncio.timeout(SOON):
+            while sum(map(reached, await self.rows())) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+    async def ended(self, count: int = 1) -> list[Song]:
+        """Wait until so many songs have ended and their messages say so; all songs."""
+        await self.until(lambda song: song.ended, count)
+        await self.spawner.rest()
+        return await self.rows()
+
+    async def free(self, member: simcord.MemberActor | None = None) -> int:
+        """A member's credits."""
+        who = member or self.alice
+        balance = await self.client.services.credits.balance(self.guild.id, who.id)
+        return balance.free
+
+    def errors(self) -> list[BaseException]:
+        """What commands and listeners raised, as they raised it."""
+        return [getattr(error, "original", error) for error in self.env.errors]
+
+    def posts(self, channel: simcord.ChannelHandle | None = None) -> list[discord.Message]:
+        """What everyone sees in the channel."""
+        seen = (channel or self.channel).history()
+        return [message for message in seen if not message.flags.ephemeral]
+
+    def file(self, message: simcord.ResponseMessage | discord.Message | None) -> bytes:
+        """What is attached to a message."""
+        assert message is not None
+        (attached,) = message.attachments
+        content = self.env.backend.cdn.get(attached.url)
+        assert content is not None
+        return content
+
+
+@contextlib.asynccontextmanager
+async def running(world: World) -> AsyncIterator[World]:
+    """The world, with its bot logged in."""
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(serve(world.api))
+        stack.push_async_callback(world.close)
+        client = await world.compose()
+        world.env = simcord.Env(client)
+        await world.env.start()
+        stack.push_async_callback(world.env.shutdown)
+        world.people()
+        await world.env.settle()
+        yield world
+        await world.spawner.rest()
+    assert [error for error in world.errors() if not isinstance(error, Refusal)] == world.foreseen
+
+
+def said(result: simcord.InteractionResult) -> simcord.ResponseMessage:
+    """The message that answered."""
+    assert result.response is not None
+    return result.response
+
+
+def text_of(message: simcord.ResponseMessage | discord.Message | None) -> str:
+    """Everything a message says, in one string."""
+    assert message is not None
+    parts = [message.content]
+    for embed in message.embeds:
+        parts += [embed.title or "", embed.description or "", embed.footer.text or ""]
+        parts += [f"{field.name}: {field.value}" for field in embed.fields]
+    return "\n".join(filter(None, parts))
+
+
+def buttons_of(message: simcord.ResponseMessage | None) -> list[str]:
+    """The labels of a message's buttons that can be pressed, and its menus' placeholders."""
+    assert message is not None
+    parts: list[dict[str, Any]] = [part for row in message.components for part in row["components"]]
+    return [part.get("label") or part["placeholder"] for part in parts if not part.get("disabled")]
+
+
+def custom_id(message: simcord.ResponseMessage | None, label: str) -> str:
+    """What a button says to the bot."""
+    assert message is not None
+    parts: list[dict[str, Any]] = [part for row in message.components for part in row["components"]]
+    (found,) = (part["custom_id"] for part in parts if part.get("label") == label)
+    return str(found)
