@@ -110,8 +110,3 @@ async def test_an_error_in_a_command_is_answered(
     world.foreseen = [error]
     async with world.application.database.write() as connection:
         await connection.execute("ALTER TABLE gone RENAME TO ledger")
-
-
-async def test_an_error_in_a_listener_breaks_no_other_command(world: World) -> None:
-    await world.send_form(world.alice, "lyrics:1", "x")
-    assert said(await world.alice.slash(world.channel, "help")).ephemeral
