@@ -1,13 +1,10 @@
 """Songs: their moves and their fair order."""
 
-import contextlib
-import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import aiosqlite
 import pytest
 from aiosqlite import Connection
 from hypothesis import given, settings
@@ -15,9 +12,8 @@ from hypothesis import strategies as st
 
 from db import quotas, songs
 from db.database import Database
-from db.migrate import migrate
 from db.records import Song, Status, Step
-from tests.factories import MEMBER, NOON, SERVER, add_song, make_song
+from tests.factories import MEMBER, NOON, SERVER, add_song, database_in_memory, make_song
 
 
 @pytest.mark.parametrize("step", Step)
@@ -63,19 +59,6 @@ async def _start_next(database: Database, at: datetime) -> Song | None:
         return song
 
 
-@contextlib.asynccontextmanager
-async def _in_memory() -> AsyncIterator[Database]:
-    """A database for each example: on disk, hundreds of them would take a minute."""
-    connection = await aiosqlite.connect(":memory:", isolation_level=None)
-    connection.row_factory = sqlite3.Row
-    try:
-        await connection.execute("PRAGMA foreign_keys = ON")
-        await migrate(connection)
-        yield Database(connection, connection)
-    finally:
-        await connection.close()
-
-
 @settings(max_examples=150, deadline=None)
 @given(
     before=st.lists(st.tuples(_PEOPLE, st.integers(-3, 3)), max_size=6),
@@ -86,7 +69,7 @@ async def test_the_order_that_is_shown_is_the_order_of_the_starts(
     before: list[tuple[tuple[int, int], int]], asks: list[Waiting], clock: list[int]
 ) -> None:
     """Also where the clock stands still or is set back between the starts."""
-    async with _in_memory() as database:
+    async with database_in_memory() as database:
         for (server, member), second in before:
             async with database.write() as connection:
                 await quotas.ensure_server(connection, server)
@@ -111,7 +94,7 @@ async def test_the_order_that_is_shown_is_the_order_of_the_starts(
 @given(asks=_ASKS)
 async def test_nobodys_second_song_is_before_anothers_first(asks: list[Waiting]) -> None:
     """Within a server by members; among all by servers."""
-    async with _in_memory() as database:
+    async with database_in_memory() as database:
         await _ask_all(database, asks)
         order = [
             (song.server_id, song.member_id)
