@@ -4,6 +4,7 @@ An incident is a row, so that a restart neither forgets it nor tells it again. T
 operator's account pause all songs while they last.
 """
 
+import asyncio
 import logging
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -66,6 +67,8 @@ class Incidents:
         self._clock = clock
         self._open: set[Kind] = set()
         self._silent_since: datetime | None = None
+        # Telling takes time, and an incident may end, or be told by another, meanwhile.
+        self._telling = asyncio.Lock()
 
     async def load(self) -> None:
         """Read what was wrong when the process ended."""
@@ -105,22 +108,25 @@ class Incidents:
         """It is well again. False if nothing was wrong."""
         if kind not in self._open:
             return False
-        async with self._database.write() as connection:
-            known = {row.kind: row for row in await operations.incidents(connection)}
-            await operations.close_incident(connection, kind)
-        self._open.discard(kind)
-        log.warning("%s", _ENDS[kind])
-        if kind in known and known[kind].told_at is not None:
-            await self._operator.tell(f"\N{WHITE HEAVY CHECK MARK} {_ENDS[kind]}")
-        return True
+        async with self._telling:
+            async with self._database.write() as connection:
+                known = {row.kind: row for row in await operations.incidents(connection)}
+                closed = await operations.close_incident(connection, kind)
+            self._open.discard(kind)
+            if closed:
+                log.warning("%s", _ENDS[kind])
+            if closed and known[kind].told_at is not None:
+                await self._operator.tell(f"\N{WHITE HEAVY CHECK MARK} {_ENDS[kind]}")
+            return closed
 
     async def tell_untold(self) -> None:
         """Tell the operator what they have not heard: also what could not be sent before."""
-        for row in await operations.incidents(self._database.reader):
-            text = f"\N{WARNING SIGN} {_BEGINS[Kind(row.kind)]}\n> {row.detail}"
-            if row.told_at is None and await self._operator.tell(text):
-                async with self._database.write() as connection:
-                    await operations.mark_told(connection, row.kind, at=self._clock())
+        async with self._telling:
+            for row in await operations.incidents(self._database.reader):
+                text = f"\N{WARNING SIGN} {_BEGINS[Kind(row.kind)]}\n> {row.detail}"
+                if row.told_at is None and await self._operator.tell(text):
+                    async with self._database.write() as connection:
+                        await operations.mark_told(connection, row.kind, at=self._clock())
 
     async def api_answered(self) -> None:
         """The song API has answered, whatever it said."""
