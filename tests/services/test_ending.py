@@ -1,0 +1,199 @@
+"""A song's end: its state and its price in one transaction."""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+
+from db import ledger, songs
+from db.database import Database
+from db.records import Song, Status, Step
+from services.credits import Credits
+from services.ending import COMPENSATE_AFTER, Ending
+from tests.factories import MEMBER, NOON, SERVER, SettableClock, add_held_song, add_song
+
+
+@pytest.fixture
+def ending(database: Database, credits: Credits, clock: SettableClock) -> Ending:
+    return Ending(database, credits, clock=clock)
+
+
+async def read(database: Database, song: Song) -> Song:
+    found = await songs.get(database.reader, song.song_id)
+    assert found is not None
+    return found
+
+
+async def kinds(database: Database) -> set[str]:
+    """Those of the entries that are about songs."""
+    rows = await database.reader.execute_fetchall(
+        "SELECT kind FROM ledger WHERE song_id IS NOT NULL"
+    )
+    return {row[0] for row in rows}
+
+
+async def free(credits: Credits) -> int:
+    return (await credits.balance(SERVER, MEMBER)).free
+
+
+ENDS: dict[str, Callable[[Ending, Song], Awaitable[bool]]] = {
+    "complete": lambda ending, song: ending.complete(song, post_id=9),
+    "undelivered": lambda ending, song: ending.complete(song, undelivered="No."),
+    "fail": lambda ending, song: ending.fail(song, "The model failed."),
+    "cancel": lambda ending, song: ending.cancel(song),
+}
+FROM = {"complete": {Step.POSTING}, "undelivered": {Step.POSTING}, "cancel": {Step.WAITING}}
+
+
+@pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_song_ends_only_from_where_it_can(
+    database: Database, credits: Credits, ending: Ending, end: str, step: Step
+) -> None:
+    song = await add_held_song(database, credits, step=step)
+    can = step in FROM.get(end, set(Step) - {Step.ENDED})
+    assert await ENDS[end](ending, song) is can
+    assert await kinds(database) == (
+        {"hold"}
+        if not can
+        else {"hold", "settle"}
+        if end in ("complete", "undelivered")
+        else {"hold", "refund"}
+    )
+    assert not await ENDS[end](ending, song)
+
+
+async def test_a_song_that_was_posted_is_paid_for(
+    database: Database, credits: Credits, ending: Ending
+) -> None:
+    song = await add_held_song(database, credits, step=Step.POSTING)
+    assert await ending.complete(song, post_id=9)
+    after = await read(database, song)
+    assert (after.status, after.post_id, after.delivered_at) == (Status.COMPLETED, 9, NOON)
+    assert await free(credits) == 8
+    assert await credits.held(SERVER, MEMBER) == 0
+
+
+async def test_a_song_that_failed_is_given_back(
+    database: Database, credits: Credits, ending: Ending
+) -> None:
+    song = await add_held_song(database, credits, step=Step.SUBMITTED)
+    assert await ending.fail(song, "The model failed.")
+    after = await read(database, song)
+    assert (after.status, after.reason) == (Status.FAILED, "The model failed.")
+    assert await free(credits) == 10
+
+
+async def test_a_song_is_completed_with_a_post_or_with_why_there_is_none(
+    database: Database, credits: Credits, ending: Ending
+) -> None:
+    song = await add_held_song(database, credits, step=Step.POSTING)
+    with pytest.raises(sqlite3.IntegrityError):
+        await ending.complete(song)
+    assert (await read(database, song)).step is Step.POSTING
+    assert await kinds(database) == {"hold"}
+
+
+async def test_of_two_ends_at_once_one_counts(
+    database: Database, credits: Credits, ending: Ending
+) -> None:
+    song = await add_held_song(database, credits)
+    ends = [ending.cancel(song), ending.fail(song, "No."), ending.cancel(song)]
+    assert sorted(await asyncio.gather(*ends)) == [False, False, True]
+    assert await free(credits) == 10
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_an_entry_that_fails_undoes_the_end(
+    database: Database,
+    credits: Credits,
+    ending: Ending,
+    end: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = Step.WAITING if end == "cancel" else Step.POSTING
+    song = await add_held_song(database, credits, step=step)
+
+    async def fails(*_: object, **__: object) -> bool:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "insert", fails)
+        with pytest.raises(sqlite3.OperationalError):
+            await ENDS[end](ending, song)
+    assert await read(database, song) == song
+    assert await ENDS[end](ending, song)
+
+
+async def undelivered(database: Database, credits: Credits, ending: Ending, song_id: int) -> Song:
+    song = await add_held_song(database, credits, song_id, step=Step.POSTING)
+    assert await ending.complete(song, undelivered="The bot may not post there.")
+    return song
+
+
+async def test_what_could_not_be_delivered_for_a_day_is_given_back_once(
+    database: Database, credits: Credits, ending: Ending, clock: SettableClock
+) -> None:
+    song = await undelivered(database, credits, ending, 1)
+    clock.now += COMPENSATE_AFTER
+    assert await ending.compensate_overdue() == []
+    clock.now += timedelta(milliseconds=1)
+    (found,) = await ending.compensate_overdue()
+    assert found.song_id == song.song_id
+    assert await ending.compensate_overdue() == []
+    after = await read(database, song)
+    assert (after.status, after.file, after.delivered_at) == (Status.COMPLETED, None, None)
+    assert await kinds(database) == {"hold", "settle", "compensate"}
+    # The day that paid for it is over: it comes back until the end of today.
+    assert await free(credits) == 12
+
+
+async def test_what_was_handed_over_is_not_given_back(
+    database: Database, credits: Credits, ending: Ending, clock: SettableClock
+) -> None:
+    song = await undelivered(database, credits, ending, 1)
+    assert await ending.hand_over(song)
+    assert not await ending.hand_over(song)
+    clock.advance(days=2)
+    assert await ending.compensate_overdue() == []
+    assert (await read(database, song)).delivered_at == NOON
+
+
+async def test_what_is_handed_over_at_the_last_moment_is_not_given_back(
+    database: Database,
+    credits: Credits,
+    ending: Ending,
+    clock: SettableClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between the reading of what is overdue and the giving back."""
+    first = await undelivered(database, credits, ending, 1)
+    second = await undelivered(database, credits, ending, 2)
+    clock.advance(days=2)
+    overdue = songs.undelivered_before
+
+    async def and_then(*arguments: object) -> list[Song]:
+        found = await overdue(*arguments)  # type: ignore[arg-type]
+        assert await ending.hand_over(first)
+        return found
+
+    monkeypatch.setattr(songs, "undelivered_before", and_then)
+    assert [song.song_id for song in await ending.compensate_overdue()] == [second.song_id]
+
+
+async def test_two_who_compensate_at_once_do_it_once(
+    database: Database, credits: Credits, ending: Ending, clock: SettableClock
+) -> None:
+    await undelivered(database, credits, ending, 1)
+    clock.advance(days=2)
+    found = await asyncio.gather(ending.compensate_overdue(), ending.compensate_overdue())
+    assert sorted(map(len, found)) == [0, 1]
+
+
+async def test_a_song_without_a_hold_can_not_end(database: Database, ending: Ending) -> None:
+    song = await add_song(database)
+    with pytest.raises(sqlite3.IntegrityError):
+        await ending.fail(song, "No.")
+    assert await read(database, song) == song

@@ -1,0 +1,333 @@
+"""What a person does: ask, cancel, look."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from db import songs as rows
+from db.database import Database
+from db.records import Draft, Song, Status, Step
+from services.credits import Credits, Prices
+from services.ending import Ending
+from services.errors import NotEnoughCredits, NotPermitted, NotPossible, SongsPaused, TooManySongs
+from services.incidents import Incidents, Kind
+from services.requests import SongRequest
+from services.songs import PAGE, TOKEN_LIFETIME, Interaction, Limits, Songs
+from tests.factories import (
+    APPLICATION,
+    CHANNEL,
+    MEMBER,
+    NOON,
+    SERVER,
+    SettableClock,
+    add_held_song,
+    add_song,
+)
+
+
+class Nobody:
+    """An operator who can't be reached."""
+
+    async def tell(self, text: str) -> bool:
+        return False
+
+
+@pytest.fixture
+def incidents(database: Database, clock: SettableClock) -> Incidents:
+    return Incidents(database, Nobody(), clock=clock)
+
+
+@pytest.fixture
+def wakes() -> list[None]:
+    """One for each time that the runner was woken."""
+    return []
+
+
+def composed(
+    database: Database,
+    credits: Credits,
+    incidents: Incidents,
+    clock: SettableClock,
+    *,
+    limit: int = 3,
+    wakes: list[None] | None = None,
+) -> Songs:
+    return Songs(
+        database,
+        credits,
+        Ending(database, credits, clock=clock),
+        incidents,
+        clock=clock,
+        random_seed=lambda: 7,
+        prices=Prices(),
+        limits=Limits(unfinished=limit),
+        wake=lambda: (wakes if wakes is not None else []).append(None),
+    )
+
+
+@pytest.fixture
+def songs(
+    database: Database,
+    credits: Credits,
+    incidents: Incidents,
+    clock: SettableClock,
+    wakes: list[None],
+) -> Songs:
+    return composed(database, credits, incidents, clock, wakes=wakes)
+
+
+def asker(interaction_id: int = 1, **changes: Any) -> Interaction:
+    values: dict[str, Any] = {
+        "interaction_id": interaction_id,
+        "application_id": APPLICATION,
+        "server_id": SERVER,
+        "channel_id": CHANNEL,
+        "member_id": MEMBER,
+        "token": f"token-{interaction_id}",
+        "received_at": NOON,
+    }
+    return Interaction(**values | changes)
+
+
+def request(**changes: Any) -> SongRequest:
+    return SongRequest.parse(**{"genres": "funk", "random_seed": lambda: 7} | changes)
+
+
+async def free(credits: Credits) -> int:
+    return (await credits.balance(SERVER, MEMBER)).free
+
+
+async def test_a_song_that_is_asked_for_waits_and_is_held(
+    songs: Songs, database: Database, credits: Credits, wakes: list[None]
+) -> None:
+    song = await songs.ask(asker(5, message_id=6), request(lyrics="La la", seconds=90))
+    assert await rows.get(database.reader, 5) == song
+    assert (song.status, song.step, song.number) == (Status.QUEUED, Step.WAITING, 1)
+    assert (song.lyrics, song.seconds, song.seed, song.price) == ("La la", 90, 7, 3)
+    assert (song.member_id, song.channel_id, song.application_id) == (MEMBER, CHANNEL, APPLICATION)
+    assert (song.message_id, song.token) == (6, "token-5")
+    assert song.token_until == NOON + TOKEN_LIFETIME
+    assert await free(credits) == 7
+    assert len(wakes) == 1
+
+
+async def test_the_same_interaction_twice_is_one_song_and_one_hold(
+    songs: Songs, credits: Credits
+) -> None:
+    found = await asyncio.gather(*(songs.ask(asker(), request()) for _ in range(5)))
+    assert found == [found[0]] * 5
+    assert await free(credits) == 8
+    assert (await songs.history(SERVER, MEMBER, page=1)).total == 1
+
+
+async def test_the_second_delivery_counts_as_the_first_whatever_happened_between(
+    database: Database, credits: Credits, incidents: Incidents, clock: SettableClock
+) -> None:
+    songs = composed(database, credits, incidents, clock, limit=1)
+    song = await songs.ask(asker(), request(seconds=240, steps=50))
+    await incidents.begin(Kind.OUT_OF_CREDITS, "406")
+    assert await songs.ask(asker(), request(seconds=240, steps=50)) == song
+
+
+@pytest.mark.parametrize("kind", [Kind.KEY_REFUSED, Kind.OUT_OF_CREDITS])
+async def test_while_songs_are_paused_nothing_is_spent(
+    songs: Songs, incidents: Incidents, credits: Credits, kind: Kind, wakes: list[None]
+) -> None:
+    await incidents.begin(kind, "401")
+    with pytest.raises(SongsPaused):
+        await songs.ask(asker(), request())
+    assert await free(credits) == 10
+    assert wakes == []
+    await incidents.end(kind)
+    assert (await songs.ask(asker(), request())).number == 1
+
+
+async def test_a_member_has_a_number_of_songs_at_once(songs: Songs, credits: Credits) -> None:
+    for interaction_id in (1, 2, 3):
+        await songs.ask(asker(interaction_id), request(seconds=30))
+    with pytest.raises(TooManySongs, match="3 songs under way"):
+        await songs.ask(asker(4), request(seconds=30))
+    assert await free(credits) == 7
+    # Others, and this member elsewhere, have their own.
+    await songs.ask(asker(5, member_id=MEMBER + 1), request())
+    await songs.ask(asker(6, server_id=SERVER + 1), request())
+    await songs.cancel(2, server_id=SERVER, member_id=MEMBER, manager=False)
+    assert (await songs.ask(asker(7), request(seconds=30))).number == 5
+
+
+async def test_too_few_credits_leave_nothing_not_even_a_gap_in_the_numbers(
+    songs: Songs, database: Database, credits: Credits, wakes: list[None]
+) -> None:
+    with pytest.raises(NotEnoughCredits, match="costs 24 credits and you have 10"):
+        await songs.ask(asker(1), request(seconds=240, steps=150))
+    assert await rows.get(database.reader, 1) is None
+    assert wakes == []
+    assert (await songs.ask(asker(2), request())).number == 1
+    assert await free(credits) == 8
+
+
+async def test_fifty_who_race_for_the_last_credits_do_not_overspend(
+    database: Database, credits: Credits, incidents: Incidents, clock: SettableClock
+) -> None:
+    songs = composed(database, credits, incidents, clock, limit=100)
+    asked = [songs.ask(asker(n), request(seconds=60)) for n in range(1, 51)]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert Counter(map(type, results)) == {Song: 5, NotEnoughCredits: 45}
+    assert await free(credits) == 0
+    assert await credits.held(SERVER, MEMBER) == 10
+    made = [song.number for song in results if isinstance(song, Song)]
+    assert sorted(made) == [1, 2, 3, 4, 5]
+
+
+async def test_fifty_who_race_for_the_last_place_do_not_pass_the_limit(songs: Songs) -> None:
+    asked = [songs.ask(asker(n), request(seconds=30)) for n in range(1, 51)]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert Counter(map(type, results)) == {Song: 3, TooManySongs: 47}
+
+
+async def test_an_ask_that_is_cancelled_is_whole_or_not_at_all(
+    songs: Songs, database: Database, credits: Credits
+) -> None:
+    """Cancelled after every possible number of turns of the loop."""
+    outcomes = set()
+    for turns in range(120):
+        asking = asyncio.create_task(songs.ask(asker(turns + 1), request(seconds=10)))
+        for _ in range(turns):
+            if asking.done():
+                break
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait({asking})
+        song = await rows.get(database.reader, turns + 1)
+        held = await credits.held(SERVER, MEMBER)
+        assert await free(credits) == 10 - held
+        assert held == (0 if song is None else 1)
+        outcomes.add(song is None)
+        if song is not None:
+            await songs.cancel(turns + 1, server_id=SERVER, member_id=MEMBER, manager=False)
+    assert True in outcomes
+
+
+# --- Cancelling -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("member", "manager"), [(MEMBER, False), (99, True), (MEMBER, True)])
+async def test_the_member_and_those_who_manage_may_cancel(
+    songs: Songs, credits: Credits, member: int, manager: bool
+) -> None:
+    await songs.ask(asker(), request())
+    song = await songs.cancel(1, server_id=SERVER, member_id=member, manager=manager)
+    assert (song.status, song.ended_at) == (Status.CANCELLED, NOON)
+    assert await free(credits) == 10
+
+
+async def test_another_member_may_not(songs: Songs, credits: Credits) -> None:
+    await songs.ask(asker(), request())
+    with pytest.raises(NotPermitted):
+        await songs.cancel(1, server_id=SERVER, member_id=99, manager=False)
+    assert await credits.held(SERVER, MEMBER) == 2
+
+
+@pytest.mark.parametrize("song_id", [1, 404])
+async def test_a_song_of_another_server_is_not_there(songs: Songs, song_id: int) -> None:
+    """Not even for who manages that one."""
+    await songs.ask(asker(), request())
+    with pytest.raises(NotPossible, match="no such song"):
+        await songs.cancel(song_id, server_id=SERVER + 1, member_id=MEMBER, manager=True)
+    with pytest.raises(NotPossible, match="no such song"):
+        await songs.get(song_id, server_id=SERVER + 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"step": Step.SUBMITTING}, "is being made already"),
+        ({"step": Step.POSTING}, "is being made already"),
+        ({"step": Step.ENDED}, "is COMPLETED"),
+        ({"step": Step.ENDED, "status": Status.CANCELLED}, "is CANCELLED"),
+    ],
+)
+async def test_what_was_submitted_or_is_over_can_not_be_cancelled(
+    songs: Songs, database: Database, credits: Credits, fields: dict[str, Any], words: str
+) -> None:
+    before = await add_held_song(database, credits, number=42, **fields)
+    with pytest.raises(NotPossible, match=rf"#42 {words}"):
+        await songs.cancel(1, server_id=SERVER, member_id=MEMBER, manager=False)
+    assert await rows.get(database.reader, 1) == before
+
+
+async def test_what_is_submitted_while_it_is_cancelled_goes_on(
+    songs: Songs, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await songs.ask(asker(), request())
+    get = songs.get
+
+    async def and_then(song_id: int, *, server_id: int) -> Song:
+        song = await get(song_id, server_id=server_id)
+        async with database.write() as connection:
+            await rows.mark_submitting(connection, song_id)
+        return song
+
+    monkeypatch.setattr(songs, "get", and_then)
+    with pytest.raises(NotPossible, match="being made"):
+        await songs.cancel(1, server_id=SERVER, member_id=MEMBER, manager=False)
+
+
+# --- Drafts, tokens, history ----------------------------------------------------------------------
+
+
+async def test_a_draft_is_its_members_alone(songs: Songs) -> None:
+    draft = Draft(7, SERVER, MEMBER, "{}")
+    await songs.keep_draft(draft)
+    assert await songs.draft(7, server_id=SERVER, member_id=MEMBER) == draft
+    for wrong in ({"draft_id": 8}, {"server_id": 5}, {"member_id": 5}):
+        with pytest.raises(NotPossible, match="too old"):
+            await songs.draft(**{"draft_id": 7, "server_id": SERVER, "member_id": MEMBER} | wrong)
+
+
+async def test_a_button_brings_a_newer_token(songs: Songs, clock: SettableClock) -> None:
+    await songs.ask(asker(), request())
+    received = NOON + timedelta(minutes=3)
+    await songs.renew_token(1, asker(2, message_id=9, received_at=received))
+    song = await songs.get(1, server_id=SERVER)
+    assert (song.message_id, song.token) == (9, "token-2")
+    assert song.token_until == received + TOKEN_LIFETIME
+
+
+async def test_the_history_of_who_never_asked_is_one_empty_page(songs: Songs) -> None:
+    for page in (-1, 0, 1, 2):
+        found = await songs.history(SERVER, MEMBER, page=page)
+        assert (found.songs, found.number, found.pages, found.total) == ([], 1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("page", "number", "first", "length"),
+    [(1, 1, 11, PAGE), (2, 2, 1, 1), (3, 2, 1, 1), (10**30, 2, 1, 1), (0, 1, 11, PAGE)],
+)
+async def test_a_page_out_of_bounds_is_the_nearest_one(
+    songs: Songs, database: Database, page: int, number: int, first: int, length: int
+) -> None:
+    for song_id in range(1, PAGE + 2):
+        await add_song(database, song_id, step=Step.ENDED)
+    await add_song(database, 50, member_id=99)
+    found = await songs.history(SERVER, MEMBER, page=page)
+    assert (found.number, found.pages, found.total) == (number, 2, PAGE + 1)
+    assert (found.songs[0].song_id, len(found.songs)) == (first, length)
+
+
+async def test_a_full_page_is_the_last_one(songs: Songs, database: Database) -> None:
+    for song_id in range(1, PAGE + 1):
+        await add_song(database, song_id, step=Step.ENDED)
+    assert (await songs.history(SERVER, MEMBER, page=1)).pages == 1
+
+
+async def test_genres_used_are_the_members_then_the_servers(
+    songs: Songs, database: Database
+) -> None:
+    await add_song(database, 1, genres="jazz")
+    await add_song(database, 2, genres="funk", member_id=99)
+    await add_song(database, 3, genres="punk", server_id=5)
+    assert await songs.genres_used(SERVER, MEMBER) == ["jazz", "funk", "jazz"]
