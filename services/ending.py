@@ -41,11 +41,19 @@ class Ending:
                 await self._credits.settle(connection, song)
             return ended
 
-    async def fail(self, song: Song, reason: str) -> bool:
-        """It was not made, for a reason fit for the member. The price goes back."""
+    async def fail(self, song: Song, reason: str, *, expected: Step | None = None) -> bool:
+        """It was not made, for a reason fit for the member. The price goes back.
+
+        False too where it is not at the step that is `expected`, if one is.
+        """
         async with self._database.write() as connection:
             ended = await songs.end(
-                connection, song.song_id, status=Status.FAILED, at=self._clock(), reason=reason
+                connection,
+                song.song_id,
+                status=Status.FAILED,
+                at=self._clock(),
+                expected=expected,
+                reason=reason,
             )
             if ended:
                 await self._credits.refund(connection, song)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from db import drafts, songs
 from db.database import Database
+from db.records import Step
 from services.clock import Clock
 from services.ending import Ending
 from services.incidents import Incidents, Kind
@@ -75,7 +76,8 @@ class Housekeeping:
     async def _end_overdue(self) -> None:
         before = self._clock() - WAITING_DEADLINE
         for song in await songs.waiting_since_before(self._database.reader, before):
-            if await self._ending.fail(song, "It waited for 6 hours without being started."):
+            reason = "It waited for 6 hours without being started."
+            if await self._ending.fail(song, reason, expected=Step.WAITING):
                 self._changed(song.song_id)
 
     async def _compensate(self) -> None:
@@ -92,12 +94,17 @@ class Housekeeping:
         """Files of songs that need none: a crash came between a song's end and their removal."""
         there = await asyncio.to_thread(self._folders)
         needed = await songs.needing_files(self._database.reader) if there else set()
-        for folder in there:
-            if not folder.name.isdigit() or int(folder.name) not in needed:
-                await asyncio.to_thread(shutil.rmtree, folder)
+        for song_id, folder in there.items():
+            if song_id not in needed:
+                try:
+                    await asyncio.to_thread(shutil.rmtree, folder)
+                except OSError as error:
+                    log.warning("the files of song %d could not be removed: %s", song_id, error)
 
-    def _folders(self) -> list[Path]:
-        return list(self._songs_dir.iterdir()) if self._songs_dir.is_dir() else []
+    def _folders(self) -> dict[int, Path]:
+        """The songs' own folders; whatever else lies there is not ours to remove."""
+        inside = self._songs_dir.iterdir() if self._songs_dir.is_dir() else ()
+        return {int(f.name): f for f in inside if f.name.isdecimal() and f.is_dir()}
 
     async def _watch_disk(self) -> None:
         free = self._free_bytes(self._songs_dir.parent)

@@ -93,7 +93,8 @@ def asker(interaction_id: int = 1, **changes: Any) -> Interaction:
 
 
 def request(**changes: Any) -> SongRequest:
-    return SongRequest.parse(**{"genres": "funk", "random_seed": lambda: 7} | changes)
+    values: dict[str, Any] = {"genres": "funk", "random_seed": lambda: 7}
+    return SongRequest.parse(**values | changes)
 
 
 async def free(credits: Credits) -> int:

@@ -1,0 +1,101 @@
+"""What waits and runs, as people see it."""
+
+from datetime import timedelta
+
+import pytest
+
+from db import songs
+from db.database import Database
+from db.records import Status, Step
+from services.credits import Credits
+from services.forecast import AFTERWARDS, Forecast
+from services.pacing import Pacer, RequestBudget
+from services.queue import Queue
+from tests.factories import MEMBER, NOON, SERVER, SettableClock, add_held_song, add_song
+
+OTHER = SERVER + 1
+LATER = NOON + timedelta(minutes=10)
+
+
+@pytest.fixture
+def queue(database: Database, clock: SettableClock) -> Queue:
+    pacer = Pacer(RequestBudget(50), waiting=lambda: 0)
+    return Queue(database, Forecast(pacer, at_once=1, per_minute=50, clock=clock), clock=clock)
+
+
+async def test_a_waiting_song_has_a_place_among_all_servers(
+    queue: Queue, database: Database
+) -> None:
+    await add_song(database, 1, asked_at=NOON)
+    await add_song(database, 2, server_id=OTHER, asked_at=NOON + timedelta(seconds=1))
+    await add_song(database, 3, asked_at=NOON + timedelta(seconds=2))
+    views = [await queue.view(song_id) for song_id in (1, 2, 3)]
+    assert [(view.place, view.waiting) for view in views if view] == [(1, 3), (2, 3), (3, 3)]
+    times = [view.expected_at for view in views if view]
+    assert times == sorted(set(times))
+
+
+async def test_what_runs_or_is_over_has_no_place(queue: Queue, database: Database) -> None:
+    await add_song(database, 1)
+    await add_song(database, 2, step=Step.FITTED)
+    await add_song(database, 3, step=Step.ENDED)
+    for song_id in (2, 3):
+        view = await queue.view(song_id)
+        assert view is not None
+        assert (view.place, view.song.song_id) == (None, song_id)
+        assert view.expected_at == NOON + timedelta(seconds=AFTERWARDS)
+
+
+async def test_a_song_that_is_not_there_has_no_view(queue: Queue) -> None:
+    assert await queue.view(404) is None
+
+
+async def test_a_view_says_what_its_member_has_left(
+    queue: Queue, database: Database, credits: Credits
+) -> None:
+    await add_held_song(database, credits, 1, price=4)
+    view = await queue.view(1)
+    assert view is not None
+    assert view.free == 6
+
+
+async def test_a_server_sees_what_runs_then_what_waits_in_its_order(
+    queue: Queue, database: Database
+) -> None:
+    await add_song(database, 1, asked_at=NOON)
+    await add_song(database, 2, asked_at=NOON + timedelta(seconds=1))
+    await add_song(database, 3, asked_at=NOON + timedelta(seconds=2), member_id=MEMBER + 1)
+    await add_song(database, 4, asked_at=NOON + timedelta(seconds=3), step=Step.POSTING)
+    await add_song(database, 5, server_id=OTHER)
+    await add_song(database, 6, step=Step.ENDED)
+    views = await queue.of_server(SERVER)
+    assert [view.song.song_id for view in views] == [4, 1, 3, 2]
+    assert [view.place for view in views] == [None, 1, 3, 4]
+    assert await queue.of_server(404) == []
+
+
+async def test_only_messages_that_can_be_edited_are_kept_true(
+    queue: Queue, database: Database
+) -> None:
+    await add_song(database, 1, token="a", token_until=LATER, asked_at=LATER)
+    await add_song(database, 2, asked_at=NOON)
+    await add_song(database, 3, token="c", token_until=LATER, step=Step.POSTING)
+    await add_song(database, 4, token="d", token_until=LATER, step=Step.ENDED)
+    assert await queue.shown_and_waiting() == [(1, 2)]
+    assert [song.song_id for song in await queue.shown(ended=False)] == [1, 3]
+    assert [song.song_id for song in await queue.shown(ended=True)] == [4]
+
+
+async def test_a_token_is_forgotten_unless_a_newer_one_has_come(
+    queue: Queue, database: Database
+) -> None:
+    old = await add_song(database, 1, token="old", token_until=LATER)
+    without = await add_song(database, 2, step=Step.ENDED, status=Status.FAILED)
+    async with database.write() as connection:
+        await songs.set_token(connection, 1, message_id=None, token="new", until=LATER)
+    await queue.forget_token(old)
+    await queue.forget_token(without)
+    (song,) = await queue.shown(ended=False)
+    assert song.token == "new"
+    await queue.forget_token(song)
+    assert await queue.shown(ended=False) == []

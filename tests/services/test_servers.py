@@ -1,0 +1,189 @@
+"""Servers that the bot joins and leaves."""
+
+import logging
+from datetime import timedelta
+
+import pytest
+
+from db import ledger, quotas, songs
+from db.database import Database
+from db.records import Song, Status, Step
+from services.credits import Credits
+from services.ending import Ending
+from services.servers import KEPT_AFTER_LEAVING, Servers
+from tests.factories import MEMBER, NOON, SERVER, SettableClock, add_held_song
+
+OTHER = SERVER + 1
+
+
+@pytest.fixture
+def ending(database: Database, credits: Credits, clock: SettableClock) -> Ending:
+    return Ending(database, credits, clock=clock)
+
+
+@pytest.fixture
+def servers(database: Database, ending: Ending, clock: SettableClock) -> Servers:
+    return Servers(database, ending, clock=clock)
+
+
+async def read(database: Database, song_id: int) -> Song:
+    song = await songs.get(database.reader, song_id)
+    assert song is not None
+    return song
+
+
+async def test_the_hello_is_said_once(servers: Servers) -> None:
+    assert await servers.join(SERVER)
+    assert not await servers.join(SERVER)
+    await servers.leave(SERVER)
+    assert not await servers.join(SERVER)
+    assert await servers.join(OTHER)
+
+
+async def test_leaving_cancels_what_waits_and_lets_end_what_runs(
+    servers: Servers, database: Database, credits: Credits, ending: Ending
+) -> None:
+    await servers.join(SERVER)
+    await add_held_song(database, credits, 1)
+    running = await add_held_song(database, credits, 2, step=Step.POSTING)
+    await add_held_song(database, credits, 3, server_id=OTHER)
+    await servers.leave(SERVER)
+    assert (await read(database, 1)).status is Status.CANCELLED
+    assert await credits.held(SERVER, MEMBER) == running.price
+    assert await ending.complete(running, undelivered="The bot is not in the server any more.")
+    assert (await read(database, 3)).step is Step.WAITING
+    assert await quotas.servers_present(database.reader) == {OTHER}
+
+
+async def test_leaving_twice_does_not_prolong_what_is_kept(
+    servers: Servers, database: Database, clock: SettableClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await servers.join(SERVER)
+    await servers.leave(SERVER)
+    clock.advance(days=20)
+    await servers.leave(SERVER)
+    await servers.leave(404)
+    server = await quotas.get_server(database.reader, SERVER)
+    assert server is not None
+    assert server.left_at == NOON
+    assert await quotas.get_server(database.reader, 404) is None
+    assert [record.getMessage() for record in caplog.records] == [f"left server {SERVER}"]
+
+
+async def test_who_is_gone_after_an_absence_is_left(
+    servers: Servers, database: Database, credits: Credits
+) -> None:
+    for server_id in (SERVER, OTHER):
+        await servers.join(server_id)
+        await add_held_song(database, credits, server_id, server_id=server_id, number=1)
+    await servers.reconcile([OTHER, 404])
+    assert (await read(database, SERVER)).status is Status.CANCELLED
+    assert (await read(database, OTHER)).step is Step.WAITING
+    assert await quotas.servers_present(database.reader) == {OTHER}
+
+
+async def test_a_leave_that_is_cut_short_is_done_again(
+    servers: Servers, database: Database, credits: Credits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await servers.join(SERVER)
+    for song_id in (1, 2):
+        await add_held_song(database, credits, song_id)
+    cancel = Ending.cancel
+
+    async def cut_short(self: Ending, song: Song) -> bool:
+        if song.song_id == 2:
+            raise OSError("killed")
+        return await cancel(self, song)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ending, "cancel", cut_short)
+        with pytest.raises(OSError, match="killed"):
+            await servers.leave(SERVER)
+    await servers.reconcile([])
+    assert [(await read(database, song_id)).status for song_id in (1, 2)] == ["CANCELLED"] * 2
+    assert (await credits.balance(SERVER, MEMBER)).free == 10
+
+
+async def grant(credits: Credits) -> None:
+    await credits.grant(
+        grant_id=5,
+        server_id=SERVER,
+        member_id=MEMBER,
+        actor_id=6,
+        amount=3,
+        reason="Anna sang so well.",
+    )
+
+
+async def words(database: Database) -> tuple[str, str, list[str | None]]:
+    song = await read(database, 1)
+    entries = await ledger.latest(database.reader, SERVER, MEMBER, limit=10)
+    return song.genres, song.lyrics, [e.reason for e in entries if e.kind == "grant"]
+
+
+async def test_thirty_days_later_words_and_settings_go_and_the_ledger_stays(
+    servers: Servers, database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    await servers.join(SERVER)
+    await credits.set_allowance(SERVER, 50)
+    await grant(credits)
+    await add_held_song(database, credits, 1)
+    await servers.leave(SERVER)
+    before = await words(database)
+    entries = await ledger.latest(database.reader, SERVER, MEMBER, limit=10)
+
+    clock.now += KEPT_AFTER_LEAVING
+    await servers.forget_old()
+    assert await words(database) == before
+    assert await credits.allowance(SERVER) == 50
+
+    clock.now += timedelta(milliseconds=1)
+    for _ in range(2):
+        await servers.forget_old()
+        assert await words(database) == ("", "", [None])
+        assert await credits.allowance(SERVER) == 10
+    after = await ledger.latest(database.reader, SERVER, MEMBER, limit=10)
+    assert [(e.entry_id, e.amount) for e in after] == [(e.entry_id, e.amount) for e in entries]
+    assert (await read(database, 1)).price == 2
+    assert await servers.join(SERVER)  # like one that was never seen
+
+
+async def test_who_invites_the_bot_back_in_time_finds_everything(
+    servers: Servers, database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    await servers.join(SERVER)
+    await credits.set_allowance(SERVER, 50)
+    await grant(credits)
+    await add_held_song(database, credits, 1)
+    await servers.leave(SERVER)
+    before = await words(database)
+    clock.advance(days=29)
+    await servers.join(SERVER)
+    clock.advance(days=29)
+    await servers.forget_old()
+    assert await words(database) == before
+    assert await credits.allowance(SERVER) == 50
+
+
+async def test_who_comes_back_while_they_are_forgotten_is_not(
+    servers: Servers,
+    database: Database,
+    credits: Credits,
+    clock: SettableClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await servers.join(SERVER)
+    await credits.set_allowance(SERVER, 50)
+    await servers.leave(SERVER)
+    clock.advance(days=31)
+    old = quotas.servers_left_before
+
+    async def and_then(*arguments: object) -> list[int]:
+        found = await old(*arguments)  # type: ignore[arg-type]
+        await servers.join(SERVER)
+        return found
+
+    monkeypatch.setattr(quotas, "servers_left_before", and_then)
+    await servers.forget_old()
+    assert await credits.allowance(SERVER) == 50
