@@ -1,6 +1,5 @@
 """What a person may ask for: validated, with its defaults. Bounds: the song API's page."""
 
-import math
 import re
 import unicodedata
 from collections.abc import Callable
@@ -82,12 +81,12 @@ class SongRequest:
         return cls(
             genres=tidy_genres,
             lyrics=words,
-            seconds=int(_within("seconds", seconds, SECONDS)),
-            steps=int(_within("steps", steps, STEPS)),
-            cfg=float(_within("cfg", cfg, CFG)),
-            shift=float(_within("shift", shift, SHIFT)),
-            lyrics_strength=float(_within("lyrics_strength", lyrics_strength, LYRICS_STRENGTH)),
-            seed=random_seed() if seed is None else int(_within("seed", seed, (0, MAX_SEED))),
+            seconds=_whole("seconds", seconds, SECONDS),
+            steps=_whole("steps", steps, STEPS),
+            cfg=_within("cfg", cfg, CFG),
+            shift=_within("shift", shift, SHIFT),
+            lyrics_strength=_within("lyrics_strength", lyrics_strength, LYRICS_STRENGTH),
+            seed=random_seed() if seed is None else _whole("seed", seed, (0, MAX_SEED)),
         )
 
     @property
@@ -138,6 +137,13 @@ def title_of(genres: str, lyrics: str) -> str:
 
 def _within(name: str, value: float, bounds: tuple[float, float]) -> float:
     low, high = bounds
-    if isinstance(value, bool) or not math.isfinite(value) or not low <= value <= high:
-        raise InvalidRequest(f"`{name}` must be between {low:,g} and {high:,}.")
+    if isinstance(value, bool) or not low <= value <= high:  # no NaN is within anything
+        raise InvalidRequest(f"`{name}` must be between {low:g} and {high:g}.")
+    return float(value)
+
+
+def _whole(name: str, value: float, bounds: tuple[int, int]) -> int:
+    low, high = bounds
+    if type(value) is not int or not low <= value <= high:
+        raise InvalidRequest(f"`{name}` must be a whole number between {low:,} and {high:,}.")
     return value

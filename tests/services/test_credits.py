@@ -176,8 +176,13 @@ class CreditsMachine(RuleBasedStateMachine):
         return [held for held in self.songs if not held.ended]
 
     @precondition(lambda self: self.unfinished())
-    @rule(data=st.data(), how=st.sampled_from(["post", "undelivered", "fail", "cancel"]))
-    def end(self, data: st.DataObject, how: str) -> None:
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["post", "undelivered", "fail", "cancel"]),
+        hours=st.sampled_from([0, 0, 3, 24]),
+    )
+    def end(self, data: st.DataObject, how: str, hours: int) -> None:
+        self.clock.advance(hours=hours)
         held = data.draw(st.sampled_from(self.unfinished()))
         person = (held.song.server_id, held.song.member_id)
         if how in ("post", "undelivered"):
@@ -318,7 +323,7 @@ class CreditsMachine(RuleBasedStateMachine):
 
 
 TestCreditsMachine = CreditsMachine.TestCase
-TestCreditsMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestCreditsMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 
 # --- The rules, one by one ------------------------------------------------------------------------
 
