@@ -145,5 +145,5 @@ def _within(name: str, value: float, bounds: tuple[float, float]) -> float:
 def _whole(name: str, value: float, bounds: tuple[int, int]) -> int:
     low, high = bounds
     if type(value) is not int or not low <= value <= high:
-        raise InvalidRequest(f"`{name}` must be a whole number between {low:,} and {high:,}.")
+        raise InvalidRequest(f"`{name}` must be between {low:,} and {high:,}.")
     return value

@@ -98,7 +98,7 @@ def test_a_bound_itself_is_allowed_and_the_next_number_is_not(name: str) -> None
         next_one = (
             bound + math.copysign(1, beyond) if name in WHOLE else math.nextafter(bound, beyond)
         )
-        with pytest.raises(InvalidRequest, match=f"`{name}` must be .*between"):
+        with pytest.raises(InvalidRequest, match=f"`{name}` must be between"):
             parse(**{name: next_one})
 
 
@@ -127,10 +127,10 @@ def test_a_number_is_taken_as_it_is_or_refused(name: str, value: float) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("seconds", "`seconds` must be a whole number between 10 and 240."),
+        ("seconds", "`seconds` must be between 10 and 240."),
         ("cfg", "`cfg` must be between 1 and 15."),
         ("lyrics_strength", "`lyrics_strength` must be between 0.1 and 10."),
-        ("seed", "`seed` must be a whole number between 0 and 2,147,483,647."),
+        ("seed", "`seed` must be between 0 and 2,147,483,647."),
     ],
 )
 def test_a_refusal_is_a_plain_sentence(name: str, words: str) -> None:
