@@ -7,6 +7,7 @@ from pydantic import (
     AfterValidator,
     Field,
     HttpUrl,
+    PositiveInt,
     SecretStr,
     TypeAdapter,
     ValidationError,
@@ -27,14 +28,16 @@ def _address(url: str) -> str:
 
 def _one_word(secret: SecretStr) -> SecretStr:
     word = secret.get_secret_value().strip()
-    if not word or not word.isascii() or any(c.isspace() for c in word):
+    # Docker's env files keep quotes; and what JSON would escape could not be found in a log line.
+    if not word or not word.isascii() or any(c.isspace() or c in "\"'\\" for c in word):
         raise ValueError("not one word")
     return SecretStr(word)
 
 
 def _sqlite(url: str) -> str:
-    if not url.startswith(_SQLITE) or not url.removeprefix(_SQLITE):
-        raise ValueError("not an SQLite address")
+    path = url.removeprefix(_SQLITE)
+    if path in ("", url, ":memory:"):  # a song must survive a restart
+        raise ValueError("not an SQLite file's address")
     return url
 
 
@@ -83,7 +86,7 @@ class Settings(BaseSettings):
         description="sqlite:/// and a path, like sqlite:///data/songs.db",
     )
     data_dir: Path = Field(Path("data"), description="a folder's path")
-    operator_ids: Annotated[frozenset[int], NoDecode] = Field(
+    operator_ids: Annotated[frozenset[PositiveInt], NoDecode] = Field(
         frozenset(), description="Discord user ids with commas between them"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -121,6 +124,8 @@ def load() -> Settings:
     except ValidationError as error:
         # `from None`: the cause would carry the values, secrets among them.
         raise ConfigurationError("\n".join(_lines(error))) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(".env can't be read: it wants text in UTF-8.") from None
 
 
 def _lines(error: ValidationError) -> list[str]:
