@@ -59,7 +59,10 @@ async def get(connection: Connection, song_id: int) -> Song | None:
 async def unfinished(connection: Connection) -> list[Song]:
     """The songs whose work has begun and not ended, oldest submit first."""
     rows = await connection.execute_fetchall(
-        "SELECT * FROM songs WHERE step NOT IN ('waiting', 'ended') ORDER BY submitted_at, song_id"
+        """
+        SELECT * FROM songs WHERE step <> 'ended' AND step <> 'waiting'
+        ORDER BY submitted_at, song_id
+        """
     )
     return list(map(_song, rows))
 
@@ -402,7 +405,10 @@ async def undelivered_before(connection: Connection, moment: datetime) -> list[S
 async def needing_files(connection: Connection) -> set[int]:
     """The songs whose files are still needed: unfinished, or not delivered yet."""
     rows = await connection.execute_fetchall(
-        "SELECT song_id FROM songs WHERE step <> 'ended' OR file IS NOT NULL"
+        """
+        SELECT song_id FROM songs WHERE step <> 'ended'
+        UNION SELECT song_id FROM songs WHERE file IS NOT NULL
+        """
     )
     return {row["song_id"] for row in rows}
 
@@ -457,7 +463,9 @@ async def forget_tokens_until(connection: Connection, moment: datetime) -> int:
 async def with_token(connection: Connection, *, ended: bool) -> list[Song]:
     """Songs whose status message can still be edited."""
     rows = await connection.execute_fetchall(
-        "SELECT * FROM songs WHERE token IS NOT NULL AND (step = 'ended') = ? ORDER BY song_id",
+        """
+        SELECT * FROM songs WHERE token_until IS NOT NULL AND (step = 'ended') = ? ORDER BY song_id
+        """,
         (ended,),
     )
     return list(map(_song, rows))

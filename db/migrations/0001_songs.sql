@@ -77,10 +77,11 @@ CREATE TABLE songs (
     CHECK ((token IS NULL) = (token_until IS NULL))
 ) STRICT;
 
-CREATE INDEX songs_waiting ON songs (asked_at) WHERE step = 'waiting';
-CREATE INDEX songs_unfinished ON songs (server_id, member_id) WHERE step <> 'ended';
+-- The history grows for ever; what is looked at often stands apart from it.
+CREATE INDEX songs_waiting ON songs (server_id, member_id, asked_at, song_id) WHERE step = 'waiting';
+CREATE INDEX songs_unfinished ON songs (server_id, member_id, step, price) WHERE step <> 'ended';
 CREATE INDEX songs_of_member ON songs (server_id, member_id, song_id);
-CREATE INDEX songs_with_token ON songs (token_until) WHERE token IS NOT NULL;
+CREATE INDEX songs_with_token ON songs (song_id) WHERE token_until IS NOT NULL;
 CREATE INDEX songs_with_file ON songs (ended_at) WHERE file IS NOT NULL;
 CREATE INDEX songs_run ON songs (ended_at) WHERE run_high IS NOT NULL;
 

@@ -1,16 +1,18 @@
 """Songs: their moves and their fair order."""
 
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any, cast
 
 import pytest
 from aiosqlite import Connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db import quotas, songs
+from db import ledger, quotas, songs
 from db.database import Database
 from db.records import Song, Status, Step
 from tests.factories import MEMBER, NOON, SERVER, add_song, database_in_memory, make_song
@@ -433,3 +435,62 @@ async def test_words_are_forgotten_and_numbers_stay(database: Database) -> None:
     assert (song.genres, song.lyrics, song.number, song.price) == ("", "", 1, 2)
     assert (await read(database, 2)).lyrics
     assert (await read(database, 3)).lyrics
+
+
+# --- How it is found ------------------------------------------------------------------------------
+
+OFTEN: dict[str, Callable[[Connection], Awaitable[object]]] = {
+    "waiting_in_order": songs.waiting_in_order,
+    "next_waiting": songs.next_waiting,
+    "count_waiting": songs.count_waiting,
+    "unfinished": songs.unfinished,
+    "needing_files": songs.needing_files,
+    "waiting_since_before": lambda c: songs.waiting_since_before(c, NOON),
+    "waiting_of_server": lambda c: songs.waiting_of_server(c, SERVER),
+    "unfinished_of_server": lambda c: songs.unfinished_of_server(c, SERVER),
+    "count_unfinished": lambda c: songs.count_unfinished(c, SERVER, MEMBER),
+    "price_of_unfinished": lambda c: songs.price_of_unfinished(c, SERVER, MEMBER),
+    "with_token": lambda c: songs.with_token(c, ended=True),
+    "forget_tokens_until": lambda c: songs.forget_tokens_until(c, NOON),
+    "undelivered_before": lambda c: songs.undelivered_before(c, NOON),
+    "run_times": lambda c: songs.run_times(c, limit=5),
+    "of_member": lambda c: songs.of_member(c, SERVER, MEMBER, limit=10, offset=0),
+    "genres_of_server": lambda c: songs.genres_of_server(c, SERVER, limit=50),
+    "latest": lambda c: ledger.latest(c, SERVER, MEMBER, limit=10),
+    "spendable": lambda c: ledger.spendable(c, SERVER, MEMBER, at=NOON),
+    "expired": lambda c: ledger.expired(c, SERVER, MEMBER, at=NOON),
+    "parts": lambda c: ledger.parts(c, "hold:1"),
+}
+WHOLE_HISTORY = re.compile(
+    r"SCAN (songs|lots|ledger|ledger_parts)( USING (COVERING )?INDEX (songs_of_member|sqlite_.*))?$"
+)
+MINE_ALONE = ("count_unfinished", "price_of_unfinished")
+
+
+class Explaining:
+    """A connection that notes how each statement finds its rows."""
+
+    def __init__(self, inner: Connection) -> None:
+        self._inner = inner
+        self.plan: list[str] = []
+
+    async def execute_fetchall(self, sql: str, values: Any = ()) -> Any:
+        rows = await self._inner.execute_fetchall(f"EXPLAIN QUERY PLAN {sql}", values)
+        self.plan += [row["detail"] for row in rows]
+        return await self._inner.execute_fetchall(sql, values)
+
+    async def execute(self, sql: str, values: Any = ()) -> Any:
+        await self.execute_fetchall(sql, values)
+        return await self._inner.execute(sql, values)
+
+
+@pytest.mark.parametrize("name", OFTEN)
+async def test_what_is_read_often_never_reads_the_whole_history(
+    database: Database, name: str
+) -> None:
+    explaining = Explaining(database._writer)
+    await OFTEN[name](cast("Connection", explaining))
+    assert explaining.plan
+    assert [line for line in explaining.plan if WHOLE_HISTORY.match(line)] == []
+    if name in MINE_ALONE:
+        assert "songs_unfinished" in explaining.plan[0]
