@@ -262,24 +262,27 @@ async def test_the_newest_entries_come_first_without_those_that_moved_nothing(
 # --- What a song's row can't hold ---------------------------------------------------------------
 
 
+NO_POST: dict[str, Any] = {"step": Step.ENDED, "post_id": None, "delivered_at": None}
+
+
 @pytest.mark.parametrize(
     "fields",
     [
         {"step": Step.ENDED, "ended_at": None},
-        {"step": Step.ENDED, "status": Status.QUEUED},
+        NO_POST | {"status": Status.QUEUED},
         {"step": Step.WAITING, "ended_at": NOON},
         {"step": Step.WAITING, "status": Status.PROCESSING},
         {"step": Step.SUBMITTED, "status": Status.COMPLETED},
-        {"step": Step.ENDED, "post_id": None, "delivered_at": None},
+        NO_POST,
         {"step": Step.ENDED, "undelivered": "No.", "post_id": 5, "delivered_at": NOON},
         {"step": Step.ENDED, "delivered_at": None},
         {"step": Step.ENDED, "posting_at": None},
-        {"step": Step.ENDED, "status": Status.FAILED, "reason": None},
+        NO_POST | {"status": Status.FAILED, "reason": None},
         {"step": Step.ENDED, "reason": "It failed."},
-        {"step": Step.ENDED, "status": Status.FAILED, "undelivered": "No."},
-        {"step": Step.ENDED, "status": Status.FAILED, "delivered_at": NOON},
-        {"step": Step.ENDED, "status": Status.CANCELLED, "submits": 1},
-        {"step": Step.ENDED, "status": Status.CANCELLED, "request_id": "r"},
+        NO_POST | {"status": Status.FAILED, "reason": "No.", "undelivered": "No."},
+        NO_POST | {"status": Status.FAILED, "reason": "No.", "delivered_at": NOON},
+        NO_POST | {"status": Status.CANCELLED, "submits": 1, "request_id": None},
+        NO_POST | {"status": Status.CANCELLED, "submits": 0, "request_id": "r"},
         {"step": Step.SUBMITTED, "submitted_at": None},
         {"step": Step.DOWNLOADED, "submitted_at": None},
         {"step": Step.FITTED, "file": None},

@@ -55,6 +55,13 @@ async def test_a_server_is_forgotten_once_and_only_while_it_is_left(database: Da
         assert not await quotas.mark_greeted(connection, SERVER, at=later)
 
 
+async def test_a_server_that_is_there_is_not_forgotten(database: Database) -> None:
+    async with database.write() as connection:
+        await quotas.ensure_server(connection, SERVER)
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        await database._writer.execute("UPDATE servers SET forgotten_at = 1")
+
+
 @pytest.mark.parametrize("allowance", [-1, 1_000_001])
 async def test_an_allowance_has_its_bounds(database: Database, allowance: int) -> None:
     async with database.write() as connection:
