@@ -329,9 +329,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _play(*, once: bool) -> int:
     # Imported here alone: a server does not install what the playground needs.
-    from playground.discord import play  # noqa: PLC0415
-
-    return play(once=once)
+    try:
+        from playground.discord import play  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        return _refused(
+            f"The playground needs {error.name}, which is not installed: `make play` installs what "
+            "it needs, where this platform has it."
+        )
+    return play(composed, add_cogs, once=once)
 
 
 if __name__ == "__main__":
