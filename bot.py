@@ -133,8 +133,9 @@ async def composed(
         servers = Servers(database, ending, clock=utc_now)
 
         past = await song_rows.run_times(database.reader, limit=LEARNT_FROM)
-        # After a restart the last minute counts as full; who never made a song made no calls.
-        budget = RequestBudget(settings.segmind_rpm, full=bool(past))
+        # After a restart the last minute counts as full; who never submitted made no calls.
+        called = await song_rows.any_submitted(database.reader)
+        budget = RequestBudget(settings.segmind_rpm, full=called)
         pacer = Pacer(
             budget,
             [Run(r.seconds, r.steps, r.low_ms / 1000, r.high_ms / 1000) for r in past],

@@ -1,6 +1,7 @@
 """Coming and going: the hello on joining a server, and the end of its songs on leaving."""
 
 import logging
+from collections.abc import Sequence
 
 import aiohttp
 import discord
@@ -8,6 +9,7 @@ from discord.ext import commands
 
 from cogs import cards
 from cogs.client import Client
+from db.records import Song
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +25,7 @@ class ServersCog(commands.Cog):
         """Every shard knows its servers, those that are unavailable for now among them."""
         present = {guild.id for guild in self._client.guilds}
         log.info("ready in %d servers", len(present))
-        await self._client.services.servers.reconcile(present)
+        self._show(await self._client.services.servers.reconcile(present))
 
     @commands.Cog.listener()
     async def on_guild_join(self, guild: discord.Guild) -> None:
@@ -43,7 +45,12 @@ class ServersCog(commands.Cog):
     @commands.Cog.listener()
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """Thrown out: what waits there is cancelled and refunded."""
-        await self._client.services.servers.leave(guild.id)
+        self._show(await self._client.services.servers.leave(guild.id))
+
+    def _show(self, cancelled: Sequence[Song]) -> None:
+        """A status message can be edited after the bot was thrown out: its token still works."""
+        for song in cancelled:
+            self._client.services.show(song.song_id)
 
 
 def first_writable(guild: discord.Guild) -> discord.TextChannel | None:

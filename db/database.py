@@ -14,6 +14,15 @@ from db.migrate import migrate
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for a lock that another process holds: a backup of a large file takes several."""
 
+PRAGMAS = (
+    "journal_mode = WAL",
+    # A commit must survive a power cut. It costs 0.2 ms here.
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    # A token that is forgotten leaves no trace in the file.
+    "secure_delete = ON",
+)
+
 
 class Database:
     """One writing connection behind one lock, and one connection that only reads.
@@ -39,8 +48,7 @@ class Database:
         async with contextlib.AsyncExitStack() as unwanted:
             writer = await unwanted.enter_async_context(_connection(path))
             writer.row_factory = sqlite3.Row
-            # FULL: a commit must survive a power cut. It costs 0.2 ms here.
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            for pragma in PRAGMAS:
                 await writer.execute(f"PRAGMA {pragma}")
             await migrate(writer)
             reader = await unwanted.enter_async_context(_connection(path))

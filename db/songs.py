@@ -154,6 +154,14 @@ async def genres_of_server(connection: Connection, server_id: int, *, limit: int
     return [row["genres"] for row in rows]
 
 
+async def any_submitted(connection: Connection) -> bool:
+    """Whether the song API was ever called for a song."""
+    rows = await connection.execute_fetchall(
+        "SELECT EXISTS (SELECT 1 FROM songs WHERE submits > 0) AS called"
+    )
+    return bool(_number(rows))
+
+
 async def run_times(connection: Connection, *, limit: int) -> list[RunTime]:
     """How long the latest songs took at the API, oldest first.
 

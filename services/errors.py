@@ -21,10 +21,14 @@ SongwrightError
 |   |   `-- NotReached      no connection was made: surely nothing was accepted
 |   |-- SubmitUncertain     5xx or a lost answer on submit: it may have been accepted
 |   `-- BadOutput           the result is gone, too large, or at an address we won't fetch
-`-- AudioError              the bytes are no song we can post
-    |-- NotAudio            empty, another type, or it can't be decoded
-    |-- TooShort            less than half of what was asked
-    `-- DoesNotFit          no bit rate brings it under the limit
+|-- AudioError              the bytes are no song we can post
+    |   |-- NotAudio            empty, another type, or it can't be decoded
+    |   |-- TooShort            less than half of what was asked
+    |   `-- DoesNotFit          no bit rate brings it under the limit
+    `-- DeliveryError           the song could not be posted
+        |-- CannotPost          for good: permission or channel gone, upload refused
+        |-- TooLargeToPost      the limit is lower than we thought: fit it again
+        `-- PostUncertain       no answer, or a passing one: look before sending again
 """
 
 

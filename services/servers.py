@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from db import ledger, quotas, songs
 from db.database import Database
+from db.records import Song
 from services.clock import Clock
 from services.ending import Ending
 
@@ -29,20 +30,24 @@ class Servers:
             await quotas.ensure_server(connection, server_id)
             return await quotas.mark_greeted(connection, server_id, at=self._clock())
 
-    async def leave(self, server_id: int) -> None:
-        """The bot was thrown out: what waits is cancelled and refunded, what runs may end."""
-        for song in await songs.waiting_of_server(self._database.reader, server_id):
-            await self._ending.cancel(song)
+    async def leave(self, server_id: int) -> list[Song]:
+        """The bot was thrown out: what waits is cancelled and refunded, what runs may end.
+
+        Gives the songs that were cancelled.
+        """
+        waiting = await songs.waiting_of_server(self._database.reader, server_id)
+        cancelled = [song for song in waiting if await self._ending.cancel(song)]
         # Last: what a crash has left undone before it, `reconcile` finds again.
         async with self._database.write() as connection:
             left = await quotas.mark_left(connection, server_id, at=self._clock())
         if left:
             log.info("left server %d", server_id)
+        return cancelled
 
-    async def reconcile(self, present: Collection[int]) -> None:
+    async def reconcile(self, present: Collection[int]) -> list[Song]:
         """Leave the servers that are gone from `present`: thrown out while the bot was away."""
-        for server_id in await quotas.servers_present(self._database.reader) - set(present):
-            await self.leave(server_id)
+        gone = await quotas.servers_present(self._database.reader) - set(present)
+        return [song for server_id in gone for song in await self.leave(server_id)]
 
     async def forget_old(self) -> None:
         """Drop settings and words of servers left long ago. The ledger stays, without words."""

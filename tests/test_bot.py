@@ -739,7 +739,8 @@ async def test_a_running_bot_is_healthy(
 def test_play_is_the_playground(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
 
-    def play(*, once: bool) -> int:
+    def play(compose: object, add_cogs: object, *, once: bool) -> int:
+        assert (compose, add_cogs) == (bot.composed, bot.add_cogs)
         asked.append(once)
         return 7
 
@@ -748,6 +749,14 @@ def test_play_is_the_playground(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bot.main(["play", "--once"]) == 7
     assert bot.main(["play"]) == 7
     assert asked == [True, False]
+
+
+def test_play_without_its_parts_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "playground.discord", None)
+    assert bot.main(["play"]) == 2
+    assert "make play" in capsys.readouterr().err
 
 
 async def test_signals_where_the_loop_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:
