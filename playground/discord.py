@@ -22,6 +22,7 @@ import simcord
 
 from cogs.client import Client
 from playground.song_api import SongApiServer, composing_pool, serve
+from services.clock import utc_now
 from services.settings import Settings
 
 GENRES = "funk, pop, female vocals, energetic, 105 BPM"
@@ -131,6 +132,8 @@ async def keep_fresh(env: simcord.Env, page: Any, lock: asyncio.Lock) -> None:  
             # Refused while somebody is in the middle of an action: next time, then.
             with contextlib.suppress(simcord.SetupError, TimeoutError):
                 async with lock:
+                    # The simulation's clock stands in its own year; the bot's times are ours.
+                    page.capture_time = utc_now()
                     await page.refresh()
                 seen = count
 
@@ -191,7 +194,11 @@ async def _play(compose: Compose, add_cogs: Prepare, *, once: bool, port: int | 
         env = playground.env
         viewers = [playground.alice, playground.bob, playground.mona]
         async with env.preview(
-            playground.channel, viewers=viewers, layout="channel", port=port
+            playground.channel,
+            viewers=viewers,
+            layout="channel",
+            port=port,
+            presentation_time=utc_now(),
         ) as page:
             serialise_actions(page, lock)
             refreshing = asyncio.create_task(keep_fresh(env, page, lock), name="refresh")
