@@ -395,7 +395,7 @@ class Worker:
                     post_id = await self._announcer.find_post(song) if may_be_there else None
                     post_id = post_id or await self._announcer.post(song, file)
                     if await self._ending.complete(song, post_id=post_id):
-                        await self._over(song)
+                        self._over(song)
                 await self._incidents.end(Kind.UNDELIVERED)
                 return
             except FileNotFoundError:
@@ -432,7 +432,7 @@ class Worker:
         file = self.folder(song.song_id) / _there(song.file)
         if await self._announcer.hand_over(await self._read(song.song_id), file):
             await self._ending.hand_over(song)
-            await self._over(song)
+            self._over(song)
         else:
             self._announcer.changed(song.song_id)
 
@@ -486,12 +486,12 @@ class Worker:
 
     async def _fail(self, song: Song, reason: str) -> None:
         if await self._ending.fail(song, reason):
-            await self._over(song)
+            self._over(song)
 
-    async def _over(self, song: Song) -> None:
+    def _over(self, song: Song) -> None:
         self._announcer.changed(song.song_id)
-        # In a thread: it takes milliseconds, and every command would wait for it.
-        await asyncio.to_thread(shutil.rmtree, self.folder(song.song_id), ignore_errors=True)
+        # Not in a thread: a stop between the two would leave the files to the housekeeping.
+        shutil.rmtree(self.folder(song.song_id), ignore_errors=True)
 
 
 def _request(song: Song) -> SongRequest:

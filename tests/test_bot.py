@@ -470,7 +470,7 @@ async def test_what_cannot_be_posted_is_handed_over(
     assert recognise(file.content or b"") is AudioFormat.MP3
     assert "here it is" in shown(status)
     assert row["undelivered"] in shown(status)
-    await until(lambda: not (world.folder / "data/songs" / str(song.id)).exists())
+    assert not (world.folder / "data/songs" / str(song.id)).exists()
 
 
 async def test_undelivered_and_not_handed_over_is_kept(

@@ -381,14 +381,6 @@ class House:
         root = self.folder / "songs"
         return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
 
-    async def has_no_files(self, song_id: int) -> None:
-        """They are removed in a thread, after the song's end is known."""
-
-        async def gone() -> bool:
-            return not (self.folder / "songs" / str(song_id)).exists()
-
-        await eventually(gone)
-
     async def has_completed(self, song_id: int = 1) -> None:
         """It was posted once and settled once, and nothing of it is left here."""
         song = await self.song(song_id)
@@ -397,7 +389,7 @@ class House:
         assert song.delivered_at == song.ended_at
         assert [len(posts) for posts in [self.channel.posts[song_id]]] == [1]
         assert await self.entries(song_id) == ["hold", "settle"]
-        await self.has_no_files(song_id)
+        assert not (self.folder / "songs" / str(song_id)).exists()
 
     async def has_failed(self, song_id: int = 1) -> str:
         """It was refunded and not posted, and nothing of it is left here; why."""
@@ -405,7 +397,7 @@ class House:
         assert song.status == "FAILED"
         assert song_id not in self.channel.posts
         assert await self.entries(song_id) == ["hold", "refund"]
-        await self.has_no_files(song_id)
+        assert not (self.folder / "songs" / str(song_id)).exists()
         assert self.channel.shown[-1] == ("FAILED", "ended")
         assert song.reason
         return song.reason
