@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import discord
-import pydantic_settings
 import simcord
 from simcord.backend import serializers
 from simcord.enums import InteractionType
@@ -21,27 +20,13 @@ import bot
 from cogs.client import Client
 from db import songs as song_rows
 from db.records import Song
+from playground.discord import PlaygroundSettings
 from playground.song_api import PLAYGROUND_KEY, SongApiServer, Timing, serve
 from services.errors import Refusal
 from services.settings import Settings
 
 SOON = 10.0
 """Seconds after which a test gives up waiting for what it started."""
-
-
-class GivenSettings(Settings):
-    """Settings from keyword arguments alone: neither the environment nor `.env` is read."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[pydantic_settings.BaseSettings],
-        init_settings: pydantic_settings.PydanticBaseSettingsSource,
-        env_settings: pydantic_settings.PydanticBaseSettingsSource,
-        dotenv_settings: pydantic_settings.PydanticBaseSettingsSource,
-        file_secret_settings: pydantic_settings.PydanticBaseSettingsSource,
-    ) -> tuple[pydantic_settings.PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
 
 
 class Clock:
@@ -111,7 +96,7 @@ class World:
         return self.application.client
 
     def settings(self) -> Settings:
-        return GivenSettings(
+        return PlaygroundSettings(
             **{
                 "discord_token": "playground",
                 "segmind_api_key": PLAYGROUND_KEY,
