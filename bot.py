@@ -33,23 +33,23 @@ from db import songs as song_rows
 from db.database import Database
 from db.migrate import SchemaTooNewError
 from services import heartbeat, logs
-from services.audio import AudioFitter
 from services.clock import utc_now
-from services.credits import Credits, Prices
 from services.ending import Ending
 from services.errors import ConfigurationError
-from services.forecast import Forecast
 from services.housekeeping import Housekeeping
 from services.incidents import Incidents
-from services.pacing import Pacer, RequestBudget, Run
+from services.making.audio import AudioFitter
+from services.making.forecast import Forecast
+from services.making.pacing import Pacer, RequestBudget, Run
+from services.making.runner import Runner, Spawn, spawn
+from services.making.song_api import SongApi
+from services.making.worker import Worker
 from services.queue import Queue
+from services.quota.credits import Credits, Prices
 from services.requests import MAX_SEED
-from services.runner import Runner, Spawn, spawn
 from services.servers import Servers
 from services.settings import Settings, load
-from services.song_api import SongApi
 from services.songs import Limits, Songs
-from services.worker import Worker
 
 log = logging.getLogger("songwright")
 

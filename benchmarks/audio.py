@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from services import audio_encoder
-from services.audio import AudioFitter, Tags
+from services.making import audio_encoder
+from services.making.audio import AudioFitter, Tags
 
 LIMIT = 10 * 2**20
 HERTZ = 44_100

@@ -21,9 +21,9 @@ from cogs import cards
 from cogs.buttons import status_buttons
 from db.records import Song
 from services.errors import CannotPost, PostUncertain, TooLargeToPost
+from services.making.runner import Spawn
+from services.making.worker import DEFAULT_UPLOAD_LIMIT
 from services.queue import Queue, View
-from services.runner import Spawn
-from services.worker import DEFAULT_UPLOAD_LIMIT
 
 log = logging.getLogger(__name__)
 

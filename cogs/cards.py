@@ -10,8 +10,8 @@ from datetime import datetime
 import discord
 
 from db.records import Entry, Lot, Song, Status
-from services.credits import Balance, credits_text
 from services.queue import View
+from services.quota.credits import Balance, credits_text
 from services.requests import clean, has_words, title_of
 from services.songs import Page
 

@@ -9,9 +9,9 @@ from discord.ext import commands
 
 from cogs.errors import Tree
 from services.clock import Clock
-from services.credits import Credits
 from services.errors import NotPermitted
 from services.queue import Queue
+from services.quota.credits import Credits
 from services.servers import Servers
 from services.songs import Interaction, Songs
 

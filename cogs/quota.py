@@ -7,8 +7,8 @@ from discord.ext import commands
 
 from cogs import cards
 from cogs.client import Client, check_manages, server_of
-from services.credits import MAX_AMOUNT, MAX_REASON, credits_text
 from services.errors import InvalidRequest
+from services.quota.credits import MAX_AMOUNT, MAX_REASON, credits_text
 
 
 # Discord hides the group from others; a server's settings may say otherwise.

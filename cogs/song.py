@@ -18,7 +18,7 @@ from cogs.buttons import ID, queue_answer
 from cogs.client import Client, asker, check_can_post, data_of, server_of
 from cogs.errors import answer
 from db.records import Draft
-from services.credits import credits_text
+from services.quota.credits import credits_text
 from services.requests import (
     CFG,
     LYRICS_STRENGTH,

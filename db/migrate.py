@@ -57,6 +57,21 @@ async def _seen(connection: aiosqlite.Connection) -> set[int]:
 
 
 async def _run(connection: aiosqlite.Connection, number: int, script: str) -> None:
+    """One migration. A table may be made anew in it: the references are held at the end instead.
+
+    So SQLite wants it ("Making Other Kinds Of Table Schema Changes"); the pragma does nothing
+    inside a transaction.
+    """
+    rows = list(await connection.execute_fetchall("PRAGMA foreign_keys"))
+    await connection.execute("PRAGMA foreign_keys = OFF")
+    try:
+        await _run_whole(connection, number, script)
+    finally:
+        if rows[0][0]:
+            await connection.execute("PRAGMA foreign_keys = ON")
+
+
+async def _run_whole(connection: aiosqlite.Connection, number: int, script: str) -> None:
     try:
         await connection.execute("BEGIN IMMEDIATE")
         # The record first: another process may have run it while this one waited for its turn.
@@ -66,6 +81,8 @@ async def _run(connection: aiosqlite.Connection, number: int, script: str) -> No
         if cursor.rowcount == 1:
             for statement in statements(script):
                 await connection.execute(statement)
+            if broken := list(await connection.execute_fetchall("PRAGMA foreign_key_check")):
+                raise sqlite3.IntegrityError(f"migration {number} breaks {len(broken)} references")
         await connection.commit()
     except BaseException:
         await connection.rollback()

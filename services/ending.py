@@ -6,7 +6,7 @@ from db import songs
 from db.database import Database
 from db.records import Song, Status, Step
 from services.clock import Clock
-from services.credits import Credits
+from services.quota.credits import Credits
 
 COMPENSATE_AFTER = timedelta(hours=24)
 """How long a song that could not be posted is kept for its member; then its price goes back."""

@@ -9,7 +9,7 @@ SongwrightError
 |   |-- SongsPaused         the operator's account at the song API needs them first
 |   |-- NotPermitted        the person, or the bot in that channel, lacks a permission
 |   `-- NotPossible         the thing asked for does not exist (any more) or can't be done now
-|-- SongApiError            the song API, as services/song_api.py understood it
+|-- SongApiError            the song API, as services/making/song_api.py understood it
 |   |-- RequestRejected     400 and other 4xx: our parameters
 |   |-- AccountProblem      the operator's to mend; songs pause meanwhile
 |   |   |-- KeyRefused      401, 403, and 404 on submit

@@ -7,7 +7,7 @@ from db import ledger, songs
 from db.database import Database
 from db.records import Song, Step
 from services.clock import Clock
-from services.forecast import Forecast
+from services.making.forecast import Forecast
 
 
 @dataclass(frozen=True, slots=True)

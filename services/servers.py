@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection
 from datetime import timedelta
 
-from db import ledger, quotas, songs
+from db import ledger, servers, songs
 from db.database import Database
 from db.records import Song
 from services.clock import Clock
@@ -27,8 +27,8 @@ class Servers:
     async def join(self, server_id: int) -> bool:
         """The bot is in this server. Whether the hello is still to be said: true only once."""
         async with self._database.write() as connection:
-            await quotas.ensure_server(connection, server_id)
-            return await quotas.mark_greeted(connection, server_id, at=self._clock())
+            await servers.ensure_server(connection, server_id)
+            return await servers.mark_greeted(connection, server_id, at=self._clock())
 
     async def leave(self, server_id: int) -> list[Song]:
         """The bot was thrown out: what waits is cancelled and refunded, what runs may end.
@@ -39,22 +39,22 @@ class Servers:
         cancelled = [song for song in waiting if await self._ending.cancel(song)]
         # Last: what a crash has left undone before it, `reconcile` finds again.
         async with self._database.write() as connection:
-            left = await quotas.mark_left(connection, server_id, at=self._clock())
+            left = await servers.mark_left(connection, server_id, at=self._clock())
         if left:
             log.info("left server %d", server_id)
         return cancelled
 
     async def reconcile(self, present: Collection[int]) -> list[Song]:
         """Leave the servers that are gone from `present`: thrown out while the bot was away."""
-        gone = await quotas.servers_present(self._database.reader) - set(present)
+        gone = await servers.servers_present(self._database.reader) - set(present)
         return [song for server_id in gone for song in await self.leave(server_id)]
 
     async def forget_old(self) -> None:
         """Drop settings and words of servers left long ago. The ledger stays, without words."""
         now = self._clock()
         before = now - KEPT_AFTER_LEAVING
-        for server_id in await quotas.servers_left_before(self._database.reader, before):
+        for server_id in await servers.servers_left_before(self._database.reader, before):
             async with self._database.write() as connection:
-                if await quotas.forget_settings(connection, server_id, at=now):
+                if await servers.forget_settings(connection, server_id, at=now):
                     await songs.forget_words_of_server(connection, server_id)
                     await ledger.forget_words_of_server(connection, server_id)

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 
 from aiosqlite import Connection
 
-from db import drafts, quotas, songs
+from db import drafts, servers, songs
 from db.database import Database
 from db.records import Draft, Song, Status, Step
 from services.clock import Clock
-from services.credits import Credits, Prices
 from services.ending import Ending
 from services.errors import NotPermitted, NotPossible, TooManySongs
 from services.incidents import Incidents
+from services.quota.credits import Credits, Prices
 from services.requests import SongRequest
 
 TOKEN_LIFETIME = timedelta(minutes=15)
@@ -102,15 +102,15 @@ class Songs:
         self, connection: Connection, asker: Interaction, request: SongRequest
     ) -> Song:
         self._incidents.check_not_paused()
-        await quotas.ensure_server(connection, asker.server_id)
-        await quotas.ensure_member(connection, asker.server_id, asker.member_id)
+        await servers.ensure_server(connection, asker.server_id)
+        await servers.ensure_member(connection, asker.server_id, asker.member_id)
         unfinished = await songs.count_unfinished(connection, asker.server_id, asker.member_id)
         if unfinished >= self._limits.unfinished:
             raise TooManySongs(
                 f"You have {unfinished} songs under way here, and {self._limits.unfinished} is the "
                 "most at once. Please wait for one to end, or cancel one in `/queue`."
             )
-        song = self._new(asker, request, await quotas.take_number(connection, asker.server_id))
+        song = self._new(asker, request, await servers.take_number(connection, asker.server_id))
         await songs.insert(connection, song)
         await self._credits.hold(connection, song)
         return song

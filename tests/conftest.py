@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from db.database import Database
-from services.credits import Credits
+from services.quota.credits import Credits
 from tests.factories import SettableClock
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import aiosqlite
 
-from db import quotas
+from db import servers
 from db.database import Database
 from db.migrate import migrate
 from db.records import Song, Status, Step, to_ms
-from services.credits import Credits
+from services.quota.credits import Credits
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 SERVER, CHANNEL, MEMBER, APPLICATION = 1_000, 2_000, 3_000, 4_000
@@ -106,8 +106,8 @@ async def add_song(database: Database, song_id: int = 1, **fields: Any) -> Song:
     """`make_song`, as a row. Nothing is held for it: see `add_held_song`."""
     song = make_song(song_id, **fields)
     async with database.write() as connection:
-        await quotas.ensure_server(connection, song.server_id)
-        await quotas.ensure_member(connection, song.server_id, song.member_id)
+        await servers.ensure_server(connection, song.server_id)
+        await servers.ensure_member(connection, song.server_id, song.member_id)
         await connection.execute(_INSERT, _row(song))
     return song
 

@@ -26,9 +26,10 @@ from cogs.client import Client
 from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
 from playground.song_api import SongApiServer, Timing, serve
-from services import logs, runner
-from services.audio import AudioFormat, recognise
+from services import logs
 from services.housekeeping import Housekeeping
+from services.making import runner
+from services.making.audio import AudioFormat, recognise
 from services.settings import Settings, load
 from tests.bot_process import BotProcess, bot_process, music, settings_for
 from tests.wire import (

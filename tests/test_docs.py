@@ -272,7 +272,7 @@ IMPORTS = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import bot, services.audio_encoder
+import bot, services.making.audio_encoder
 root = Path(sys.argv[1])
 files = {name.partition('.')[0]: Path(getattr(module, '__file__', None) or '/')
          for name, module in list(sys.modules.items())}

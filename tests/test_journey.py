@@ -10,7 +10,7 @@ import pytest
 import bot
 from db.records import Status, Step
 from playground.song_api import Call, Fault
-from services.pacing import Pacer
+from services.making.pacing import Pacer
 from tests.world import World, buttons_of, running, said, text_of
 
 LYRICS = "[verse]\nLights go by\n[chorus]\n@everyone *Midnight* train http://x"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import bot
-from services.pacing import Pacer
+from services.making.pacing import Pacer
 from tests.world import World, running
 
 

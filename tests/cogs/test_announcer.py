@@ -81,7 +81,9 @@ class Stage:
     async def undelivered(self) -> tuple[Interaction, Song]:
         """One that could not be posted."""
         asked, song = await self.posting()
-        ending = Ending(self.application.database, self.client.services.credits, clock=utc_now)
+        ending = Ending(
+            self.application.database, self.client.services.credits, clock=utc_now
+        )
         assert await ending.complete(song, undelivered="The channel is gone.")
         return asked, await self.row(song.song_id)
 

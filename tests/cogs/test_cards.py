@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from cogs import cards
 from db.records import Entry, Lot, Song, Status, Step
-from services.credits import MAX_AMOUNT, MAX_REASON, Balance
 from services.errors import InvalidRequest
 from services.queue import View
+from services.quota.credits import MAX_AMOUNT, MAX_REASON, Balance
 from services.requests import MAX_GENRES, MAX_LYRICS, SongRequest
 from services.songs import PAGE, Page
 from tests.factories import NOON, make_song

@@ -13,8 +13,8 @@ from simcord.components import walk_components
 
 from cogs.song import PREFILL, Options, SongCog, suggested_seconds, typed_text
 from db.records import Status
-from services.credits import credits_text
 from services.incidents import Kind
+from services.quota.credits import credits_text
 from services.requests import INSTRUMENTAL
 from tests.world import SOON, World, buttons_of, said, text_of
 

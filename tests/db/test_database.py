@@ -9,20 +9,20 @@ from typing import Any
 import aiosqlite
 import pytest
 
-from db import quotas
+from db import servers
 from db.database import Database
 
 SERVERS = (1, 2)
 
 
 async def present(database: Database) -> set[int]:
-    return await quotas.servers_present(database.reader)
+    return await servers.servers_present(database.reader)
 
 
 async def write_both(database: Database) -> None:
     async with database.write() as connection:
         for server in SERVERS:
-            await quotas.ensure_server(connection, server)
+            await servers.ensure_server(connection, server)
 
 
 class Cutting:
@@ -111,14 +111,14 @@ async def test_a_task_cancelled_while_it_waits_for_its_turn_has_not_begun(
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait({waiting})
-        await quotas.ensure_server(connection, 7)
+        await servers.ensure_server(connection, 7)
     assert await present(database) == {7}
 
 
 async def test_an_exception_rolls_back(database: Database) -> None:
     async def fail() -> None:
         async with database.write() as connection:
-            await quotas.ensure_server(connection, 1)
+            await servers.ensure_server(connection, 1)
             raise LookupError
 
     with pytest.raises(LookupError):
@@ -133,7 +133,7 @@ async def test_two_tasks_never_share_a_transaction(database: Database) -> None:
 
     async def fails_late() -> None:
         async with database.write() as connection:
-            await quotas.ensure_server(connection, 7)
+            await servers.ensure_server(connection, 7)
             inside.set()
             await go_on.wait()
             raise LookupError
@@ -151,7 +151,7 @@ async def test_two_tasks_never_share_a_transaction(database: Database) -> None:
 
 async def test_the_reader_sees_nothing_before_the_commit(database: Database) -> None:
     async with database.write() as connection:
-        await quotas.ensure_server(connection, 1)
+        await servers.ensure_server(connection, 1)
         assert await present(database) == set()
     assert await present(database) == {1}
 
@@ -160,8 +160,8 @@ async def test_a_commit_that_fails_leaves_nothing(database: Database) -> None:
     async def orphan() -> None:
         async with database.write() as connection:
             await connection.execute("PRAGMA defer_foreign_keys = ON")
-            await quotas.ensure_server(connection, 1)
-            await quotas.ensure_member(connection, 2, 3)
+            await servers.ensure_server(connection, 1)
+            await servers.ensure_member(connection, 2, 3)
 
     with pytest.raises(sqlite3.IntegrityError):
         await orphan()
@@ -212,7 +212,7 @@ async def test_the_writer_is_durable_and_the_reader_only_reads(database: Databas
     assert await pragma(database._writer, "foreign_keys") == 1
     assert await pragma(database._writer, "busy_timeout") == 30_000
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        await quotas.ensure_server(database.reader, 1)
+        await servers.ensure_server(database.reader, 1)
 
 
 async def test_closing_waits_for_the_transaction_under_way(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ async def test_closing_waits_for_the_transaction_under_way(tmp_path: Path) -> No
     async with database.write() as connection:
         closing = asyncio.create_task(database.close())
         await asyncio.sleep(0)
-        await quotas.ensure_server(connection, 1)
+        await servers.ensure_server(connection, 1)
     await closing
     again = await Database.open(tmp_path / "songs.db")
     assert await present(again) == {1}

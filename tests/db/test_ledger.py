@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from db import ledger, quotas
+from db import ledger, servers
 from db.database import Database
 from db.records import Lot, Status, Step, to_ms
-from services.credits import Credits
+from services.quota.credits import Credits
 from tests.factories import (
     MEMBER,
     NOON,
@@ -132,8 +132,8 @@ async def test_an_entry_needs_a_member_and_a_song(
 
 async def a_lot(database: Database, **changes: Any) -> None:
     async with database.write() as connection:
-        await quotas.ensure_server(connection, SERVER)
-        await quotas.ensure_member(connection, SERVER, MEMBER)
+        await servers.ensure_server(connection, SERVER)
+        await servers.ensure_member(connection, SERVER, MEMBER)
         await ledger.insert_lot(
             connection, "lot", kind="grant", server_id=SERVER, member_id=MEMBER, expires_at=None
         )

@@ -12,7 +12,7 @@ from aiosqlite import Connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db import ledger, quotas, songs
+from db import ledger, servers, songs
 from db.database import Database
 from db.records import Song, Status, Step
 from tests.factories import MEMBER, NOON, SERVER, add_song, database_in_memory, make_song
@@ -57,7 +57,7 @@ async def _start_next(database: Database, at: datetime) -> Song | None:
         song = await songs.next_waiting(connection)
         if song is not None:
             assert await songs.mark_submitting(connection, song.song_id)
-            await quotas.mark_started(connection, song.server_id, song.member_id, at=at)
+            await servers.mark_started(connection, song.server_id, song.member_id, at=at)
         return song
 
 
@@ -74,10 +74,10 @@ async def test_the_order_that_is_shown_is_the_order_of_the_starts(
     async with database_in_memory() as database:
         for (server, member), second in before:
             async with database.write() as connection:
-                await quotas.ensure_server(connection, server)
-                await quotas.ensure_member(connection, server, member)
+                await servers.ensure_server(connection, server)
+                await servers.ensure_member(connection, server, member)
                 at = NOON + timedelta(seconds=second)
-                await quotas.mark_started(connection, server, member, at=at)
+                await servers.mark_started(connection, server, member, at=at)
         await _ask_all(database, asks)
         foretold = await songs.waiting_in_order(database.reader)
         now, started = NOON, []
@@ -129,7 +129,7 @@ async def test_who_started_longest_ago_is_next(database: Database) -> None:
     for server, member, minute in ((1, 1, 3), (1, 2, 2), (2, 1, 1)):
         async with database.write() as connection:
             at = NOON - timedelta(hours=1) + timedelta(minutes=minute)
-            await quotas.mark_started(connection, server, member, at=at)
+            await servers.mark_started(connection, server, member, at=at)
     # Marked in this order, server 2 started last of all, and member 2 after member 1.
     assert await songs.waiting_in_order(database.reader) == [1_000, 998, 999]
 

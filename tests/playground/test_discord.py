@@ -10,7 +10,7 @@ import simcord
 
 import bot
 from playground import discord as playground
-from services.audio import AudioFormat, recognise
+from services.making.audio import AudioFormat, recognise
 
 
 def play_once() -> int:

@@ -10,8 +10,8 @@ import pytest
 from db import ledger, songs
 from db.database import Database
 from db.records import Song, Status, Step
-from services.credits import Credits
 from services.ending import COMPENSATE_AFTER, Ending
+from services.quota.credits import Credits
 from tests.factories import MEMBER, NOON, SERVER, SettableClock, add_held_song, add_song
 
 

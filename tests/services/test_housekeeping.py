@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from db import drafts, quotas, songs
+from db import drafts, servers, songs
 from db.database import Database
 from db.records import Draft, Song, Status, Step
 from services import housekeeping
-from services.credits import Credits
 from services.ending import Ending
 from services.housekeeping import EVERY, NEARLY_FULL, ROOM_AGAIN, WAITING_DEADLINE, Housekeeping
 from services.incidents import Incidents, Kind
+from services.quota.credits import Credits
 from services.servers import Servers
 from tests.factories import MEMBER, NOON, SERVER, SettableClock, add_held_song, add_song
 
@@ -160,7 +160,7 @@ async def test_servers_left_long_ago_are_forgotten(house: House) -> None:
     await house.servers.leave(SERVER)
     house.clock.advance(days=31)
     await house.keeping.once()
-    server = await quotas.get_server(house.database.reader, SERVER)
+    server = await servers.get_server(house.database.reader, SERVER)
     assert server is not None
     assert server.allowance is None
 

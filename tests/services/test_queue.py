@@ -7,10 +7,10 @@ import pytest
 from db import songs
 from db.database import Database
 from db.records import Status, Step
-from services.credits import Credits
-from services.forecast import AFTERWARDS, Forecast
-from services.pacing import Pacer, RequestBudget
+from services.making.forecast import AFTERWARDS, Forecast
+from services.making.pacing import Pacer, RequestBudget
 from services.queue import Queue
+from services.quota.credits import Credits
 from tests.factories import MEMBER, NOON, SERVER, SettableClock, add_held_song, add_song
 
 OTHER = SERVER + 1

@@ -5,11 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from db import ledger, quotas, songs
+from db import ledger, songs
+from db import servers as server_rows
 from db.database import Database
 from db.records import Song, Status, Step
-from services.credits import Credits
 from services.ending import Ending
+from services.quota.credits import Credits
 from services.servers import KEPT_AFTER_LEAVING, Servers
 from tests.factories import MEMBER, NOON, SERVER, SettableClock, add_held_song
 
@@ -52,7 +53,7 @@ async def test_leaving_cancels_what_waits_and_lets_end_what_runs(
     assert await credits.held(SERVER, MEMBER) == running.price
     assert await ending.complete(running, undelivered="The bot is not in the server any more.")
     assert (await read(database, 3)).step is Step.WAITING
-    assert await quotas.servers_present(database.reader) == {OTHER}
+    assert await server_rows.servers_present(database.reader) == {OTHER}
 
 
 async def test_leaving_twice_does_not_prolong_what_is_kept(
@@ -64,10 +65,10 @@ async def test_leaving_twice_does_not_prolong_what_is_kept(
     clock.advance(days=20)
     await servers.leave(SERVER)
     await servers.leave(404)
-    server = await quotas.get_server(database.reader, SERVER)
+    server = await server_rows.get_server(database.reader, SERVER)
     assert server is not None
     assert server.left_at == NOON
-    assert await quotas.get_server(database.reader, 404) is None
+    assert await server_rows.get_server(database.reader, 404) is None
     assert [record.getMessage() for record in caplog.records] == [f"left server {SERVER}"]
 
 
@@ -80,7 +81,7 @@ async def test_who_is_gone_after_an_absence_is_left(
     await servers.reconcile([OTHER, 404])
     assert (await read(database, SERVER)).status is Status.CANCELLED
     assert (await read(database, OTHER)).step is Step.WAITING
-    assert await quotas.servers_present(database.reader) == {OTHER}
+    assert await server_rows.servers_present(database.reader) == {OTHER}
 
 
 async def test_a_leave_that_is_cut_short_is_done_again(
@@ -177,13 +178,13 @@ async def test_who_comes_back_while_they_are_forgotten_is_not(
     await credits.set_allowance(SERVER, 50)
     await servers.leave(SERVER)
     clock.advance(days=31)
-    old = quotas.servers_left_before
+    old = server_rows.servers_left_before
 
     async def and_then(*arguments: object) -> list[int]:
         found = await old(*arguments)  # type: ignore[arg-type]
         await servers.join(SERVER)
         return found
 
-    monkeypatch.setattr(quotas, "servers_left_before", and_then)
+    monkeypatch.setattr(server_rows, "servers_left_before", and_then)
     await servers.forget_old()
     assert await credits.allowance(SERVER) == 50

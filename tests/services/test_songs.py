@@ -10,10 +10,10 @@ import pytest
 from db import songs as rows
 from db.database import Database
 from db.records import Draft, Song, Status, Step
-from services.credits import Credits, Prices
 from services.ending import Ending
 from services.errors import NotEnoughCredits, NotPermitted, NotPossible, SongsPaused, TooManySongs
 from services.incidents import Incidents, Kind
+from services.quota.credits import Credits, Prices
 from services.requests import SongRequest
 from services.songs import PAGE, TOKEN_LIFETIME, Interaction, Limits, Songs
 from tests.factories import (

@@ -1,8 +1,8 @@
 """The audio of a song: what it is, what its file is called, and making it fit for the channel.
 
 The bytes come from outside, so they are decoded in a process of their own, one for each song
-(`services/audio_encoder.py`): a decoder that crashes, hangs or eats memory takes one song with
-it and not the bot, cancelling is a kill, and PyAV is never imported here. Starting it costs
+(`services/making/audio_encoder.py`): a decoder that crashes, hangs or eats memory takes one song
+with it and not the bot, cancelling is a kill, and PyAV is never imported here. Starting it costs
 0.13 s, a tenth of what encoding a minute takes; a pool of processes that stay saves that, but
 keeps 50 MB for each of them, and killing one breaks all of a `ProcessPoolExecutor`.
 """
@@ -31,8 +31,8 @@ MAX_STEM = 60
 HEAD = 16 * 1024
 """Bytes `recognise` wants to see, if the file has as many."""
 
-_ROOT = Path(__file__).resolve().parents[1]
-_PROGRAM = (sys.executable, "-m", "services.audio_encoder")
+_ROOT = Path(__file__).resolve().parents[2]
+_PROGRAM = (sys.executable, "-m", "services.making.audio_encoder")
 # Only what starting Python takes: the child reads foreign bytes and has no business with our keys.
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "SYSTEMROOT", "TEMP")
 # Windows wants to be told at the start; for the others see _step_back.

@@ -19,7 +19,6 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from playground.song_api import Fault, SongApiServer, Timing, serve
-from services import song_api
 from services.errors import (
     ApiUnavailable,
     BadOutput,
@@ -33,9 +32,18 @@ from services.errors import (
     SongGone,
     SubmitUncertain,
 )
-from services.pacing import Call, RequestBudget
+from services.making import song_api
+from services.making.pacing import Call, RequestBudget
+from services.making.song_api import (
+    Look,
+    Output,
+    SongApi,
+    find_output,
+    is_public,
+    payload,
+    retry_after,
+)
 from services.requests import SongRequest
-from services.song_api import Look, Output, SongApi, find_output, is_public, payload, retry_after
 
 KEY = "SG_feedfacecafebeef"
 ID = "0123456789abcdef"

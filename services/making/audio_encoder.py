@@ -1,6 +1,6 @@
 # mypy: allow-untyped-calls
 # (mutagen has no annotations)
-"""The child process of `services/audio.py`: fits one song and ends.
+"""The child process of `services/making/audio.py`: fits one song and ends.
 
 One line of JSON comes in on stdin, one goes out on stdout. Memory does not grow with the song:
 it is decoded frame by frame, twice, since only decoding tells a song's true length (headers lie,
@@ -35,8 +35,8 @@ from mutagen.mp4 import MP4
 from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 
-from services.audio import HEAD, AudioFormat, Tags, id3_length, recognise
 from services.errors import AudioError, DoesNotFit, NotAudio, TooShort
+from services.making.audio import HEAD, AudioFormat, Tags, id3_length, recognise
 from services.requests import clean, has_words
 
 BIT_RATES = (192, 160, 128, 112, 96, 80, 64, 56, 48, 40, 32)
@@ -106,7 +106,7 @@ def fit(job: Job) -> tuple[AudioFormat, float]:
     """Write `job.part`; return what it is and its seconds.
 
     Raises:
-        NotAudio, TooShort, DoesNotFit: see `services.audio.AudioFitter.fit`.
+        NotAudio, TooShort, DoesNotFit: see `services.making.audio.AudioFitter.fit`.
         OSError: a file can't be read or written.
     """
     kind = recognise_file(job.source)

@@ -14,9 +14,9 @@ from db.records import Song
 from playground.song_api import Call, Fault
 from services.errors import CannotPost, NotReached
 from services.incidents import Kind
+from services.making.runner import LOOK_AT_ACCOUNT, MOST_FAILURES, spawn
 from services.requests import SongRequest
-from services.runner import LOOK_AT_ACCOUNT, MOST_FAILURES, spawn
-from tests.services.carrying import (
+from tests.services.making.carrying import (
     FREE,
     House,
     always,

@@ -21,16 +21,16 @@ from db import ledger, songs
 from db.database import Database
 from db.records import Song
 from playground.song_api import PLAYGROUND_KEY, Call, Fault, SongApiServer, Timing, serve
-from services import pacing
-from services.audio import AudioFitter, AudioFormat, Fitted, Tags
-from services.credits import Credits
 from services.ending import Ending
 from services.errors import NotAudio, TooShort
 from services.incidents import Incidents
-from services.pacing import Pacer, RequestBudget
-from services.runner import LOOK_AT_ACCOUNT, Runner
-from services.song_api import SongApi
-from services.worker import DEFAULT_UPLOAD_LIMIT, Worker
+from services.making import pacing
+from services.making.audio import AudioFitter, AudioFormat, Fitted, Tags
+from services.making.pacing import Pacer, RequestBudget
+from services.making.runner import LOOK_AT_ACCOUNT, Runner
+from services.making.song_api import SongApi
+from services.making.worker import DEFAULT_UPLOAD_LIMIT, Worker
+from services.quota.credits import Credits
 from tests.factories import NOON, add_held_song, make_song
 
 SECONDS = 10

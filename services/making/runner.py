@@ -6,15 +6,15 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from db import quotas, songs
+from db import servers, songs
 from db.database import Database
 from db.records import Song, Step
 from services.clock import Clock
 from services.errors import NotReached, SongApiError
 from services.incidents import Incidents, Kind
-from services.pacing import Call, RequestBudget
-from services.song_api import SongApi
-from services.worker import Backoff, Worker
+from services.making.pacing import Call, RequestBudget
+from services.making.song_api import SongApi
+from services.making.worker import Backoff, Worker
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class Runner:
             song = await songs.next_waiting(connection)
             if song is None or not await songs.mark_submitting(connection, song.song_id):
                 return None
-            await quotas.mark_started(connection, song.server_id, song.member_id, at=self._clock())
+            await servers.mark_started(connection, song.server_id, song.member_id, at=self._clock())
             self.waiting = await songs.count_waiting(connection)
             return song
 

@@ -37,8 +37,9 @@ from mutagen.mp4 import MP4, MP4Cover
 from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 
-from services import audio, audio_encoder
-from services.audio import (
+from services.errors import AudioError, DoesNotFit, NotAudio, TooShort
+from services.making import audio, audio_encoder
+from services.making.audio import (
     MAX_STEM,
     AudioFitter,
     AudioFormat,
@@ -48,8 +49,7 @@ from services.audio import (
     id3_length,
     recognise,
 )
-from services.audio_encoder import Job, Sound, fit, measure, recognise_file
-from services.errors import AudioError, DoesNotFit, NotAudio, TooShort
+from services.making.audio_encoder import Job, Sound, fit, measure, recognise_file
 
 MIB = 2**20
 TAGS = Tags(
@@ -775,9 +775,12 @@ async def test_fits_from_any_working_directory(
 
 
 async def test_the_bots_process_never_loads_a_decoder() -> None:
-    code = "import sys, services.audio; print([m for m in ('av', 'mutagen') if m in sys.modules])"
+    code = (
+        "import sys, services.making.audio; "
+        "print([m for m in ('av', 'mutagen') if m in sys.modules])"
+    )
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+        sys.executable, "-c", code, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
     )
     out, _ = await process.communicate()
     assert out.strip() == b"[]"

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from db.records import Song, Step
 from services.clock import Clock
-from services.pacing import Pacer
+from services.making.pacing import Pacer
 
 AFTERWARDS = 4.0
 """Seconds from the end at the API to the post, for the download, the fitting and the upload."""

@@ -19,7 +19,6 @@ from typing import Protocol, TypeVar
 from db import songs
 from db.database import Database
 from db.records import Song, Status, Step
-from services.audio import AudioFitter, Fitted, Tags, file_stem
 from services.clock import Clock
 from services.ending import Ending
 from services.errors import (
@@ -40,9 +39,10 @@ from services.errors import (
     TooLargeToPost,
 )
 from services.incidents import Incidents, Kind
-from services.pacing import Call, Pacer, RequestBudget, Run
+from services.making.audio import AudioFitter, Fitted, Tags, file_stem
+from services.making.pacing import Call, Pacer, RequestBudget, Run
+from services.making.song_api import SongApi
 from services.requests import SongRequest, title_of
-from services.song_api import SongApi
 
 log = logging.getLogger(__name__)
 

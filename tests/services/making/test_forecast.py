@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from db.records import Step
-from services.forecast import AFTERWARDS, CALLS_A_SONG, Forecast
-from services.pacing import Pacer, RequestBudget
+from services.making.forecast import AFTERWARDS, CALLS_A_SONG, Forecast
+from services.making.pacing import Pacer, RequestBudget
 from tests.factories import NOON, SettableClock, make_song
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from db import songs
 from playground.song_api import Fault, Timing
-from services.audio import AudioFitter
 from services.errors import (
     CannotPost,
     DoesNotFit,
@@ -21,11 +20,12 @@ from services.errors import (
     TooLargeToPost,
 )
 from services.incidents import Kind
-from services.pacing import Run
+from services.making.audio import AudioFitter
+from services.making.pacing import Run
+from services.making.worker import DEFAULT_UPLOAD_LIMIT, Backoff
 from services.requests import SongRequest
-from services.worker import DEFAULT_UPLOAD_LIMIT, Backoff
 from tests.factories import NOON
-from tests.services.carrying import (
+from tests.services.making.carrying import (
     FREE,
     Crash,
     Fitter,

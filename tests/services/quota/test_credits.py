@@ -16,10 +16,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from db import ledger, quotas, songs
+from db import ledger, servers, songs
 from db.database import Database
 from db.records import Song
-from services.credits import (
+from services.ending import COMPENSATE_AFTER, Ending
+from services.errors import InvalidRequest, NotEnoughCredits
+from services.quota.credits import (
     DEFAULT_ALLOWANCE,
     MAX_AMOUNT,
     MAX_REASON,
@@ -28,8 +30,6 @@ from services.credits import (
     credits_text,
     day_of,
 )
-from services.ending import COMPENSATE_AFTER, Ending
-from services.errors import InvalidRequest, NotEnoughCredits
 from tests.factories import (
     MEMBER,
     NOON,
@@ -157,8 +157,8 @@ class CreditsMachine(RuleBasedStateMachine):
         async def hold() -> Song:
             song = make_song(song_id, server_id=server, member_id=member, price=price)
             async with self.database.write() as connection:
-                await quotas.ensure_server(connection, server)
-                await quotas.ensure_member(connection, server, member)
+                await servers.ensure_server(connection, server)
+                await servers.ensure_member(connection, server, member)
                 await songs.insert(connection, song)
                 await self.credits.hold(connection, song)
             return song

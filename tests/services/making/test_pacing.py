@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks import pacing as bench
 from benchmarks.virtual_time import run_virtually
-from services.pacing import (
+from services.making.pacing import (
     DEADLINE,
     LONGEST_GAP,
     LONGEST_REFUSAL,

@@ -12,7 +12,7 @@ from datetime import datetime, time, timedelta
 
 from aiosqlite import Connection
 
-from db import ledger, quotas, songs
+from db import ledger, servers, songs
 from db.database import Database
 from db.records import Entry, Lot, Song, to_ms
 from services.clock import Clock
@@ -94,9 +94,9 @@ class Credits:
         if not 0 <= allowance <= MAX_AMOUNT:
             raise InvalidRequest(f"The allowance must be between 0 and {MAX_AMOUNT:,} credits.")
         async with self._database.write() as connection:
-            await quotas.ensure_server(connection, server_id)
+            await servers.ensure_server(connection, server_id)
             before = await self._rule(connection, server_id)
-            await quotas.set_allowance(connection, server_id, allowance)
+            await servers.set_allowance(connection, server_id, allowance)
             return before
 
     async def grant(
@@ -204,7 +204,7 @@ class Credits:
     # --- how ------------------------------------------------------------------------------------
 
     async def _rule(self, connection: Connection, server_id: int) -> int:
-        server = await quotas.get_server(connection, server_id)
+        server = await servers.get_server(connection, server_id)
         if server is None or server.allowance is None:
             return self._default_allowance
         return server.allowance
@@ -213,8 +213,8 @@ class Credits:
         self, connection: Connection, server_id: int, member_id: int, *, at: datetime
     ) -> int:
         """Close what has expired and bring today's lot to the rule in force; the rule."""
-        await quotas.ensure_server(connection, server_id)
-        await quotas.ensure_member(connection, server_id, member_id)
+        await servers.ensure_server(connection, server_id)
+        await servers.ensure_member(connection, server_id, member_id)
         for lot in await ledger.expired(connection, server_id, member_id, at=at):
             await self._expire(connection, server_id, member_id, lot, at=at)
         rule = await self._rule(connection, server_id)
