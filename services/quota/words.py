@@ -122,7 +122,7 @@ def unwanted(words: Sequence[str], *texts: str) -> str | None:
 def _looked_for(words: tuple[str, ...]) -> list[tuple[str, str, _Beginning]]:
     """Each word with its phrase between spaces, and how that begins.
 
-    A server's list is the same for song after song; a full one takes 0.15 MB.
+    A server's list is the same for song after song; a full one takes up to 0.25 MB.
     """
     found = []
     for word, phrase in zip(words, _phrases(words), strict=True):
