@@ -1,0 +1,140 @@
+"""What a server's managers and members read about many songs or entries at once.
+
+Long answers come in pages: between two of them nothing stands open, so that the connection, which
+everybody reads on, is never held for long and the write-ahead log can be emptied.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple, TypeVar, cast
+
+import aiosqlite
+
+PAGE = 250
+"""Rows. While a page is made to Python's objects the event loop has to wait now and then: for 2 ms
+at the 99th percentile with this size, for 6 ms with 1,000, which is a tenth quicker."""
+
+
+class CountedSong(NamedTuple):
+    """A song whose price was not given back. A plain tuple, since they come by ten thousands."""
+
+    song_id: int
+    asked_at: int
+    """Milliseconds since 1970."""
+    member_id: int
+    genres: str
+    price: int
+
+
+class LedgerLine(NamedTuple):
+    """An entry of the ledger with the number of its song. A plain tuple: they come by millions."""
+
+    at: int
+    """Milliseconds since 1970."""
+    entry_id: str
+    kind: str
+    member_id: int
+    number: int | None
+    amount: int
+    price: int | None
+    actor_id: int | None
+    reason: str | None
+
+
+class Place(NamedTuple):
+    """A member's place among those of a server. Who made as many songs has the same rank."""
+
+    rank: int
+    member_id: int
+    songs: int
+
+
+Line = TypeVar("Line", CountedSong, LedgerLine, Place)
+
+
+async def counted_songs(
+    connection: aiosqlite.Connection, server_id: int, *, since: int, until: int, page: int = PAGE
+) -> AsyncGenerator[list[CountedSong], None]:
+    """The songs asked for from `since` to before `until` (milliseconds) whose price stands.
+
+    Not those that FAILED or were CANCELLED, nor those whose price was given back because they
+    were not delivered in time. In the order of asking, in pages; a song is in one at most.
+    """
+    after = (since, 0)
+    while True:
+        songs = await _lines(
+            connection.execute(
+                """
+                SELECT song_id, asked_at, member_id, genres, price FROM songs
+                WHERE server_id = ? AND (asked_at, song_id) > (?, ?) AND asked_at < ?
+                AND status NOT IN ('FAILED', 'CANCELLED')
+                AND (undelivered IS NULL OR delivered_at IS NOT NULL OR file IS NOT NULL)
+                ORDER BY asked_at, song_id LIMIT ?
+                """,
+                (server_id, *after, until, page),
+            ),
+            CountedSong,
+        )
+        if songs:
+            yield songs
+        if len(songs) < page:
+            return
+        after = (songs[-1].asked_at, songs[-1].song_id)
+
+
+async def ledger_of_server(
+    connection: aiosqlite.Connection, server_id: int, *, since: int, until: int, page: int = PAGE
+) -> AsyncGenerator[list[LedgerLine], None]:
+    """A server's entries from `since` to before `until` (milliseconds), oldest first, in pages.
+
+    An entry that is written meanwhile may or may not be in them; none is in them twice.
+    """
+    after = (since, "")
+    while True:
+        entries = await _lines(
+            connection.execute(
+                """
+                SELECT at, entry_id, kind, ledger.member_id, number, amount, ledger.price,
+                       actor_id, ledger.reason
+                FROM ledger LEFT JOIN songs USING (song_id)
+                WHERE ledger.server_id = ? AND (at, entry_id) > (?, ?) AND at < ?
+                ORDER BY at, entry_id LIMIT ?
+                """,
+                (server_id, *after, until, page),
+            ),
+            LedgerLine,
+        )
+        if entries:
+            yield entries
+        if len(entries) < page:
+            return
+        after = (entries[-1].at, entries[-1].entry_id)
+
+
+async def leaderboard(
+    connection: aiosqlite.Connection, server_id: int, *, since: int, limit: int
+) -> list[Place]:
+    """Who has the most COMPLETED songs of those asked for from `since` (milliseconds) on."""
+    return await _lines(
+        connection.execute(
+            """
+            SELECT rank, member_id, songs FROM (
+                SELECT member_id, count(*) AS songs, rank() OVER (ORDER BY count(*) DESC) AS rank
+                FROM songs WHERE server_id = ? AND asked_at >= ? AND status = 'COMPLETED'
+                GROUP BY member_id
+            ) AS places
+            ORDER BY rank, member_id LIMIT ?
+            """,
+            (server_id, since, limit),
+        ),
+        Place,
+    )
+
+
+async def _lines(
+    statement: AbstractAsyncContextManager[aiosqlite.Cursor], kind: type[Line]
+) -> list[Line]:
+    """All rows of a statement, made on the connection's thread and not on the event loop."""
+    async with statement as cursor:
+        cursor.row_factory = lambda _, row: kind._make(row)  # type: ignore[assignment]
+        return cast("list[Line]", await cursor.fetchall())

@@ -1,0 +1,153 @@
+"""What a server's songs took: for its managers' picture, and for the members' leaderboard."""
+
+import asyncio
+import contextlib
+import heapq
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from db import reports
+from db.database import Database
+from db.records import to_ms
+from db.reports import CountedSong, Place
+from services.clock import Clock
+from services.errors import InvalidRequest
+
+LONGEST = 366
+"""Days that a report may go back."""
+TOP = 10
+"""Members and genres that a report names."""
+
+_COMMA = re.compile("[,\N{FULLWIDTH COMMA}\N{IDEOGRAPHIC COMMA}\N{ARABIC COMMA}]")
+
+Name = TypeVar("Name", int, str)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """Credits that a server's songs took in a span of days, and did not get back.
+
+    Attributes:
+        days: every day of the span and its credits, oldest first; today is the last.
+        members: the ids of those who spent most and their credits, at most `TOP`.
+        genres: the single genres that most was spent on, in small letters, at most `TOP`. A song
+            counts with its whole price for each of its genres.
+        songs: how many songs.
+        credits: what they took together: the sum of `days`.
+    """
+
+    days: Sequence[tuple[date, int]]
+    members: Sequence[tuple[int, int]]
+    genres: Sequence[tuple[str, int]]
+    songs: int
+    credits: int
+
+
+class Usage:
+    """Reads what was spent. Everything here is counted by when a song was asked for."""
+
+    def __init__(self, database: Database, *, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def report(self, server_id: int, *, days: int = 30, zone: str) -> UsageReport:
+        """The last `days` days (1 to 366) as clocks in `zone` count them, today among them.
+
+        What counts is the price of each song, those of unlimited members too, unless it was given
+        back: FAILED, CANCELLED, or not delivered in time. All parts of the report are counted from
+        the same songs.
+
+        Raises:
+            InvalidRequest: `days` is out of bounds.
+            zoneinfo.ZoneInfoNotFoundError: there is no such zone.
+        """
+        tally = _Tally(_days_until_now(self._clock(), _checked(days), ZoneInfo(zone)))
+        songs = reports.counted_songs(
+            self._database.reader, server_id, since=tally.since, until=tally.until
+        )
+        async with contextlib.aclosing(songs) as pages:
+            async for page in pages:
+                await asyncio.to_thread(tally.add, page)
+        return await asyncio.to_thread(tally.report)
+
+    async def leaderboard(
+        self, server_id: int, *, days: int = 30, limit: int = 10
+    ) -> Sequence[Place]:
+        """Who has the most COMPLETED songs of the last `days` (1 to 366) times 24 hours.
+
+        At most `limit` places, the first rank first, and within a rank the lowest id. After two
+        members of rank 1 comes rank 3.
+
+        Raises:
+            InvalidRequest: `days` is out of bounds.
+        """
+        since = self._clock() - timedelta(days=_checked(days))
+        return await reports.leaderboard(
+            self._database.reader, server_id, since=to_ms(since), limit=limit
+        )
+
+
+class _Tally:
+    """Adds songs up by day, member and genre. `starts`: when each day began; last, tomorrow."""
+
+    def __init__(self, starts: Mapping[date, int]) -> None:
+        *self._days, _ = starts
+        *self._starts, self.until = starts.values()
+        self.since = self._starts[0]
+        self._by_day = [0] * len(self._days)
+        self._by_member: Counter[int] = Counter()
+        self._by_genre: Counter[str] = Counter()
+        self._songs = 0
+
+    def add(self, songs: Sequence[CountedSong]) -> None:
+        """Count these too."""
+        self._songs += len(songs)
+        for song in songs:
+            self._by_day[bisect_right(self._starts, song.asked_at) - 1] += song.price
+            self._by_member[song.member_id] += song.price
+            for genre in _single(song.genres):
+                self._by_genre[genre] += song.price
+
+    def report(self) -> UsageReport:
+        """What was counted so far."""
+        return UsageReport(
+            days=tuple(zip(self._days, self._by_day, strict=True)),
+            members=_top(self._by_member),
+            genres=_top(self._by_genre),
+            songs=self._songs,
+            credits=sum(self._by_day),
+        )
+
+
+def _days_until_now(now: datetime, days: int, zone: ZoneInfo) -> dict[date, int]:
+    """The last days and tomorrow, each with the moment when it begins, in milliseconds.
+
+    A midnight that clocks skip is the moment when they jump; of one that they show twice it is the
+    first. So the moments never go backwards, which dates of single moments can: clocks that were
+    set back at 00:01 showed the day before once more.
+    """
+    today = now.astimezone(zone).date()
+    span = (today + timedelta(days=n) for n in range(1 - days, 2))
+    return {day: to_ms(datetime.combine(day, time.min, zone)) for day in span}
+
+
+def _single(genres: str) -> set[str]:
+    """The single genres of what was typed: in small letters, each once."""
+    terms = (" ".join(term.split()) for term in _COMMA.split(genres.lower()))
+    return set(filter(None, terms))
+
+
+def _top(credits: Mapping[Name, int]) -> tuple[tuple[Name, int], ...]:
+    return tuple(heapq.nsmallest(TOP, credits.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _checked(days: int) -> int:
+    if not 1 <= days <= LONGEST:
+        raise InvalidRequest(f"Please choose between 1 and {LONGEST} days.")
+    return days

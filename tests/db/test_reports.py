@@ -1,0 +1,136 @@
+"""Reports: read from indexes, in pages between which nothing stands open."""
+
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from db import ledger, reports
+from db.database import Database
+from db.records import Step, to_ms
+from tests.factories import MEMBER, NOON, SERVER, add_song
+
+FROM, TO = to_ms(NOON), to_ms(NOON + timedelta(hours=1))
+SPAN = {"since": FROM, "until": TO}
+
+
+async def add_grant(database: Database, entry_id: str, minutes: float = 0, **other: Any) -> None:
+    values: dict[str, Any] = {"server_id": SERVER, "member_id": MEMBER, "amount": 1} | other
+    at = NOON + timedelta(minutes=minutes)
+    async with database.write() as connection:
+        await ledger.insert(connection, entry_id, kind="grant", at=at, **values)
+
+
+async def entries(database: Database, page: int = 2, **span: int) -> list[list[str]]:
+    pages = reports.ledger_of_server(database.reader, SERVER, page=page, **SPAN | span)
+    return [[line.entry_id for line in lines] async for lines in pages]
+
+
+@pytest.fixture(autouse=True)
+async def song(database: Database) -> None:
+    await add_song(database, 7, number=42)
+
+
+async def test_a_page_is_whole_until_the_last(database: Database) -> None:
+    assert await entries(database) == []
+    for number in range(5):
+        await add_grant(database, f"grant:{number}", minutes=-number + 10)
+        assert sum(map(len, await entries(database))) == number + 1
+    assert await entries(database) == [["grant:4", "grant:3"], ["grant:2", "grant:1"], ["grant:0"]]
+    assert await entries(database, page=5) == [[f"grant:{n}" for n in (4, 3, 2, 1, 0)]]
+
+
+async def test_entries_of_one_moment_are_in_the_order_of_their_ids(database: Database) -> None:
+    for number in (3, 1, 2):
+        await add_grant(database, f"grant:{number}")
+    assert await entries(database) == [["grant:1", "grant:2"], ["grant:3"]]
+
+
+async def test_the_span_has_its_first_moment_and_not_its_last(database: Database) -> None:
+    await add_grant(database, "grant:before", minutes=-1 / 60_000)
+    await add_grant(database, "grant:first")
+    await add_grant(database, "grant:last", minutes=60 - 1 / 60_000)
+    await add_grant(database, "grant:after", minutes=60)
+    assert await entries(database) == [["grant:first", "grant:last"]]
+
+
+async def test_what_is_entered_between_two_pages_doubles_nothing(database: Database) -> None:
+    for number in range(10, 14):
+        await add_grant(database, f"grant:{number}", minutes=number)
+    seen = []
+    async with aclosing(reports.ledger_of_server(database.reader, SERVER, page=2, **SPAN)) as pages:
+        async for lines in pages:
+            seen += [line.entry_id for line in lines]
+            if len(seen) == 2:
+                await add_grant(database, "grant:earlier", minutes=5)
+                await add_grant(database, "grant:later", minutes=30)
+    assert seen == [*(f"grant:{number}" for number in range(10, 14)), "grant:later"]
+
+
+async def test_an_entry_has_the_number_of_its_song(database: Database) -> None:
+    async with database.write() as connection:
+        await connection.execute(
+            """
+            INSERT INTO ledger (entry_id, kind, server_id, member_id, song_id, amount, price,
+                                period_at, at)
+            VALUES ('hold:7', 'hold', ?, ?, 7, -2, 2, 0, ?)
+            """,
+            (SERVER, MEMBER, FROM),
+        )
+    await add_grant(database, "grant:1", actor_id=8, reason="well done")
+    pages = reports.ledger_of_server(database.reader, SERVER, **SPAN)
+    assert [lines async for lines in pages] == [
+        [
+            (FROM, "grant:1", "grant", MEMBER, None, 1, None, 8, "well done"),
+            (FROM, "hold:7", "hold", MEMBER, 42, -2, 2, None, None),
+        ]
+    ]
+
+
+async def test_nothing_stands_open_between_two_pages(database: Database) -> None:
+    """Else the write-ahead log could not be emptied while a long report is read."""
+    for number in range(3):
+        await add_grant(database, f"grant:{number}")
+    async with aclosing(reports.ledger_of_server(database.reader, SERVER, page=1, **SPAN)) as pages:
+        await anext(pages)
+        rows = await database._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert [tuple(row) for row in rows] == [(0, 0, 0)]  # not busy, nothing left in the log
+
+
+@pytest.mark.parametrize(
+    ("table", "read", "plan"),
+    [
+        (
+            "ledger",
+            lambda database: reports.ledger_of_server(database.reader, SERVER, **SPAN),
+            "SEARCH ledger USING INDEX ledger_of_server (server_id=? AND (at,entry_id)>(?,?)",
+        ),
+        (
+            "songs",
+            lambda database: reports.counted_songs(database.reader, SERVER, **SPAN),
+            "SEARCH songs USING INDEX songs_of_server (server_id=? AND asked_at>? AND asked_at<?)",
+        ),
+        (
+            "leaderboard",
+            lambda database: reports.leaderboard(database.reader, SERVER, since=FROM, limit=10),
+            "SEARCH songs USING COVERING INDEX songs_of_server (server_id=? AND asked_at>?)",
+        ),
+    ],
+)
+async def test_a_report_is_read_from_an_index(
+    database: Database, table: str, read: Any, plan: str
+) -> None:
+    """And in its order, but for what is of one moment: else each page would sort all the rest."""
+    statements: list[str] = []
+    await add_song(database, 8, step=Step.ENDED)
+    await database.reader.set_trace_callback(statements.append)
+    reading = read(database)
+    _ = await reading if table == "leaderboard" else [page async for page in reading]
+    await database.reader.set_trace_callback(None)  # type: ignore[arg-type]
+    (statement,) = statements
+    rows = await database.reader.execute_fetchall("EXPLAIN QUERY PLAN " + statement)
+    steps = [row["detail"] for row in rows]
+    assert any(step.startswith(plan) for step in steps), steps
+    if table != "leaderboard":
+        assert "USE TEMP B-TREE FOR ORDER BY" not in steps
