@@ -25,7 +25,7 @@ from cogs.client import Client, Services
 from cogs.credits import CreditsCog
 from cogs.library import LibraryCog
 from cogs.operator import OwnerMessages
-from cogs.quota import QuotaCog
+from cogs.quota.cog import QuotaCog
 from cogs.registration import register_commands
 from cogs.servers import ServersCog
 from cogs.song import SongCog
@@ -45,11 +45,17 @@ from services.making.runner import Runner, Spawn, spawn
 from services.making.song_api import SongApi
 from services.making.worker import Worker
 from services.queue import Queue
-from services.quota.credits import Credits, Prices
+from services.quota.amounts import Prices
+from services.quota.ceilings import OperatorCeilings, ServerCeiling
+from services.quota.changelog import Changelog
+from services.quota.credits import Credits
+from services.quota.giving import Giving
+from services.quota.managing import Managing
+from services.quota.rules import Defaults, Limits, Rulebook
 from services.requests import MAX_SEED
 from services.servers import Servers
 from services.settings import Settings, load
-from services.songs import Limits, Songs
+from services.songs import Songs
 
 log = logging.getLogger("songwright")
 
@@ -128,7 +134,17 @@ async def composed(
         client = Client(prepare or functools.partial(_prepare, database=database))
         incidents = Incidents(database, OwnerMessages(client), clock=utc_now)
         await incidents.load()
-        credits = Credits(database, clock=utc_now)
+        rulebook = Rulebook(
+            Defaults(
+                allowance=settings.default_allowance,
+                prices=Prices(settings.price_seconds, settings.price_steps),
+                limits=limits,
+            )
+        )
+        changelog = Changelog(database, clock=utc_now, tell=lambda: None)
+        ceiling = ServerCeiling(database, rulebook, changelog, clock=utc_now)
+        operator_ceilings = OperatorCeilings(database, clock=utc_now)
+        credits = Credits(database, rulebook, ceiling, clock=utc_now)
         ending = Ending(database, credits, clock=utc_now)
         servers = Servers(database, ending, clock=utc_now)
 
@@ -153,7 +169,7 @@ async def composed(
             per_minute=settings.segmind_rpm,
             clock=utc_now,
         )
-        queue = Queue(database, forecast, clock=utc_now)
+        queue = Queue(database, credits, forecast)
         announcer = DiscordAnnouncer(client, queue, spawn=spawn)
         worker = Worker(
             database,
@@ -163,6 +179,7 @@ async def composed(
             fitter,
             ending,
             incidents,
+            operator_ceilings,
             announcer,
             data_dir=settings.data_dir,
             sync=settings.segmind_mode == "sync",
@@ -174,20 +191,23 @@ async def composed(
             api,
             budget,
             incidents,
+            operator_ceilings,
             at_once=settings.segmind_concurrency,
             clock=utc_now,
             spawn=spawn,
         )
         songs = Songs(
             database,
+            rulebook,
             credits,
+            ceiling,
+            operator_ceilings,
             ending,
             incidents,
             clock=utc_now,
             random_seed=lambda: random.SystemRandom().randint(0, MAX_SEED),
-            prices=Prices(),
-            limits=limits,
             wake=runner.wake,
+            tell=changelog.tell,
         )
         housekeeping = Housekeeping(
             database,
@@ -198,7 +218,18 @@ async def composed(
             clock=utc_now,
             changed=announcer.changed,
         )
-        client.services = Services(songs, queue, credits, servers, utc_now, announcer.show)
+        client.services = Services(
+            songs=songs,
+            queue=queue,
+            credits=credits,
+            managing=Managing(database, rulebook, changelog, clock=utc_now),
+            giving=Giving(database, rulebook, credits, changelog, clock=utc_now),
+            changelog=changelog,
+            ceilings=operator_ceilings,
+            servers=servers,
+            clock=utc_now,
+            show=announcer.show,
+        )
         yield Application(client, database, runner, announcer, housekeeping, settings)
 
 

@@ -11,7 +11,8 @@ import discord
 
 from db.records import Entry, Lot, Song, Status
 from services.queue import View
-from services.quota.credits import Balance, credits_text
+from services.quota.amounts import credits_text
+from services.quota.credits import EACH, Standing
 from services.requests import clean, has_words, title_of
 from services.songs import Page
 
@@ -37,8 +38,10 @@ REASON_SHOWN = 40
 MARKDOWN = re.compile(r"^(\s*\d*)([#>+.-])|[\\*_~`|\[\]]", re.MULTILINE)
 """Marks that mean something at the beginning of a line, and those that do everywhere."""
 ENTRY_WORDS = {
-    "allowance": "the day's allowance",
+    "allowance": "allowance",
     "grant": "granted",
+    "take": "taken",
+    "gift": "gift",
     "expire": "expired",
     "hold": "song",
     "refund": "given back",
@@ -99,7 +102,10 @@ def status_card(view: View) -> discord.Embed:
         card.add_field(name="Price", value=f"{credits_text(song.price)}, given back")
     else:
         card.add_field(name="Price", value=credits_text(song.price))
-    card.add_field(name="Left", value=credits_text(view.free))
+    if view.unlimited:
+        card.add_field(name="Left", value="as many as you like")
+    elif view.free is not None:
+        card.add_field(name="Left", value=credits_text(view.free))
     card.set_footer(text=f"#{song.number} \N{MIDDLE DOT} seed {song.seed}")
     return card
 
@@ -241,21 +247,25 @@ def _history_line(song: Song) -> str:
 # --- credits --------------------------------------------------------------------------------------
 
 
-def credits_card(balance: Balance, entries: Sequence[Entry], *, held: int) -> discord.Embed:
+def credits_card(standing: Standing) -> discord.Embed:
     """What a member has, where it comes from, and where it went."""
-    card = discord.Embed(
-        title=f"You have {credits_text(balance.free)}",
-        description=f"{bar(balance.of_today, balance.allowance)} "
-        f"{balance.of_today:,} of today's {balance.allowance:,}, "
-        f"refilled {ago(balance.refills_at)}",
-        colour=BLURPLE,
-    )
+    balance = standing.balance
+    allowed = balance.allowance.credits
+    card = discord.Embed(title=f"You have {credits_text(balance.free)}", colour=BLURPLE)
+    if allowed is not None:
+        card.description = (
+            f"{bar(balance.of_period, allowed)} {balance.of_period:,} of {allowed:,} "
+            f"{EACH[balance.every]}, refilled {ago(balance.period.end)}"
+        )
     if balance.granted:
         card.add_field(name="Granted", value=_lots_text(balance.lots), inline=False)
-    if held:
-        card.add_field(name="Held for songs under way", value=credits_text(held), inline=False)
-    if entries:
-        card.add_field(name="Lately", value="\n".join(map(_entry_line, entries)), inline=False)
+    if standing.held:
+        card.add_field(
+            name="Held for songs under way", value=credits_text(standing.held), inline=False
+        )
+    if standing.entries:
+        lines = map(_entry_line, standing.entries)
+        card.add_field(name="Lately", value="\n".join(lines), inline=False)
     return card
 
 
@@ -321,7 +331,7 @@ def help_card() -> discord.Embed:
     return card
 
 
-def hello_card(*, allowance: int) -> discord.Embed:
+def hello_card(*, allowance: int | None) -> discord.Embed:
     """Said once, on joining a server."""
     card = discord.Embed(
         title="Hello! I make songs.",
@@ -330,8 +340,8 @@ def hello_card(*, allowance: int) -> discord.Embed:
     )
     card.add_field(
         name="For everyone",
-        value=f"{credits_text(allowance)} a day for each of you; a minute of music costs 2. "
-        "`/help` has the rest.",
+        value=f"{'As many songs as you like' if allowance is None else credits_text(allowance)}"
+        " a day for each of you; a minute of music costs 2. `/help` has the rest.",
         inline=False,
     )
     card.add_field(

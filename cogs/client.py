@@ -11,7 +11,12 @@ from cogs.errors import Tree
 from services.clock import Clock
 from services.errors import NotPermitted
 from services.queue import Queue
+from services.quota.ceilings import OperatorCeilings
+from services.quota.changelog import Changelog
 from services.quota.credits import Credits
+from services.quota.giving import Giving
+from services.quota.managing import Manager, Managing
+from services.quota.rules import Member
 from services.servers import Servers
 from services.songs import Interaction, Songs
 
@@ -23,6 +28,10 @@ class Services:
     songs: Songs
     queue: Queue
     credits: Credits
+    managing: Managing
+    giving: Giving
+    changelog: Changelog
+    ceilings: OperatorCeilings
     servers: Servers
     clock: Clock
     show: Callable[[int], None]
@@ -82,7 +91,38 @@ def asker(interaction: discord.Interaction, *, message_id: int | None) -> Intera
         token=interaction.token,
         received_at=services(interaction).clock(),
         message_id=message_id,
+        parent_id=getattr(interaction.channel, "parent_id", None),
+        roles=roles_of(interaction.user) or frozenset(),
     )
+
+
+def roles_of(person: discord.Member | discord.User) -> frozenset[int] | None:
+    """A person's roles, as they came with the interaction; None where they are no member now."""
+    if not isinstance(person, discord.Member):
+        return None
+    return frozenset(role.id for role in person.roles)
+
+
+def member_of(
+    interaction: discord.Interaction, person: discord.Member | discord.User | None = None
+) -> Member:
+    """Whose credits it is about: a person of this server, else whoever uses the command.
+
+    Raises:
+        NotPermitted: not in a server.
+    """
+    person = person or interaction.user
+    return Member(server_of(interaction), person.id, roles_of(person))
+
+
+def manager_of(interaction: discord.Interaction) -> Manager:
+    """Who decides here, checked.
+
+    Raises:
+        NotPermitted: not in a server, or the person lacks Manage Server.
+    """
+    check_manages(interaction)
+    return Manager(server_of(interaction), interaction.user.id)
 
 
 def server_of(interaction: discord.Interaction) -> int:

@@ -5,7 +5,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from cogs import cards
-from cogs.client import Client, server_of
+from cogs.client import Client, member_of
 
 LATELY = 8
 
@@ -20,14 +20,10 @@ class CreditsCog(commands.Cog):
     async def credits(self, interaction: discord.Interaction) -> None:
         """What you have here, where it comes from, and when it refills."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        server_id, member_id = server_of(interaction), interaction.user.id
-        credits = self._client.services.credits
-        balance = await credits.balance(server_id, member_id)
-        entries = await credits.latest(server_id, member_id, limit=LATELY)
-        held = await credits.held(server_id, member_id)
-        await interaction.followup.send(
-            embed=cards.credits_card(balance, entries, held=held), ephemeral=True
+        standing = await self._client.services.credits.standing(
+            member_of(interaction), entries=LATELY
         )
+        await interaction.followup.send(embed=cards.credits_card(standing), ephemeral=True)
 
     @app_commands.command()
     async def help(self, interaction: discord.Interaction) -> None:

@@ -23,24 +23,30 @@ class ServersCog(commands.Cog):
     @commands.Cog.listener()
     async def on_ready(self) -> None:
         """Every shard knows its servers, those that are unavailable for now among them."""
-        present = {guild.id for guild in self._client.guilds}
+        present = {guild.id: guild.name or "" for guild in self._client.guilds}
         log.info("ready in %d servers", len(present))
         self._show(await self._client.services.servers.reconcile(present))
 
     @commands.Cog.listener()
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Say hello once, where the bot may write."""
-        if not await self._client.services.servers.join(guild.id):
+        if not await self._client.services.servers.join(guild.id, guild.name):
             return
         channel = first_writable(guild)
         if channel is None:
             log.info("no channel to say hello in, in server %d", guild.id)
             return
-        allowance = await self._client.services.credits.allowance(guild.id)
+        rules = await self._client.services.credits.rules(guild.id)
         try:
-            await channel.send(embed=cards.hello_card(allowance=allowance))
+            await channel.send(embed=cards.hello_card(allowance=rules.server.credits))
         except (discord.HTTPException, aiohttp.ClientError) as error:
             log.warning("the hello in server %d: %s", guild.id, error)
+
+    @commands.Cog.listener()
+    async def on_guild_update(self, before: discord.Guild, after: discord.Guild) -> None:
+        """The operator's list of servers has their names."""
+        if before.name != after.name:
+            await self._client.services.servers.rename(after.id, after.name)
 
     @commands.Cog.listener()
     async def on_guild_remove(self, guild: discord.Guild) -> None:

@@ -18,7 +18,7 @@ from cogs.buttons import ID, queue_answer
 from cogs.client import Client, asker, check_can_post, data_of, server_of
 from cogs.errors import answer
 from db.records import Draft
-from services.quota.credits import credits_text
+from services.quota.amounts import credits_text
 from services.requests import (
     CFG,
     LYRICS_STRENGTH,
@@ -182,7 +182,9 @@ class SongCog(commands.Cog):
 
     async def _open_form(self, interaction: discord.Interaction, options: Options) -> None:
         check_can_post(interaction)
-        self._parse(options, None)  # better now than after the words have been typed
+        # Better now than after the words have been typed.
+        request = self._parse(options, None)
+        await self._client.services.songs.check(asker(interaction, message_id=None), request)
         draft = Draft(
             interaction.id, server_of(interaction), interaction.user.id, options.to_json()
         )

@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiosqlite
 
+from db.connection import Connection, InlineConnection
 from db.migrate import migrate
+
+T = TypeVar("T")
 
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for a lock that another process holds: a backup of a large file takes several."""
@@ -74,6 +77,24 @@ class Database:
                 await _to_its_end(self._writer.rollback())
                 raise
 
+    async def transact(self, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
+        """`write` in one trip to the writer's thread: for what is done often and has to be quick.
+
+        A trip costs 0.1 ms, and a statement a tenth of that; asking for a song takes some twenty
+        statements. `work` runs on that thread as it stands, so it may await nothing but its
+        connection and touch nothing that the event loop changes.
+
+        A task that is cancelled meanwhile waits for the end, which may be the commit.
+        """
+        async with self._lock:
+            # aiosqlite has no public way to run more than one statement in its thread at a time.
+            trip = self._writer._execute(  # type: ignore[no-untyped-call]  # noqa: SLF001
+                _whole,
+                self._writer._conn,  # noqa: SLF001
+                work,
+            )
+            return await _to_its_end(trip)
+
     @property
     def reader(self) -> aiosqlite.Connection:
         """The connection that only reads. Each statement sees what was committed before it."""
@@ -91,11 +112,36 @@ def _connection(path: Path) -> aiosqlite.Connection:
     return aiosqlite.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT)
 
 
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+def _whole(
+    connection: sqlite3.Connection, work: Callable[[Connection], Coroutine[Any, Any, T]]
+) -> T:
+    """One transaction, on the thread that this is called on."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        result = _at_once(work(InlineConnection(connection)))
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+    return result
+
+
+def _at_once(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never has to wait."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    work.close()
+    raise RuntimeError("a transaction in one trip awaited something else than its connection")
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
     """Await `work` to its end even when cancelled meanwhile; the cancellation comes after."""
     task = asyncio.ensure_future(work)
     try:
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait({task})
         task.result()

@@ -2,8 +2,7 @@
 
 from datetime import datetime
 
-from aiosqlite import Connection
-
+from db.connection import Connection
 from db.records import Draft, to_ms
 
 

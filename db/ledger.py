@@ -7,8 +7,7 @@ its parts, a member's balance the sum of the entries.
 import sqlite3
 from datetime import datetime
 
-from aiosqlite import Connection
-
+from db.connection import Connection
 from db.records import Entry, Lot, from_ms, maybe_from_ms, to_ms
 
 
@@ -18,8 +17,9 @@ async def spendable(
     """Lots with something left that have not expired; what expires first stands first."""
     rows = await connection.execute_fetchall(
         """
-        SELECT lot_id, kind, amount, remaining, revision, expires_at FROM lots
-        WHERE server_id = ? AND member_id = ? AND remaining > 0
+        SELECT lot_id, lots.kind, lots.amount, remaining, revision, expires_at, ledger.reason
+        FROM lots LEFT JOIN ledger ON lots.kind = 'grant' AND ledger.entry_id = lot_id
+        WHERE lots.server_id = ? AND lots.member_id = ? AND remaining > 0
               AND (expires_at IS NULL OR expires_at > ?)
         ORDER BY expires_at IS NULL, expires_at, lot_id
         """,
@@ -34,7 +34,7 @@ async def expired(
     """Lots with something left whose time is over: to be closed with an `expire` entry."""
     rows = await connection.execute_fetchall(
         """
-        SELECT lot_id, kind, amount, remaining, revision, expires_at FROM lots
+        SELECT lot_id, kind, amount, remaining, revision, expires_at, NULL AS reason FROM lots
         WHERE server_id = ? AND member_id = ? AND remaining > 0 AND expires_at <= ?
         ORDER BY expires_at, lot_id
         """,
@@ -47,7 +47,8 @@ async def get_lot(connection: Connection, lot_id: str) -> Lot | None:
     """One lot."""
     rows = await connection.execute_fetchall(
         """
-        SELECT lot_id, kind, amount, remaining, revision, expires_at FROM lots WHERE lot_id = ?
+        SELECT lot_id, kind, amount, remaining, revision, expires_at, NULL AS reason
+        FROM lots WHERE lot_id = ?
         """,
         (lot_id,),
     )
@@ -132,7 +133,7 @@ async def parts(connection: Connection, entry_id: str) -> list[tuple[Lot, int]]:
     """The lots that an entry moved, and by how much."""
     rows = await connection.execute_fetchall(
         """
-        SELECT lots.lot_id, kind, lots.amount, remaining, revision, expires_at,
+        SELECT lots.lot_id, kind, lots.amount, remaining, revision, expires_at, NULL AS reason,
                ledger_parts.amount AS moved
         FROM ledger_parts JOIN lots USING (lot_id)
         WHERE entry_id = ? ORDER BY expires_at IS NULL, expires_at, lots.lot_id
@@ -154,6 +155,7 @@ async def insert(
     song_id: int | None = None,
     after_id: str | None = None,
     price: int | None = None,
+    period_at: datetime | None = None,
     actor_id: int | None = None,
     reason: str | None = None,
 ) -> bool:
@@ -161,26 +163,35 @@ async def insert(
     cursor = await connection.execute(
         """
         INSERT INTO ledger (entry_id, kind, server_id, member_id, song_id, after_id, amount, price,
-                            actor_id, reason, at)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (entry_id) DO NOTHING
+                            period_at, actor_id, reason, at)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (entry_id) DO NOTHING
         """,
         (
             *(entry_id, kind, server_id, member_id, song_id, after_id, amount, price),
-            *(actor_id, reason, to_ms(at)),
+            *(None if period_at is None else to_ms(period_at), actor_id, reason, to_ms(at)),
         ),
     )
     return cursor.rowcount == 1
 
 
+async def amount(connection: Connection, entry_id: str) -> int | None:
+    """How an entry changed its member's balance; None where the fact is not in the ledger."""
+    rows = await connection.execute_fetchall(
+        "SELECT amount FROM ledger WHERE entry_id = ?", (entry_id,)
+    )
+    return next((row["amount"] for row in rows), None)
+
+
 async def latest(
     connection: Connection, server_id: int, member_id: int, *, limit: int
 ) -> list[Entry]:
-    """A member's newest entries that moved credits, newest first."""
+    """A member's newest entries that moved credits or have a price, newest first."""
     rows = await connection.execute_fetchall(
         """
         SELECT entry_id, kind, ledger.amount, ledger.price, number, actor_id, ledger.reason, at
         FROM ledger LEFT JOIN songs USING (song_id)
-        WHERE ledger.server_id = ? AND ledger.member_id = ? AND ledger.amount <> 0
+        WHERE ledger.server_id = ? AND ledger.member_id = ?
+              AND (ledger.amount <> 0 OR kind IN ('hold', 'take'))
         ORDER BY at DESC, entry_id DESC LIMIT ?
         """,
         (server_id, member_id, limit),
@@ -188,8 +199,37 @@ async def latest(
     return [Entry(**dict(row) | {"at": from_ms(row["at"])}) for row in rows]
 
 
+async def members_with_grants(
+    connection: Connection, server_id: int, *, at: datetime, after_id: int, limit: int
+) -> list[tuple[int, int]]:
+    """Members who have granted, given or returned credits left, and how many; by their ids."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT member_id, sum(remaining) AS left_over FROM lots
+        WHERE server_id = ? AND member_id > ? AND remaining > 0 AND kind <> 'allowance'
+              AND (expires_at IS NULL OR expires_at > ?)
+        GROUP BY member_id ORDER BY member_id LIMIT ?
+        """,
+        (server_id, after_id, to_ms(at), limit),
+    )
+    return [(row["member_id"], row["left_over"]) for row in rows]
+
+
+async def granted_left(connection: Connection, server_id: int, *, at: datetime) -> tuple[int, int]:
+    """How many members have granted, given or returned credits left, and how many those are."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT count(DISTINCT member_id) AS members, coalesce(sum(remaining), 0) AS left_over
+        FROM lots WHERE server_id = ? AND remaining > 0 AND kind <> 'allowance'
+              AND (expires_at IS NULL OR expires_at > ?)
+        """,
+        (server_id, to_ms(at)),
+    )
+    return next((row["members"], row["left_over"]) for row in rows)
+
+
 async def forget_words_of_server(connection: Connection, server_id: int) -> int:
-    """Drop what managers wrote beside their grants; how often. The amounts stay."""
+    """Drop what was written beside grants and gifts; how often. The amounts stay."""
     cursor = await connection.execute(
         "UPDATE ledger SET reason = NULL WHERE server_id = ? AND reason IS NOT NULL", (server_id,)
     )
@@ -204,4 +244,5 @@ def _lot(row: sqlite3.Row) -> Lot:
         remaining=row["remaining"],
         revision=row["revision"],
         expires_at=maybe_from_ms(row["expires_at"]),
+        reason=row["reason"],
     )

@@ -2,8 +2,7 @@
 
 from datetime import datetime
 
-from aiosqlite import Connection
-
+from db.connection import Connection
 from db.records import Incident, from_ms, maybe_from_ms, to_ms
 
 

@@ -64,6 +64,7 @@ class Song:
     post_id: int | None
     undelivered: str | None
     delivered_at: datetime | None
+    counted_at: datetime | None
 
     @property
     def ended(self) -> bool:
@@ -78,11 +79,91 @@ class Song:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One row of `servers`. `allowance` is in credits a day; None is the default."""
+    """One row of `servers`. `name` is what Discord last said."""
 
     server_id: int
-    allowance: int | None
+    name: str | None
     left_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Something that a server has decided. `value` is JSON; `subject_id` a role, a member or 0."""
+
+    name: str
+    subject_id: int
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarRow:
+    """How a server counts its periods from a moment on."""
+
+    from_at: datetime
+    every: str
+    hour: int
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was done by those who manage a server. `before` and `after` are JSON, None the default.
+
+    `actor_id` is None where the bot itself or its operator did it; `undoes` is the number of the
+    change that it took back.
+    """
+
+    server_id: int
+    number: int
+    name: str
+    subject_id: int
+    before: str | None
+    after: str | None
+    actor_id: int | None
+    reason: str | None
+    at: datetime
+    undoes: int | None
+    log_channel_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Credits given to a role, or taken from it: once from each member seen with it by `ends_at`.
+
+    `kind` is `grant` or `take`; what is given expires at `expires_at`, None never.
+    """
+
+    offer_id: int
+    server_id: int
+    role_id: int
+    kind: str
+    amount: int
+    reason: str | None
+    actor_id: int
+    at: datetime
+    ends_at: datetime
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Songs, and their prices together."""
+
+    songs: int
+    credits: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCeiling:
+    """What the operator allows in a day (UTC): to `all` servers together, to `each`, to a `server`.
+
+    None is no ceiling.
+    """
+
+    scope: str
+    server_id: int
+    credits: int | None
+    songs: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +176,8 @@ class Lot:
     remaining: int
     revision: int
     expires_at: datetime | None
+    reason: str | None = None
+    """Why it was granted, where that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

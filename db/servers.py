@@ -1,9 +1,8 @@
-"""Servers and members: their rules, their places in the fair order. None of these commits."""
+"""Servers and members: that they are there, and when they had a turn. None of these commits."""
 
 from datetime import datetime
 
-from aiosqlite import Connection
-
+from db.connection import Connection
 from db.records import Server, maybe_from_ms, to_ms
 
 
@@ -30,20 +29,22 @@ async def ensure_member(connection: Connection, server_id: int, member_id: int) 
 
 
 async def get_server(connection: Connection, server_id: int) -> Server | None:
-    """One server's rules."""
+    """One server."""
     rows = await connection.execute_fetchall(
-        "SELECT server_id, allowance, left_at FROM servers WHERE server_id = ?", (server_id,)
+        "SELECT server_id, name, left_at FROM servers WHERE server_id = ?", (server_id,)
     )
-    for row in rows:
-        return Server(row["server_id"], row["allowance"], maybe_from_ms(row["left_at"]))
-    return None
+    return next(
+        (Server(r["server_id"], r["name"], maybe_from_ms(r["left_at"])) for r in rows), None
+    )
 
 
-async def set_allowance(connection: Connection, server_id: int, allowance: int) -> None:
-    """Credits a day for each member."""
-    await connection.execute(
-        "UPDATE servers SET allowance = ? WHERE server_id = ?", (allowance, server_id)
+async def set_name(connection: Connection, server_id: int, name: str) -> bool:
+    """What Discord says that it is called. False if that was known, or the server is not."""
+    cursor = await connection.execute(
+        "UPDATE servers SET name = :name WHERE server_id = :server_id AND name IS NOT :name",
+        {"server_id": server_id, "name": name},
     )
+    return cursor.rowcount == 1
 
 
 async def take_number(connection: Connection, server_id: int) -> int:
@@ -104,10 +105,12 @@ async def mark_left(connection: Connection, server_id: int, *, at: datetime) -> 
     return cursor.rowcount == 1
 
 
-async def servers_present(connection: Connection) -> set[int]:
-    """The servers that the bot was in when it last knew."""
-    rows = await connection.execute_fetchall("SELECT server_id FROM servers WHERE left_at IS NULL")
-    return {row["server_id"] for row in rows}
+async def names_present(connection: Connection) -> dict[int, str | None]:
+    """The servers that the bot was in when it last knew, and what they were called."""
+    rows = await connection.execute_fetchall(
+        "SELECT server_id, name FROM servers WHERE left_at IS NULL"
+    )
+    return {row["server_id"]: row["name"] for row in rows}
 
 
 async def servers_left_before(connection: Connection, moment: datetime) -> list[int]:
@@ -119,11 +122,11 @@ async def servers_left_before(connection: Connection, moment: datetime) -> list[
     return [row["server_id"] for row in rows]
 
 
-async def forget_settings(connection: Connection, server_id: int, *, at: datetime) -> bool:
-    """Back to the defaults, as for a server never seen. False if the bot is in it again."""
+async def forget(connection: Connection, server_id: int, *, at: datetime) -> bool:
+    """As a server never seen. False if the bot is in it again."""
     cursor = await connection.execute(
         """
-        UPDATE servers SET allowance = NULL, greeted_at = NULL, forgotten_at = ?
+        UPDATE servers SET name = NULL, greeted_at = NULL, forgotten_at = ?
         WHERE server_id = ? AND left_at IS NOT NULL AND forgotten_at IS NULL
         """,
         (to_ms(at), server_id),

@@ -8,9 +8,8 @@ import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
 
-from aiosqlite import Connection
-
-from db.records import RunTime, Song, Status, Step, maybe_from_ms, to_ms
+from db.connection import Connection
+from db.records import RunTime, Song, Status, Step, from_ms, maybe_from_ms, to_ms
 
 
 async def insert(connection: Connection, song: Song) -> bool:
@@ -87,6 +86,41 @@ async def price_of_unfinished(connection: Connection, server_id: int, member_id:
         WHERE server_id = ? AND member_id = ? AND step <> 'ended'
         """,
         (server_id, member_id),
+    )
+    return _number(rows)
+
+
+async def last_asked(connection: Connection, server_id: int, member_id: int) -> datetime | None:
+    """When a member asked for their newest song that was not given back; None: never.
+
+    Of the newest ten: whoever failed so often need not wait for long.
+    """
+    rows = await connection.execute_fetchall(
+        """
+        SELECT max(asked_at) AS newest FROM (
+            SELECT asked_at, status FROM songs WHERE server_id = ? AND member_id = ?
+            ORDER BY song_id DESC LIMIT 10
+        ) AS latest WHERE status NOT IN ('FAILED', 'CANCELLED')
+        """,
+        (server_id, member_id),
+    )
+    return next((maybe_from_ms(row["newest"]) for row in rows), None)
+
+
+async def price_of_completed(
+    connection: Connection, server_id: int, member_id: int, *, since: datetime
+) -> int:
+    """The prices together of what a member asked for since then, was made, and not given back."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT coalesce(sum(hold.price), 0) AS total
+        FROM ledger AS hold JOIN songs USING (song_id)
+        WHERE hold.server_id = ? AND hold.member_id = ? AND hold.at >= ? AND hold.kind = 'hold'
+              AND songs.status = 'COMPLETED' AND NOT EXISTS (
+                  SELECT 1 FROM ledger AS back
+                  WHERE back.entry_id = 'compensate:' || hold.song_id)
+        """,
+        (server_id, member_id, to_ms(since)),
     )
     return _number(rows)
 
@@ -232,6 +266,34 @@ async def next_waiting(connection: Connection) -> Song | None:
     return next(map(_song, rows), None)
 
 
+async def next_waiting_with_room(connection: Connection, *, day: datetime) -> Song | None:
+    """`next_waiting`, of the songs that still fit under the operator's ceilings of the day."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT songs.* FROM songs
+        JOIN servers USING (server_id)
+        JOIN members USING (server_id, member_id)
+        WHERE songs.step = 'waiting' AND NOT EXISTS (
+            SELECT 1 FROM operator_ceilings AS ceiling
+            LEFT JOIN submits ON submits.day = :day AND submits.server_id =
+                CASE ceiling.scope WHEN 'all' THEN 0 ELSE songs.server_id END
+            WHERE (ceiling.scope = 'all'
+                   OR (ceiling.scope = 'server' AND ceiling.server_id = songs.server_id)
+                   OR (ceiling.scope = 'each' AND NOT EXISTS (
+                       SELECT 1 FROM operator_ceilings AS own
+                       WHERE own.scope = 'server' AND own.server_id = songs.server_id)))
+              AND (coalesce(submits.credits, 0) + songs.price > ceiling.credits
+                   OR coalesce(submits.songs, 0) + 1 > ceiling.songs)
+        )
+        ORDER BY coalesce(servers.last_start_at, 0), coalesce(members.last_start_at, 0),
+                 songs.asked_at, songs.song_id
+        LIMIT 1
+        """,
+        {"day": to_ms(day)},
+    )
+    return next(map(_song, rows), None)
+
+
 async def waiting_since_before(connection: Connection, moment: datetime) -> list[Song]:
     """The songs that have waited here since before `moment`."""
     rows = await connection.execute_fetchall(
@@ -253,29 +315,33 @@ async def waiting_of_server(connection: Connection, server_id: int) -> list[Song
 # --- A song's way -------------------------------------------------------------------------------
 
 
-async def mark_submitting(connection: Connection, song_id: int) -> bool:
+async def mark_submitting(connection: Connection, song_id: int, *, at: datetime) -> bool:
     """About to submit: the attempt is counted before it is made, two at most."""
     cursor = await connection.execute(
         """
-        UPDATE songs SET step = 'submitting', submits = submits + 1
+        UPDATE songs SET step = 'submitting', submits = submits + 1, counted_at = ?
         WHERE song_id = ? AND step IN ('waiting', 'submitting') AND submits < 2
         """,
-        (song_id,),
+        (to_ms(at), song_id),
     )
     return cursor.rowcount == 1
 
 
-async def unmark_submitting(connection: Connection, song_id: int) -> bool:
-    """Surely nothing was accepted: the attempt does not count, and the song waits again."""
-    cursor = await connection.execute(
+async def unmark_submitting(connection: Connection, song_id: int) -> datetime | None:
+    """Surely nothing was accepted: the attempt does not count, and the song waits again.
+
+    Gives when it was counted, None if it was not.
+    """
+    rows = await connection.execute_fetchall(
         """
         UPDATE songs SET step = CASE submits WHEN 1 THEN 'waiting' ELSE 'submitting' END,
                          submits = submits - 1, status = 'QUEUED'
         WHERE song_id = ? AND step = 'submitting' AND submits > 0
+        RETURNING counted_at
         """,
         (song_id,),
     )
-    return cursor.rowcount == 1
+    return next((from_ms(row["counted_at"]) for row in rows), None)
 
 
 async def mark_submitted(
@@ -494,7 +560,15 @@ async def forget_words_of_server(connection: Connection, server_id: int) -> int:
     return cursor.rowcount
 
 
-_TIMES = ("asked_at", "submitted_at", "posting_at", "ended_at", "token_until", "delivered_at")
+_TIMES = (
+    "asked_at",
+    "submitted_at",
+    "posting_at",
+    "ended_at",
+    "token_until",
+    "delivered_at",
+    "counted_at",
+)
 
 
 def _song(row: sqlite3.Row) -> Song:

@@ -23,6 +23,7 @@ import simcord
 from cogs.client import Client
 from playground.song_api import SongApiServer, composing_pool, serve
 from services.clock import utc_now
+from services.quota.rules import Member
 from services.settings import Settings
 
 GENRES = "funk, pop, female vocals, energetic, 105 BPM"
@@ -110,8 +111,8 @@ class Playground:
         file = post.attachments[0]
         self.say(f"posted in #songs: {file.filename}, {file.size:,} bytes")
         credits = self._application.client.services.credits
-        member = await credits.balance(self.guild.id, self.alice.id)
-        self.say(f"alice has {member.free} of {member.allowance} credits left\n")
+        alice = await credits.balance(Member(self.guild.id, self.alice.id))
+        self.say(f"alice has {alice.free} of {alice.allowance.credits} credits left\n")
         return True
 
 

@@ -10,3 +10,8 @@ Clock = Callable[[], datetime]
 def utc_now() -> datetime:
     """The machine's own clock."""
     return datetime.now(UTC)
+
+
+def relative(moment: datetime) -> str:
+    """A time that counts by itself, in everyone's own language (Discord, "Message Formatting")."""
+    return f"<t:{int(moment.timestamp())}:R>"

@@ -6,7 +6,9 @@ SongwrightError
 |   |-- InvalidRequest      an option is out of bounds
 |   |-- NotEnoughCredits
 |   |-- TooManySongs
+|   |-- CeilingReached      of the server, or of the operator
 |   |-- SongsPaused         the operator's account at the song API needs them first
+|   |-- AgainstTheRules     the server's managers decided otherwise
 |   |-- NotPermitted        the person, or the bot in that channel, lacks a permission
 |   `-- NotPossible         the thing asked for does not exist (any more) or can't be done now
 |-- SongApiError            the song API, as services/making/song_api.py understood it
@@ -54,6 +56,14 @@ class NotEnoughCredits(Refusal):
 
 class TooManySongs(Refusal):
     """The member's songs waiting or running are at their limit. Nothing was spent."""
+
+
+class CeilingReached(Refusal):
+    """What a server, or all of them, may spend in a while is spent. Nothing was spent now."""
+
+
+class AgainstTheRules(Refusal):
+    """Those who manage the server have decided otherwise. Nothing was spent."""
 
 
 class SongsPaused(Refusal):

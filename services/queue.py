@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from db import ledger, songs
+from db import songs
 from db.database import Database
 from db.records import Song, Step
-from services.clock import Clock
 from services.making.forecast import Forecast
+from services.quota.credits import Credits
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,23 +15,25 @@ class View:
     """A song with what changes while it is under way.
 
     `place` counts from 1 among the `waiting` songs of all servers, since they share one account;
-    `free` is what its member has left in the song's server.
+    `free` is what its member has left in the song's server: None where that can't be known without
+    their roles, since a new period has begun. `unlimited`: the song cost its member nothing.
     """
 
     song: Song
     expected_at: datetime
     place: int | None
     waiting: int
-    free: int
+    free: int | None
+    unlimited: bool
 
 
 class Queue:
     """Reads what is under way, and forgets the tokens that showing it no longer needs."""
 
-    def __init__(self, database: Database, forecast: Forecast, *, clock: Clock) -> None:
+    def __init__(self, database: Database, credits: Credits, forecast: Forecast) -> None:
         self._database = database
+        self._credits = credits
         self._forecast = forecast
-        self._clock = clock
 
     async def view(self, song_id: int) -> View | None:
         """One song as it is now."""
@@ -68,13 +70,12 @@ class Queue:
 
     async def _view(self, song: Song, order: list[int]) -> View:
         place = order.index(song.song_id) + 1 if song.song_id in order else None
-        lots = await ledger.spendable(
-            self._database.reader, song.server_id, song.member_id, at=self._clock()
-        )
+        free, unlimited = await self._credits.left(song)
         return View(
             song=song,
             expected_at=self._forecast.expected_at(song, place=place),
             place=place,
             waiting=len(order),
-            free=sum(lot.remaining for lot in lots),
+            free=free,
+            unlimited=unlimited,
         )

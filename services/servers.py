@@ -1,10 +1,10 @@
 """Servers that the bot joins and leaves."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Mapping
 from datetime import timedelta
 
-from db import ledger, servers, songs
+from db import changes, ledger, offers, rules, servers, songs
 from db.database import Database
 from db.records import Song
 from services.clock import Clock
@@ -24,10 +24,11 @@ class Servers:
         self._ending = ending
         self._clock = clock
 
-    async def join(self, server_id: int) -> bool:
+    async def join(self, server_id: int, name: str) -> bool:
         """The bot is in this server. Whether the hello is still to be said: true only once."""
         async with self._database.write() as connection:
             await servers.ensure_server(connection, server_id)
+            await servers.set_name(connection, server_id, name)
             return await servers.mark_greeted(connection, server_id, at=self._clock())
 
     async def leave(self, server_id: int) -> list[Song]:
@@ -44,9 +45,21 @@ class Servers:
             log.info("left server %d", server_id)
         return cancelled
 
-    async def reconcile(self, present: Collection[int]) -> list[Song]:
-        """Leave the servers that are gone from `present`: thrown out while the bot was away."""
-        gone = await servers.servers_present(self._database.reader) - set(present)
+    async def rename(self, server_id: int, name: str) -> None:
+        """What Discord says that the server is called now."""
+        async with self._database.write() as connection:
+            await servers.set_name(connection, server_id, name)
+
+    async def reconcile(self, present: Mapping[int, str]) -> list[Song]:
+        """Leave the servers that are gone from `present`: thrown out while the bot was away.
+
+        `present` has the names; one that is unavailable for now is called nothing.
+        """
+        known = await servers.names_present(self._database.reader)
+        for server_id, name in present.items():
+            if name and known.get(server_id, name) != name:
+                await self.rename(server_id, name)
+        gone = known.keys() - present.keys()
         return [song for server_id in gone for song in await self.leave(server_id)]
 
     async def forget_old(self) -> None:
@@ -55,6 +68,9 @@ class Servers:
         before = now - KEPT_AFTER_LEAVING
         for server_id in await servers.servers_left_before(self._database.reader, before):
             async with self._database.write() as connection:
-                if await servers.forget_settings(connection, server_id, at=now):
+                if await servers.forget(connection, server_id, at=now):
+                    await rules.forget(connection, server_id)
+                    await changes.forget(connection, server_id)
+                    await offers.forget(connection, server_id)
                     await songs.forget_words_of_server(connection, server_id)
                     await ledger.forget_words_of_server(connection, server_id)

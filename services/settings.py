@@ -86,6 +86,25 @@ class Settings(BaseSettings):
         description="sqlite:/// and a path, like sqlite:///data/songs.db",
     )
     data_dir: Path = Field(Path("data"), description="a folder's path")
+    default_allowance: int = Field(
+        10,
+        ge=0,
+        le=1_000_000,
+        description="credits a day for each member where a server has not decided, a whole number "
+        "from 0 to 1,000,000",
+    )
+    price_seconds: int = Field(
+        30,
+        ge=1,
+        le=1_000,
+        description="the seconds of a song that one credit pays, a whole number from 1 to 1,000",
+    )
+    price_steps: int = Field(
+        50,
+        ge=1,
+        le=1_000,
+        description="the steps that one credit pays, a whole number from 1 to 1,000",
+    )
     operator_ids: Annotated[frozenset[PositiveInt], NoDecode] = Field(
         frozenset(), description="Discord user ids with commas between them"
     )

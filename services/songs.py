@@ -4,29 +4,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from aiosqlite import Connection
-
 from db import drafts, servers, songs
+from db.connection import Connection
 from db.database import Database
 from db.records import Draft, Song, Status, Step
 from services.clock import Clock
 from services.ending import Ending
-from services.errors import NotPermitted, NotPossible, TooManySongs
+from services.errors import NotPermitted, NotPossible
 from services.incidents import Incidents
-from services.quota.credits import Credits, Prices
+from services.quota import admission
+from services.quota.admission import Place
+from services.quota.amounts import Prices
+from services.quota.ceilings import OperatorCeilings, ServerCeiling, ServerCeilingReached
+from services.quota.credits import Credits
+from services.quota.rules import Member, Rulebook
 from services.requests import SongRequest
 
 TOKEN_LIFETIME = timedelta(minutes=15)
 """How long an interaction's token works (Discord, "Receiving and Responding")."""
 
 PAGE = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one member may have at once in one server."""
-
-    unfinished: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +38,20 @@ class Interaction:
     token: str
     received_at: datetime
     message_id: int | None = None
+    parent_id: int | None = None
+    """The channel that the thread is in, where it is one."""
+    roles: frozenset[int] = frozenset()
+    """The member's, as they came with the interaction."""
+
+    @property
+    def member(self) -> Member:
+        """Whose credits are spent."""
+        return Member(self.server_id, self.member_id, self.roles)
+
+    @property
+    def place(self) -> Place:
+        """Where it is asked."""
+        return Place(self.channel_id, self.parent_id)
 
     @property
     def token_until(self) -> datetime:
@@ -64,58 +75,96 @@ class Songs:
     def __init__(
         self,
         database: Database,
+        rulebook: Rulebook,
         credits: Credits,
+        ceiling: ServerCeiling,
+        operator_ceilings: OperatorCeilings,
         ending: Ending,
         incidents: Incidents,
         *,
         clock: Clock,
         random_seed: Callable[[], int],
-        prices: Prices,
-        limits: Limits,
         wake: Callable[[], None],
+        tell: Callable[[], None],
     ) -> None:
         self._database = database
+        self._rulebook = rulebook
         self._credits = credits
+        self._ceiling = ceiling
+        self._operator_ceilings = operator_ceilings
         self._ending = ending
         self._incidents = incidents
         self._clock = clock
-        self._limits = limits
         self._wake = wake
+        self._tell = tell
         self.random_seed = random_seed
-        self.prices = prices
+
+    @property
+    def prices(self) -> Prices:
+        """What songs cost."""
+        return self._rulebook.defaults.prices
+
+    async def check(self, asker: Interaction, request: SongRequest) -> None:
+        """Whether `ask` would be refused already, before its words have been typed.
+
+        Raises:
+            SongsPaused, AgainstTheRules: see `ask`.
+        """
+        self._incidents.check_not_paused()
+        rules = await self._rulebook.read(self._database.reader, asker.server_id, asker.member_id)
+        admission.check_member(rules, asker.place, at=self._clock())
+        admission.check_size(rules, request.seconds, request.steps)
+        admission.check_words(rules, request)
 
     async def ask(self, asker: Interaction, request: SongRequest) -> Song:
-        """Take the request in: in one transaction the limits, the hold and the row.
+        """Take the request in: in one transaction the rules, the limits, the hold and the row.
 
         The same interaction delivered twice is the same song, held once.
 
         Raises:
-            SongsPaused, TooManySongs, NotEnoughCredits: nothing was spent.
+            SongsPaused, AgainstTheRules, TooManySongs, CeilingReached, NotEnoughCredits: nothing
+                was spent.
         """
-        async with self._database.write() as connection:
-            known = await songs.get(connection, asker.interaction_id)
-            song = known or await self._take_in(connection, asker, request)
+
+        async def decide(connection: Connection) -> tuple[Song, bool]:
+            if known := await songs.get(connection, asker.interaction_id):
+                return known, False
+            return await self._take_in(connection, asker, request)
+
+        try:
+            song, warned = await self._database.transact(decide)
+        except ServerCeilingReached:
+            await self._ceiling.refused(asker.server_id)
+            raise
+        if warned:
+            self._tell()
         self._wake()
         return song
 
     async def _take_in(
         self, connection: Connection, asker: Interaction, request: SongRequest
-    ) -> Song:
+    ) -> tuple[Song, bool]:
+        """The new song, and whether there is a warning of the server's ceiling to tell."""
         self._incidents.check_not_paused()
-        await servers.ensure_server(connection, asker.server_id)
-        await servers.ensure_member(connection, asker.server_id, asker.member_id)
-        unfinished = await songs.count_unfinished(connection, asker.server_id, asker.member_id)
-        if unfinished >= self._limits.unfinished:
-            raise TooManySongs(
-                f"You have {unfinished} songs under way here, and {self._limits.unfinished} is the "
-                "most at once. Please wait for one to end, or cancel one in `/queue`."
-            )
-        song = self._new(asker, request, await servers.take_number(connection, asker.server_id))
+        now, server_id, member_id = self._clock(), asker.server_id, asker.member_id
+        rules = await self._rulebook.read(connection, server_id, member_id)
+        admission.check_member(rules, asker.place, at=now)
+        admission.check_size(rules, request.seconds, request.steps)
+        admission.check_words(rules, request)
+        admission.check_pace(
+            rules,
+            unfinished=await songs.count_unfinished(connection, server_id, member_id),
+            last_asked=await songs.last_asked(connection, server_id, member_id),
+            at=now,
+        )
+        price = self.prices.of(request.seconds, request.steps)
+        await self._operator_ceilings.check(connection, server_id, price)
+        balance = await self._credits.open(connection, asker.member, rules, at=now)
+        song = self._new(asker, request, await servers.take_number(connection, server_id), now)
         await songs.insert(connection, song)
-        await self._credits.hold(connection, song)
-        return song
+        return song, await self._credits.hold(connection, song, balance, rules)
 
-    def _new(self, asker: Interaction, request: SongRequest, number: int) -> Song:
+    def _new(self, asker: Interaction, request: SongRequest, number: int, at: datetime) -> Song:
         return Song(
             song_id=asker.interaction_id,
             server_id=asker.server_id,
@@ -137,7 +186,7 @@ class Songs:
             request_id=None,
             reason=None,
             file=None,
-            asked_at=self._clock(),
+            asked_at=at,
             submitted_at=None,
             posting_at=None,
             ended_at=None,
@@ -150,6 +199,7 @@ class Songs:
             post_id=None,
             undelivered=None,
             delivered_at=None,
+            counted_at=None,
         )
 
     async def cancel(self, song_id: int, *, server_id: int, member_id: int, manager: bool) -> Song:

@@ -7,7 +7,7 @@ import pytest
 
 from db.database import Database
 from services.quota.credits import Credits
-from tests.factories import SettableClock
+from tests.factories import SettableClock, make_credits
 
 
 @pytest.fixture
@@ -27,4 +27,4 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 @pytest.fixture
 def credits(database: Database, clock: SettableClock) -> Credits:
     """Ten credits a day."""
-    return Credits(database, clock=clock)
+    return make_credits(database, clock)

@@ -13,7 +13,13 @@ from db import servers
 from db.database import Database
 from db.migrate import migrate
 from db.records import Song, Status, Step, to_ms
+from services.clock import Clock
+from services.quota.ceilings import ServerCeiling
+from services.quota.changelog import Changelog
 from services.quota.credits import Credits
+from services.quota.giving import Giving
+from services.quota.managing import Managing
+from services.quota.rules import Defaults, Member, Rulebook
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 SERVER, CHANNEL, MEMBER, APPLICATION = 1_000, 2_000, 3_000, 4_000
@@ -96,6 +102,7 @@ def make_song(song_id: int = 1, **fields: Any) -> Song:
         "post_id": None,
         "undelivered": None,
         "delivered_at": None,
+        "counted_at": NOON if submitted or step is Step.SUBMITTING else None,
     }
     if status is Status.COMPLETED and not fields.get("undelivered"):
         values |= {"post_id": 9_000 + song_id, "delivered_at": NOON}
@@ -117,9 +124,42 @@ async def add_held_song(
 ) -> Song:
     """`add_song`, with its price held."""
     song = await add_song(database, song_id, **fields)
-    async with database.write() as connection:
-        await credits.hold(connection, song)
+    await hold(database, credits, song)
     return song
+
+
+async def hold(
+    database: Database, credits: Credits, song: Song, *, roles: frozenset[int] = frozenset()
+) -> None:
+    """Set a song's price aside, as asking for it does."""
+    member = Member(song.server_id, song.member_id, roles)
+    async with database.write() as connection:
+        rules = await credits._rulebook.read(connection, song.server_id, song.member_id)
+        balance = await credits.open(connection, member, rules, at=credits._clock())
+        await credits.hold(connection, song, balance, rules)
+
+
+def make_credits(
+    database: Database, clock: Clock, *, defaults: Defaults = Defaults()
+) -> Credits:
+    """Credits with all that they need; nobody is told of anything."""
+    rulebook = Rulebook(defaults)
+    changelog = Changelog(database, clock=clock, tell=lambda: None)
+    ceiling = ServerCeiling(database, rulebook, changelog, clock=clock)
+    return Credits(database, rulebook, ceiling, clock=clock)
+
+
+def make_managing(database: Database, credits: Credits) -> Managing:
+    """What managers decide, beside those credits."""
+    changelog = credits._ceiling._changelog
+    return Managing(database, credits._rulebook, changelog, clock=credits._clock)
+
+
+def make_giving(database: Database, credits: Credits) -> Giving:
+    """Grants and gifts, beside those credits."""
+    changelog = credits._ceiling._changelog
+    return Giving(database, credits._rulebook, credits, changelog, clock=credits._clock)
+
 
 
 def _row(song: Song) -> dict[str, Any]:

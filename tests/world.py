@@ -23,6 +23,7 @@ from db.records import Song
 from playground.discord import PlaygroundSettings
 from playground.song_api import PLAYGROUND_KEY, SongApiServer, Timing, serve
 from services.errors import Refusal
+from services.quota.rules import Member
 from services.settings import Settings
 
 SOON = 10.0
@@ -248,7 +249,7 @@ class World:
     async def free(self, member: simcord.MemberActor | None = None) -> int:
         """A member's credits."""
         who = member or self.alice
-        balance = await self.client.services.credits.balance(self.guild.id, who.id)
+        balance = await self.client.services.credits.balance(Member(self.guild.id, who.id))
         return balance.free
 
     def errors(self) -> list[BaseException]:

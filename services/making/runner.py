@@ -15,6 +15,7 @@ from services.incidents import Incidents, Kind
 from services.making.pacing import Call, RequestBudget
 from services.making.song_api import SongApi
 from services.making.worker import Backoff, Worker
+from services.quota.ceilings import OperatorCeilings
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Runner:
         api: SongApi,
         budget: RequestBudget,
         incidents: Incidents,
+        ceilings: OperatorCeilings,
         *,
         at_once: int,
         clock: Clock,
@@ -58,6 +60,7 @@ class Runner:
         self._api = api
         self._budget = budget
         self._incidents = incidents
+        self._ceilings = ceilings
         self._at_once = at_once
         self._clock = clock
         self._spawn = spawn
@@ -110,9 +113,13 @@ class Runner:
             await asyncio.wait(tasks, timeout=CHECK_AGAIN)
 
     async def _start_all(self) -> None:
-        """Start songs while there is room for them, each with its place in the minute."""
+        """Start songs while there is room for them, each with its place in the minute.
+
+        Those that the operator's ceilings leave no room for wait; they are looked at again with
+        each that ends or is asked for, and each minute.
+        """
         self.waiting = await songs.count_waiting(self._database.reader)
-        while self._may_start() and await songs.next_waiting(self._database.reader) is not None:
+        while self._may_start() and await self._ceilings.next_waiting(self._database.reader):
             await self._sit_out()
             # First the place, then the choice: who is next is decided as late as possible.
             await self._budget.take(Call.SUBMIT)
@@ -135,8 +142,8 @@ class Runner:
     async def _mark_next(self) -> Song | None:
         """Choose in fair order and mark as submitting, in one transaction."""
         async with self._database.write() as connection:
-            song = await songs.next_waiting(connection)
-            if song is None or not await songs.mark_submitting(connection, song.song_id):
+            song = await self._ceilings.next_waiting(connection)
+            if song is None or not await self._ceilings.mark_submitting(connection, song):
                 return None
             await servers.mark_started(connection, song.server_id, song.member_id, at=self._clock())
             self.waiting = await songs.count_waiting(connection)

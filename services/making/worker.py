@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from db import songs
+from db.connection import Connection
 from db.database import Database
 from db.records import Song, Status, Step
 from services.clock import Clock
@@ -42,6 +43,7 @@ from services.incidents import Incidents, Kind
 from services.making.audio import AudioFitter, Fitted, Tags, file_stem
 from services.making.pacing import Call, Pacer, RequestBudget, Run
 from services.making.song_api import SongApi
+from services.quota.ceilings import OperatorCeilings
 from services.requests import SongRequest, title_of
 
 log = logging.getLogger(__name__)
@@ -117,6 +119,7 @@ class Worker:
         fitter: AudioFitter,
         ending: Ending,
         incidents: Incidents,
+        ceilings: OperatorCeilings,
         announcer: Announcer,
         *,
         data_dir: Path,
@@ -132,6 +135,7 @@ class Worker:
         self._fitter = fitter
         self._ending = ending
         self._incidents = incidents
+        self._ceilings = ceilings
         self._announcer = announcer
         self._data_dir = data_dir
         self._sync = sync
@@ -216,7 +220,10 @@ class Worker:
             await self._fail(song, NOT_IN_TIME)
             return False
         await self._budget.take(Call.SUBMIT)
-        return await self._write(song, songs.mark_submitting)
+        if not await self._count(song, self._ceilings.mark_submitting):
+            await self._fail(song, "The operator's ceiling for today leaves no second try.")
+            return False
+        return True
 
     async def _waits_again(self, song: Song) -> bool:
         """Its submit was surely not accepted and does not count.
@@ -224,7 +231,8 @@ class Worker:
         Its last write, since the next one to start a song may take it. False: an earlier answer was
         lost, so that it may be at the API, and can't wait with those that may be cancelled.
         """
-        return await self._write(song, songs.unmark_submitting) and song.submits == 1
+        uncounted = await self._count(song, self._ceilings.unmark_submitting)
+        return uncounted and song.submits == 1
 
     async def _hand_in(self, song: Song) -> None:
         request_id = await self._api.submit(_request(song))
@@ -478,6 +486,11 @@ class Worker:
         else:
             log.info("song %d was elsewhere: no %s", song.song_id, move.__name__)
         return moved
+
+    async def _count(self, song: Song, move: Callable[[Connection, Song], Awaitable[bool]]) -> bool:
+        """Count a submit, or one that was none, with the move that it is."""
+        async with self._database.write() as connection:
+            return await move(connection, song)
 
     async def _source(self, song: Song) -> Path:
         folder = self.folder(song.song_id)

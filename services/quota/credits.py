@@ -1,161 +1,168 @@
 """Who may spend what. The rules are in "Credits" of docs/architecture.md.
 
-Credits come in lots (a day's allowance, a grant); what expires first is spent first, and a refund
-returns to where the credits came from. The methods that take a connection are for use inside one
-transaction of their caller, with the change that they belong to.
+Credits come in lots (a period's allowance, a grant); what expires first is spent first, and a
+refund returns to where the credits came from. The methods that take a connection are for use inside
+one transaction of their caller, with the change that they belong to.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime
 
-from aiosqlite import Connection
-
-from db import ledger, servers, songs
+from db import ledger, offers, servers, songs
+from db.connection import Connection
 from db.database import Database
-from db.records import Entry, Lot, Song, to_ms
-from services.clock import Clock
-from services.errors import InvalidRequest, NotEnoughCredits
+from db.records import Entry, Lot, Offer, Song, to_ms
+from services.clock import Clock, relative
+from services.errors import NotEnoughCredits
+from services.quota.amounts import credits_text
+from services.quota.calendar import Every, Period
+from services.quota.ceilings import ServerCeiling
+from services.quota.rules import Allowance, Member, Rulebook, Rules
 
-DEFAULT_ALLOWANCE = 10
-MAX_AMOUNT = 1_000_000
-"""The most that one rule or one grant may hold, in credits."""
-MAX_REASON = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """What a song costs: one credit for each begun part of its length times that of its steps."""
-
-    seconds: int = 30
-    steps: int = 50
-
-    def of(self, seconds: int, steps: int) -> int:
-        """The price in credits."""
-        return math.ceil(seconds / self.seconds) * math.ceil(steps / self.steps)
+EACH = {Every.DAY: "a day", Every.WEEK: "a week", Every.MONTH: "a month"}
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
     """A member's credits in a server. What is held for unfinished songs counts as spent."""
 
-    free: int
-    allowance: int
     lots: Sequence[Lot]
-    refills_at: datetime
+    allowance: Allowance
+    period: Period
+    every: Every
 
     @property
-    def of_today(self) -> int:
-        """What is left of the day's allowance."""
+    def free(self) -> int:
+        """What can be spent, taken or given away. An unlimited member's songs take none of it."""
+        return sum(lot.remaining for lot in self.lots)
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether songs cost this member nothing."""
+        return self.allowance.credits is None
+
+    @property
+    def of_period(self) -> int:
+        """What is left of the period's allowance."""
         return sum(lot.remaining for lot in self.lots if lot.kind == "allowance")
 
     @property
     def granted(self) -> int:
-        """What is left of grants and of late refunds."""
-        return self.free - self.of_today
+        """What is left of grants, gifts and late refunds."""
+        return self.free - self.of_period
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A member's credits in a server, explained. `spent` is of the running period."""
+
+    member: Member
+    balance: Balance
+    rules: Rules
+    spent: int
+    held: int
+    entries: Sequence[Entry]
 
 
 class Credits:
     """Balances, holds and what becomes of them."""
 
     def __init__(
-        self, database: Database, *, clock: Clock, default_allowance: int = DEFAULT_ALLOWANCE
+        self, database: Database, rulebook: Rulebook, ceiling: ServerCeiling, *, clock: Clock
     ) -> None:
         self._database = database
+        self._rulebook = rulebook
+        self._ceiling = ceiling
         self._clock = clock
-        self._default_allowance = default_allowance
 
-    async def balance(self, server_id: int, member_id: int) -> Balance:
-        """What a member has now. Looking grants the day's allowance, if nothing else has."""
-        async with self._database.write() as connection:
-            return await self.balance_in(connection, server_id, member_id)
+    async def balance(self, member: Member) -> Balance:
+        """What a member has now. Looking grants the period's allowance, if nothing else has."""
 
-    async def latest(self, server_id: int, member_id: int, *, limit: int) -> list[Entry]:
-        """A member's newest entries, newest first."""
-        return await ledger.latest(self._database.reader, server_id, member_id, limit=limit)
+        async def look(connection: Connection) -> Balance:
+            return await self.balance_in(connection, member)
 
-    async def held(self, server_id: int, member_id: int) -> int:
-        """What is set aside for a member's unfinished songs."""
-        return await songs.price_of_unfinished(self._database.reader, server_id, member_id)
+        return await self._database.transact(look)
 
-    async def allowance(self, server_id: int) -> int:
-        """A server's credits a day for each member."""
-        return await self._rule(self._database.reader, server_id)
+    async def standing(self, member: Member, *, entries: int) -> Standing:
+        """What a member has and why, with so many of their newest entries. Looking: `balance`."""
 
-    async def set_allowance(self, server_id: int, allowance: int) -> int:
-        """Change a server's daily allowance; what it was before.
-
-        A higher one gives its difference at once, a lower one takes only what is free.
-
-        Raises:
-            InvalidRequest: not between 0 and `MAX_AMOUNT`.
-        """
-        if not 0 <= allowance <= MAX_AMOUNT:
-            raise InvalidRequest(f"The allowance must be between 0 and {MAX_AMOUNT:,} credits.")
-        async with self._database.write() as connection:
-            await servers.ensure_server(connection, server_id)
-            before = await self._rule(connection, server_id)
-            await servers.set_allowance(connection, server_id, allowance)
-            return before
-
-    async def grant(
-        self,
-        *,
-        grant_id: int,
-        server_id: int,
-        member_id: int,
-        actor_id: int,
-        amount: int,
-        reason: str,
-    ) -> Balance:
-        """Give a member credits that don't expire; what they have then.
-
-        `grant_id` is the interaction's: the same one delivered twice grants once.
-
-        Raises:
-            InvalidRequest: the amount is not between 1 and `MAX_AMOUNT`, or the reason is blank or
-                longer than `MAX_REASON` characters.
-        """
-        if not 1 <= amount <= MAX_AMOUNT:
-            raise InvalidRequest(f"The amount must be between 1 and {MAX_AMOUNT:,} credits.")
-        if not reason.strip() or len(reason) > MAX_REASON:
-            raise InvalidRequest(f"Please give a reason of at most {MAX_REASON} characters.")
-        async with self._database.write() as connection:
-            await self._open_day(connection, server_id, member_id, at=self._clock())
-            await self._put_in(
-                connection,
-                f"grant:{grant_id}",
-                server_id=server_id,
-                member_id=member_id,
-                amount=amount,
-                actor_id=actor_id,
-                reason=reason.strip(),
+        async def look(connection: Connection) -> Standing:
+            server_id, member_id = member.server_id, member.member_id
+            rules = await self._rulebook.read(connection, server_id, member_id)
+            balance = await self.open(connection, member, rules, at=self._clock())
+            since = balance.period.start
+            return Standing(
+                member,
+                balance,
+                rules,
+                await songs.price_of_completed(connection, server_id, member_id, since=since),
+                await songs.price_of_unfinished(connection, server_id, member_id),
+                await ledger.latest(connection, server_id, member_id, limit=entries),
             )
-            return await self.balance_in(connection, server_id, member_id)
+
+        return await self._database.transact(look)
+
+    async def left(self, song: Song) -> tuple[int | None, bool]:
+        """What a song's member has left, and whether the song cost them nothing. Only reads.
+
+        None where a new period has begun since they were last seen: what it gives them depends on
+        their roles.
+        """
+        reader, now = self._database.reader, self._clock()
+        unlimited = await ledger.amount(reader, f"hold:{song.song_id}") == 0 < song.price
+        timeline = await self._rulebook.timeline(reader, song.server_id)
+        opened = await ledger.get_lot(reader, _allowance_lot(song, timeline.period(now)))
+        if opened is None:
+            return None, unlimited
+        lots = await ledger.spendable(reader, song.server_id, song.member_id, at=now)
+        return sum(lot.remaining for lot in lots), unlimited
+
+    async def rules(self, server_id: int, member_id: int = 0) -> Rules:
+        """A server's rules, with those about one member."""
+        return await self._rulebook.read(self._database.reader, server_id, member_id)
 
     # --- inside the transaction of a caller -----------------------------------------------------
 
-    async def balance_in(self, connection: Connection, server_id: int, member_id: int) -> Balance:
+    async def balance_in(self, connection: Connection, member: Member) -> Balance:
         """`balance`, inside a transaction."""
-        now = self._clock()
-        allowance = await self._open_day(connection, server_id, member_id, at=now)
-        lots = await ledger.spendable(connection, server_id, member_id, at=now)
-        return Balance(sum(lot.remaining for lot in lots), allowance, lots, day_of(now)[1])
+        rules = await self._rulebook.read(connection, member.server_id, member.member_id)
+        return await self.open(connection, member, rules, at=self._clock())
 
-    async def hold(self, connection: Connection, song: Song) -> None:
-        """Set the song's price aside.
+    async def open(
+        self, connection: Connection, member: Member, rules: Rules, *, at: datetime
+    ) -> Balance:
+        """Bring a member's lots up to date: expiries, what their roles were given, the allowance.
+
+        Where the roles are not known, what depends on them stays as it is.
+        """
+        await servers.ensure_server(connection, member.server_id)
+        await servers.ensure_member(connection, member.server_id, member.member_id)
+        for lot in await ledger.expired(connection, member.server_id, member.member_id, at=at):
+            await self._expire(connection, member, lot, at=at)
+        period = rules.timeline.period(at)
+        allowance = rules.allowance_of(member.roles or (), at=at)
+        if member.roles is not None:
+            if allowance.credits is not None:
+                await self._allow(connection, member, allowance.credits, period, at=at)
+            await self._take_offers(connection, member, at=at)
+        lots = await ledger.spendable(connection, member.server_id, member.member_id, at=at)
+        return Balance(lots, allowance, period, rules.timeline.at(at).every)
+
+    async def hold(
+        self, connection: Connection, song: Song, balance: Balance, rules: Rules
+    ) -> bool:
+        """Set the song's price aside; whether that brought a warning of the server's ceiling.
+
+        An unlimited member's song is entered with amount 0 and its price beside it.
 
         Raises:
             NotEnoughCredits: less than the price is free.
+            ServerCeilingReached: the price would pass it.
         """
-        balance = await self.balance_in(connection, song.server_id, song.member_id)
-        if balance.free < song.price:
-            raise NotEnoughCredits(
-                f"This song costs {credits_text(song.price)} and you have {balance.free:,}. "
-                f"{balance.allowance:,} a day are yours here; they refill "
-                f"<t:{int(balance.refills_at.timestamp())}:R>."
-            )
+        if not balance.unlimited and balance.free < song.price:
+            raise NotEnoughCredits(_not_enough(song.price, balance))
+        warned = await self._ceiling.count(connection, song, rules, balance.period)
         entry_id = f"hold:{song.song_id}"
         entered = await ledger.insert(
             connection,
@@ -164,17 +171,15 @@ class Credits:
             server_id=song.server_id,
             member_id=song.member_id,
             song_id=song.song_id,
-            amount=-song.price,
+            amount=0 if balance.unlimited else -song.price,
             price=song.price,
+            period_at=balance.period.start,
             at=self._clock(),
         )
         _must(entered, entry_id)
-        owed = song.price
-        for lot in balance.lots:
-            if part := min(owed, lot.remaining):
-                moved = await ledger.move(connection, entry_id, lot.lot_id, amount=-part)
-                _must(moved, f"{entry_id}, {lot.lot_id}")
-                owed -= part
+        if not balance.unlimited:
+            await self.take_out(connection, entry_id, balance.lots, amount=song.price)
+        return warned
 
     async def settle(self, connection: Connection, song: Song) -> None:
         """The song was made: what was held is spent."""
@@ -201,73 +206,197 @@ class Credits:
         """The song was made and never delivered: its price returns after all."""
         await self._give_back(connection, song, kind="compensate", after="settle")
 
+    async def put_in(
+        self,
+        connection: Connection,
+        entry_id: str,
+        member: Member,
+        *,
+        kind: str = "grant",
+        amount: int,
+        expires_at: datetime | None,
+        actor_id: int | None,
+        reason: str | None,
+    ) -> bool:
+        """Credits of their own lot. False where the fact is known."""
+        if not await ledger.insert(
+            connection,
+            entry_id,
+            kind=kind,
+            server_id=member.server_id,
+            member_id=member.member_id,
+            amount=amount,
+            actor_id=actor_id,
+            reason=reason,
+            at=self._clock(),
+        ):
+            return False
+        await self.add_lot(
+            connection, entry_id, entry_id, member, kind=kind, amount=amount, expires_at=expires_at
+        )
+        return True
+
+    async def add_lot(
+        self,
+        connection: Connection,
+        lot_id: str,
+        entry_id: str,
+        member: Member,
+        *,
+        kind: str,
+        amount: int,
+        expires_at: datetime | None,
+    ) -> None:
+        """A new lot, which an entry fills."""
+        await ledger.insert_lot(
+            connection,
+            lot_id,
+            kind=kind,
+            server_id=member.server_id,
+            member_id=member.member_id,
+            expires_at=expires_at,
+        )
+        _must(await ledger.resize_lot(connection, lot_id, by=amount, revision=0), lot_id)
+        await ledger.add_part(connection, entry_id, lot_id, amount=amount)
+
+    async def take_out(
+        self, connection: Connection, entry_id: str, lots: Sequence[Lot], *, amount: int
+    ) -> list[tuple[Lot, int]]:
+        """Take an amount from lots, in their order; what was taken from which.
+
+        The lots hold so much: it was asked for in the same transaction.
+        """
+        owed, taken = amount, []
+        for lot in lots:
+            if part := min(owed, lot.remaining):
+                moved = await ledger.move(connection, entry_id, lot.lot_id, amount=-part)
+                _must(moved, f"{entry_id}, {lot.lot_id}")
+                taken.append((lot, part))
+                owed -= part
+        _must(owed == 0, entry_id)
+        return taken
+
+    async def take_away(
+        self,
+        connection: Connection,
+        entry_id: str,
+        member: Member,
+        lots: Sequence[Lot],
+        *,
+        amount: int,
+        actor_id: int | None,
+        reason: str | None,
+    ) -> int | None:
+        """Take up to an amount of what is free; how much it was, None where the fact is known.
+
+        What lasts longest goes first: taken from the allowance, it would be back with the next.
+        """
+        taken = min(amount, sum(lot.remaining for lot in lots))
+        if not await ledger.insert(
+            connection,
+            entry_id,
+            kind="take",
+            server_id=member.server_id,
+            member_id=member.member_id,
+            amount=-taken,
+            actor_id=actor_id,
+            reason=reason,
+            at=self._clock(),
+        ):
+            return None
+        await self.take_out(connection, entry_id, lots[::-1], amount=taken)
+        return taken
+
     # --- how ------------------------------------------------------------------------------------
 
-    async def _rule(self, connection: Connection, server_id: int) -> int:
-        server = await servers.get_server(connection, server_id)
-        if server is None or server.allowance is None:
-            return self._default_allowance
-        return server.allowance
+    async def _allow(
+        self,
+        connection: Connection,
+        member: Member,
+        credits: int,
+        period: Period,
+        *,
+        at: datetime,
+    ) -> None:
+        """Bring the period's lot to the rule in force.
 
-    async def _open_day(
-        self, connection: Connection, server_id: int, member_id: int, *, at: datetime
-    ) -> int:
-        """Close what has expired and bring today's lot to the rule in force; the rule."""
-        await servers.ensure_server(connection, server_id)
-        await servers.ensure_member(connection, server_id, member_id)
-        for lot in await ledger.expired(connection, server_id, member_id, at=at):
-            await self._expire(connection, server_id, member_id, lot, at=at)
-        rule = await self._rule(connection, server_id)
-        start, end = day_of(at)
-        lot_id = f"allowance:{server_id}:{member_id}:{to_ms(start)}"
-        today = await ledger.get_lot(connection, lot_id)
-        if today is None:
+        A higher rule gives its difference at once, a lower one takes only what is free.
+        """
+        lot_id = _allowance_lot(member, period)
+        lot = await ledger.get_lot(connection, lot_id)
+        if lot is None:
             await ledger.insert_lot(
                 connection,
                 lot_id,
                 kind="allowance",
-                server_id=server_id,
-                member_id=member_id,
-                expires_at=end,
+                server_id=member.server_id,
+                member_id=member.member_id,
+                expires_at=period.end,
             )
-            today = Lot(lot_id, "allowance", 0, 0, 0, end)
-        used = today.amount - today.remaining
-        if by := max(0, rule - used) - today.remaining:
-            await self._resize(connection, server_id, member_id, today, by=by, at=at)
-        return rule
+            lot = Lot(lot_id, "allowance", 0, 0, 0, period.end)
+        used = lot.amount - lot.remaining
+        if by := max(0, credits - used) - lot.remaining:
+            await self._resize(connection, member, lot, by=by, at=at)
+
+    async def _take_offers(self, connection: Connection, member: Member, *, at: datetime) -> None:
+        """What was given to the member's roles, or taken from them, once each."""
+        for offer in await offers.open_at(connection, member.server_id, at):
+            if offer.role_id not in (member.roles or ()):
+                continue
+            entry_id = f"{offer.kind}:{offer.offer_id}:{member.member_id}"
+            if await ledger.amount(connection, entry_id) is None:
+                await self._take_offer(connection, entry_id, member, offer, at=at)
+
+    async def _take_offer(
+        self, connection: Connection, entry_id: str, member: Member, offer: Offer, *, at: datetime
+    ) -> None:
+        if offer.kind == "grant":
+            await self.put_in(
+                connection,
+                entry_id,
+                member,
+                amount=offer.amount,
+                expires_at=offer.expires_at,
+                actor_id=offer.actor_id,
+                reason=offer.reason,
+            )
+            return
+        lots = await ledger.spendable(connection, member.server_id, member.member_id, at=at)
+        await self.take_away(
+            connection,
+            entry_id,
+            member,
+            lots,
+            amount=offer.amount,
+            actor_id=offer.actor_id,
+            reason=offer.reason,
+        )
 
     async def _expire(
-        self, connection: Connection, server_id: int, member_id: int, lot: Lot, *, at: datetime
+        self, connection: Connection, member: Member, lot: Lot, *, at: datetime
     ) -> None:
         entry_id = f"expire:{lot.lot_id}:{lot.revision}"
         entered = await ledger.insert(
             connection,
             entry_id,
             kind="expire",
-            server_id=server_id,
-            member_id=member_id,
+            server_id=member.server_id,
+            member_id=member.member_id,
             amount=-lot.remaining,
             at=at,
         )
         _must(entered and await ledger.close_lot(connection, entry_id, lot), entry_id)
 
     async def _resize(
-        self,
-        connection: Connection,
-        server_id: int,
-        member_id: int,
-        lot: Lot,
-        *,
-        by: int,
-        at: datetime,
+        self, connection: Connection, member: Member, lot: Lot, *, by: int, at: datetime
     ) -> None:
         entry_id = f"{lot.lot_id}:{lot.revision}"
         entered = await ledger.insert(
             connection,
             entry_id,
             kind="allowance",
-            server_id=server_id,
-            member_id=member_id,
+            server_id=member.server_id,
+            member_id=member.member_id,
             amount=by,
             at=at,
         )
@@ -275,42 +404,6 @@ class Credits:
         resized = await ledger.resize_lot(connection, lot.lot_id, by=by, revision=lot.revision)
         _must(resized, lot.lot_id)
         await ledger.add_part(connection, entry_id, lot.lot_id, amount=by)
-
-    async def _put_in(
-        self,
-        connection: Connection,
-        grant_id: str,
-        *,
-        server_id: int,
-        member_id: int,
-        amount: int,
-        actor_id: int,
-        reason: str,
-    ) -> None:
-        """Credits of their own lot; nothing where the fact is known."""
-        if not await ledger.insert(
-            connection,
-            grant_id,
-            kind="grant",
-            server_id=server_id,
-            member_id=member_id,
-            amount=amount,
-            actor_id=actor_id,
-            reason=reason,
-            at=self._clock(),
-        ):
-            return
-        await ledger.insert_lot(
-            connection,
-            grant_id,
-            kind="grant",
-            server_id=server_id,
-            member_id=member_id,
-            expires_at=None,
-        )
-        resized = await ledger.resize_lot(connection, grant_id, by=amount, revision=0)
-        _must(resized, grant_id)
-        await ledger.add_part(connection, grant_id, grant_id, amount=amount)
 
     async def _give_back(
         self, connection: Connection, song: Song, *, kind: str, after: str
@@ -330,7 +423,7 @@ class Credits:
             price=song.price,
             at=now,
         )
-        _must(entered, entry_id)
+        _must(entered and await self._ceiling.uncount(connection, song), entry_id)
         late = 0
         for lot, moved in held:
             if lot.expires_at is not None and lot.expires_at <= now:
@@ -344,18 +437,31 @@ class Credits:
     async def _return_late(
         self, connection: Connection, song: Song, entry_id: str, *, amount: int, at: datetime
     ) -> None:
-        """What has expired meanwhile returns until the end of the running day."""
-        lot_id = f"return:{song.song_id}"
-        await ledger.insert_lot(
+        """What has expired meanwhile returns until the end of the running period."""
+        timeline = await self._rulebook.timeline(connection, song.server_id)
+        await self.add_lot(
             connection,
-            lot_id,
+            f"return:{song.song_id}",
+            entry_id,
+            Member(song.server_id, song.member_id),
             kind="return",
-            server_id=song.server_id,
-            member_id=song.member_id,
-            expires_at=day_of(at)[1],
+            amount=amount,
+            expires_at=timeline.period(at).end,
         )
-        _must(await ledger.resize_lot(connection, lot_id, by=amount, revision=0), lot_id)
-        await ledger.add_part(connection, entry_id, lot_id, amount=amount)
+
+
+def _allowance_lot(whose: Member | Song, period: Period) -> str:
+    return f"allowance:{whose.server_id}:{whose.member_id}:{to_ms(period.start)}"
+
+
+def _not_enough(price: int, balance: Balance) -> str:
+    cost = f"This song costs {credits_text(price)} and you have {balance.free:,}."
+    if not balance.allowance.credits:
+        return f"{cost} Those who manage this server can give you more."
+    return (
+        f"{cost} {balance.allowance.credits:,} {EACH[balance.every]} are yours here; they refill "
+        f"{relative(balance.period.end)}."
+    )
 
 
 def _must(done: bool, what: str) -> None:
@@ -365,14 +471,3 @@ def _must(done: bool, what: str) -> None:
     """
     if not done:
         raise RuntimeError(f"the ledger does not take {what}")
-
-
-def day_of(moment: datetime) -> tuple[datetime, datetime]:
-    """Begin and end of the day, in UTC, that `moment` is in."""
-    start = datetime.combine(moment.date(), time(), tzinfo=moment.tzinfo)
-    return start, start + timedelta(days=1)
-
-
-def credits_text(amount: int) -> str:
-    """`1 credit`, `2 credits`."""
-    return f"{amount:,} credit" if amount == 1 else f"{amount:,} credits"

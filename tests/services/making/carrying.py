@@ -30,8 +30,8 @@ from services.making.pacing import Pacer, RequestBudget
 from services.making.runner import LOOK_AT_ACCOUNT, Runner
 from services.making.song_api import SongApi
 from services.making.worker import DEFAULT_UPLOAD_LIMIT, Worker
-from services.quota.credits import Credits
-from tests.factories import NOON, add_held_song, make_song
+from services.quota.ceilings import OperatorCeilings
+from tests.factories import NOON, add_held_song, make_credits, make_song
 
 SECONDS = 10
 FREE = 10
@@ -227,11 +227,12 @@ class House:
     def restart(self) -> None:
         """New objects over the same database, as after the process was started again."""
         self.incidents = Incidents(self.database, self.owner, clock=self.time)
-        self.credits = Credits(self.database, clock=self.time)
+        self.credits = make_credits(self.database, self.time)
         self.ending = Ending(self.database, self.credits, clock=self.time)
         self.budget = Minute(self.time)
         self.pacer = Pacer(self.budget)
         self.api = SongApi(self.session, root=self.root, key=PLAYGROUND_KEY, budget=self.budget)
+        self.ceilings = OperatorCeilings(self.database, clock=self.time)
         self.worker = Worker(
             self.database,
             self.api,
@@ -240,6 +241,7 @@ class House:
             self.fitter,
             self.ending,
             self.incidents,
+            self.ceilings,
             self.channel,
             data_dir=self.folder,
             sync=self.sync,
@@ -252,6 +254,7 @@ class House:
             self.api,
             self.budget,
             self.incidents,
+            self.ceilings,
             at_once=self.at_once,
             clock=self.time,
             sleep=self._runner_sleep,

@@ -1,0 +1,1 @@
+"""/quota: for those who manage a server. One file for each thing that they do."""

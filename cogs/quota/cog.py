@@ -1,0 +1,24 @@
+"""/quota, put together from its subjects: Discord wants one group."""
+
+from discord import app_commands
+from discord.ext import commands
+
+from cogs.client import Client
+from cogs.quota.allowances import Allowances
+from cogs.quota.giving import Giving
+
+
+# Discord hides the group from others; a server's settings may say otherwise, so that every command
+# checks it too.
+@app_commands.default_permissions(manage_guild=True)
+class QuotaCog(
+    Allowances,
+    Giving,
+    commands.GroupCog,
+    group_name="quota",
+    group_description="Credits and limits, for those who manage the server",
+):
+    """Who may make how much."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client

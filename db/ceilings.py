@@ -1,0 +1,177 @@
+"""What the ceilings count: a server's own by its periods, the operator's by days in UTC.
+
+None of these commits.
+"""
+
+from datetime import datetime
+
+from db.connection import Connection
+from db.records import OperatorCeiling, Tally, to_ms
+
+ALL = 0
+"""Stands for every server together."""
+
+
+async def used(connection: Connection, server_id: int, period_at: datetime) -> int:
+    """Credits held and settled in a server's period, less what was given back."""
+    rows = await connection.execute_fetchall(
+        "SELECT used FROM server_periods WHERE server_id = ? AND period_at = ?",
+        (server_id, to_ms(period_at)),
+    )
+    return sum(row["used"] for row in rows)
+
+
+async def use(
+    connection: Connection,
+    server_id: int,
+    period_at: datetime,
+    *,
+    credits: int,
+    ceiling: int | None,
+) -> int | None:
+    """Count a hold; what is used then. None where it would pass the ceiling: nothing is counted."""
+    await connection.execute(
+        """
+        INSERT INTO server_periods (server_id, period_at, used) VALUES (?, ?, 0)
+        ON CONFLICT (server_id, period_at) DO NOTHING
+        """,
+        (server_id, to_ms(period_at)),
+    )
+    rows = await connection.execute_fetchall(
+        """
+        UPDATE server_periods SET used = used + :credits
+        WHERE server_id = :server_id AND period_at = :period_at
+              AND (:ceiling IS NULL OR used + :credits <= :ceiling)
+        RETURNING used
+        """,
+        {
+            "server_id": server_id,
+            "period_at": to_ms(period_at),
+            "credits": credits,
+            "ceiling": ceiling,
+        },
+    )
+    return next((row["used"] for row in rows), None)
+
+
+async def give_back(connection: Connection, song_id: int) -> bool:
+    """Uncount a song's hold, in the period that counted it. False if there is none."""
+    cursor = await connection.execute(
+        """
+        UPDATE server_periods SET used = used - hold.price
+        FROM ledger AS hold
+        WHERE hold.entry_id = 'hold:' || ? AND server_periods.server_id = hold.server_id
+              AND server_periods.period_at = hold.period_at
+        """,
+        (song_id,),
+    )
+    return cursor.rowcount == 1
+
+
+async def mark_warned(
+    connection: Connection, server_id: int, period_at: datetime, *, percent: int
+) -> bool:
+    """A warning is about to be given. False if it, or a graver one, was given in this period."""
+    cursor = await connection.execute(
+        """
+        UPDATE server_periods SET warned = :percent
+        WHERE server_id = :server_id AND period_at = :period_at AND warned < :percent
+        """,
+        {"server_id": server_id, "period_at": to_ms(period_at), "percent": percent},
+    )
+    return cursor.rowcount == 1
+
+
+async def count_submit(
+    connection: Connection, server_id: int, day: datetime, *, songs: int, credits: int
+) -> None:
+    """Count a submit that may be accepted, or with negative figures one that surely was not."""
+    counted = [
+        {"day": to_ms(day), "server_id": each, "songs": songs, "credits": credits}
+        for each in (server_id, ALL)
+    ]
+    await connection.executemany(
+        """
+        INSERT INTO submits (day, server_id, songs, credits) VALUES (:day, :server_id, 0, 0)
+        ON CONFLICT (day, server_id) DO NOTHING
+        """,
+        counted,
+    )
+    await connection.executemany(
+        """
+        UPDATE submits SET songs = songs + :songs, credits = credits + :credits
+        WHERE day = :day AND server_id = :server_id
+        """,
+        counted,
+    )
+
+
+async def submitted(connection: Connection, server_id: int, day: datetime) -> Tally:
+    """What was submitted on a day; `ALL` for every server together."""
+    rows = await connection.execute_fetchall(
+        "SELECT songs, credits FROM submits WHERE day = ? AND server_id = ?",
+        (to_ms(day), server_id),
+    )
+    return next((Tally(row["songs"], row["credits"]) for row in rows), Tally(0, 0))
+
+
+async def waiting(connection: Connection) -> Tally:
+    """What waits to be submitted, in every server together."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT count(*) AS songs, coalesce(sum(price), 0) AS credits FROM songs
+        WHERE step = 'waiting'
+        """
+    )
+    return next(Tally(row["songs"], row["credits"]) for row in rows)
+
+
+async def waiting_of_server(connection: Connection, server_id: int) -> Tally:
+    """What waits to be submitted in one server."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT count(*) AS songs, coalesce(sum(price), 0) AS credits FROM songs
+        WHERE step = 'waiting' AND server_id = ?
+        """,
+        (server_id,),
+    )
+    return next(Tally(row["songs"], row["credits"]) for row in rows)
+
+
+async def operators(connection: Connection) -> list[OperatorCeiling]:
+    """Every ceiling that the operator has set."""
+    rows = await connection.execute_fetchall(
+        "SELECT scope, server_id, credits, songs FROM operator_ceilings ORDER BY scope, server_id"
+    )
+    return [OperatorCeiling(r["scope"], r["server_id"], r["credits"], r["songs"]) for r in rows]
+
+
+async def operators_for(connection: Connection, server_id: int) -> list[OperatorCeiling]:
+    """The operator's ceilings that a server's songs are held against."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT scope, server_id, credits, songs FROM operator_ceilings
+        WHERE scope IN ('all', 'each') OR server_id = ?
+        """,
+        (server_id,),
+    )
+    return [OperatorCeiling(r["scope"], r["server_id"], r["credits"], r["songs"]) for r in rows]
+
+
+async def set_operators(connection: Connection, ceiling: OperatorCeiling) -> None:
+    """Set one of the operator's ceilings, whatever it was."""
+    await connection.execute(
+        """
+        INSERT INTO operator_ceilings (scope, server_id, credits, songs) VALUES (?, ?, ?, ?)
+        ON CONFLICT (scope, server_id)
+        DO UPDATE SET credits = excluded.credits, songs = excluded.songs
+        """,
+        (ceiling.scope, ceiling.server_id, ceiling.credits, ceiling.songs),
+    )
+
+
+async def drop_operators(connection: Connection, server_id: int) -> None:
+    """A server of its own rule goes by what holds for each again."""
+    await connection.execute(
+        "DELETE FROM operator_ceilings WHERE scope = 'server' AND server_id = ?", (server_id,)
+    )

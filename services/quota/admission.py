@@ -1,0 +1,95 @@
+"""Whether a song may be asked for, as a server's managers have decided. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from services.clock import relative
+from services.errors import AgainstTheRules, TooManySongs
+from services.quota.rules import Rules
+from services.quota.words import unwanted
+from services.requests import SongRequest
+
+NOTHING_SPENT = "Nothing was spent."
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a song is asked for; `parent_id` is the channel that a thread is in."""
+
+    channel_id: int
+    parent_id: int | None = None
+
+
+def check_member(rules: Rules, place: Place, *, at: datetime) -> None:
+    """Whether somebody may ask for any song here.
+
+    Raises:
+        AgainstTheRules: songs are paused, the member is blocked, or it is the wrong channel.
+    """
+    if rules.pause is not None:
+        why = f": {rules.pause}" if rules.pause else ""
+        raise AgainstTheRules(
+            f"Those who manage this server have paused new songs{why}. {NOTHING_SPENT}"
+        )
+    if rules.block is not None and rules.block.holds(at):
+        until = f" until {relative(rules.block.until)}" if rules.block.until else ""
+        raise AgainstTheRules(
+            f"You can't make songs in this server{until}: {rules.block.reason}. {NOTHING_SPENT}"
+        )
+    if rules.channels and not {place.channel_id, place.parent_id} & set(rules.channels):
+        where = ", ".join(f"<#{channel}>" for channel in rules.channels[:10])
+        raise AgainstTheRules(f"Songs are made in {where} here. {NOTHING_SPENT}")
+
+
+def check_size(rules: Rules, seconds: int, steps: int) -> None:
+    """Whether a song of this size may be asked for.
+
+    Raises:
+        AgainstTheRules: it is longer, or takes more steps, than is allowed here.
+    """
+    for asked, most, what in (
+        (seconds, rules.limits.seconds, "`seconds`"),
+        (steps, rules.limits.steps, "`steps`"),
+    ):
+        if asked > most:
+            raise AgainstTheRules(
+                f"At most {most:,} {what} are allowed in this server: please ask for less. "
+                f"{NOTHING_SPENT}"
+            )
+
+
+def check_words(rules: Rules, request: SongRequest) -> None:
+    """Whether genres and lyrics go without the words that are not wanted here.
+
+    Raises:
+        AgainstTheRules: they don't; it names the word.
+    """
+    word = unwanted(rules.words, request.genres, request.lyrics) if rules.words else None
+    if word is not None:
+        raise AgainstTheRules(
+            f"\N{LEFT DOUBLE QUOTATION MARK}{word}\N{RIGHT DOUBLE QUOTATION MARK} is not wanted in "
+            f"genres and lyrics in this server: please leave it out. {NOTHING_SPENT}"
+        )
+
+
+def check_pace(rules: Rules, *, unfinished: int, last_asked: datetime | None, at: datetime) -> None:
+    """Whether a member may have one more song now.
+
+    Raises:
+        TooManySongs: too many are under way, or the last was asked for too short a time ago.
+    """
+    limits = rules.limits
+    if unfinished >= limits.unfinished:
+        raise TooManySongs(
+            f"You have {unfinished} songs under way here, and {limits.unfinished} is the most at "
+            "once. Please wait for one to end, or cancel one in `/queue`."
+        )
+    if last_asked is None:
+        return
+    again = last_asked + timedelta(seconds=limits.cooldown)
+    # A clock that was set back does not make anybody wait for longer than they ever would.
+    if at < again <= at + timedelta(seconds=limits.cooldown):
+        raise TooManySongs(
+            f"Members wait {limits.cooldown:,} s from one song to the next here: please ask again "
+            f"{relative(again)}. {NOTHING_SPENT}"
+        )

@@ -1,0 +1,226 @@
+"""The ceilings: a server's own, which its managers set, and the operator's.
+
+A server's counts what its members hold and have spent in a period of the server's, less what was
+given back. The operator's count what they pay for: every submit that was, or may have been,
+accepted, by days in UTC, and nothing of it comes back.
+
+The methods that take a connection are for use inside one transaction of their caller.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+
+from db import ceilings, songs
+from db.connection import Connection
+from db.database import Database
+from db.records import OperatorCeiling, Song, Tally, to_ms
+from services.clock import Clock, relative
+from services.errors import CeilingReached, InvalidRequest
+from services.quota.amounts import MAX_CEILING
+from services.quota.calendar import Period
+from services.quota.changelog import Changelog, as_json
+from services.quota.rules import Rulebook, Rules
+
+WARNINGS = (100, 80)
+"""Percent of a server's ceiling at which its managers are told, once a period each."""
+
+
+class ServerCeiling:
+    """A server's own ceiling, for a period."""
+
+    def __init__(
+        self, database: Database, rulebook: Rulebook, changelog: Changelog, *, clock: Clock
+    ) -> None:
+        self._database = database
+        self._rulebook = rulebook
+        self._changelog = changelog
+        self._clock = clock
+
+    async def used(self, server_id: int, period: Period) -> int:
+        """Credits counted in a period."""
+        return await ceilings.used(self._database.reader, server_id, period.start)
+
+    async def refused(self, server_id: int) -> None:
+        """Somebody's song did not fit any more: the managers hear that the ceiling is reached."""
+        async with self._database.write() as connection:
+            rules = await self._rulebook.read(connection, server_id)
+            period = rules.timeline.period(self._clock())
+            used = await ceilings.used(connection, server_id, period.start)
+            if rules.ceiling is not None:
+                await self._warn(connection, server_id, rules, period, used=used, percent=100)
+        self._changelog.tell()
+
+    # --- inside the transaction of a caller -----------------------------------------------------
+
+    async def count(self, connection: Connection, song: Song, rules: Rules, period: Period) -> bool:
+        """Count a song's price; whether a warning was written down, which is then to be told.
+
+        Raises:
+            ServerCeilingReached: it would pass the ceiling.
+        """
+        used = await ceilings.use(
+            connection, song.server_id, period.start, credits=song.price, ceiling=rules.ceiling
+        )
+        if used is None:
+            raise ServerCeilingReached(
+                "This server has spent what its managers allow for now. Songs can be made again "
+                f"{relative(period.end)}. Nothing was spent."
+            )
+        if not rules.ceiling:
+            return False
+        percent = next((p for p in WARNINGS if used * 100 >= rules.ceiling * p), None)
+        return percent is not None and await self._warn(
+            connection, song.server_id, rules, period, used=used, percent=percent
+        )
+
+    async def uncount(self, connection: Connection, song: Song) -> bool:
+        """Count a song's price no more, in the period that counted it. False if none did."""
+        return await ceilings.give_back(connection, song.song_id)
+
+    async def _warn(
+        self,
+        connection: Connection,
+        server_id: int,
+        rules: Rules,
+        period: Period,
+        *,
+        used: int,
+        percent: int,
+    ) -> bool:
+        if not await ceilings.mark_warned(connection, server_id, period.start, percent=percent):
+            return False
+        facts = {
+            "percent": percent,
+            "used": used,
+            "ceiling": rules.ceiling,
+            "until": to_ms(period.end),
+        }
+        await self._changelog.record(connection, server_id, "warning", after=as_json(facts))
+        return True
+
+
+class ServerCeilingReached(CeilingReached):
+    """A server's own ceiling leaves no room for this song in the running period."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What an operator's ceiling counts on a day, and what it allows; None is no ceiling."""
+
+    scope: str
+    used: Tally
+    credits: int | None
+    songs: int | None
+
+    def fits(self, more: Tally) -> bool:
+        """Whether so much more may be submitted."""
+        return (self.credits is None or self.used.credits + more.credits <= self.credits) and (
+            self.songs is None or self.used.songs + more.songs <= self.songs
+        )
+
+
+class OperatorCeilings:
+    """The operator's ceilings: for each server, for one, for all together; by days in UTC."""
+
+    def __init__(self, database: Database, *, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def rooms(self, server_id: int) -> list[Room]:
+        """The ceilings that a server's songs are held against, with what is counted today."""
+        return await self._rooms(self._database.reader, server_id)
+
+    async def all_set(self) -> list[OperatorCeiling]:
+        """Every ceiling that stands."""
+        return await ceilings.operators(self._database.reader)
+
+    async def submitted_today(self, server_id: int = ceilings.ALL) -> Tally:
+        """What was submitted today, by one server or by all."""
+        day, _ = utc_day(self._clock())
+        return await ceilings.submitted(self._database.reader, server_id, day)
+
+    async def set(self, ceiling: OperatorCeiling) -> None:
+        """Set a ceiling. One for a `server` goes before that for `each`.
+
+        Raises:
+            InvalidRequest: a figure is not between 0 and `MAX_CEILING`.
+        """
+        for figure in (ceiling.credits, ceiling.songs):
+            if figure is not None and not 0 <= figure <= MAX_CEILING:
+                raise InvalidRequest(f"A ceiling must be between 0 and {MAX_CEILING:,}.")
+        async with self._database.write() as connection:
+            await ceilings.set_operators(connection, ceiling)
+
+    async def drop(self, server_id: int) -> None:
+        """A server goes by the ceiling for each again."""
+        async with self._database.write() as connection:
+            await ceilings.drop_operators(connection, server_id)
+
+    # --- inside the transaction of a caller -----------------------------------------------------
+
+    async def check(self, connection: Connection, server_id: int, price: int) -> None:
+        """Whether one more song would fit into today, beside those that wait for their submit.
+
+        Raises:
+            CeilingReached: it would not.
+        """
+        for room in await self._rooms(connection, server_id):
+            ahead = (
+                await ceilings.waiting(connection)
+                if room.scope == "all"
+                else await ceilings.waiting_of_server(connection, server_id)
+            )
+            if not room.fits(Tally(ahead.songs + 1, ahead.credits + price)):
+                _, tomorrow = utc_day(self._clock())
+                whom = "all servers together" if room.scope == "all" else "this server"
+                raise CeilingReached(
+                    f"The bot's operator allows no more songs for {whom} today. Songs can be made "
+                    f"again {relative(tomorrow)}. Nothing was spent."
+                )
+
+    async def next_waiting(self, connection: Connection) -> Song | None:
+        """The song to start next, of those that the ceilings leave room for."""
+        if not await ceilings.operators(connection):
+            return await songs.next_waiting(connection)
+        day, _ = utc_day(self._clock())
+        return await songs.next_waiting_with_room(connection, day=day)
+
+    async def mark_submitting(self, connection: Connection, song: Song) -> bool:
+        """Count a submit that is about to be made. False where none may be made."""
+        now = self._clock()
+        price = Tally(1, song.price)
+        rooms = await self._rooms(connection, song.server_id)
+        if not all(room.fits(price) for room in rooms):
+            return False
+        if not await songs.mark_submitting(connection, song.song_id, at=now):
+            return False
+        day, _ = utc_day(now)
+        await ceilings.count_submit(connection, song.server_id, day, songs=1, credits=song.price)
+        return True
+
+    async def unmark_submitting(self, connection: Connection, song: Song) -> bool:
+        """Surely nothing was accepted: it counts no more, on the day that counted it."""
+        counted_at = await songs.unmark_submitting(connection, song.song_id)
+        if counted_at is None:
+            return False
+        day, _ = utc_day(counted_at)
+        await ceilings.count_submit(connection, song.server_id, day, songs=-1, credits=-song.price)
+        return True
+
+    async def _rooms(self, connection: Connection, server_id: int) -> list[Room]:
+        found = {c.scope: c for c in await ceilings.operators_for(connection, server_id)}
+        if "server" in found:
+            found.pop("each", None)
+        day, _ = utc_day(self._clock())
+        rooms = []
+        for scope, ceiling in found.items():
+            counted = ceilings.ALL if scope == "all" else server_id
+            used = await ceilings.submitted(connection, counted, day)
+            rooms.append(Room(scope, used, ceiling.credits, ceiling.songs))
+        return rooms
+
+
+def utc_day(moment: datetime) -> tuple[datetime, datetime]:
+    """Begin and end of the day, in UTC, that `moment` is in."""
+    start = datetime.combine(moment.date(), time(), tzinfo=moment.tzinfo)
+    return start, start + timedelta(days=1)
