@@ -94,9 +94,9 @@ async def test_another_servers_songs_are_not_read(database: Database, usage: Usa
 
 
 async def test_the_ten_that_took_most_in_a_certain_order(database: Database, usage: Usage) -> None:
-    for number in range(1, 13):
+    for number in range(12, 0, -1):  # those of the same price are not in the order of their songs
         price = {4: 9, 11: 1}.get(number, 3)
-        await add_song(database, number, price=price, genres=f"g{number:02}", member_id=number)
+        await add_song(database, 13 - number, price=price, genres=f"g{number:02}", member_id=number)
     read = await report(usage)
     assert read.members == ((4, 9), *((n, 3) for n in (1, 2, 3, 5, 6, 7, 8, 9, 10)))
     assert read.genres == (("g04", 9), *((f"g{n:02}", 3) for n in (1, 2, 3, 5, 6, 7, 8, 9, 10)))
@@ -150,6 +150,14 @@ async def test_the_span_begins_at_its_first_midnight(database: Database, usage: 
     assert await spent(usage, days=2, zone="Asia/Kolkata") == {}
     await add_song(database, 2, asked_at=midnight)
     assert await spent(usage, days=2, zone="Asia/Kolkata") == {"2026-03-13": 2}
+
+
+async def test_the_span_ends_with_today(database: Database, usage: Usage) -> None:
+    midnight = datetime(2026, 3, 15, tzinfo=ZoneInfo("Asia/Kolkata"))
+    await add_song(database, 1, asked_at=midnight)  # the clock was set back since
+    assert await spent(usage, zone="Asia/Kolkata") == {}
+    await add_song(database, 2, asked_at=midnight - timedelta(milliseconds=1))
+    assert await spent(usage, zone="Asia/Kolkata") == {"2026-03-14": 2}
 
 
 async def test_a_clock_that_was_set_back_hides_no_song_of_today(
