@@ -52,6 +52,7 @@ from services.quota.credits import Credits
 from services.quota.giving import Giving
 from services.quota.managing import Managing
 from services.quota.rules import Defaults, Limits, Rulebook
+from services.quota.usage import Usage
 from services.requests import MAX_SEED
 from services.servers import Servers
 from services.settings import Settings, load
@@ -224,6 +225,7 @@ async def composed(
             credits=credits,
             managing=Managing(database, rulebook, changelog, clock=utc_now),
             giving=Giving(database, rulebook, credits, changelog, clock=utc_now),
+            usage=Usage(database, clock=utc_now),
             changelog=changelog,
             ceilings=operator_ceilings,
             servers=servers,

@@ -4,15 +4,15 @@ Limits are Discord's ("Embed Limits"): title 256, description 4,096, field 1,024
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import discord
 
-from db.records import Entry, Lot, Song, Status
+from db.records import Song, Status
 from services.queue import View
-from services.quota.amounts import credits_text
-from services.quota.credits import EACH, Standing
+from services.quota.amounts import Prices, credits_text
+from services.quota.rules import Rules
 from services.requests import clean, has_words, title_of
 from services.songs import Page
 
@@ -33,20 +33,10 @@ EMOJI = {
 WAY = (Status.QUEUED, Status.PROCESSING, Status.COMPLETED)
 BLURPLE = discord.Colour.blurple()
 LYRICS_SHOWN = 1_000
-REASON_SHOWN = 40
-"""Eight entries of it, all escaped, fit into one field."""
+FIELD = 1_024
+"""Characters of an embed's field."""
 MARKDOWN = re.compile(r"^(\s*\d*)([#>+.-])|[\\*_~`|\[\]]", re.MULTILINE)
 """Marks that mean something at the beginning of a line, and those that do everywhere."""
-ENTRY_WORDS = {
-    "allowance": "allowance",
-    "grant": "granted",
-    "take": "taken",
-    "gift": "gift",
-    "expire": "expired",
-    "hold": "song",
-    "refund": "given back",
-    "compensate": "given back, not delivered",
-}
 
 
 def plain(text: str, longest: int = 256) -> str:
@@ -77,7 +67,12 @@ def link_to_post(song: Song) -> str | None:
     """The address of the message that carries the song."""
     if song.post_id is None:
         return None
-    return f"https://discord.com/channels/{song.server_id}/{song.channel_id}/{song.post_id}"
+    return message_address(song.server_id, song.channel_id, song.post_id)
+
+
+def message_address(server_id: int, channel_id: int, message_id: int) -> str:
+    """Where a message is."""
+    return f"https://discord.com/channels/{server_id}/{channel_id}/{message_id}"
 
 
 def ordinal(number: int) -> str:
@@ -98,16 +93,22 @@ def status_card(view: View) -> discord.Embed:
         colour=COLOURS[song.status],
     )
     card.add_field(name="Length", value=f"{song.seconds} s")
-    if song.status in (Status.FAILED, Status.CANCELLED):
-        card.add_field(name="Price", value=f"{credits_text(song.price)}, given back")
-    else:
-        card.add_field(name="Price", value=credits_text(song.price))
+    card.add_field(name="Price", value=_price(view))
     if view.unlimited:
         card.add_field(name="Left", value="as many as you like")
     elif view.free is not None:
         card.add_field(name="Left", value=credits_text(view.free))
     card.set_footer(text=f"#{song.number} \N{MIDDLE DOT} seed {song.seed}")
     return card
+
+
+def _price(view: View) -> str:
+    price = credits_text(view.song.price)
+    if view.unlimited:
+        return f"{price}, free for you"
+    if view.song.status in (Status.FAILED, Status.CANCELLED):
+        return f"{price}, given back"
+    return price
 
 
 def progress(status: Status) -> str:
@@ -142,9 +143,13 @@ def _news(view: View) -> str:
                 "for 24 hours; if it can't be delivered by then, its price is given back."
             )
         case Status.FAILED:
-            return f"{plain(song.reason or '', 400)}\nYour credits are back."
+            return f"{plain(song.reason or '', 400)}\n{_back(view)}"
         case _:
-            return "Your credits are back."
+            return _back(view)
+
+
+def _back(view: View) -> str:
+    return "It cost you nothing." if view.unlimited else "Your credits are back."
 
 
 def post_card(song: Song) -> discord.Embed:
@@ -182,7 +187,7 @@ def song_card(song: Song) -> discord.Embed:
         )
     card.add_field(name="Genres", value=plain(song.genres, 300) or "deleted", inline=False)
     if has_words(song.lyrics):
-        card.add_field(name="Lyrics", value=plain(song.lyrics, LYRICS_SHOWN)[:1024], inline=False)
+        card.add_field(name="Lyrics", value=plain(song.lyrics, LYRICS_SHOWN)[:FIELD], inline=False)
     card.add_field(name="Price", value=credits_text(song.price))
     card.add_field(name="Length", value=f"{song.seconds} s")
     card.add_field(name="Seed", value=str(song.seed))
@@ -244,59 +249,11 @@ def _history_line(song: Song) -> str:
     )
 
 
-# --- credits --------------------------------------------------------------------------------------
-
-
-def credits_card(standing: Standing) -> discord.Embed:
-    """What a member has, where it comes from, and where it went."""
-    balance = standing.balance
-    allowed = balance.allowance.credits
-    card = discord.Embed(title=f"You have {credits_text(balance.free)}", colour=BLURPLE)
-    if allowed is not None:
-        card.description = (
-            f"{bar(balance.of_period, allowed)} {balance.of_period:,} of {allowed:,} "
-            f"{EACH[balance.every]}, refilled {ago(balance.period.end)}"
-        )
-    if balance.granted:
-        card.add_field(name="Granted", value=_lots_text(balance.lots), inline=False)
-    if standing.held:
-        card.add_field(
-            name="Held for songs under way", value=credits_text(standing.held), inline=False
-        )
-    if standing.entries:
-        lines = map(_entry_line, standing.entries)
-        card.add_field(name="Lately", value="\n".join(lines), inline=False)
-    return card
-
-
-def bar(part: int, whole: int, cells: int = 12) -> str:
-    """A bar of which `part` of `whole` is full."""
-    full = cells if part >= whole > 0 else part * cells // max(whole, 1)
-    return "\N{BLACK PARALLELOGRAM}" * full + "\N{WHITE PARALLELOGRAM}" * (cells - full)
-
-
-def _lots_text(lots: Sequence[Lot]) -> str:
-    lines = [
-        f"{credits_text(lot.remaining)}, "
-        + (f"expire {ago(lot.expires_at)}" if lot.expires_at else "don't expire")
-        for lot in lots
-        if lot.kind != "allowance"
-    ]
-    more = [f"and {len(lines) - 8} more"] if len(lines) > 8 else []
-    return "\n".join(lines[:8] + more)
-
-
-def _entry_line(entry: Entry) -> str:
-    what = ENTRY_WORDS[entry.kind] + (f" #{entry.number}" if entry.number else "")
-    why = f": {plain(entry.reason, REASON_SHOWN)}" if entry.reason else ""
-    return f"`{entry.amount:+,}` {what}{why} {ago(entry.at)}"
-
-
 # --- words ----------------------------------------------------------------------------------------
 
 
-def help_card() -> discord.Embed:
-    """The shortest way to a first song."""
+def help_card(rules: Rules, prices: Prices, *, manages: bool) -> discord.Embed:
+    """The shortest way to a first song; for those who manage the server, to running it."""
     card = discord.Embed(
         title="Make a song",
         description="Type `/song`, name some genres, press Enter, and write your lyrics in the "
@@ -318,20 +275,50 @@ def help_card() -> discord.Embed:
     )
     card.add_field(
         name="Price",
-        value="1 credit for each begun 30 seconds, shown before it is spent. A song that fails "
-        "gives it back.",
+        value=f"{price_text(prices)}. It is shown before it is spent, and a song that fails gives "
+        "it back.",
         inline=False,
     )
+    card.add_field(name="More", value="\n".join(_commands(rules)), inline=False)
     card.add_field(
-        name="More",
-        value="`/queue` what runs and waits\n`/history` your songs\n`/credits` what you have\n"
-        "`/quota` for those who manage the server",
+        name="For those who manage the server",
+        value=FIRST_STEPS if manages else "`/quota` has all about credits and limits",
         inline=False,
     )
     return card
 
 
-def hello_card(*, allowance: int | None) -> discord.Embed:
+def price_text(prices: Prices) -> str:
+    """What a song costs, at any length and any steps."""
+    return (
+        f"1 credit for each begun {prices.seconds:,} seconds, as much again for each begun "
+        f"{prices.steps:,} `steps` over {prices.steps:,}"
+    )
+
+
+def _commands(rules: Rules) -> Iterator[str]:
+    """What there is besides, in a server with these rules."""
+    yield "`/queue` what runs and waits"
+    yield "`/history` your songs"
+    yield "`/credits` what you have, why, and when it refills"
+    if rules.gifts:
+        yield "`/gift` some of your credits to another member"
+    if rules.leaderboard:
+        yield "`/leaderboard` who made the most songs"
+
+
+FIRST_STEPS = (
+    "1. `/quota server` how many credits everyone gets\n"
+    "2. `/quota role` more for a role\n"
+    "3. `/quota channels` where songs are made\n"
+    "4. `/quota ceiling` the most that all may spend together\n"
+    "5. `/quota log` where every change is told\n"
+    "`/quota show` has all of it in view, to be changed there too"
+)
+"""Of those who manage a server."""
+
+
+def hello_card(*, allowance: int | None, prices: Prices) -> discord.Embed:
     """Said once, on joining a server."""
     card = discord.Embed(
         title="Hello! I make songs.",
@@ -341,13 +328,14 @@ def hello_card(*, allowance: int | None) -> discord.Embed:
     card.add_field(
         name="For everyone",
         value=f"{'As many songs as you like' if allowance is None else credits_text(allowance)}"
-        " a day for each of you; a minute of music costs 2. `/help` has the rest.",
+        f" a day for each of you; a minute of music costs {prices.of(60, 50):,}. `/credits` shows "
+        "what you have, `/help` the rest.",
         inline=False,
     )
     card.add_field(
         name="For those who manage this server",
-        value="`/quota server` sets the daily credits, `/quota grant` gives a member more. I need "
-        "Send Messages, Embed Links, Attach Files and Read Message History where songs go.",
+        value=f"It works as it is. To make it yours:\n{FIRST_STEPS}\nI need Send Messages, Embed "
+        "Links, Attach Files and Read Message History where songs go.",
         inline=False,
     )
     return card

@@ -17,6 +17,7 @@ from services.quota.credits import Credits
 from services.quota.giving import Giving
 from services.quota.managing import Manager, Managing
 from services.quota.rules import Member
+from services.quota.usage import Usage
 from services.servers import Servers
 from services.songs import Interaction, Songs
 
@@ -30,6 +31,7 @@ class Services:
     credits: Credits
     managing: Managing
     giving: Giving
+    usage: Usage
     changelog: Changelog
     ceilings: OperatorCeilings
     servers: Servers

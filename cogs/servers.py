@@ -36,9 +36,11 @@ class ServersCog(commands.Cog):
         if channel is None:
             log.info("no channel to say hello in, in server %d", guild.id)
             return
-        rules = await self._client.services.credits.rules(guild.id)
+        services = self._client.services
+        rules = await services.credits.rules(guild.id)
+        hello = cards.hello_card(allowance=rules.server.credits, prices=services.songs.prices)
         try:
-            await channel.send(embed=cards.hello_card(allowance=rules.server.credits))
+            await channel.send(embed=hello)
         except (discord.HTTPException, aiohttp.ClientError) as error:
             log.warning("the hello in server %d: %s", guild.id, error)
 

@@ -1,12 +1,14 @@
 """/song, its lyrics form, and /queue."""
 
 import asyncio
+import contextlib
 import json
+import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 
 import discord
 from discord import app_commands, ui
@@ -15,10 +17,12 @@ from discord.ext import commands
 
 from cogs import genres as completion
 from cogs.buttons import ID, queue_answer
-from cogs.client import Client, asker, check_can_post, data_of, server_of
+from cogs.client import Client, asker, check_can_post, data_of, member_of, server_of
 from cogs.errors import answer
 from db.records import Draft
-from services.quota.amounts import credits_text
+from services.quota.amounts import Prices, credits_text
+from services.quota.credits import Glance
+from services.quota.rules import Limits
 from services.requests import (
     CFG,
     LYRICS_STRENGTH,
@@ -32,23 +36,30 @@ from services.requests import (
     has_words,
 )
 
+log = logging.getLogger(__name__)
+
 FORM = "lyrics"
 PREFILL = "[verse]\n\n[chorus]\n"
 SUGGESTED = (10, 30, 45, 60, 90, 120, 150, 180, 210, 240)
+USUAL_SECONDS, USUAL_STEPS = 60, 50
+"""What is asked for where nothing was said; less, where the server allows less."""
 FORM_WAITS = 1.5
-"""Seconds that a form waits for its options to be kept: Discord gives an answer 3 in all."""
+"""Seconds that a form waits for the database: Discord gives an answer 3 in all."""
 
 LYRICS_ALONE = 6_000
 """Discord's limit of a string option; ours is said in words of our own."""
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was typed beside the lyrics."""
+    """What was typed beside the lyrics, and None for a size that was not."""
 
     genres: str
-    seconds: int
-    steps: int
+    seconds: int | None
+    steps: int | None
     cfg: float
     shift: float
     lyrics_strength: float
@@ -98,10 +109,10 @@ class SongCog(commands.Cog):
     @app_commands.describe(
         genres="Genres, instruments, moods, voice, tempo: funk, female vocals, 105 BPM",
         lyrics="The words, with sections like [verse] and [chorus]. Left out: a form opens",
-        seconds="How long (60)",
+        seconds="How long (60, or the most that is allowed here)",
         instrumental="Nothing is sung (no)",
         seed="The same seed and options give the same song again (random)",
-        steps="More may sound better and cost more (50)",
+        steps="More may sound better and cost more (50, or the most that is allowed here)",
         cfg="How closely to follow the genres (4)",
         shift="Altered pitch (4)",
         lyrics_strength="How much the words lead the music (1)",
@@ -111,10 +122,10 @@ class SongCog(commands.Cog):
         interaction: discord.Interaction,
         genres: Range[str, 1, MAX_GENRES],
         lyrics: Range[str, 1, LYRICS_ALONE] | None = None,
-        seconds: Range[int, SECONDS[0], SECONDS[1]] = 60,
+        seconds: Range[int, SECONDS[0], SECONDS[1]] | None = None,
         instrumental: bool = False,
         seed: Range[int, 0, MAX_SEED] | None = None,
-        steps: Range[int, STEPS[0], STEPS[1]] = 50,
+        steps: Range[int, STEPS[0], STEPS[1]] | None = None,
         cfg: Range[float, CFG[0], CFG[1]] = 4.0,
         shift: Range[float, SHIFT[0], SHIFT[1]] = 4.0,
         lyrics_strength: Range[float, LYRICS_STRENGTH[0], LYRICS_STRENGTH[1]] = 1.0,
@@ -127,17 +138,34 @@ class SongCog(commands.Cog):
         # Acknowledged first: the transaction may have to wait for a backup.
         message = await interaction.response.defer(ephemeral=True, thinking=True)
         check_can_post(interaction)
-        request = self._parse(options, lyrics, instrumental=instrumental)
+        request = await self._request(interaction, options, lyrics, instrumental=instrumental)
         await self._ask(interaction, request, message)
 
-    def _parse(
-        self, options: Options, lyrics: str | None, *, instrumental: bool = False
+    async def _request(
+        self,
+        interaction: discord.Interaction,
+        options: Options,
+        lyrics: str | None,
+        *,
+        instrumental: bool = False,
     ) -> SongRequest:
+        rules = await self._client.services.credits.rules(server_of(interaction))
+        return self._parse(options, rules.limits, lyrics, instrumental=instrumental)
+
+    def _parse(
+        self, options: Options, limits: Limits, lyrics: str | None, *, instrumental: bool = False
+    ) -> SongRequest:
+        """What is asked for; a size that was left open is one that is allowed.
+
+        A newcomer's plain `/song` has to work where songs are short. Who names a length wants that
+        one, or to hear why not.
+        """
+        seconds, steps = usual_size(limits)
         return SongRequest.parse(
             genres=options.genres,
             lyrics=lyrics,
-            seconds=options.seconds,
-            steps=options.steps,
+            seconds=seconds if options.seconds is None else options.seconds,
+            steps=steps if options.steps is None else options.steps,
             cfg=options.cfg,
             shift=options.shift,
             lyrics_strength=options.lyrics_strength,
@@ -162,40 +190,58 @@ class SongCog(commands.Cog):
     async def _complete_genres(
         self, interaction: discord.Interaction, current: str
     ) -> list[Choice[str]]:
+        return await unless_it_fails(self._genres(interaction, current))
+
+    async def _genres(self, interaction: discord.Interaction, typed: str) -> list[Choice[str]]:
         used = await self._client.services.songs.genres_used(
             server_of(interaction), interaction.user.id
         )
-        return [Choice(name=text, value=text) for text in completion.complete(current, used)]
+        return [Choice(name=text, value=text) for text in completion.complete(typed, used)]
 
     @song.autocomplete("seconds")
     async def _complete_seconds(
         self, interaction: discord.Interaction, current: str | int
     ) -> list[Choice[int]]:
-        steps = getattr(interaction.namespace, "steps", None) or 50
-        price = self._client.services.songs.prices.of
+        return await unless_it_fails(self._lengths(interaction, str(current)))
+
+    async def _lengths(self, interaction: discord.Interaction, typed: str) -> list[Choice[int]]:
+        services = self._client.services
+        glance = await services.credits.glance(member_of(interaction))
+        steps = getattr(interaction.namespace, "steps", None)
         return [
-            Choice(name=f"{seconds} s, {credits_text(price(seconds, int(steps)))}", value=seconds)
-            for seconds in suggested_seconds(str(current))
+            Choice(
+                name=length_with_price(seconds, steps, services.songs.prices, glance),
+                value=seconds,
+            )
+            for seconds in suggested_seconds(typed, longest=glance.rules.limits.seconds)
         ]
 
     # --- the form ---------------------------------------------------------------------------------
 
     async def _open_form(self, interaction: discord.Interaction, options: Options) -> None:
         check_can_post(interaction)
-        # Better now than after the words have been typed.
-        request = self._parse(options, None)
-        await self._client.services.songs.check(asker(interaction, message_id=None), request)
+        self._parse(options, Limits(), None)
+        # A form must be the first answer. It opens in time even where the database is slow.
+        clock = asyncio.get_running_loop().time
+        opens_by = clock() + FORM_WAITS
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(opens_by):
+                await self._check(interaction, options)
         draft = Draft(
             interaction.id, server_of(interaction), interaction.user.id, options.to_json()
         )
-        # A form must be the first answer. It opens in time even where the database is slow: the
-        # options are kept while the words are being typed.
+        # The options are kept while the words are being typed, if not before.
         keeping = asyncio.ensure_future(self._client.services.songs.keep_draft(draft))
-        await asyncio.wait({keeping}, timeout=FORM_WAITS)
+        await asyncio.wait({keeping}, timeout=max(0.0, opens_by - clock()))
         if keeping.done():
             keeping.result()
         await interaction.response.send_modal(LyricsForm(interaction.id))
         await keeping
+
+    async def _check(self, interaction: discord.Interaction, options: Options) -> None:
+        """Better now than after the words have been typed; then it is checked again anyway."""
+        request = await self._request(interaction, options, None)
+        await self._client.services.songs.check(asker(interaction, message_id=None), request)
 
     @commands.Cog.listener()
     async def on_interaction(self, interaction: discord.Interaction) -> None:
@@ -228,7 +274,7 @@ class SongCog(commands.Cog):
             server_id=server_of(interaction),
             member_id=interaction.user.id,
         )
-        request = self._parse(Options.from_json(draft.options), typed)
+        request = await self._request(interaction, Options.from_json(draft.options), typed)
         await self._ask(interaction, request, message)
 
     # --- /queue -----------------------------------------------------------------------------------
@@ -244,15 +290,50 @@ class SongCog(commands.Cog):
             await interaction.followup.send(embed=embed, view=row, ephemeral=True)
 
 
-def suggested_seconds(typed: str) -> Sequence[int]:
-    """What was typed, where it is a length, then the usual lengths that begin with it."""
+async def unless_it_fails(suggested: Awaitable[list[T]]) -> list[T]:
+    """Suggestions, or none: who types can do without, and an error would look like their own."""
+    try:
+        return await suggested
+    except Exception:
+        log.exception("there are no suggestions")
+        return []
+
+
+def usual_size(limits: Limits) -> tuple[int, int]:
+    """Seconds and steps of a song where nothing was said of them."""
+    return min(USUAL_SECONDS, limits.seconds), min(USUAL_STEPS, limits.steps)
+
+
+def suggested_seconds(typed: str, *, longest: int) -> Sequence[int]:
+    """What was typed, where it is a length, then the usual lengths that begin with it.
+
+    None is over the `longest` that is allowed, which is offered itself, also where more was typed.
+    """
     typed = typed.strip()
-    fitting = [seconds for seconds in SUGGESTED if str(seconds).startswith(typed)]
-    if typed.isdecimal() and len(typed) <= len(str(SECONDS[1])):
-        exact = int(typed)
-        if SECONDS[0] <= exact <= SECONDS[1]:
-            return [exact, *(seconds for seconds in fitting if seconds != exact)]
-    return fitting
+    number = int(typed) if typed.isdecimal() and len(typed) <= len(str(SECONDS[1])) else 0
+    if number > longest:
+        return [longest]
+    offered = sorted({longest, *(seconds for seconds in SUGGESTED if seconds < longest)})
+    fitting = [seconds for seconds in offered if str(seconds).startswith(typed)]
+    if number < SECONDS[0]:
+        return fitting
+    return [number, *(seconds for seconds in fitting if seconds != number)]
+
+
+def length_with_price(seconds: int, steps: object, prices: Prices, glance: Glance) -> str:
+    """A length, its price and what there is to spend: `60 s, 2 credits of your 8`.
+
+    `steps` are as far as they have been typed.
+    """
+    if type(steps) is not int or not STEPS[0] <= steps <= STEPS[1]:
+        _, steps = usual_size(glance.rules.limits)
+    price = prices.of(seconds, steps)
+    text = f"{seconds} s, {credits_text(price)}"
+    if glance.free is None:
+        return f"{text}, free for you"
+    if price > glance.free:
+        return f"{text}, and you have {glance.free:,}"
+    return f"{text} of your {glance.free:,}"
 
 
 def typed_text(data: Mapping[str, Any], custom_id: str) -> str:

@@ -14,11 +14,18 @@ from db.records import Entry, Lot, from_ms, maybe_from_ms, to_ms
 async def spendable(
     connection: Connection, server_id: int, member_id: int, *, at: datetime
 ) -> list[Lot]:
-    """Lots with something left that have not expired; what expires first stands first."""
+    """Lots with something left that have not expired; what expires first stands first.
+
+    With who granted or gave them and why: a grant's entry has its lot's id, a gift's that of its
+    parts without their number.
+    """
     rows = await connection.execute_fetchall(
         """
-        SELECT lot_id, lots.kind, lots.amount, remaining, revision, expires_at, ledger.reason
-        FROM lots LEFT JOIN ledger ON lots.kind = 'grant' AND ledger.entry_id = lot_id
+        SELECT lot_id, lots.kind, lots.amount, remaining, revision, expires_at, ledger.reason,
+               ledger.actor_id
+        FROM lots LEFT JOIN ledger ON ledger.entry_id = CASE lots.kind
+            WHEN 'grant' THEN lot_id
+            WHEN 'gift' THEN rtrim(lot_id, '0123456789') || 'received' END
         WHERE lots.server_id = ? AND lots.member_id = ? AND remaining > 0
               AND (expires_at IS NULL OR expires_at > ?)
         ORDER BY expires_at IS NULL, expires_at, lot_id
@@ -34,7 +41,9 @@ async def expired(
     """Lots with something left whose time is over: to be closed with an `expire` entry."""
     rows = await connection.execute_fetchall(
         """
-        SELECT lot_id, kind, amount, remaining, revision, expires_at, NULL AS reason FROM lots
+        SELECT lot_id, kind, amount, remaining, revision, expires_at, NULL AS reason,
+               NULL AS actor_id
+        FROM lots
         WHERE server_id = ? AND member_id = ? AND remaining > 0 AND expires_at <= ?
         ORDER BY expires_at, lot_id
         """,
@@ -47,7 +56,8 @@ async def get_lot(connection: Connection, lot_id: str) -> Lot | None:
     """One lot."""
     rows = await connection.execute_fetchall(
         """
-        SELECT lot_id, kind, amount, remaining, revision, expires_at, NULL AS reason
+        SELECT lot_id, kind, amount, remaining, revision, expires_at, NULL AS reason,
+               NULL AS actor_id
         FROM lots WHERE lot_id = ?
         """,
         (lot_id,),
@@ -134,7 +144,7 @@ async def parts(connection: Connection, entry_id: str) -> list[tuple[Lot, int]]:
     rows = await connection.execute_fetchall(
         """
         SELECT lots.lot_id, kind, lots.amount, remaining, revision, expires_at, NULL AS reason,
-               ledger_parts.amount AS moved
+               NULL AS actor_id, ledger_parts.amount AS moved
         FROM ledger_parts JOIN lots USING (lot_id)
         WHERE entry_id = ? ORDER BY expires_at IS NULL, expires_at, lots.lot_id
         """,
@@ -188,7 +198,8 @@ async def latest(
     """A member's newest entries that moved credits or have a price, newest first."""
     rows = await connection.execute_fetchall(
         """
-        SELECT entry_id, kind, ledger.amount, ledger.price, number, actor_id, ledger.reason, at
+        SELECT entry_id, kind, ledger.amount, ledger.price, number, actor_id, ledger.reason, at,
+               channel_id, post_id
         FROM ledger LEFT JOIN songs USING (song_id)
         WHERE ledger.server_id = ? AND ledger.member_id = ?
               AND (ledger.amount <> 0 OR kind IN ('hold', 'take'))
@@ -245,4 +256,5 @@ def _lot(row: sqlite3.Row) -> Lot:
         revision=row["revision"],
         expires_at=maybe_from_ms(row["expires_at"]),
         reason=row["reason"],
+        actor_id=row["actor_id"],
     )

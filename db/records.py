@@ -178,11 +178,13 @@ class Lot:
     expires_at: datetime | None
     reason: str | None = None
     """Why it was granted, where that was asked for."""
+    actor_id: int | None = None
+    """Who granted or gave it, where that was asked for; None, too, where the operator did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of the ledger, with the number of its song where it has one."""
+    """One row of the ledger, with the number of its song and its post where it has them."""
 
     entry_id: str
     kind: str
@@ -192,6 +194,8 @@ class Entry:
     actor_id: int | None
     reason: str | None
     at: datetime
+    channel_id: int | None = None
+    post_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

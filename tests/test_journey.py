@@ -45,7 +45,7 @@ async def test_from_help_to_a_song_in_the_channel(world: World) -> None:
     before = await world.alice.slash(world.channel, "credits")
     assert "You have 10 credits" in text_of(before.response)
     (length, *_) = await world.alice.autocomplete(world.channel, "song", "seconds", "60")
-    assert length == {"name": "60 s, 2 credits", "value": 60}
+    assert length == {"name": "60 s, 2 credits of your 10", "value": 60}
 
     # They name genres, a form opens, and while they write the bot is restarted.
     form = await world.song(genres="funk, <@&1>", seconds=60, seed=7, instrumental=None)
@@ -105,7 +105,7 @@ async def test_from_help_to_a_song_in_the_channel(world: World) -> None:
     assert "Lights go by" in text_of(opened.response)
     after = await world.alice.slash(world.channel, "credits")
     assert "You have 8 credits" in text_of(after.response)
-    assert "`-2` song #1" in text_of(after.response)
+    assert "`-2` song [#1](https://" in text_of(after.response)
     queue = await world.alice.slash(world.channel, "queue")
     assert "Nothing runs or waits here" in text_of(queue.response)
 

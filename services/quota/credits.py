@@ -65,6 +65,14 @@ class Standing:
     entries: Sequence[Entry]
 
 
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """A server's rules, and what a member could spend; None where songs cost them nothing."""
+
+    rules: Rules
+    free: int | None
+
+
 class Credits:
     """Balances, holds and what becomes of them."""
 
@@ -102,6 +110,19 @@ class Credits:
             )
 
         return await self._database.transact(look)
+
+    async def glance(self, member: Member) -> Glance:
+        """What `balance` would find, less what was given to their roles meanwhile. Only reads."""
+        reader, now = self._database.reader, self._clock()
+        rules = await self._rulebook.read(reader, member.server_id, member.member_id)
+        allowed = rules.allowance_of(member.roles or (), at=now).credits
+        if allowed is None:
+            return Glance(rules, None)
+        lots = await ledger.spendable(reader, member.server_id, member.member_id, at=now)
+        opened = await ledger.get_lot(reader, _allowance_lot(member, rules.timeline.period(now)))
+        used = opened.amount - opened.remaining if opened else 0
+        granted = sum(lot.remaining for lot in lots if lot.kind != "allowance")
+        return Glance(rules, max(0, allowed - used) + granted)
 
     async def left(self, song: Song) -> tuple[int | None, bool]:
         """What a song's member has left, and whether the song cost them nothing. Only reads.

@@ -1,8 +1,6 @@
 """Cards: what they say, what they must never do, and Discord's limits whatever is in a record."""
 
 import re
-from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 import discord
@@ -11,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cogs import cards
-from db.records import Entry, Lot, Song, Status, Step
+from db.records import Song, Status, Step
 from services.errors import InvalidRequest
 from services.queue import View
-from services.quota.credits import MAX_AMOUNT, MAX_REASON, Balance
+from services.quota.amounts import MAX_AMOUNT, Prices
+from services.quota.rules import Allowance, Rules, Source
 from services.requests import MAX_GENRES, MAX_LYRICS, SongRequest
 from services.songs import PAGE, Page
 from tests.factories import NOON, make_song
@@ -25,7 +24,7 @@ SNOWFLAKE = 2**63 - 1
 
 
 def make_view(song: Song, **fields: Any) -> View:
-    values = {"expected_at": NOON, "place": None, "waiting": 0, "free": 8}
+    values = {"expected_at": NOON, "place": None, "waiting": 0, "free": 8, "unlimited": False}
     return View(song, **values | fields)
 
 
@@ -133,13 +132,6 @@ def test_ordinals(number: int, text: str) -> None:
     assert cards.ordinal(number) == text
 
 
-@pytest.mark.parametrize(
-    ("part", "whole", "full"), [(0, 10, 0), (5, 10, 6), (10, 10, 12), (20, 10, 12), (0, 0, 0)]
-)
-def test_the_bar_is_as_full_as_the_allowance(part: int, whole: int, full: int) -> None:
-    assert cards.bar(part, whole) == "▰" * full + "▱" * (12 - full)
-
-
 def test_the_post_can_be_found_again_by_its_mark() -> None:
     song = make_song(99, number=3)
     assert (cards.post_card(song).footer.text or "").endswith(cards.post_mark(song))
@@ -175,12 +167,64 @@ def test_what_runs_has_no_place() -> None:
     assert card.footer.text is None
 
 
-def test_many_grants_are_summed_up() -> None:
-    lots = [Lot(f"grant:{i}", "grant", 1, 1, 0, None) for i in range(10)]
-    balance = Balance(10, 10, [*lots, Lot("a", "allowance", 0, 0, 0, NOON)], NOON)
-    granted = cards.credits_card(balance, [], held=0).fields[0].value or ""
-    assert granted.count("don't expire") == 8
-    assert granted.endswith("and 2 more")
+def test_a_song_that_was_free_says_so_and_gives_nothing_back() -> None:
+    waiting = cards.status_card(make_view(make_song(price=2), unlimited=True))
+    assert [(f.name, f.value) for f in waiting.fields[1:]] == [
+        ("Price", "2 credits, free for you"),
+        ("Left", "as many as you like"),
+    ]
+    for status in (Status.FAILED, Status.CANCELLED):
+        over = make_song(step=Step.ENDED, status=status)
+        card = cards.status_card(make_view(over, unlimited=True))
+        assert (card.description or "").endswith("It cost you nothing.")
+        assert card.fields[1].value == "2 credits, free for you"
+
+
+def test_what_is_left_is_not_guessed() -> None:
+    card = cards.status_card(make_view(make_song(), free=None))
+    assert [field.name for field in card.fields] == ["Length", "Price"]
+
+
+RULES = Rules(Allowance(10, Source.DEFAULT))
+
+
+def field(card: discord.Embed, name: str) -> str:
+    (value,) = (field.value for field in card.fields if field.name == name)
+    return value or ""
+
+
+def test_the_operators_prices_are_told() -> None:
+    prices = Prices(seconds=20, steps=1_000)
+    help_price = field(cards.help_card(RULES, prices, manages=False), "Price")
+    assert "1 credit for each begun 20 seconds" in help_price
+    assert "each begun 1,000 `steps` over 1,000" in help_price
+    hello = cards.hello_card(allowance=1, prices=prices)
+    assert "1 credit a day for each of you; a minute of music costs 3." in field(
+        hello, "For everyone"
+    )
+    free = cards.hello_card(allowance=None, prices=prices)
+    assert field(free, "For everyone").startswith("As many songs as you like a day")
+
+
+def test_help_names_what_the_server_allows() -> None:
+    more = field(cards.help_card(RULES, Prices(), manages=False), "More")
+    assert "`/credits`" in more
+    assert "`/gift`" not in more
+    assert "`/leaderboard`" not in more
+    rules = Rules(Allowance(10, Source.DEFAULT), gifts=True, leaderboard=True)
+    more = field(cards.help_card(rules, Prices(), manages=False), "More")
+    assert "`/gift`" in more
+    assert "`/leaderboard`" in more
+
+
+def test_those_who_manage_the_server_get_five_first_steps() -> None:
+    for card in (
+        cards.help_card(RULES, Prices(), manages=True),
+        cards.hello_card(allowance=10, prices=Prices()),
+    ):
+        steps = card.fields[-1].value or ""
+        assert all(f"{number}. `/quota " in steps for number in range(1, 6))
+        assert "`/quota show`" in steps
 
 
 # --- Discord's limits -----------------------------------------------------------------------------
@@ -266,20 +310,8 @@ def test_many_of_the_longest_songs_are_within_discords_limits(song: Song) -> Non
     assert within_limits(cards.history_card(page, member_id=SNOWFLAKE))
 
 
-def entries(kind: str, reason: str | None) -> Sequence[Entry]:
-    entry = Entry("e", kind, -MAX_AMOUNT, 24, 2**31 if reason is None else None, 1, reason, NOON)
-    return [entry] * 8
-
-
-@given(text(MAX_REASON, least=1), st.sampled_from(sorted(cards.ENTRY_WORDS)))
-def test_the_credits_card_is_within_discords_limits(reason: str, kind: str) -> None:
-    later = NOON + timedelta(days=1)
-    lots = [Lot(str(i), "grant", MAX_AMOUNT, MAX_AMOUNT, 0, later) for i in range(12)]
-    balance = Balance(12 * MAX_AMOUNT, MAX_AMOUNT, lots, later)
-    said = reason if kind == "grant" else None
-    assert within_limits(cards.credits_card(balance, entries(kind, said), held=MAX_AMOUNT))
-
-
 def test_the_cards_of_words_are_within_discords_limits() -> None:
-    assert within_limits(cards.help_card())
-    assert within_limits(cards.hello_card(allowance=MAX_AMOUNT))
+    rules = Rules(Allowance(None, Source.SERVER), gifts=True, leaderboard=True)
+    prices = Prices(240, 150)
+    assert within_limits(cards.help_card(rules, prices, manages=True))
+    assert within_limits(cards.hello_card(allowance=MAX_AMOUNT, prices=prices))

@@ -11,10 +11,20 @@ import pytest
 import simcord
 from simcord.components import walk_components
 
-from cogs.song import PREFILL, Options, SongCog, suggested_seconds, typed_text
+from cogs.song import (
+    PREFILL,
+    Options,
+    SongCog,
+    length_with_price,
+    suggested_seconds,
+    typed_text,
+)
 from db.records import Status
 from services.incidents import Kind
-from services.quota.credits import credits_text
+from services.quota.amounts import Prices, credits_text
+from services.quota.credits import Glance
+from services.quota.managing import Manager
+from services.quota.rules import Allowance, Member, Rules, Source
 from services.requests import INSTRUMENTAL
 from tests.world import SOON, World, buttons_of, said, text_of
 
@@ -22,6 +32,21 @@ from tests.world import SOON, World, buttons_of, said, text_of
 async def form(world: World, **options: Any) -> simcord.InteractionResult:
     """`/song` without lyrics."""
     return await world.song(**{"instrumental": None, **options})
+
+
+def manager(world: World) -> Manager:
+    return Manager(world.guild.id, world.mona.id)
+
+
+async def grant(world: World, amount: int) -> None:
+    """To alice, for good."""
+    await world.client.services.giving.grant(
+        Member(world.guild.id, world.alice.id),
+        grant_id=1,
+        actor_id=world.mona.id,
+        amount=amount,
+        reason="Because",
+    )
 
 
 async def nothing_was_spent(world: World) -> bool:
@@ -162,6 +187,38 @@ async def test_in_a_thread_the_permission_for_threads_counts(world: World) -> No
     result = await world.song()
     assert "I lack Send Messages in Threads, Embed Links." in text_of(result.response)
     assert await nothing_was_spent(world)
+
+
+async def test_a_size_that_is_not_named_is_one_that_is_allowed(world: World) -> None:
+    await world.client.services.managing.set_limits(manager(world), seconds=45, steps=40)
+    await world.song(seconds=None)
+    shown = await form(world, seconds=None)
+    await world.alice.submit_modal(shown, {"lyrics": "Words"})
+    assert [(song.seconds, song.steps) for song in await world.rows()] == [(45, 40)] * 2
+
+
+async def test_a_size_that_is_named_and_not_allowed_is_refused(world: World) -> None:
+    await world.client.services.managing.set_limits(manager(world), seconds=45, steps=40)
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"seconds": 46}, "At most 45 `seconds`"),
+        ({"seconds": 45, "steps": 41}, "At most 40 `steps`"),
+    ]
+    for options, sentence in cases:
+        for instrumental in (True, None):
+            result = await world.song(**options, instrumental=instrumental)
+            assert sentence in text_of(result.response)
+            assert result.modal is None
+    assert await nothing_was_spent(world)
+
+
+async def test_an_unlimited_members_song_is_free_for_them(world: World) -> None:
+    await world.client.services.managing.set_allowance(manager(world), None)
+    asked = await world.song(seconds=60)
+    assert "Price: 2 credits, free for you\nLeft: as many as you like" in text_of(asked.response)
+    await world.alice.click(said(asked), label="Cancel")
+    await world.spawner.rest()
+    assert "It cost you nothing." in text_of(asked.response)
+    assert "back" not in text_of(asked.response)
 
 
 async def test_too_few_credits_are_said_with_when_they_refill(world: World) -> None:
@@ -318,30 +375,72 @@ async def test_words_come_back_from_an_error_that_nobody_foresaw(
     assert "no such table" in caplog.text
 
 
-async def test_the_form_opens_in_time_although_the_database_is_slow(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # By hand: the simulator moves its clock only once the bot is idle.
-    monkeypatch.setattr("cogs.song.FORM_WAITS", 0.01)
-    forms: asyncio.Queue[discord.ui.Modal] = asyncio.Queue()
-    interaction: Any = SimpleNamespace(
+async def test_words_come_back_where_they_are_refused(world: World) -> None:
+    shown = await form(world)
+    await world.client.services.managing.pause(manager(world), "Until *noon*")
+    sent = await world.alice.submit_modal(shown, {"lyrics": "My dear words"})
+    assert "paused" in text_of(sent.response)
+    assert lyrics_given_back(world, sent) == "My dear words"
+    assert await nothing_was_spent(world)
+
+
+def slash_by_hand(world: World, forms: asyncio.Queue[discord.ui.Modal]) -> Any:
+    """An interaction that puts the form it opens in a queue.
+
+    The simulator moves its clock only once the bot is idle.
+    """
+    return SimpleNamespace(
         id=1,
         guild_id=world.guild.id,
         user=world.alice,
         channel=None,
+        channel_id=world.channel.id,
+        application_id=1,
+        token="token",
+        client=world.client,
         app_permissions=discord.Permissions.all(),
         response=SimpleNamespace(send_modal=forms.put),
     )
+
+
+async def test_the_form_opens_in_time_although_the_database_is_slow(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cogs.song.FORM_WAITS", 0.05)
+    forms: asyncio.Queue[discord.ui.Modal] = asyncio.Queue()
     cog = world.client.get_cog("SongCog")
     assert isinstance(cog, SongCog)
-    options = Options("jazz", 60, 50, 4.0, 4.0, 1.0, None)
+    options = Options("jazz", None, 50, 4.0, 4.0, 1.0, None)
     async with world.application.database.write():
-        opening = asyncio.create_task(cog._open_form(interaction, options))
+        opening = asyncio.create_task(cog._open_form(slash_by_hand(world, forms), options))
         shown = await asyncio.wait_for(forms.get(), SOON)
     await opening
     await world.send_form(world.alice, shown.custom_id, "Words")
     (song,) = await world.rows()
-    assert song.genres == "jazz"
+    assert (song.genres, song.seconds) == ("jazz", 60)
+
+
+async def test_the_form_opens_unchecked_where_checking_takes_too_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cogs.song.FORM_WAITS", 0.01)
+    forms: asyncio.Queue[discord.ui.Modal] = asyncio.Queue()
+    cog = world.client.get_cog("SongCog")
+    assert isinstance(cog, SongCog)
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as slow:
+        slow.setattr(type(world.client.services.songs), "check", never)
+        await cog._open_form(
+            slash_by_hand(world, forms), Options("jazz", 30, 50, 4.0, 4.0, 1.0, None)
+        )
+    await world.client.services.managing.set_limits(manager(world), seconds=20)
+    sent = await world.send_form(world.alice, forms.get_nowait().custom_id, "Words")
+    assert "At most 20 `seconds`" in text_of(sent.response)
+    assert lyrics_given_back(world, sent) == "Words"
+    assert await nothing_was_spent(world)
 
 
 async def test_a_form_whose_options_can_not_be_kept_does_not_open(world: World) -> None:
@@ -365,14 +464,63 @@ def test_the_typed_text_is_found_however_deep_it_is() -> None:
 # --- autocomplete ---------------------------------------------------------------------------------
 
 
-async def test_lengths_carry_their_prices(world: World) -> None:
-    choices = await world.alice.autocomplete(world.channel, "song", "seconds", "", genres="funk")
-    assert {"name": "60 s, 2 credits", "value": 60} in choices
+async def lengths(world: World, typed: str = "", **options: Any) -> dict[int, str]:
+    """What is suggested for `seconds` while it is typed."""
+    choices = await world.alice.autocomplete(
+        world.channel, "song", "seconds", typed, genres="funk", **options
+    )
     assert len(choices) <= 25
-    choices = await world.alice.autocomplete(world.channel, "song", "seconds", "6", steps=100)
-    assert choices == [{"name": "60 s, 4 credits", "value": 60}]
-    choices = await world.alice.autocomplete(world.channel, "song", "seconds", "75", genres="funk")
-    assert choices == [{"name": f"75 s, {credits_text(3)}", "value": 75}]
+    return {choice["value"]: choice["name"] for choice in choices}
+
+
+async def test_lengths_carry_their_prices_and_what_there_is_to_spend(world: World) -> None:
+    assert (await lengths(world))[60] == "60 s, 2 credits of your 10"
+    assert await lengths(world, "6", steps=100) == {60: "60 s, 4 credits of your 10"}
+    assert await lengths(world, "75") == {75: f"75 s, {credits_text(3)} of your 10"}
+    await world.song(seconds=240)
+    assert await lengths(world, "90") == {90: "90 s, 3 credits, and you have 2"}
+
+
+async def test_suggesting_a_length_writes_nothing(world: World) -> None:
+    database = world.application.database
+    async with database.write():  # which a writer would wait for
+        await asyncio.wait_for(lengths(world), SOON)
+    assert not await database.reader.execute_fetchall("SELECT * FROM lots")
+
+
+async def test_what_a_grant_adds_is_counted(world: World) -> None:
+    await world.song(seconds=60)
+    await grant(world, 5)
+    assert (await lengths(world))[30] == "30 s, 1 credit of your 13"
+    await world.client.services.managing.set_allowance(manager(world), 1)
+    assert (await lengths(world))[30] == "30 s, 1 credit of your 5"
+    world.clock.moved += timedelta(days=1)
+    assert (await lengths(world))[30] == "30 s, 1 credit of your 6"
+
+
+async def test_what_is_free_for_somebody_says_so(world: World) -> None:
+    await world.client.services.managing.set_allowance(manager(world), None)
+    assert (await lengths(world))[240] == "240 s, 8 credits, free for you"
+
+
+async def test_no_length_over_the_servers_longest_is_offered(world: World) -> None:
+    await world.client.services.managing.set_limits(manager(world), seconds=75, steps=40)
+    assert list(await lengths(world)) == [10, 30, 45, 60, 75]
+    assert list(await lengths(world, "200")) == [75]
+    assert (await lengths(world, "60"))[60] == "60 s, 2 credits of your 10"
+
+
+async def test_where_suggesting_fails_there_is_no_suggestion(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(*_: object) -> None:
+        raise OSError("the disk")
+
+    monkeypatch.setattr(type(world.client.services.credits), "glance", fails)
+    monkeypatch.setattr(type(world.client.services.songs), "genres_used", fails)
+    assert await lengths(world) == {}
+    assert await world.alice.autocomplete(world.channel, "song", "genres", "fu") == []
+    assert caplog.text.count("OSError: the disk") == 2
 
 
 @pytest.mark.parametrize(
@@ -382,16 +530,24 @@ async def test_lengths_carry_their_prices(world: World) -> None:
         ("24", [24, 240]),
         ("240", [240]),
         ("9", [90]),
-        ("241", []),
+        ("241", [240]),
         ("0060", []),
         ("abc", []),
         ("-1", []),
         (" 30 ", [30]),
         ("²", []),
+        ("9" * 6_000, []),
     ],
 )
 def test_lengths_continue_what_was_typed(typed: str, suggested: list[int]) -> None:
-    assert list(suggested_seconds(typed)) == suggested
+    assert list(suggested_seconds(typed, longest=240)) == suggested
+
+
+@pytest.mark.parametrize("steps", [None, "", "ab", 9, 151, True, 3.5])
+def test_steps_that_are_still_being_typed_don_t_count(steps: object) -> None:
+    glance = Glance(Rules(Allowance(10, Source.DEFAULT)), 10**9)
+    text = length_with_price(240, steps, Prices(), glance)
+    assert text == "240 s, 8 credits of your 1,000,000,000"
 
 
 async def test_the_members_own_genres_come_first_then_the_servers(world: World) -> None:
