@@ -16,7 +16,7 @@ SERVERS = (1, 2)
 
 
 async def present(database: Database) -> set[int]:
-    return await servers.servers_present(database.reader)
+    return set(await servers.names_present(database.reader))
 
 
 async def write_both(database: Database) -> None:

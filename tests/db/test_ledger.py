@@ -20,6 +20,8 @@ from tests.factories import (
     make_song,
 )
 
+TODAY = NOON.replace(hour=0)
+
 
 async def enter(database: Database, kind: str, after: str | None = None, **other: Any) -> bool:
     """One entry for song 1, as the schema wants it unless `other` says otherwise."""
@@ -31,6 +33,7 @@ async def enter(database: Database, kind: str, after: str | None = None, **other
         "after_id": f"{after}:1" if after else None,
         "amount": {"hold": -2, "settle": 0}.get(kind, 2),
         "price": 2,
+        "period_at": TODAY if kind == "hold" else None,
         "at": NOON,
     }
     values |= other
@@ -85,23 +88,38 @@ async def test_an_end_needs_a_hold(database: Database, kind: str) -> None:
     ("kind", "other"),
     [
         ("hold", {"amount": 1}),
+        ("hold", {"amount": -1}),
+        ("hold", {"amount": -3}),
+        ("hold", {"price": None}),
+        ("hold", {"period_at": None}),
         ("hold", {"entry_id": "hold:2"}),
         ("hold", {"after_id": "hold:1"}),
         ("hold", {"song_id": None}),
         ("settle", {"amount": -1}),
+        ("settle", {"price": None}),
+        ("settle", {"period_at": TODAY}),
         ("settle", {"amount": 1}),
         ("settle", {"after_id": None}),
         ("refund", {"amount": -1}),
+        ("refund", {"amount": 1}),
+        ("refund", {"amount": 3}),
+        ("refund", {"price": None}),
         ("refund", {"after_id": None}),
         ("refund", {"entry_id": "refund:one"}),
         ("compensate", {"amount": -1}),
+        ("compensate", {"amount": 1}),
         ("grant", {"song_id": None, "amount": 0}),
         ("grant", {"song_id": None, "amount": -1}),
         ("grant", {"song_id": 1}),
         ("expire", {"song_id": None, "amount": 0}),
         ("expire", {"song_id": None, "amount": 1}),
         ("allowance", {"song_id": 1, "amount": 1}),
-        ("gift", {"song_id": None, "amount": 1}),
+        ("gift", {"song_id": None, "amount": 0}),
+        ("gift", {"song_id": 1}),
+        ("take", {"song_id": None, "amount": 1}),
+        ("take", {"song_id": 1, "amount": -1}),
+        ("take", {"song_id": None, "amount": -1, "period_at": TODAY}),
+        ("loan", {"song_id": None, "amount": 1}),
     ],
 )
 async def test_an_entry_that_makes_no_sense_is_refused(
@@ -112,6 +130,35 @@ async def test_an_entry_that_makes_no_sense_is_refused(
         await enter(database, "settle", "hold")
     with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
         await enter(database, kind, **{"after_id": f"{after}:1" if after else None} | other)
+
+
+@pytest.mark.parametrize("amount", [0, -2])
+async def test_a_song_that_cost_nothing_has_its_price_beside_it(
+    database: Database, amount: int
+) -> None:
+    """An unlimited member's hold is 0, and then its return as well."""
+    await add_song(database)
+    assert await enter(database, "hold", amount=amount)
+    assert await enter(database, "refund", "hold", amount=-amount)
+
+
+@pytest.mark.usefixtures("held")
+@pytest.mark.parametrize(
+    ("kind", "amount"),
+    [("take", 0), ("take", -1), ("gift", 1), ("gift", -1), ("grant", 1), ("expire", -1)],
+)
+async def test_what_is_no_songs_has_its_own_sign(
+    database: Database, kind: str, amount: int
+) -> None:
+    assert await enter(
+        database, kind, entry_id=f"{kind}:5", song_id=None, amount=amount, price=None
+    )
+
+
+@pytest.mark.parametrize("kind", ["allowance", "grant", "gift", "return"])
+async def test_a_lot_is_of_a_kind(database: Database, kind: str) -> None:
+    await a_lot(database, kind=kind)
+    assert (await the_lot(database)).kind == kind
 
 
 @pytest.mark.parametrize(
@@ -149,7 +196,7 @@ async def the_lot(database: Database) -> Lot:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("remaining", -1), ("remaining", 6), ("amount", 4), ("kind", "gift")]
+    ("name", "value"), [("remaining", -1), ("remaining", 6), ("amount", 4), ("kind", "loan")]
 )
 async def test_a_lot_can_not_be_overdrawn_nor_overfilled(
     database: Database, name: str, value: object

@@ -23,16 +23,18 @@ async def starts(database: Database) -> list[int]:
 async def test_a_server_is_there_once_and_comes_back(database: Database) -> None:
     async with database.write() as connection:
         await servers.ensure_server(connection, SERVER)
-        await servers.set_allowance(connection, SERVER, 5)
+        assert await servers.set_name(connection, SERVER, "Synths")
+        assert not await servers.set_name(connection, SERVER, "Synths")
+        assert not await servers.set_name(connection, OTHER, "Nobody's")
         await servers.ensure_server(connection, SERVER)
-        assert await servers.get_server(connection, SERVER) == Server(SERVER, 5, None)
+        assert await servers.get_server(connection, SERVER) == Server(SERVER, "Synths", None)
         assert await servers.mark_left(connection, SERVER, at=NOON)
         assert not await servers.mark_left(connection, SERVER, at=NOON + timedelta(days=1))
-        assert await servers.get_server(connection, SERVER) == Server(SERVER, 5, NOON)
-        assert await servers.servers_present(connection) == set()
+        assert await servers.get_server(connection, SERVER) == Server(SERVER, "Synths", NOON)
+        assert await servers.names_present(connection) == {}
         await servers.ensure_server(connection, SERVER)
-        assert await servers.get_server(connection, SERVER) == Server(SERVER, 5, None)
-        assert await servers.servers_present(connection) == {SERVER}
+        assert await servers.get_server(connection, SERVER) == Server(SERVER, "Synths", None)
+        assert await servers.names_present(connection) == {SERVER: "Synths"}
     assert await servers.get_server(database.reader, OTHER) is None
 
 
@@ -40,14 +42,14 @@ async def test_a_server_is_forgotten_once_and_only_while_it_is_left(database: Da
     later = NOON + timedelta(days=40)
     async with database.write() as connection:
         await servers.ensure_server(connection, SERVER)
-        await servers.set_allowance(connection, SERVER, 5)
+        await servers.set_name(connection, SERVER, "Synths")
         await servers.mark_greeted(connection, SERVER, at=NOON)
-        assert not await servers.forget_settings(connection, SERVER, at=later)
+        assert not await servers.forget(connection, SERVER, at=later)
         await servers.mark_left(connection, SERVER, at=NOON)
         assert await servers.servers_left_before(connection, NOON) == []
         assert await servers.servers_left_before(connection, later) == [SERVER]
-        assert await servers.forget_settings(connection, SERVER, at=later)
-        assert not await servers.forget_settings(connection, SERVER, at=later)
+        assert await servers.forget(connection, SERVER, at=later)
+        assert not await servers.forget(connection, SERVER, at=later)
         assert await servers.servers_left_before(connection, later) == []
         assert await servers.get_server(connection, SERVER) == Server(SERVER, None, NOON)
         await servers.ensure_server(connection, SERVER)
@@ -60,14 +62,6 @@ async def test_a_server_that_is_there_is_not_forgotten(database: Database) -> No
         await servers.ensure_server(connection, SERVER)
     with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
         await database._writer.execute("UPDATE servers SET forgotten_at = 1")
-
-
-@pytest.mark.parametrize("allowance", [-1, 1_000_001])
-async def test_an_allowance_has_its_bounds(database: Database, allowance: int) -> None:
-    async with database.write() as connection:
-        await servers.ensure_server(connection, SERVER)
-    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-        await servers.set_allowance(database._writer, SERVER, allowance)
 
 
 async def test_a_member_needs_a_server(database: Database) -> None:

@@ -56,7 +56,7 @@ async def _start_next(database: Database, at: datetime) -> Song | None:
     async with database.write() as connection:
         song = await songs.next_waiting(connection)
         if song is not None:
-            assert await songs.mark_submitting(connection, song.song_id)
+            assert await songs.mark_submitting(connection, song.song_id, at=at)
             await servers.mark_started(connection, song.server_id, song.member_id, at=at)
         return song
 
@@ -143,9 +143,9 @@ async def test_nothing_waits(database: Database) -> None:
 
 LATER = NOON + timedelta(minutes=5)
 
-MOVES: dict[str, tuple[Callable[[Connection], Awaitable[bool]], set[Step]]] = {
+MOVES: dict[str, tuple[Callable[[Connection], Awaitable[object]], set[Step]]] = {
     "mark_submitting": (
-        lambda connection: songs.mark_submitting(connection, 1),
+        lambda connection: songs.mark_submitting(connection, 1, at=LATER),
         {Step.WAITING, Step.SUBMITTING},
     ),
     "unmark_submitting": (
@@ -212,9 +212,10 @@ async def test_a_song_moves_only_from_the_right_step(
     neighbour = await add_song(database, 2, step=step)
     async with database.write() as connection:
         moved = await make(connection)
-    assert moved is (step in allowed)
+    assert bool(moved) is (step in allowed)
+    assert type(moved) is bool or move == "unmark_submitting"
     after = await songs.get(database.reader, 1)
-    assert (after != before) is moved
+    assert (after != before) is (step in allowed)
     assert await songs.get(database.reader, 2) == neighbour
 
 
@@ -227,7 +228,7 @@ async def read(database: Database, song_id: int = 1) -> Song:
 async def test_a_songs_way_leaves_its_marks(database: Database) -> None:
     await add_song(database, token="t", token_until=LATER)
     async with database.write() as connection:
-        await songs.mark_submitting(connection, 1)
+        await songs.mark_submitting(connection, 1, at=LATER)
         await songs.mark_submitted(connection, 1, request_id="r", at=LATER)
         await songs.mark_processing(connection, 1)
         await songs.mark_downloaded(connection, 1, at=NOON, run_low=1, run_high=2)
@@ -260,18 +261,19 @@ async def test_a_song_of_one_call_was_submitted_when_the_call_began(database: Da
 async def test_a_song_is_submitted_twice_at_most(database: Database) -> None:
     await add_song(database)
     async with database.write() as connection:
-        assert await songs.mark_submitting(connection, 1)
-        assert await songs.mark_submitting(connection, 1)
-        assert not await songs.mark_submitting(connection, 1)
+        assert await songs.mark_submitting(connection, 1, at=LATER)
+        assert await songs.mark_submitting(connection, 1, at=LATER)
+        assert not await songs.mark_submitting(connection, 1, at=LATER)
     assert (await read(database)).submits == 2
 
 
 async def test_an_attempt_that_surely_failed_does_not_count(database: Database) -> None:
     await add_song(database)
     async with database.write() as connection:
-        await songs.mark_submitting(connection, 1)
+        await songs.mark_submitting(connection, 1, at=LATER)
         await songs.mark_processing(connection, 1)
-        assert await songs.unmark_submitting(connection, 1)
+        assert await songs.unmark_submitting(connection, 1) == LATER
+        assert await songs.unmark_submitting(connection, 1) is None
     song = await read(database)
     assert (song.status, song.step, song.submits) == (Status.QUEUED, Step.WAITING, 0)
     assert song.cancellable

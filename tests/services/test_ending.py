@@ -12,6 +12,7 @@ from db.database import Database
 from db.records import Song, Status, Step
 from services.ending import COMPENSATE_AFTER, Ending
 from services.quota.credits import Credits
+from services.quota.rules import Member
 from tests.factories import MEMBER, NOON, SERVER, SettableClock, add_held_song, add_song
 
 
@@ -35,7 +36,7 @@ async def kinds(database: Database) -> set[str]:
 
 
 async def free(credits: Credits) -> int:
-    return (await credits.balance(SERVER, MEMBER)).free
+    return (await credits.balance(Member(SERVER, MEMBER))).free
 
 
 ENDS: dict[str, Callable[[Ending, Song], Awaitable[bool]]] = {
@@ -73,7 +74,7 @@ async def test_a_song_that_was_posted_is_paid_for(
     after = await read(database, song)
     assert (after.status, after.post_id, after.delivered_at) == (Status.COMPLETED, 9, NOON)
     assert await free(credits) == 8
-    assert await credits.held(SERVER, MEMBER) == 0
+    assert await songs.price_of_unfinished(database.reader, SERVER, MEMBER) == 0
 
 
 async def test_a_song_that_failed_is_given_back(

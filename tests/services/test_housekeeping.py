@@ -16,6 +16,7 @@ from services.ending import Ending
 from services.housekeeping import EVERY, NEARLY_FULL, ROOM_AGAIN, WAITING_DEADLINE, Housekeeping
 from services.incidents import Incidents, Kind
 from services.quota.credits import Credits
+from services.quota.rules import Member
 from services.servers import Servers
 from tests.factories import MEMBER, NOON, SERVER, SettableClock, add_held_song, add_song
 
@@ -95,8 +96,8 @@ async def test_a_song_waits_for_six_hours_and_no_longer(house: House) -> None:
     )
     assert house.changed == [1]
     assert [(await house.song(n)).ended for n in (2, 3)] == [False, False]
-    assert await house.credits.held(SERVER, MEMBER) == 4
-    assert (await house.credits.balance(SERVER, MEMBER)).free == 6
+    assert await songs.price_of_unfinished(house.database.reader, SERVER, MEMBER) == 4
+    assert (await house.credits.balance(Member(SERVER, MEMBER))).free == 6
 
 
 async def test_a_song_that_is_started_meanwhile_is_not_ended(
@@ -108,7 +109,7 @@ async def test_a_song_that_is_started_meanwhile_is_not_ended(
     async def and_then(*arguments: object) -> list[Song]:
         found = await overdue(*arguments)  # type: ignore[arg-type]
         async with house.database.write() as connection:
-            await songs.mark_submitting(connection, 1)
+            await songs.mark_submitting(connection, 1, at=NOON)
         return found
 
     monkeypatch.setattr(songs, "waiting_since_before", and_then)
@@ -130,7 +131,7 @@ async def test_what_was_not_delivered_for_a_day_is_given_back_and_its_file_remov
     house.clock.advance(seconds=1)
     await house.keeping.once()
     assert not folder.exists()
-    assert (await house.credits.balance(SERVER, MEMBER)).free == 12
+    assert (await house.credits.balance(Member(SERVER, MEMBER))).free == 12
     assert "song 1 was not delivered" in caplog.text
 
 
@@ -155,14 +156,13 @@ async def test_tokens_and_drafts_die(house: House) -> None:
 
 
 async def test_servers_left_long_ago_are_forgotten(house: House) -> None:
-    await house.servers.join(SERVER)
-    await house.credits.set_allowance(SERVER, 50)
+    await house.servers.join(SERVER, "Synths")
     await house.servers.leave(SERVER)
     house.clock.advance(days=31)
     await house.keeping.once()
     server = await servers.get_server(house.database.reader, SERVER)
     assert server is not None
-    assert server.allowance is None
+    assert server.name is None
 
 
 async def test_only_files_that_nobody_needs_are_removed(house: House) -> None:

@@ -18,9 +18,9 @@ LATER = NOON + timedelta(minutes=10)
 
 
 @pytest.fixture
-def queue(database: Database, clock: SettableClock) -> Queue:
+def queue(database: Database, credits: Credits, clock: SettableClock) -> Queue:
     pacer = Pacer(RequestBudget(50), waiting=lambda: 0)
-    return Queue(database, Forecast(pacer, at_once=1, per_minute=50, clock=clock), clock=clock)
+    return Queue(database, credits, Forecast(pacer, at_once=1, per_minute=50, clock=clock))
 
 
 async def test_a_waiting_song_has_a_place_among_all_servers(

@@ -11,8 +11,18 @@ from db.database import Database
 from db.records import Song, Status, Step
 from services.ending import Ending
 from services.quota.credits import Credits
+from services.quota.managing import Manager
+from services.quota.rules import Member
 from services.servers import KEPT_AFTER_LEAVING, Servers
-from tests.factories import MEMBER, NOON, SERVER, SettableClock, add_held_song
+from tests.factories import (
+    MEMBER,
+    NOON,
+    SERVER,
+    SettableClock,
+    add_held_song,
+    make_giving,
+    make_managing,
+)
 
 OTHER = SERVER + 1
 
@@ -34,33 +44,33 @@ async def read(database: Database, song_id: int) -> Song:
 
 
 async def test_the_hello_is_said_once(servers: Servers) -> None:
-    assert await servers.join(SERVER)
-    assert not await servers.join(SERVER)
+    assert await servers.join(SERVER, "Synths")
+    assert not await servers.join(SERVER, "Synths")
     await servers.leave(SERVER)
-    assert not await servers.join(SERVER)
-    assert await servers.join(OTHER)
+    assert not await servers.join(SERVER, "Synths")
+    assert await servers.join(OTHER, "Strings")
 
 
 async def test_leaving_cancels_what_waits_and_lets_end_what_runs(
     servers: Servers, database: Database, credits: Credits, ending: Ending
 ) -> None:
-    await servers.join(SERVER)
+    await servers.join(SERVER, "Synths")
     await add_held_song(database, credits, 1)
     running = await add_held_song(database, credits, 2, step=Step.POSTING)
     await add_held_song(database, credits, 3, server_id=OTHER)
     await servers.leave(SERVER)
     assert (await read(database, 1)).status is Status.CANCELLED
-    assert await credits.held(SERVER, MEMBER) == running.price
+    assert await songs.price_of_unfinished(database.reader, SERVER, MEMBER) == running.price
     assert await ending.complete(running, undelivered="The bot is not in the server any more.")
     assert (await read(database, 3)).step is Step.WAITING
-    assert await server_rows.servers_present(database.reader) == {OTHER}
+    assert set(await server_rows.names_present(database.reader)) == {OTHER}
 
 
 async def test_leaving_twice_does_not_prolong_what_is_kept(
     servers: Servers, database: Database, clock: SettableClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    await servers.join(SERVER)
+    await servers.join(SERVER, "Synths")
     await servers.leave(SERVER)
     clock.advance(days=20)
     await servers.leave(SERVER)
@@ -76,18 +86,18 @@ async def test_who_is_gone_after_an_absence_is_left(
     servers: Servers, database: Database, credits: Credits
 ) -> None:
     for server_id in (SERVER, OTHER):
-        await servers.join(server_id)
+        await servers.join(server_id, "Synths")
         await add_held_song(database, credits, server_id, server_id=server_id, number=1)
-    await servers.reconcile([OTHER, 404])
+    await servers.reconcile({OTHER: "Synths", 404: "New"})
     assert (await read(database, SERVER)).status is Status.CANCELLED
     assert (await read(database, OTHER)).step is Step.WAITING
-    assert await server_rows.servers_present(database.reader) == {OTHER}
+    assert set(await server_rows.names_present(database.reader)) == {OTHER}
 
 
 async def test_a_leave_that_is_cut_short_is_done_again(
     servers: Servers, database: Database, credits: Credits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await servers.join(SERVER)
+    await servers.join(SERVER, "Synths")
     for song_id in (1, 2):
         await add_held_song(database, credits, song_id)
     cancel = Ending.cancel
@@ -101,16 +111,15 @@ async def test_a_leave_that_is_cut_short_is_done_again(
         patch.setattr(Ending, "cancel", cut_short)
         with pytest.raises(OSError, match="killed"):
             await servers.leave(SERVER)
-    await servers.reconcile([])
+    await servers.reconcile({})
     assert [(await read(database, song_id)).status for song_id in (1, 2)] == ["CANCELLED"] * 2
-    assert (await credits.balance(SERVER, MEMBER)).free == 10
+    assert (await credits.balance(Member(SERVER, MEMBER))).free == 10
 
 
-async def grant(credits: Credits) -> None:
-    await credits.grant(
+async def grant(database: Database, credits: Credits) -> None:
+    await make_giving(database, credits).grant(
+        Member(SERVER, MEMBER),
         grant_id=5,
-        server_id=SERVER,
-        member_id=MEMBER,
         actor_id=6,
         amount=3,
         reason="Anna sang so well.",
@@ -126,9 +135,9 @@ async def words(database: Database) -> tuple[str, str, list[str | None]]:
 async def test_thirty_days_later_words_and_settings_go_and_the_ledger_stays(
     servers: Servers, database: Database, credits: Credits, clock: SettableClock
 ) -> None:
-    await servers.join(SERVER)
-    await credits.set_allowance(SERVER, 50)
-    await grant(credits)
+    await servers.join(SERVER, "Synths")
+    await make_managing(database, credits).set_allowance(Manager(SERVER, 1), 50)
+    await grant(database, credits)
     await add_held_song(database, credits, 1)
     await servers.leave(SERVER)
     before = await words(database)
@@ -137,34 +146,34 @@ async def test_thirty_days_later_words_and_settings_go_and_the_ledger_stays(
     clock.now += KEPT_AFTER_LEAVING
     await servers.forget_old()
     assert await words(database) == before
-    assert await credits.allowance(SERVER) == 50
+    assert (await credits.rules(SERVER)).server.credits == 50
 
     clock.now += timedelta(milliseconds=1)
     for _ in range(2):
         await servers.forget_old()
         assert await words(database) == ("", "", [None])
-        assert await credits.allowance(SERVER) == 10
+        assert (await credits.rules(SERVER)).server.credits == 10
     after = await ledger.latest(database.reader, SERVER, MEMBER, limit=10)
     assert [(e.entry_id, e.amount) for e in after] == [(e.entry_id, e.amount) for e in entries]
     assert (await read(database, 1)).price == 2
-    assert await servers.join(SERVER)  # like one that was never seen
+    assert await servers.join(SERVER, "Synths")  # like one that was never seen
 
 
 async def test_who_invites_the_bot_back_in_time_finds_everything(
     servers: Servers, database: Database, credits: Credits, clock: SettableClock
 ) -> None:
-    await servers.join(SERVER)
-    await credits.set_allowance(SERVER, 50)
-    await grant(credits)
+    await servers.join(SERVER, "Synths")
+    await make_managing(database, credits).set_allowance(Manager(SERVER, 1), 50)
+    await grant(database, credits)
     await add_held_song(database, credits, 1)
     await servers.leave(SERVER)
     before = await words(database)
     clock.advance(days=29)
-    await servers.join(SERVER)
+    await servers.join(SERVER, "Synths")
     clock.advance(days=29)
     await servers.forget_old()
     assert await words(database) == before
-    assert await credits.allowance(SERVER) == 50
+    assert (await credits.rules(SERVER)).server.credits == 50
 
 
 async def test_who_comes_back_while_they_are_forgotten_is_not(
@@ -174,17 +183,17 @@ async def test_who_comes_back_while_they_are_forgotten_is_not(
     clock: SettableClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await servers.join(SERVER)
-    await credits.set_allowance(SERVER, 50)
+    await servers.join(SERVER, "Synths")
+    await make_managing(database, credits).set_allowance(Manager(SERVER, 1), 50)
     await servers.leave(SERVER)
     clock.advance(days=31)
     old = server_rows.servers_left_before
 
     async def and_then(*arguments: object) -> list[int]:
         found = await old(*arguments)  # type: ignore[arg-type]
-        await servers.join(SERVER)
+        await servers.join(SERVER, "Synths")
         return found
 
     monkeypatch.setattr(server_rows, "servers_left_before", and_then)
     await servers.forget_old()
-    assert await credits.allowance(SERVER) == 50
+    assert (await credits.rules(SERVER)).server.credits == 50

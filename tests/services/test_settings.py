@@ -44,6 +44,7 @@ def test_the_variables_are_those_of_the_contract() -> None:
     assert set(VARIABLES) == {
         *("DISCORD_TOKEN", "DISCORD_API_URL", "SEGMIND_API_KEY", "SEGMIND_API_URL"),
         *("SEGMIND_MODE", "SEGMIND_RPM", "SEGMIND_CONCURRENCY", "DATABASE_URL", "DATA_DIR"),
+        *("DEFAULT_ALLOWANCE", "PRICE_SECONDS", "PRICE_STEPS"),
         *("OPERATOR_IDS", "LOG_LEVEL", "LOG_FORMAT"),
     }
 
@@ -62,6 +63,8 @@ def test_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert settings.database_path == Path("data/songs.db")
     assert settings.data_dir == Path("data")
+    assert settings.default_allowance == 10
+    assert (settings.price_seconds, settings.price_steps) == (30, 50)
     assert settings.operator_ids == frozenset()
     assert (settings.log_level, settings.log_format) == ("INFO", "text")
 
@@ -76,6 +79,9 @@ def test_everything_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
         SEGMIND_CONCURRENCY="1",
         DATABASE_URL="sqlite:////srv/songs.db",
         DATA_DIR="/srv/data",
+        DEFAULT_ALLOWANCE="0",
+        PRICE_SECONDS="60",
+        PRICE_STEPS="1000",
         OPERATOR_IDS=" 198622483471925248, 7,",
         LOG_LEVEL="debug",
         LOG_FORMAT="json",
@@ -90,6 +96,8 @@ def test_everything_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert settings.database_path == Path("/srv/songs.db")
     assert settings.data_dir == Path("/srv/data")
+    assert settings.default_allowance == 0
+    assert (settings.price_seconds, settings.price_steps) == (60, 1_000)
     assert settings.operator_ids == {198622483471925248, 7}
     assert (settings.log_level, settings.log_format) == ("DEBUG", "json")
 
@@ -128,6 +136,13 @@ WRONG = [
     ("DATABASE_URL", "postgres://me:secret@db/songs"),
     ("DATABASE_URL", "sqlite:///"),
     ("DATABASE_URL", "sqlite:///:memory:"),
+    ("DEFAULT_ALLOWANCE", "-1"),
+    ("DEFAULT_ALLOWANCE", "1000001"),
+    ("DEFAULT_ALLOWANCE", "unlimited"),
+    ("PRICE_SECONDS", "0"),
+    ("PRICE_SECONDS", "1001"),
+    ("PRICE_STEPS", "0"),
+    ("PRICE_STEPS", "0.5"),
     ("OPERATOR_IDS", "me"),
     ("OPERATOR_IDS", "7,8.5"),
     ("OPERATOR_IDS", "-7"),

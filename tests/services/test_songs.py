@@ -13,9 +13,11 @@ from db.records import Draft, Song, Status, Step
 from services.ending import Ending
 from services.errors import NotEnoughCredits, NotPermitted, NotPossible, SongsPaused, TooManySongs
 from services.incidents import Incidents, Kind
-from services.quota.credits import Credits, Prices
+from services.quota.ceilings import OperatorCeilings
+from services.quota.credits import Credits
+from services.quota.rules import Defaults, Limits, Member
 from services.requests import SongRequest
-from services.songs import PAGE, TOKEN_LIFETIME, Interaction, Limits, Songs
+from services.songs import PAGE, TOKEN_LIFETIME, Interaction, Songs
 from tests.factories import (
     APPLICATION,
     CHANNEL,
@@ -25,6 +27,7 @@ from tests.factories import (
     SettableClock,
     add_held_song,
     add_song,
+    make_credits,
 )
 
 
@@ -46,25 +49,35 @@ def wakes() -> list[None]:
     return []
 
 
+@pytest.fixture
+def told() -> list[None]:
+    """One for each time that there may be a warning to tell."""
+    return []
+
+
 def composed(
     database: Database,
-    credits: Credits,
     incidents: Incidents,
     clock: SettableClock,
     *,
-    limit: int = 3,
+    credits: Credits | None = None,
+    defaults: Defaults = Defaults(),
     wakes: list[None] | None = None,
+    told: list[None] | None = None,
 ) -> Songs:
+    credits = credits or make_credits(database, clock, defaults=defaults)
     return Songs(
         database,
+        credits._rulebook,
         credits,
+        credits._ceiling,
+        OperatorCeilings(database, clock=clock),
         Ending(database, credits, clock=clock),
         incidents,
         clock=clock,
         random_seed=lambda: 7,
-        prices=Prices(),
-        limits=Limits(unfinished=limit),
         wake=lambda: (wakes if wakes is not None else []).append(None),
+        tell=lambda: (told if told is not None else []).append(None),
     )
 
 
@@ -75,8 +88,12 @@ def songs(
     incidents: Incidents,
     clock: SettableClock,
     wakes: list[None],
+    told: list[None],
 ) -> Songs:
-    return composed(database, credits, incidents, clock, wakes=wakes)
+    return composed(database, incidents, clock, credits=credits, wakes=wakes, told=told)
+
+
+AT_ONCE = {limit: Defaults(limits=Limits(unfinished=limit)) for limit in (1, 100)}
 
 
 def asker(interaction_id: int = 1, **changes: Any) -> Interaction:
@@ -98,7 +115,7 @@ def request(**changes: Any) -> SongRequest:
 
 
 async def free(credits: Credits) -> int:
-    return (await credits.balance(SERVER, MEMBER)).free
+    return (await credits.balance(Member(SERVER, MEMBER))).free
 
 
 async def test_a_song_that_is_asked_for_waits_and_is_held(
@@ -127,7 +144,7 @@ async def test_the_same_interaction_twice_is_one_song_and_one_hold(
 async def test_the_second_delivery_counts_as_the_first_whatever_happened_between(
     database: Database, credits: Credits, incidents: Incidents, clock: SettableClock
 ) -> None:
-    songs = composed(database, credits, incidents, clock, limit=1)
+    songs = composed(database, incidents, clock, defaults=AT_ONCE[1])
     song = await songs.ask(asker(), request(seconds=240, steps=50))
     await incidents.begin(Kind.OUT_OF_CREDITS, "406")
     assert await songs.ask(asker(), request(seconds=240, steps=50)) == song
@@ -173,12 +190,12 @@ async def test_too_few_credits_leave_nothing_not_even_a_gap_in_the_numbers(
 async def test_fifty_who_race_for_the_last_credits_do_not_overspend(
     database: Database, credits: Credits, incidents: Incidents, clock: SettableClock
 ) -> None:
-    songs = composed(database, credits, incidents, clock, limit=100)
+    songs = composed(database, incidents, clock, defaults=AT_ONCE[100])
     asked = [songs.ask(asker(n), request(seconds=60)) for n in range(1, 51)]
     results = await asyncio.gather(*asked, return_exceptions=True)
     assert Counter(map(type, results)) == {Song: 5, NotEnoughCredits: 45}
     assert await free(credits) == 0
-    assert await credits.held(SERVER, MEMBER) == 10
+    assert await rows.price_of_unfinished(database.reader, SERVER, MEMBER) == 10
     made = [song.number for song in results if isinstance(song, Song)]
     assert sorted(made) == [1, 2, 3, 4, 5]
 
@@ -203,7 +220,7 @@ async def test_an_ask_that_is_cancelled_is_whole_or_not_at_all(
         asking.cancel()
         await asyncio.wait({asking})
         song = await rows.get(database.reader, turns + 1)
-        held = await credits.held(SERVER, MEMBER)
+        held = await rows.price_of_unfinished(database.reader, SERVER, MEMBER)
         assert await free(credits) == 10 - held
         assert held == (0 if song is None else 1)
         outcomes.add(song is None)
@@ -225,11 +242,11 @@ async def test_the_member_and_those_who_manage_may_cancel(
     assert await free(credits) == 10
 
 
-async def test_another_member_may_not(songs: Songs, credits: Credits) -> None:
+async def test_another_member_may_not(songs: Songs, database: Database) -> None:
     await songs.ask(asker(), request())
     with pytest.raises(NotPermitted):
         await songs.cancel(1, server_id=SERVER, member_id=99, manager=False)
-    assert await credits.held(SERVER, MEMBER) == 2
+    assert await rows.price_of_unfinished(database.reader, SERVER, MEMBER) == 2
 
 
 @pytest.mark.parametrize("song_id", [1, 404])
@@ -269,7 +286,7 @@ async def test_what_is_submitted_while_it_is_cancelled_goes_on(
     async def and_then(song_id: int, *, server_id: int) -> Song:
         song = await get(song_id, server_id=server_id)
         async with database.write() as connection:
-            await rows.mark_submitting(connection, song_id)
+            await rows.mark_submitting(connection, song_id, at=NOON)
         return song
 
     monkeypatch.setattr(songs, "get", and_then)

@@ -346,7 +346,7 @@ class House:
     async def start(self, song_id: int = 1) -> None:
         """What the runner does with a waiting song, but at once and here."""
         async with self.database.write() as connection:
-            assert await songs.mark_submitting(connection, song_id)
+            assert await self.ceilings.mark_submitting(connection, await self.song(song_id))
         await self.carry(song_id, fresh=True)
 
     async def carry(self, song_id: int = 1, *, fresh: bool = False) -> None:
@@ -365,9 +365,9 @@ class House:
         return self.calls("POST")
 
     async def entries(self, song_id: int = 1) -> list[str]:
-        """What the ledger says of a song, in order of time."""
+        """What the ledger says of a song, each entry after the one that it follows."""
         rows = await self.database.reader.execute_fetchall(
-            "SELECT kind FROM ledger WHERE song_id = ? ORDER BY rowid", (song_id,)
+            "SELECT kind FROM ledger WHERE song_id = ? ORDER BY after_id", (song_id,)
         )
         return [row["kind"] for row in rows]
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from db import songs
 from playground.song_api import Fault, Timing
 from services.errors import (
     CannotPost,
@@ -255,7 +254,7 @@ async def test_a_song_that_waits_again_is_not_touched_any_more(house: House) -> 
     house.server.fault = script(submit=[Fault(429)])
     await house.add()
     async with house.database.write() as connection:
-        await songs.mark_submitting(connection, 1)
+        await house.ceilings.mark_submitting(connection, await house.song())
     assert not await house.worker.make(1, fresh=True)
     assert house.time.slept == []
 
