@@ -1,12 +1,13 @@
 -- What the managers of a server decide, who decided it, and what the ceilings count. The ledger and
 -- the lots are made anew, since SQLite can't change a CHECK: they learn `take` and `gift`, and a
--- hold says in which of its server's periods it counts.
+-- hold says in which of its server's periods it counts. Without a rowid their key is looked up once
+-- instead of twice, and a commit writes a page less for each entry.
 
 ALTER TABLE servers ADD COLUMN name TEXT; -- as Discord last said it, for the operator's list
 
 ALTER TABLE songs ADD COLUMN counted_at INTEGER; -- its last submit, as the operator's ceilings count
 
-CREATE INDEX songs_of_server ON songs (server_id, asked_at);
+CREATE INDEX songs_of_server ON songs (server_id, asked_at, status, member_id);
 
 -- A rule that is not here is the default.
 CREATE TABLE rules (
@@ -114,7 +115,7 @@ CREATE TABLE new_lots (
     expires_at INTEGER,
     FOREIGN KEY (server_id, member_id) REFERENCES members,
     CHECK (remaining BETWEEN 0 AND amount)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 INSERT INTO new_lots
 SELECT lot_id, server_id, member_id, kind, amount, remaining, revision, expires_at FROM lots;
@@ -155,7 +156,7 @@ CREATE TABLE new_ledger (
                      WHEN 'gift'   THEN amount <> 0
                      WHEN 'allowance' THEN TRUE
                      ELSE amount IN (0, price) END)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 INSERT INTO new_ledger
 SELECT entry_id, kind, server_id, member_id, song_id, after_id, amount, price,
@@ -168,7 +169,7 @@ ALTER TABLE new_ledger RENAME TO ledger;
 
 -- One hold, then one of settle or refund.
 CREATE UNIQUE INDEX ledger_one_end ON ledger (song_id) WHERE kind IN ('settle', 'refund');
-CREATE INDEX ledger_of_member ON ledger (server_id, member_id, at);
+CREATE INDEX ledger_of_member ON ledger (server_id, member_id, at, entry_id);
 CREATE INDEX ledger_of_server ON ledger (server_id, at, entry_id);
 
 INSERT INTO server_periods (server_id, period_at, used)
@@ -178,7 +179,3 @@ WHERE hold.kind = 'hold' AND NOT EXISTS (
     WHERE back.entry_id IN ('refund:' || hold.song_id, 'compensate:' || hold.song_id)
 )
 GROUP BY hold.server_id, hold.period_at;
-
--- The leaderboard's own columns too: it then reads the index alone, a third of the time.
-DROP INDEX songs_of_server;
-CREATE INDEX songs_of_server ON songs (server_id, asked_at, status, member_id);

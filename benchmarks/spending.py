@@ -1,0 +1,303 @@
+"""What deciding and spending takes in a file of 100,000 members and 1,000,000 ledger rows.
+
+Beside an empty file of the same schema, in one run: what grows with the file shows as a ratio.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from db.connection import Connection
+from db.database import Database
+from db.records import to_ms
+from services.clock import utc_now
+from services.ending import Ending
+from services.incidents import Incidents
+from services.quota.ceilings import OperatorCeilings, ServerCeiling
+from services.quota.changelog import Changelog
+from services.quota.credits import Credits
+from services.quota.managing import Manager, Managing
+from services.quota.rules import Defaults, Limits, Member, Rulebook
+from services.requests import SongRequest
+from services.songs import Interaction, Songs
+
+SERVERS = 20
+MEMBERS = 100_000
+DAYS = 3
+"""Each member made a song on each of them: four entries a day, less one on the last."""
+MEASURED = 1_000
+ROLES = 40
+ROLE_RULES = 25
+
+
+class Nobody:
+    """Nobody is told of anything."""
+
+    async def tell(self, text: str) -> bool:
+        return True
+
+
+@dataclass
+class House:
+    """The services of one file."""
+
+    database: Database
+    songs: Songs
+    credits: Credits
+    managing: Managing
+
+    @classmethod
+    async def open(cls, path: Path) -> "House":
+        database = await Database.open(path)
+        rulebook = Rulebook(Defaults(limits=Limits(unfinished=MEASURED)))
+        changelog = Changelog(database, clock=utc_now, tell=lambda: None)
+        ceiling = ServerCeiling(database, rulebook, changelog, clock=utc_now)
+        credits = Credits(database, rulebook, ceiling, clock=utc_now)
+        songs = Songs(
+            database,
+            rulebook,
+            credits,
+            ceiling,
+            OperatorCeilings(database, clock=utc_now),
+            Ending(database, credits, clock=utc_now),
+            Incidents(database, Nobody(), clock=utc_now),
+            clock=utc_now,
+            random_seed=lambda: 1,
+            wake=lambda: None,
+            tell=lambda: None,
+        )
+        return cls(database, songs, credits, Managing(database, rulebook, changelog, clock=utc_now))
+
+    async def decide(self) -> None:
+        """Every server has rules, as one that is well looked after."""
+        for server_id in range(1, SERVERS + 1):
+            by = Manager(server_id, 1)
+            await self.managing.set_calendar(by, every="week", hour=4, zone="Europe/Berlin")
+            await self.managing.set_ceiling(by, 10_000_000)
+            await self.managing.set_words(by, [f"unwanted{n}" for n in range(200)])
+            await self.managing.set_channels(by, list(range(1, 11)))
+            for role in range(ROLE_RULES):
+                await self.managing.set_role(by, 1_000 + role, 10 + role)
+
+
+def main() -> None:
+    """Print what was measured, as Markdown."""
+    print("\n".join(asyncio.run(_measured())))
+
+
+async def _measured() -> list[str]:
+    with tempfile.TemporaryDirectory(prefix="songwright-bench-") as folder:
+        small, large = Path(folder, "small.db"), Path(folder, "large.db")
+        async with _house(small) as empty, _house(large) as full:
+            began = time.perf_counter()
+            entries = await asyncio.to_thread(_fill, large)
+            filled = time.perf_counter() - began
+            for house in (empty, full):
+                await house.decide()
+            works = {
+                "one entry and its commit": _one_entry,
+                "asking for a song": _ask,
+                "`/credits`, `/quota show @member`": _standing,
+                "`/quota show`": _settings,
+                "first page of `/history`": _history,
+            }
+            lines = [
+                "## Deciding and spending",
+                "",
+                f"{MEMBERS:,} members in {SERVERS} servers, {entries:,} ledger rows "
+                f"({large.stat().st_size / 2**20:,.0f} MiB, filled in {filled:.0f} s). Each server "
+                f"has {ROLE_RULES} role rules, 200 unwanted words, a ceiling, ten channels and a "
+                f"week of its own. Medians of {MEASURED:,}, by members in turn.",
+                "",
+                "| | empty file | full file | ratio | p99, full |",
+                "|---|---|---|---|---|",
+            ]
+            for name, work in works.items():
+                before, after = await _alternating(work, empty, full)
+                lines.append(
+                    f"| {name} | {_ms(statistics.median(before))} | "
+                    f"{_ms(statistics.median(after))} | "
+                    f"{statistics.median(after) / statistics.median(before):.2f} | "
+                    f"{_ms(sorted(after)[-len(after) // 100])} |"
+                )
+            return lines
+
+
+@contextlib.asynccontextmanager
+async def _house(path: Path) -> AsyncIterator[House]:
+    house = await House.open(path)
+    try:
+        yield house
+    finally:
+        await house.database.close()
+
+
+Work = Callable[[House, Member, int], Awaitable[object]]
+
+
+async def _alternating(work: Work, *houses: House) -> list[list[float]]:
+    """Seconds of each call, the houses in turn, so that what disturbs one disturbs the other."""
+    took: list[list[float]] = [[] for _ in houses]
+    for number, member in zip(range(MEASURED), _members(), strict=False):
+        for house, seconds in zip(houses, took, strict=True):
+            began = time.perf_counter()
+            await work(house, member, number)
+            seconds.append(time.perf_counter() - began)
+    return took
+
+
+def _members() -> Iterator[Member]:
+    """Members from all over the file."""
+    roles = frozenset(range(1_000, 1_000 + ROLES))
+    for number in itertools.count():
+        member_id = 1 + number * 7_919 % MEMBERS
+        yield Member(1 + member_id % SERVERS, member_id, roles)
+
+
+_next_id = itertools.count(10**18)
+REQUEST = SongRequest.parse(
+    genres="funk, pop, female vocals, energetic, 105 BPM",
+    lyrics="[verse]\n" + "One more night on the midnight train, one more mile in the rain\n" * 20,
+    random_seed=lambda: 1,
+)
+
+
+async def _ask(house: House, member: Member, number: int) -> None:
+    asker = Interaction(
+        interaction_id=next(_next_id),
+        application_id=1,
+        server_id=member.server_id,
+        channel_id=1,
+        member_id=member.member_id,
+        token="token",
+        received_at=utc_now(),
+        roles=member.roles or frozenset(),
+    )
+    await house.songs.ask(asker, REQUEST)
+
+
+async def _standing(house: House, member: Member, number: int) -> None:
+    await house.credits.standing(member, entries=8)
+
+
+async def _settings(house: House, member: Member, number: int) -> None:
+    await house.managing.rules(member.server_id)
+
+
+async def _history(house: House, member: Member, number: int) -> None:
+    await house.songs.history(member.server_id, member.member_id, page=1)
+
+
+async def _one_entry(house: House, member: Member, number: int) -> None:
+    """What no transaction can be quicker than: one trip, one row, one commit."""
+
+    async def work(connection: Connection) -> None:
+        await connection.execute(
+            "INSERT INTO drafts (draft_id, server_id, member_id, options, created_at) "
+            "VALUES (?, 1, 1, '{}', 0)",
+            (next(_next_id),),
+        )
+
+    await house.database.transact(work)
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.2f} ms"
+
+
+# --- filling -------------------------------------------------------------------------------------
+
+
+def _fill(path: Path) -> int:
+    """Rows as the services write them, in bulk; how many the ledger has then."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    with contextlib.closing(connection):
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("BEGIN")
+        connection.executemany(
+            "INSERT INTO servers (server_id, last_number) VALUES (?, ?)",
+            [(server, MEMBERS * DAYS) for server in range(1, SERVERS + 1)],
+        )
+        people = [(1 + member % SERVERS, member) for member in range(1, MEMBERS + 1)]
+        connection.executemany("INSERT INTO members (server_id, member_id) VALUES (?, ?)", people)
+        today = datetime.combine(utc_now().date(), datetime.min.time(), tzinfo=UTC)
+        for ago in range(DAYS, 0, -1):
+            _fill_day(
+                connection, people, today - timedelta(days=ago), offset=(DAYS - ago) * MEMBERS
+            )
+        grants = [(f"grant:{member}", server, member) for server, member in people]
+        connection.executemany(
+            "INSERT INTO ledger (entry_id, kind, server_id, member_id, amount, actor_id, reason, "
+            "at) VALUES (?, 'grant', ?, ?, 50, 1, 'welcome', 1)",
+            grants,
+        )
+        connection.executemany(
+            "INSERT INTO lots (lot_id, kind, server_id, member_id, amount, remaining) "
+            "VALUES (?, 'grant', ?, ?, 50, 50)",
+            grants,
+        )
+        connection.executemany(
+            "INSERT INTO ledger_parts (entry_id, lot_id, amount) VALUES (?, ?, 50)",
+            [(entry, entry) for entry, _, _ in grants],
+        )
+        connection.execute("COMMIT")
+        (count,) = connection.execute("SELECT count(*) FROM ledger").fetchone()
+        return int(count)
+
+
+def _fill_day(
+    connection: sqlite3.Connection, people: list[tuple[int, int]], day: datetime, *, offset: int
+) -> None:
+    """A song of each member, out of the day's allowance, of which nothing is left."""
+    start, end = to_ms(day), to_ms(day + timedelta(days=1))
+    songs = [(offset + member, server, member) for server, member in people]
+    connection.executemany(
+        "INSERT INTO songs (song_id, server_id, member_id, channel_id, number, genres, lyrics, "
+        "seconds, steps, cfg, shift, lyrics_strength, seed, price, status, step, submits, "
+        "asked_at, submitted_at, posting_at, ended_at, application_id, post_id, delivered_at) "
+        "VALUES (?1, ?2, ?3, 1, ?1, 'funk, pop', '[verse]', 60, 50, 4, 4, 1, 1, 2, 'COMPLETED', "
+        f"'ended', 1, {start}, {start}, {start}, {start}, 1, ?1, {start})",
+        songs,
+    )
+    connection.executemany(
+        "INSERT INTO lots (lot_id, kind, server_id, member_id, amount, remaining, expires_at) "
+        f"VALUES (?, 'allowance', ?, ?, 2, 0, {end})",
+        [(f"allowance:{server}:{member}:{start}", server, member) for _, server, member in songs],
+    )
+    for kind, amount, after in (("allowance", 2, None), ("hold", -2, None), ("settle", 0, "hold")):
+        rows = []
+        for song, server, member in songs:
+            own = kind == "allowance"
+            rows.append(
+                (
+                    f"allowance:{server}:{member}:{start}:0" if own else f"{kind}:{song}",
+                    *(kind, server, member, None if own else song),
+                    *(f"{after}:{song}" if after else None, amount, None if own else 2),
+                    *(start if kind == "hold" else None, start),
+                )
+            )
+        connection.executemany(
+            "INSERT INTO ledger (entry_id, kind, server_id, member_id, song_id, after_id, amount, "
+            "price, period_at, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        if kind != "settle":
+            connection.executemany(
+                "INSERT INTO ledger_parts (entry_id, lot_id, amount) VALUES (?, ?, ?)",
+                [
+                    (row[0], f"allowance:{server}:{member}:{start}", amount)
+                    for row, (_, server, member) in zip(rows, songs, strict=True)
+                ],
+            )
+
+
+if __name__ == "__main__":
+    main()
