@@ -73,7 +73,7 @@ class Stage:
     async def posting(self) -> tuple[Interaction, Song]:
         """One that is about to be posted."""
         asked, song = await self.song()
-        await self.move(song, song_rows.mark_submitting)
+        await self.move(song, song_rows.mark_submitting, at=utc_now())
         await self.move(song, song_rows.mark_downloaded, at=utc_now(), run_low=0, run_high=1)
         await self.move(song, song_rows.mark_fitted, file="1-funk.mp3")
         return asked, await self.move(song, song_rows.mark_posting, at=utc_now())
@@ -81,9 +81,7 @@ class Stage:
     async def undelivered(self) -> tuple[Interaction, Song]:
         """One that could not be posted."""
         asked, song = await self.posting()
-        ending = Ending(
-            self.application.database, self.client.services.credits, clock=utc_now
-        )
+        ending = Ending(self.application.database, self.client.services.credits, clock=utc_now)
         assert await ending.complete(song, undelivered="The channel is gone.")
         return asked, await self.row(song.song_id)
 
@@ -153,7 +151,7 @@ async def test_many_changes_are_few_edits_and_the_last_is_shown(
     for _ in range(20):
         stage.announcer.show(song.song_id)
         await asyncio.sleep(0)
-    await stage.move(song, song_rows.mark_submitting)
+    await stage.move(song, song_rows.mark_submitting, at=utc_now())
     await stage.move(song, song_rows.mark_processing)
     stage.announcer.changed(song.song_id)
     message = await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
@@ -184,7 +182,7 @@ async def test_an_edit_that_fails_in_passing_is_made_later(stage: Stage, trouble
         stage.cut("PATCH", EDIT)
     else:
         stage.answer("PATCH", EDIT, 429, times=5)  # as often as discord.py tries
-    await stage.move(song, song_rows.mark_submitting)
+    await stage.move(song, song_rows.mark_submitting, at=utc_now())
     await stage.move(song, song_rows.mark_processing)
     stage.announcer.changed(song.song_id)
     await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
@@ -205,7 +203,7 @@ async def test_a_database_that_fails_is_logged_and_the_next_change_shown(
     monkeypatch.setattr(Queue, "view", fail_once)
     stage.announcer.changed(song.song_id)
     await until(lambda: "could not be kept true" in caplog.text)
-    await stage.move(song, song_rows.mark_submitting)
+    await stage.move(song, song_rows.mark_submitting, at=utc_now())
     await stage.move(song, song_rows.mark_processing)
     stage.announcer.changed(song.song_id)
     await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))

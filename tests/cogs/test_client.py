@@ -12,7 +12,7 @@ from cogs.client import Client, asker, check_can_post, server_of
 from services.errors import NotPermitted
 from tests.world import World
 
-COMMANDS = {"song", "queue", "history", "credits", "help", "quota"}
+COMMANDS = {"song", "queue", "history", "credits", "gift", "leaderboard", "help", "quota"}
 EMBEDS = discord.Permissions(
     view_channel=True, send_messages=True, embed_links=True, attach_files=True
 )
