@@ -25,7 +25,9 @@ from cogs.client import Client, Services
 from cogs.credits import CreditsCog
 from cogs.library import LibraryCog
 from cogs.operator import OwnerMessages
+from cogs.quota import record
 from cogs.quota.cog import QuotaCog
+from cogs.quota.manager_log import ManagerLog
 from cogs.registration import register_commands
 from cogs.servers import ServersCog
 from cogs.song import SongCog
@@ -84,6 +86,7 @@ class Application:
     database: Database
     runner: Runner
     announcer: DiscordAnnouncer
+    manager_log: ManagerLog
     housekeeping: Housekeeping
     settings: Settings
 
@@ -96,6 +99,7 @@ class Application:
         tasks = [
             spawn(self.runner.run(), "runner"),
             spawn(self.announcer.run(), "announcer"),
+            spawn(self.manager_log.run(), "manager log"),
             spawn(self.housekeeping.run(), "housekeeping"),
             spawn(heartbeat.beat(self.settings.data_dir), "heartbeat"),
         ]
@@ -107,7 +111,9 @@ class Application:
                 task.cancel()
             await asyncio.gather(parts, *tasks, return_exceptions=True)
             await self.runner.stop(grace=GRACE)
-            await self.announcer.stop(grace=LAST_EDITS)
+            await asyncio.gather(
+                self.announcer.stop(grace=LAST_EDITS), self.manager_log.stop(grace=LAST_EDITS)
+            )
 
 
 @contextlib.asynccontextmanager
@@ -142,7 +148,12 @@ async def composed(
                 limits=limits,
             )
         )
-        changelog = Changelog(database, clock=utc_now, tell=lambda: None)
+        changelog = Changelog(
+            database,
+            clock=utc_now,
+            tell=lambda: manager_log.wake(),  # noqa: PLW0108 - it is made in the next line
+        )
+        manager_log = ManagerLog(client, changelog, rulebook.defaults, spawn=spawn)
         ceiling = ServerCeiling(database, rulebook, changelog, clock=utc_now)
         operator_ceilings = OperatorCeilings(database, clock=utc_now)
         credits = Credits(database, rulebook, ceiling, clock=utc_now)
@@ -228,18 +239,19 @@ async def composed(
             usage=Usage(database, clock=utc_now),
             changelog=changelog,
             ceilings=operator_ceilings,
+            defaults=rulebook.defaults,
             servers=servers,
             clock=utc_now,
             show=announcer.show,
         )
-        yield Application(client, database, runner, announcer, housekeeping, settings)
+        yield Application(client, database, runner, announcer, manager_log, housekeeping, settings)
 
 
 async def add_cogs(client: Client) -> None:
     """Everything that members can press or type."""
     for cog in (SongCog, LibraryCog, CreditsCog, QuotaCog, ServersCog):
         await client.add_cog(cog(client))
-    client.add_dynamic_items(*PERSISTENT)
+    client.add_dynamic_items(*PERSISTENT, *record.PERSISTENT)
 
 
 async def _prepare(client: Client, *, database: Database) -> None:

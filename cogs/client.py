@@ -16,7 +16,7 @@ from services.quota.changelog import Changelog
 from services.quota.credits import Credits
 from services.quota.giving import Giving
 from services.quota.managing import Manager, Managing
-from services.quota.rules import Member
+from services.quota.rules import Defaults, Member
 from services.quota.usage import Usage
 from services.servers import Servers
 from services.songs import Interaction, Songs
@@ -34,6 +34,7 @@ class Services:
     usage: Usage
     changelog: Changelog
     ceilings: OperatorCeilings
+    defaults: Defaults
     servers: Servers
     clock: Clock
     show: Callable[[int], None]

@@ -1,6 +1,8 @@
 """What was decided by whom, in each server's own order. None of these commits."""
 
+import json
 import sqlite3
+from collections.abc import Collection
 from datetime import datetime
 
 from db.connection import Connection
@@ -75,14 +77,32 @@ async def count(connection: Connection, server_id: int) -> int:
     return sum(row["n"] for row in rows)
 
 
-async def to_log(connection: Connection, *, limit: int) -> list[Change]:
-    """What has still to be told in the servers' log channels, oldest first."""
+async def taken_back(
+    connection: Connection, server_id: int, *, first: int, last: int
+) -> dict[int, int]:
+    """Those of the changes from `first` to `last` that a later one took back: which one, last."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT undoes, max(number) AS later FROM changes
+        WHERE server_id = :server_id AND number > :first AND undoes BETWEEN :first AND :last
+        GROUP BY undoes
+        """,
+        {"server_id": server_id, "first": first, "last": last},
+    )
+    return {row["undoes"]: row["later"] for row in rows}
+
+
+async def to_log(
+    connection: Connection, *, limit: int, besides: Collection[int] = ()
+) -> list[Change]:
+    """What has still to be told in log channels other than `besides`, oldest first."""
     rows = await connection.execute_fetchall(
         """
         SELECT * FROM changes WHERE log_channel_id IS NOT NULL AND logged_at IS NULL
-        ORDER BY at, server_id, number LIMIT ?
+            AND log_channel_id NOT IN (SELECT value FROM json_each(:besides))
+        ORDER BY at, server_id, number LIMIT :limit
         """,
-        (limit,),
+        {"besides": json.dumps(list(besides)), "limit": limit},
     )
     return list(map(_change, rows))
 

@@ -45,7 +45,10 @@ class Clock:
 class Spawner:
     """Background work that belongs to nobody: it runs in real time and no command waits for it."""
 
-    LONG = ("runner", "announcer", "housekeeping", "heartbeat", "watch the account", "song ")
+    LONG = (
+        *("runner", "announcer", "manager log", "housekeeping", "heartbeat"),
+        *("watch the account", "song "),
+    )
 
     def __init__(self) -> None:
         self._context = Context()

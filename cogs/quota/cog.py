@@ -6,6 +6,7 @@ from discord.ext import commands
 from cogs.client import Client
 from cogs.quota.allowances import Allowances
 from cogs.quota.giving import Giving
+from cogs.quota.record import Record
 
 
 # Discord hides the group from others; a server's settings may say otherwise, so that every command
@@ -14,6 +15,7 @@ from cogs.quota.giving import Giving
 class QuotaCog(
     Allowances,
     Giving,
+    Record,
     commands.GroupCog,
     group_name="quota",
     group_description="Credits and limits, for those who manage the server",

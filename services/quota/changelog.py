@@ -1,7 +1,7 @@
 """What was done in a server by those who manage it: kept in order, and told in its log channel."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from db import changes, rules
@@ -17,11 +17,15 @@ TOLD_AT_ONCE = 50
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One page of a server's changes, newest first. Pages count from 1."""
+    """One page of a server's changes, newest first. Pages count from 1.
+
+    `taken_back` says, by their numbers, which of them a later change took back, and which one.
+    """
 
     changes: Sequence[Change]
     number: int
     pages: int
+    taken_back: Mapping[int, int]
 
 
 class Changelog:
@@ -38,18 +42,25 @@ class Changelog:
         pages = max(1, -(-await changes.count(reader, server_id) // PAGE))
         number = min(max(1, page), pages)
         found = await changes.of_server(reader, server_id, limit=PAGE, offset=(number - 1) * PAGE)
-        return History(found, number, pages)
+        taken_back = {}
+        if found:
+            first, last = found[-1].number, found[0].number
+            taken_back = await changes.taken_back(reader, server_id, first=first, last=last)
+        return History(found, number, pages, taken_back)
 
-    async def untold(self) -> list[Change]:
-        """The oldest changes that have still to be told in a log channel."""
-        return await changes.to_log(self._database.reader, limit=TOLD_AT_ONCE)
+    async def untold(self, *, besides: Collection[int] = ()) -> list[Change]:
+        """The oldest changes that have still to be told in a log channel other than `besides`."""
+        return await changes.to_log(self._database.reader, limit=TOLD_AT_ONCE, besides=besides)
 
-    async def mark_told(self, change: Change) -> bool:
-        """A change was told, or can't be. False if that was known."""
+    async def mark_told(self, *told: Change) -> bool:
+        """Changes were told, or can't be: all are marked, or none. False if one was already."""
+        now = self._clock()
         async with self._database.write() as connection:
-            return await changes.mark_logged(
-                connection, change.server_id, change.number, at=self._clock()
-            )
+            marked = [
+                await changes.mark_logged(connection, change.server_id, change.number, at=now)
+                for change in told
+            ]
+        return all(marked)
 
     # --- inside the transaction of a caller, who calls `tell` after it ---------------------------
 
