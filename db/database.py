@@ -138,11 +138,13 @@ def _at_once(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """Await `work` to its end even when cancelled meanwhile; the cancellation comes after."""
+    """Await `work` to its end even when cancelled meanwhile; the cancellation comes after.
+
+    Also where `work` fails: a task that catches its errors would run on uncancelled.
+    """
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as cancelled:
         await asyncio.wait({task})
-        task.result()
-        raise
+        raise cancelled from task.exception()

@@ -1,6 +1,7 @@
 """Transactions: whole or not at all, whoever is cancelled."""
 
 import asyncio
+import itertools
 import sqlite3
 import threading
 from pathlib import Path
@@ -10,6 +11,7 @@ import aiosqlite
 import pytest
 
 from db import servers
+from db.connection import Connection
 from db.database import Database
 
 SERVERS = (1, 2)
@@ -265,3 +267,220 @@ async def test_opening_that_is_cut_short_leaves_no_thread(
     with pytest.raises(asyncio.CancelledError):
         await Database.open(tmp_path / "songs.db")
     assert [connection._connection for connection in opened] == [None, None]
+
+
+# --- In one trip to the writer's thread -----------------------------------------------------------
+
+
+async def insert_both(connection: Connection) -> str:
+    for server in SERVERS:
+        await servers.ensure_server(connection, server)
+    return "both"
+
+
+async def test_a_trip_is_one_transaction_on_the_writers_thread(database: Database) -> None:
+    threads = []
+
+    async def work(connection: Connection) -> str:
+        threads.append(threading.current_thread())
+        said = await insert_both(connection)
+        assert await servers.names_present(connection) == dict.fromkeys(SERVERS)
+        await connection.executemany(
+            "UPDATE servers SET name = ? WHERE server_id = ?", [("Synths", 1), ("Strings", 2)]
+        )
+        cursor = await connection.execute("UPDATE servers SET greeted_at = 1")
+        assert cursor.rowcount == 2
+        threads.append(threading.current_thread())
+        return said
+
+    assert await database.transact(work) == "both"
+    assert threads[0] is threads[1] is not threading.current_thread()
+    assert await servers.names_present(database.reader) == {1: "Synths", 2: "Strings"}
+    assert not database._writer.in_transaction
+
+
+async def test_an_exception_in_a_trip_rolls_back(database: Database) -> None:
+    async def work(connection: Connection) -> None:
+        await insert_both(connection)
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError, match="no more"):
+        await database.transact(work)
+    assert not database._writer.in_transaction
+    assert await present(database) == set()
+    assert await database.transact(insert_both) == "both"
+
+
+async def test_a_statement_that_is_refused_rolls_back_what_came_before_it(
+    database: Database,
+) -> None:
+    async def work(connection: Connection) -> None:
+        await insert_both(connection)
+        await servers.ensure_member(connection, 404, 3)
+
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        await database.transact(work)
+    assert not database._writer.in_transaction
+    assert await present(database) == set()
+
+
+async def test_a_trip_whose_commit_fails_leaves_nothing(database: Database) -> None:
+    async def orphan(connection: Connection) -> None:
+        await connection.execute("PRAGMA defer_foreign_keys = ON")
+        await insert_both(connection)
+        await servers.ensure_member(connection, 404, 3)
+
+    with pytest.raises(sqlite3.IntegrityError):
+        await database.transact(orphan)
+    assert not database._writer.in_transaction
+    assert await present(database) == set()
+    assert await database.transact(insert_both) == "both"
+
+
+async def test_a_trip_that_can_not_begin_does_no_work(database: Database, tmp_path: Path) -> None:
+    await database._writer.execute("PRAGMA busy_timeout = 0")
+    begun = []
+
+    async def work(connection: Connection) -> None:
+        begun.append(connection)
+
+    other = sqlite3.connect(tmp_path / "songs.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        await database.transact(work)
+    other.execute("COMMIT")
+    other.close()
+    assert begun == []
+    assert await database.transact(insert_both) == "both"
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+async def test_a_trip_that_awaits_something_else_is_rolled_back(
+    database: Database, stubborn: bool
+) -> None:
+    async def work(connection: Connection) -> None:
+        await insert_both(connection)
+        try:
+            await asyncio.sleep(0)
+        finally:
+            if stubborn:  # does not even end when it is told to
+                await asyncio.sleep(0)
+
+    with pytest.raises(RuntimeError, match=r"awaited something else|ignored GeneratorExit"):
+        await database.transact(work)
+    assert not database._writer.in_transaction
+    assert await present(database) == set()
+    assert await database.transact(insert_both) == "both"
+
+
+class Held:
+    """Work that stands still on the writer's thread until it is let go."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.begun, self.let_go = asyncio.Event(), threading.Event()
+        self.error: Exception | None = None
+
+    async def __call__(self, connection: Connection) -> None:
+        await insert_both(connection)
+        self._loop.call_soon_threadsafe(self.begun.set)
+        assert self.let_go.wait(timeout=20)
+        if self.error is not None:
+            raise self.error
+
+
+async def some_turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_a_task_cancelled_in_its_trip_waits_for_the_end(database: Database) -> None:
+    """Nobody else begins before it, and what it was about to commit is committed."""
+    held = Held()
+    trip = asyncio.create_task(database.transact(held))
+    await held.begun.wait()
+    trip.cancel()
+    other = asyncio.create_task(write_both(database))
+    await some_turns()
+    assert not trip.done()
+    assert not other.done()
+    assert database._lock.locked()
+    held.let_go.set()
+    await asyncio.wait({trip})
+    assert trip.cancelled()
+    assert await present(database) == set(SERVERS)
+    await other
+
+
+async def test_a_trip_that_fails_while_its_task_is_cancelled_is_rolled_back(
+    database: Database,
+) -> None:
+    """The task is cancelled all the same: one that runs for ever would run on otherwise."""
+    held = Held()
+    held.error = LookupError("no more")
+    trip = asyncio.create_task(database.transact(held))
+    await held.begun.wait()
+    trip.cancel()
+    await some_turns()
+    held.let_go.set()
+    with pytest.raises(asyncio.CancelledError) as cancelled:
+        await trip
+    assert cancelled.value.__cause__ is held.error
+    assert await present(database) == set()
+    assert not database._writer.in_transaction
+
+
+async def test_a_trip_cancelled_while_it_waits_for_its_turn_has_not_begun(
+    database: Database,
+) -> None:
+    async with database.write() as connection:
+        trip = asyncio.create_task(database.transact(insert_both))
+        await asyncio.sleep(0)
+        trip.cancel()
+        await asyncio.wait({trip})
+        await servers.ensure_server(connection, 7)
+    assert trip.cancelled()
+    assert await present(database) == {7}
+
+
+async def test_trips_and_transactions_take_turns(database: Database) -> None:
+    """Each reads a number and writes the next: one that began inside another would lose it."""
+    await write_both(database)
+
+    async def in_one_trip(connection: Connection) -> int:
+        return await servers.take_number(connection, 1)
+
+    async def in_many() -> int:
+        async with database.write() as connection:
+            number = await servers.take_number(connection, 1)
+            await asyncio.sleep(0)
+            return number
+
+    jobs = [(database.transact(in_one_trip), in_many()) for _ in range(10)]
+    taken = await asyncio.gather(*itertools.chain.from_iterable(jobs))
+    assert sorted(taken) == list(range(1, 21))
+
+
+async def test_the_reader_sees_nothing_of_a_trip_before_its_commit(database: Database) -> None:
+    held = Held()
+    trip = asyncio.create_task(database.transact(held))
+    await held.begun.wait()
+    assert await present(database) == set()
+    held.let_go.set()
+    await trip
+    assert await present(database) == set(SERVERS)
+
+
+async def test_closing_waits_for_the_trip_under_way(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "songs.db")
+    held = Held()
+    trip = asyncio.create_task(database.transact(held))
+    await held.begun.wait()
+    closing = asyncio.create_task(database.close())
+    await some_turns()
+    assert not closing.done()
+    held.let_go.set()
+    await asyncio.gather(trip, closing)
+    again = await Database.open(tmp_path / "songs.db")
+    assert await present(again) == set(SERVERS)
+    await again.close()
