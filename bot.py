@@ -12,6 +12,7 @@ import random
 import signal
 import sqlite3
 import sys
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
@@ -24,20 +25,22 @@ from cogs.buttons import PERSISTENT
 from cogs.client import Client, Services
 from cogs.credits import CreditsCog
 from cogs.library import LibraryCog
-from cogs.operator import OwnerMessages
-from cogs.quota import record
+from cogs.operator import OperatorCog
+from cogs.owner import OwnerMessages
+from cogs.quota import record, settings_buttons
 from cogs.quota.cog import QuotaCog
 from cogs.quota.manager_log import ManagerLog
 from cogs.registration import register_commands
 from cogs.servers import ServersCog
 from cogs.song import SongCog
+from db import servers as server_rows
 from db import songs as song_rows
 from db.database import Database
 from db.migrate import SchemaTooNewError
 from services import heartbeat, logs
 from services.clock import utc_now
 from services.ending import Ending
-from services.errors import ConfigurationError
+from services.errors import ConfigurationError, Refusal
 from services.housekeeping import Housekeeping
 from services.incidents import Incidents
 from services.making.audio import AudioFitter
@@ -47,14 +50,17 @@ from services.making.runner import Runner, Spawn, spawn
 from services.making.song_api import SongApi
 from services.making.worker import Worker
 from services.queue import Queue
-from services.quota.amounts import Prices
+from services.quota.amounts import Prices, credits_text
 from services.quota.ceilings import OperatorCeilings, ServerCeiling
 from services.quota.changelog import Changelog
 from services.quota.credits import Credits
+from services.quota.export import Export
 from services.quota.giving import Giving
 from services.quota.managing import Managing
-from services.quota.rules import Defaults, Limits, Rulebook
+from services.quota.overview import Overview, as_table
+from services.quota.rules import Defaults, Limits, Member, Rulebook
 from services.quota.usage import Usage
+from services.quota.usage_picture import UsageArtist
 from services.requests import MAX_SEED
 from services.servers import Servers
 from services.settings import Settings, load
@@ -137,17 +143,15 @@ async def composed(
         session = await closing.enter_async_context(aiohttp.ClientSession())
         fitter = AudioFitter(at_once=FITTINGS_AT_ONCE)
         closing.push_async_callback(fitter.close)
+        artist = UsageArtist(settings.data_dir / "fonts")
+        closing.push_async_callback(artist.close)
+        export = Export(database, folder=settings.data_dir / "exports")
+        await export.clear()
 
         client = Client(prepare or functools.partial(_prepare, database=database))
         incidents = Incidents(database, OwnerMessages(client), clock=utc_now)
         await incidents.load()
-        rulebook = Rulebook(
-            Defaults(
-                allowance=settings.default_allowance,
-                prices=Prices(settings.price_seconds, settings.price_steps),
-                limits=limits,
-            )
-        )
+        rulebook = Rulebook(_defaults(settings, limits))
         changelog = Changelog(
             database,
             clock=utc_now,
@@ -237,11 +241,17 @@ async def composed(
             managing=Managing(database, rulebook, changelog, clock=utc_now),
             giving=Giving(database, rulebook, credits, changelog, clock=utc_now),
             usage=Usage(database, clock=utc_now),
+            artist=artist,
+            export=export,
             changelog=changelog,
+            ceiling=ceiling,
             ceilings=operator_ceilings,
             defaults=rulebook.defaults,
+            overview=Overview(database, rulebook, clock=utc_now),
+            operator_ids=settings.operator_ids,
             servers=servers,
             clock=utc_now,
+            wake=runner.wake,
             show=announcer.show,
         )
         yield Application(client, database, runner, announcer, manager_log, housekeeping, settings)
@@ -251,7 +261,9 @@ async def add_cogs(client: Client) -> None:
     """Everything that members can press or type."""
     for cog in (SongCog, LibraryCog, CreditsCog, QuotaCog, ServersCog):
         await client.add_cog(cog(client))
-    client.add_dynamic_items(*PERSISTENT, *record.PERSISTENT)
+    if client.services.operator_ids:  # else nobody could use it
+        await client.add_cog(OperatorCog(client))
+    client.add_dynamic_items(*PERSISTENT, *record.PERSISTENT, *settings_buttons.PERSISTENT)
 
 
 async def _prepare(client: Client, *, database: Database) -> None:
@@ -336,6 +348,56 @@ def _on_signals(stop: Callable[[], None]) -> None:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
 
 
+async def _list_servers(settings: Settings) -> int:
+    """`bot.py servers`, beside a bot that runs or not."""
+    async with _opened(settings) as (database, rulebook):
+        print(as_table(await Overview(database, rulebook, clock=utc_now).servers()))
+    return 0
+
+
+async def _grant(
+    settings: Settings, server_id: int, member_id: int, amount: int, reason: str
+) -> int:
+    """`bot.py grant`, beside a bot that runs or not."""
+    async with _opened(settings) as (database, rulebook):
+        if await server_rows.get_server(database.reader, server_id) is None:
+            return _refused(f"There is no server {server_id}: `bot.py servers` lists them.")
+        changelog = Changelog(database, clock=utc_now, tell=lambda: None)
+        ceiling = ServerCeiling(database, rulebook, changelog, clock=utc_now)
+        credits = Credits(database, rulebook, ceiling, clock=utc_now)
+        moved = await Giving(database, rulebook, credits, changelog, clock=utc_now).grant(
+            # What their roles give them is seen when they use a command.
+            Member(server_id, member_id, roles=None),
+            grant_id=f"operator:{uuid.uuid4()}",
+            actor_id=None,
+            amount=amount,
+            reason=reason,
+        )
+    print(f"Member {member_id} got {credits_text(amount)} and has {moved.balance.free:,} now.")
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, Rulebook]]:
+    """The database that is there.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if not settings.database_path.exists():
+        raise FileNotFoundError(f"there is no database at {settings.database_path}")
+    database = await Database.open(settings.database_path)
+    try:
+        yield database, Rulebook(_defaults(settings))
+    finally:
+        await database.close()
+
+
+def _defaults(settings: Settings, limits: Limits = Limits()) -> Defaults:
+    prices = Prices(settings.price_seconds, settings.price_steps)
+    return Defaults(allowance=settings.default_allowance, prices=prices, limits=limits)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit status."""
     parser = argparse.ArgumentParser(
@@ -346,6 +408,12 @@ def main(arguments: list[str] | None = None) -> int:
     play = commands.add_parser("play", help="try it in a browser, without a token or a key")
     play.add_argument("--once", action="store_true", help="stop after one song")
     commands.add_parser("health", help="status 0 while the bot is alive")
+    commands.add_parser("servers", help="list every server with its use")
+    grant = commands.add_parser("grant", help="give a member credits that don't expire")
+    for name in ("server", "member"):
+        grant.add_argument(name, type=_id, help=f"the {name}'s id")
+    grant.add_argument("amount", type=int, help="how many credits")
+    grant.add_argument("--reason", required=True, help="the member sees it in /credits")
     options = parser.parse_args(arguments)
     if options.command == "play":
         return _play(once=options.once)
@@ -361,7 +429,15 @@ def main(arguments: list[str] | None = None) -> int:
                 settings.segmind_api_key.get_secret_value(),
             ),
         )
+        if options.command == "servers":
+            return asyncio.run(_list_servers(settings))
+        if options.command == "grant":
+            return asyncio.run(
+                _grant(settings, options.server, options.member, options.amount, options.reason)
+            )
         return asyncio.run(run(settings))
+    except Refusal as error:
+        return _refused(str(error))
     except ConfigurationError as error:
         return _refused(str(error))
     except UNUSABLE as error:
@@ -371,6 +447,13 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception:
         log.critical("a defect has ended the bot", exc_info=True)
         return FAILED
+
+
+def _id(typed: str) -> int:
+    """One of Discord's ids, for argparse."""
+    if not typed.isdecimal() or not 0 < int(typed) < 2**63:
+        raise argparse.ArgumentTypeError(f"{typed!r} is no id: it is a number of up to 19 digits")
+    return int(typed)
 
 
 def _play(*, once: bool) -> int:

@@ -11,13 +11,16 @@ from cogs.errors import Tree
 from services.clock import Clock
 from services.errors import NotPermitted
 from services.queue import Queue
-from services.quota.ceilings import OperatorCeilings
+from services.quota.ceilings import OperatorCeilings, ServerCeiling
 from services.quota.changelog import Changelog
 from services.quota.credits import Credits
+from services.quota.export import Export
 from services.quota.giving import Giving
 from services.quota.managing import Manager, Managing
+from services.quota.overview import Overview
 from services.quota.rules import Defaults, Member
 from services.quota.usage import Usage
+from services.quota.usage_picture import UsageArtist
 from services.servers import Servers
 from services.songs import Interaction, Songs
 
@@ -32,11 +35,18 @@ class Services:
     managing: Managing
     giving: Giving
     usage: Usage
+    artist: UsageArtist
+    export: Export
     changelog: Changelog
+    ceiling: ServerCeiling
     ceilings: OperatorCeilings
     defaults: Defaults
+    overview: Overview
+    operator_ids: frozenset[int]
     servers: Servers
     clock: Clock
+    wake: Callable[[], None]
+    """Something may be startable: a ceiling was raised, say."""
     show: Callable[[int], None]
     """Shows a song's state in its status message, whatever that shows now."""
 
@@ -165,10 +175,19 @@ def check_can_post(interaction: discord.Interaction) -> None:
     Raises:
         NotPermitted: names what the bot lacks.
     """
-    mine = interaction.app_permissions
+    in_thread = isinstance(interaction.channel, discord.Thread)
+    if missing := lacking_to_post(interaction.app_permissions, in_thread=in_thread):
+        raise NotPermitted(
+            f"I can't post songs in this channel: I lack {', '.join(missing)}. Those who manage "
+            "the server can give it to me, or try another channel. Nothing was spent."
+        )
+
+
+def lacking_to_post(mine: discord.Permissions, *, in_thread: bool) -> list[str]:
+    """What the bot would still need, of its permissions in a channel, to post songs there."""
     send = (
         ("Send Messages in Threads", mine.send_messages_in_threads)
-        if isinstance(interaction.channel, discord.Thread)
+        if in_thread
         else ("Send Messages", mine.send_messages)
     )
     needed = (
@@ -178,8 +197,4 @@ def check_can_post(interaction: discord.Interaction) -> None:
         ("Attach Files", mine.attach_files),
         ("Read Message History", mine.read_message_history),
     )
-    if missing := [name for name, granted in needed if not granted]:
-        raise NotPermitted(
-            f"I can't post songs in this channel: I lack {', '.join(missing)}. Those who manage "
-            "the server can give it to me, or try another channel. Nothing was spent."
-        )
+    return [name for name, granted in needed if not granted]

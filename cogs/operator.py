@@ -1,35 +1,159 @@
-"""Direct messages to the application's owner."""
+"""/operator: what the operator sees and changes from within Discord."""
 
-import logging
+import re
+from collections.abc import Sequence
 
-import aiohttp
 import discord
+from discord import app_commands
+from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-log = logging.getLogger(__name__)
+from cogs import cards
+from cogs.client import Client, server_of
+from db.records import OperatorCeiling, Tally
+from services.errors import InvalidRequest, NotPermitted
+from services.quota.amounts import MAX_CEILING, credits_text
+from services.quota.overview import ServerUse
 
-LONGEST = 2_000
-"""Characters; Discord, "Create Message"."""
+ID = r"[0-9]{1,19}"
+LISTED = 10
+NAME_SHOWN = 25
+"""Ten of them, all escaped, fit into a field."""
+SCOPES = {
+    "all": "all servers together",
+    "each": "each server",
+    "server": "this server, or the one that is named",
+}
 
 
-class OwnerMessages:
-    """The services' Operator, on Discord."""
+@app_commands.default_permissions(administrator=True)
+class OperatorCog(
+    commands.GroupCog,
+    group_name="operator",
+    group_description="For the bot's operator: what it uses, and the ceilings of a day",
+):
+    """The operator's ceilings. Only for the ids in OPERATOR_IDS, whatever Discord allows."""
 
-    def __init__(self, bot: commands.AutoShardedBot) -> None:
-        self._bot = bot
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
-    async def tell(self, text: str) -> bool:
-        """Send `text` to the owner, or to the owner of the team; whether it went out."""
-        if not self._bot.is_ready():
-            return False  # told again by the housekeeping
-        try:
-            application = await self._bot.application_info()
-            owner_id = application.team.owner_id if application.team else application.owner.id
-            if owner_id is None:
-                return False
-            owner = await self._bot.fetch_user(owner_id)
-            await owner.send(text[:LONGEST])
-        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
-            log.warning("the operator could not be told: %s", error)
-            return False
-        return True
+    @app_commands.command()
+    async def show(self, interaction: discord.Interaction) -> None:
+        """What was submitted today, the ceilings, and the busiest servers."""
+        self._check(interaction)
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        services = self._client.services
+        card = overview_card(
+            await services.ceilings.submitted_today(),
+            await services.ceilings.all_set(),
+            await services.overview.servers(),
+        )
+        await interaction.followup.send(embed=card, ephemeral=True)
+
+    @app_commands.command()
+    @app_commands.describe(
+        scope="Whose songs it is held against",
+        credits="Credits a day (UTC); left out: as many as there are",
+        songs="Songs a day (UTC); left out: as many as there are",
+        server="A server's id, if it is not this one",
+        remove="Take the ceiling away",
+    )
+    @app_commands.choices(scope=[Choice(name=text, value=key) for key, text in SCOPES.items()])
+    async def ceiling(
+        self,
+        interaction: discord.Interaction,
+        scope: str,
+        credits: Range[int, 0, MAX_CEILING] | None = None,
+        songs: Range[int, 0, MAX_CEILING] | None = None,
+        server: str | None = None,
+        remove: bool = False,
+    ) -> None:
+        """Set what may be submitted to the song API in a day."""
+        self._check(interaction)
+        if remove == (credits is not None or songs is not None):
+            raise InvalidRequest("Please give `credits` or `songs`, or else `remove`.")
+        server_id = _named(server, interaction) if scope == "server" else 0
+        if server is not None and scope != "server":
+            raise InvalidRequest("A server's id goes with the scope of one server only.")
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        ceilings = self._client.services.ceilings
+        if remove:
+            await ceilings.drop(scope, server_id)
+        else:
+            await ceilings.set(OperatorCeiling(scope, server_id, credits, songs))
+        self._client.services.wake()
+        whom = f"server {server_id}" if scope == "server" else SCOPES[scope]
+        await interaction.followup.send(
+            f"There is no ceiling of its own for {whom} any more."
+            if remove
+            else f"The ceiling for {whom} is {allowed_text(credits, songs)} a day (UTC). It holds "
+            "from now on; what was submitted today counts.",
+            ephemeral=True,
+        )
+
+    def _check(self, interaction: discord.Interaction) -> None:
+        if interaction.user.id not in self._client.services.operator_ids:
+            raise NotPermitted("Only the bot's operator can do this.")
+
+
+def _named(typed: str | None, interaction: discord.Interaction) -> int:
+    if typed is None:
+        return server_of(interaction)
+    if not re.fullmatch(ID, typed.strip()) or not 0 < int(typed) < 2**63:
+        raise InvalidRequest(
+            "A server's id is a number, like those that `python bot.py servers` lists."
+        )
+    return int(typed)
+
+
+def overview_card(
+    today: Tally, ceilings: Sequence[OperatorCeiling], uses: Sequence[ServerUse]
+) -> discord.Embed:
+    """What the operator pays for today, and what they have set."""
+    card = discord.Embed(
+        title=f"Today: {songs_text(today.songs)} submitted, {credits_text(today.credits)}",
+        colour=cards.BLURPLE,
+    )
+    lines = [
+        f"{_whom(ceiling)}: {allowed_text(ceiling.credits, ceiling.songs)} a day"
+        for ceiling in ceilings
+    ]
+    card.add_field(
+        name="Ceilings, by days in UTC",
+        value=_some(lines) or "None. `/operator ceiling` sets one.",
+        inline=False,
+    )
+    lines = [
+        f"**{cards.plain(use.server.name or str(use.server.server_id), NAME_SHOWN)}** "
+        f"{songs_text(use.today.songs)}, {credits_text(use.today.credits)}"
+        for use in uses
+        if use.today.songs
+    ]
+    if lines:
+        card.add_field(name="Busiest today", value=_some(lines), inline=False)
+    card.set_footer(text=f"{len(uses):,} servers. `python bot.py servers` lists them all.")
+    return card
+
+
+def allowed_text(credits: int | None, songs: int | None) -> str:
+    """`100 credits and 40 songs`."""
+    parts = [
+        *([] if credits is None else [credits_text(credits)]),
+        *([] if songs is None else [songs_text(songs)]),
+    ]
+    return " and ".join(parts) or "as much as there is"
+
+
+def songs_text(count: int) -> str:
+    """`1 song`, `2 songs`."""
+    return f"{count:,} song" if count == 1 else f"{count:,} songs"
+
+
+def _whom(ceiling: OperatorCeiling) -> str:
+    words = {"all": "All servers together", "each": "Each server"}
+    return words.get(ceiling.scope, f"Server {ceiling.server_id}")
+
+
+def _some(lines: Sequence[str]) -> str:
+    more = [f"and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
+    return "\n".join([*lines[:LISTED], *more])

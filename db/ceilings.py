@@ -170,8 +170,8 @@ async def set_operators(connection: Connection, ceiling: OperatorCeiling) -> Non
     )
 
 
-async def drop_operators(connection: Connection, server_id: int) -> None:
-    """A server of its own rule goes by what holds for each again."""
+async def drop_operators(connection: Connection, scope: str, server_id: int) -> None:
+    """Take one of the operator's ceilings away."""
     await connection.execute(
-        "DELETE FROM operator_ceilings WHERE scope = 'server' AND server_id = ?", (server_id,)
+        "DELETE FROM operator_ceilings WHERE scope = ? AND server_id = ?", (scope, server_id)
     )

@@ -1,8 +1,10 @@
 """What rows are to the rest of the code: frozen records. Times are aware and in UTC."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Status(StrEnum):
@@ -84,6 +86,17 @@ class Server:
     server_id: int
     name: str | None
     left_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCount:
+    """A server with how many members and songs it has had."""
+
+    server_id: int
+    name: str | None
+    left_at: datetime | None
+    members: int
+    songs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +242,11 @@ class RunTime:
 
 
 def to_ms(moment: datetime) -> int:
-    """Milliseconds since 1970 in UTC: how times are stored."""
-    return round(moment.timestamp() * 1000)
+    """Milliseconds since 1970 in UTC: how times are stored.
+
+    Never rounded up: what ends at a stored time has not ended half a millisecond before it.
+    """
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def from_ms(milliseconds: int) -> datetime:

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from db.connection import Connection
-from db.records import Server, maybe_from_ms, to_ms
+from db.records import Server, ServerCount, maybe_from_ms, to_ms
 
 
 async def ensure_server(connection: Connection, server_id: int) -> None:
@@ -111,6 +111,23 @@ async def names_present(connection: Connection) -> dict[int, str | None]:
         "SELECT server_id, name FROM servers WHERE left_at IS NULL"
     )
     return {row["server_id"]: row["name"] for row in rows}
+
+
+async def all_counted(connection: Connection) -> list[ServerCount]:
+    """Every server with how many members and songs it has had."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT server_id, name, left_at, last_number,
+               (SELECT count(*) FROM members WHERE members.server_id = servers.server_id) AS members
+        FROM servers ORDER BY server_id
+        """
+    )
+    return [
+        ServerCount(
+            r["server_id"], r["name"], maybe_from_ms(r["left_at"]), r["members"], r["last_number"]
+        )
+        for r in rows
+    ]
 
 
 async def servers_left_before(connection: Connection, moment: datetime) -> list[int]:

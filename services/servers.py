@@ -56,9 +56,11 @@ class Servers:
         `present` has the names; one that is unavailable for now is called nothing.
         """
         known = await servers.names_present(self._database.reader)
-        for server_id, name in present.items():
-            if name and known.get(server_id, name) != name:
-                await self.rename(server_id, name)
+        async with self._database.write() as connection:
+            for server_id, name in present.items():
+                if name and known.get(server_id) != name:
+                    await servers.ensure_server(connection, server_id)
+                    await servers.set_name(connection, server_id, name)
         gone = known.keys() - present.keys()
         return [song for server_id in gone for song in await self.leave(server_id)]
 

@@ -151,10 +151,10 @@ class OperatorCeilings:
         async with self._database.write() as connection:
             await ceilings.set_operators(connection, ceiling)
 
-    async def drop(self, server_id: int) -> None:
-        """A server goes by the ceiling for each again."""
+    async def drop(self, scope: str, server_id: int) -> None:
+        """Take a ceiling away: without one of its own a server goes by that for `each`."""
         async with self._database.write() as connection:
-            await ceilings.drop_operators(connection, server_id)
+            await ceilings.drop_operators(connection, scope, server_id)
 
     # --- inside the transaction of a caller -----------------------------------------------------
 

@@ -1,47 +1,146 @@
-"""Direct messages to whoever runs the bot."""
+"""/operator: what the operator sees and sets, and nobody else."""
 
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import discord
 import pytest
+import simcord
 
-from cogs.operator import OwnerMessages
-from tests.cogs.test_announcer import Stage, stage
-from tests.wire import Fault
+import bot
+from cogs import operator
+from cogs.operator import allowed_text, overview_card
+from db.records import OperatorCeiling, ServerCount, Tally
+from services.errors import InvalidRequest, NotPermitted
+from services.quota.calendar import Period
+from services.quota.overview import ServerUse
+from tests.world import World, running, said, text_of
 
-__all__ = ["stage"]  # a fixture
-
-
-async def test_the_owner_is_told(stage: Stage) -> None:
-    assert await OwnerMessages(stage.client).tell("x" * 3_000)
-    (message,) = stage.wire.direct_messages(stage.wire.state.owner)
-    assert message.content == "x" * 2_000
-
-
-async def test_of_a_team_its_owner_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    application = await stage.client.application_info()
-    leader = stage.wire.state.add_user("leader")
-
-    class Team:
-        owner_id: int | None = leader.id
-
-    async def info() -> object:
-        return application
-
-    monkeypatch.setattr(application, "team", Team)
-    monkeypatch.setattr(stage.client, "application_info", info)
-    assert await OwnerMessages(stage.client).tell("The disk is full.")
-    assert len(stage.wire.direct_messages(leader)) == 1
-    monkeypatch.setattr(Team, "owner_id", None)
-    assert not await OwnerMessages(stage.client).tell("The disk is full.")
+DAY = Period(datetime(2026, 3, 14, tzinfo=UTC), datetime(2026, 3, 15, tzinfo=UTC))
 
 
-async def test_what_does_not_go_out_is_said(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    owner = stage.wire.state.owner
-    owner.dms_open = False
-    assert not await OwnerMessages(stage.client).tell("The disk is full.")
-    assert "could not be told" in caplog.text
-    stage.wire.faults.plan(Fault(cut="before"), route="/oauth2/applications/@me", times=2)
-    assert not await OwnerMessages(stage.client).tell("The disk is full.")
-    owner.dms_open = True
-    stage.client._ready.clear()
-    assert not await OwnerMessages(stage.client).tell("The disk is full.")
-    stage.client._ready.set()
-    assert await OwnerMessages(stage.client).tell("The disk is full.")
+@pytest.fixture
+async def world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> AsyncIterator[World]:
+    """One in which mona is the operator, in a server of her own: an administrator."""
+    world = World(tmp_path, operator_ids=frozenset({1}))
+    monkeypatch.setattr(bot, "utc_now", world.clock)
+    async with running(world):
+        admins = world.guild.create_role("admins", permissions=discord.Permissions(8))
+        world.mona = world.guild.add_member(world.env.create_user("olga"), roles=[admins])
+        ids = frozenset({world.mona.id})  # not known before she is there
+        world.client.services = replace(world.client.services, operator_ids=ids)
+        yield world
+
+
+async def ceiling(world: World, **options: Any) -> simcord.InteractionResult:
+    return await world.mona.slash(world.channel, "operator ceiling", **options)
+
+
+async def test_without_an_operator_there_are_no_such_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    monkeypatch.setattr(bot, "utc_now", world.clock)
+    async with running(world):
+        assert world.env.backend.find_command("operator", None) is None
+
+
+async def test_a_ceiling_for_each_server_stops_songs_until_tomorrow(world: World) -> None:
+    answer = await ceiling(world, scope="each", songs=1)
+    assert "each server is 1 song a day" in text_of(said(answer))
+    await world.song()
+    await world.song(world.bob)
+    assert len(await world.rows()) == 1
+    (refused,) = world.errors()
+    assert "The bot's operator allows no more songs for this server today" in str(refused)
+    world.clock.moved += DAY.end - DAY.start
+    async with world.working():
+        await world.ended()
+        await world.song(world.bob)
+        await world.ended(2)
+
+
+async def test_raising_a_ceiling_starts_what_waits(world: World) -> None:
+    await world.song()
+    await ceiling(world, scope="all", songs=0)
+    async with world.working():
+        await world.spawner.rest()
+        (song,) = await world.rows()
+        assert song.submits == 0
+        await ceiling(world, scope="all", remove=True)
+        await world.ended()
+
+
+async def test_a_server_may_have_a_ceiling_of_its_own(world: World) -> None:
+    await ceiling(world, scope="each", songs=0)
+    answer = await ceiling(world, scope="server", songs=5, credits=1)
+    assert f"server {world.guild.id} is 1 credit and 5 songs a day" in text_of(said(answer))
+    await world.song(seconds=60)
+    assert "no more songs for this server" in str(world.errors()[0])
+    await ceiling(world, scope="server", credits=2)
+    await world.song(seconds=60)
+    assert len(await world.rows()) == 1
+
+
+async def test_the_operator_sees_what_is_used(world: World) -> None:
+    await ceiling(world, scope="server", songs=5, server="123")
+    async with world.working():
+        await world.song()
+        await world.ended()
+    await world.client.services.servers.rename(world.guild.id, "One")
+    shown = text_of(said(await world.mona.slash(world.channel, "operator show")))
+    assert "Today: 1 song submitted, 1 credit" in shown
+    assert "Server 123: 5 songs a day" in shown
+    assert "One" in shown
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scope": "each"},
+        {"scope": "each", "songs": 1, "remove": True},
+        {"scope": "each", "songs": 1, "server": "123"},
+        {"scope": "server", "songs": 1, "server": "everybody"},
+        {"scope": "server", "songs": 1, "server": "0"},
+        {"scope": "server", "songs": 1, "server": "9" * 19},
+    ],
+)
+async def test_what_makes_no_sense_changes_nothing(world: World, options: dict[str, Any]) -> None:
+    await ceiling(world, **options)
+    (error,) = world.errors()
+    assert isinstance(error, InvalidRequest)
+    assert await world.client.services.ceilings.all_set() == []
+
+
+async def test_nobody_else_sees_or_sets_anything(world: World) -> None:
+    sub = {"type": 1, "name": "ceiling", "options": []}
+    sub["options"] = [
+        {"type": 3, "name": "scope", "value": "each"},
+        {"type": 4, "name": "songs", "value": 1},
+    ]
+    await world.raw_slash(world.alice, "operator", sub)
+    await world.raw_slash(world.alice, "operator", {"type": 1, "name": "show", "options": []})
+    assert [type(error) for error in world.errors()] == [NotPermitted] * 2
+    assert await world.client.services.ceilings.all_set() == []
+
+
+def test_many_servers_and_ceilings_fit_into_a_card() -> None:
+    uses = [
+        ServerUse(ServerCount(n, "`*" * 50, None, 10**6, 10**6), Tally(10**6, 10**9), 1, None, DAY)
+        for n in range(50)
+    ]
+    ceilings = [OperatorCeiling("server", 2**62 + n, 10**9, 10**9) for n in range(50)]
+    card = overview_card(Tally(10**6, 10**9), ceilings, uses)
+    assert all(len(field.value or "") <= 1_024 for field in card.fields)
+    assert len(card) <= 6_000
+    assert "and 40 more" in (card.fields[0].value or "")
+    assert operator.LISTED == 10
+
+
+def test_an_allowance_of_nothing_in_particular_is_everything() -> None:
+    assert allowed_text(None, None) == "as much as there is"

@@ -1,0 +1,85 @@
+"""Every server with its use: what the operator pays for, and where."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from db import ceilings, servers
+from db.database import Database
+from db.records import ServerCount, Tally
+from services.clock import Clock
+from services.quota.calendar import Period
+from services.quota.ceilings import utc_day
+from services.quota.rules import Rulebook
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUse:
+    """A server's use: submits of the running day (UTC), credits of its own running period."""
+
+    server: ServerCount
+    today: Tally
+    used: int
+    ceiling: int | None
+    period: Period
+
+
+class Overview:
+    """Reads what all servers use."""
+
+    def __init__(self, database: Database, rulebook: Rulebook, *, clock: Clock) -> None:
+        self._database = database
+        self._rulebook = rulebook
+        self._clock = clock
+
+    async def servers(self) -> list[ServerUse]:
+        """Every server, those that the bot was thrown out of too; the busiest of today first."""
+        found = await servers.all_counted(self._database.reader)
+        uses = [await self._use(server) for server in found]
+        return sorted(
+            uses,
+            key=lambda use: (
+                -use.today.credits,
+                -use.used,
+                -use.server.songs,
+                use.server.server_id,
+            ),
+        )
+
+    async def _use(self, server: ServerCount) -> ServerUse:
+        reader, now = self._database.reader, self._clock()
+        rules = await self._rulebook.read(reader, server.server_id)
+        period = rules.timeline.period(now)
+        day, _ = utc_day(now)
+        return ServerUse(
+            server,
+            today=await ceilings.submitted(reader, server.server_id, day),
+            used=await ceilings.used(reader, server.server_id, period.start),
+            ceiling=rules.ceiling,
+            period=period,
+        )
+
+
+def as_table(uses: Sequence[ServerUse]) -> str:
+    """For a terminal: a line for each server under a heading."""
+    head = ("server", "name", "members", "songs", "submitted today", "spent in its period", "")
+    lines = [head, *map(_line, uses)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _line(use: ServerUse) -> tuple[str, ...]:
+    server, today = use.server, use.today
+    of_ceiling = "" if use.ceiling is None else f" of {use.ceiling:,}"
+    name = "".join(c if c.isprintable() else " " for c in server.name or "")
+    return (
+        str(server.server_id),
+        name or "(not named yet)",
+        f"{server.members:,}",
+        f"{server.songs:,}",
+        f"{today.songs:,} songs, {today.credits:,} credits",
+        f"{use.used:,}{of_ceiling} until {use.period.end:%Y-%m-%d %H:%M} UTC",
+        f"left {server.left_at:%Y-%m-%d}" if server.left_at else "",
+    )

@@ -1,0 +1,50 @@
+"""Every server with its use."""
+
+from dataclasses import replace
+
+from db import servers
+from db.database import Database
+from services.ending import Ending
+from services.quota.ceilings import OperatorCeilings
+from services.quota.credits import Credits
+from services.quota.managing import Manager
+from services.quota.overview import Overview, as_table
+from tests.factories import SERVER, SettableClock, add_held_song, add_song, make_managing
+
+
+async def test_servers_are_listed_with_what_they_use(
+    database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    overview = Overview(database, credits._rulebook, clock=clock)
+    ceilings = OperatorCeilings(database, clock=clock)
+    await make_managing(database, credits).set_ceiling(Manager(SERVER, 1), 50)
+    song = await add_held_song(database, credits, 1, price=8)
+    await add_song(database, 2, server_id=SERVER + 1)
+    async with database.write() as connection:
+        assert await ceilings.mark_submitting(connection, song)
+        await servers.set_name(connection, SERVER, "One\x1b[31m")
+        await servers.mark_left(connection, SERVER + 1, at=clock())
+    one, two = await overview.servers()
+    assert (one.server.server_id, one.used, one.ceiling) == (SERVER, 8, 50)
+    assert (one.today.songs, one.today.credits, one.server.members) == (1, 8, 1)
+    assert (two.today.songs, two.used, two.ceiling) == (0, 0, None)
+    await Ending(database, credits, clock=clock).fail(replace(song), "It failed.")
+    one, _ = await overview.servers()
+    assert (one.used, one.today.songs) == (0, 1), "the operator paid for it all the same"
+
+
+async def test_the_table_is_fit_for_a_terminal(
+    database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    overview = Overview(database, credits._rulebook, clock=clock)
+    assert as_table(await overview.servers()).startswith("server  name")
+    await make_managing(database, credits).set_ceiling(Manager(SERVER, 1), 50)
+    async with database.write() as connection:
+        await servers.set_name(connection, SERVER, "One\x1b[31m\nTwo")
+        await servers.mark_left(connection, SERVER, at=clock())
+    table = as_table(await overview.servers())
+    assert "\x1b" not in table
+    heading, line = table.splitlines()
+    assert "0 of 50 until 2026-03-15 00:00 UTC" in line
+    assert line.endswith("left 2026-03-14")
+    assert heading.index("members") == line.index("0      ")

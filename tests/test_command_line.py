@@ -1,0 +1,99 @@
+"""`bot.py servers` and `bot.py grant`, beside a bot that runs or not."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bot
+from db import servers
+from db.database import Database
+from services.clock import utc_now
+from services.quota.rules import Member
+from tests.factories import SERVER, make_credits
+
+ROOT = Path(bot.__file__).parent
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with its settings."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DISCORD_TOKEN", "token")
+    monkeypatch.setenv("SEGMIND_API_KEY", "key")
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///songs.db")
+    return tmp_path
+
+
+@pytest.fixture
+async def running_bot(here: Path) -> Database:
+    """What a running bot has open."""
+    database = await Database.open(here / "songs.db")
+    async with database.write() as connection:
+        await servers.ensure_server(connection, SERVER)
+        await servers.set_name(connection, SERVER, "One")
+    return database
+
+
+def call(here: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """As the operator does, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "bot.py"), *arguments],
+        cwd=here,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+async def test_a_grant_beside_the_running_bot(here: Path, running_bot: Database) -> None:
+    done = call(here, "grant", str(SERVER), "7", "5", "--reason", "for the contest")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "Member 7 got 5 credits and has 5 now.\n"
+    credits = make_credits(running_bot, utc_now)
+    standing = await credits.standing(Member(SERVER, 7), entries=5)
+    assert standing.balance.free == 15
+    assert "for the contest" in [entry.reason for entry in standing.entries]
+    listed = call(here, "servers")
+    assert listed.returncode == 0
+    assert f"{SERVER}    One" in listed.stdout
+    await running_bot.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("99", "7", "5", "--reason", "x"), "There is no server 99"),
+        ((str(SERVER), "7", "0", "--reason", "x"), "between 1 and 1,000,000"),
+        ((str(SERVER), "7", "-5", "--reason", "x"), "between 1 and 1,000,000"),
+        ((str(SERVER), "7", "5", "--reason", " "), "Please give a reason"),
+        ((str(SERVER), "alice", "5", "--reason", "x"), "'alice' is no id"),
+        ((str(SERVER), "9" * 19, "5", "--reason", "x"), "is no id"),
+        ((str(SERVER), "7", "5"), "--reason"),
+    ],
+)
+async def test_what_makes_no_sense_grants_nothing(
+    here: Path,
+    running_bot: Database,
+    arguments: tuple[str, ...],
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    await running_bot.close()
+    done = call(here, "grant", *arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    opened = await Database.open(here / "songs.db")
+    rows = await opened.reader.execute_fetchall("SELECT count(*) AS n FROM ledger")
+    await opened.close()
+    assert [row["n"] for row in rows] == [0]
+
+
+@pytest.mark.parametrize("command", [("servers",), ("grant", "1", "1", "1", "--reason", "x")])
+def test_without_a_database_it_says_so_and_makes_none(here: Path, command: tuple[str, ...]) -> None:
+    done = call(here, *command)
+    assert done.returncode == 1
+    assert "there is no database at songs.db" in done.stderr
+    assert not (here / "songs.db").exists()
