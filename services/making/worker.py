@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from db import songs
+from db import ceilings, songs
 from db.connection import Connection
 from db.database import Database
 from db.records import Song, Status, Step
@@ -43,7 +43,7 @@ from services.incidents import Incidents, Kind
 from services.making.audio import AudioFitter, Fitted, Tags, file_stem
 from services.making.pacing import Call, Pacer, RequestBudget, Run
 from services.making.song_api import SongApi
-from services.quota.ceilings import OperatorCeilings
+from services.quota.ceilings import OperatorCeilings, utc_day
 from services.requests import SongRequest, title_of
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class Worker:
         fitter: AudioFitter,
         ending: Ending,
         incidents: Incidents,
-        ceilings: OperatorCeilings,
+        operator_ceilings: OperatorCeilings,
         announcer: Announcer,
         *,
         data_dir: Path,
@@ -135,7 +135,7 @@ class Worker:
         self._fitter = fitter
         self._ending = ending
         self._incidents = incidents
-        self._ceilings = ceilings
+        self._operator_ceilings = operator_ceilings
         self._announcer = announcer
         self._data_dir = data_dir
         self._sync = sync
@@ -220,7 +220,7 @@ class Worker:
             await self._fail(song, NOT_IN_TIME)
             return False
         await self._budget.take(Call.SUBMIT)
-        if not await self._count(song, self._ceilings.mark_submitting):
+        if not await self._count(song, self._operator_ceilings.mark_submitting):
             await self._fail(song, "The operator's ceiling for today leaves no second try.")
             return False
         return True
@@ -231,7 +231,7 @@ class Worker:
         Its last write, since the next one to start a song may take it. False: an earlier answer was
         lost, so that it may be at the API, and can't wait with those that may be cancelled.
         """
-        uncounted = await self._count(song, self._ceilings.unmark_submitting)
+        uncounted = await self._count(song, self._operator_ceilings.unmark_submitting)
         return uncounted and song.submits == 1
 
     async def _hand_in(self, song: Song) -> None:
@@ -331,8 +331,18 @@ class Worker:
             known = not await self._incidents.begin(kind, str(error))
             if known and song.step is Step.SUBMITTING:
                 return False
+        if song.step is Step.SUBMITTING and isinstance(error, AccountProblem | RequestRejected):
+            await self._uncount(song)
         await self._fail(song, _for_member(error))
         return True
+
+    async def _uncount(self, song: Song) -> None:
+        """Its last submit was surely not accepted: it is no cost of the operator's."""
+        day, _ = utc_day(_there(song.counted_at))
+        async with self._database.write() as connection:
+            await ceilings.count_submit(
+                connection, song.server_id, day, songs=-1, credits=-song.price
+            )
 
     # --- to the channel ---------------------------------------------------------------------------
 
@@ -490,7 +500,10 @@ class Worker:
     async def _count(self, song: Song, move: Callable[[Connection, Song], Awaitable[bool]]) -> bool:
         """Count a submit, or one that was none, with the move that it is."""
         async with self._database.write() as connection:
-            return await move(connection, song)
+            moved = await move(connection, song)
+        if moved:
+            self._announcer.changed(song.song_id)
+        return moved
 
     async def _source(self, song: Song) -> Path:
         folder = self.folder(song.song_id)

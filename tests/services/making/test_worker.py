@@ -3,13 +3,15 @@
 import asyncio
 import errno
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from playground.song_api import Fault, Timing
+from db import ceilings
+from db.records import OperatorCeiling, Tally
+from playground.song_api import Call, Fault, Timing
 from services.errors import (
     CannotPost,
     DoesNotFit,
@@ -22,8 +24,9 @@ from services.incidents import Kind
 from services.making.audio import AudioFitter
 from services.making.pacing import Run
 from services.making.worker import DEFAULT_UPLOAD_LIMIT, Backoff
+from services.quota.ceilings import utc_day
 from services.requests import SongRequest
-from tests.factories import NOON
+from tests.factories import NOON, SERVER
 from tests.services.making.carrying import (
     FREE,
     Crash,
@@ -1081,3 +1084,124 @@ async def test_a_song_that_is_not_there(house: House) -> None:
 def test_pauses_double_up_to_the_longest(failures: int, nominal: float) -> None:
     for _ in range(20):
         assert nominal / 2 <= Backoff().pause(failures) <= nominal
+
+
+# --- what the operator's ceilings count ---------------------------------------------------------
+
+
+async def counted(house: House, at: datetime = NOON) -> tuple[Tally, Tally]:
+    """Of the songs' server and of all together, on a day."""
+    day, _ = utc_day(at)
+    reader = house.database.reader
+    return (
+        await ceilings.submitted(reader, SERVER, day),
+        await ceilings.submitted(reader, ceilings.ALL, day),
+    )
+
+
+def twice(songs: int, credits: int) -> tuple[Tally, Tally]:
+    return (Tally(songs, credits),) * 2
+
+
+LOST = Fault(503)
+BLOCKED = Fault(422, '{"status": "FAILED", "error": {"message": "Not this one."}}')
+
+
+@pytest.mark.parametrize(
+    ("answers", "songs"),
+    [
+        ([], 1),
+        ([LOST], 2),
+        ([LOST, LOST], 2),
+        ([LOST, Fault(429)], 2),
+        ([BLOCKED], 1),  # accepted, and perhaps paid for
+        ([LOST, BLOCKED], 2),
+        ([Fault(400)], 0),
+        ([Fault(401)], 0),
+        ([Fault(406)], 0),
+        ([LOST, Fault(400)], 1),
+        ([LOST, Fault(406)], 1),
+    ],
+)
+@pytest.mark.parametrize("sync", [False, True])
+async def test_what_was_or_may_have_been_accepted_counts(
+    house: House, answers: list[Fault], songs: int, sync: bool
+) -> None:
+    house.sync = sync
+    house.restart()
+    house.server.fault = script(submit=answers)
+    await house.add(price=3)
+    await house.start()
+    assert (await house.song()).ended
+    assert await counted(house) == twice(songs, 3 * songs)
+
+
+async def test_what_fails_after_it_was_accepted_counts(house: House) -> None:
+    await house.add(genres="fail")
+    await house.start()
+    await house.has_failed()
+    assert await counted(house) == twice(1, 1)
+
+
+@pytest.mark.parametrize("sync", [False, True])
+async def test_what_waits_again_does_not_count_and_is_shown_so(house: House, sync: bool) -> None:
+    house.sync = sync
+    house.restart()
+    house.server.fault = script(submit=[Fault(429)])
+    await house.add()
+    await house.start()
+    await house.waits_again()
+    assert await counted(house) == twice(0, 0)
+    assert house.channel.shown[-1] == ("QUEUED", "waiting")
+
+
+async def test_a_submit_is_uncounted_on_the_day_that_counted_it(house: House) -> None:
+    """It was sent at the end of a day, and refused at the beginning of the next."""
+    house.time.elapsed = timedelta(hours=12).total_seconds() - 5
+
+    def refused(call: Call) -> Fault | None:
+        house.time.elapsed += 10
+        return Fault(429)
+
+    house.server.fault = refused
+    await house.add()
+    await house.start()
+    assert house.time() == NOON + timedelta(hours=12, seconds=5)
+    await house.waits_again()
+    assert await counted(house) == twice(0, 0)
+    assert await counted(house, house.time()) == twice(0, 0)
+
+
+@pytest.mark.parametrize(
+    "ceiling",
+    [
+        OperatorCeiling("all", 0, 5, None),
+        OperatorCeiling("each", 0, None, 1),
+        OperatorCeiling("server", SERVER, 5, 9),
+    ],
+    ids=lambda ceiling: ceiling.scope,
+)
+async def test_a_second_submit_that_finds_no_room_is_its_end(
+    house: House, ceiling: OperatorCeiling
+) -> None:
+    await house.ceilings.set(ceiling)
+    house.server.fault = always(submit=LOST)
+    await house.add(price=3)
+    await house.start()
+    reason = await house.has_failed()
+    assert reason == "The operator's ceiling for today leaves no second try."
+    assert house.submits == 1
+    assert await counted(house) == twice(1, 3)
+    assert await house.free() == FREE
+
+
+async def test_a_second_submit_on_the_next_day_has_that_days_room(house: House) -> None:
+    await house.ceilings.set(OperatorCeiling("all", 0, 1, 1))
+    await house.add()
+    async with house.database.write() as connection:
+        assert await house.ceilings.mark_submitting(connection, await house.song())
+    house.time.elapsed = timedelta(hours=12).total_seconds()
+    await house.carry()
+    await house.has_completed()
+    assert await counted(house) == twice(1, 1)
+    assert await counted(house, house.time()) == twice(1, 1)
