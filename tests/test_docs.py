@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import discord
 import pytest
@@ -14,7 +16,7 @@ from discord import app_commands
 from pydantic.fields import FieldInfo
 
 from bot import GOODBYE, GRACE, LAST_EDITS, add_cogs
-from cogs.client import Client
+from cogs.client import Client, Services
 from services.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -150,6 +152,8 @@ async def test_the_readme_has_every_command_and_no_other() -> None:
     async def unprepared(_: Client) -> None: ...
 
     client = Client(unprepared)
+    # Nothing is called; with an operator, since their commands are there only for one.
+    client.services = cast("Services", SimpleNamespace(operator_ids=frozenset({1})))
     await add_cogs(client)
     listed = re.findall(r"^\| `/([a-z ]+)` \|", text(README), re.MULTILINE)
     assert sorted(listed) == sorted(leaves(client))
