@@ -208,14 +208,15 @@ class Runner:
             self.wake()
 
     async def _try_account(self) -> None:
-        """Look, and where songs wait, make one of them the trial.
+        """Look, and where a song could start, make it the trial.
 
         That the balance can be read does not say that songs are accepted. A trial that is refused
-        goes back to waiting.
+        goes back to waiting. Songs that no ceiling leaves room for try nothing: the pause would
+        last as long as they wait.
         """
         if not await self._account_looks_well():
             return
-        if await songs.count_waiting(self._database.reader):
+        if await self._ceilings.next_waiting(self._database.reader):
             self._canary = True
         else:
             await self._incidents.account_works()

@@ -2,7 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import pytest
 from yarl import URL
 
 from db import songs
-from db.records import Song
+from db.records import OperatorCeiling, Song
 from playground.song_api import Call, Fault
 from services.errors import CannotPost, NotReached
 from services.incidents import Kind
 from services.making.runner import LOOK_AT_ACCOUNT, MOST_FAILURES, spawn
 from services.requests import SongRequest
+from tests.factories import SERVER
 from tests.services.making.carrying import (
     FREE,
     House,
@@ -444,6 +446,132 @@ async def test_the_watch_survives_an_error(house: House, monkeypatch: pytest.Mon
         await minute(house)
         await minute(house)
         await until_unpaused(house)
+
+
+# --- the operator's ceilings --------------------------------------------------------------------
+
+
+async def steps(house: House, count: int) -> list[str]:
+    return [(await house.song(song_id)).step for song_id in range(1, count + 1)]
+
+
+async def test_what_is_over_a_ceiling_waits_and_the_others_go_on_in_fair_order(
+    house: House,
+) -> None:
+    """Server 1 may have two songs, server 2 three credits, server 3 what it wants."""
+    await house.ceilings.set(OperatorCeiling("each", 0, None, 2))
+    await house.ceilings.set(OperatorCeiling("server", 2, 3, None))
+    await house.ceilings.set(OperatorCeiling("server", 3, None, None))
+    with_places(house, 1)
+    for song_id, (server_id, price) in enumerate(
+        [(1, 9), (1, 9), (1, 9), (2, 2), (2, 2), (2, 1), (3, 9), (3, 9), (3, 9)], start=1
+    ):
+        member_id = 100 * server_id + song_id
+        await house.add(
+            song_id, server_id=server_id, member_id=member_id, seed=song_id, price=price
+        )
+    async with house.running():
+        await house.until(
+            *("ended", "ended", "waiting"),
+            *("ended", "waiting", "ended"),
+            *("ended", "ended", "ended"),
+        )
+        house.minutes.put_nowait(None)
+        house.runner.wake()
+        await house.until_submits(7)
+    # Server after server; of server 2 the second song is too dear, and its third goes before it.
+    seeds = [call.body["seed"] for call in house.server.calls if kind_of(call) == "submit"]
+    assert seeds == [1, 4, 7, 2, 6, 8, 9]
+    assert await house.entries(3) == await house.entries(5) == ["hold"]
+
+
+async def test_the_ceiling_for_all_is_for_all(house: House) -> None:
+    await house.ceilings.set(OperatorCeiling("all", 0, None, 2))
+    with_places(house, 2)
+    for song_id in (1, 2, 3):
+        await house.add(song_id, server_id=song_id)
+    async with house.running():
+        await house.until("ended", "ended", "waiting")
+    assert house.submits == 2
+
+
+async def test_what_waits_for_a_ceiling_starts_on_the_next_day(house: House) -> None:
+    """Nobody has to do anything for that: the runner looks each minute."""
+    await house.ceilings.set(OperatorCeiling("all", 0, 1, None))
+    house.time.elapsed = timedelta(hours=11).total_seconds()
+    for song_id in (1, 2, 3):
+        await house.add(song_id)
+    async with house.running():
+        await house.until("ended", "waiting", "waiting")
+        house.minutes.put_nowait(None)
+        await eventually(minutes_are_over(house))
+        assert await steps(house, 3) == ["ended", "waiting", "waiting"]
+        house.time.elapsed = timedelta(hours=12).total_seconds()
+        house.minutes.put_nowait(None)
+        await house.until("ended", "ended", "waiting")
+    assert house.submits == 2
+
+
+def minutes_are_over(house: House) -> Callable[[], Awaitable[bool]]:
+    """The runner has looked at everything, and waits to be woken."""
+
+    async def over() -> bool:
+        woken = house.runner._woken
+        watching = bool(house.minutes._getters)  # type: ignore[attr-defined]
+        return watching and bool(woken._waiters) and not woken.is_set()
+
+    return over
+
+
+async def test_what_waits_for_a_ceiling_starts_when_it_is_raised_or_dropped(house: House) -> None:
+    await house.ceilings.set(OperatorCeiling("all", 0, None, 1))
+    await house.ceilings.set(OperatorCeiling("server", SERVER, None, 0))
+    for song_id in (1, 2, 3):
+        await house.add(song_id)
+    async with house.running():
+        house.minutes.put_nowait(None)
+        await eventually(minutes_are_over(house))
+        assert await steps(house, 3) == ["waiting", "waiting", "waiting"]
+        await house.ceilings.drop("server", SERVER)
+        house.minutes.put_nowait(None)
+        await house.until("ended", "waiting", "waiting")
+        await house.ceilings.set(OperatorCeiling("all", 0, None, 2))
+        house.minutes.put_nowait(None)
+        await house.until("ended", "ended", "waiting")
+    assert house.submits == 2
+
+
+async def test_a_ceiling_that_is_lowered_while_a_place_is_awaited_counts(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, gate = asyncio.Event(), asyncio.Event()
+
+    async def take(call: object = None) -> None:
+        asked.set()
+        await gate.wait()
+
+    monkeypatch.setattr(house.budget, "take", take)
+    await house.add()
+    async with house.running():
+        await asked.wait()
+        await house.ceilings.set(OperatorCeiling("all", 0, 0, None))
+        gate.set()
+        house.minutes.put_nowait(None)
+        await eventually(minutes_are_over(house))
+    await house.waits_again()
+    assert house.submits == 0
+
+
+async def test_a_pause_ends_although_no_song_has_room_to_be_the_trial(house: House) -> None:
+    """Else nobody could ask for one that has, in another server."""
+    await house.incidents.begin(Kind.OUT_OF_CREDITS, "406")
+    await house.ceilings.set(OperatorCeiling("server", SERVER, None, 0))
+    await house.add()
+    async with house.running():
+        await minute(house)
+        await until_unpaused(house)
+    await house.waits_again()
+    assert house.submits == 0
 
 
 # --- what nobody foresaw ------------------------------------------------------------------------
