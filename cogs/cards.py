@@ -291,8 +291,8 @@ def help_card(rules: Rules, prices: Prices, *, manages: bool) -> discord.Embed:
 def price_text(prices: Prices) -> str:
     """What a song costs, at any length and any steps."""
     return (
-        f"1 credit for each begun {prices.seconds:,} seconds, as much again for each begun "
-        f"{prices.steps:,} `steps` over {prices.steps:,}"
+        f"1 credit for each begun {prices.seconds:,} seconds, and as much again for each begun "
+        f"{prices.steps:,} `steps` over the first {prices.steps:,}"
     )
 
 

@@ -10,9 +10,11 @@ from cogs.quota.texts import calendar_text
 from db.records import Entry, Lot
 from db.reports import Place
 from services.quota.amounts import credits_text
+from services.quota.calendar import Every
 from services.quota.credits import EACH, Balance, Standing
 from services.quota.rules import Allowance, Source
 
+THIS = {Every.DAY: "today", Every.WEEK: "this week", Every.MONTH: "this month"}
 LOTS_SHOWN = 8
 REASON_SHOWN = 60
 """Characters, of which each may come to be two. What does not fit into a field is summed up."""
@@ -32,7 +34,9 @@ def credits_card(standing: Standing, *, at: datetime) -> discord.Embed:
     card.add_field(name="Where it comes from", value=sources_text(standing), inline=False)
     worth = "worth " if balance.unlimited else ""
     spent = "Made" if balance.unlimited else "Spent"
-    card.add_field(name=f"{spent} this {balance.every}", value=worth + credits_text(standing.spent))
+    card.add_field(
+        name=f"{spent} {THIS[balance.every]}", value=worth + credits_text(standing.spent)
+    )
     if standing.held:
         card.add_field(
             name="Under way" if balance.unlimited else "Held for songs under way",
@@ -54,16 +58,11 @@ def bar(part: int, whole: int, cells: int = 12) -> str:
 
 
 def _bar_line(balance: Balance) -> Iterator[str]:
-    """What is left of the allowance; of what was given, where there is no allowance."""
+    """What is left of the period's allowance and of everything else that there is some left of."""
     allowed = balance.allowance.credits
-    if allowed:
-        yield (
-            f"{bar(balance.of_period, allowed)} {balance.of_period:,} of {allowed:,} "
-            f"{EACH[balance.every]}, refilled {ago(balance.period.end)}"
-        )
-    elif allowed == 0 and balance.lots:
-        whole = sum(lot.amount for lot in balance.lots)
-        yield f"{bar(balance.free, whole)} {balance.free:,} of {whole:,} that you were given"
+    given = sum(lot.amount for lot in balance.lots if lot.kind != "allowance")
+    if allowed is not None and (whole := allowed + given):
+        yield f"{bar(balance.free, whole)} {balance.free:,} of {whole:,} left"
 
 
 def _notes(standing: Standing, *, at: datetime) -> Iterator[str]:
@@ -97,12 +96,13 @@ def sources_text(standing: Standing) -> str:
 
 
 def allowance_line(balance: Balance, *, server_id: int) -> str:
-    """How much the allowance is, and which rule says so."""
+    """How much the allowance is, which rule says so, and when there is the next one."""
     allowed = balance.allowance.credits
     rule = _rule(balance.allowance, server_id=server_id)
     if allowed is None:
         return f"No limit: {rule}"
-    return f"`{balance.of_period:,}` of {allowed:,} {EACH[balance.every]}: {rule}"
+    refilled = f" {DOT} refilled {ago(balance.period.end)}" if allowed else ""
+    return f"`{balance.of_period:,}` of {allowed:,} {EACH[balance.every]}: {rule}{refilled}"
 
 
 def _rule(allowance: Allowance, *, server_id: int) -> str:

@@ -197,7 +197,7 @@ def test_the_operators_prices_are_told() -> None:
     prices = Prices(seconds=20, steps=1_000)
     help_price = field(cards.help_card(RULES, prices, manages=False), "Price")
     assert "1 credit for each begun 20 seconds" in help_price
-    assert "each begun 1,000 `steps` over 1,000" in help_price
+    assert "each begun 1,000 `steps` over the first 1,000" in help_price
     hello = cards.hello_card(allowance=1, prices=prices)
     assert "1 credit a day for each of you; a minute of music costs 3." in field(
         hello, "For everyone"

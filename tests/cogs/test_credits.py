@@ -51,9 +51,10 @@ async def grant(world: World, amount: int, reason: str = "Because", **options: A
 async def test_a_newcomer_has_everyones_allowance(world: World) -> None:
     text = await credits_of(world)
     assert "You have 10 credits" in text
-    assert f"▰▰▰▰▰▰▰▰▰▰▰▰ 10 of 10 a day, refilled <t:{MIDNIGHT}:R>" in text
-    assert "Where it comes from: `10` of 10 a day: everyone's allowance" in text
-    assert "Spent this day: 0 credits" in text
+    assert "▰▰▰▰▰▰▰▰▰▰▰▰ 10 of 10 left" in text
+    rule = f"`10` of 10 a day: everyone's allowance · refilled <t:{MIDNIGHT}:R>"
+    assert f"Where it comes from: {rule}" in text
+    assert "Spent today: 0 credits" in text
     assert "Held" not in text
     assert "/gift" not in text
 
@@ -62,7 +63,8 @@ async def test_what_is_held_counts_as_spent_and_is_shown(world: World) -> None:
     await world.song(seconds=60)
     text = await credits_of(world)
     assert "You have 8 credits" in text
-    assert "8 of 10 a day, refilled" in text
+    assert "8 of 10 left" in text
+    assert "`8` of 10 a day" in text
     assert "Held for songs under way: 2 credits" in text
     assert "`-2` song #1 · <t:" in text
 
@@ -72,7 +74,7 @@ async def test_a_song_that_was_made_is_spent_and_leads_to_its_post(world: World)
     async with world.working():
         (song,) = await world.ended()
     text = await credits_of(world)
-    assert "Spent this day: 2 credits" in text
+    assert "Spent today: 2 credits" in text
     address = f"https://discord.com/channels/{world.guild.id}/{world.channel.id}/{song.post_id}"
     assert f"`-2` song [#1]({address}) · <t:" in text
 
@@ -167,9 +169,9 @@ async def test_an_override_says_until_when(world: World, managing: Managing, mon
     until = world.clock() + timedelta(days=3)
     await managing.set_member(mona, world.alice.id, 40, until=until)
     text = await credits_of(world)
-    assert f"`40` of 40 a day: your own allowance until <t:{int(until.timestamp())}:f>" in text
+    assert f"`40` of 40 a day: your own allowance until <t:{int(until.timestamp())}:f> ·" in text
     await managing.set_member(mona, world.alice.id, 40)
-    assert (await credits_of(world)).count("your own allowance\n") == 1
+    assert "your own allowance ·" in await credits_of(world)
 
 
 async def test_who_is_unlimited_is_told_so_with_their_use(
@@ -185,22 +187,23 @@ async def test_who_is_unlimited_is_told_so_with_their_use(
     assert "Songs cost you nothing here" in text
     assert "No limit: everyone's allowance" in text
     assert "`10` from before the limit was lifted · expires" in text
-    assert "Made this day: worth 2 credits" in text
+    assert "Made today: worth 2 credits" in text
     assert "Under way: worth 8 credits" in text
     assert "`0` song #2, worth 8 credits" in text
     assert "▰" not in text
 
 
-async def test_without_an_allowance_what_was_given_is_the_bar(
+async def test_the_bar_shows_all_that_there_is(
     world: World, managing: Managing, mona: Manager
 ) -> None:
+    await grant(world, 6)
+    await world.song(seconds=240)
+    assert "▰▰▰▰▰▰▱▱▱▱▱▱ 8 of 16 left" in await credits_of(world)
     await managing.set_allowance(mona, 0)
     text = await credits_of(world)
-    assert "You have 0 credits" in text
-    assert "▱" not in text
-    await grant(world, 4)
-    await world.song(seconds=30)
-    assert "▰▰▰▰▰▰▰▰▰▱▱▱ 3 of 4 that you were given" in await credits_of(world)
+    assert "▰▰▰▰▰▰▰▰▰▰▰▰ 6 of 6 left" in text
+    assert "`0` of 0 a day: everyone's allowance\n" in text
+    assert "left" not in await credits_of(world, member=world.bob)
 
 
 async def test_a_block_and_a_pause_are_shown(
@@ -230,7 +233,8 @@ async def test_a_calendar_to_come_is_shown(world: World, managing: Managing, mon
     assert f"From <t:{MIDNIGHT}:f> on, a period is a week from Monday 06:00, Europe/Berlin." in text
     world.clock.moved += timedelta(days=1)
     text = await credits_of(world)
-    assert "10 of 10 a week, refilled <t:1767589200:R>" in text  # 2026-01-05, 05:00 UTC
+    refilled = "refilled <t:1767589200:R>"  # 2026-01-05, 05:00 UTC
+    assert f"`10` of 10 a week: everyone's allowance · {refilled}" in text
     assert "Spent this week" in text
     assert "From <t:" not in text
 
