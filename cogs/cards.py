@@ -310,8 +310,8 @@ def _commands(rules: Rules) -> Iterator[str]:
 FIRST_STEPS = (
     "1. `/quota server` how many credits everyone gets\n"
     "2. `/quota role` more for a role\n"
-    "3. `/quota channels` where songs are made\n"
-    "4. `/quota ceiling` the most that all may spend together\n"
+    "3. `/quota ceiling` the most that all may spend together\n"
+    "4. `/quota channels` where songs are made\n"
     "5. `/quota log` where every change is told\n"
     "`/quota show` has all of it in view, to be changed there too"
 )
