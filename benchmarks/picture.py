@@ -1,0 +1,85 @@
+"""How long the picture of `/quota usage` takes, and how late the event loop is meanwhile."""
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Coroutine
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from services.quota.usage_picture import UsageArtist, UsagePicture
+
+PICTURES = 30
+FRESH = 3
+TICK = 0.005
+
+PICTURE = UsagePicture(
+    title="Usage of the last 30 days",
+    days=[(date(2026, 3, 1) + timedelta(days=n), 40 + n * 37 % 90) for n in range(30)],
+    members=[(f"member number {n}", 300 - 25 * n) for n in range(10)],
+    genres=[
+        (genre, 250 - 20 * n) for n, genre in enumerate(("funk", "pop", "rock", "jazz", "soul"))
+    ],
+)
+
+
+def main() -> None:
+    """Print what was measured, as Markdown."""
+    print("\n".join(asyncio.run(_measured())))
+
+
+async def _measured() -> list[str]:
+    with tempfile.TemporaryDirectory(prefix="songwright-bench-") as folder:
+        first: list[float] = []
+        fresh: list[float] = []
+        warm: list[float] = []
+        for _ in range(FRESH + 1):
+            artist = UsageArtist(Path(folder))
+            (fresh if first else first).append(await _drawn(artist))
+            if len(fresh) == FRESH:
+                idle = await _lateness(asyncio.sleep(1.0))
+                late = await _lateness(_many(artist, warm))
+            await artist.close()
+    return [
+        "## The picture of usage",
+        "",
+        "30 days, ten members, five genres; the drawing is in a child process.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| a warm child, median of {PICTURES} | {_ms(statistics.median(warm))} |",
+        f"| a new child, median of {FRESH} | {_ms(statistics.median(fresh))} |",
+        f"| the first ever, which looks for fonts | {_ms(first[0])} |",
+        f"| the event loop's lateness, p99, drawing and idle | {_ms(late)}, {_ms(idle)} |",
+    ]
+
+
+async def _drawn(artist: UsageArtist) -> float:
+    began = time.perf_counter()
+    await artist.draw(PICTURE)
+    return time.perf_counter() - began
+
+
+async def _many(artist: UsageArtist, took: list[float]) -> None:
+    took.extend([await _drawn(artist) for _ in range(PICTURES)])
+
+
+async def _lateness(work: Coroutine[Any, Any, None]) -> float:
+    """Seconds, at the 99th percentile, that a timer comes late while `work` runs."""
+    task, late = asyncio.ensure_future(work), []
+    while not task.done():
+        began = time.perf_counter()
+        await asyncio.sleep(TICK)
+        late.append(time.perf_counter() - began - TICK)
+    await task
+    return sorted(late)[-max(1, len(late) // 100)]
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:,.1f} ms"
+
+
+if __name__ == "__main__":
+    main()
