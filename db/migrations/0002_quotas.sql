@@ -53,6 +53,7 @@ CREATE TABLE changes (
     logged_at      INTEGER,
     PRIMARY KEY (server_id, number),
     FOREIGN KEY (server_id, undoes) REFERENCES changes,
+    CHECK (undoes < number),
     CHECK (logged_at IS NULL OR log_channel_id IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
 
