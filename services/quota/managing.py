@@ -1,7 +1,7 @@
 """What those who manage a server decide. Each decision is a change, which can be taken back."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ from services.quota.rules import (
     Rules,
     rows_of,
 )
+from services.quota.words import parse_words, without
 from services.requests import SECONDS, STEPS
 
 CALENDAR = "calendar"
@@ -150,13 +151,22 @@ class Managing:
         Raises:
             InvalidRequest: more than `MAX_CHANNELS`.
         """
-        chosen = sorted(set(channel_ids))
-        if len(chosen) > MAX_CHANNELS:
-            raise InvalidRequest(
-                f"Those are {len(chosen)} channels, {MAX_CHANNELS} is the most. To allow songs "
-                "everywhere, choose none."
-            )
-        return await self._set(by, Name.CHANNELS, chosen or None)
+        return await self._set(by, Name.CHANNELS, _channels(channel_ids))
+
+    async def change_channels(
+        self, by: Manager, *, add: Collection[int] = (), remove: Collection[int] = ()
+    ) -> Change | None:
+        """`set_channels` with some more and some less than there are.
+
+        Raises:
+            InvalidRequest: they would be more than `MAX_CHANNELS`.
+        """
+        async with self._database.write() as connection:
+            known = await self._read(connection, by.server_id, Name.CHANNELS, 0)
+            chosen = _channels({*(known or ()), *add} - set(remove))
+            change = await self._put(connection, by, Name.CHANNELS, chosen)
+        self._changelog.tell()
+        return change
 
     async def block(
         self, by: Manager, member_id: int, *, reason: str, until: datetime | None = None
@@ -177,6 +187,20 @@ class Managing:
     async def set_words(self, by: Manager, words: Sequence[str]) -> Change | None:
         """Words that are not wanted, as `words.parse_words` gives them."""
         return await self._set(by, Name.WORDS, list(words) or None)
+
+    async def change_words(self, by: Manager, *, add: str = "", remove: str = "") -> Change | None:
+        """`set_words` with some more and some less than there are, as they were typed.
+
+        Raises:
+            InvalidRequest: one of them is no word, or the list would be too long.
+        """
+        less = parse_words(remove)
+        async with self._database.write() as connection:
+            known = await self._read(connection, by.server_id, Name.WORDS, 0)
+            words = parse_words("\n".join((*without(known or (), less), add)))
+            change = await self._put(connection, by, Name.WORDS, list(words) or None)
+        self._changelog.tell()
+        return change
 
     async def pause(self, by: Manager, reason: str = "") -> Change | None:
         """No new songs; those under way are finished.
@@ -249,7 +273,8 @@ class Managing:
         """The rules that `reset_settings` would drop: name, and whom each is about."""
         reader = self._database.reader
         found = await rules.names(reader, server_id)
-        calendar = [(CALENDAR, 0)] if await rules.calendars(reader, server_id) else []
+        decided = _last(await self._rulebook.timeline(reader, server_id)) != Calendar()
+        calendar = [(CALENDAR, 0)] if decided else []
         return [*found, *calendar]
 
     async def reset_settings(self, by: Manager) -> int:
@@ -403,6 +428,16 @@ def _allowed(credits: int | None) -> int | None:
     if credits is not None and not 0 <= credits <= MAX_AMOUNT:
         raise InvalidRequest(f"The allowance must be between 0 and {MAX_AMOUNT:,} credits.")
     return credits
+
+
+def _channels(channel_ids: Iterable[int]) -> list[int] | None:
+    chosen = sorted(set(channel_ids))
+    if len(chosen) > MAX_CHANNELS:
+        raise InvalidRequest(
+            f"Those are {len(chosen)} channels, {MAX_CHANNELS} is the most. To allow songs "
+            "everywhere, choose none."
+        )
+    return chosen or None
 
 
 def _within(what: str, value: int | None, low: int, high: int) -> int | None:

@@ -99,6 +99,14 @@ def parse_words(typed: str) -> tuple[str, ...]:
     return tuple(once.values())
 
 
+def without(words: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    """The words less those that count as one of the others, in their order. Both as `unwanted`."""
+    gone = set(_phrases(others))
+    return tuple(
+        word for word, phrase in zip(words, _phrases(words), strict=True) if phrase not in gone
+    )
+
+
 def unwanted(words: Sequence[str], *texts: str) -> str | None:
     """The first of the words that is in one of the texts, as it was typed; None if there is none.
 

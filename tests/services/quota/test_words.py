@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.errors import InvalidRequest
-from services.quota.words import MAX_TYPED, MAX_WORD, MAX_WORDS, parse_words, unwanted
+from services.quota.words import MAX_TYPED, MAX_WORD, MAX_WORDS, parse_words, unwanted, without
 
 ANY_TEXT = st.text(st.characters(), max_size=200)  # lone surrogates among them
 PLAIN = st.text("abcdefgh", min_size=1, max_size=6)
@@ -271,3 +271,10 @@ def test_thousands_of_characters_can_be_read() -> None:
     """More of them than are remembered at once, and again after they were forgotten."""
     assert unwanted(["z\u00fcrich"], "".join(map(chr, range(0x5000))) + " ZURICH") == "z\u00fcrich"
     assert unwanted(["z\u00fcrich"], "Z\u00dcRICH") == "z\u00fcrich"
+
+
+def test_a_list_without_some_of_its_words() -> None:
+    words = parse_words("Caf\u00e9, heavy metal, polka")
+    assert without(words, parse_words("HEAVY-METAL, cafe, unheard of")) == ("polka",)
+    assert without(words, ()) == words
+    assert without((), words) == ()
