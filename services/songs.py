@@ -17,7 +17,7 @@ from services.quota.admission import Place
 from services.quota.amounts import Prices
 from services.quota.ceilings import OperatorCeilings, ServerCeiling, ServerCeilingReached
 from services.quota.credits import Credits
-from services.quota.rules import Member, Rulebook
+from services.quota.rules import Member, Rulebook, Rules
 from services.requests import SongRequest
 
 TOKEN_LIFETIME = timedelta(minutes=15)
@@ -151,12 +151,7 @@ class Songs:
         admission.check_member(rules, asker.place, at=now)
         admission.check_size(rules, request.seconds, request.steps)
         admission.check_words(rules, request)
-        admission.check_pace(
-            rules,
-            unfinished=await songs.count_unfinished(connection, server_id, member_id),
-            last_asked=await songs.last_asked(connection, server_id, member_id),
-            at=now,
-        )
+        await self._check_pace(connection, asker, rules, at=now)
         price = self.prices.of(request.seconds, request.steps)
         await self._operator_ceilings.check(connection, server_id, price)
         balance = await self._credits.open(connection, asker.member, rules, at=now)
