@@ -4,8 +4,10 @@ from discord import app_commands
 from discord.ext import commands
 
 from cogs.client import Client
+from cogs.quota import giving, limits
 from cogs.quota.allowances import Allowances
 from cogs.quota.giving import Giving
+from cogs.quota.limits import Limiting
 from cogs.quota.record import Record
 
 
@@ -15,6 +17,7 @@ from cogs.quota.record import Record
 class QuotaCog(
     Allowances,
     Giving,
+    Limiting,
     Record,
     commands.GroupCog,
     group_name="quota",
@@ -24,3 +27,7 @@ class QuotaCog(
 
     def __init__(self, client: Client) -> None:
         self._client = client
+
+    async def cog_load(self) -> None:
+        """Called by discord.py when the cog is added: buttons from before a restart work on."""
+        self._client.add_dynamic_items(*giving.PERSISTENT, *limits.PERSISTENT)
