@@ -9,6 +9,7 @@ from cogs.quota.allowances import Allowances
 from cogs.quota.giving import Giving
 from cogs.quota.limits import Limiting
 from cogs.quota.record import Record
+from cogs.quota.reports import Exporting, Reports
 
 
 # Discord hides the group from others; a server's settings may say otherwise, so that every command
@@ -19,6 +20,7 @@ class QuotaCog(
     Giving,
     Limiting,
     Record,
+    Reports,
     commands.GroupCog,
     group_name="quota",
     group_description="Credits and limits, for those who manage the server",
@@ -27,6 +29,7 @@ class QuotaCog(
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._exporting = Exporting()
 
     async def cog_load(self) -> None:
         """Called by discord.py when the cog is added: buttons from before a restart work on."""

@@ -5,6 +5,7 @@ by a task of its own: one that fails, or that Discord makes wait, holds up no ot
 """
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import logging
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 LONGEST = 4_000
 """Characters in one message; an embed's description holds 4,096 (Discord, "Embed Limits")."""
 AFTER_A_FAILURE = Backoff(first=2.0, longest=300.0)
+LOOK_EVERY = 60.0
+"""Seconds between looks without being woken: `bot.py grant` is another process."""
 WARNING = "warning"
 
 
@@ -98,7 +101,9 @@ class ManagerLog:
         while True:
             self._woken.clear()
             await self._begin()
-            await self._woken.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._woken.wait()
 
     async def stop(self, *, grace: float) -> None:
         """Give the messages under way `grace` seconds. For after the end of `run`."""

@@ -13,16 +13,19 @@ import os
 import subprocess
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from services.errors import SongwrightError
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MOST_BARS = 10
 """Members, and genres, that fit below each other in a picture Discord shows 350 px high."""
@@ -157,7 +160,7 @@ class UsageArtist:
             # A late answer would be taken for the next picture's.
             if not drawn:
                 await self._end_child()
-        self._retiring = asyncio.create_task(self._retire(), name="retire the usage plotter")
+        self._retiring = _outliving(self._retire(), "retire the usage plotter")
         return png
 
     async def _retire(self) -> None:
@@ -179,7 +182,7 @@ class _Child:
         self._process = process
         self._killed = False
         self._stdin, self._stdout = process.stdin, process.stdout
-        self._said = asyncio.create_task(_tail(process.stderr), name="listen to the usage plotter")
+        self._said = _outliving(_tail(process.stderr), "listen to the usage plotter")
 
     @classmethod
     async def start(cls, cache: Path) -> Self:
@@ -243,6 +246,11 @@ class _Child:
         await asyncio.shield(self._process.wait())
         if said := await asyncio.shield(self._said):
             log.warning("The usage plotter said: %s", said.decode(errors="replace"))
+
+
+def _outliving(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+    """A task that has nothing of the context of whoever happened to ask for a picture."""
+    return Context().run(asyncio.create_task, work, name=name)
 
 
 async def _tail(stream: asyncio.StreamReader) -> bytes:

@@ -242,6 +242,20 @@ def test_a_nonce_is_of_these_changes_alone() -> None:
     assert len({nonce(a_change(1)), *others}) == 4
 
 
+async def test_what_another_process_wrote_down_is_told_too(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`bot.py grant` can't wake it."""
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.02)
+    await stage.log_to(stage.logs)
+    monkeypatch.setattr(stage.changelog, "tell", lambda: None)
+    async with stage.running():
+        await stage.told()
+        await stage.allow(20)
+        await stage.told()
+    assert "→ 20" in stage.text()
+
+
 # --- what goes wrong ------------------------------------------------------------------------------
 
 
