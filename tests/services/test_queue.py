@@ -11,7 +11,17 @@ from services.making.forecast import AFTERWARDS, Forecast
 from services.making.pacing import Pacer, RequestBudget
 from services.queue import Queue
 from services.quota.credits import Credits
-from tests.factories import MEMBER, NOON, SERVER, SettableClock, add_held_song, add_song
+from services.quota.managing import Manager
+from services.quota.rules import Member
+from tests.factories import (
+    MEMBER,
+    NOON,
+    SERVER,
+    SettableClock,
+    add_held_song,
+    add_song,
+    make_managing,
+)
 
 OTHER = SERVER + 1
 LATER = NOON + timedelta(minutes=10)
@@ -99,3 +109,59 @@ async def test_a_token_is_forgotten_unless_a_newer_one_has_come(
     assert song.token == "new"
     await queue.forget_token(song)
     assert await queue.shown(ended=False) == []
+
+
+async def test_what_is_left_is_not_known_once_a_new_period_has_begun(
+    queue: Queue, database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    """What it gives depends on the member's roles, which come only with what they do."""
+    await add_held_song(database, credits, 1, price=4)
+    clock.now = NOON.replace(hour=0) + timedelta(days=1, milliseconds=-1)
+    view = await queue.view(1)
+    assert view is not None
+    assert view.free == 6
+    clock.advance(milliseconds=1)
+    view = await queue.view(1)
+    assert view is not None
+    assert (view.free, view.unlimited) == (None, False)
+    await credits.balance(Member(SERVER, MEMBER))
+    view = await queue.view(1)
+    assert view is not None
+    assert view.free == 10
+
+
+async def test_looking_changes_nothing(
+    queue: Queue, database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    await add_held_song(database, credits, 1)
+    clock.advance(days=1)
+    (before,) = await database.reader.execute_fetchall("PRAGMA data_version")
+    await queue.view(1)
+    await queue.of_server(SERVER)
+    (after,) = await database.reader.execute_fetchall("PRAGMA data_version")
+    assert tuple(after) == tuple(before)
+
+
+async def test_a_song_that_cost_its_member_nothing_says_so(
+    queue: Queue, database: Database, credits: Credits
+) -> None:
+    """Also when their rule has changed since, and beside one that was paid for."""
+    managing, by = make_managing(database, credits), Manager(SERVER, 99)
+    await add_held_song(database, credits, 1, price=3)
+    await managing.set_member(by, MEMBER, None)
+    await add_held_song(database, credits, 2, price=4)
+    await managing.drop_member(by, MEMBER)
+    views = [await queue.view(song_id) for song_id in (1, 2)]
+    assert [(view.unlimited, view.free) for view in views if view] == [(False, 7), (True, 7)]
+    assert [view.unlimited for view in await queue.of_server(SERVER)] == [False, True]
+
+
+async def test_what_only_unlimited_members_have_left_is_not_known(
+    queue: Queue, database: Database, credits: Credits
+) -> None:
+    """They need no allowance, so none was opened for them."""
+    await make_managing(database, credits).set_allowance(Manager(SERVER, 99), None)
+    await add_held_song(database, credits, 1)
+    view = await queue.view(1)
+    assert view is not None
+    assert (view.free, view.unlimited) == (None, True)
