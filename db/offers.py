@@ -25,9 +25,9 @@ async def insert(connection: Connection, offer: Offer) -> bool:
 
 
 async def open_at(connection: Connection, server_id: int, moment: datetime) -> list[Offer]:
-    """A server's offers that still stand, oldest first."""
+    """A server's offers that still stand, in the order of their interactions."""
     rows = await connection.execute_fetchall(
-        "SELECT * FROM offers WHERE server_id = ? AND ends_at > ? ORDER BY at, offer_id",
+        "SELECT * FROM offers WHERE server_id = ? AND ends_at > ? ORDER BY offer_id",
         (server_id, to_ms(moment)),
     )
     return list(map(_offer, rows))

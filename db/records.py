@@ -251,7 +251,7 @@ def to_ms(moment: datetime) -> int:
 
 def from_ms(milliseconds: int) -> datetime:
     """The aware time that `to_ms` stored."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def maybe_from_ms(milliseconds: int | None) -> datetime | None:

@@ -133,8 +133,8 @@ class Songs:
 
         try:
             song, warned = await self._database.transact(decide)
-        except ServerCeilingReached:
-            await self._ceiling.refused(asker.server_id)
+        except ServerCeilingReached as reached:
+            await self._ceiling.refused(reached)
             raise
         if warned:
             self._tell()
@@ -146,8 +146,8 @@ class Songs:
     ) -> tuple[Song, bool]:
         """The new song, and whether there is a warning of the server's ceiling to tell."""
         self._incidents.check_not_paused()
-        now, server_id, member_id = self._clock(), asker.server_id, asker.member_id
-        rules = await self._rulebook.read(connection, server_id, member_id)
+        now, server_id = self._clock(), asker.server_id
+        rules = await self._rulebook.read(connection, server_id, asker.member_id)
         admission.check_member(rules, asker.place, at=now)
         admission.check_size(rules, request.seconds, request.steps)
         admission.check_words(rules, request)
@@ -158,6 +158,19 @@ class Songs:
         song = self._new(asker, request, await servers.take_number(connection, server_id), now)
         await songs.insert(connection, song)
         return song, await self._credits.hold(connection, song, balance, rules)
+
+    async def _check_pace(
+        self, connection: Connection, asker: Interaction, rules: Rules, *, at: datetime
+    ) -> None:
+        server_id, member_id = asker.server_id, asker.member_id
+        admission.check_pace(
+            rules,
+            unfinished=await songs.count_unfinished(connection, server_id, member_id),
+            last_asked=await songs.last_asked(connection, server_id, member_id)
+            if rules.limits.cooldown
+            else None,
+            at=at,
+        )
 
     def _new(self, asker: Interaction, request: SongRequest, number: int, at: datetime) -> Song:
         return Song(

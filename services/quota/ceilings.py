@@ -40,14 +40,20 @@ class ServerCeiling:
         """Credits counted in a period."""
         return await ceilings.used(self._database.reader, server_id, period.start)
 
-    async def refused(self, server_id: int) -> None:
-        """Somebody's song did not fit any more: the managers hear that the ceiling is reached."""
+    async def refused(self, reached: "ServerCeilingReached") -> None:
+        """Somebody's song did not fit any more: the managers hear that the ceiling is reached.
+
+        Unless it would fit by now: the ceiling may have been raised since.
+        """
+        song, period = reached.song, reached.period
         async with self._database.write() as connection:
-            rules = await self._rulebook.read(connection, server_id)
-            period = rules.timeline.period(self._clock())
-            used = await ceilings.used(connection, server_id, period.start)
-            if rules.ceiling is not None:
-                await self._warn(connection, server_id, rules, period, used=used, percent=100)
+            rules = await self._rulebook.read(connection, song.server_id)
+            # The period may have counted nothing yet, and it is what remembers the warning.
+            used = await ceilings.use(
+                connection, song.server_id, period.start, credits=0, ceiling=None
+            )
+            if used is not None and rules.ceiling is not None and used + song.price > rules.ceiling:
+                await self._warn(connection, song.server_id, rules, period, used=used, percent=100)
         self._changelog.tell()
 
     # --- inside the transaction of a caller -----------------------------------------------------
@@ -62,10 +68,7 @@ class ServerCeiling:
             connection, song.server_id, period.start, credits=song.price, ceiling=rules.ceiling
         )
         if used is None:
-            raise ServerCeilingReached(
-                "This server has spent what its managers allow for now. Songs can be made again "
-                f"{relative(period.end)}. Nothing was spent."
-            )
+            raise ServerCeilingReached(song, period)
         if not rules.ceiling:
             return False
         percent = next((p for p in WARNINGS if used * 100 >= rules.ceiling * p), None)
@@ -101,6 +104,14 @@ class ServerCeiling:
 
 class ServerCeilingReached(CeilingReached):
     """A server's own ceiling leaves no room for this song in the running period."""
+
+    def __init__(self, song: Song, period: Period) -> None:
+        super().__init__(
+            "This server has spent what its managers allow for now. Songs can be made again "
+            f"{relative(period.end)}. Nothing was spent."
+        )
+        self.song = song
+        self.period = period
 
 
 @dataclass(frozen=True, slots=True)

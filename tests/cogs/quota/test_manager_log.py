@@ -19,11 +19,12 @@ from db import ceilings
 from db.records import Change
 from services.making.runner import spawn
 from services.making.worker import Backoff
+from services.quota.ceilings import ServerCeilingReached
 from services.quota.changelog import TOLD_AT_ONCE, Changelog, as_json
 from services.quota.managing import Manager
 from services.quota.rules import Defaults, Name
 from services.settings import Settings
-from tests.factories import NOON
+from tests.factories import NOON, make_song
 from tests.wire import Channel, DiscordWire, Fault, Guild, Limits, Permission
 from tests.wire.permissions import BOT
 
@@ -190,8 +191,9 @@ async def test_a_ceilings_warnings_are_told_once_each_with_when_it_opens_again(
                 await ceiling._warn(connection, server_id, rules, period, used=8, percent=80)
         stage.changelog.tell()
         await stage.told()
-        await ceiling.refused(server_id)
-        await ceiling.refused(server_id)
+        reached = ServerCeilingReached(make_song(server_id=server_id, price=3), period)
+        await ceiling.refused(reached)
+        await ceiling.refused(reached)
         await stage.told()
     opens = f"<t:{int(period.end.timestamp())}:R>"
     assert stage.text().count("Warning: 80 % of the ceiling") == 1
