@@ -1,20 +1,37 @@
 """What a person does: ask, cancel, look."""
 
 import asyncio
+import contextlib
+import json
+import sqlite3
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from db import ceilings, changes
 from db import songs as rows
 from db.database import Database
-from db.records import Draft, Song, Status, Step
+from db.records import Draft, OperatorCeiling, Song, Status, Step
 from services.ending import Ending
-from services.errors import NotEnoughCredits, NotPermitted, NotPossible, SongsPaused, TooManySongs
+from services.errors import (
+    AgainstTheRules,
+    CeilingReached,
+    NotEnoughCredits,
+    NotPermitted,
+    NotPossible,
+    Refusal,
+    SongsPaused,
+    TooManySongs,
+)
 from services.incidents import Incidents, Kind
-from services.quota.ceilings import OperatorCeilings
+from services.quota.amounts import Prices
+from services.quota.ceilings import OperatorCeilings, ServerCeilingReached
 from services.quota.credits import Credits
+from services.quota.managing import Manager, Managing
 from services.quota.rules import Defaults, Limits, Member
 from services.requests import SongRequest
 from services.songs import PAGE, TOKEN_LIFETIME, Interaction, Songs
@@ -28,6 +45,7 @@ from tests.factories import (
     add_held_song,
     add_song,
     make_credits,
+    make_managing,
 )
 
 
@@ -227,6 +245,232 @@ async def test_an_ask_that_is_cancelled_is_whole_or_not_at_all(
         if song is not None:
             await songs.cancel(turns + 1, server_id=SERVER, member_id=MEMBER, manager=False)
     assert True in outcomes
+
+
+# --- Whoever may not ------------------------------------------------------------------------------
+
+BY = Manager(SERVER, 99)
+ELSEWHERE = CHANNEL + 1
+
+
+@pytest.fixture
+def managing(database: Database, credits: Credits) -> Managing:
+    return make_managing(database, credits)
+
+
+@pytest.fixture
+def operator(database: Database, clock: SettableClock) -> OperatorCeilings:
+    return OperatorCeilings(database, clock=clock)
+
+
+def dump(tmp_path: Path) -> list[str]:
+    """The database, row for row."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "songs.db")) as connection:
+        return list(connection.iterdump())
+
+
+def changed_tables(before: list[str], after: list[str]) -> set[str]:
+    """Where a row is another, or is gone, or is new."""
+    return {row.partition("(")[0] for row in {*before} ^ {*after}}
+
+
+WARNING_TABLES = {f'INSERT INTO "{table}" VALUES' for table in ("changes", "server_periods")}
+
+Lift = Callable[[], Awaitable[object]]
+
+
+async def every_reason(
+    songs: Songs,
+    managing: Managing,
+    operator: OperatorCeilings,
+    incidents: Incidents,
+    clock: SettableClock,
+) -> list[tuple[type[Refusal], str, Lift]]:
+    """A server where nothing goes: each refusal in its order, and what ends it.
+
+    A song is under way since the day before, so that an ask would also open a period's allowance
+    and close the one before.
+    """
+    await managing.set_allowance(BY, 4)
+    await songs.ask(asker(1), request(seconds=60))
+    clock.advance(days=1)
+    await managing.set_ceiling(BY, 1)
+    await operator.set(OperatorCeiling("each", 0, 0, None))
+    await managing.set_limits(BY, unfinished=1, seconds=60, steps=40, cooldown=7 * 86_400)
+    await managing.set_words(BY, ["funk"])
+    await managing.set_channels(BY, [ELSEWHERE])
+    await managing.block(BY, MEMBER, reason="Far too loud.")
+    await managing.pause(BY, "We sleep.")
+    await incidents.begin(Kind.KEY_REFUSED, "401")
+    return [
+        (SongsPaused, "its operator", lambda: incidents.end(Kind.KEY_REFUSED)),
+        (AgainstTheRules, "have paused new songs: We sleep", lambda: managing.resume(BY)),
+        (AgainstTheRules, "Far too loud", lambda: managing.unblock(BY, MEMBER)),
+        (AgainstTheRules, f"<#{ELSEWHERE}>", lambda: managing.set_channels(BY, [])),
+        (AgainstTheRules, "60 `seconds`", lambda: managing.set_limits(BY, seconds=240)),
+        (AgainstTheRules, "40 `steps`", lambda: managing.set_limits(BY, steps=150)),
+        (AgainstTheRules, "funk.* is not wanted", lambda: managing.set_words(BY, [])),
+        (TooManySongs, "1 songs under way", lambda: managing.set_limits(BY, unfinished=2)),
+        (TooManySongs, "ask again <t:", lambda: managing.set_limits(BY, cooldown=0)),
+        (CeilingReached, "The bot's operator", lambda: operator.drop("each", 0)),
+        (NotEnoughCredits, "you have 4", lambda: managing.set_allowance(BY, 10)),
+        (CeilingReached, "its managers allow", lambda: managing.set_ceiling(BY, None)),
+    ]
+
+
+async def test_each_refusal_comes_in_its_order_and_changes_nothing(
+    songs: Songs,
+    database: Database,
+    managing: Managing,
+    operator: OperatorCeilings,
+    incidents: Incidents,
+    credits: Credits,
+    clock: SettableClock,
+    wakes: list[None],
+    told: list[None],
+    tmp_path: Path,
+) -> None:
+    reasons = await every_reason(songs, managing, operator, incidents, clock)
+    wanted = request(seconds=150, steps=50)
+    wakes.clear()
+    for refusal, words, lift in reasons:
+        before = dump(tmp_path)
+        with pytest.raises(refusal, match=words):
+            await songs.ask(asker(2), wanted)
+        # Only the server's managers hear of their own ceiling: see below.
+        hear = WARNING_TABLES if "its managers" in words else set()
+        assert changed_tables(before, dump(tmp_path)) <= hear, words
+        assert not database._writer.in_transaction
+        await lift()
+    assert (wakes, told) == ([], [])
+    song = await songs.ask(asker(2), wanted)
+    assert (song.number, song.price) == (2, 5)
+    assert await free(credits) == 5
+
+
+async def test_what_can_be_said_before_the_words_are_typed_is_said_alike(
+    songs: Songs,
+    managing: Managing,
+    operator: OperatorCeilings,
+    incidents: Incidents,
+    clock: SettableClock,
+    tmp_path: Path,
+) -> None:
+    """The pace and the credits may have changed when they were: only `ask` decides on those."""
+    wanted = request(seconds=150, steps=50)
+    early = (SongsPaused, AgainstTheRules)
+    for refusal, words, lift in await every_reason(songs, managing, operator, incidents, clock):
+        before = dump(tmp_path)
+        if refusal in early:
+            with pytest.raises(refusal, match=words):
+                await songs.check(asker(2), wanted)
+        else:
+            await songs.check(asker(2), wanted)
+        assert dump(tmp_path) == before, words
+        await lift()
+
+
+async def test_a_server_that_was_never_seen_is_checked_without_being_written_down(
+    songs: Songs, tmp_path: Path
+) -> None:
+    before = dump(tmp_path)
+    await songs.check(asker(), request())
+    assert dump(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"channel_id": ELSEWHERE},
+        {"channel_id": 77, "parent_id": ELSEWHERE},  # a thread counts as its channel
+    ],
+)
+async def test_songs_are_made_where_they_are_allowed(
+    songs: Songs, managing: Managing, where: dict[str, int]
+) -> None:
+    await managing.set_channels(BY, [ELSEWHERE])
+    assert (await songs.ask(asker(**where), request())).channel_id == where["channel_id"]
+    for elsewhere in ({"channel_id": 77}, {"channel_id": 77, "parent_id": CHANNEL}):
+        with pytest.raises(AgainstTheRules):
+            await songs.ask(asker(2, **elsewhere), request())
+
+
+async def test_the_same_interaction_is_the_same_song_whatever_was_forbidden_meanwhile(
+    songs: Songs, managing: Managing, operator: OperatorCeilings, credits: Credits, tmp_path: Path
+) -> None:
+    song = await songs.ask(asker(), request())
+    await managing.pause(BY)
+    await managing.block(BY, MEMBER, reason="Far too loud.")
+    await managing.set_allowance(BY, 0)
+    await managing.set_ceiling(BY, 1)
+    await operator.set(OperatorCeiling("all", 0, 0, 0))
+    before = dump(tmp_path)
+    assert await songs.ask(asker(), request()) == song
+    assert dump(tmp_path) == before
+
+
+async def test_the_ceilings_warnings_are_told_once_each(
+    songs: Songs, managing: Managing, database: Database, told: list[None], tmp_path: Path
+) -> None:
+    await managing.set_log(BY, 5_000)
+    await managing.set_ceiling(BY, 10)
+    counts = []
+    for member, seconds in enumerate((210, 30, 30, 30)):
+        await songs.ask(asker(member + 1, member_id=member + 1), request(seconds=seconds))
+        counts.append(len(told))
+    assert counts == [0, 1, 1, 2]  # at 7, 8, 9 and 10 credits
+    before = dump(tmp_path)
+    with pytest.raises(CeilingReached):
+        await songs.ask(asker(9, member_id=9), request(seconds=30))
+    assert dump(tmp_path) == before
+    warnings = [c for c in await changes.to_log(database.reader, limit=9) if c.name == "warning"]
+    assert [json.loads(c.after or "")["percent"] for c in warnings] == [80, 100]
+
+
+async def test_a_refusal_at_the_ceiling_writes_its_warning_and_nothing_else(
+    songs: Songs, managing: Managing, tmp_path: Path
+) -> None:
+    await managing.set_ceiling(BY, 9)
+    await songs.ask(asker(1), request(seconds=240))
+    before = dump(tmp_path)
+    for interaction_id in (2, 3):
+        with pytest.raises(CeilingReached):
+            await songs.ask(asker(interaction_id), request(seconds=60))
+    after = dump(tmp_path)
+    assert changed_tables(before, after) == WARNING_TABLES
+    assert len(set(after) - set(before)) == 2
+
+
+async def test_fifty_members_do_not_pass_the_servers_ceiling(
+    songs: Songs, managing: Managing, database: Database
+) -> None:
+    await managing.set_ceiling(BY, 15)
+    asked = [songs.ask(asker(n, member_id=n), request(seconds=60)) for n in range(1, 51)]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert Counter(map(type, results)) == {Song: 7, ServerCeilingReached: 43}
+    assert await ceilings.used(database.reader, SERVER, NOON.replace(hour=0)) == 14
+
+
+async def test_fifty_members_do_not_pass_the_operators_ceiling(
+    songs: Songs, operator: OperatorCeilings
+) -> None:
+    """What waits is counted beside what was submitted."""
+    await operator.set(OperatorCeiling("all", 0, 15, None))
+    asked = [
+        songs.ask(asker(n, member_id=n, server_id=SERVER + n % 5), request(seconds=60))
+        for n in range(1, 51)
+    ]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert Counter(map(type, results)) == {Song: 7, CeilingReached: 43}
+
+
+async def test_a_song_costs_what_the_operator_says(
+    database: Database, incidents: Incidents, clock: SettableClock
+) -> None:
+    defaults = Defaults(prices=Prices(seconds=10, steps=150))
+    songs = composed(database, incidents, clock, defaults=defaults)
+    assert (await songs.ask(asker(), request(seconds=45, steps=150))).price == 5
+    assert songs.prices.of(45, 151) == 10
 
 
 # --- Cancelling -----------------------------------------------------------------------------------
