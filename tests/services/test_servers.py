@@ -197,3 +197,64 @@ async def test_who_comes_back_while_they_are_forgotten_is_not(
     monkeypatch.setattr(server_rows, "servers_left_before", and_then)
     await servers.forget_old()
     assert (await credits.rules(SERVER)).server.credits == 50
+
+
+# --- What a server is called, and what it has decided ---------------------------------------------
+
+
+async def test_a_server_is_called_what_discord_said_last(
+    servers: Servers, database: Database
+) -> None:
+    await servers.join(SERVER, "Synths")
+    await servers.join(OTHER, "Strings")
+    await servers.rename(SERVER, "Synths & Sons")
+    await servers.rename(404, "Nobody's")
+    names = {SERVER: "Synths & Sons", OTHER: "Strings"}
+    assert await server_rows.names_present(database.reader) == names
+    # Renamed while the bot was away; the other is unavailable for now, and called nothing.
+    await servers.reconcile({SERVER: "Drums", OTHER: "", 404: "New"})
+    assert await server_rows.names_present(database.reader) == names | {SERVER: "Drums"}
+
+
+async def test_only_names_that_have_changed_are_written(
+    servers: Servers, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands are compared at every start."""
+    for server_id in (SERVER, OTHER):
+        await servers.join(server_id, "Synths")
+    renamed: list[tuple[int, str]] = []
+
+    async def rename(server_id: int, name: str) -> None:
+        renamed.append((server_id, name))
+
+    monkeypatch.setattr(servers, "rename", rename)
+    await servers.reconcile({SERVER: "Synths", OTHER: "Drums"})
+    assert renamed == [(OTHER, "Drums")]
+
+
+async def test_everything_that_was_decided_is_forgotten_with_the_server(
+    servers: Servers, database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    managing, giving = make_managing(database, credits), make_giving(database, credits)
+    for server_id in (SERVER, OTHER):
+        by = Manager(server_id, 1)
+        await servers.join(server_id, "Synths")
+        first = await managing.set_role(by, 7, 20)
+        assert first is not None
+        await managing.set_calendar(by, every="week")
+        await managing.block(by, MEMBER, reason="Far too loud.")
+        await managing.undo(by, first.number)
+        await giving.offer(by, 7, offer_id=server_id, kind="grant", amount=5, reason="For all.")
+    await servers.leave(SERVER)
+    clock.now += KEPT_AFTER_LEAVING + timedelta(milliseconds=1)
+    await servers.forget_old()
+
+    async def left(table: str) -> set[int]:
+        found = await database.reader.execute_fetchall(f"SELECT server_id FROM {table}")
+        return {row[0] for row in found}
+
+    for table in ("rules", "calendars", "changes", "offers"):
+        assert await left(table) == {OTHER}, table
+    server = await server_rows.get_server(database.reader, SERVER)
+    assert server is not None
+    assert server.name is None
