@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable
+from datetime import datetime
 
 from db.connection import Connection
 from db.records import CalendarRow, Rule, from_ms, to_ms
@@ -24,14 +25,16 @@ async def in_force(connection: Connection, server_id: int, member_id: int) -> li
     return list(map(_rule, rows))
 
 
-async def named(connection: Connection, server_id: int, name: str, *, limit: int) -> list[Rule]:
+async def named(
+    connection: Connection, server_id: int, name: str, *, limit: int, offset: int = 0
+) -> list[Rule]:
     """A server's rules of one name, by whom they are about."""
     rows = await connection.execute_fetchall(
         """
         SELECT name, subject_id, value FROM rules WHERE server_id = ? AND name = ?
-        ORDER BY subject_id LIMIT ?
+        ORDER BY subject_id LIMIT ? OFFSET ?
         """,
-        (server_id, name, limit),
+        (server_id, name, limit, offset),
     )
     return list(map(_rule, rows))
 
@@ -49,6 +52,19 @@ async def count(connection: Connection, server_id: int, name: str) -> int:
     """How many rules of one name a server has."""
     rows = await connection.execute_fetchall(
         "SELECT count(*) AS n FROM rules WHERE server_id = ? AND name = ?", (server_id, name)
+    )
+    return sum(row["n"] for row in rows)
+
+
+async def count_standing(connection: Connection, server_id: int, name: str, *, at: datetime) -> int:
+    """How many rules of one name, whose values say until when they hold, hold at that moment."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT count(*) AS n FROM rules
+        WHERE server_id = :server_id AND name = :name
+            AND coalesce(json_extract(value, '$.until') > :at, TRUE)
+        """,
+        {"server_id": server_id, "name": name, "at": to_ms(at)},
     )
     return sum(row["n"] for row in rows)
 

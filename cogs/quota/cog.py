@@ -10,6 +10,7 @@ from cogs.quota.giving import Giving
 from cogs.quota.limits import Limiting
 from cogs.quota.record import Record
 from cogs.quota.reports import Exporting, Reports
+from cogs.quota.showing import Showing
 
 
 # Discord hides the group from others; a server's settings may say otherwise, so that every command
@@ -21,6 +22,7 @@ class QuotaCog(
     Limiting,
     Record,
     Reports,
+    Showing,
     commands.GroupCog,
     group_name="quota",
     group_description="Credits and limits, for those who manage the server",

@@ -120,16 +120,13 @@ def text_field(
     placeholder: str | None = None,
     required: bool = True,
     longest: int = LONGEST_NUMBER,
-    lines: bool = False,
 ) -> ui.Label[ui.Modal]:
     """A text to type."""
-    style = discord.TextStyle.paragraph if lines else discord.TextStyle.short
     return ui.Label(
         text=label,
         description=note,
         component=ui.TextInput(
             custom_id=name,
-            style=style,
             default=value or None,
             placeholder=placeholder,
             required=required,

@@ -11,9 +11,9 @@ from discord import ui
 
 from cogs.cards import BLURPLE, ago, plain
 from cogs.credit_cards import bar, lot_line
-from cogs.quota.options import shown
 from cogs.quota.places import Page, Place, act_id, form_id, tab_id
 from cogs.quota.settings_view import DANGER, PLAIN, Layout, per
+from cogs.quota.texts import shown
 from services.quota.amounts import credits_text
 from services.quota.credits import EACH, Balance, Standing
 from services.quota.rules import Allowance, Source
@@ -68,8 +68,8 @@ def _amounts(standing: Standing) -> Iterator[str]:
     yield f"**{credits_text(balance.free)}** to spend now."
     if allowed and standing.member.roles is not None:
         yield (
-            f"{bar(balance.of_period, allowed)} {balance.of_period:,} of {allowed:,} left of the "
-            f"allowance {EACH[balance.every]}"
+            f"{bar(balance.of_period, allowed)} {balance.of_period:,} left of {allowed:,} "
+            f"{EACH[balance.every]}"
         )
 
 

@@ -18,10 +18,11 @@ from cogs.quota.forms import (
     text_field,
     tick_field,
 )
-from cogs.quota.options import LONGEST_MOMENT, moment_of
+from cogs.quota.options import moment_of
 from cogs.quota.settings_forms import Field, credits_field
 from services.errors import InvalidRequest, NotPossible
 from services.quota.amounts import MAX_AMOUNT, MAX_REASON
+from services.quota.moments import LONGEST_TYPED
 from services.quota.rules import Member, Rules
 
 UNTIL = "Like: 7d, 3 months, tomorrow, 2026-12-31 18:00. Left empty: {}"
@@ -40,7 +41,9 @@ def _role_fields(now: Now) -> Iterator[Field]:
     yield credits_field(now.rules.roles.get(role_id), required=not stands, empty=not stands)
     if stands:
         yield tick_field(
-            "remove", "Remove this rule", "Who has the role gets what others give them"
+            "remove",
+            "Remove this rule",
+            "Its members get what others of their roles or the server give",
         )
 
 
@@ -76,7 +79,7 @@ def _member_fields(now: Now) -> Iterator[Field]:
         UNTIL.format("for good"),
         value=until_typed(now.rules, own.until if own else None, at=now.at),
         required=False,
-        longest=LONGEST_MOMENT,
+        longest=LONGEST_TYPED,
     )
     if own is not None:
         yield tick_field(
@@ -110,7 +113,7 @@ def _block_fields(now: Now) -> Iterator[Field]:
         "Until when",
         UNTIL.format("for good"),
         required=False,
-        longest=LONGEST_MOMENT,
+        longest=LONGEST_TYPED,
     )
 
 
@@ -133,7 +136,7 @@ def _grant_fields(now: Now) -> Iterator[Field]:
         "When what is left of it expires",
         UNTIL.format("never"),
         required=False,
-        longest=LONGEST_MOMENT,
+        longest=LONGEST_TYPED,
     )
 
 

@@ -19,9 +19,9 @@ from cogs.quota.member_view import member_view
 from cogs.quota.people_forms import PEOPLE_FORMS, member_by_id
 from cogs.quota.places import ID, PLACE, Page, Place, look_up_id
 from cogs.quota.settings_forms import SETTINGS_FORMS
-from cogs.quota.settings_view import Layout, Settings, settings_view
+from cogs.quota.settings_view import RULES_SHOWN, Layout, Settings, first_of, nearest, settings_view
 from services.errors import InvalidRequest, NotPossible
-from services.quota.managing import MAX_RULES, Manager
+from services.quota.managing import Manager
 from services.quota.rules import Member, Name, block_of, override_of
 
 FORMS = SETTINGS_FORMS | PEOPLE_FORMS
@@ -53,7 +53,7 @@ async def view_of(interaction: discord.Interaction[Any], place: Place) -> Layout
     by = manager_of(interaction)
     if place.page is Page.MEMBER:
         return await explained(interaction, await member_by_id(interaction, place.number))
-    return settings_view(await _settings(interaction, by.server_id, place.page), place)
+    return settings_view(await _settings(interaction, by.server_id, place), place)
 
 
 async def explained(interaction: discord.Interaction[Any], member: Member) -> Layout:
@@ -62,16 +62,22 @@ async def explained(interaction: discord.Interaction[Any], member: Member) -> La
     return member_view(await known.credits.standing(member, entries=0), at=known.clock())
 
 
-async def _settings(interaction: discord.Interaction[Any], server_id: int, page: Page) -> Settings:
-    known = services(interaction)
+async def _settings(
+    interaction: discord.Interaction[Any], server_id: int, place: Place
+) -> Settings:
+    known, page = services(interaction), place.page
     rules, now = await known.managing.rules(server_id), known.clock()
-    used, members, blocked = 0, [], []
+    used = count = 0
+    members: list[tuple[int, Any]] = []
+    blocked: list[tuple[int, Any]] = []
     if page is Page.CREDITS:
         used = await known.ceiling.used(server_id, rules.timeline.period(now))
-    if page is Page.MEMBERS:
-        members = await _about(known, server_id, Name.MEMBER)
-    if page in (Page.LIMITS, Page.BLOCKED):
-        blocked = await _about(known, server_id, Name.BLOCK)
+    elif page is Page.MEMBERS:
+        members, count = await _about(known, server_id, Name.MEMBER, place)
+    elif page is Page.BLOCKED:
+        blocked, count = await _about(known, server_id, Name.BLOCK, place)
+    elif page is Page.LIMITS:
+        count = await known.managing.blocked(server_id)
     guild = interaction.guild
     return Settings(
         rules=rules,
@@ -80,14 +86,21 @@ async def _settings(interaction: discord.Interaction[Any], server_id: int, page:
         used=used,
         members=[(member_id, override_of(value)) for member_id, value in members],
         blocked=[(member_id, block_of(value)) for member_id, value in blocked],
+        count=count,
         living=None
         if guild is None or guild.unavailable
         else frozenset(role.id for role in guild.roles),
     )
 
 
-async def _about(known: Services, server_id: int, name: Name) -> list[tuple[int, Any]]:
-    return await known.managing.about(server_id, name, limit=MAX_RULES[name])
+async def _about(
+    known: Services, server_id: int, name: Name, place: Place
+) -> tuple[list[tuple[int, Any]], int]:
+    """The rules about members that a page shows, and how many there are in all."""
+    count = await known.managing.count(server_id, name)
+    here, _ = nearest(place, count)
+    found = await known.managing.about(server_id, name, limit=RULES_SHOWN, offset=first_of(here))
+    return found, count
 
 
 async def _show(interaction: discord.Interaction[Any], place: Place) -> None:

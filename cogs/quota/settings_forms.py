@@ -11,23 +11,16 @@ import discord
 from discord import app_commands, ui
 
 from cogs.quota.forms import Form, Now, Sent, allowance_typed, number_typed, text_field
+from cogs.quota.limits import SONG_CHANNELS, WORDS_FIELD, WordsForm, check_channels
 from cogs.quota.record import check_can_log
 from services.quota.amounts import MAX_AMOUNT, MAX_CEILING, MAX_REASON, Prices
 from services.quota.calendar import LONGEST_NAME, Calendar, Every
 from services.quota.managing import MAX_CHANNELS, MAX_COOLDOWN, MAX_UNFINISHED
-from services.quota.words import MAX_TYPED, MAX_WORDS, parse_words
+from services.quota.words import parse_words
 from services.requests import SECONDS, STEPS
 
 Field = ui.Item[ui.Modal]
 
-SONG_CHANNELS = [
-    discord.ChannelType.text,
-    discord.ChannelType.news,
-    discord.ChannelType.forum,
-    discord.ChannelType.voice,
-    discord.ChannelType.stage_voice,
-]
-"""Where members can type `/song`."""
 LOG_CHANNELS = [discord.ChannelType.text, discord.ChannelType.news]
 EVERY = {
     Every.DAY: ("Every day", None),
@@ -180,24 +173,17 @@ def _channels_fields(now: Now) -> Iterator[Field]:
 
 
 async def _set_channels(sent: Sent) -> None:
-    await sent.services.managing.set_channels(sent.by, sent.typed.ids("channels"))
+    chosen = sent.typed.ids("channels")
+    check_channels(sent.interaction.guild, chosen)
+    await sent.services.managing.set_channels(sent.by, chosen)
 
 
 def _words_fields(now: Now) -> Iterator[Field]:
-    yield text_field(
-        "words",
-        "Words and phrases",
-        f"One a line, or with commas between; {MAX_WORDS} at most. Left empty: none",
-        value="\n".join(now.rules.words),
-        required=False,
-        longest=MAX_TYPED,
-        lines=True,
-    )
-    yield ui.TextDisplay("-# Whole words are found, whatever their case and accents.")
+    yield from WordsForm(now.rules.words).children
 
 
 async def _set_words(sent: Sent) -> None:
-    await sent.services.managing.set_words(sent.by, parse_words(sent.typed.text("words")))
+    await sent.services.managing.set_words(sent.by, parse_words(sent.typed.text(WORDS_FIELD)))
 
 
 def _pause_fields(now: Now) -> Iterator[Field]:
@@ -257,7 +243,7 @@ SETTINGS_FORMS = {
     "ceiling": Form("Ceiling of the server", _ceiling_fields, _set_ceiling),
     "limits": Form("Limits for each member", _limits_fields, _set_limits),
     "channels": Form("Where songs are made", _channels_fields, _set_channels),
-    "words": Form("Unwanted words", _words_fields, _set_words, keep="words"),
+    "words": Form("Unwanted words", _words_fields, _set_words, keep=WORDS_FIELD),
     "pause": Form("Songs are paused", _pause_fields, _pause),
     "log": Form("Log channel", _log_fields, _set_log),
 }

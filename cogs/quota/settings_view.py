@@ -7,22 +7,19 @@ Limits are Discord's ("Components Overview"): 40 components in a message, nested
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
 import discord
 from discord import ui
 
 from cogs.cards import BLURPLE, ago, plain
 from cogs.credit_cards import bar
-from cogs.quota.options import shown
 from cogs.quota.places import Page, Place, act_id, form_id, look_up_id, tab_id, turn_id
+from cogs.quota.texts import shown
 from services.quota.amounts import Prices, credits_text
 from services.quota.calendar import Calendar, Every
 from services.quota.credits import EACH
 from services.quota.managing import MAX_CHANNELS
 from services.quota.rules import Allowance, Block, Defaults, Limits, Rules, Source
-
-Rule = TypeVar("Rule")
 
 RULES_SHOWN = 7
 """On one page: each takes three components."""
@@ -47,9 +44,10 @@ UNDER = {Page.BLOCKED: Page.LIMITS}
 class Settings:
     """What a server has decided, as far as one page shows it.
 
-    `used` is counted against the ceiling in the running period. `members` and `blocked` are the
-    rules about members, and empty where a page shows none. `living` are the roles that exist, None
-    where that isn't known.
+    `used` is counted against the ceiling in the running period. `members` and `blocked` are those
+    rules about members that the page shows, `count` is how many there are in all; beside the limits
+    it is how many members are blocked now. `living` are the roles that exist, None where that isn't
+    known.
     """
 
     rules: Rules
@@ -58,6 +56,7 @@ class Settings:
     used: int = 0
     members: Sequence[tuple[int, Allowance]] = ()
     blocked: Sequence[tuple[int, Block]] = ()
+    count: int = 0
     living: frozenset[int] | None = None
 
     @property
@@ -161,7 +160,7 @@ def _roles_page(settings: Settings, number: int) -> Iterator[ui.Item[Layout]]:
     found = sorted(
         settings.rules.roles.items(), key=lambda rule: (rule[1] is None, rule[1] or 0), reverse=True
     )
-    here, pages = _nearest(Place(Page.ROLES, number), len(found))
+    here, pages = nearest(Place(Page.ROLES, number), len(found))
     yield _heading(
         "Roles",
         "A different allowance for those with a role. Of several roles the highest counts; they "
@@ -173,7 +172,7 @@ def _roles_page(settings: Settings, number: int) -> Iterator[ui.Item[Layout]]:
         yield ui.TextDisplay(
             f"No role has an allowance of its own. For everyone: {_allowance_text(settings)}."
         )
-    for role_id, credits in _on_page(found, here.number):
+    for role_id, credits in found[first_of(here) :][:RULES_SHOWN]:
         yield _role(settings, role_id, credits, here)
     yield from _turning(here, pages)
 
@@ -191,7 +190,7 @@ def _role(settings: Settings, role_id: int, credits: int | None, here: Place) ->
 
 
 def _members_page(settings: Settings, number: int) -> Iterator[ui.Item[Layout]]:
-    here, pages = _nearest(Place(Page.MEMBERS, number), len(settings.members))
+    here, pages = nearest(Place(Page.MEMBERS, number), settings.count)
     yield _heading(
         "Members",
         "An allowance for one member. It counts instead of what their roles or the server give.",
@@ -200,7 +199,7 @@ def _members_page(settings: Settings, number: int) -> Iterator[ui.Item[Layout]]:
     yield ui.Separator()
     if not settings.members:
         yield ui.TextDisplay("No member has an allowance of their own.")
-    for member_id, allowance in _on_page(settings.members, here.number):
+    for member_id, allowance in settings.members:
         edit = _button("Edit", form_id("member", here, member_id))
         amount = per(allowance.credits, settings.each) + _until(settings, allowance.until)
         yield ui.Section(f"<@{member_id}>\n{amount}", accessory=edit)
@@ -238,7 +237,7 @@ def _limits_page(settings: Settings, _: int) -> Iterator[ui.Item[Layout]]:
         "Songs with one of them in genres or lyrics are refused before anything is spent.",
         _change("words", here),
     )
-    held = sum(block.holds(settings.at) for _, block in settings.blocked)
+    held = settings.count
     yield _setting(
         "Blocked members",
         "1 member" if held == 1 else f"{held:,} members" if held else "Nobody",
@@ -264,7 +263,7 @@ def _songs(settings: Settings, here: Place) -> Iterator[ui.Item[Layout]]:
 
 
 def _blocked_page(settings: Settings, number: int) -> Iterator[ui.Item[Layout]]:
-    here, pages = _nearest(Place(Page.BLOCKED, number), len(settings.blocked))
+    here, pages = nearest(Place(Page.BLOCKED, number), settings.count)
     yield _heading(
         "Blocked members",
         "They can't make songs here. The reason is told to them.",
@@ -273,7 +272,7 @@ def _blocked_page(settings: Settings, number: int) -> Iterator[ui.Item[Layout]]:
     yield ui.Separator()
     if not settings.blocked:
         yield ui.TextDisplay("Nobody is blocked.")
-    for member_id, block in _on_page(settings.blocked, here.number):
+    for member_id, block in settings.blocked:
         text = f"<@{member_id}>{_until(settings, block.until)}\n{plain(block.reason, REASON_SHOWN)}"
         yield ui.Section(text, accessory=_button("Unblock", act_id("unblock", here, member_id)))
     yield from _turning(here, pages)
@@ -382,14 +381,15 @@ def _change(form: str, here: Place) -> ui.Button[Layout]:
     return _button("Change", form_id(form, here))
 
 
-def _nearest(place: Place, count: int) -> tuple[Place, int]:
+def nearest(place: Place, count: int) -> tuple[Place, int]:
     """The place within the pages that so many rules fill, and how many pages those are."""
     pages = max(1, -(-count // RULES_SHOWN))
     return Place(place.page, min(max(1, place.number), pages)), pages
 
 
-def _on_page(rules: Sequence[Rule], number: int) -> Sequence[Rule]:
-    return rules[(number - 1) * RULES_SHOWN : number * RULES_SHOWN]
+def first_of(place: Place) -> int:
+    """How many rules stand on the pages before."""
+    return (place.number - 1) * RULES_SHOWN
 
 
 def _turning(here: Place, pages: int) -> Iterator[ui.ActionRow[Layout]]:

@@ -10,9 +10,9 @@ from db import changes, rules, servers
 from db.connection import Connection
 from db.database import Database
 from db.records import Change, to_ms
-from services.clock import Clock, relative
+from services.clock import Clock
 from services.errors import InvalidRequest, NotPossible
-from services.quota.amounts import MAX_AMOUNT, MAX_CEILING, check_reason
+from services.quota.amounts import MAX_AMOUNT, MAX_CEILING, check_end, check_reason
 from services.quota.calendar import Calendar, Every, Timeline
 from services.quota.changelog import Changelog, as_json
 from services.quota.rules import (
@@ -107,7 +107,8 @@ class Managing:
         """Credits a period for one member, whatever their roles.
 
         Raises:
-            InvalidRequest: not between 0 and `MAX_AMOUNT`, in the past, or too many such rules.
+            InvalidRequest: not between 0 and `MAX_AMOUNT`, an end that can't be, or too many such
+                rules.
         """
         value = {"credits": _allowed(credits), "until": self._future(until)}
         return await self._set(by, Name.MEMBER, value, member_id)
@@ -174,7 +175,7 @@ class Managing:
         """A member makes no songs here.
 
         Raises:
-            InvalidRequest: no fitting reason, in the past, or too many are blocked.
+            InvalidRequest: no fitting reason, an end that can't be, or too many are blocked.
         """
         why = check_reason(reason)
         value = {"reason": why, "until": self._future(until)}
@@ -245,10 +246,23 @@ class Managing:
         """What holds in a server, less the rules about single members."""
         return await self._rulebook.read(self._database.reader, server_id)
 
-    async def about(self, server_id: int, name: Name, *, limit: int) -> list[tuple[int, Any]]:
-        """The first rules of a kind that are about somebody: whom, and their values."""
-        found = await rules.named(self._database.reader, server_id, name, limit=limit)
+    async def about(
+        self, server_id: int, name: Name, *, limit: int, offset: int = 0
+    ) -> list[tuple[int, Any]]:
+        """Rules of a kind that are about somebody, by whom they are about: whom, and the value."""
+        reader = self._database.reader
+        found = await rules.named(reader, server_id, name, limit=limit, offset=offset)
         return [(rule.subject_id, json.loads(rule.value)) for rule in found]
+
+    async def count(self, server_id: int, name: Name) -> int:
+        """How many rules of a kind there are, those whose time is over among them."""
+        return await rules.count(self._database.reader, server_id, name)
+
+    async def blocked(self, server_id: int) -> int:
+        """How many members are blocked now."""
+        return await rules.count_standing(
+            self._database.reader, server_id, Name.BLOCK, at=self._clock()
+        )
 
     async def undo(self, by: Manager, number: int) -> Change:
         """Take a change back: what it changed is as it was before.
@@ -410,13 +424,7 @@ class Managing:
         return {name: value for name, value in limits.items() if defaults[name] != value}
 
     def _future(self, until: datetime | None) -> int | None:
-        if until is None:
-            return None
-        if until <= self._clock():
-            raise InvalidRequest(
-                f"That was {relative(until)}: please name a moment that is still to come."
-            )
-        return to_ms(until)
+        return None if until is None else to_ms(check_end(until, at=self._clock()))
 
 
 def _last(timeline: Timeline) -> Calendar:

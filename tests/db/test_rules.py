@@ -1,5 +1,6 @@
 """What servers have decided: one value for each rule, and their calendars."""
 
+import json
 import sqlite3
 from datetime import timedelta
 
@@ -7,7 +8,7 @@ import pytest
 
 from db import rules, servers
 from db.database import Database
-from db.records import CalendarRow, Rule
+from db.records import CalendarRow, Rule, to_ms
 from tests.factories import MEMBER, NOON, SERVER
 
 OTHER = SERVER + 1
@@ -57,6 +58,22 @@ async def test_one_about_somebody_is_apart_from_those_about_others(database: Dat
     assert await rules.named(reader, SERVER, "member", limit=5) == []
     assert await rules.count(reader, SERVER, "block") == 2
     assert await rules.count(reader, OTHER, "block") == 0
+
+
+async def test_rules_about_somebody_come_page_by_page(database: Database) -> None:
+    await put(database, *(Rule("block", n, str(n)) for n in (9, 7, 8)))
+    page = await rules.named(database.reader, SERVER, "block", limit=2, offset=2)
+    assert page == [Rule("block", 9, "9")]
+    assert await rules.named(database.reader, SERVER, "block", limit=2, offset=3) == []
+
+
+async def test_what_is_over_does_not_stand(database: Database) -> None:
+    ends = (None, to_ms(NOON) + 1, to_ms(NOON))
+    values = [json.dumps({"reason": "was loud", "until": until}) for until in ends]
+    await put(database, *(Rule("block", n, value) for n, value in enumerate(values, start=1)))
+    await put(database, Rule("member", 1, values[0]))
+    assert await rules.count_standing(database.reader, SERVER, "block", at=NOON) == 2
+    assert await rules.count_standing(database.reader, OTHER, "block", at=NOON) == 0
 
 
 async def test_in_force_is_everything_but_what_is_about_other_members(

@@ -200,6 +200,15 @@ async def test_a_log_channel_where_the_bot_may_not_write_is_refused(world: World
     assert (await rules(world)).log_channel_id is None
 
 
+async def test_channels_where_the_bot_may_not_post_are_refused(world: World) -> None:
+    silent = discord.PermissionOverwrite(attach_files=False)
+    everyone = world.guild.default_role
+    hidden = world.guild.create_text_channel("hidden", overwrites={everyone: silent})
+    result = await filled(world, "channels", channels=[world.channel, hidden])
+    assert f"I lack in <#{hidden.id}> Attach Files." in refused(result)
+    assert (await rules(world)).channels == ()
+
+
 async def test_of_two_managers_the_later_one_counts_and_the_history_has_both(world: World) -> None:
     first, second = await opened(world, "allowance"), await opened(world, "allowance")
     await world.mona.submit_modal(first, {"credits": "20"})

@@ -45,11 +45,10 @@ def extreme() -> Settings:
         used=999_999_999,
         members=[
             (LONG_ID - number, Allowance(1_000_000, Source.MEMBER, until=UNTIL))
-            for number in range(MAX_RULES[Name.MEMBER])
+            for number in range(RULES_SHOWN)
         ],
-        blocked=[
-            (LONG_ID - number, Block(reason, UNTIL)) for number in range(MAX_RULES[Name.BLOCK])
-        ],
+        blocked=[(LONG_ID - number, Block(reason, UNTIL)) for number in range(RULES_SHOWN)],
+        count=MAX_RULES[Name.MEMBER],
     )
 
 
@@ -134,23 +133,25 @@ async def test_a_deleted_role_can_only_be_removed() -> None:
 
 
 async def test_rules_are_turned_through_page_by_page() -> None:
+    roles = {number: number for number in range(1, 2 * RULES_SHOWN + 2)}
+    highest = f"<@&{2 * RULES_SHOWN + 1}>"
+    assert highest in await shown(Page.ROLES, roles=roles)
+    assert highest not in await shown(Page.ROLES, 2, roles=roles)
+    last = await shown(Page.ROLES, 3, roles=roles)
+    assert "<@&1>\n1 credit a day" in last
+    assert last.count("<@&") == 1
+    assert await shown(Page.ROLES, 99, roles=roles) == last
+
+
+@pytest.mark.parametrize("page", [Page.MEMBERS, Page.BLOCKED])
+async def test_the_neighbouring_pages_can_be_turned_to(page: Page) -> None:
     count = 2 * RULES_SHOWN + 1
-    fields: dict[str, Any] = {
-        "members": [(n, Allowance(n, Source.MEMBER)) for n in range(1, count + 1)]
-    }
-    first, last = await shown(Page.MEMBERS, **fields), await shown(Page.MEMBERS, 3, **fields)
-    assert "<@1>\n1 credit a day" in first
-    assert f"<@{RULES_SHOWN + 1}>" not in first
-    assert last == await shown(Page.MEMBERS, 99, **fields)
-    assert last == await shown(Page.MEMBERS, 3, **fields)
-    assert f"<@{count}>" in last
-    assert "Back" not in await buttons(Page.MEMBERS, 1, **fields)
-    middle = await buttons(Page.MEMBERS, 2, **fields)
-    assert middle["Back"] == "settings:turn:members:1"
-    assert middle["Next"] == "settings:turn:members:3"
-    assert "Next" not in await buttons(Page.MEMBERS, 3, **fields)
-    few: dict[str, Any] = {"members": fields["members"][:RULES_SHOWN]}
-    assert "Next" not in await buttons(Page.MEMBERS, **few)
+    assert "Back" not in await buttons(page, 1, count=count)
+    middle = await buttons(page, 2, count=count)
+    assert middle["Back"] == f"settings:turn:{page}:1"
+    assert middle["Next"] == f"settings:turn:{page}:3"
+    assert "Next" not in await buttons(page, 3, count=count)
+    assert "Next" not in await buttons(page, 1, count=RULES_SHOWN)
 
 
 @pytest.mark.parametrize(
@@ -161,17 +162,20 @@ async def test_an_override_says_until_when(until: datetime, told: str) -> None:
     assert f"<@5>\nUnlimited{told}" in await shown(Page.MEMBERS, **fields)
 
 
-async def test_who_is_blocked_is_counted_while_it_holds() -> None:
+@pytest.mark.parametrize(("count", "told"), [(0, "Nobody"), (1, "1 member"), (2, "2 members")])
+async def test_who_is_blocked_is_counted(count: int, told: str) -> None:
+    assert f"**Blocked members**\n{told}\n" in await shown(Page.LIMITS, count=count)
+
+
+async def test_each_block_has_its_reason_and_its_end() -> None:
     over, lasting = Block("was loud", NOON), Block("is *loud*", None)
-    one: dict[str, Any] = {"blocked": [(1, over), (2, lasting)]}
-    assert "**Blocked members**\n1 member\n" in await shown(Page.LIMITS, **one)
-    many: dict[str, Any] = {"blocked": [(1, lasting), (2, lasting)]}
-    assert "**Blocked members**\n2 members\n" in await shown(Page.LIMITS, **many)
-    told = await shown(Page.BLOCKED, **one)
+    fields: dict[str, Any] = {"blocked": [(1, over), (2, lasting)], "count": 2}
+    told = await shown(Page.BLOCKED, **fields)
     assert "<@2>\nis \\*loud\\*" in told
     assert "<@1>, ended <t:" in told
-    assert (await buttons(Page.BLOCKED, **one))["Unblock"] == "settings:act:unblock:1:blocked:1"
-    assert "Limits" in await buttons(Page.BLOCKED)
+    found = await buttons(Page.BLOCKED, **fields)
+    assert found["Unblock"] == "settings:act:unblock:1:blocked:1"
+    assert "Limits" in found
 
 
 async def test_a_pause_and_its_reason() -> None:

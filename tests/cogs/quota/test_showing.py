@@ -73,6 +73,7 @@ async def test_the_bots_default_is_said_to_be_one(world: World) -> None:
     told = await explained(world)
     assert f"Credits of <@{world.alice.id}>" in told
     assert "**10 credits** to spend now." in told
+    assert "10 left of 10 a day" in told
     assert "10 credits a day: the bot's default, since this server has set nothing." in told
     assert re.search(r"Refills <t:\d+:R>, to 10 credits", told)
     assert "Not blocked." in told
