@@ -10,23 +10,21 @@ from discord.ext import commands
 
 from cogs.client import Client, manager_of, member_of
 from cogs.quota.options import (
-    LONGEST_MOMENT,
     SO_ALREADY,
     check_no_bot,
     check_role_exists,
     complete_moment,
     moment_of,
-    shown,
 )
-from cogs.quota.texts import calendar_text
+from cogs.quota.texts import calendar_text, shown
 from services.errors import InvalidRequest
 from services.quota.amounts import MAX_AMOUNT, MAX_CEILING, credits_text
-from services.quota.calendar import Calendar, Every, zones_like
+from services.quota.calendar import LONGEST_NAME, Calendar, Every, zones_like
 from services.quota.credits import EACH
 from services.quota.managing import Manager
+from services.quota.moments import LONGEST_TYPED
 from services.quota.rules import Rules
 
-LONGEST_ZONE = 100
 MORE_OR_LESS = "More is there at once; less takes only what is neither spent nor held."
 
 
@@ -52,7 +50,7 @@ class Allowances(commands.Cog):
         unlimited: bool = False,
         every: Literal["day", "week", "month"] | None = None,
         day_begins: Range[int, 0, 23] | None = None,
-        zone: Range[str, 1, LONGEST_ZONE] | None = None,
+        zone: Range[str, 1, LONGEST_NAME] | None = None,
     ) -> None:
         """Set what every member gets, and when it refills."""
         by = manager_of(interaction)
@@ -169,7 +167,7 @@ class Allowances(commands.Cog):
         member: discord.User,
         allowance: Range[int, 0, MAX_AMOUNT] | None = None,
         unlimited: bool = False,
-        until: Range[str, 1, LONGEST_MOMENT] | None = None,
+        until: Range[str, 1, LONGEST_TYPED] | None = None,
         remove: bool = False,
     ) -> None:
         """Set what one member gets instead, whatever their roles."""
@@ -238,8 +236,9 @@ class Allowances(commands.Cog):
             raise InvalidRequest("Please choose one of `credits` and `none`.")
         services = self._client.services
         done = await services.managing.set_ceiling(by, credits)
-        rules = await services.managing.rules(by.server_id)
-        said = _ceiling_text(credits, rules, services.clock()) if done else SO_ALREADY
+        rules, now = await services.managing.rules(by.server_id), services.clock()
+        used = await services.ceiling.used(by.server_id, rules.timeline.period(now))
+        said = _ceiling_text(credits, rules, now, used=used) if done else SO_ALREADY
         await interaction.followup.send(said, ephemeral=True)
 
 
@@ -255,7 +254,7 @@ def _per(credits: int | None, rules: Rules, now: datetime) -> str:
     return f"{credits_text(credits)} {EACH[rules.timeline.at(now).every]}"
 
 
-def _ceiling_text(credits: int | None, rules: Rules, now: datetime) -> str:
+def _ceiling_text(credits: int | None, rules: Rules, now: datetime, *, used: int) -> str:
     if credits is None:
         return "The server has no ceiling of its own now: it may spend what its members have."
     told = (
@@ -264,6 +263,6 @@ def _ceiling_text(credits: int | None, rules: Rules, now: datetime) -> str:
         else "Choose a channel with `/quota log`, to be told there when 80 % of it are spent."
     )
     return (
-        f"All songs of this server together may now cost {_per(credits, rules, now)} at most, "
-        f"those of the running period counted. {told}"
+        f"All songs of this server together may now cost {_per(credits, rules, now)} at most; in "
+        f"the running period {used:,} of them are spent or held. {told}"
     )

@@ -16,19 +16,18 @@ from cogs.buttons import ID
 from cogs.client import Client, Services, manager_of, member_of, services
 from cogs.errors import guarded
 from cogs.quota.options import (
-    LONGEST_MOMENT,
     check_no_bot,
     check_role_exists,
     complete_moment,
     moment_of,
-    shown,
 )
-from cogs.quota.texts import each_of
+from cogs.quota.texts import each_of, shown
 from db.records import Draft, Offer
 from services.errors import InvalidRequest, NotPossible
 from services.quota.amounts import MAX_AMOUNT, MAX_REASON, check_reason, credits_text
 from services.quota.giving import Moved, ResetPlan
 from services.quota.managing import CALENDAR, Manager
+from services.quota.moments import LONGEST_TYPED
 from services.quota.rules import Name
 
 What = Literal["granted credits", "settings", "everything"]
@@ -85,8 +84,8 @@ class Giving(commands.Cog):
         reason: Range[str, 1, MAX_REASON],
         member: discord.User | None = None,
         role: discord.Role | None = None,
-        expires: Range[str, 1, LONGEST_MOMENT] | None = None,
-        ends: Range[str, 1, LONGEST_MOMENT] | None = None,
+        expires: Range[str, 1, LONGEST_TYPED] | None = None,
+        ends: Range[str, 1, LONGEST_TYPED] | None = None,
     ) -> None:
         """Give a member, or each member with a role, credits beside the allowance."""
         by = manager_of(interaction)

@@ -15,18 +15,17 @@ from cogs.buttons import ID
 from cogs.client import Client, data_of, lacking_to_post, manager_of, services
 from cogs.errors import answer, guarded
 from cogs.quota.options import (
-    LONGEST_MOMENT,
     SO_ALREADY,
     check_no_bot,
     complete_moment,
     moment_of,
-    shown,
 )
-from cogs.quota.texts import limits_text
+from cogs.quota.texts import limits_text, shown
 from cogs.song import typed_text
 from services.errors import InvalidRequest, NotPermitted
 from services.quota.amounts import MAX_REASON
 from services.quota.managing import MAX_CHANNELS, MAX_COOLDOWN, MAX_UNFINISHED, Manager
+from services.quota.moments import LONGEST_TYPED
 from services.quota.rules import Rules
 from services.quota.words import MAX_TYPED, parse_words
 from services.requests import SECONDS, STEPS
@@ -168,7 +167,7 @@ class Limiting(commands.Cog):
         interaction: discord.Interaction,
         member: discord.User,
         reason: Range[str, 1, MAX_REASON],
-        until: Range[str, 1, LONGEST_MOMENT] | None = None,
+        until: Range[str, 1, LONGEST_TYPED] | None = None,
     ) -> None:
         """Let a member make no songs."""
         by = manager_of(interaction)

@@ -10,8 +10,6 @@ from services.errors import InvalidRequest, NotPossible
 from services.quota.moments import parse_moment, suggestions
 
 SO_ALREADY = "It is so already: nothing changed."
-LONGEST_MOMENT = 60
-"""Characters of a moment, as it is typed."""
 
 
 def check_no_bot(person: discord.Member | discord.User) -> None:
@@ -32,11 +30,6 @@ def check_role_exists(role: discord.Role) -> None:
     """
     if role.guild.get_role(role.id) is None:
         raise NotPossible("That role was deleted meanwhile: please choose another one.")
-
-
-def shown(moment: datetime) -> str:
-    """A date and an hour, in everyone's own language and zone (Discord, "Message Formatting")."""
-    return f"<t:{int(moment.timestamp())}:f>"
 
 
 async def moment_of(interaction: discord.Interaction, typed: str | None) -> datetime | None:

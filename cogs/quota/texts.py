@@ -6,9 +6,10 @@ roles and members are left to Discord to show; whoever sends the words must not 
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from cogs.cards import plain
+from cogs.cards import ago, plain
 from db.records import Change, from_ms, maybe_from_ms
 from services.quota.amounts import credits_text
 from services.quota.calendar import Calendar, Every
@@ -44,6 +45,11 @@ _TITLES: Mapping[str, str] = {
     "reset": "Granted credits taken back",
     "warning": "Warning: {percent} % of the ceiling",
 }
+
+
+def shown(moment: datetime) -> str:
+    """A date and an hour, in everyone's own language and zone (Discord, "Message Formatting")."""
+    return f"<t:{int(moment.timestamp())}:f>"
 
 
 # --- rules ----------------------------------------------------------------------------------------
@@ -104,13 +110,13 @@ def _no_rule(name: str, defaults: Defaults) -> str:
 
 def _override_text(value: Mapping[str, Any]) -> str:
     allowance = override_of(value)
-    until = f" until <t:{int(allowance.until.timestamp())}:f>" if allowance.until else ""
+    until = f" until {shown(allowance.until)}" if allowance.until else ""
     return allowance_text(allowance.credits) + until
 
 
 def _block_text(value: Mapping[str, Any]) -> str:
     block = block_of(value)
-    until = f" until <t:{int(block.until.timestamp())}:f>" if block.until else ""
+    until = f" until {shown(block.until)}" if block.until else ""
     return f"blocked{until}: {plain(block.reason, REASON_SHOWN)}"
 
 
@@ -182,7 +188,7 @@ def change_line(change: Change, defaults: Defaults) -> str:
     """
     parts = [
         f"**{change.number}. {change_title(change)}**: {_what(change, defaults)}",
-        _by(change) + f"<t:{int(change.at.timestamp())}:f>",
+        _by(change) + shown(change.at),
     ]
     if change.undoes is not None:
         parts.append(f"takes back change {change.undoes}")
@@ -211,7 +217,7 @@ def _what(change: Change, defaults: Defaults) -> str:
         case "warning":
             return (
                 f"{after['used']:,} of {credits_text(after['ceiling'])} are spent or held; the "
-                f"next period begins {_moment(after['until'], 'R')}"
+                f"next period begins {ago(from_ms(after['until']))}"
             )
         case Name.WORDS:
             return _list_change(before, after, _word, _count)
@@ -224,7 +230,7 @@ def _what(change: Change, defaults: Defaults) -> str:
 
 def _given(change: Change, facts: Mapping[str, Any]) -> str:
     until = maybe_from_ms(facts["expires_at"])
-    ends = f", to be spent by <t:{int(until.timestamp())}:f>" if until else ""
+    ends = f", to be spent by {shown(until)}" if until else ""
     if "role" in facts:
         return f"{credits_text(facts['credits'])} to {_each_with(change, facts)}{ends}"
     return f"{credits_text(facts['credits'])} to <@{change.subject_id}>{ends}"
@@ -238,7 +244,7 @@ def _taken(change: Change, facts: Mapping[str, Any]) -> str:
 
 def _each_with(change: Change, facts: Mapping[str, Any]) -> str:
     whom = each_of(facts["role"], change.server_id)
-    return f"{whom} who is seen by {_moment(facts['ends_at'], 'f')}"
+    return f"{whom} who is seen by {shown(from_ms(facts['ends_at']))}"
 
 
 def each_of(role_id: int, server_id: int) -> str:
@@ -280,10 +286,6 @@ def _count_channels(channel_ids: Sequence[int]) -> str:
 
 def _word(word: str) -> str:
     return plain(word, WORD_SHOWN)
-
-
-def _moment(milliseconds: int, style: str) -> str:
-    return f"<t:{int(from_ms(milliseconds).timestamp())}:{style}>"
 
 
 def _json(text: str | None) -> Any:  # noqa: ANN401 - JSON

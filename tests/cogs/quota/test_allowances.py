@@ -325,9 +325,9 @@ async def test_a_bot_has_no_allowance(world: World) -> None:
 
 async def test_a_ceiling_and_none(world: World) -> None:
     assert await quota(world, "ceiling", credits=1) == (
-        "All songs of this server together may now cost 1 credit a day at most, those of the "
-        "running period counted. Choose a channel with `/quota log`, to be told there when 80 % "
-        "of it are spent."
+        "All songs of this server together may now cost 1 credit a day at most; in the running "
+        "period 0 of them are spent or held. Choose a channel with `/quota log`, to be told there "
+        "when 80 % of it are spent."
     )
     assert "This server has spent" in text_of((await world.song(seconds=60)).response)
     await quota(world, "log", channel=world.channel)
