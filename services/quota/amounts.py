@@ -1,15 +1,19 @@
-"""Whole credits: what a song costs, and how many may be given or allowed at once."""
+"""Whole credits: what a song costs, how many may be given at once, for how long, and why."""
 
 import math
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from services.errors import InvalidRequest
+from services.requests import clean
 
 MAX_AMOUNT = 1_000_000
 """The most that one rule, grant or gift may hold, in credits."""
 MAX_CEILING = 1_000_000_000
 """The highest ceiling, in credits."""
 MAX_REASON = 200
+LONGEST = timedelta(days=3650)
+"""How far away the end of anything may be named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +40,28 @@ def check_amount(amount: int) -> int:
 
 
 def check_reason(reason: str) -> str:
-    """A reason, tidied.
+    """A reason, tidied: in one line, without control characters.
 
     Raises:
         InvalidRequest: it is blank or longer than `MAX_REASON` characters.
     """
-    tidy = " ".join(reason.split())
+    tidy = " ".join(clean(reason).split())
     if not tidy or len(tidy) > MAX_REASON:
         raise InvalidRequest(f"Please give a reason of at most {MAX_REASON} characters.")
     return tidy
+
+
+def check_end(moment: datetime, *, at: datetime) -> datetime:
+    """When something is to end, as it was named `at` that moment.
+
+    Raises:
+        InvalidRequest: it is over, or farther away than `LONGEST`.
+    """
+    if not at < moment <= at + LONGEST:
+        raise InvalidRequest(
+            "Please name a moment that is still to come, and at most ten years away."
+        )
+    return moment
 
 
 def credits_text(amount: int) -> str:

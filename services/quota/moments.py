@@ -7,7 +7,7 @@ from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from services.errors import InvalidRequest
-from services.quota.giving import LONGEST
+from services.quota.amounts import LONGEST
 
 EXAMPLES = "`7d`, `12 hours`, `3 months`, `tomorrow`, `2026-12-31` or `2026-12-31 18:00`"
 LONGEST_TYPED = 60
