@@ -7,6 +7,7 @@ import pytest
 
 from db import ledger, songs
 from db import servers as server_rows
+from db.connection import Connection
 from db.database import Database
 from db.records import Song, Status, Step
 from services.ending import Ending
@@ -91,7 +92,7 @@ async def test_who_is_gone_after_an_absence_is_left(
     await servers.reconcile({OTHER: "Synths", 404: "New"})
     assert (await read(database, SERVER)).status is Status.CANCELLED
     assert (await read(database, OTHER)).step is Step.WAITING
-    assert set(await server_rows.names_present(database.reader)) == {OTHER}
+    assert set(await server_rows.names_present(database.reader)) == {OTHER, 404}
 
 
 async def test_a_leave_that_is_cut_short_is_done_again(
@@ -212,8 +213,19 @@ async def test_a_server_is_called_what_discord_said_last(
     names = {SERVER: "Synths & Sons", OTHER: "Strings"}
     assert await server_rows.names_present(database.reader) == names
     # Renamed while the bot was away; the other is unavailable for now, and called nothing.
-    await servers.reconcile({SERVER: "Drums", OTHER: "", 404: "New"})
+    await servers.reconcile({SERVER: "Drums", OTHER: "", 404: ""})
     assert await server_rows.names_present(database.reader) == names | {SERVER: "Drums"}
+
+
+async def test_who_invited_the_bot_while_it_was_away_is_there(
+    servers: Servers, database: Database
+) -> None:
+    await servers.join(SERVER, "Synths")
+    await servers.leave(SERVER)
+    await servers.reconcile({SERVER: "Drums", OTHER: "Strings"})
+    names = {SERVER: "Drums", OTHER: "Strings"}
+    assert await server_rows.names_present(database.reader) == names
+    assert await servers.join(OTHER, "Strings")  # the hello is still to be said there
 
 
 async def test_only_names_that_have_changed_are_written(
@@ -222,14 +234,15 @@ async def test_only_names_that_have_changed_are_written(
     """Thousands are compared at every start."""
     for server_id in (SERVER, OTHER):
         await servers.join(server_id, "Synths")
-    renamed: list[tuple[int, str]] = []
+    set_name, named = server_rows.set_name, list[tuple[int, str]]()
 
-    async def rename(server_id: int, name: str) -> None:
-        renamed.append((server_id, name))
+    async def watched(connection: Connection, server_id: int, name: str) -> bool:
+        named.append((server_id, name))
+        return await set_name(connection, server_id, name)
 
-    monkeypatch.setattr(servers, "rename", rename)
+    monkeypatch.setattr(server_rows, "set_name", watched)
     await servers.reconcile({SERVER: "Synths", OTHER: "Drums"})
-    assert renamed == [(OTHER, "Drums")]
+    assert named == [(OTHER, "Drums")]
 
 
 async def test_everything_that_was_decided_is_forgotten_with_the_server(
