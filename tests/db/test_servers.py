@@ -7,7 +7,7 @@ import pytest
 
 from db import servers
 from db.database import Database
-from db.records import Server
+from db.records import Server, ServerCount
 from tests.factories import MEMBER, NOON, SERVER, add_song
 
 OTHER = SERVER + 1
@@ -92,3 +92,20 @@ async def test_a_start_is_later_than_every_start_before(database: Database, seco
         "SELECT last_start_at FROM members ORDER BY server_id"
     )
     assert [row[0] for row in rows] == [first, second]
+
+
+async def test_every_server_is_counted_with_its_members_and_songs(database: Database) -> None:
+    assert await servers.all_counted(database.reader) == []
+    async with database.write() as connection:
+        for server in (SERVER, OTHER):
+            await servers.ensure_server(connection, server)
+        await servers.set_name(connection, OTHER, "Strings")
+        for member in (1, 2):
+            await servers.ensure_member(connection, OTHER, member)
+        for _ in range(3):
+            await servers.take_number(connection, OTHER)
+        await servers.mark_left(connection, SERVER, at=NOON)
+    assert await servers.all_counted(database.reader) == [
+        ServerCount(SERVER, None, NOON, 0, 0),
+        ServerCount(OTHER, "Strings", None, 2, 3),
+    ]

@@ -15,7 +15,20 @@ from hypothesis import strategies as st
 from db import ledger, servers, songs
 from db.database import Database
 from db.records import Song, Status, Step
-from tests.factories import MEMBER, NOON, SERVER, add_song, database_in_memory, make_song
+from services.ending import Ending
+from services.quota.credits import Credits
+from services.quota.managing import Manager
+from tests.factories import (
+    MEMBER,
+    NOON,
+    SERVER,
+    SettableClock,
+    add_held_song,
+    add_song,
+    database_in_memory,
+    make_managing,
+    make_song,
+)
 
 
 @pytest.mark.parametrize("step", Step)
@@ -328,6 +341,62 @@ async def test_a_song_is_inserted_once(database: Database) -> None:
         assert not await songs.insert(connection, replace(song, genres="jazz"))
     assert await read(database) == song
     assert await songs.get(database.reader, 3) is None
+
+
+async def test_the_last_song_that_counts_is_the_newest_that_was_not_given_back(
+    database: Database,
+) -> None:
+    reader = database.reader
+    assert await songs.last_asked(reader, SERVER, MEMBER) is None
+    ends = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+    for song_id, status in enumerate(ends, start=1):
+        at = NOON + timedelta(minutes=song_id)
+        await add_song(database, song_id, step=Step.ENDED, status=status, asked_at=at)
+    await add_song(database, 4, member_id=99, asked_at=LATER)
+    await add_song(database, 5, server_id=6, asked_at=LATER)
+    assert await songs.last_asked(reader, SERVER, MEMBER) == NOON + timedelta(minutes=1)
+    await add_song(database, 6, asked_at=LATER)
+    assert await songs.last_asked(reader, SERVER, MEMBER) == LATER
+
+
+async def test_who_failed_ten_times_need_not_wait(database: Database) -> None:
+    await add_song(database, 1)
+    for song_id in range(2, 11):
+        await add_song(database, song_id, step=Step.ENDED, status=Status.FAILED)
+    assert await songs.last_asked(database.reader, SERVER, MEMBER) == NOON
+    await add_song(database, 11, step=Step.ENDED, status=Status.FAILED)
+    assert await songs.last_asked(database.reader, SERVER, MEMBER) is None
+
+
+async def test_what_was_spent_is_what_was_made_and_kept(
+    database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    """Of the songs that were held since a moment: a price that came back was not spent."""
+    ending = Ending(database, credits, clock=clock)
+    await make_managing(database, credits).set_allowance(Manager(SERVER, 1), 100)
+    at = {"step": Step.POSTING}
+    made = await add_held_song(database, credits, 1, price=1, **at)
+    late = await add_held_song(database, credits, 2, price=2, **at)
+    lost = await add_held_song(database, credits, 3, price=4, **at)
+    await add_held_song(database, credits, 4, price=8)
+    failed = await add_held_song(database, credits, 5, price=16)
+    other = await add_held_song(database, credits, 6, price=32, member_id=9, **at)
+    clock.advance(minutes=1)
+    newer = await add_held_song(database, credits, 7, price=64, **at)
+    for song in (made, other, newer):
+        assert await ending.complete(song, post_id=song.song_id)
+    for song in (late, lost):
+        assert await ending.complete(song, undelivered="No.")
+    assert await ending.fail(failed, "No.")
+    async with database.write() as connection:
+        await credits.compensate(connection, lost)
+
+    async def spent(since: datetime) -> int:
+        return await songs.price_of_completed(database.reader, SERVER, MEMBER, since=since)
+
+    assert await spent(NOON) == 1 + 2 + 64
+    assert await spent(NOON + timedelta(seconds=1)) == 64
+    assert await spent(NOON + timedelta(hours=1)) == 0
 
 
 async def test_what_a_member_has(database: Database) -> None:
