@@ -296,12 +296,11 @@ class Managing:
 
         The log channel goes last, so that it hears of the others.
         """
-        count = 0
         async with self._database.write() as connection:
+            count = 1 if await self._put_calendar(connection, by, Calendar()) else 0
             found = await rules.names(connection, by.server_id)
             for name, subject_id in sorted(found, key=lambda rule: rule[0] == Name.LOG):
                 count += bool(await self._put(connection, by, Name(name), None, subject_id))
-            count += bool(await self._put_calendar(connection, by, Calendar()))
         self._changelog.tell()
         return count
 
