@@ -119,10 +119,12 @@ class Credits:
         if allowed is None:
             return Glance(rules, None)
         lots = await ledger.spendable(reader, member.server_id, member.member_id, at=now)
-        opened = await ledger.get_lot(reader, _allowance_lot(member, rules.timeline.period(now)))
+        lot_id = _allowance_lot(member, rules.timeline.period(now))
+        opened = await ledger.get_lot(reader, lot_id)
         used = opened.amount - opened.remaining if opened else 0
-        granted = sum(lot.remaining for lot in lots if lot.kind != "allowance")
-        return Glance(rules, max(0, allowed - used) + granted)
+        # Where a clock was set back, an allowance of the period to come is there too.
+        others = sum(lot.remaining for lot in lots if lot.lot_id != lot_id)
+        return Glance(rules, max(0, allowed - used) + others)
 
     async def left(self, song: Song) -> tuple[int | None, bool]:
         """What a song's member has left, and whether the song cost them nothing. Only reads.
