@@ -133,6 +133,10 @@ class Model:
     def rule(self, server: int, name: str, subject: int = 0) -> Any:
         return self.settings[server].get((name, subject))
 
+    def blocked(self, person: Person, now: datetime) -> bool:
+        block = self.rule(person[0], "block", person[1])
+        return bool(block) and (block["until"] is None or now < moment(block["until"]))
+
     def limits(self, server: int) -> Mapping[str, int]:
         return DEFAULT_LIMITS | (self.rule(server, "limits") or {})
 
@@ -205,11 +209,9 @@ class Model:
 
     def would_refuse(self, person: Person, seconds: int, now: datetime) -> type[Refusal] | None:
         """Why a song would be refused. CeilingReached is the server's own or the operator's."""
-        server, who = person
-        limits, block = self.limits(server), self.rule(server, "block", who)
-        if self.rule(server, "pause") is not None:
-            return AgainstTheRules
-        if block and (block["until"] is None or now < moment(block["until"])):
+        server = person[0]
+        limits = self.limits(server)
+        if self.rule(server, "pause") is not None or self.blocked(person, now):
             return AgainstTheRules
         if seconds > limits["seconds"]:
             return AgainstTheRules
@@ -270,7 +272,7 @@ class Model:
     def _warn(self, server: int, period: Period) -> None:
         ceiling, used = self.rule(server, "ceiling"), self.used[server, period.start]
         if ceiling is not None:
-            percent = 100 if used >= ceiling else 80 if used >= 0.8 * ceiling else 0
+            percent = 100 if used >= ceiling else 80 if 100 * used >= 80 * ceiling else 0
             self.warn(server, period, percent)
 
     def warn(self, server: int, period: Period, percent: int) -> None:

@@ -90,6 +90,30 @@ async def test_what_is_given_back_late_has_room_in_the_period_that_counted_it(
     assert await used(product) == 0
 
 
+async def test_a_ceiling_counts_by_the_servers_own_periods(
+    product: Product, clock: SettableClock
+) -> None:
+    await product.managing.set_calendar(BY, every="week", hour=18)
+    await product.managing.set_ceiling(BY, 2)
+    clock.now = TOMORROW  # a Sunday: its week ends tomorrow at 18
+    monday = datetime(2026, 3, 16, 18, tzinfo=UTC)
+    for song_id, moment in enumerate((TOMORROW, monday - timedelta(hours=17)), start=1):
+        clock.now = moment
+        await product.ask(song_id)
+    clock.now = monday - timedelta(milliseconds=1)
+    with pytest.raises(CeilingReached, match=f"<t:{int(monday.timestamp())}:R>"):
+        await product.ask(3)
+    clock.now = monday
+    song = await product.ask(4, seconds=60)
+    clock.advance(days=6)
+    with pytest.raises(CeilingReached):
+        await product.ask(5)
+    counts = "SELECT used FROM server_periods ORDER BY period_at"
+    assert await product.rows(counts) == [(2,), (2,)]
+    await product.ending.cancel(song)
+    assert await product.rows(counts) == [(2,), (0,)]
+
+
 async def test_unlimited_songs_count(product: Product) -> None:
     await product.managing.set_allowance(BY, None)
     await product.managing.set_ceiling(BY, 8)
