@@ -97,6 +97,14 @@ async def resize_lot(connection: Connection, lot_id: str, *, by: int, revision: 
     return cursor.rowcount == 1
 
 
+async def set_end_of_lot(connection: Connection, lot_id: str, *, expires_at: datetime) -> bool:
+    """Let a lot end at another time. False if there is none."""
+    cursor = await connection.execute(
+        "UPDATE lots SET expires_at = ? WHERE lot_id = ?", (to_ms(expires_at), lot_id)
+    )
+    return cursor.rowcount == 1
+
+
 async def close_lot(connection: Connection, entry_id: str, lot: Lot) -> bool:
     """Take out all that remains, as read. False if the lot has changed since.
 

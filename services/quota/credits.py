@@ -161,9 +161,11 @@ class Credits:
         """
         await servers.ensure_server(connection, member.server_id)
         await servers.ensure_member(connection, member.server_id, member.member_id)
-        for lot in await ledger.expired(connection, member.server_id, member.member_id, at=at):
-            await self._expire(connection, member, lot, at=at)
         period = rules.timeline.period(at)
+        for lot in await ledger.expired(connection, member.server_id, member.member_id, at=at):
+            # The running period's own was made for an end that `_allow` corrects.
+            if lot.lot_id != _allowance_lot(member, period):
+                await self._expire(connection, member, lot, at=at)
         allowance = rules.allowance_of(member.roles or (), at=at)
         if member.roles is not None:
             if allowance.credits is not None:
@@ -357,6 +359,9 @@ class Credits:
                 expires_at=period.end,
             )
             lot = Lot(lot_id, "allowance", 0, 0, 0, period.end)
+        elif lot.expires_at != period.end:
+            # A clock was set back over its beginning, and the calendar changed in that time.
+            _must(await ledger.set_end_of_lot(connection, lot_id, expires_at=period.end), lot_id)
         used = lot.amount - lot.remaining
         if by := max(0, credits - used) - lot.remaining:
             await self._resize(connection, member, lot, by=by, at=at)

@@ -171,9 +171,7 @@ class Model:
     def would_open(self, person: Person, now: datetime) -> Purse:
         """The purse as it is once it was looked at."""
         purse = copy.deepcopy(self.purses[person])
-        for pot in purse.pots.values():
-            if pot.expires <= now:
-                pot.left = 0
+        self.close(person, purse, now)
         if self.roles[person] is None:
             return purse
         if (allowed := self.allowance(person, now)) is not None:
@@ -189,11 +187,21 @@ class Model:
                     draw(purse.live(now)[::-1], offer.amount)
         return purse
 
+    def close(self, person: Person, purse: Purse, now: datetime) -> None:
+        """What has expired is gone; not the running period's, whatever end it was made for."""
+        current = self._allowance_name(person, now)
+        for pot in purse.pots.values():
+            if pot.expires <= now and pot.name != current:
+                pot.left = 0
+
+    def _allowance_name(self, person: Person, now: datetime) -> str:
+        return f"allowance:{person[0]}:{person[1]}:{ms(self.period(person[0], now).start)}"
+
     def _allow(self, person: Person, purse: Purse, allowed: int, now: datetime) -> None:
-        period = self.period(person[0], now)
-        name = f"allowance:{person[0]}:{person[1]}:{ms(period.start)}"
+        period, name = self.period(person[0], now), self._allowance_name(person, now)
         self.highest[name] = max(self.highest[name], allowed)
         pot = purse.pots.setdefault(name, Pot(name, "allowance", period.end, 0, 0))
+        pot.expires = period.end
         used = pot.given - pot.left
         pot.given = max(used, allowed)
         pot.left = pot.given - used

@@ -136,6 +136,31 @@ async def test_a_clock_set_back_over_midnight_locks_nobody_out_and_gives_nothing
         assert await product.free() == 10
 
 
+@pytest.mark.parametrize(
+    ("every", "looked", "left"), [("day", True, 10), ("week", True, 6), ("week", False, 6)]
+)
+async def test_a_calendar_changed_while_the_clock_is_set_back_moves_the_end_of_what_was_given(
+    product: Product, clock: SettableClock, every: str, looked: bool, left: int
+) -> None:
+    """Sunday's end was seen, and another calendar begins at it than was to begin."""
+    monday = datetime(2026, 3, 16, tzinfo=UTC)
+    await product.managing.set_calendar(BY, every="day" if every == "week" else "week", hour=0)
+    clock.now = monday
+    await product.ask(1, seconds=120)
+    clock.now = monday - SECOND
+    await product.managing.set_calendar(BY, every=every)
+    if looked:
+        clock.now = monday + SECOND
+        assert await product.free() == 6
+    clock.now = monday + timedelta(days=1)
+    glance = await product.credits.glance(WHO)
+    assert glance.free == await product.free() == left
+    await product.managing.set_allowance(BY, 20)
+    assert await product.free() == left + 10
+    clock.now = monday + timedelta(days=7)
+    assert await product.free() == 20
+
+
 async def test_midnight_between_two_readings_of_the_clock_takes_nothing(
     database: Database,
 ) -> None:

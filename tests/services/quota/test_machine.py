@@ -638,9 +638,7 @@ class Machine(RuleBasedStateMachine):
         for person, purse in self.model.purses.items():
             pots = [p for p in purse.live(now) if p.kind != "allowance" and person[0] == server]
             if pots:
-                for pot in purse.pots.values():
-                    if pot.expires <= now:
-                        pot.left = 0
+                self.model.close(person, purse, now)
                 members += 1
                 credits += sum(pot.left for pot in pots)
                 for pot in pots:
