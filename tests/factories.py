@@ -139,9 +139,7 @@ async def hold(
         await credits.hold(connection, song, balance, rules)
 
 
-def make_credits(
-    database: Database, clock: Clock, *, defaults: Defaults = Defaults()
-) -> Credits:
+def make_credits(database: Database, clock: Clock, *, defaults: Defaults = Defaults()) -> Credits:
     """Credits with all that they need; nobody is told of anything."""
     rulebook = Rulebook(defaults)
     changelog = Changelog(database, clock=clock, tell=lambda: None)
@@ -159,7 +157,6 @@ def make_giving(database: Database, credits: Credits) -> Giving:
     """Grants and gifts, beside those credits."""
     changelog = credits._ceiling._changelog
     return Giving(database, credits._rulebook, credits, changelog, clock=credits._clock)
-
 
 
 def _row(song: Song) -> dict[str, Any]:

@@ -158,9 +158,7 @@ def rows_of(timeline: Timeline) -> list[CalendarRow]:
 
 
 @functools.lru_cache(maxsize=1_024)
-def parse(
-    found: tuple[Rule, ...], calendars: tuple[CalendarRow, ...], defaults: Defaults
-) -> Rules:
+def parse(found: tuple[Rule, ...], calendars: tuple[CalendarRow, ...], defaults: Defaults) -> Rules:
     """Rules from their rows. Kept, since the same rows come with each song: it takes 0.1 ms."""
     values: dict[str, Any] = {}
     roles: dict[int, int | None] = {}

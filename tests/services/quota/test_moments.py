@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.errors import InvalidRequest
-from services.quota.calendar import WELL_KNOWN
 from services.quota.amounts import LONGEST
+from services.quota.calendar import WELL_KNOWN
 from services.quota.moments import EXAMPLES, parse_moment, suggestions
 
 NOW = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
