@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -99,9 +100,11 @@ class ServerCount:
     songs: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Something that a server has decided. `value` is JSON; `subject_id` a role, a member or 0."""
+class Rule(NamedTuple):
+    """Something that a server has decided. `value` is JSON; `subject_id` a role, a member or 0.
+
+    A plain tuple, since all of a server's are read, and compared, with each song.
+    """
 
     name: str
     subject_id: int

@@ -1,6 +1,5 @@
 """What a server has decided, and from when on it counts its periods how. None of these commits."""
 
-import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -22,7 +21,7 @@ async def in_force(connection: Connection, server_id: int, member_id: int) -> li
         """,
         {"server_id": server_id, "member_id": member_id},
     )
-    return list(map(_rule, rows))
+    return list(map(Rule._make, rows))
 
 
 async def named(
@@ -36,7 +35,7 @@ async def named(
         """,
         (server_id, name, limit, offset),
     )
-    return list(map(_rule, rows))
+    return list(map(Rule._make, rows))
 
 
 async def names(connection: Connection, server_id: int) -> list[tuple[str, int]]:
@@ -125,7 +124,3 @@ async def forget(connection: Connection, server_id: int) -> None:
     """Everything that a server had decided."""
     await connection.execute("DELETE FROM rules WHERE server_id = ?", (server_id,))
     await connection.execute("DELETE FROM calendars WHERE server_id = ?", (server_id,))
-
-
-def _rule(row: sqlite3.Row) -> Rule:
-    return Rule(row["name"], row["subject_id"], row["value"])

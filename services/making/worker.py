@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from db import ceilings, songs
+from db import songs
 from db.connection import Connection
 from db.database import Database
 from db.records import Song, Status, Step
@@ -43,7 +43,7 @@ from services.incidents import Incidents, Kind
 from services.making.audio import AudioFitter, Fitted, Tags, file_stem
 from services.making.pacing import Call, Pacer, RequestBudget, Run
 from services.making.song_api import SongApi
-from services.quota.ceilings import OperatorCeilings, utc_day
+from services.quota.ceilings import OperatorCeilings
 from services.requests import SongRequest, title_of
 
 log = logging.getLogger(__name__)
@@ -338,11 +338,8 @@ class Worker:
 
     async def _uncount(self, song: Song) -> None:
         """Its last submit was surely not accepted: it is no cost of the operator's."""
-        day, _ = utc_day(_there(song.counted_at))
         async with self._database.write() as connection:
-            await ceilings.count_submit(
-                connection, song.server_id, day, songs=-1, credits=-song.price
-            )
+            await self._operator_ceilings.uncount(connection, song, _there(song.counted_at))
 
     # --- to the channel ---------------------------------------------------------------------------
 

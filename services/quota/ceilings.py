@@ -43,7 +43,7 @@ class ServerCeiling:
     async def refused(self, reached: "ServerCeilingReached") -> None:
         """Somebody's song did not fit any more: the managers hear that the ceiling is reached.
 
-        Unless it would fit by now: the ceiling may have been raised since.
+        Unless it would fit by now, since the ceiling was raised, or much is left for others.
         """
         song, period = reached.song, reached.period
         async with self._database.write() as connection:
@@ -52,7 +52,11 @@ class ServerCeiling:
             used = await ceilings.use(
                 connection, song.server_id, period.start, credits=0, ceiling=None
             )
-            if used is not None and rules.ceiling is not None and used + song.price > rules.ceiling:
+            if rules.ceiling is None or used is None:
+                return
+            # Where the first warning is still to come, it was only this song that was too dear.
+            nearly = used * 100 >= rules.ceiling * min(WARNINGS)
+            if nearly and used + song.price > rules.ceiling:
                 await self._warn(connection, song.server_id, rules, period, used=used, percent=100)
         self._changelog.tell()
 
@@ -139,7 +143,7 @@ class OperatorCeilings:
 
     async def rooms(self, server_id: int) -> list[Room]:
         """The ceilings that a server's songs are held against, with what is counted today."""
-        return await self._rooms(self._database.reader, server_id)
+        return await self._rooms(self._database.reader, server_id, at=self._clock())
 
     async def all_set(self) -> list[OperatorCeiling]:
         """Every ceiling that stands."""
@@ -175,14 +179,15 @@ class OperatorCeilings:
         Raises:
             CeilingReached: it would not.
         """
-        for room in await self._rooms(connection, server_id):
+        now = self._clock()
+        for room in await self._rooms(connection, server_id, at=now):
             ahead = (
                 await ceilings.waiting(connection)
                 if room.scope == "all"
                 else await ceilings.waiting_of_server(connection, server_id)
             )
             if not room.fits(Tally(ahead.songs + 1, ahead.credits + price)):
-                _, tomorrow = utc_day(self._clock())
+                _, tomorrow = utc_day(now)
                 whom = "all servers together" if room.scope == "all" else "this server"
                 raise CeilingReached(
                     f"The bot's operator allows no more songs for {whom} today. Songs can be made "
@@ -200,7 +205,7 @@ class OperatorCeilings:
         """Count a submit that is about to be made. False where none may be made."""
         now = self._clock()
         price = Tally(1, song.price)
-        rooms = await self._rooms(connection, song.server_id)
+        rooms = await self._rooms(connection, song.server_id, at=now)
         if not all(room.fits(price) for room in rooms):
             return False
         if not await songs.mark_submitting(connection, song.song_id, at=now):
@@ -214,15 +219,19 @@ class OperatorCeilings:
         counted_at = await songs.unmark_submitting(connection, song.song_id)
         if counted_at is None:
             return False
-        day, _ = utc_day(counted_at)
-        await ceilings.count_submit(connection, song.server_id, day, songs=-1, credits=-song.price)
+        await self.uncount(connection, song, counted_at)
         return True
 
-    async def _rooms(self, connection: Connection, server_id: int) -> list[Room]:
+    async def uncount(self, connection: Connection, song: Song, counted_at: datetime) -> None:
+        """A submit was surely not accepted, and the song goes on to its end."""
+        day, _ = utc_day(counted_at)
+        await ceilings.count_submit(connection, song.server_id, day, songs=-1, credits=-song.price)
+
+    async def _rooms(self, connection: Connection, server_id: int, *, at: datetime) -> list[Room]:
         found = {c.scope: c for c in await ceilings.operators_for(connection, server_id)}
         if "server" in found:
             found.pop("each", None)
-        day, _ = utc_day(self._clock())
+        day, _ = utc_day(at)
         rooms = []
         for scope, ceiling in found.items():
             counted = ceilings.ALL if scope == "all" else server_id
