@@ -283,6 +283,12 @@ class Model:
             percent = 100 if used >= ceiling else 80 if 100 * used >= 80 * ceiling else 0
             self.warn(server, period, percent)
 
+    def warn_of_refusal(self, server: int, now: datetime) -> None:
+        """That the ceiling is reached, unless so much is left that only this song did not fit."""
+        period = self.period(server, now)
+        if self.used[server, period.start] * 100 >= self.rule(server, "ceiling") * 80:
+            self.warn(server, period, 100)
+
     def warn(self, server: int, period: Period, percent: int) -> None:
         """A warning, once a period each, and none that is milder than one before."""
         if percent > self.warned.get((server, period.start), 0):

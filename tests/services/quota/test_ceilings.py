@@ -161,18 +161,27 @@ async def test_a_leap_over_both_warns_of_the_graver_alone(product: Product) -> N
     assert await warnings(product) == [(100, 8)]
 
 
-@pytest.mark.parametrize("before", [0, 7])
-async def test_a_refusal_warns_that_the_ceiling_is_reached(product: Product, before: int) -> None:
-    """Also where nothing was used yet, since no song of that length will ever fit."""
-    for song_id in range(1, before + 1):
+async def test_a_refusal_warns_that_the_ceiling_is_reached(product: Product) -> None:
+    for song_id in range(1, 8):
         await product.ask(song_id)
-    await product.managing.set_ceiling(BY, before + 1)
+    await product.managing.set_ceiling(BY, 8)
     told = len(product.told)
     for song_id in (100, 101):
         with pytest.raises(CeilingReached):
             await product.ask(song_id, seconds=60)
-    assert await warnings(product) == [(100, before)]
+    assert await warnings(product) == [(100, 7)]
     assert len(product.told) > told
+
+
+async def test_a_song_too_dear_where_much_is_left_warns_nobody(product: Product) -> None:
+    """What is said to be reached would not be, and the warning at 80 % would never come."""
+    await product.managing.set_ceiling(BY, 5)
+    await product.ask(1, seconds=60)
+    with pytest.raises(CeilingReached):
+        await product.ask(2, seconds=120)
+    assert await warnings(product) == []
+    await product.ask(3, seconds=60)
+    assert await warnings(product) == [(80, 4)]
 
 
 async def test_a_ceiling_lowered_under_what_is_used_warns_with_the_next_refusal(
@@ -202,13 +211,14 @@ async def test_a_ceiling_raised_after_a_refusal_is_not_warned_of(
 async def test_a_refusal_just_before_the_period_ends_warns_of_that_period(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.managing.set_ceiling(BY, 1)
+    await product.managing.set_ceiling(BY, 5)
+    await product.ask(1, seconds=120)
     period = (await product.managing.rules(SERVER)).timeline.period(NOON)
     clock.now = TOMORROW
-    await product.ceiling.refused(ServerCeilingReached(make_song(price=9), period))
-    assert await warnings(product) == [(100, 0)]
-    await product.ask(1)
-    assert await warnings(product) == [(100, 0), (100, 1)]
+    await product.ceiling.refused(ServerCeilingReached(make_song(price=2), period))
+    assert await warnings(product) == [(80, 4), (100, 4)]
+    await product.ask(2, seconds=120)
+    assert await warnings(product) == [(80, 4), (100, 4), (80, 4)]
 
 
 async def test_without_credits_the_ceiling_is_not_spoken_of(product: Product) -> None:

@@ -280,7 +280,7 @@ class Machine(RuleBasedStateMachine):
                 self.run(asking)
             if refused.type is ServerCeilingReached:
                 assert self.model.would_pass(person[0], price_of(seconds), now)
-                self.model.warn(person[0], self.model.period(person[0], now), 100)
+                self.model.warn_of_refusal(person[0], now)
             return
         self.made[song_id] = song = self.run(asking)
         self.model.ask(song_id, person, seconds, now)
