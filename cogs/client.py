@@ -110,10 +110,15 @@ def asker(interaction: discord.Interaction, *, message_id: int | None) -> Intera
 
 
 def roles_of(person: discord.Member | discord.User) -> frozenset[int] | None:
-    """A person's roles, as they came with the interaction; None where they are no member now."""
+    """A person's roles, as they came with the interaction; None where they are no member now.
+
+    Everyone has the role whose id is the server's own.
+    """
     if not isinstance(person, discord.Member):
         return None
-    return frozenset(role.id for role in person.roles)
+    # discord.py's `roles` leaves out what its cache does not know: a role that was just made, and
+    # every role while the server is unavailable.
+    return frozenset((*person._roles, person.guild.id))  # noqa: SLF001
 
 
 def member_of(

@@ -8,7 +8,7 @@ import pytest
 from discord import app_commands
 from discord.ext import commands
 
-from cogs.client import Client, asker, check_can_post, server_of
+from cogs.client import Client, asker, check_can_post, roles_of, server_of
 from services.errors import NotPermitted
 from tests.world import World
 
@@ -27,6 +27,20 @@ async def test_only_the_guilds_intent_is_asked_for() -> None:
     assert client.intents == discord.Intents(guilds=True)
     allowed: Any = client.allowed_mentions
     assert allowed.to_dict() == {"parse": []}
+
+
+async def test_roles_that_are_not_known_yet_count(world: World) -> None:
+    """One that was made a moment ago, and all of them while the server is unavailable."""
+    state: Any = world.client._connection
+    gone: Any = {"id": str(2**60), "unavailable": True}
+    guild = discord.Guild(data=gone, state=state)
+    data: Any = {
+        "user": {"id": "1", "username": "alice", "discriminator": "0", "avatar": None},
+        "roles": ["77"],
+        "flags": 0,
+    }
+    assert roles_of(discord.Member(data=data, guild=guild, state=state)) == frozenset({77, 2**60})
+    assert roles_of(discord.User(data=data["user"], state=state)) is None
 
 
 async def test_every_command_is_for_servers_alone(world: World) -> None:
