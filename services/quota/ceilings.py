@@ -16,7 +16,7 @@ from db.database import Database
 from db.records import OperatorCeiling, Song, Tally, to_ms
 from services.clock import Clock, relative
 from services.errors import CeilingReached, InvalidRequest
-from services.quota.amounts import MAX_CEILING
+from services.quota.amounts import MAX_CEILING, credits_text
 from services.quota.calendar import Period
 from services.quota.changelog import Changelog, as_json
 from services.quota.rules import Rulebook, Rules
@@ -111,8 +111,8 @@ class ServerCeilingReached(CeilingReached):
 
     def __init__(self, song: Song, period: Period) -> None:
         super().__init__(
-            "This server has spent what its managers allow for now. Songs can be made again "
-            f"{relative(period.end)}. Nothing was spent."
+            f"This server's ceiling leaves no room for a song of {credits_text(song.price)} now. "
+            f"Please try a shorter one, or again {relative(period.end)}. Nothing was spent."
         )
         self.song = song
         self.period = period

@@ -51,8 +51,8 @@ async def test_a_song_over_the_ceiling_is_refused_saying_when_and_nothing_is_spe
     with pytest.raises(CeilingReached) as refused:
         await product.ask(2)
     assert str(refused.value) == (
-        "This server has spent what its managers allow for now. Songs can be made again "
-        f"<t:{int(TOMORROW.timestamp())}:R>. Nothing was spent."
+        "This server's ceiling leaves no room for a song of 1 credit now. Please try a shorter "
+        f"one, or again <t:{int(TOMORROW.timestamp())}:R>. Nothing was spent."
     )
     assert await product.free() == 998
     assert await used(product) == 2
