@@ -214,8 +214,7 @@ def test_only_the_settings_read_the_environment(file: Path) -> None:
         and (part.attr if isinstance(part, ast.Attribute) else part.id) in FROM_OUTSIDE
     ]
     # The processes that encode and draw are given the few variables that they need to start.
-    starts_a_process = ("services/making/audio.py", "services/quota/usage_picture.py")
-    assert not read or name(file) in starts_a_process
+    assert not read or name(file) == "services/child_process.py"
 
 
 WATCHED_IMPORT = """

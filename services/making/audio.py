@@ -10,17 +10,16 @@ keeps 50 MB for each of them, and killing one breaks all of a `ProcessPoolExecut
 import asyncio
 import json
 import logging
-import os
-import subprocess
 import sys
 import unicodedata
+from asyncio.subprocess import Process
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from services import child_process
 from services.errors import AudioError, DoesNotFit, NotAudio, TooShort
 
 log = logging.getLogger(__name__)
@@ -31,16 +30,8 @@ MAX_STEM = 60
 HEAD = 16 * 1024
 """Bytes `recognise` wants to see, if the file has as many."""
 
-_ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = (sys.executable, "-m", "services.making.audio_encoder")
-# Only what starting Python takes: the child reads foreign bytes and has no business with our keys.
-_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "SYSTEMROOT", "TEMP")
-# Windows wants to be told at the start; for the others see _step_back.
-_CREATION_FLAGS: int = getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0) | getattr(
-    subprocess, "CREATE_NO_WINDOW", 0
-)
 _NICENESS = 15
-_STDERR_KEPT = 4_000
 
 _UNREADABLE = "The song API sent something that can't be played."
 _CHILD_ERRORS: dict[str, type[AudioError]] = {
@@ -311,17 +302,8 @@ async def _attempt(job: _Job, *, idle: bool) -> dict[str, Any]:
         NotAudio: it ended without an answer.
         TimeoutError: `job.patience` is over.
     """
-    process = await asyncio.create_subprocess_exec(
-        *_PROGRAM,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=_ROOT,
-        env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
-        creationflags=_CREATION_FLAGS,
-    )
+    process = await child_process.start(_PROGRAM, niceness=_NICENESS, idle=idle)
     try:
-        _step_back(process.pid, idle=idle)
         async with asyncio.timeout(job.patience):
             reply, said = await _converse(process, job.to_line())
     finally:
@@ -338,34 +320,12 @@ async def _attempt(job: _Job, *, idle: bool) -> dict[str, Any]:
     return answer
 
 
-def _step_back(pid: int, *, idle: bool) -> None:
-    """Let the bot go before the child, also on a busy machine.
-
-    Niceness alone is not enough: beside four busy processes on two cores the loop's p99 was
-    2.0 ms late with it, 0.2 ms with SCHED_IDLE and without them (Linux 6.18; see sched(7)). Done
-    from here, since the child's imports alone take a tenth of a second.
-    """
-    with suppress(OSError):  # it has ended already, or we are not allowed to
-        if hasattr(os, "setpriority"):
-            os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
-        if idle and hasattr(os, "SCHED_IDLE"):
-            os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
-
-
-async def _converse(process: asyncio.subprocess.Process, line: bytes) -> tuple[bytes, bytes]:
+async def _converse(process: Process, line: bytes) -> tuple[bytes, bytes]:
     """Send the job, and read to the end what comes back."""
     assert process.stdin and process.stdout and process.stderr  # noqa: PT018, S101 - three pipes
     # Not closed and not drained: the child takes the end of its stdin for the end of the bot,
     # and one that died before reading shows by having no answer.
     process.stdin.write(line)
-    reply, said = await asyncio.gather(process.stdout.read(), _tail(process.stderr))
+    reply, said = await asyncio.gather(process.stdout.read(), child_process.tail(process.stderr))
     await process.wait()
     return reply, said
-
-
-async def _tail(stream: asyncio.StreamReader) -> bytes:
-    """The last `_STDERR_KEPT` bytes: a decoder can complain about every packet."""
-    kept = b""
-    while chunk := await stream.read(_STDERR_KEPT):
-        kept = (kept + chunk)[-_STDERR_KEPT:]
-    return kept.strip()

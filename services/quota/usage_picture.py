@@ -9,8 +9,6 @@ in docs/decisions/0013.
 import asyncio
 import json
 import logging
-import os
-import subprocess
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Coroutine, Sequence
@@ -21,6 +19,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from services import child_process
 from services.errors import SongwrightError
 
 log = logging.getLogger(__name__)
@@ -33,21 +32,13 @@ MOST_BARS = 10
 MOST_DAYS = 92
 """Days whose bars can still be told apart: a quarter of a year."""
 
-_ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = (sys.executable, "-m", "services.quota.usage_plot")
-# What starting Python takes, and what names the folders of the system's fonts.
-_KEPT_VARIABLES = (
-    *("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "SYSTEMROOT", "TEMP"),
-    *("HOME", "USERPROFILE", "LOCALAPPDATA", "WINDIR"),
-)
-_CREATION_FLAGS: int = getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0) | getattr(
-    subprocess, "CREATE_NO_WINDOW", 0
-)
+_FONT_VARIABLES = ("HOME", "USERPROFILE", "LOCALAPPDATA", "WINDIR")
+"""They name the folders of the system's fonts."""
 # Before the encoders of audio, which are at 15: here a person waits.
 _NICENESS = 10
 _LONGEST_LABEL = 100  # characters; a name on Discord has 32 at most, and some 15 are drawn
 _LARGEST_PNG = 2 * 1024 * 1024
-_STDERR_KEPT = 4_000
 
 
 class CannotDraw(SongwrightError):
@@ -182,7 +173,7 @@ class _Child:
         self._process = process
         self._killed = False
         self._stdin, self._stdout = process.stdin, process.stdout
-        self._said = _outliving(_tail(process.stderr), "listen to the usage plotter")
+        self._said = _outliving(child_process.tail(process.stderr), "listen to the usage plotter")
 
     @classmethod
     async def start(cls, cache: Path) -> Self:
@@ -191,23 +182,16 @@ class _Child:
         Raises:
             CannotDraw: the system won't.
         """
-        kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         try:
-            process = await asyncio.create_subprocess_exec(
-                *_PROGRAM,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=_ROOT,
+            process = await child_process.start(
+                _PROGRAM,
+                niceness=_NICENESS,
+                keep=_FONT_VARIABLES,
                 # One thread: NumPy's own would take memory for nothing that is done here.
-                env={**kept, "MPLCONFIGDIR": str(cache), "OPENBLAS_NUM_THREADS": "1"},
-                creationflags=_CREATION_FLAGS,
+                told={"MPLCONFIGDIR": str(cache), "OPENBLAS_NUM_THREADS": "1"},
             )
         except OSError as error:
             raise CannotDraw(f"the child process can't be started: {error}") from error
-        if hasattr(os, "setpriority"):  # Windows was told by the flags
-            with suppress(OSError):  # it has ended already, or we are not allowed to
-                os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
         return cls(process)
 
     @property
@@ -251,11 +235,3 @@ class _Child:
 def _outliving(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
     """A task that has nothing of the context of whoever happened to ask for a picture."""
     return Context().run(asyncio.create_task, work, name=name)
-
-
-async def _tail(stream: asyncio.StreamReader) -> bytes:
-    """The last `_STDERR_KEPT` bytes until the end of a stream."""
-    kept = b""
-    while chunk := await stream.read(_STDERR_KEPT):
-        kept = (kept + chunk)[-_STDERR_KEPT:]
-    return kept.strip()

@@ -37,6 +37,7 @@ from mutagen.mp4 import MP4, MP4Cover
 from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 
+from services import child_process
 from services.errors import AudioError, DoesNotFit, NotAudio, TooShort
 from services.making import audio, audio_encoder
 from services.making.audio import (
@@ -921,12 +922,6 @@ async def test_a_starved_child_gets_a_second_chance_at_a_higher_priority(
     assert chances == [True, False]
 
 
-def test_a_child_that_is_gone_cannot_step_back() -> None:
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    audio._step_back(child.pid, idle=True)  # no error: its answer tells all
-
-
 def test_patience_grows_with_the_song() -> None:
     def patience(seconds: int) -> float:
         return audio._Job(Path(), Path(), "", 1, seconds, TAGS).patience
@@ -958,7 +953,7 @@ async def test_a_child_ends_with_the_bot(hanging: Callable[[str], Path], folder:
     """The bot's death closes its end of stdin, whoever killed it."""
     pipe = hanging("a")
     child = await asyncio.create_subprocess_exec(
-        *audio._PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=audio._ROOT
+        *audio._PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=child_process.ROOT
     )
     assert child.stdin is not None
     child.stdin.write(audio._Job(pipe, folder, "42", 1, 2, TAGS).to_line())
