@@ -487,6 +487,14 @@ async def needing_files(connection: Connection) -> set[int]:
     return {row["song_id"] for row in rows}
 
 
+async def with_kept_files(connection: Connection) -> dict[int, str]:
+    """The files that wait to be posted or handed over, by their songs."""
+    rows = await connection.execute_fetchall(
+        "SELECT song_id, file FROM songs WHERE file IS NOT NULL"
+    )
+    return {row["song_id"]: row["file"] for row in rows}
+
+
 async def forget_file(connection: Connection, song_id: int) -> bool:
     """Nobody came for its file in time. False if somebody did, or if it is forgotten already."""
     cursor = await connection.execute(

@@ -1,0 +1,141 @@
+"""What must agree in the database, and where it does not. None of these commits.
+
+The constraints of the schema hold what one row says against itself; these hold rows against each
+other, as the services' transactions keep them. The ledger is the truth: the rest follows from it.
+"""
+
+from typing import NamedTuple
+
+from db.connection import Connection
+
+
+class Sum(NamedTuple):
+    """A figure that is kept beside the rows that it is the sum of."""
+
+    name: str
+    kept: int
+    counted: int
+
+
+class PeriodSum(NamedTuple):
+    """What a server's period counts, and what it should. Times are in milliseconds."""
+
+    server_id: int
+    period_at: int
+    kept: int
+    counted: int
+
+
+class Unended(NamedTuple):
+    """A song whose hold and whose state tell different stories; `entry` is what the ledger has."""
+
+    song_id: int
+    status: str
+    entry: str | None
+
+
+async def damage(connection: Connection) -> list[str]:
+    """What SQLite itself finds wrong with the file, at most 100 lines."""
+    rows = await connection.execute_fetchall("PRAGMA integrity_check(100)")
+    return [text for (text,) in rows if text != "ok"]
+
+
+async def broken_references(connection: Connection) -> list[str]:
+    """The tables that refer to rows which are not there, and how often."""
+    rows = await connection.execute_fetchall("PRAGMA foreign_key_check")
+    return [f"{row[0]} refers to a row of {row[2]} that is not there" for row in rows]
+
+
+async def lots(connection: Connection) -> list[Sum]:
+    """Lots whose `remaining` is not the sum of their parts."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT lots.lot_id, remaining, coalesce(sum(ledger_parts.amount), 0) AS counted
+        FROM lots LEFT JOIN ledger_parts USING (lot_id)
+        GROUP BY lots.lot_id HAVING counted <> remaining
+        """
+    )
+    return [Sum(*row) for row in rows]
+
+
+async def entries(connection: Connection) -> list[Sum]:
+    """Entries whose amount is not the sum of their parts."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT ledger.entry_id, ledger.amount, coalesce(sum(ledger_parts.amount), 0) AS counted
+        FROM ledger LEFT JOIN ledger_parts USING (entry_id)
+        GROUP BY ledger.entry_id HAVING counted <> ledger.amount
+        """
+    )
+    return [Sum(*row) for row in rows]
+
+
+async def periods(connection: Connection) -> list[PeriodSum]:
+    """Servers' periods that don't count what was held in them and not given back."""
+    rows = await connection.execute_fetchall(
+        """
+        WITH held AS (
+            SELECT server_id, period_at, sum(CASE WHEN EXISTS (
+                SELECT 1 FROM ledger AS back WHERE back.entry_id IN
+                    ('refund:' || hold.song_id, 'compensate:' || hold.song_id)
+            ) THEN 0 ELSE price END) AS counted
+            FROM ledger AS hold WHERE kind = 'hold' GROUP BY server_id, period_at
+        )
+        SELECT server_id, period_at, coalesce(used, 0) AS kept, counted
+        FROM held LEFT JOIN server_periods USING (server_id, period_at)
+        WHERE coalesce(used, 0) <> counted
+        UNION ALL
+        SELECT server_id, period_at, used, 0 FROM server_periods
+        LEFT JOIN held USING (server_id, period_at) WHERE counted IS NULL AND used <> 0
+        """
+    )
+    return [PeriodSum(*row) for row in rows]
+
+
+async def unheld(connection: Connection) -> list[int]:
+    """Songs whose price was never held."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT song_id FROM songs WHERE NOT EXISTS (
+            SELECT 1 FROM ledger WHERE ledger.entry_id = 'hold:' || songs.song_id)
+        """
+    )
+    return [row["song_id"] for row in rows]
+
+
+async def unended(connection: Connection) -> list[Unended]:
+    """Held songs whose state and whose settle or refund don't belong together."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT songs.song_id, songs.status, last.kind AS entry
+        FROM songs JOIN ledger AS hold ON hold.entry_id = 'hold:' || songs.song_id
+        LEFT JOIN ledger AS last ON last.song_id = songs.song_id
+                                    AND last.kind IN ('settle', 'refund')
+        WHERE coalesce(last.kind, 'none') <> CASE
+            WHEN songs.status = 'COMPLETED' THEN 'settle'
+            WHEN songs.status IN ('FAILED', 'CANCELLED') THEN 'refund'
+            ELSE 'none' END
+        """
+    )
+    return [Unended(*row) for row in rows]
+
+
+async def set_remaining(connection: Connection, lot_id: str, remaining: int) -> bool:
+    """A lot holds what its parts say. False where that can't be: under 0, or over its amount."""
+    cursor = await connection.execute(
+        "UPDATE lots SET remaining = :n WHERE lot_id = :lot_id AND :n BETWEEN 0 AND amount",
+        {"n": remaining, "lot_id": lot_id},
+    )
+    return cursor.rowcount == 1
+
+
+async def set_used(connection: Connection, period: PeriodSum) -> bool:
+    """A server's period counts what the ledger says."""
+    cursor = await connection.execute(
+        """
+        INSERT INTO server_periods (server_id, period_at, used) VALUES (?, ?, ?)
+        ON CONFLICT (server_id, period_at) DO UPDATE SET used = excluded.used
+        """,
+        (period.server_id, period.period_at, period.counted),
+    )
+    return cursor.rowcount == 1

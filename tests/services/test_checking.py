@@ -1,0 +1,165 @@
+"""What a check finds in a database that something else has had its hands in."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.database import Database
+from db.records import Status, Step
+from services.checking import Checking, Finding
+from services.ending import Ending
+from services.quota.credits import Credits
+from services.quota.managing import Manager
+from services.quota.rules import Member
+from tests.factories import (
+    MEMBER,
+    SERVER,
+    SettableClock,
+    add_held_song,
+    make_giving,
+    make_managing,
+)
+
+ENDS = {Status.COMPLETED: "settle", Status.FAILED: "refund", Status.CANCELLED: "refund"}
+
+
+@pytest.fixture
+async def checking(
+    database: Database, credits: Credits, clock: SettableClock, tmp_path: Path
+) -> AsyncIterator[Checking]:
+    """A server in use: songs at all ends, a grant, a taking, a ceiling; and nothing wrong."""
+    ending = Ending(database, credits, clock=clock)
+    await make_managing(database, credits).set_ceiling(Manager(SERVER, 1), 100)
+    giving = make_giving(database, credits)
+    whom = Member(SERVER, MEMBER)
+    await giving.grant(whom, grant_id=900, actor_id=1, amount=20, reason="hello")
+    await giving.take(whom, take_id=901, actor_id=1, amount=1, reason="sorry")
+    await ending.complete(await add_held_song(database, credits, 1, step=Step.POSTING), post_id=5)
+    await ending.fail(await add_held_song(database, credits, 2), "It failed.")
+    await ending.cancel(await add_held_song(database, credits, 3))
+    await add_held_song(database, credits, 4)
+    checking = Checking(database, credits, data_dir=tmp_path / "data")
+    assert await checking.run(fix=False) == []
+    yield checking
+    # Whatever was broken: what is called mended is.
+    for finding in await checking.run(fix=True):
+        assert not finding.mended or finding not in await checking.run(fix=False)
+
+
+async def break_it(database: Database, *statements: str) -> None:
+    """A hand in the database, which knows nothing of its rules."""
+    await database._writer.execute("PRAGMA foreign_keys = OFF")
+    await database._writer.execute("PRAGMA ignore_check_constraints = ON")
+    for statement in statements:
+        await database._writer.execute(statement)
+    await database._writer.execute("PRAGMA ignore_check_constraints = OFF")
+    await database._writer.execute("PRAGMA foreign_keys = ON")
+
+
+async def rows(database: Database, statement: str) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in await database.reader.execute_fetchall(statement)]
+
+
+async def mends(checking: Checking, *texts: str) -> None:
+    """Found without a change, then mended, then gone."""
+    assert [f.text for f in await checking.run(fix=False)] == list(texts)
+    assert await checking.run(fix=True) == [Finding(text, mended=True) for text in texts]
+    assert await checking.run(fix=False) == []
+
+
+async def test_a_lot_is_what_its_parts_say(checking: Checking, database: Database) -> None:
+    await break_it(database, "UPDATE lots SET remaining = 7 WHERE lot_id = 'grant:900'")
+    await mends(checking, "Lot grant:900 has 7 left, and by its parts 19.")
+
+
+async def test_a_lot_that_never_held_so_much_stays(checking: Checking, database: Database) -> None:
+    await break_it(database, "UPDATE lots SET amount = 3, remaining = 3 WHERE kind = 'grant'")
+    (finding,) = await checking.run(fix=True)
+    assert finding == Finding("Lot grant:900 has 3 left, and by its parts 19.")
+
+
+async def test_an_entry_is_what_its_parts_say(checking: Checking, database: Database) -> None:
+    await break_it(database, "UPDATE ledger SET amount = 21 WHERE entry_id = 'grant:900'")
+    (finding,) = await checking.run(fix=True)
+    assert finding == Finding("Entry grant:900 is +21, and its parts are +20.")
+
+
+async def test_a_period_is_what_the_ledger_says(checking: Checking, database: Database) -> None:
+    assert await rows(database, "SELECT used FROM server_periods") == [(4,)]
+    began = f"The period of server {SERVER} that began at 2026-03-14 00:00 UTC"
+    await break_it(database, "UPDATE server_periods SET used = 1")
+    await mends(checking, f"{began} counts 1, and by the ledger 4 are used.")
+    await break_it(database, "DELETE FROM server_periods")
+    await mends(checking, f"{began} counts 0, and by the ledger 4 are used.")
+    await break_it(database, f"INSERT INTO server_periods VALUES ({SERVER}, 0, 9, 0)")
+    other = f"The period of server {SERVER} that began at 1970-01-01 00:00 UTC"
+    await mends(checking, f"{other} counts 9, and by the ledger 0 are used.")
+
+
+@pytest.mark.parametrize("song_id", [1, 2, 3])
+async def test_a_missing_end_is_entered(
+    checking: Checking, database: Database, song_id: int
+) -> None:
+    ((status, entry, amount),) = await rows(
+        database,
+        "SELECT status, kind, amount FROM ledger JOIN songs USING (song_id) "
+        f"WHERE song_id = {song_id} AND kind IN ('settle', 'refund')",
+    )
+    assert entry == ENDS[status]
+    parts = f"SELECT lot_id FROM ledger_parts WHERE entry_id = '{entry}:{song_id}'"
+    await break_it(
+        database,
+        f"UPDATE lots SET remaining = remaining - {amount} WHERE lot_id IN ({parts})",
+        f"UPDATE server_periods SET used = used + {amount}",
+        f"DELETE FROM ledger_parts WHERE entry_id = '{entry}:{song_id}'",
+        f"DELETE FROM ledger WHERE entry_id = '{entry}:{song_id}'",
+    )
+    await mends(checking, f"Song {song_id} is {status}, and its hold was ended by nothing.")
+
+
+async def test_a_wrong_end_is_told(checking: Checking, database: Database) -> None:
+    await break_it(database, "UPDATE songs SET status = 'FAILED', reason = 'x' WHERE song_id = 1")
+    found = await checking.run(fix=True)
+    assert Finding("Song 1 is FAILED, and its hold was ended by settle.") in found
+
+
+async def test_a_song_without_a_hold_is_told(checking: Checking, database: Database) -> None:
+    await break_it(database, "DELETE FROM ledger WHERE song_id = 4")
+    texts = [finding.text for finding in await checking.run(fix=False)]
+    assert "Song 4 was never paid for: the ledger has no hold of it." in texts
+    assert "The table ledger_parts refers to a row of ledger that is not there." in texts
+
+
+async def test_files_are_held_against_rows(
+    checking: Checking, database: Database, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / "songs"
+    (folder / "1").mkdir(parents=True)
+    (folder / "1" / "source").write_bytes(b"audio")
+    (folder / "4").mkdir()
+    (folder / "mine").mkdir()
+    await mends(checking, "Song 1 has ended, and its files are still there.")
+    assert sorted(path.name for path in folder.iterdir()) == ["4", "mine"]
+    await break_it(
+        database,
+        "UPDATE songs SET step = 'fitted', status = 'PROCESSING', submitted_at = 1, "
+        "file = '4.mp3' WHERE song_id = 4",
+    )
+    (finding,) = await checking.run(fix=True)
+    assert finding == Finding("Song 4 should have the file 4.mp3: it is gone.")
+    (folder / "4" / "4.mp3").write_bytes(b"audio")
+    assert await checking.run(fix=False) == []
+
+
+async def test_a_damaged_file_is_told(checking: Checking, database: Database) -> None:
+    await break_it(
+        database,
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET sql = replace(sql, 'songs_of_member ON songs (server_id', "
+        "'songs_of_member ON songs (price') WHERE name = 'songs_of_member'",
+        "PRAGMA writable_schema = RESET",
+    )
+    texts = [finding.text for finding in await checking.run(fix=True)]
+    assert any(text.startswith("The file is damaged: ") for text in texts)
