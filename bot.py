@@ -20,15 +20,14 @@ import aiohttp
 import discord
 import yarl
 
+from cogs import buttons
 from cogs.announcer import DiscordAnnouncer
-from cogs.buttons import PERSISTENT
 from cogs.client import Client, Services
 from cogs.credits import CreditsCog
 from cogs.library import LibraryCog
 from cogs.operator import OperatorCog
 from cogs.owner import OwnerMessages
-from cogs.quota import record, settings_buttons
-from cogs.quota.cog import QuotaCog
+from cogs.quota import cog as quota
 from cogs.quota.manager_log import ManagerLog
 from cogs.registration import register_commands
 from cogs.servers import ServersCog
@@ -259,11 +258,11 @@ async def composed(
 
 async def add_cogs(client: Client) -> None:
     """Everything that members can press or type."""
-    for cog in (SongCog, LibraryCog, CreditsCog, QuotaCog, ServersCog):
+    for cog in (SongCog, LibraryCog, CreditsCog, quota.QuotaCog, ServersCog):
         await client.add_cog(cog(client))
     if client.services.operator_ids:  # else nobody could use it
         await client.add_cog(OperatorCog(client))
-    client.add_dynamic_items(*PERSISTENT, *record.PERSISTENT, *settings_buttons.PERSISTENT)
+    client.add_dynamic_items(*buttons.PERSISTENT, *quota.PERSISTENT)
 
 
 async def _prepare(client: Client, *, database: Database) -> None:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import av
 import discord
@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 import bot
-from cogs.client import Client
+from cogs.client import Client, Services
 from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
 from playground.song_api import SongApiServer, Timing, serve
@@ -662,6 +662,22 @@ async def test_a_silent_gateway_does_not_hold_up_the_end(
     async with running(world, monkeypatch) as client:
         monkeypatch.setattr(client._connection, "close", never)
     assert "did not answer the end" in caplog.text
+
+
+async def test_every_button_and_menu_outlives_a_restart() -> None:
+    async def unprepared(_: Client) -> None: ...
+
+    client = Client(unprepared)
+    client.services = cast("Services", types.SimpleNamespace(operator_ids=frozenset()))
+    await bot.add_cogs(client)
+    known = set(client._connection._view_store._dynamic_items.values())
+    ours = {item for item in discord.ui.DynamicItem.__subclasses__() if in_cogs(item)}
+    assert ours
+    assert known == ours
+
+
+def in_cogs(item: type) -> bool:
+    return item.__module__.startswith("cogs.")
 
 
 async def run_here(world: World, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -4,13 +4,21 @@ from discord import app_commands
 from discord.ext import commands
 
 from cogs.client import Client
-from cogs.quota import giving, limits
+from cogs.quota import giving, limits, record, settings_buttons
 from cogs.quota.allowances import Allowances
 from cogs.quota.giving import Giving
 from cogs.quota.limits import Limiting
 from cogs.quota.record import Record
 from cogs.quota.reports import Exporting, Reports
 from cogs.quota.showing import Showing
+
+PERSISTENT = (
+    *giving.PERSISTENT,
+    *limits.PERSISTENT,
+    *record.PERSISTENT,
+    *settings_buttons.PERSISTENT,
+)
+"""What the bot has to know of to answer presses on messages from before a restart."""
 
 
 # Discord hides the group from others; a server's settings may say otherwise, so that every command
@@ -32,7 +40,3 @@ class QuotaCog(
     def __init__(self, client: Client) -> None:
         self._client = client
         self._exporting = Exporting()
-
-    async def cog_load(self) -> None:
-        """Called by discord.py when the cog is added: buttons from before a restart work on."""
-        self._client.add_dynamic_items(*giving.PERSISTENT, *limits.PERSISTENT)
