@@ -359,8 +359,11 @@ async def _grant(
 ) -> int:
     """`bot.py grant`, beside a bot that runs or not."""
     async with _opened(settings) as (database, rulebook):
-        if await server_rows.get_server(database.reader, server_id) is None:
+        server = await server_rows.get_server(database.reader, server_id)
+        if server is None:
             return _refused(f"There is no server {server_id}: `bot.py servers` lists them.")
+        if server.left_at is not None:  # a grant would make it look as if the bot were there
+            return _refused(f"The bot has left server {server_id}: invite it there again first.")
         changelog = Changelog(database, clock=utc_now, tell=lambda: None)
         ceiling = ServerCeiling(database, rulebook, changelog, clock=utc_now)
         credits = Credits(database, rulebook, ceiling, clock=utc_now)

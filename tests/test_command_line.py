@@ -91,6 +91,20 @@ async def test_what_makes_no_sense_grants_nothing(
     assert [row["n"] for row in rows] == [0]
 
 
+async def test_a_grant_does_not_bring_a_server_back(here: Path, running_bot: Database) -> None:
+    async with running_bot.write() as connection:
+        await servers.mark_left(connection, SERVER, at=utc_now())
+    await running_bot.close()
+    done = call(here, "grant", str(SERVER), "7", "5", "--reason", "x")
+    assert done.returncode == 2
+    assert "The bot has left server" in done.stderr
+    opened = await Database.open(here / "songs.db")
+    server = await servers.get_server(opened.reader, SERVER)
+    await opened.close()
+    assert server is not None
+    assert server.left_at is not None
+
+
 @pytest.mark.parametrize("command", [("servers",), ("grant", "1", "1", "1", "--reason", "x")])
 def test_without_a_database_it_says_so_and_makes_none(here: Path, command: tuple[str, ...]) -> None:
     done = call(here, *command)
