@@ -50,9 +50,11 @@ async def lots(connection: Connection) -> list[Sum]:
     """Lots whose `remaining` is not the sum of their parts."""
     rows = await connection.execute_fetchall(
         """
-        SELECT lots.lot_id, remaining, coalesce(sum(ledger_parts.amount), 0) AS counted
-        FROM lots LEFT JOIN ledger_parts USING (lot_id)
-        GROUP BY lots.lot_id HAVING counted <> remaining
+        WITH parts AS (
+            SELECT lot_id, sum(amount) AS counted FROM ledger_parts GROUP BY lot_id
+        )
+        SELECT lot_id, remaining, coalesce(counted, 0) AS counted
+        FROM lots LEFT JOIN parts USING (lot_id) WHERE remaining <> coalesce(parts.counted, 0)
         """
     )
     return [Sum(*row) for row in rows]
