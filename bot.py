@@ -37,6 +37,7 @@ from db import songs as song_rows
 from db.database import Database
 from db.migrate import SchemaTooNewError
 from services import heartbeat, logs
+from services.checking import Checking
 from services.clock import utc_now
 from services.ending import Ending
 from services.errors import ConfigurationError, Refusal
@@ -379,6 +380,20 @@ async def _grant(
     return 0
 
 
+async def _check(settings: Settings, *, fix: bool) -> int:
+    """`bot.py check`; status 1 while something is wrong."""
+    async with _opened(settings) as (database, rulebook):
+        changelog = Changelog(database, clock=utc_now, tell=lambda: None)
+        ceiling = ServerCeiling(database, rulebook, changelog, clock=utc_now)
+        credits = Credits(database, rulebook, ceiling, clock=utc_now)
+        found = await Checking(database, credits, data_dir=settings.data_dir).run(fix=fix)
+    for finding in found:
+        print(f"{'mended' if finding.mended else 'WRONG '}  {finding.text}")
+    wrong = sum(not finding.mended for finding in found)
+    print(f"{wrong:,} wrong, {len(found) - wrong:,} mended." if found else "All is well.")
+    return FAILED if wrong else 0
+
+
 @contextlib.asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, Rulebook]]:
     """The database that is there.
@@ -411,6 +426,8 @@ def main(arguments: list[str] | None = None) -> int:
     play.add_argument("--once", action="store_true", help="stop after one song")
     commands.add_parser("health", help="status 0 while the bot is alive")
     commands.add_parser("servers", help="list every server with its use")
+    check = commands.add_parser("check", help="hold the database against itself and its files")
+    check.add_argument("--fix", action="store_true", help="mend what can be mended")
     grant = commands.add_parser("grant", help="give a member credits that don't expire")
     for name in ("server", "member"):
         grant.add_argument(name, type=_id, help=f"the {name}'s id")
@@ -433,6 +450,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
         if options.command == "servers":
             return asyncio.run(_list_servers(settings))
+        if options.command == "check":
+            return asyncio.run(_check(settings, fix=options.fix))
         if options.command == "grant":
             return asyncio.run(
                 _grant(settings, options.server, options.member, options.amount, options.reason)

@@ -105,7 +105,25 @@ async def test_a_grant_does_not_bring_a_server_back(here: Path, running_bot: Dat
     assert server.left_at is not None
 
 
-@pytest.mark.parametrize("command", [("servers",), ("grant", "1", "1", "1", "--reason", "x")])
+async def test_a_check_beside_the_running_bot(here: Path, running_bot: Database) -> None:
+    assert call(here, "grant", str(SERVER), "7", "5", "--reason", "x").returncode == 0
+    done = call(here, "check")
+    assert (done.returncode, done.stdout) == (0, "All is well.\n")
+    async with running_bot.write() as connection:
+        await connection.execute("UPDATE lots SET remaining = 1 WHERE kind = 'grant'")
+    done = call(here, "check")
+    assert done.returncode == 1
+    assert done.stdout.startswith("WRONG   Lot grant:operator:")
+    assert done.stdout.endswith("1 wrong, 0 mended.\n")
+    done = call(here, "check", "--fix")
+    assert (done.returncode, done.stdout[:6]) == (0, "mended")
+    assert call(here, "check").stdout == "All is well.\n"
+    await running_bot.close()
+
+
+@pytest.mark.parametrize(
+    "command", [("servers",), ("check", "--fix"), ("grant", "1", "1", "1", "--reason", "x")]
+)
 def test_without_a_database_it_says_so_and_makes_none(here: Path, command: tuple[str, ...]) -> None:
     done = call(here, *command)
     assert done.returncode == 1
