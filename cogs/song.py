@@ -340,5 +340,5 @@ def typed_text(data: Mapping[str, Any], custom_id: str) -> str:
     """The text of one field of a form that was sent, however deep Discord nests it."""
     if data.get("custom_id") == custom_id and "value" in data:
         return str(data["value"] or "")
-    inner = [*data.get("components", ()), *([data["component"]] if "component" in data else [])]
+    inner = [*(data.get("components") or ()), *filter(None, [data.get("component")])]
     return next(filter(None, (typed_text(part, custom_id) for part in inner)), "")

@@ -33,6 +33,15 @@ async def open_at(connection: Connection, server_id: int, moment: datetime) -> l
     return list(map(_offer, rows))
 
 
+async def withdraw(connection: Connection, server_id: int, *, before_id: int, at: datetime) -> int:
+    """Drop the offers that still stand and were made before an interaction; how many it were."""
+    cursor = await connection.execute(
+        "DELETE FROM offers WHERE server_id = ? AND offer_id < ? AND ends_at > ?",
+        (server_id, before_id, to_ms(at)),
+    )
+    return cursor.rowcount
+
+
 async def forget(connection: Connection, server_id: int) -> None:
     """All offers of a server."""
     await connection.execute("DELETE FROM offers WHERE server_id = ?", (server_id,))

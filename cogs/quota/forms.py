@@ -171,7 +171,7 @@ def allowance_typed(text: str) -> int | None:
 
 def _fields(part: Mapping[str, Any]) -> Sequence[tuple[str, Any]]:
     """Each field's name and value, however deep Discord nests it."""
-    inner = [*part.get("components", ()), *filter(None, [part.get("component")])]
+    inner = [*(part.get("components") or ()), *filter(None, [part.get("component")])]
     own = part.get("value", part.get("values"))
     here = [(str(part.get("custom_id")), own)] if own is not None else []
     return [*here, *(field for one in inner for field in _fields(one))]

@@ -319,6 +319,11 @@ async def _would_reset(known: Services, server_id: int, what: str) -> list[str]:
                 "what was granted, given or returned to them. The allowances stay, and so does "
                 "what is spent or held."
             )
+        if plan.offers:
+            lines.append(
+                f"- {_offers(plan.offers)} to members with a role, still open: whoever was not "
+                "seen yet neither gets nor loses anything by it."
+            )
     if what != GRANTED:
         found = await known.managing.settings_to_reset(server_id)
         if found:
@@ -340,16 +345,25 @@ def _settings_listed(found: Sequence[tuple[str, int]]) -> str:
 
 
 def _reset_text(done: ResetPlan) -> str:
-    if not done.credits:
-        return "Of what was granted there is nothing left to take back."
-    were = "was" if done.credits == 1 else "were"
-    return f"{credits_text(done.credits)} {were} taken back from {_members(done.members)}."
+    said = []
+    if done.credits:
+        were = "was" if done.credits == 1 else "were"
+        said.append(
+            f"{credits_text(done.credits)} {were} taken back from {_members(done.members)}."
+        )
+    if done.offers:
+        said.append(f"Ended: {_offers(done.offers)} to members with a role.")
+    return " ".join(said) or "Of what was granted there is nothing left to take back."
 
 
 def _settings_text(count: int) -> str:
     if not count:
         return "All settings are the defaults already."
     return f"Back to the defaults: {_count(count)}. `/quota history` can take each back."
+
+
+def _offers(count: int) -> str:
+    return "1 offer" if count == 1 else f"{count:,} offers"
 
 
 def _members(count: int) -> str:

@@ -212,8 +212,7 @@ def _what(change: Change, defaults: Defaults) -> str:
         case "take":
             return _taken(change, after)
         case "reset":
-            members = "1 member" if after["members"] == 1 else f"{after['members']:,} members"
-            return f"{credits_text(after['credits'])} from {members}"
+            return _reset(after)
         case "warning":
             return (
                 f"{after['used']:,} of {credits_text(after['ceiling'])} are spent or held; the "
@@ -226,6 +225,14 @@ def _what(change: Change, defaults: Defaults) -> str:
         case _:
             first = value_text(change.name, before, defaults)
             return f"{first} {ARROW} {value_text(change.name, after, defaults)}"
+
+
+def _reset(facts: Mapping[str, Any]) -> str:
+    if "offers" in facts:
+        count = facts["offers"]
+        return "1 offer to a role ended" if count == 1 else f"{count:,} offers to roles ended"
+    members = "1 member" if facts["members"] == 1 else f"{facts['members']:,} members"
+    return f"{credits_text(facts['credits'])} from {members}"
 
 
 def _given(change: Change, facts: Mapping[str, Any]) -> str:

@@ -33,10 +33,11 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class ResetPlan:
-    """What taking back all that was granted would take: from how many members, how many credits."""
+    """What a reset takes: from how many members, how many credits; and how many offers it ends."""
 
     members: int
     credits: int
+    offers: int = 0
 
 
 class Giving:
@@ -208,21 +209,23 @@ class Giving:
             return Moved(amount, await self._credits.balance_in(connection, giver))
 
     async def plan_reset(self, server_id: int) -> ResetPlan:
-        """What `reset` would take now."""
-        return ResetPlan(
-            *await ledger.granted_left(self._database.reader, server_id, at=self._clock())
-        )
+        """What `reset` would take and end now."""
+        reader, now = self._database.reader, self._clock()
+        members, credits = await ledger.granted_left(reader, server_id, at=now)
+        return ResetPlan(members, credits, len(await offers.open_at(reader, server_id, now)))
 
     async def reset(self, by: Manager, *, reset_id: int, reason: str) -> ResetPlan:
         """Take back what is left of everything that was granted, given or returned; what it was.
 
-        Allowances, and what is spent or held, stay. Delivered twice, or cut short and repeated, it
-        takes from each member once.
+        Allowances, and what is spent or held, stay. Offers to roles that were made before it end
+        first: nobody who is seen later gets or loses anything by them. Delivered twice, or cut
+        short and repeated, it takes from each member once.
 
         Raises:
             InvalidRequest: the reason does not fit.
         """
         why = check_reason(reason)
+        ended = await self._end_offers(by, reset_id, why)
         members = credits = 0
         last: int | None = 0
         while last is not None:
@@ -230,9 +233,9 @@ class Giving:
                 last, taken = await self._reset_some(connection, by, reset_id, why, after_id=last)
             members += taken.members
             credits += taken.credits
-        if members:
+        if members or ended:
             self._changelog.tell()
-        return ResetPlan(members, credits)
+        return ResetPlan(members, credits, ended)
 
     # --- how ------------------------------------------------------------------------------------
 
@@ -294,6 +297,19 @@ class Giving:
                 amount=part,
                 expires_at=lot.expires_at,
             )
+
+    async def _end_offers(self, by: Manager, reset_id: int, reason: str) -> int:
+        """How many it were."""
+        async with self._database.write() as connection:
+            ended = await offers.withdraw(
+                connection, by.server_id, before_id=reset_id, at=self._clock()
+            )
+            if ended:
+                whom = Member(by.server_id, 0)
+                await self._record(
+                    connection, whom, "reset", {"offers": ended}, by.actor_id, reason
+                )
+        return ended
 
     async def _reset_some(
         self, connection: Connection, by: Manager, reset_id: int, reason: str, *, after_id: int

@@ -49,6 +49,20 @@ async def test_an_offer_is_made_once_and_read_as_it_was(database: Database) -> N
     assert await offers.open_at(reader, OTHER, NOON) == []
 
 
+async def test_what_stands_and_was_made_before_is_withdrawn(database: Database) -> None:
+    over = replace(GRANT, offer_id=3, ends_at=NOON + HOUR / 2)
+    elsewhere = replace(GRANT, offer_id=4, server_id=OTHER)
+    later = replace(GRANT, offer_id=9)
+    await make(database, GRANT, TAKE, over, elsewhere, later)
+    async with database.write() as connection:
+        for ended in (2, 0):
+            assert ended == await offers.withdraw(
+                connection, SERVER, before_id=9, at=NOON + HOUR / 2
+            )
+    assert await offers.open_at(database.reader, SERVER, NOON) == [over, later]
+    assert await offers.open_at(database.reader, OTHER, NOON) == [elsewhere]
+
+
 async def test_an_offer_stands_until_just_before_its_end(database: Database) -> None:
     later = replace(TAKE, ends_at=NOON + 2 * HOUR)
     await make(database, GRANT, later)

@@ -300,6 +300,20 @@ async def test_granted_credits_are_taken_back_with_the_reason(world: World) -> N
     assert again.content == "There is nothing to reset: nothing is left of what was granted."
 
 
+async def test_what_is_offered_to_a_role_ends_with_a_reset(world: World) -> None:
+    role = world.guild.create_role("band")
+    await quota(world, "grant", role=role, amount=50, **WHY)
+    shown = await ask(world, "granted credits")
+    assert shown.content.splitlines()[1] == (
+        "- 1 offer to members with a role, still open: whoever was not seen yet neither gets nor "
+        "loses anything by it."
+    )
+    await world.mona.click(shown, label="Reset granted credits")
+    assert message_text(world, shown) == "Ended: 1 offer to members with a role."
+    again = await ask(world, "granted credits")
+    assert again.content.startswith("There is nothing to reset")
+
+
 async def test_everything_is_settings_and_credits(world: World) -> None:
     await quota(world, "grant", member=world.alice, amount=1, **WHY)
     await quota(world, "ceiling", credits=5)

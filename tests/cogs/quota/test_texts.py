@@ -183,6 +183,8 @@ def test_a_reset_in_a_line() -> None:
         "reset", None, {"members": 4, "credits": 120}
     )
     assert "1 credit from 1 member " in line("reset", None, {"members": 1, "credits": 1})
+    assert "1 offer to a role ended " in line("reset", None, {"offers": 1})
+    assert "1,000 offers to roles ended " in line("reset", None, {"offers": 1_000})
 
 
 def test_a_warning_in_a_line_is_nobodys() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -401,6 +402,31 @@ async def test_a_reset_that_was_cut_short_takes_once_when_it_is_repeated(
         as_json({"members": 1, "credits": 3}),  # the other of its two was granted since
         as_json({"members": 2, "credits": 9}),
     ]
+
+
+async def test_a_reset_ends_what_is_offered_to_roles(product: Product) -> None:
+    await offer(product, 7)
+    await offer(product, 8, kind="take", amount=3)
+    assert await product.giving.plan_reset(SERVER) == ResetPlan(0, 0, offers=2)
+    await offer(product, 10, amount=1)  # by somebody who was quicker than the press
+    assert await reset(product, 9) == ResetPlan(0, 0, offers=2)
+    assert await reset(product, 9) == ResetPlan(0, 0)
+    with_role = replace(WHO, roles=frozenset({ROLE}))
+    assert await product.free(with_role) == 11
+    change = (await product.changes())[-1]
+    assert (change.name, change.after, change.reason) == (
+        "reset",
+        as_json({"offers": 2}),
+        "A new season.",
+    )
+
+
+async def test_what_a_role_gave_is_taken_back_and_not_given_again(product: Product) -> None:
+    with_role = replace(WHO, roles=frozenset({ROLE}))
+    await offer(product, 7)
+    assert await product.free(with_role) == 14
+    assert await reset(product) == ResetPlan(1, 4, offers=1)
+    assert await product.free(with_role) == 10
 
 
 async def test_a_reset_of_nothing_is_no_change(product: Product) -> None:

@@ -20,6 +20,7 @@ from services.ending import COMPENSATE_AFTER
 from services.errors import AgainstTheRules, NotEnoughCredits, NotPossible
 from services.quota.calendar import Calendar, Every
 from services.quota.ceilings import ServerCeilingReached
+from services.quota.giving import ResetPlan
 from services.quota.managing import Manager
 from services.quota.rules import Member
 from tests.factories import SettableClock, database_in_memory
@@ -643,13 +644,17 @@ class Machine(RuleBasedStateMachine):
                 credits += sum(pot.left for pot in pots)
                 for pot in pots:
                     pot.left = 0
-        assert (done.members, done.credits) == (members, credits) == (plan.members, plan.credits)
+        standing = [offer for offer in self.model.offers[server] if offer.ends > now]
+        self.model.offers[server] = [o for o in self.model.offers[server] if o not in standing]
+        if standing:
+            self.was_done(server, "reset", 0, {"offers": len(standing)}, by)
+        assert done == plan == ResetPlan(members, credits, len(standing))
         if members:
             facts = {"members": members, "credits": credits}
             self.was_done(server, "reset", 0, facts, by)
         if times == 2:
             again = self.run(reset(Manager(server, by), reset_id=reset_id, reason="Again."))
-            assert (again.members, again.credits) == (0, 0)
+            assert again == ResetPlan(0, 0)
 
     def was_done(self, server: int, name: str, subject: int, facts: Any, by: int) -> None:
         self.model.history[server].append(Done(name, subject, None, facts, by))
