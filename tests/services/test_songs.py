@@ -314,7 +314,7 @@ async def every_reason(
         (TooManySongs, "ask again <t:", lambda: managing.set_limits(BY, cooldown=0)),
         (CeilingReached, "The bot's operator", lambda: operator.drop("each", 0)),
         (NotEnoughCredits, "you have 4", lambda: managing.set_allowance(BY, 10)),
-        (CeilingReached, "its managers allow", lambda: managing.set_ceiling(BY, None)),
+        (CeilingReached, "ceiling leaves no room", lambda: managing.set_ceiling(BY, None)),
     ]
 
 
