@@ -30,18 +30,12 @@ async def use(
     ceiling: int | None,
 ) -> int | None:
     """Count a hold; what is used then. None where it would pass the ceiling: nothing is counted."""
-    await connection.execute(
-        """
-        INSERT INTO server_periods (server_id, period_at, used) VALUES (?, ?, 0)
-        ON CONFLICT (server_id, period_at) DO NOTHING
-        """,
-        (server_id, to_ms(period_at)),
-    )
     rows = await connection.execute_fetchall(
         """
-        UPDATE server_periods SET used = used + :credits
-        WHERE server_id = :server_id AND period_at = :period_at
-              AND (:ceiling IS NULL OR used + :credits <= :ceiling)
+        INSERT INTO server_periods (server_id, period_at, used)
+        SELECT :server_id, :period_at, :credits WHERE :ceiling IS NULL OR :credits <= :ceiling
+        ON CONFLICT (server_id, period_at) DO UPDATE SET used = used + :credits
+            WHERE :ceiling IS NULL OR used + :credits <= :ceiling
         RETURNING used
         """,
         {

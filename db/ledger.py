@@ -35,19 +35,21 @@ async def spendable(
     return list(map(_lot, rows))
 
 
-async def expired(
-    connection: Connection, server_id: int, member_id: int, *, at: datetime
+async def unclosed(
+    connection: Connection, server_id: int, member_id: int, *, besides: str
 ) -> list[Lot]:
-    """Lots with something left whose time is over: to be closed with an `expire` entry."""
+    """Lots with something left, expired or not; and one `besides`, whatever is left of it."""
     rows = await connection.execute_fetchall(
         """
         SELECT lot_id, kind, amount, remaining, revision, expires_at, NULL AS reason,
                NULL AS actor_id
-        FROM lots
-        WHERE server_id = ? AND member_id = ? AND remaining > 0 AND expires_at <= ?
+        FROM lots WHERE server_id = :server_id AND member_id = :member_id AND remaining > 0
+        UNION
+        SELECT lot_id, kind, amount, remaining, revision, expires_at, NULL, NULL
+        FROM lots WHERE lot_id = :besides
         ORDER BY expires_at, lot_id
         """,
-        (server_id, member_id, to_ms(at)),
+        {"server_id": server_id, "member_id": member_id, "besides": besides},
     )
     return list(map(_lot, rows))
 

@@ -48,12 +48,9 @@ class ServerCeiling:
         song, period = reached.song, reached.period
         async with self._database.write() as connection:
             rules = await self._rulebook.read(connection, song.server_id)
-            # The period may have counted nothing yet, and it is what remembers the warning.
-            used = await ceilings.use(
-                connection, song.server_id, period.start, credits=0, ceiling=None
-            )
-            if rules.ceiling is None or used is None:
+            if rules.ceiling is None:
                 return
+            used = await ceilings.used(connection, song.server_id, period.start)
             # Where the first warning is still to come, it was only this song that was too dear.
             nearly = used * 100 >= rules.ceiling * min(WARNINGS)
             if nearly and used + song.price > rules.ceiling:

@@ -162,14 +162,19 @@ class Credits:
         await servers.ensure_server(connection, member.server_id)
         await servers.ensure_member(connection, member.server_id, member.member_id)
         period = rules.timeline.period(at)
-        for lot in await ledger.expired(connection, member.server_id, member.member_id, at=at):
-            # The running period's own was made for an end that `_allow` corrects.
-            if lot.lot_id != _allowance_lot(member, period):
+        own_id = _allowance_lot(member, period)
+        own = None
+        for lot in await ledger.unclosed(
+            connection, member.server_id, member.member_id, besides=own_id
+        ):
+            if lot.lot_id == own_id:
+                own = lot  # it may have been made for an end that `_allow` corrects
+            elif lot.expires_at is not None and lot.expires_at <= at:
                 await self._expire(connection, member, lot, at=at)
         allowance = rules.allowance_of(member.roles or (), at=at)
         if member.roles is not None:
             if allowance.credits is not None:
-                await self._allow(connection, member, allowance.credits, period, at=at)
+                await self._allow(connection, member, own, allowance.credits, period, at=at)
             await self._take_offers(connection, member, at=at)
         lots = await ledger.spendable(connection, member.server_id, member.member_id, at=at)
         return Balance(lots, allowance, period, rules.timeline.at(at).every)
@@ -338,17 +343,17 @@ class Credits:
         self,
         connection: Connection,
         member: Member,
+        lot: Lot | None,
         credits: int,
         period: Period,
         *,
         at: datetime,
     ) -> None:
-        """Bring the period's lot to the rule in force.
+        """Bring the period's lot, which may still have to be made, to the rule in force.
 
         A higher rule gives its difference at once, a lower one takes only what is free.
         """
         lot_id = _allowance_lot(member, period)
-        lot = await ledger.get_lot(connection, lot_id)
         if lot is None:
             await ledger.insert_lot(
                 connection,

@@ -281,8 +281,10 @@ async def test_what_expires_first_stands_first(database: Database) -> None:
     reader = database.reader
     spendable = await ledger.spendable(reader, SERVER, MEMBER, at=NOON)
     assert [lot.lot_id for lot in spendable] == ["c", "a", "b", "lot"]
-    expired = await ledger.expired(reader, SERVER, MEMBER, at=NOON)
-    assert [lot.lot_id for lot in expired] == ["over"]
+    unclosed = await ledger.unclosed(reader, SERVER, MEMBER, besides="a")
+    assert sorted(lot.lot_id for lot in unclosed) == ["a", "b", "c", "lot", "over"]
+    unclosed = await ledger.unclosed(reader, SERVER, MEMBER, besides="empty")
+    assert sorted(lot.lot_id for lot in unclosed) == ["a", "b", "c", "empty", "lot", "over"]
 
 
 async def test_the_newest_entries_come_first_without_those_that_moved_nothing(

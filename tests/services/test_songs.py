@@ -338,7 +338,7 @@ async def test_each_refusal_comes_in_its_order_and_changes_nothing(
         with pytest.raises(refusal, match=words):
             await songs.ask(asker(2), wanted)
         # Only the server's managers hear of their own ceiling: see below.
-        hear = WARNING_TABLES if "its managers" in words else set()
+        hear = WARNING_TABLES if "ceiling leaves" in words else set()
         assert changed_tables(before, dump(tmp_path)) <= hear, words
         assert not database._writer.in_transaction
         await lift()

@@ -329,7 +329,9 @@ async def test_a_ceiling_and_none(world: World) -> None:
         "period 0 of them are spent or held. Choose a channel with `/quota log`, to be told there "
         "when 80 % of it are spent."
     )
-    assert "ceiling leaves no room for a song of 2 credits" in text_of((await world.song(seconds=60)).response)
+    assert "ceiling leaves no room for a song of 2 credits" in text_of(
+        (await world.song(seconds=60)).response
+    )
     await quota(world, "log", channel=world.channel)
     answer = await quota(world, "ceiling", credits=2)
     assert f"It is told in <#{world.channel.id}> when 80 % and" in answer
