@@ -18,7 +18,6 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
 
 from services.errors import InvalidRequest
 from services.requests import clean
@@ -68,9 +67,6 @@ _READ_AS: dict[str, str | None] = {
 }
 """Characters that Unicode's categories would read otherwise."""
 
-_Beginning = str | tuple[str, str]
-"""The only part of a phrase, or its first two."""
-
 
 def parse_words(typed: str) -> tuple[str, ...]:
     """The words of a list, tidied, each once, in their order; an empty list has none.
@@ -115,27 +111,27 @@ def unwanted(words: Sequence[str], *texts: str) -> str | None:
     if not words:
         return None
     parts = [_fold(text).split() for text in texts]
-    begun: set[_Beginning] = set()
+    begun: set[str] = set()
     for text in parts:
-        begun.update(text, pairwise(text))
+        begun.update(text)
+    sought = _by_beginning(tuple(words))
+    # The sets answer for nearly every word; only what begins in a text is searched for.
+    maybe = [each for first in sought.keys() & begun for each in sought[first]]
+    if not maybe:
+        return None
     spoken = "\n".join(f" {' '.join(text)} " for text in parts)
-    for word, phrase, beginning in _looked_for(tuple(words)):
-        # The set answers for nearly every word; only what begins in a text is searched for.
-        if beginning in begun and phrase in spoken:
-            return word
-    return None
+    return min(((n, word) for n, word, phrase in maybe if phrase in spoken), default=(0, None))[1]
 
 
 @lru_cache(maxsize=64)
-def _looked_for(words: tuple[str, ...]) -> list[tuple[str, str, _Beginning]]:
-    """Each word with its phrase between spaces, and how that begins.
+def _by_beginning(words: tuple[str, ...]) -> dict[str, list[tuple[int, str, str]]]:
+    """By its first word: each one's place in the list, itself, and its phrase between spaces.
 
     A server's list is the same for song after song; a full one takes up to 0.25 MB.
     """
-    found = []
-    for word, phrase in zip(words, _phrases(words), strict=True):
-        first, *others = phrase.split()
-        found.append((word, f" {phrase} ", (first, others[0]) if others else first))
+    found: dict[str, list[tuple[int, str, str]]] = {}
+    for place, (word, phrase) in enumerate(zip(words, _phrases(words), strict=True)):
+        found.setdefault(phrase.split()[0], []).append((place, word, f" {phrase} "))
     return found
 
 
