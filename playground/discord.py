@@ -72,16 +72,18 @@ class Outside:
 
 
 class Playground:
-    """One server, one channel, a manager and two members to switch between."""
+    """One server with what its commands can name, a manager and two members to switch between."""
 
     def __init__(self, env: simcord.Env, application: Any) -> None:  # noqa: ANN401 - bot.Application
         self.env = env
         self._application = application
         self.guild = guild = env.create_guild("Songwright's playground")
         self.channel = guild.create_text_channel("songs")
+        guild.create_text_channel("mod-log")
         managing = guild.create_role("managers", permissions=discord.Permissions(manage_guild=True))
-        self.alice = guild.add_member(env.create_user("alice"))
-        self.bob = guild.add_member(env.create_user("bob"))
+        self.artists, regulars = guild.create_role("Artists"), guild.create_role("Regulars")
+        self.alice = guild.add_member(env.create_user("alice"), roles=[self.artists, regulars])
+        self.bob = guild.add_member(env.create_user("bob"), roles=[regulars])
         self.mona = guild.add_member(env.create_user("mona, the manager"), roles=[managing])
         self._began = time.monotonic()
 
@@ -206,8 +208,9 @@ async def _play(compose: Compose, add_cogs: Prepare, *, once: bool, port: int | 
             print(f"\nOpen this address in a browser:\n\n    {page.url}\n", flush=True)
             await playground.first_song(lock)
             print(
-                "Now it is yours: type /song in the page, and switch between alice, bob and mona, "
-                "who manages the server.\nCtrl+C ends it.",
+                "Now it is yours: type /song in the page, and switch between alice (one of the "
+                "Artists and Regulars), bob (one of the Regulars) and mona, who manages the "
+                "server: try /quota show as her.\nCtrl+C ends it.",
                 flush=True,
             )
             await refreshing

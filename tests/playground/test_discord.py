@@ -11,6 +11,7 @@ import simcord
 import bot
 from playground import discord as playground
 from services.making.audio import AudioFormat, recognise
+from services.quota.rules import Member
 
 
 def play_once() -> int:
@@ -129,3 +130,18 @@ def test_a_message_that_shows_no_state_yet() -> None:
     assert playground.status_of(None) == ""
     assert playground.status_of(SimpleNamespace(embeds=[])) == ""
     assert playground.status_of(SimpleNamespace(embeds=[SimpleNamespace(description="-")])) == ""
+
+
+async def test_there_is_somebody_and_something_for_each_command_to_name() -> None:
+    """What the README's first set-up names is there, and alice has the role."""
+    async with playground.playing(bot.composed, bot.add_cogs) as stage:
+        answer = await stage.mona.slash(
+            stage.channel, "quota role", role=stage.artists, allowance=60
+        )
+        assert answer.response is not None
+        assert "60 credits" in answer.response.content
+        await stage.alice.slash(stage.channel, "credits")
+        credits = stage._application.client.services.credits
+        roles = frozenset({stage.artists.id})
+        balance = await credits.balance(Member(stage.guild.id, stage.alice.id, roles))
+        assert balance.free == 60
