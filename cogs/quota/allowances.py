@@ -39,6 +39,7 @@ class Allowances(commands.Cog):
     @app_commands.describe(
         allowance="Credits of each period, for every member",
         unlimited="True: songs cost members nothing",
+        default="True: as many as the bot gives where a server has not decided",
         every="How long a period is",
         day_begins="The hour at which a period begins, 0 to 23",
         zone="Whose clocks count: type a city",
@@ -48,6 +49,7 @@ class Allowances(commands.Cog):
         interaction: discord.Interaction,
         allowance: Range[int, 0, MAX_AMOUNT] | None = None,
         unlimited: bool = False,
+        default: bool = False,
         every: Literal["day", "week", "month"] | None = None,
         day_begins: Range[int, 0, 23] | None = None,
         zone: Range[str, 1, LONGEST_NAME] | None = None,
@@ -55,30 +57,36 @@ class Allowances(commands.Cog):
         """Set what every member gets, and when it refills."""
         by = manager_of(interaction)
         await interaction.response.defer(ephemeral=True, thinking=True)
-        if allowance is not None and unlimited:
-            raise InvalidRequest("Please choose either `allowance` or `unlimited`.")
+        chosen = [allowance is not None, unlimited, default].count(True)
+        if chosen > 1:
+            raise InvalidRequest("Please choose one of `allowance`, `unlimited` and `default`.")
         period = any(part is not None for part in (every, day_begins, zone))
         if period:
             # Refused now rather than after the allowance has been changed.
             Calendar.parse(every or Every.DAY, day_begins or 0, zone or "UTC")
-        elif allowance is None and not unlimited:
+        elif not chosen:
             raise InvalidRequest(
-                "Please name what to change: `allowance` or `unlimited`, `every`, `day_begins` or "
-                "`zone`. `/quota show` shows what holds now."
+                "Please name what to change: `allowance`, `unlimited` or `default`, `every`, "
+                "`day_begins` or `zone`. `/quota show` shows what holds now."
             )
         said = []
-        if allowance is not None or unlimited:
-            said.append(await self._set_allowance(by, allowance))
+        if chosen:
+            said.append(await self._set_allowance(by, allowance, default=default))
         if period:
             said.append(await self._set_calendar(by, every, day_begins, zone))
         await interaction.followup.send(" ".join(filter(None, said)) or SO_ALREADY, ephemeral=True)
 
-    async def _set_allowance(self, by: Manager, credits: int | None) -> str:
+    async def _set_allowance(self, by: Manager, credits: int | None, *, default: bool) -> str:
         services = self._client.services
-        if await services.managing.set_allowance(by, credits) is None:
+        managing = services.managing
+        if default:
+            change = await managing.drop_allowance(by)
+        else:
+            change = await managing.set_allowance(by, credits)
+        if change is None:
             return ""
-        rules = await services.managing.rules(by.server_id)
-        per = _per(credits, rules, services.clock())
+        rules = await managing.rules(by.server_id)
+        per = _per(rules.server.credits, rules, services.clock())
         return f"Every member now has {per}. {MORE_OR_LESS}"
 
     async def _set_calendar(

@@ -64,6 +64,10 @@ class Managing:
         """
         return await self._set(by, Name.ALLOWANCE, {"credits": _allowed(credits)})
 
+    async def drop_allowance(self, by: Manager) -> Change | None:
+        """Every member has what the operator gives where a server has not decided."""
+        return await self._set(by, Name.ALLOWANCE, None)
+
     async def set_calendar(
         self,
         by: Manager,

@@ -11,7 +11,7 @@ import simcord
 from db import changes
 from db.records import Change
 from services.quota.managing import Manager
-from services.quota.rules import Member, Rules
+from services.quota.rules import Allowance, Member, Rules, Source
 from tests.world import World, said, text_of
 
 NOT_ALLOWED = "Only those with the Manage Server permission can do this."
@@ -137,8 +137,11 @@ async def test_zones_are_offered(world: World) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({}, "Please name what to change: `allowance` or `unlimited`, `every`, "),
-        ({"allowance": 5, "unlimited": True}, "Please choose either `allowance` or `unlimited`."),
+        ({}, "Please name what to change: `allowance`, `unlimited` or `default`, "),
+        (
+            {"allowance": 5, "unlimited": True},
+            "Please choose one of `allowance`, `unlimited` and `default`.",
+        ),
         ({"zone": "Mars/Olympus"}, "There is no time zone of that name; choose one of those"),
         ({"zone": "Mars", "allowance": 5}, "There is no time zone of that name"),
     ],
@@ -321,6 +324,18 @@ async def test_a_bot_has_no_allowance(world: World) -> None:
 
 
 # --- /quota ceiling -------------------------------------------------------------------------------
+
+
+async def test_back_to_what_the_bot_gives(world: World) -> None:
+    assert await quota(world, "server", default=True) == SO_ALREADY
+    await quota(world, "server", unlimited=True)
+    answer = await quota(world, "server", default=True)
+    assert answer.startswith("Every member now has 10 credits a day. ")
+    assert (await rules(world)).server == Allowance(10, Source.DEFAULT)
+    for options in ({"allowance": 5}, {"unlimited": True}):
+        answer = await quota(world, "server", default=True, **options)
+        assert answer == "Please choose one of `allowance`, `unlimited` and `default`."
+    assert (await rules(world)).server == Allowance(10, Source.DEFAULT)
 
 
 async def test_a_ceiling_and_none(world: World) -> None:
