@@ -8,7 +8,7 @@ PY := .venv/bin/python
 endif
 ONCE ?=
 
-.PHONY: help install run play test lint format bench lock clean
+.PHONY: help install run play test test-long lint format bench lock clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -38,6 +38,9 @@ play: .venv/.installed-play ## the playground in a browser; ONCE=1 stops after o
 
 test: .venv/.installed-dev ## all tests, with branch coverage
 	$(PY) -m pytest -n auto --cov --cov-fail-under=95
+
+test-long: .venv/.installed-dev ## what breaks, in full: every crash, fault and load (under 40 min)
+	$(PY) -m pytest -n 4 --long tests/reliability tests/security
 
 lint: .venv/.installed-dev ## formatting, rules, types
 	$(PY) -m ruff format --check .

@@ -1,13 +1,60 @@
 """What tests of all parts share. The database is always the real one."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from db.database import Database
 from services.quota.credits import Credits
 from tests.factories import SettableClock, make_credits
+
+FIGURE = "figure"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--long`: what `make test-long` runs."""
+    parser.addoption("--long", action="store_true", help="the whole of what is proven, not a part")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The one marker of ours."""
+    config.addinivalue_line("markers", "long: only with --long, since it takes minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes minutes is left out, not skipped, unless it is asked for."""
+    if not config.getoption("--long"):
+        late = [item for item in items if item.get_closest_marker("long")]
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=late)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The figures of the run, for docs/reliability.md and docs/security.md."""
+    told = [
+        (report.nodeid, text)
+        for report in terminalreporter.getreports("passed")
+        for name, text in report.user_properties
+        if name == FIGURE
+    ]
+    if told:
+        terminalreporter.section("figures")
+        for nodeid, text in sorted(told):
+            terminalreporter.write_line(f"{nodeid}: {text}")
+
+
+@pytest.fixture
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether this is the long run: tests that are there in both do more of the same in it."""
+    return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Tells what was measured, at the end of the run."""
+    return lambda text: request.node.user_properties.append((FIGURE, text))
 
 
 @pytest.fixture

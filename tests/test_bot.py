@@ -1,7 +1,6 @@
 """The real bot between a stand-in of Discord and the song API: what must hold whatever breaks."""
 
 import asyncio
-import contextlib
 import io
 import os
 import re
@@ -10,8 +9,7 @@ import sqlite3
 import sys
 import time
 import types
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -25,19 +23,17 @@ import bot
 from cogs.client import Client, Services
 from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
-from playground.song_api import SongApiServer, Timing, serve
 from services import logs
 from services.housekeeping import Housekeeping
 from services.making import runner
 from services.making.audio import AudioFormat, recognise
 from services.settings import Settings, load
-from tests.bot_process import BotProcess, bot_process, music, settings_for
+from tests.bot_process import BotProcess, music
+from tests.inside import configure, running, set_environment
+from tests.outside import MAKE, SOON, SUBMIT, World, own_process, until, world_outside
 from tests.wire import (
-    Channel,
-    DiscordWire,
     Fault,
     Interaction,
-    Member,
     Message,
     Permission,
 )
@@ -48,101 +44,15 @@ T = TypeVar("T")
 MESSAGES = "/channels/{channel_id}/messages"
 COMMANDS = "/applications/{application_id}/commands"
 STATUS_MESSAGE = "/webhooks/{webhook_id}/{webhook_token}/messages/{message_id}"
-MODEL = "ace-step-music"
-SUBMIT, MAKE = f"/v2/{MODEL}", f"/v1/{MODEL}"
-SOON = 15.0
-"""Seconds after which a test gives up waiting for what it started."""
-
-
-@dataclass
-class World:
-    """One server with a channel and a member, the song API, and a folder for the bot's data."""
-
-    folder: Path
-    wire: DiscordWire
-    api: SongApiServer
-    channel: Channel
-    alice: Member
-    settings: dict[str, str] = field(default_factory=dict)
-
-    # What people do
-
-    async def song(self, **options: Any) -> Interaction:
-        """`/song` with everything it needs."""
-        given = {"genres": "funk, pop", "lyrics": "[verse]\nMidnight train", "seconds": 10}
-        return await self.wire.slash(self.alice, self.channel, "song", **(given | options))
-
-    def slow(self, *, running: float) -> None:
-        """The API takes so many seconds for a song from now on."""
-        self.api._timing = lambda _: Timing(0.0, running)
-
-    # What came of it
-
-    @property
-    def posts(self) -> list[Message]:
-        return [m for m in self.wire.messages(self.channel) if m.attachments]
-
-    async def post(self, within: float = SOON) -> Message:
-        return await self.wire.wait_message(self.channel, lambda m: bool(m.attachments), within)
-
-    def rows(self, statement: str, *values: Any) -> list[sqlite3.Row]:
-        """What the database says, read beside the bot."""
-        with contextlib.closing(sqlite3.connect(self.folder / "data/songs.db")) as connection:
-            connection.row_factory = sqlite3.Row
-            return connection.execute(statement, values).fetchall()
-
-    def row(self, song: Interaction) -> sqlite3.Row | None:
-        """None before the ask's commit."""
-        found = self.rows("SELECT * FROM songs WHERE song_id = ?", song.id)
-        return found[0] if found else None
-
-    def step(self, song: Interaction) -> str:
-        row = self.row(song)
-        return row["step"] if row else ""
-
-    async def over(self, song: Interaction) -> sqlite3.Row:
-        """Its row once it has ended; its message may still be about to say so."""
-        return await until(lambda: row if (row := self.row(song)) and row["ended_at"] else None)
-
-    async def ended(self, song: Interaction, within: float = SOON) -> sqlite3.Row:
-        """Its row once it has ended and nothing more is to be shown."""
-
-        def over() -> sqlite3.Row | None:
-            row = self.row(song)
-            return row if row and row["ended_at"] and row["token"] is None else None
-
-        return await until(over, within)
-
-    def entries(self, song: Interaction) -> list[str]:
-        """What the ledger holds of a song, in the order in which it happened."""
-        rows = self.rows("SELECT kind FROM ledger WHERE song_id = ? ORDER BY after_id", song.id)
-        return [row["kind"] for row in rows]
-
-    def submits(self) -> int:
-        return sum(call.path in (SUBMIT, MAKE) for call in self.api.calls)
-
-    def puts(self) -> int:
-        return self.wire.state.command_puts
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    api = SongApiServer(music, timing=lambda _: Timing(0.0, 0.1), rpm=0)
-    async with DiscordWire() as wire, serve(api):
-        guild = wire.guild("One")
-        channel, alice = wire.channel(guild, "songs"), wire.member(guild, "alice")
-        settings = settings_for(wire, api, SEGMIND_RPM="100000")
-        yield World(tmp_path, wire, api, channel, alice, settings)
+    async with world_outside(tmp_path) as world:
+        yield world
 
 
 # --- as its own process ---------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def own_process(world: World, **settings: str) -> AsyncIterator[BotProcess]:
-    async with bot_process(world.folder, world.settings | settings) as process:
-        await world.wire.ready()
-        yield process
 
 
 async def test_a_song_end_to_end(world: World) -> None:
@@ -326,75 +236,12 @@ async def test_settings_are_said_line_by_line(tmp_path: Path) -> None:
 # --- in this process ------------------------------------------------------------------------------
 
 
-@contextlib.asynccontextmanager
-async def running(
-    world: World, monkeypatch: pytest.MonkeyPatch, *, status: int = 0
-) -> AsyncIterator[Client]:
-    """`bot.run` from the world's settings, as a task of the test's own loop.
-
-    When the block ends it is stopped, unless `status` is one that it has to end with by itself.
-    """
-    stops: list[Callable[[], None]] = []
-    clients: list[Client] = []
-    began = Client.__init__
-
-    def begin(client: Client, prepare: Callable[[Client], Awaitable[None]]) -> None:
-        began(client, prepare)
-        # discord.py's pauses spare Discord; the wire needs no sparing.
-        client._connection.guild_ready_timeout = 0.05
-        clients.append(client)
-
-    async def at_once(*_: Any, **__: Any) -> None:
-        return None
-
-    monkeypatch.setattr(Client, "__init__", begin)
-    monkeypatch.setattr(Client, "before_identify_hook", at_once)
-    monkeypatch.setattr(bot, "_on_signals", stops.append)
-    configure(world, monkeypatch)
-    task = asyncio.create_task(bot.run(load()))
-    try:
-        await world.wire.ready()
-        await asyncio.wait_for(clients[0].wait_until_ready(), SOON)
-        yield clients[0]
-        if status == 0:
-            stops[0]()
-        assert await asyncio.wait_for(task, SOON) == status
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def configure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The world's settings; and what a bot sets for its whole process is as before afterwards."""
-    set_environment(monkeypatch, world.folder, world.settings)
-    monkeypatch.setattr(discord.http.Route, "BASE", discord.http.Route.BASE)
-    gateway = discord.gateway.DiscordWebSocket
-    monkeypatch.setattr(gateway, "DEFAULT_GATEWAY", gateway.DEFAULT_GATEWAY)
-
-
-def set_environment(monkeypatch: pytest.MonkeyPatch, folder: Path, given: dict[str, str]) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(folder)
-
-
 @pytest.fixture
 def quick(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Songs come in one call, and nobody waits between edits of a message."""
     world.settings["SEGMIND_MODE"] = "sync"
     world.wire.limits.edit_interval = None
     monkeypatch.setattr("cogs.announcer.BETWEEN_EDITS", 0.01)
-
-
-async def until(look: Callable[[], T | None], within: float = SOON) -> T:
-    """The first answer of `look` that is true, for what no socket tells."""
-    async with asyncio.timeout(within):
-        while True:
-            if found := look():
-                return found
-            await asyncio.sleep(0.01)
 
 
 async def test_sync_mode(world: World, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:

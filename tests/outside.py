@@ -1,0 +1,143 @@
+"""A bot seen from outside: a server and a song API around it, and a folder for its data.
+
+Nothing of the bot is imported. What became of a song is read where people and operators see it: in
+the channel, at the API, in the database's file.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from playground.song_api import MODEL, SongApiServer, Timing, serve
+from tests.bot_process import BotProcess, bot_process, music, settings_for
+from tests.wire import Channel, DiscordWire, Guild, Interaction, Member, Message
+
+T = TypeVar("T")
+SUBMIT, MAKE = f"/v2/{MODEL}", f"/v1/{MODEL}"
+SOON = 15.0
+"""Seconds after which a test gives up waiting for what it started."""
+
+
+@dataclass
+class World:
+    """One server with a channel and a member, the song API, and a folder for the bot's data."""
+
+    folder: Path
+    wire: DiscordWire
+    api: SongApiServer
+    guild: Guild
+    channel: Channel
+    alice: Member
+    settings: dict[str, str] = field(default_factory=dict)
+    asked: dict[int, Interaction] = field(default_factory=dict)
+    """Every /song so far, by the seed that it was asked with."""
+    seeds: Callable[[], int] = itertools.count(1).__next__
+
+    # What people do
+
+    async def song(self, member: Member | None = None, /, **options: Any) -> Interaction:
+        """`/song` with everything it needs, by `member` (alice), with a seed of its own."""
+        given: dict[str, Any] = {
+            "genres": "funk, pop",
+            "lyrics": "[verse]\nMidnight train",
+            "seconds": 10,
+            "seed": self.seeds(),
+            **options,
+        }
+        asked = await self.wire.slash(member or self.alice, self.channel, "song", **given)
+        self.asked[given["seed"]] = asked
+        return asked
+
+    def slow(self, *, running: float) -> None:
+        """The API takes so many seconds for a song from now on."""
+        self.api._timing = lambda _: Timing(0.0, running)
+
+    # What came of it
+
+    @property
+    def posts(self) -> list[Message]:
+        return [m for m in self.wire.messages(self.channel) if m.attachments]
+
+    async def post(self, within: float = SOON) -> Message:
+        return await self.wire.wait_message(self.channel, lambda m: bool(m.attachments), within)
+
+    def rows(self, statement: str, *values: Any) -> list[sqlite3.Row]:
+        """What the database says, read beside the bot."""
+        with contextlib.closing(sqlite3.connect(self.folder / "data/songs.db")) as connection:
+            connection.row_factory = sqlite3.Row
+            return connection.execute(statement, values).fetchall()
+
+    def row(self, song: Interaction) -> sqlite3.Row | None:
+        """None before the ask's commit."""
+        found = self.rows("SELECT * FROM songs WHERE song_id = ?", song.id)
+        return found[0] if found else None
+
+    def step(self, song: Interaction) -> str:
+        row = self.row(song)
+        return row["step"] if row else ""
+
+    async def over(self, song: Interaction, within: float = SOON) -> sqlite3.Row:
+        """Its row once it has ended; its message may still be about to say so."""
+
+        def over() -> sqlite3.Row | None:
+            return row if (row := self.row(song)) and row["ended_at"] else None
+
+        return await until(over, within)
+
+    async def ended(self, song: Interaction, within: float = SOON) -> sqlite3.Row:
+        """Its row once it has ended and nothing more is to be shown."""
+
+        def over() -> sqlite3.Row | None:
+            row = self.row(song)
+            return row if row and row["ended_at"] and row["token"] is None else None
+
+        return await until(over, within)
+
+    def entries(self, song: Interaction) -> list[str]:
+        """What the ledger holds of a song, in the order in which it happened."""
+        rows = self.rows("SELECT kind FROM ledger WHERE song_id = ? ORDER BY after_id", song.id)
+        return [row["kind"] for row in rows]
+
+    def submits(self, song: Interaction | None = None) -> int:
+        """How many submits came to the API's door: of one song, or of all."""
+        return sum(
+            call.path in (SUBMIT, MAKE)
+            and (song is None or self.asked.get(call.body.get("seed")) is song)
+            for call in self.api.calls
+        )
+
+    def puts(self) -> int:
+        return self.wire.state.command_puts
+
+
+@contextlib.asynccontextmanager
+async def world_outside(folder: Path, *, wire: DiscordWire | None = None) -> AsyncIterator[World]:
+    """One server with a channel and alice in it; songs take 0.1 s, and no limit of calls holds."""
+    api = SongApiServer(music, timing=lambda _: Timing(0.0, 0.1), rpm=0)
+    async with wire or DiscordWire() as wire, serve(api):
+        guild = wire.guild("One")
+        channel, alice = wire.channel(guild, "songs"), wire.member(guild, "alice")
+        settings = settings_for(wire, api, SEGMIND_RPM="100000")
+        yield World(folder, wire, api, guild, channel, alice, settings)
+
+
+@contextlib.asynccontextmanager
+async def own_process(world: World, **settings: str) -> AsyncIterator[BotProcess]:
+    """`bot.py` between the world's two sides, once it is connected."""
+    async with bot_process(world.folder, world.settings | settings) as process:
+        await world.wire.ready()
+        yield process
+
+
+async def until(look: Callable[[], T | None], within: float = SOON) -> T:
+    """The first answer of `look` that is true, for what no socket tells."""
+    async with asyncio.timeout(within):
+        while True:
+            if found := look():
+                return found
+            await asyncio.sleep(0.01)

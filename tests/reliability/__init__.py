@@ -1,0 +1,1 @@
+"""What must hold whatever breaks. Each test is a line of docs/reliability.md."""

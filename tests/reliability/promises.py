@@ -1,0 +1,103 @@
+"""What is promised of every song, whatever broke meanwhile, looked at from outside."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+
+from db.database import Database
+from services.checking import Checking
+from services.clock import utc_now
+from services.quota.amounts import Prices
+from services.quota.ceilings import ServerCeiling
+from services.quota.changelog import Changelog
+from services.quota.credits import Credits
+from services.quota.rules import Defaults, Limits, Rulebook
+from tests.outside import World
+from tests.wire import Interaction, Message
+
+STATE = re.compile(r"\*\*(QUEUED|PROCESSING|COMPLETED|FAILED|CANCELLED)\*\*")
+
+
+async def broken_promises(world: World, *, most_submits: int = 1) -> list[str]:
+    """What does not hold of the songs that were asked for, once all have ended; and of the money.
+
+    `most_submits`: how often a song may have come to the API's door. 2 where the answer to the
+    first was lost.
+    """
+    found = [
+        text
+        for song in world.asked.values()
+        for text in _of_song(world, song, most_submits=most_submits)
+    ]
+    return [*found, *_of_files(world), *await _of_the_database(world)]
+
+
+def _of_song(world: World, song: Interaction, *, most_submits: int) -> Iterator[str]:
+    row, entries = world.row(song), world.entries(song)
+    posts = [post for post in world.posts if post.nonce == str(song.id)]
+    name, submits = f"song {song.id}", world.submits(song)
+    if submits > most_submits:
+        yield f"{name} came to the API {submits} times"
+    if row is None:
+        if entries or posts or submits:
+            yield f"{name} is not there, but {entries}, {len(posts)} posts, {submits} submits"
+        return
+    if row["status"] == "COMPLETED" and not row["undelivered"]:
+        expected = (["hold", "settle"], [row["post_id"]])
+    elif row["status"] == "COMPLETED":
+        given_back = ["compensate"] if "compensate" in entries else []
+        expected = (["hold", "settle", *given_back], [])
+    elif row["status"] in ("FAILED", "CANCELLED"):
+        expected = (["hold", "refund"], [])
+    else:
+        yield f"{name} has not ended: {row['status']}, {row['step']}"
+        return
+    if sorted(entries) != sorted(expected[0]):
+        yield f"{name} is {row['status']} with {entries}"
+    if [post.id for post in posts] != expected[1]:
+        yield f"{name} is {row['status']} with {len(posts)} posts"
+    yield from _of_status_message(song, row)
+
+
+def _of_status_message(song: Interaction, row: sqlite3.Row) -> Iterator[str]:
+    """It tells the truth for as long as it can be edited; a deleted one tells nothing."""
+    shown = status_shown(song)
+    if row["token"] is not None:
+        yield f"song {song.id} has ended, and its message is still to be edited"
+    elif shown is not None and shown != row["status"]:
+        yield f"song {song.id} is {row['status']}, and its message says {shown}"
+
+
+def status_shown(song: Interaction) -> str | None:
+    """The state that a song's status message shows; None where it shows none."""
+    message: Message | None = song.original
+    if message is None or message.deleted:
+        return None
+    found = STATE.search(str(message.embeds))
+    return found[1] if found else None
+
+
+def _of_files(world: World) -> Iterator[str]:
+    folder = world.folder / "data/songs"
+    kept = {
+        str(row["song_id"])
+        for row in world.rows("SELECT song_id FROM songs WHERE file IS NOT NULL")
+    }
+    for inside in folder.iterdir() if folder.is_dir() else ():
+        if inside.name not in kept:
+            yield f"{inside.name} was left in the folder of songs"
+
+
+async def _of_the_database(world: World) -> list[str]:
+    """As `bot.py check` sees it."""
+    data = world.folder / "data"
+    database = await Database.open(data / "songs.db")
+    try:
+        rulebook = Rulebook(Defaults(allowance=10, prices=Prices(), limits=Limits()))
+        changelog = Changelog(database, clock=utc_now, tell=lambda: None)
+        ceiling = ServerCeiling(database, rulebook, changelog, clock=utc_now)
+        credits = Credits(database, rulebook, ceiling, clock=utc_now)
+        findings = await Checking(database, credits, data_dir=data).run(fix=False)
+    finally:
+        await database.close()
+    return [finding.text for finding in findings]
