@@ -20,6 +20,7 @@ from discord.ext import commands
 from cogs import cards
 from cogs.buttons import status_buttons
 from db.records import Song
+from services import logs
 from services.errors import CannotPost, PostUncertain, TooLargeToPost
 from services.making.runner import Spawn
 from services.making.worker import DEFAULT_UPLOAD_LIMIT
@@ -123,6 +124,7 @@ class DiscordAnnouncer:
 
     async def _keep_true(self, song_id: int, board: _Board) -> None:
         over = False
+        logs.about_from_here(song_id)
         try:
             while board.dirty:
                 async with self._turn(board):
@@ -131,7 +133,7 @@ class DiscordAnnouncer:
                         view = await self._queue.view(song_id)
                         over = view is None or await self._show(view, board)
         except Exception:
-            log.exception("song %d: its status message could not be kept true", song_id)
+            log.exception("its status message could not be kept true")
         finally:
             board.task = None
             if over:
@@ -153,20 +155,20 @@ class DiscordAnnouncer:
             try:
                 await self._edit(view, board)
             except PASSING as error:
-                return self._again(song, board, error)
+                return self._again(board, error)
             except discord.HTTPException as error:
                 if error.status == TOO_MANY:
-                    return self._again(song, board, error)
+                    return self._again(board, error)
                 # Deleted by its member, or the token is over: the post alone tells the end.
-                log.info("song %d: its status message is gone: %s", song.song_id, error)
+                log.info("its status message is gone: %s", error)
                 await self._queue.forget_token(song)
                 return True
         if song.ended:
             await self._queue.forget_token(song)
         return song.ended
 
-    def _again(self, song: Song, board: _Board, error: Exception) -> bool:
-        log.warning("song %d: its status message waits: %s", song.song_id, error)
+    def _again(self, board: _Board, error: Exception) -> bool:
+        log.warning("its status message waits: %s", error)
         board.dirty = True
         board.next_at = self._monotonic() + 2 * BETWEEN_EDITS
         return False
@@ -184,6 +186,7 @@ class DiscordAnnouncer:
             view=status_buttons(song),
             attachments=discord.utils.MISSING if files is None else files,
         )
+        log.debug("its status message shows %s", song.status)
         board.shown = view
         board.next_at = self._monotonic() + BETWEEN_EDITS
 
@@ -251,7 +254,7 @@ class DiscordAnnouncer:
                 attachment = await asyncio.to_thread(discord.File, file)
                 await self._edit(delivered, board, files=[attachment])
             except (*PASSING, discord.HTTPException) as error:
-                log.warning("song %d could not be handed over: %s", song.song_id, error)
+                log.warning("it could not be handed over: %s", error)
                 return False
             board.dirty = False  # whatever changed before is shown now
             return True

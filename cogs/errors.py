@@ -1,13 +1,13 @@
 """One handler: an error of ours becomes one plain sentence, any other an apology with a number."""
 
 import logging
-import secrets
 from collections.abc import Awaitable
 
 import aiohttp
 import discord
 from discord import app_commands
 
+from services import logs
 from services.errors import Refusal
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,11 @@ class Tree(app_commands.CommandTree[discord.Client]):
             allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
         )
 
+    async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
+        """Before each command, in the task that carries it out: it is logged under its id."""
+        logs.about_from_here(interaction.id)
+        return True
+
     async def on_error(
         self, interaction: discord.Interaction, error: app_commands.AppCommandError, /
     ) -> None:
@@ -35,12 +40,15 @@ class Tree(app_commands.CommandTree[discord.Client]):
         await answer(interaction, getattr(error, "original", error))
 
 
-async def guarded(interaction: discord.Interaction, work: Awaitable[None]) -> None:
-    """Do what a button or a form asks for; discord.py would only log its errors."""
-    try:
-        await work
-    except Exception as error:  # noqa: BLE001 - the one handler answers and logs it
-        await answer(interaction, error)
+async def guarded(
+    interaction: discord.Interaction, work: Awaitable[None], *, song_id: int | None = None
+) -> None:
+    """Do what a button or a form asks for, of `song_id`; discord.py would only log its errors."""
+    with logs.about(song_id or interaction.id):
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - the one handler answers and logs it
+            await answer(interaction, error)
 
 
 async def answer(
@@ -64,8 +72,8 @@ def sentence(interaction: discord.Interaction, error: BaseException) -> str:
         return "Only those who may manage this server can use this command."
     if isinstance(error, app_commands.CheckFailure):
         return "This command can't be used here."
-    number = secrets.token_hex(4)
-    log.error("error %s in interaction %d", number, interaction.id, exc_info=error)
+    number = logs.subject() or interaction.id
+    log.error("error %d in interaction %d", number, interaction.id, exc_info=error)
     return (
         "Sorry, that went wrong here. Nothing more was done; please try again. If it happens "
         f"again, tell the bot's operator this number: `{number}`."

@@ -20,6 +20,7 @@ from cogs.buttons import ID, queue_answer
 from cogs.client import Client, asker, check_can_post, data_of, member_of, server_of
 from cogs.errors import answer
 from db.records import Draft
+from services import logs
 from services.quota.amounts import Prices, credits_text
 from services.quota.credits import Glance
 from services.quota.rules import Limits
@@ -252,6 +253,7 @@ class SongCog(commands.Cog):
         await self._form_sent(interaction, draft_id)
 
     async def _form_sent(self, interaction: discord.Interaction, draft_id: str) -> None:
+        logs.about_from_here(interaction.id)
         typed = typed_text(data_of(interaction), FORM)
         try:
             message = await interaction.response.defer(ephemeral=True, thinking=True)

@@ -1,12 +1,16 @@
 """A song's end: its final state and what becomes of its price, in one transaction."""
 
+import logging
 from datetime import timedelta
 
 from db import songs
 from db.database import Database
 from db.records import Song, Status, Step
+from services import logs
 from services.clock import Clock
 from services.quota.credits import Credits
+
+log = logging.getLogger(__name__)
 
 COMPENSATE_AFTER = timedelta(hours=24)
 """How long a song that could not be posted is kept for its member; then its price goes back."""
@@ -39,7 +43,10 @@ class Ending:
             )
             if ended:
                 await self._credits.settle(connection, song)
-            return ended
+        if ended:
+            where = f"posted as {post_id}" if undelivered is None else "not posted"
+            _tell(song, f"COMPLETED and settled, {where}")
+        return ended
 
     async def fail(self, song: Song, reason: str, *, expected: Step | None = None) -> bool:
         """It was not made, for a reason fit for the member. The price goes back.
@@ -57,7 +64,9 @@ class Ending:
             )
             if ended:
                 await self._credits.refund(connection, song)
-            return ended
+        if ended:
+            _tell(song, f"FAILED and refunded: {reason}")
+        return ended
 
     async def cancel(self, song: Song) -> bool:
         """It is not wanted any more. False too where it has been submitted meanwhile."""
@@ -71,12 +80,17 @@ class Ending:
             )
             if ended:
                 await self._credits.refund(connection, song)
-            return ended
+        if ended:
+            _tell(song, "CANCELLED and refunded")
+        return ended
 
     async def hand_over(self, song: Song) -> bool:
         """A song that could not be posted has reached its member another way."""
         async with self._database.write() as connection:
-            return await songs.mark_delivered(connection, song.song_id, at=self._clock())
+            delivered = await songs.mark_delivered(connection, song.song_id, at=self._clock())
+        if delivered:
+            _tell(song, "handed over to its member")
+        return delivered
 
     async def compensate_overdue(self) -> list[Song]:
         """Give back the price of what could not be delivered for a day; the songs it was."""
@@ -91,3 +105,9 @@ class Ending:
                     await self._credits.compensate(connection, song)
                     compensated.append(song)
         return compensated
+
+
+def _tell(song: Song, text: str) -> None:
+    """A line of the song's story, whoever ends it."""
+    with logs.about(song.song_id):
+        log.info("%s", text)

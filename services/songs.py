@@ -1,5 +1,6 @@
 """What a person does: ask for a song, cancel it, look at what was made."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,6 +9,7 @@ from db import drafts, servers, songs
 from db.connection import Connection
 from db.database import Database
 from db.records import Draft, Song, Status, Step
+from services import logs
 from services.clock import Clock
 from services.ending import Ending
 from services.errors import NotPermitted, NotPossible
@@ -19,6 +21,8 @@ from services.quota.ceilings import OperatorCeilings, ServerCeiling, ServerCeili
 from services.quota.credits import Credits
 from services.quota.rules import Member, Rulebook, Rules
 from services.requests import SongRequest
+
+log = logging.getLogger(__name__)
 
 TOKEN_LIFETIME = timedelta(minutes=15)
 """How long an interaction's token works (Discord, "Receiving and Responding")."""
@@ -136,6 +140,18 @@ class Songs:
         except ServerCeilingReached as reached:
             await self._ceiling.refused(reached)
             raise
+        with logs.about(song.song_id):
+            log.info(
+                "asked for: song %d of server %d, by member %d in channel %d, %d s in %d steps, "
+                "price %d",
+                song.number,
+                song.server_id,
+                song.member_id,
+                song.channel_id,
+                song.seconds,
+                song.steps,
+                song.price,
+            )
         if warned:
             self._tell()
         self._wake()

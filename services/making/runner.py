@@ -9,6 +9,7 @@ from typing import Any
 from db import servers, songs
 from db.database import Database
 from db.records import Song, Step
+from services import logs
 from services.clock import Clock
 from services.errors import NotReached, SongApiError
 from services.incidents import Incidents, Kind
@@ -83,6 +84,8 @@ class Runner:
     async def run(self) -> None:
         """Resume what is unfinished, then start what waits, until cancelled."""
         for song in await songs.unfinished(self._database.reader):
+            with logs.about(song.song_id):
+                log.info("resumed: it is at %s", song.step)
             self._carry(song, fresh=False)
         watch = self._spawn(self._watch_account(), "watch the account")
         failures = 0
@@ -147,7 +150,9 @@ class Runner:
                 return None
             await servers.mark_started(connection, song.server_id, song.member_id, at=self._clock())
             self.waiting = await songs.count_waiting(connection)
-            return song
+        with logs.about(song.song_id):
+            log.info("started: it is its turn to be submitted")
+        return song
 
     def _carry(self, song: Song, *, fresh: bool) -> None:
         name = f"song {song.song_id}"
@@ -172,6 +177,7 @@ class Runner:
         After too many of them it is given up, and that is tried until it is done: the row says
         what people are told and who has the credits.
         """
+        logs.about_from_here(song_id)
         for failures in itertools.count(1):
             try:
                 if failures > MOST_FAILURES:
@@ -179,7 +185,7 @@ class Runner:
                 else:
                     await self._step_by_step(song_id, fresh=fresh and failures == 1)
             except Exception:
-                log.exception("song %d: error %d in a row", song_id, failures)
+                log.exception("error %d in a row", failures)
                 await self._sleep(self._backoff.pause(failures))
             else:
                 return

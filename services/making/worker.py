@@ -10,7 +10,7 @@ import errno
 import logging
 import random
 import shutil
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -185,17 +185,17 @@ class Worker:
                 with self._uninterrupted(song):
                     await (self._make_at_once(song) if self._sync else self._hand_in(song))
             except NotReached as error:
-                await self._passing(song, error)
+                await self._passing(error)
                 if await self._waits_again(song):
                     raise
                 failures += 1
             except RateLimited as error:
-                await self._passing(song, error)
+                await self._passing(error)
                 if await self._waits_again(song):
                     return False
             except (SubmitUncertain, OSError) as error:
                 # OSError: made in the one call of v1, and lost on the way to a full disk.
-                await self._passing(song, error)
+                await self._passing(error)
                 failures += 1
             except SongApiError as error:
                 if await self._refused(song, error):
@@ -267,7 +267,7 @@ class Worker:
                     return
             except (ApiUnavailable, RateLimited, OSError) as error:
                 failures += 1
-                await self._passing(song, error)
+                await self._passing(error)
             except SongApiError as error:
                 await self._refused(song, error)
                 return
@@ -309,9 +309,9 @@ class Worker:
         if possible:
             self._pacer.learn(Run(song.seconds, song.steps, low, high))
 
-    async def _passing(self, song: Song, error: Exception) -> None:
+    async def _passing(self, error: Exception) -> None:
         """Something that passes: the song goes on."""
-        log.warning("song %d: %s", song.song_id, error)
+        log.warning("%s", error)
         if isinstance(error, ApiUnavailable | SubmitUncertain):
             await self._incidents.api_silent(str(error))
         elif isinstance(error, OSError) and error.errno in DISK_FULL:
@@ -324,7 +324,7 @@ class Worker:
         over, since nothing was accepted.
         """
         ours = not isinstance(error, GenerationFailed)
-        log.log(logging.ERROR if ours else logging.INFO, "song %d: %s", song.song_id, error)
+        log.log(logging.ERROR if ours else logging.INFO, "%s", error)
         await self._incidents.api_answered()
         if isinstance(error, AccountProblem):
             kind = Kind.KEY_REFUSED if isinstance(error, KeyRefused) else Kind.OUT_OF_CREDITS
@@ -360,7 +360,7 @@ class Worker:
         try:
             fitted = await self._encode(song, limit)
         except AudioError as error:
-            log.warning("song %d: %s", song.song_id, error)
+            log.warning("%s", error)
             await self._fail(song, str(error))
         except FileNotFoundError:
             await self._fail(song, "The song's audio was lost before it could be posted.")
@@ -393,7 +393,7 @@ class Worker:
                 raise
             except OSError as error:
                 failures += 1
-                await self._passing(song, error)
+                await self._passing(error)
                 if self._overdue(_there(song.submitted_at)):
                     raise
             await self._sleep(self._backoff.pause(failures))
@@ -430,7 +430,7 @@ class Worker:
             except PostUncertain as error:
                 failures += 1
                 may_be_there = True
-                log.warning("song %d: %s", song.song_id, error)
+                log.warning("%s", error)
                 if self._clock() - began >= POSTING_DEADLINE:
                     silence = CannotPost("Discord did not answer for 30 minutes.", shared=True)
                     await self._undelivered(song, silence)
@@ -439,7 +439,7 @@ class Worker:
 
     async def _undelivered(self, song: Song, error: CannotPost) -> None:
         """Made, paid for, and not posted: the file stays, for its member."""
-        log.warning("song %d can't be posted: %s", song.song_id, error)
+        log.warning("it can't be posted: %s", error)
         if not await self._ending.complete(song, undelivered=str(error)):
             return
         if error.shared:
@@ -488,16 +488,16 @@ class Worker:
         """Move the song in a transaction of its own; whether it was there to be moved."""
         async with self._database.write() as connection:
             moved = await move(connection, song.song_id, **values)
+        _tell(moved, move, values)
         if moved:
             self._announcer.changed(song.song_id)
-        else:
-            log.info("song %d was elsewhere: no %s", song.song_id, move.__name__)
         return moved
 
     async def _count(self, song: Song, move: Callable[[Connection, Song], Awaitable[bool]]) -> bool:
         """Count a submit, or one that was none, with the move that it is."""
         async with self._database.write() as connection:
             moved = await move(connection, song)
+        _tell(moved, move, {})
         if moved:
             self._announcer.changed(song.song_id)
         return moved
@@ -515,6 +515,13 @@ class Worker:
         self._announcer.changed(song.song_id)
         # Not in a thread: a stop between the two would leave the files to the housekeeping.
         shutil.rmtree(self.folder(song.song_id), ignore_errors=True)
+
+
+def _tell(moved: bool, move: Callable[..., Awaitable[bool]], values: Mapping[str, object]) -> None:
+    """Each move of a song is a line of its story, in the words of the code."""
+    name = move.__name__.replace("_", " ")
+    told = "".join(f", {key} {value}" for key, value in values.items())
+    log.info("%s%s%s", "" if moved else "it was elsewhere: no ", name, told)
 
 
 def _request(song: Song) -> SongRequest:

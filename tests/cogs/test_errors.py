@@ -69,12 +69,22 @@ async def test_what_nobody_foresaw_has_a_number_that_is_in_the_log(
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert record.exc_info is not None
-    assert sentence.split("`")[1] in record.getMessage()
-    assert "interaction 77" in record.getMessage()
+    assert sentence.split("`")[1] == "77"
+    assert record.getMessage() == "error 77 in interaction 77"
 
 
-async def test_each_error_has_its_own_number() -> None:
-    assert await answer(ValueError()) != await answer(ValueError())
+async def test_an_error_about_a_song_has_the_songs_number(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    interaction: Any = Answers()
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    await errors.guarded(interaction, fail(), song_id=5)
+    ((text, _),) = interaction.said
+    assert text.split("`")[1] == "5"
+    assert "error 5 in interaction 77" in caplog.text
 
 
 @pytest.mark.parametrize("code", [10_062, 40_060])

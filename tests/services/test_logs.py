@@ -1,5 +1,6 @@
 """The log: one line an entry, and no secret in any of them."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -155,3 +156,29 @@ def test_setting_up_twice_writes_once(set_up: SetUp, written: Written) -> None:
         set_up("INFO", "text", SECRETS)
     log.info("once")
     assert written.text().count("once") == 1
+
+
+async def test_a_line_says_what_it_is_about(set_up: SetUp, written: Written) -> None:
+    set_up("INFO", "text", SECRETS)
+
+    async def another() -> None:
+        logs.about_from_here(8)
+        log.info("theirs")
+
+    with logs.about(7):
+        log.info("mine")
+        await asyncio.create_task(another())
+        log.info("mine still")
+    log.info("nobody's")
+    said = [line.partition("services.of.a.test:")[2] for line in written.text().splitlines()]
+    assert said == [" [7] mine", " [8] theirs", " [7] mine still", " nobody's"]
+
+
+def test_json_says_what_it_is_about(set_up: SetUp, written: Written) -> None:
+    set_up("INFO", "json", SECRETS)
+    with logs.about(2**60):
+        log.info("mine")
+    log.info("nobody's")
+    mine, nobodys = written.entries()
+    assert mine["about"] == str(2**60)
+    assert "about" not in nobodys
