@@ -230,6 +230,48 @@ def anchor_of(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
+# --- what is proven -------------------------------------------------------------------------------
+
+PROVEN = {"reliability": ROOT / "docs/reliability.md", "security": ROOT / "docs/security.md"}
+TESTED = re.compile(r"tests/(\w+)/(test_\w+)\.py::(test_\w+)")
+NOT_PROOFS = {"test_promises", "test_crash_points"}
+"""They test what the proofs are made with."""
+
+
+def proofs(room: str) -> set[tuple[str, str, str]]:
+    """(room, module, test) of each test in a room of proofs."""
+    return {
+        (room, file.stem, part.name)
+        for file in (ROOT / "tests" / room).glob("test_*.py")
+        if file.stem not in NOT_PROOFS
+        for part in ast.parse(text(file)).body
+        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)
+        and part.name.startswith("test_")
+    }
+
+
+def table_rows(document: Path) -> list[list[str]]:
+    """The cells of each line of a document's tables, without the headings."""
+    lines = [line for line in text(document).splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return [row for row in cells if row[0] not in ("what is tried", "threat")]
+
+
+@pytest.mark.parametrize("room", PROVEN)
+def test_each_proof_is_a_line_and_each_line_has_a_proof(room: str) -> None:
+    assert set(TESTED.findall(text(PROVEN[room]))) == proofs(room)
+
+
+@pytest.mark.parametrize("document", PROVEN.values(), ids=PROVEN)
+def test_each_line_names_its_test(document: Path) -> None:
+    assert [row for row in table_rows(document) if not TESTED.search(" ".join(row))] == []
+
+
+def test_each_line_of_reliability_has_a_figure() -> None:
+    rows = table_rows(PROVEN["reliability"])
+    assert [row for row in rows if len(row) != 4 or not re.search(r"\d", row[3])] == []
+
+
 def test_every_decision_is_listed() -> None:
     folder = ROOT / "docs" / "decisions"
     pages = sorted(file.name for file in folder.glob("[0-9]*.md"))

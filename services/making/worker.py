@@ -55,6 +55,8 @@ POSTING_DEADLINE = timedelta(minutes=30)
 DEFAULT_UPLOAD_LIMIT = 10 * 2**20
 """Bytes: what Discord takes in a server without boosts."""
 MOST_SUBMITS = 2
+UNTOLD = ("at", "file")
+"""Of a move, in the log: a line has its own time, and a file's name is in the member's words."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 NOT_IN_TIME = "The song service did not finish it within 30 minutes."
@@ -519,9 +521,9 @@ class Worker:
 
 def _tell(moved: bool, move: Callable[..., Awaitable[bool]], values: Mapping[str, object]) -> None:
     """Each move of a song is a line of its story, in the words of the code."""
-    name = move.__name__.replace("_", " ")
-    told = "".join(f", {key} {value}" for key, value in values.items())
-    log.info("%s%s%s", "" if moved else "it was elsewhere: no ", name, told)
+    name = move.__name__.removeprefix("mark_").replace("_", " ")
+    told = "".join(f", {key} {value}" for key, value in values.items() if key not in UNTOLD)
+    log.info("%s%s%s", "" if moved else "it was elsewhere: not ", name, told)
 
 
 def _request(song: Song) -> SongRequest:

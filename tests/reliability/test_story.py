@@ -1,0 +1,37 @@
+"""What the log tells: a song's whole story under its id."""
+
+import signal
+from collections.abc import Callable
+
+from tests.outside import World, own_process, until
+
+
+def story(output: str, song_id: int) -> list[str]:
+    """What the log says of a song, in order."""
+    mark = f" [{song_id}] "
+    return [line.partition(mark)[2] for line in output.splitlines() if mark in line]
+
+
+async def test_one_number_finds_the_whole_story(
+    world: World, figure: Callable[[str], None]
+) -> None:
+    """Killed in the middle, and gone on with; its neighbour fails at the API."""
+    world.slow(running=1.0)
+    async with own_process(world) as process:
+        song, failing = await world.song(genres="sea shanty"), await world.song(genres="fail")
+        await until(lambda: world.step(song) == world.step(failing) == "submitted")
+        await process.stop(signal.SIGKILL)
+    async with own_process(world) as process:
+        row = await world.ended(song)
+        await world.ended(failing)
+        assert await process.stop() == 0
+    told = story(process.output, song.id)
+    assert told[0].startswith(f"asked for: song 1 of server {world.guild.id}, by member ")
+    assert told[1] == "started: it is its turn to be submitted"
+    assert told[2] == f"submitted, request_id {row['request_id']}"
+    assert "resumed: it is at submitted" in told
+    assert told[-3:] == ["fitted", "posting", f"COMPLETED and settled, posted as {row['post_id']}"]
+    assert story(process.output, failing.id)[-1].startswith("FAILED and refunded: The model failed")
+    for words in ("sea", "shanty", "train"):  # what members write is theirs
+        assert words not in process.output
+    figure(f"{len(told)} lines of one song, over 2 runs of the bot")
