@@ -365,9 +365,7 @@ async def _grant(
             return _refused(f"There is no server {server_id}: `bot.py servers` lists them.")
         if server.left_at is not None:  # a grant would make it look as if the bot were there
             return _refused(f"The bot has left server {server_id}: invite it there again first.")
-        changelog = Changelog(database, clock=utc_now, tell=lambda: None)
-        ceiling = ServerCeiling(database, rulebook, changelog, clock=utc_now)
-        credits = Credits(database, rulebook, ceiling, clock=utc_now)
+        changelog, credits = _money(database, rulebook)
         moved = await Giving(database, rulebook, credits, changelog, clock=utc_now).grant(
             # What their roles give them is seen when they use a command.
             Member(server_id, member_id, roles=None),
@@ -383,15 +381,20 @@ async def _grant(
 async def _check(settings: Settings, *, fix: bool) -> int:
     """`bot.py check`; status 1 while something is wrong."""
     async with _opened(settings) as (database, rulebook):
-        changelog = Changelog(database, clock=utc_now, tell=lambda: None)
-        ceiling = ServerCeiling(database, rulebook, changelog, clock=utc_now)
-        credits = Credits(database, rulebook, ceiling, clock=utc_now)
+        _, credits = _money(database, rulebook)
         found = await Checking(database, credits, data_dir=settings.data_dir).run(fix=fix)
     for finding in found:
         print(f"{'mended' if finding.mended else 'WRONG '}  {finding.text}")
     wrong = sum(not finding.mended for finding in found)
     print(f"{wrong:,} wrong, {len(found) - wrong:,} mended." if found else "All is well.")
     return FAILED if wrong else 0
+
+
+def _money(database: Database, rulebook: Rulebook) -> tuple[Changelog, Credits]:
+    """What moves credits from the command line. What it changes is told by the bot that runs."""
+    changelog = Changelog(database, clock=utc_now, tell=lambda: None)
+    ceiling = ServerCeiling(database, rulebook, changelog, clock=utc_now)
+    return changelog, Credits(database, rulebook, ceiling, clock=utc_now)
 
 
 @contextlib.asynccontextmanager

@@ -7,11 +7,7 @@ from collections.abc import Iterator
 from db.database import Database
 from services.checking import Checking
 from services.clock import utc_now
-from services.quota.amounts import Prices
-from services.quota.ceilings import ServerCeiling
-from services.quota.changelog import Changelog
-from services.quota.credits import Credits
-from services.quota.rules import Defaults, Limits, Rulebook
+from tests.factories import make_credits
 from tests.outside import World
 from tests.wire import Interaction, Message
 
@@ -93,10 +89,7 @@ async def _of_the_database(world: World) -> list[str]:
     data = world.folder / "data"
     database = await Database.open(data / "songs.db")
     try:
-        rulebook = Rulebook(Defaults(allowance=10, prices=Prices(), limits=Limits()))
-        changelog = Changelog(database, clock=utc_now, tell=lambda: None)
-        ceiling = ServerCeiling(database, rulebook, changelog, clock=utc_now)
-        credits = Credits(database, rulebook, ceiling, clock=utc_now)
+        credits = make_credits(database, utc_now)
         findings = await Checking(database, credits, data_dir=data).run(fix=False)
     finally:
         await database.close()
