@@ -41,7 +41,10 @@ class World:
     # What people do
 
     async def song(self, member: Member | None = None, /, **options: Any) -> Interaction:
-        """`/song` with everything it needs, by `member` (alice), with a seed of its own."""
+        """`/song` with everything it needs, by `member` (alice), with a seed of its own.
+
+        In the channel of alice's server; in another server, in its first one.
+        """
         given: dict[str, Any] = {
             "genres": "funk, pop",
             "lyrics": "[verse]\nMidnight train",
@@ -49,7 +52,10 @@ class World:
             "seed": self.seeds(),
             **options,
         }
-        asked = await self.wire.slash(member or self.alice, self.channel, "song", **given)
+        member = member or self.alice
+        others = iter(member.guild.channels.values())
+        channel = self.channel if member.guild is self.guild else next(others)
+        asked = await self.wire.slash(member, channel, "song", **given)
         self.asked[given["seed"]] = asked
         return asked
 
@@ -61,7 +67,9 @@ class World:
 
     @property
     def posts(self) -> list[Message]:
-        return [m for m in self.wire.messages(self.channel) if m.attachments]
+        """In every channel."""
+        channels = list(self.wire.state.channels.values())
+        return [m for c in channels for m in self.wire.messages(c) if m.attachments]
 
     async def post(self, within: float = SOON) -> Message:
         return await self.wire.wait_message(self.channel, lambda m: bool(m.attachments), within)
