@@ -53,9 +53,15 @@ MAX_DETAIL = 300
 
 MAX_REDIRECTS = 5
 
+MAX_ADDRESS = 8_190
+"""Characters of an address; HTTP servers take about as many."""
+
 Status = Literal["QUEUED", "PROCESSING", "COMPLETED"]
 
 _SMALL_BODY = 2**20
+# A body over a mebibyte is a song in base64 with a few words around it. As a million small values
+# it would take twenty times its size in memory.
+_MOST_VALUES = 10_000
 _BLOCK = 2**20  # bytes handed to the disk at a time: a thread's price once a mebibyte
 _MAX_LOGGED = 400
 _RETRY_AFTER = (1.0, 300.0)
@@ -514,8 +520,12 @@ async def _read(response: aiohttp.ClientResponse, limit: int, start: bytes = b""
 
 
 async def _json_object(body: bytes) -> dict[str, Any]:
-    # Only a song in base64 is large, and parsing one would hold the loop up.
-    data = _parse(body) if len(body) < _SMALL_BODY else await _in_thread(_parse, body)
+    if len(body) < _SMALL_BODY:
+        data = _parse(body)
+    elif sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        data = None
+    else:
+        data = await _in_thread(_parse, body)  # parsing it would hold the loop up
     return data if isinstance(data, dict) else {}
 
 
@@ -550,12 +560,14 @@ def find_output(value: object) -> Output | None:
     An address that looks like audio goes before any other, any address before base64, and long
     base64 before short (what stands beside it may be a checksum).
     """
-    strings = list(_strings(value))
+    # What a text is, its beginning tells; searching all of a song in base64 would take a second.
+    strings = [(name, text[:MAX_ADDRESS], text) for name, text in _strings(value)]
     for audio_only in (True, False):
-        for name, text in strings:
-            if _SCHEME.match(text) and (not audio_only or _AUDIO.search(f"{name} {text}")):
+        for name, head, text in strings:
+            if _SCHEME.match(head) and (not audio_only or _AUDIO.search(f"{name} {head}")):
                 return _output_at(text)
-    longest = max((text for _, text in strings if _BASE64.match(text)), key=len, default=None)
+    songs = (text for _, head, text in strings if _BASE64.match(head))
+    longest = max(songs, key=len, default=None)
     return None if longest is None else Output(base64=longest)
 
 
@@ -627,8 +639,10 @@ def _file_address(text: str, base: URL | None = None) -> URL:
     """Read an address, relative to `base` if given.
 
     Raises:
-        BadOutput: it is not http(s), has no host, or brings a user name of its own.
+        BadOutput: it is not http(s), has no host, is too long, or brings a user name of its own.
     """
+    if len(text) > MAX_ADDRESS:
+        raise BadOutput(f"an address of {len(text):,} characters")
     try:
         # As it stands: another spelling of the same query can break its signature.
         url = URL(text, encoded=re.fullmatch(r"[\x21-\x7e]+", text) is not None)
