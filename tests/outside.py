@@ -75,8 +75,13 @@ class World:
         return await self.wire.wait_message(self.channel, lambda m: bool(m.attachments), within)
 
     def rows(self, statement: str, *values: Any) -> list[sqlite3.Row]:
-        """What the database says, read beside the bot."""
-        with contextlib.closing(sqlite3.connect(self.folder / "data/songs.db")) as connection:
+        """What the database says, read beside the bot.
+
+        By a connection that can't write: another one, closed last after a kill, would tidy up what
+        the bot has to find.
+        """
+        address = (self.folder / "data/songs.db").as_uri() + "?mode=ro"
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
             connection.row_factory = sqlite3.Row
             return connection.execute(statement, values).fetchall()
 

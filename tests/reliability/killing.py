@@ -1,0 +1,207 @@
+"""Kills in a row in one world: song after song, each killed at another point."""
+
+import asyncio
+import contextlib
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.outside import World, until
+from tests.reliability.crash_points import Pass, Plan
+from tests.reliability.killable_bot import NOTHING, KillableBot, Nursery
+from tests.reliability.promises import broken_promises
+from tests.reliability.scenarios import QUICK, Scenario, ask
+from tests.wire import Interaction
+
+AFTERWARDS = 0.3
+"""Seconds that a bot has for what nobody sees any more, before a point counts as not passed."""
+PATIENCE = 45.0
+"""Seconds until a song that goes on by itself must be over, on a machine with much to do."""
+
+
+@dataclass(slots=True)
+class Death:
+    """One kill, or two of the same song: where, and what the database said then.
+
+    `taken_in`: whether the ask's transaction was committed by the first. `steps` are the steps of
+    the song's row at each, None where there was no row; fewer where a process came by without
+    passing the point.
+    """
+
+    kills: Sequence[Pass]
+    taken_in: bool
+    song: Interaction | None = None
+    steps: Sequence[str | None] = ()
+
+    @property
+    def missed(self) -> bool:
+        return len(self.steps) < len(self.kills)
+
+    def __str__(self) -> str:
+        return f"{self.song} killed at {list(self.kills)}, its row then at {list(self.steps)}"
+
+
+class Series:
+    """Songs of one scenario in one world, killed one after another."""
+
+    def __init__(self, nursery: Nursery, world: World, scenario: Scenario) -> None:
+        self._nursery, self._world, self._scenario = nursery, world, scenario
+        self.deaths: list[Death] = []
+        # Songs that are not waited for: never taken in, or waiting until the end of the world.
+        self._set_aside: set[int] = set()
+        scenario.prepare(world)
+
+    @property
+    def _songs(self) -> list[Interaction]:
+        return [s for s in self._world.asked.values() if s.id not in self._set_aside]
+
+    async def record(self, kill: Pass | None = None) -> list[str]:
+        """The points, in order, that a song passes which nothing kills, or from its `kill` on."""
+        file = self._world.folder / "passes"
+        if kill is None:
+            await self._open()
+            async with self._bot(Plan(record=str(file), spare=self._interactions())) as bot:
+                await self._scenario.ask(self._world)
+                await self._all_over()
+                await asyncio.sleep(AFTERWARDS)
+                await bot.stop(signal.SIGKILL)
+        else:
+            death = await self.kill([kill], taken_in=True)
+            assert not death.missed, death
+            spare = [i for i in self._interactions() if death.song is None or i != death.song.id]
+            async with self._bot(Plan(record=str(file), spare=spare)) as bot:
+                await self._all_over()
+                await asyncio.sleep(AFTERWARDS)
+                await bot.stop(signal.SIGKILL)
+        points = file.read_text().splitlines() if file.exists() else []
+        file.unlink(missing_ok=True)
+        return points
+
+    async def kill(self, kills: Sequence[Pass], *, taken_in: bool) -> Death:
+        """A new song and its kills; it comes to its end in the next process, undisturbed."""
+        await self._open()
+        death = Death(kills, taken_in)
+        self.deaths.append(death)
+        known = set(self._world.asked)
+        async with self._bot(Plan(kill=kills[0], spare=self._interactions())) as bot:
+            await self._all_over()
+            killed = await self._live(bot, self._scenario.ask(self._world))
+        death.song = next((s for n, s in self._world.asked.items() if n not in known), None)
+        for again in (*kills[1:], None):
+            if not killed:
+                break
+            self._look_at(death)
+            if again is None or death.song is None:
+                break
+            spare = [i for i in self._interactions() if i != death.song.id]
+            async with self._bot(Plan(kill=again, spare=spare)) as bot:
+                killed = await self._live(bot)
+        return death
+
+    async def settle(self) -> None:
+        """Let all come to its end.
+
+        Raises:
+            AssertionError: a promise is broken, or a song ended as it should not.
+        """
+        self._world.settings["SEGMIND_RPM"] = "100000"
+        asked = self._world.asked.values()
+        self._set_aside = {song.id for song in asked if self._world.row(song) is None}
+        async with self._bot() as bot:
+            await self._all_over()
+            await until(lambda: not self._left_behind())
+            assert await bot.stop() == 0
+        limit = self._scenario.refused + 2
+        wrong = await broken_promises(self._world, most_submits=limit)
+        wrong += [text for death in self.deaths for text in self._wrong_with(death)]
+        assert wrong == [], "\n".join([*wrong, "", *map(str, self.deaths)])
+
+    def _wrong_with(self, death: Death) -> Iterator[str]:
+        song = death.song
+        if any((step is not None) != death.taken_in for step in death.steps):
+            yield f"{death}: taken in or not, against what was committed"
+        if song is None:
+            return
+        row, submits = self._world.row(song), self._world.submits(song)
+        # Of what was at `submitting` the answer may have been lost: once more, twice in all.
+        uncertain = sum(step == "submitting" for step in death.steps)
+        allowed = self._scenario.refused + min(2, 1 + self._scenario.lost + uncertain)
+        if submits > allowed:
+            yield f"{death}: submitted {submits} times, {allowed} are allowed"
+        if row is not None and row["status"] not in self._may_end(uncertain):
+            yield f"{death}: {row['status']}, {row['reason']}"
+
+    def _may_end(self, uncertain: int) -> Iterable[str]:
+        """Two answers that were lost are a song's end."""
+        failed = ("FAILED",) if uncertain + self._scenario.lost > 1 else ()
+        return (*self._scenario.ends, *failed)
+
+    # --- how --------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _bot(self, plan: Plan = NOTHING) -> AsyncIterator[KillableBot]:
+        constants = {**QUICK, **self._scenario.constants}
+        async with self._nursery.bot(self._world, plan, constants=constants) as bot:
+            yield bot
+
+    async def _open(self) -> None:
+        """The song before the first one, where the scenario wants one."""
+        if self._scenario.after_another and not self._world.asked:
+            async with self._bot():
+                await ask(self._world)
+                await self._all_over()
+
+    async def _live(self, bot: KillableBot, asking: Awaitable[object] | None = None) -> bool:
+        """Until the bot is dead, or there is nothing left for it to do; whether it is dead."""
+
+        async def work() -> None:
+            if asking is not None:
+                await asking
+            await self._all_over()
+
+        working = asyncio.ensure_future(work())
+        either: set[asyncio.Future[Any]] = {working, bot.status}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not bot.ended:
+            working.result()
+            # What is seen from outside is not the last that it does.
+            await asyncio.wait({bot.status}, timeout=AFTERWARDS)
+        killed = bot.ended
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        return killed
+
+    def _look_at(self, death: Death) -> None:
+        """What the database says after a kill."""
+        row = None if death.song is None else self._world.row(death.song)
+        death.steps = [*death.steps, None if row is None else row["step"]]
+        if death.song is not None and (
+            row is None or (self._scenario.may_wait and row["step"] == "waiting")
+        ):
+            self._set_aside.add(death.song.id)
+
+    def _interactions(self) -> list[int]:
+        return list(self._world.wire.state.interactions)
+
+    async def _all_over(self) -> None:
+        for song in self._songs:
+            await self._world.ended(song, PATIENCE)
+
+    def _left_behind(self) -> list[Path]:
+        folder = self._world.folder / "data/songs"
+        kept = self._world.rows("SELECT song_id FROM songs WHERE file IS NOT NULL")
+        needed = {str(row["song_id"]) for row in kept}
+        return [f for f in folder.iterdir() if f.name not in needed] if folder.exists() else []
+
+
+def passes(points: Iterable[str]) -> list[Pass]:
+    """The passes of a record, in its order."""
+    seen: Counter[str] = Counter()
+    found = []
+    for point in points:
+        seen[point] += 1
+        found.append((point, seen[point]))
+    return found

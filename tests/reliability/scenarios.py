@@ -1,0 +1,219 @@
+"""The ways that a song can go, each as often as it is wanted in one world.
+
+What goes wrong in a scenario does so for each of its songs, and as often after a restart.
+"""
+
+import io
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import av
+import numpy as np
+
+from playground.song_api import Call as ApiCall
+from playground.song_api import Fault as ApiFault
+from tests.outside import SOON, SUBMIT, World
+from tests.reliability.killable_bot import Constants
+from tests.wire import Call, Fault, Interaction
+
+MESSAGES = "/channels/{channel_id}/messages"
+QUICK: Constants = {
+    # Discord's own limit of edits is lifted with it.
+    "cogs.announcer.BETWEEN_EDITS": 0.05,
+    # What is expected of a song of a minute, before anything is learnt: 0.4 s for one of 10 s.
+    "services.making.pacing.PAGE_SECONDS": 1.0,
+}
+QUICKLY, UNTIL_SEEN = 0.1, 0.7
+"""Seconds at the API. The first look comes after 0.5: with the latter it sees PROCESSING."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One way of a song.
+
+    `refused` and `lost` are how many submits the API turns away in passing, and of how many the
+    answer never comes. `ends` are the states in which a song may end that was killed once.
+    """
+
+    ask: Callable[[World], Awaitable[object]]
+    arrange: Callable[[World], None] = lambda world: None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    constants: Constants = field(default_factory=dict)
+    running: float = QUICKLY
+    refused: int = 0
+    lost: int = 0
+    ends: frozenset[str] = frozenset({"COMPLETED"})
+    after_another: bool = False
+    """There has to be a song before the first."""
+    may_wait: bool = False
+    """A song whose member was kept from cancelling it waits until the end of the world."""
+
+    def prepare(self, world: World) -> None:
+        """Once in a world, before its first song."""
+        world.wire.limits.edit_interval = None
+        world.wire.limits.buckets = False
+        world.api._compose = short_mp3
+        world.slow(running=self.running)
+        world.settings |= {"DEFAULT_ALLOWANCE": "10000", "LOG_LEVEL": "DEBUG", **self.settings}
+        self.arrange(world)
+
+
+@lru_cache(maxsize=1)
+def _mp3() -> bytes:
+    """Ten seconds that are soon decoded: a second of 64 kb/s in 32 kHz mono, ten times."""
+    second = io.BytesIO()
+    plain = {"write_xing": "0", "id3v2_version": "0"}
+    with av.open(second, "w", format="mp3", options=plain) as out:
+        stream = out.add_stream("mp3", rate=32_000, layout="mono")
+        stream.bit_rate = 64_000
+        samples = np.random.default_rng(1).integers(-9_000, 9_000, (1, 32_000), dtype=np.int16)
+        frame = av.AudioFrame.from_ndarray(samples, "s16p", "mono")
+        frame.sample_rate = 32_000
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return second.getvalue() * 10
+
+
+def short_mp3(**_: Any) -> bytes:
+    """What the song API makes: nothing that takes long to fit."""
+    return _mp3()
+
+
+# --- what members do ------------------------------------------------------------------------------
+
+
+async def ask(world: World, **options: Any) -> Interaction:
+    """Each by a member of their own: whoever has three songs under way gets no fourth."""
+    member = world.wire.member(world.guild, f"member {len(world.asked)}")
+    return await world.song(member, **options)
+
+
+async def ask_by_form(world: World) -> None:
+    seed = world.seeds()
+    member = world.wire.member(world.guild, f"member {seed}")
+    opened = await world.wire.slash(
+        member, world.channel, "song", genres="funk, pop", seconds=10, seed=seed
+    )
+    await opened.acknowledged(SOON)
+    sent = await world.wire.submit(member, opened, lyrics="[verse]\nMidnight train")
+    world.asked[seed] = sent
+
+
+async def ask_and_cancel(world: World) -> None:
+    song = await ask(world)
+    button = f"song:cancel:{song.id}"
+    status = await song.wait_message(lambda m: button in str(m.components), SOON)
+    await world.wire.press(song.member, status, button)
+
+
+async def ask_for_what_fails(world: World) -> None:
+    await ask(world, genres="fail")
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+
+def _first_submit(world: World, fault: ApiFault) -> None:
+    """Each song's first submit meets this."""
+    met: set[int] = set()
+
+    def meet(call: ApiCall) -> ApiFault | None:
+        if call.path != SUBMIT or call.body["seed"] in met:
+            return None
+        met.add(call.body["seed"])
+        return fault
+
+    world.api.fault = meet
+
+
+def lose_submit(world: World) -> None:
+    _first_submit(world, ApiFault(cut="answer", carried_out=True))
+
+
+def refuse_submit(world: World) -> None:
+    _first_submit(world, ApiFault(status=429, headers={"Retry-After": "1"}))
+
+
+def reject_submit(world: World) -> None:
+    _first_submit(world, ApiFault(status=400, body='{"error": "no such genre"}'))
+
+
+def look_badly(world: World) -> None:
+    """Each song's first look is answered by a 500."""
+    met: set[str] = set()
+
+    def meet(call: ApiCall) -> ApiFault | None:
+        if not call.path.endswith("/status") or call.path in met:
+            return None
+        met.add(call.path)
+        return ApiFault(status=500)
+
+    world.api.fault = meet
+
+
+def make_noise(world: World) -> None:
+    """What the API makes can't be played."""
+    world.api._compose = lambda **_: b"RIFF, they said" * 1000
+
+
+def lose_post(world: World) -> None:
+    """The answer to each song's first post; and Discord has forgotten its nonce."""
+    met: set[str] = set()
+
+    async def meet(call: Call) -> Fault | None:
+        if (call.method, call.route) != ("POST", MESSAGES) or call.body["nonce"] in met:
+            return None
+        met.add(call.body["nonce"])
+        return Fault(cut="after")
+
+    world.wire.faults.hook = meet
+
+
+def refuse_post(world: World) -> None:
+    """A permission was withdrawn while the song was made; the handing over goes well."""
+
+    async def meet(call: Call) -> Fault | None:
+        if (call.method, call.route) != ("POST", MESSAGES):
+            return None
+        return Fault(status=403, body={"code": 50013, "message": "Missing Permissions"})
+
+    world.wire.faults.hook = meet
+
+
+def shrink_limit(world: World) -> None:
+    """Discord takes less than the bot believes."""
+    world.guild.upload_limit = len(_mp3()) - 1
+
+
+WAYS: Mapping[str, Scenario] = {
+    "plain": Scenario(ask, running=UNTIL_SEEN),
+    "sync": Scenario(ask, settings={"SEGMIND_MODE": "sync"}),
+    "by form": Scenario(ask_by_form, settings={"SEGMIND_MODE": "sync"}),
+    "fails at the API": Scenario(ask_for_what_fails, ends=frozenset({"FAILED"})),
+    "submit lost": Scenario(ask, lose_submit, lost=1, ends=frozenset({"COMPLETED", "FAILED"})),
+    "submit refused": Scenario(ask, refuse_submit, refused=1),
+    "request rejected": Scenario(ask, reject_submit, ends=frozenset({"FAILED"})),
+    "look lost": Scenario(ask, look_badly),
+    "no song": Scenario(
+        ask, make_noise, settings={"SEGMIND_MODE": "sync"}, ends=frozenset({"FAILED"})
+    ),
+    "post lost": Scenario(ask, lose_post, settings={"SEGMIND_MODE": "sync"}),
+    "undelivered": Scenario(ask, refuse_post, settings={"SEGMIND_MODE": "sync"}),
+    "too large": Scenario(
+        ask,
+        shrink_limit,
+        settings={"SEGMIND_MODE": "sync"},
+        constants={"services.making.worker.DEFAULT_UPLOAD_LIMIT": 70_000},
+    ),
+    "cancelled": Scenario(
+        ask_and_cancel,
+        # The one call of a minute is used up, by the first song and by every start after it.
+        settings={"SEGMIND_MODE": "sync", "SEGMIND_RPM": "1"},
+        after_another=True,
+        ends=frozenset({"CANCELLED", "COMPLETED"}),
+        may_wait=True,
+    ),
+}
+"""By name."""

@@ -1,0 +1,257 @@
+"""`kill -9` before and after each step of a song's life, as the code itself has them."""
+
+import asyncio
+import contextlib
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.outside import world_outside
+from tests.reliability.crash_points import AFTER, BEFORE, Pass, all_points
+from tests.reliability.killable_bot import Nursery, nursery
+from tests.reliability.killing import Death, Series, passes
+from tests.reliability.scenarios import QUICKLY, WAYS, Scenario
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
+
+COMMITTED = "db.database._whole: connection.commit()"
+SIDES = (BEFORE, AFTER)
+SERIES_AT_ONCE = 4
+
+STEPS: Mapping[str, str] = {
+    "acknowledged": "cogs.song.SongCog.song: interaction.response.defer(",
+    "asked": "cogs.song.SongCog._ask: self._client.services.songs.ask(",
+    "committed": COMMITTED,
+    "submitting": "services.making.runner.Runner._mark_next: self._database.write(), left",
+    "submitted": "services.making.worker.Worker._hand_in: self._api.submit(",
+    "submitted, written down": "services.making.worker.Worker._hand_in: self._write(",
+    "look": "services.making.worker.Worker._await_audio: self._api.look(",
+    "downloading": "services.making.song_api.SongApi.download: self._translated(",
+    "fitted": "services.making.worker.Worker._fit: self._write(song, songs.mark_fitted",
+    "posting": "services.making.worker.Worker.deliver: self._write(song, songs.mark_posting",
+    "posted": "cogs.announcer.DiscordAnnouncer.post: self._channel(song).send(",
+    "settled": "services.ending.Ending.complete: self._database.write(), left",
+    "message edited": "cogs.announcer.DiscordAnnouncer._edit: webhook.edit_message(",
+}
+"""The steps of a song's life by their names in words, each by how its points begin."""
+
+NOT_PASSED: Mapping[str, Sequence[str]] = {
+    "It is passed once, before there is a song.": [
+        "services.making.runner.Runner.run: songs.unfinished(",
+    ],
+    "It is passed before the log knows whose it is.": [
+        "cogs.song.SongCog.on_interaction: self._form_sent(interaction, draft_id), before",
+    ],
+    "A process that is stopped, not killed.": [
+        "db.database._to_its_end: asyncio.wait({task})",
+        "services.making.audio._attempt: asyncio.shield(process.wait())",
+        "services.making.song_api._in_thread: asyncio.wait([work])",
+    ],
+    "An error that nobody foresaw, and a transaction that it undoes.": [
+        "cogs.errors.guarded: answer(",
+        "cogs.song.SongCog._form_sent: answer(",
+        "db.database.Database.write: _to_its_end(self._writer.rollback())",
+        "db.database.Database.write: self._writer.rollback()",
+        "db.database._whole: connection.rollback()",
+        "services.making.runner.Runner.run: self._sleep(",
+        "services.making.runner.Runner._to_its_end: self._worker.give_up(",
+        "services.making.runner.Runner._to_its_end: self._sleep(",
+    ],
+    "It was refused, and nothing was spent.": [
+        "services.songs.Songs._check_pace: songs.last_asked(",
+        "services.songs.Songs.ask: self._ceiling.refused(",
+        "services.songs.Songs.cancel: self.get(song_id, server_id=server_id) (2)",
+    ],
+    "Its status message is gone, or another one's button was pressed.": [
+        "cogs.announcer.DiscordAnnouncer._show: self._queue.forget_token(song)",
+        "cogs.buttons._renew: interaction.response.edit_message(",
+    ],
+    "The same as what is passed, for an answer or an address of another shape.": [
+        "services.making.song_api.SongApi.make: self.download(",
+        "services.making.song_api.SongApi.download: _in_thread(_write_base64",
+        "services.making.song_api.SongApi._make: _read(",
+        "services.making.song_api.SongApi._hop: aiohttp.ClientSession(",
+        "services.making.song_api.SongApi._hop: self._get(session,",
+        "services.making.song_api._keep: _in_thread(part.write, bytes(block))",
+    ],
+    "Another error at a step whose other errors are passed: what follows it is the same.": [
+        "services.making.worker.Worker._submit: self._passing(error)",
+        "services.making.worker.Worker._submit: self._waits_again(song)",
+        "services.making.worker.Worker._submit: self._waits_again(song) (3)",
+        "services.making.worker.Worker._mark_again: self._fail(",
+        "services.making.worker.Worker._mark_again: self._sleep(",
+        "services.making.worker.Worker._await_audio: self._fail(",
+        "services.making.worker.Worker._fit: self._fail(song, \"The song's audio was lost",
+        "services.making.worker.Worker._fit: self._fail(song, 'There was no room",
+        "services.making.worker.Worker._encode: self._passing(error)",
+        "services.making.worker.Worker._encode: self._sleep(",
+        "services.making.worker.Worker._post: self._fail(",
+        "services.making.worker.Worker._post: self._undelivered(song, CannotPost(",
+        "services.making.worker.Worker._post: self._undelivered(song, silence)",
+    ],
+    "An incident is told: the song's row is written before or after it, not with it.": [
+        "services.making.worker.Worker._passing: self._incidents.begin(",
+        "services.making.worker.Worker._refused: self._incidents.begin(",
+        "services.making.worker.Worker._undelivered: self._incidents.begin(",
+    ],
+}
+"""Points on a song's way that no scenario passes, by how they begin, and why that may be."""
+
+
+def point(step: str, side: str) -> str:
+    """The first point of one of the `STEPS`."""
+    found = [p for p in all_points() if p.startswith(STEPS[step]) and p.endswith(f", {side}")]
+    assert found, f"{step}: no point begins with {STEPS[step]}"
+    return found[0]
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
+@contextlib.asynccontextmanager
+async def series(nursery: Nursery, folder: Path, way: Scenario) -> AsyncIterator[Series]:
+    async with world_outside(made(folder)) as world:
+        yield Series(nursery, world, way)
+
+
+async def record(nursery: Nursery, folder: Path, way: Scenario) -> list[str]:
+    async with series(nursery, folder, way) as songs:
+        points = await songs.record()
+        await songs.settle()
+    return points
+
+
+async def killed(
+    nursery: Nursery, folder: Path, way: Scenario, kills: Iterable[tuple[Sequence[Pass], bool]]
+) -> list[Death]:
+    """Each kill and whether the song is taken in by then, in a world or in a few at once."""
+    kills = list(kills)
+
+    async def some(number: int) -> list[Death]:
+        async with series(nursery, folder / str(number), way) as songs:
+            for these, taken_in in kills[number::SERIES_AT_ONCE]:
+                await songs.kill(these, taken_in=taken_in)
+            await songs.settle()
+            return songs.deaths
+
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(some(number)) for number in range(SERIES_AT_ONCE)]
+    return [death for task in running for death in task.result()]
+
+
+# --- the points themselves ------------------------------------------------------------------------
+
+
+async def test_a_song_passes_every_point_on_its_way(
+    tmp_path: Path, figure: Callable[[str], None]
+) -> None:
+    """A function that a song passes is on its way, and with it each step that it has.
+
+    So a new step is a point that some scenario has to pass, or that has its reason here.
+    """
+    async with nursery() as bots, asyncio.TaskGroup() as group:
+        running = {
+            name: group.create_task(record(bots, tmp_path / name, way))
+            for name, way in WAYS.items()
+        }
+    records = {name: task.result() for name, task in running.items()}
+    passed = {p for points in records.values() for p in points}
+    on_the_way = {function(p) for p in passed}
+    left = [p for p in all_points() if function(p) in on_the_way and p not in passed]
+    beginnings = [start for starts in NOT_PASSED.values() for start in starts]
+    assert [p for p in left if not p.startswith(tuple(beginnings))] == []
+    assert [start for start in beginnings if not any(p.startswith(start) for p in left)] == []
+    check_steps(records["plain"])
+    figure(f"{len(passed)} points passed in {len(records)} ways, {len(left)} left with a reason")
+
+
+def function(p: str) -> str:
+    return p.partition(": ")[0]
+
+
+def check_steps(passed: Sequence[str]) -> None:
+    """A plain song passes each of the `STEPS`, before it and after it."""
+    for step in STEPS:
+        assert passed.index(point(step, BEFORE)) < passed.index(point(step, AFTER)), step
+
+
+# --- killed ---------------------------------------------------------------------------------------
+
+
+async def test_killed_at_each_step(tmp_path: Path, figure: Callable[[str], None]) -> None:
+    """Before and after each; from the looks on the same song is killed at each step in turn."""
+    until_looks = list(STEPS).index("look")
+    early, late = list(STEPS)[:until_looks], list(STEPS)[until_looks:]
+    kills = [([at(step, side)], taken_in(step, side)) for step in early for side in SIDES]
+    kills.append(([at(step, side) for step in late for side in SIDES], True))
+    async with nursery() as bots:
+        deaths = await killed(bots, tmp_path, replace(WAYS["plain"], running=QUICKLY), kills)
+    check_not_missed(deaths)
+    figure(f"{sum(len(death.kills) for death in deaths)} kills of {len(deaths)} songs")
+
+
+def at(step: str, side: str) -> Pass:
+    return point(step, side), 1
+
+
+def taken_in(step: str, side: str) -> bool:
+    """Whether the ask was committed by then."""
+    if step in ("acknowledged", "asked", "committed"):
+        return step != "acknowledged" and side == AFTER
+    return True
+
+
+def check_not_missed(deaths: Sequence[Death], share: float = 0.0) -> None:
+    """All but a `share` died where they should: what runs beside the song is not always in order.
+
+    A scenario in which nothing is ever killed would hold every promise.
+    """
+    missed = [death for death in deaths if death.missed]
+    assert len(missed) <= share * len(deaths), "\n".join(map(str, missed))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", WAYS)
+async def test_killed_at_every_point(
+    name: str, tmp_path: Path, figure: Callable[[str], None]
+) -> None:
+    """Every pass of a plain song in both modes; of the other ways those that neither has."""
+    usual = ("plain", "sync")
+    async with nursery() as bots:
+        points = await record(bots, tmp_path / "record", WAYS[name])
+        known: set[Pass] = set()
+        for other in usual if name not in usual else ():
+            known.update(passes(await record(bots, tmp_path / other, WAYS[other])))
+        every = passes(points)
+        committed = every.index((f"{COMMITTED}, {AFTER}", 1))
+        kills = [([kill], n >= committed) for n, kill in enumerate(every) if kill not in known]
+        deaths = await killed(bots, tmp_path, WAYS[name], kills)
+    check_not_missed(deaths, share=0.1)
+    figure(f"{sum(not death.missed for death in deaths)} kills")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step", list(STEPS)[list(STEPS).index("submitting") :])
+async def test_killed_again_while_it_resumes(
+    step: str, tmp_path: Path, figure: Callable[[str], None]
+) -> None:
+    """At a step, and then at every fourth of the points that it passes as it goes on from there."""
+    kills: list[tuple[Sequence[Pass], bool]] = []
+    async with nursery() as bots:
+        for side in SIDES:
+            async with series(bots, tmp_path / f"record {side}", WAYS["plain"]) as songs:
+                again = passes(await songs.record(at(step, side)))
+                await songs.settle()
+            # Of what is short, all.
+            begin = random.Random(step + side).randrange(4)
+            sample = again if len(again) < 40 else again[begin::4]
+            kills += [([at(step, side), second], True) for second in sample]
+        deaths = await killed(bots, tmp_path, WAYS["plain"], kills)
+    check_not_missed(deaths, share=0.1)
+    figure(f"{sum(not death.missed for death in deaths)} songs killed twice")
