@@ -5,13 +5,22 @@ What a `custom_id` says is never believed: whose a song is stands in its row.
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import discord
 from discord import ui
 
 from cogs import cards
-from cogs.client import asker, data_of, manages, server_of, services
+from cogs.client import (
+    as_seen,
+    asker,
+    data_of,
+    manages,
+    may_read,
+    server_of,
+    services,
+)
 from cogs.errors import guarded
 from db.records import Song
 from services.errors import NotPermitted, NotPossible
@@ -175,7 +184,10 @@ async def queue_answer(
     interaction: discord.Interaction[Any],
 ) -> tuple[discord.Embed, ui.View | None]:
     """The queue of this server, with a menu of what this person may cancel."""
-    views = await services(interaction).queue.of_server(server_of(interaction))
+    views = [
+        replace(view, song=as_seen(interaction, view.song))
+        for view in await services(interaction).queue.of_server(server_of(interaction))
+    ]
     mine = [
         view.song
         for view in views
@@ -220,13 +232,8 @@ class PageButton(
         await guarded(interaction, self._turn(interaction))
 
     async def _turn(self, interaction: discord.Interaction[Any]) -> None:
-        page = await services(interaction).songs.history(
-            server_of(interaction), self.member_id, page=self.page
-        )
-        await interaction.response.edit_message(
-            embed=cards.history_card(page, member_id=self.member_id),
-            view=history_row(page, self.member_id),
-        )
+        embed, row = await history_answer(interaction, self.member_id, page=self.page)
+        await interaction.response.edit_message(embed=embed, view=row)
 
 
 class SongMenu(ui.DynamicItem[ui.Select[Any]], template=r"history:open"):
@@ -256,7 +263,25 @@ class SongMenu(ui.DynamicItem[ui.Select[Any]], template=r"history:open"):
         song = await services(interaction).songs.get(
             _chosen(interaction), server_id=server_of(interaction)
         )
-        await interaction.response.send_message(embed=cards.song_card(song), ephemeral=True)
+        await interaction.response.send_message(
+            embed=song_answer(interaction, song), ephemeral=True
+        )
+
+
+def song_answer(interaction: discord.Interaction[Any], song: Song) -> discord.Embed:
+    """A song's card, with as much of it as this person may read."""
+    if may_read(interaction, song):
+        return cards.song_card(song)
+    return cards.closed_card(song)
+
+
+async def history_answer(
+    interaction: discord.Interaction[Any], member_id: int, *, page: int
+) -> tuple[discord.Embed, ui.View | None]:
+    """A page of a member's songs, with as much of each as this person may read."""
+    found = await services(interaction).songs.history(server_of(interaction), member_id, page=page)
+    seen = replace(found, songs=[as_seen(interaction, song) for song in found.songs])
+    return cards.history_card(seen, member_id=member_id), history_row(seen, member_id)
 
 
 def history_row(page: Page, member_id: int) -> ui.View | None:
@@ -274,7 +299,7 @@ def history_row(page: Page, member_id: int) -> ui.View | None:
 
 def _option(song: Song) -> discord.SelectOption:
     name = f"#{song.number} {title_of(song.genres, song.lyrics)}"
-    return discord.SelectOption(label=name[:OPTION_LABEL], value=str(song.song_id))
+    return discord.SelectOption(label=name[:OPTION_LABEL].rstrip(), value=str(song.song_id))
 
 
 def _chosen(interaction: discord.Interaction[Any]) -> int:

@@ -199,6 +199,17 @@ def song_card(song: Song) -> discord.Embed:
     return card
 
 
+def closed_card(song: Song) -> discord.Embed:
+    """The same for whom its words are not meant."""
+    return discord.Embed(
+        title=f"{EMOJI[song.status]} Song #{song.number}",
+        description=f"**{song.status}**, asked for {ago(song.asked_at)} by <@{song.member_id}>\n"
+        "What it was asked for with is shown to whoever can see its post, and until then to its "
+        "member alone.",
+        colour=COLOURS[song.status],
+    )
+
+
 # --- many songs -----------------------------------------------------------------------------------
 
 
@@ -221,9 +232,10 @@ def _queue_line(view: View, *, viewer_id: int) -> str:
     song = view.song
     where = "now" if view.place is None else ordinal(view.place)
     whose = "yours" if song.member_id == viewer_id else f"<@{song.member_id}>"
+    name = f"#{song.number} {plain(title_of(song.genres, song.lyrics), 40)}".rstrip()
     return (
-        f"{EMOJI[song.status]} **{where}** \N{MIDDLE DOT} #{song.number} {title(song, 40)} "
-        f"\N{MIDDLE DOT} {whose} \N{MIDDLE DOT} {ago(view.expected_at)}"
+        f"{EMOJI[song.status]} **{where}** \N{MIDDLE DOT} {name} \N{MIDDLE DOT} {whose} "
+        f"\N{MIDDLE DOT} {ago(view.expected_at)}"
     )
 
 

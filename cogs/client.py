@@ -1,13 +1,14 @@
 """The connection to Discord, and what commands and buttons need beside their interaction."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import discord
 from discord.ext import commands
 
 from cogs.errors import Tree
+from db.records import Song
 from services.clock import Clock
 from services.errors import NotPermitted
 from services.queue import Queue
@@ -172,6 +173,37 @@ def check_manages(interaction: discord.Interaction) -> None:
     """
     if not manages(interaction):
         raise NotPermitted("Only those with the Manage Server permission can do this.")
+
+
+def may_read(interaction: discord.Interaction, song: Song) -> bool:
+    """Whether what a song was asked for with is this person's to read.
+
+    It is its member's, and those' who manage the server; once the song is posted, everyone's who
+    can see that channel.
+    """
+    if song.member_id == interaction.user.id or manages(interaction):
+        return True
+    return song.post_id is not None and _sees(interaction, song.channel_id)
+
+
+def as_seen(interaction: discord.Interaction, song: Song) -> Song:
+    """The song as this person may see it: whole, or without its words and where it was posted."""
+    if may_read(interaction, song):
+        return song
+    return replace(song, genres="", lyrics="", reason=None, undelivered=None, post_id=None)
+
+
+def _sees(interaction: discord.Interaction, channel_id: int) -> bool:
+    """Of a private thread only Discord knows who is in it, and who uses a command there is."""
+    if channel_id == interaction.channel_id:
+        return True
+    guild, person = interaction.guild, interaction.user
+    channel = guild and guild.get_channel_or_thread(channel_id)
+    if channel is None or not isinstance(person, discord.Member):
+        return False
+    if isinstance(channel, discord.Thread) and channel.is_private():
+        return False
+    return channel.permissions_for(person).view_channel
 
 
 def check_can_post(interaction: discord.Interaction) -> None:

@@ -4,9 +4,8 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogs import cards
-from cogs.buttons import history_row
-from cogs.client import Client, server_of
+from cogs.buttons import history_answer
+from cogs.client import Client
 
 
 class LibraryCog(commands.Cog):
@@ -23,8 +22,7 @@ class LibraryCog(commands.Cog):
         """Songs made here, page by page."""
         await interaction.response.defer(ephemeral=True, thinking=True)
         member_id = (member or interaction.user).id
-        page = await self._client.services.songs.history(server_of(interaction), member_id, page=1)
-        embed, row = cards.history_card(page, member_id=member_id), history_row(page, member_id)
+        embed, row = await history_answer(interaction, member_id, page=1)
         if row is None:
             await interaction.followup.send(embed=embed, ephemeral=True)
         else:

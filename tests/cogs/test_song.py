@@ -581,7 +581,10 @@ async def test_the_queue_shows_places_and_lets_you_cancel_your_own(world: World)
     await world.song(world.alice, lyrics="Second train", instrumental=None)
     result = await world.alice.slash(world.channel, "queue")
     text = text_of(result.response)
-    assert text.index("**1st** · #1 First train") < text.index("**2nd** · #2 Second train · yours")
+    first = text.index(f"**1st** · #1 · <@{world.bob.id}>")  # what it is, is not theirs to read
+    assert first < text.index("**2nd** · #2 Second train · yours")
+    managed = text_of((await world.mona.slash(world.channel, "queue")).response)
+    assert "#1 First train" in managed
     assert [option["label"] for option in menu_options(result)] == ["#2 Second train"]
     chosen = await world.alice.select(said(result), [menu_options(result)[0]["value"]])
     await world.spawner.rest()
