@@ -66,6 +66,12 @@ async def unfinished(connection: Connection) -> list[Song]:
     return list(map(_song, rows))
 
 
+async def under_way(connection: Connection) -> set[int]:
+    """The songs that wait or run."""
+    rows = await connection.execute_fetchall("SELECT song_id FROM songs WHERE step <> 'ended'")
+    return {row["song_id"] for row in rows}
+
+
 async def count_unfinished(connection: Connection, server_id: int, member_id: int) -> int:
     """How many of a member's songs wait or run in a server."""
     rows = await connection.execute_fetchall(
@@ -428,12 +434,15 @@ async def end(
 ) -> bool:
     """The song is over. `expected` names the step it must be at; None takes any before the end.
 
-    Its file is kept only where it could not be posted.
+    Its file is kept only where it could not be posted. One that was found in the channel without a
+    mark of it was sent at some time after it was asked for.
     """
     cursor = await connection.execute(
         """
         UPDATE songs SET step = 'ended', status = :status, ended_at = :at, reason = :reason,
                          post_id = :post_id, undelivered = :undelivered,
+                         posting_at = CASE WHEN :post_id IS NULL THEN posting_at
+                                           ELSE coalesce(posting_at, asked_at) END,
                          delivered_at = CASE WHEN :post_id IS NULL THEN NULL ELSE :at END,
                          file = CASE WHEN :undelivered IS NULL THEN NULL ELSE file END
         WHERE song_id = :song_id AND step <> 'ended' AND (:expected IS NULL OR step = :expected)

@@ -25,11 +25,16 @@ class Ending:
         self._clock = clock
 
     async def complete(
-        self, song: Song, *, post_id: int | None = None, undelivered: str | None = None
+        self,
+        song: Song,
+        *,
+        post_id: int | None = None,
+        undelivered: str | None = None,
+        expected: Step = Step.POSTING,
     ) -> bool:
         """It was made: posted as `post_id`, or `undelivered` says why not. The price is spent.
 
-        False too where it is not at `posting`.
+        False too where it is not at the step that is `expected`.
         """
         async with self._database.write() as connection:
             ended = await songs.end(
@@ -37,7 +42,7 @@ class Ending:
                 song.song_id,
                 status=Status.COMPLETED,
                 at=self._clock(),
-                expected=Step.POSTING,
+                expected=expected,
                 post_id=post_id,
                 undelivered=undelivered,
             )

@@ -71,6 +71,8 @@ class Runner:
         # By task, not by song: one that went back to waiting may be started again at once.
         self._carrying: dict[asyncio.Task[None], int] = {}
         self._at_api: set[asyncio.Task[None]] = set()
+        # Songs that another process had before: it may have done more than their rows say.
+        self._inherited: set[int] = set()
         self._canary = False
         self._unreached = False
         self._pauses = 0
@@ -83,6 +85,7 @@ class Runner:
 
     async def run(self) -> None:
         """Resume what is unfinished, then start what waits, until cancelled."""
+        self._inherited = await songs.under_way(self._database.reader)
         for song in await songs.unfinished(self._database.reader):
             with logs.about(song.song_id):
                 log.info("resumed: it is at %s", song.step)
@@ -199,7 +202,7 @@ class Runner:
         self._unreached, self._pauses = False, 0
         self._free_place(asyncio.current_task())
         if made:
-            await self._worker.deliver(song_id)
+            await self._worker.deliver(song_id, inherited=song_id in self._inherited)
 
     async def _watch_account(self) -> None:
         """While songs are paused, look at the account each minute; songs go on when it works."""

@@ -345,10 +345,16 @@ class Worker:
 
     # --- to the channel ---------------------------------------------------------------------------
 
-    async def deliver(self, song_id: int) -> None:
-        """Bring a downloaded song to its end."""
+    async def deliver(self, song_id: int, *, inherited: bool = False) -> None:
+        """Bring a downloaded song to its end.
+
+        `inherited`: a process before this one had it, and may have done more than its row says.
+        """
         song = await self._read(song_id)
         may_be_there = song.step is Step.POSTING
+        if inherited and not may_be_there and (post_id := await self._find_unmarked(song)):
+            await self._posted(song, post_id, expected=song.step)
+            return
         if song.step is Step.DOWNLOADED:
             song = await self._fit(song, self._announcer.upload_limit(song))
         if song.step is Step.FITTED:
@@ -411,9 +417,7 @@ class Worker:
                 with self._uninterrupted(song):
                     post_id = await self._announcer.find_post(song) if may_be_there else None
                     post_id = post_id or await self._announcer.post(song, file)
-                    if await self._ending.complete(song, post_id=post_id):
-                        self._over(song)
-                await self._incidents.end(Kind.UNDELIVERED)
+                    await self._posted(song, post_id)
                 return
             except FileNotFoundError:
                 await self._fail(song, "The song's file was lost before it could be posted.")
@@ -438,6 +442,32 @@ class Worker:
                     await self._undelivered(song, silence)
                     return
                 await self._sleep(self._backoff.pause(failures))
+
+    async def _find_unmarked(self, song: Song) -> int | None:
+        """Its post, where the row does not say that one was sent.
+
+        A commit is on the disk before anything is sent, unless the disk lied and the power was cut:
+        then the row is an earlier one. That is rare, so what can't be found out does not keep the
+        song from being posted; the nonce guards it for some minutes.
+        """
+        began, failures = self._clock(), 0
+        while self._clock() - began < POSTING_DEADLINE:
+            try:
+                return await self._announcer.find_post(song)
+            except CannotPost as error:
+                log.info("it is not known whether it was posted before: %s", error)
+                return None
+            except PostUncertain as error:
+                failures += 1
+                log.info("%s", error)
+                await self._sleep(self._backoff.pause(failures))
+        return None
+
+    async def _posted(self, song: Song, post_id: int, *, expected: Step = Step.POSTING) -> None:
+        """It is in the channel."""
+        if await self._ending.complete(song, post_id=post_id, expected=expected):
+            self._over(song)
+        await self._incidents.end(Kind.UNDELIVERED)
 
     async def _undelivered(self, song: Song, error: CannotPost) -> None:
         """Made, paid for, and not posted: the file stays, for its member."""

@@ -18,6 +18,7 @@ from tests.wire import Interaction
 
 AFTERWARDS = 0.3
 """Seconds that a bot has for what nobody sees any more, before a point counts as not passed."""
+LOOK_EVERY = 0.03
 PATIENCE = 45.0
 """Seconds until a song that goes on by itself must be over, on a machine with much to do."""
 
@@ -187,8 +188,14 @@ class Series:
         return list(self._world.wire.state.interactions)
 
     async def _all_over(self) -> None:
-        for song in self._songs:
-            await self._world.ended(song, PATIENCE)
+        """Until each song has ended and nothing more is to be shown of it."""
+        async with asyncio.timeout(PATIENCE):
+            while not self._over():
+                await asyncio.sleep(LOOK_EVERY)
+
+    def _over(self) -> bool:
+        rows = self._world.rows("SELECT song_id FROM songs WHERE step = 'ended' AND token IS NULL")
+        return {song.id for song in self._songs} <= {row["song_id"] for row in rows}
 
     def _left_behind(self) -> list[Path]:
         folder = self._world.folder / "data/songs"

@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 from db.database import Database
 from services.checking import Checking
@@ -25,7 +26,7 @@ async def broken_promises(world: World, *, most_submits: int = 1) -> list[str]:
         for song in world.asked.values()
         for text in _of_song(world, song, most_submits=most_submits)
     ]
-    return [*found, *_of_files(world), *await _of_the_database(world)]
+    return [*found, *_of_files(world), *await wrong_books(world.folder / "data")]
 
 
 def _of_song(world: World, song: Interaction, *, most_submits: int) -> Iterator[str]:
@@ -84,9 +85,8 @@ def _of_files(world: World) -> Iterator[str]:
             yield f"{inside.name} was left in the folder of songs"
 
 
-async def _of_the_database(world: World) -> list[str]:
-    """As `bot.py check` sees it."""
-    data = world.folder / "data"
+async def wrong_books(data: Path) -> list[str]:
+    """What `bot.py check` finds in the database of a data folder, and in the files beside it."""
     database = await Database.open(data / "songs.db")
     try:
         credits = make_credits(database, utc_now)

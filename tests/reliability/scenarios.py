@@ -137,7 +137,8 @@ def refuse_submit(world: World) -> None:
 
 
 def reject_submit(world: World) -> None:
-    _first_submit(world, ApiFault(status=400, body='{"error": "no such genre"}'))
+    rejected = ApiFault(status=400, body='{"error": "no such genre"}')
+    world.api.fault = lambda call: rejected if call.path == SUBMIT else None
 
 
 def look_badly(world: World) -> None:

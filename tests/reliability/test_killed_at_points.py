@@ -241,7 +241,7 @@ async def test_killed_at_every_point(
 async def test_killed_again_while_it_resumes(
     step: str, tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
-    """At a step, and then at every fourth of the points that it passes as it goes on from there."""
+    """At a step, and then at every tenth of the points that it passes as it goes on from there."""
     kills: list[tuple[Sequence[Pass], bool]] = []
     async with nursery() as bots:
         for side in SIDES:
@@ -249,8 +249,8 @@ async def test_killed_again_while_it_resumes(
                 again = passes(await songs.record(at(step, side)))
                 await songs.settle()
             # Of what is short, all.
-            begin = random.Random(step + side).randrange(4)
-            sample = again if len(again) < 40 else again[begin::4]
+            begin = random.Random(step + side).randrange(10)
+            sample = again if len(again) < 20 else again[begin::10]
             kills += [([at(step, side), second], True) for second in sample]
         deaths = await killed(bots, tmp_path, WAYS["plain"], kills)
     check_not_missed(deaths, share=0.1)

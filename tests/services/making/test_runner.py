@@ -231,6 +231,16 @@ async def test_what_is_unfinished_is_resumed(house: House) -> None:
     assert (await house.song(5)).submits == 2
 
 
+async def test_only_what_another_process_had_is_looked_for(house: House) -> None:
+    await house.add(1)
+    async with house.running():
+        await house.until("ended")
+        await house.add(2)
+        house.runner.wake()
+        await house.until("ended", "ended")
+    assert house.channel.looked_for == [1]
+
+
 async def test_too_much_for_the_minute(house: House) -> None:
     house.server.fault = script(
         submit=[Fault(429, headers={"Retry-After": "30"})] * 2, look=[Fault(429)]

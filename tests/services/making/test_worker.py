@@ -927,6 +927,37 @@ async def test_a_restart_after_fitting(house: House) -> None:
     assert house.channel.looked_for == []
 
 
+@pytest.mark.parametrize("step", ["downloaded", "fitted"])
+async def test_a_post_whose_mark_was_lost_is_found(house: House, step: str) -> None:
+    """By a disk that lied and a power cut; what was posted has no file any more."""
+    await house.add(step=step)
+    house.channel.posts[1] = [house.audio]
+    await house.worker.deliver(1, inherited=True)
+    await house.has_completed()
+    song = await house.song()
+    assert song.posting_at == song.asked_at
+
+
+@pytest.mark.parametrize(
+    "found_out",
+    [
+        [],
+        [PostUncertain("the server is not known yet")],
+        [PostUncertain("503")] * 200,
+        [CannotPost("the history is hidden")],
+    ],
+    ids=["not there", "not now", "not for 30 minutes", "never"],
+)
+async def test_what_has_no_mark_is_posted_unless_it_is_found(
+    house: House, found_out: list[Exception]
+) -> None:
+    house.put(1, "1.mp3")
+    await house.add(step="fitted")
+    house.channel.before_find.extend(found_out)
+    await house.worker.deliver(1, inherited=True)
+    await house.has_completed()
+
+
 @pytest.mark.parametrize("there", [True, False])
 async def test_a_restart_while_posting(house: House, there: bool) -> None:
     house.put(1, "1.mp3")

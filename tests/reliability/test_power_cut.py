@@ -1,0 +1,208 @@
+"""The power goes: of the database's log a part is on the disk, and the rest is not, or is rubbish.
+
+An honest disk keeps what SQLite has synchronised, and a commit waits for that (`PRAGMA synchronous
+= FULL`). A disk that lies loses the end of the log, at any byte; then the database is an earlier
+one, while Discord and the song API remember.
+"""
+
+import asyncio
+import bisect
+import contextlib
+import hashlib
+import os
+import random
+import shutil
+import signal
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.outside import World, until
+from tests.reliability.killable_bot import Nursery, nursery
+from tests.reliability.killing import PATIENCE
+from tests.reliability.promises import broken_promises, wrong_books
+from tests.reliability.scenarios import MESSAGES, QUICK, WAYS, ask, ask_for_what_fails
+from tests.reliability.wal import HEADER, Wal
+from tests.wire import Call, Fault
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
+
+Tail = Callable[[bytes], bytes]
+"""What the disk has instead of the bytes that were lost."""
+TAILS: Mapping[str, Tail] = {
+    "nothing": lambda lost: b"",
+    "zeros": lambda lost: bytes(len(lost)),
+    "rubbish": lambda lost: random.Random(len(lost)).randbytes(len(lost)),
+    "one bit": lambda lost: bytes([lost[0] ^ 1]) + lost[1:] if lost else b"",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A database and its log as a kill has left them, and a folder for what becomes of them."""
+
+    database: bytes
+    wal: Wal
+    scratch: Path
+
+    @classmethod
+    def of(cls, world: World, scratch: Path) -> "Disk":
+        file = world.folder / "data/songs.db"
+        log = file.with_name("songs.db-wal")
+        scratch.mkdir()
+        return cls(file.read_bytes(), Wal(log.read_bytes()), scratch)
+
+    def cut(self, at: int, tail: Tail = TAILS["nothing"]) -> Path:
+        """The database as it is when the log was cut there."""
+        file = self.scratch / "songs.db"
+        for old in self.scratch.glob("songs.db*"):
+            old.unlink()
+        file.write_bytes(self.database)
+        log = self.wal.content
+        file.with_name("songs.db-wal").write_bytes(log[:at] + tail(log[at:]))
+        return file
+
+
+def digest(file: Path) -> str:
+    """All that is in a database."""
+    told = hashlib.sha256()
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        for (table,) in sorted(tables.fetchall()):
+            told.update(repr((table, *connection.execute(f"SELECT * FROM {table}"))).encode())
+    return told.hexdigest()
+
+
+@contextlib.asynccontextmanager
+async def a_busy_hour(world: World, bots: Nursery, scratch: Path) -> AsyncIterator[Disk]:
+    """A world in which songs ended well and badly and others are under way, and its disk."""
+    WAYS["sync"].prepare(world)
+    async with bots.bot(world, constants=QUICK) as bot:
+        for begin in (ask, ask_for_what_fails, ask):
+            await begin(world)
+            for song in world.asked.values():
+                await world.ended(song, PATIENCE)
+        world.slow(running=60.0)
+        await ask(world)
+        last = await ask(world)
+        await until(lambda: world.step(last) == "submitting")
+        await bot.stop(signal.SIGKILL)
+    yield await asyncio.to_thread(Disk.of, world, scratch)
+
+
+async def test_the_log_is_cut_at_any_byte(
+    world: World, tmp_path: Path, long: bool, figure: Callable[[str], None]
+) -> None:
+    """What is left is the last transaction that is whole: not one more, not one less, none torn."""
+    async with nursery() as bots, a_busy_hour(world, bots, tmp_path / "scratch") as disk:
+        commits = disk.wal.commits()
+        assert len(commits) > 25
+        states = [digest(disk.cut(end)) for end in commits]
+        assert states[-1] != states[-2] != states[-3]
+        cuts = every_cut(disk.wal) if long else sampled_cuts(disk.wal)
+        wrong = []
+        for at, name in cuts:
+            whole = bisect.bisect_right(commits, at) - 1
+            if whole >= 0 and digest(disk.cut(at, TAILS[name])) != states[whole]:
+                wrong.append((at, name))
+        assert wrong == []
+        figure(f"{len(cuts)} cuts of {len(commits)} transactions")
+
+
+def sampled_cuts(wal: Wal, seed: int = 7) -> list[tuple[int, str]]:
+    """Some bytes of each of the last transactions, with each kind of tail."""
+    choose = random.Random(seed)
+    commits = wal.commits()
+    return [
+        (choose.randrange(begin, end), name)
+        for begin, end in zip(commits[-21:], commits[-20:], strict=False)
+        for name in TAILS
+    ]
+
+
+def every_cut(wal: Wal) -> list[tuple[int, str]]:
+    """Every byte of the last transaction, and about the end of each frame of all."""
+    *_, begin, end = wal.commits()
+    ends = [end for end, _ in wal.boundaries()]
+    some = {at + by for at in [HEADER.size, *ends] for by in (-1, 0, 1)} | set(ends[:1])
+    about = [(at, name) for at in sorted(some) for name in TAILS if at <= end]
+    return [(at, "nothing") for at in range(begin, end + 1)] + about
+
+
+async def test_each_transaction_leaves_the_books_right(
+    world: World, tmp_path: Path, figure: Callable[[str], None]
+) -> None:
+    """As the product itself opens and checks it: no credit is lost or counted twice."""
+    async with nursery() as bots, a_busy_hour(world, bots, tmp_path / "scratch") as disk:
+        commits = disk.wal.commits()
+        for end in commits:
+            found = await wrong_books(disk.cut(end).parent)
+            # Only the database is there, and no song's file.
+            assert [text for text in found if not text.endswith("it is gone.")] == [], end
+        figure(f"{len(commits)} states")
+
+
+# --- the bot goes on from there -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("files", ["with its files", "without its files"])
+async def test_the_bot_goes_on_from_a_cut_log(
+    files: str, world: World, tmp_path: Path, long: bool, figure: Callable[[str], None]
+) -> None:
+    """A song is posted and paid for; the power takes the last of that from the database.
+
+    Its folder was removed meanwhile, or that was lost too. Discord has forgotten the nonce.
+    """
+    WAYS["sync"].prepare(world)
+    kept = tmp_path / "kept"
+    world.wire.faults.hook = keeping(world.folder / "data/songs", kept)
+    async with nursery() as bots:
+        lost = 1
+        while await one_cut(bots, world, lost, kept if files == "with its files" else None):
+            lost += 1 if long else 2
+    assert lost > 6
+    assert await broken_promises(world, most_submits=2) == []
+    assert {row["status"] for row in world.rows("SELECT status FROM songs")} == {"COMPLETED"}
+    figure(f"{len(world.asked)} songs, up to {lost - 1} of their transactions lost")
+
+
+def keeping(songs: Path, kept: Path) -> Callable[[Call], Awaitable[Fault | None]]:
+    """Copies what is in a song's folder as it is posted."""
+
+    async def keep(call: Call) -> Fault | None:
+        if (call.method, call.route) == ("POST", MESSAGES):
+            shutil.copytree(songs, kept, dirs_exist_ok=True)
+        return None
+
+    return keep
+
+
+async def one_cut(bots: Nursery, world: World, lost: int, kept: Path | None) -> bool:
+    """A song loses its last `lost` transactions, and goes on; False where those were all it had."""
+    data = world.folder / "data"
+    async with bots.bot(world, constants=QUICK) as bot:
+        song = await ask(world)
+        await world.ended(song, PATIENCE)
+        await bot.stop(signal.SIGKILL)
+    cut_log(data / "songs.db", lost)
+    if world.row(song) is None:
+        world.asked.popitem()
+        return False
+    if kept is not None:
+        shutil.copytree(kept, data / "songs", dirs_exist_ok=True)
+    world.wire.clock.advance(600.0)
+    async with bots.bot(world, constants=QUICK) as bot:
+        await world.ended(song, PATIENCE)
+        assert await bot.stop() == 0
+    return True
+
+
+def cut_log(database: Path, lost: int) -> None:
+    log = database.with_name("songs.db-wal")
+    wal = Wal(log.read_bytes())
+    ends = [0, *wal.commits()]
+    log.write_bytes(wal.content[: ends[max(0, len(ends) - 1 - lost)]])
+    database.with_name("songs.db-shm").unlink()  # it is no file of the disk's
