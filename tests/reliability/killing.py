@@ -190,7 +190,9 @@ class Series:
     async def _all_over(self) -> None:
         """Until each song has ended and nothing more is to be shown of it."""
         async with asyncio.timeout(PATIENCE):
-            while not self._over():
+            while True:
+                if self._over():
+                    return
                 await asyncio.sleep(LOOK_EVERY)
 
     def _over(self) -> bool:
