@@ -41,7 +41,11 @@ STEPS: Mapping[str, str] = {
 
 NOT_PASSED: Mapping[str, Sequence[str]] = {
     "It is passed once, before there is a song.": [
+        "services.making.runner.Runner.run: songs.under_way(",
         "services.making.runner.Runner.run: songs.unfinished(",
+    ],
+    "Only a power cut on a disk that lies leads there: see `test_power_cut.py`.": [
+        "services.making.worker.Worker.deliver: self._posted(",
     ],
     "It is passed before the log knows whose it is.": [
         "cogs.song.SongCog.on_interaction: self._form_sent(interaction, draft_id), before",
@@ -89,6 +93,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "services.making.worker.Worker._fit: self._fail(song, 'There was no room",
         "services.making.worker.Worker._encode: self._passing(error)",
         "services.making.worker.Worker._encode: self._sleep(",
+        "services.making.worker.Worker._find_unmarked: self._sleep(",
         "services.making.worker.Worker._post: self._fail(",
         "services.making.worker.Worker._post: self._undelivered(song, CannotPost(",
         "services.making.worker.Worker._post: self._undelivered(song, silence)",
@@ -120,9 +125,11 @@ async def series(nursery: Nursery, folder: Path, way: Scenario) -> AsyncIterator
         yield Series(nursery, world, way)
 
 
-async def record(nursery: Nursery, folder: Path, way: Scenario) -> list[str]:
+async def record(
+    nursery: Nursery, folder: Path, way: Scenario, kill: Pass | None = None
+) -> list[str]:
     async with series(nursery, folder, way) as songs:
-        points = await songs.record()
+        points = await songs.record(kill)
         await songs.settle()
     return points
 
@@ -160,13 +167,16 @@ async def test_a_song_passes_every_point_on_its_way(
             name: group.create_task(record(bots, tmp_path / name, way))
             for name, way in WAYS.items()
         }
+        again = record(bots, tmp_path / "again", WAYS["sync"], kill=at("fitted", AFTER))
+        running["resumed"] = group.create_task(again)
     records = {name: task.result() for name, task in running.items()}
     passed = {p for points in records.values() for p in points}
     on_the_way = {function(p) for p in passed}
-    left = [p for p in all_points() if function(p) in on_the_way and p not in passed]
+    known = [p for p in all_points() if function(p) in on_the_way]
+    left = [p for p in known if p not in passed]
     beginnings = [start for starts in NOT_PASSED.values() for start in starts]
     assert [p for p in left if not p.startswith(tuple(beginnings))] == []
-    assert [start for start in beginnings if not any(p.startswith(start) for p in left)] == []
+    assert [start for start in beginnings if not any(p.startswith(start) for p in known)] == []
     check_steps(records["plain"])
     figure(f"{len(passed)} points passed in {len(records)} ways, {len(left)} left with a reason")
 
@@ -185,11 +195,12 @@ def check_steps(passed: Sequence[str]) -> None:
 
 
 async def test_killed_at_each_step(tmp_path: Path, figure: Callable[[str], None]) -> None:
-    """Before and after each; from the looks on the same song is killed at each step in turn."""
-    until_looks = list(STEPS).index("look")
-    early, late = list(STEPS)[:until_looks], list(STEPS)[until_looks:]
-    kills = [([at(step, side)], taken_in(step, side)) for step in early for side in SIDES]
-    kills.append(([at(step, side) for step in late for side in SIDES], True))
+    """Before and after each; from the looks on a song is killed at several steps in turn."""
+    steps = list(STEPS)
+    look, posting = steps.index("look"), steps.index("posting")
+    kills = [([at(step, side)], taken_in(step, side)) for step in steps[:look] for side in SIDES]
+    in_turn = (steps[look:posting], steps[posting:])
+    kills += [([at(step, side) for step in part for side in SIDES], True) for part in in_turn]
     async with nursery() as bots:
         deaths = await killed(bots, tmp_path, replace(WAYS["plain"], running=QUICKLY), kills)
     check_not_missed(deaths)
@@ -245,9 +256,8 @@ async def test_killed_again_while_it_resumes(
     kills: list[tuple[Sequence[Pass], bool]] = []
     async with nursery() as bots:
         for side in SIDES:
-            async with series(bots, tmp_path / f"record {side}", WAYS["plain"]) as songs:
-                again = passes(await songs.record(at(step, side)))
-                await songs.settle()
+            folder = tmp_path / f"record {side}"
+            again = passes(await record(bots, folder, WAYS["plain"], kill=at(step, side)))
             # Of what is short, all.
             begin = random.Random(step + side).randrange(10)
             sample = again if len(again) < 20 else again[begin::10]

@@ -13,6 +13,7 @@ import pytest
 
 from tests.outside import World, until
 from tests.reliability.killable_bot import Nursery, nursery
+from tests.reliability.killing import forget_nonces
 from tests.reliability.promises import broken_promises
 from tests.reliability.scenarios import QUICK, WAYS, ask, ask_for_what_fails
 from tests.wire import Interaction
@@ -37,6 +38,7 @@ class History:
     """How often a song's row was at `submitting` when the bot died: its answer may be lost."""
 
     def died(self, world: World, lived: float) -> None:
+        forget_nonces(world)
         rows = world.rows("SELECT song_id, step FROM songs")
         steps = Counter(row["step"] for row in rows)
         self.submitting.update(row["song_id"] for row in rows if row["step"] == "submitting")
