@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from db.database import Database
 from services.checking import Checking
 from services.clock import utc_now
 from tests.factories import make_credits
-from tests.outside import World
+from tests.outside import MAKE, SUBMIT, World
 from tests.wire import Interaction, Message
 
 STATE = re.compile(r"\*\*(QUEUED|PROCESSING|COMPLETED|FAILED|CANCELLED)\*\*")
@@ -21,18 +22,25 @@ async def broken_promises(world: World, *, most_submits: int = 1) -> list[str]:
     `most_submits`: how often a song may have come to the API's door. 2 where the answer to the
     first was lost.
     """
+    submits = Counter(
+        call.body.get("seed") for call in world.api.calls if call.path in (SUBMIT, MAKE)
+    )
+    posts: dict[str | None, list[int]] = {}
+    for post in world.posts:
+        posts.setdefault(post.nonce, []).append(post.id)
     found = [
         text
-        for song in world.asked.values()
-        for text in _of_song(world, song, most_submits=most_submits)
+        for seed, song in world.asked.items()
+        for text in _of_song(world, song, posts.get(str(song.id), []), submits[seed], most_submits)
     ]
     return [*found, *_of_files(world), *await wrong_books(world.folder / "data")]
 
 
-def _of_song(world: World, song: Interaction, *, most_submits: int) -> Iterator[str]:
+def _of_song(
+    world: World, song: Interaction, posts: list[int], submits: int, most_submits: int
+) -> Iterator[str]:
     row, entries = world.row(song), world.entries(song)
-    posts = [post for post in world.posts if post.nonce == str(song.id)]
-    name, submits = f"song {song.id}", world.submits(song)
+    name = f"song {song.id}"
     if submits > most_submits:
         yield f"{name} came to the API {submits} times"
     if row is None:
@@ -51,7 +59,7 @@ def _of_song(world: World, song: Interaction, *, most_submits: int) -> Iterator[
         return
     if sorted(entries) != sorted(expected[0]):
         yield f"{name} is {row['status']} with {entries}"
-    if [post.id for post in posts] != expected[1]:
+    if posts != expected[1]:
         yield f"{name} is {row['status']} with {len(posts)} posts"
     yield from _of_status_message(song, row)
 

@@ -1,10 +1,12 @@
 """What waits and runs, as people see it."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
 from db import songs
+from db.connection import Connection
 from db.database import Database
 from db.records import Status, Step
 from services.making.forecast import AFTERWARDS, Forecast
@@ -165,3 +167,73 @@ async def test_what_only_unlimited_members_have_left_is_not_known(
     view = await queue.view(1)
     assert view is not None
     assert (view.free, view.unlimited) == (None, True)
+
+
+async def test_a_crowd_shares_the_reading_of_its_places(
+    queue: Queue, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for song_id in range(1, 51):
+        await add_song(database, song_id)
+    readings = 0
+
+    async def counted(connection: Connection) -> list[int]:
+        nonlocal readings
+        readings += 1
+        return await waiting_in_order(connection)
+
+    waiting_in_order = songs.waiting_in_order
+    monkeypatch.setattr(songs, "waiting_in_order", counted)
+    views = await asyncio.gather(*(queue.view(song_id) for song_id in range(1, 51)))
+    assert sorted(view.place or 0 for view in views if view) == list(range(1, 51))
+    assert readings <= 2
+
+
+async def test_nobody_gets_places_from_before_they_asked(
+    queue: Queue, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, read_on = asyncio.Event(), asyncio.Event()
+
+    async def held(connection: Connection) -> list[int]:
+        order = await waiting_in_order(connection)
+        reading.set()
+        await read_on.wait()
+        return order
+
+    waiting_in_order = songs.waiting_in_order
+    monkeypatch.setattr(songs, "waiting_in_order", held)
+    await add_song(database, 1)
+    first = asyncio.create_task(queue.view(1))
+    await reading.wait()
+    await add_song(database, 2)
+    second = asyncio.create_task(queue.view(2))
+    await asyncio.sleep(0.01)
+    read_on.set()
+    views = [await first, await second]
+    assert [(view.place, view.waiting) for view in views if view] == [(1, 1), (2, 2)]
+
+
+async def test_the_places_are_read_again_after_a_pause(
+    database: Database, credits: Credits, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reading of 0.02 s is followed by four times as long without one."""
+    now, paused = 0.0, []
+
+    async def slow(connection: Connection) -> list[int]:
+        nonlocal now
+        now += 0.02
+        return await waiting_in_order(connection)
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        paused.append(seconds)
+
+    waiting_in_order = songs.waiting_in_order
+    monkeypatch.setattr(songs, "waiting_in_order", slow)
+    forecast = Forecast(Pacer(RequestBudget(50)), at_once=1, per_minute=50, clock=clock)
+    queue = Queue(database, credits, forecast, monotonic=lambda: now, sleep=sleep)
+    await add_song(database, 1)
+    for _ in range(3):
+        await queue.view(1)
+        now += 0.05
+    assert paused == pytest.approx([0.0, 0.03, 0.03])
