@@ -19,7 +19,7 @@ def main() -> None:
         command = [
             *(sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml"),
             *("--universal", "--python-version", "3.11", "--generate-hashes", "--quiet"),
-            *("--no-header", "--no-emit-index-url", "--no-annotate"),
+            *("--no-header", "--no-emit-index-url", "--no-annotate", "--no-strip-extras"),
             *(word for extra in extras for word in ("--extra", extra)),
             *constraint,
             *("--output-file", f"requirements/{name}.txt"),
