@@ -1,8 +1,11 @@
 """A file whose age tells from outside whether the bot is alive: the image's health check."""
 
 import asyncio
+import logging
 import time
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 EVERY = 15.0
 """Seconds between beats."""
@@ -18,7 +21,10 @@ def path(data_dir: Path) -> Path:
 async def beat(data_dir: Path) -> None:
     """Touch the file, until cancelled. A loop that hangs does not beat."""
     while True:
-        await asyncio.to_thread(path(data_dir).touch)
+        try:
+            await asyncio.to_thread(path(data_dir).touch)
+        except OSError as error:  # a full disk, say: the bot is alive all the same
+            log.warning("no heartbeat: %s", error)
         await asyncio.sleep(EVERY)
 
 

@@ -7,13 +7,21 @@ them is found by that number alone. They are the same number where an interactio
 import contextlib
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Literal
 
 HIDDEN = "[hidden]"
+_WEBHOOK = re.compile(r"(/(?:webhooks|interactions)/[0-9]+/)[\w.~%-]+")
+"""Of an address with an interaction's token, which answers in the bot's name for 15 minutes."""
+
+_ExceptionInfo = (
+    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+)
 
 _subject: ContextVar[int | None] = ContextVar("subject", default=None)
 
@@ -51,7 +59,7 @@ class Redacting(logging.Formatter):
         line = self._inner.format(record)
         for secret in self._secrets:
             line = line.replace(secret, HIDDEN)
-        return line
+        return _WEBHOOK.sub(rf"\g<1>{HIDDEN}", line)
 
 
 class Json(logging.Formatter):
@@ -69,20 +77,48 @@ class Json(logging.Formatter):
             entry["about"] = str(about_id)  # as text: many readers round such long numbers
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        line = json.dumps(entry, ensure_ascii=False)
+        return line if line.isprintable() else "".join(map(_shown_in_json, line))
 
 
 class Text(logging.Formatter):
-    """One line for people; what a member typed can't break it into two."""
+    """One line for people, and below it a trace, set in.
+
+    What a member typed can neither break a line into two, nor look like a line of its own, nor tell
+    a terminal anything.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s:%(about)s %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The message without line breaks; a trace, which comes after it, keeps its own."""
+        """The message without line breaks."""
         about_id = subject()
         record.about = "" if about_id is None else f" [{about_id}]"
-        return " ".join(super().formatMessage(record).splitlines())
+        return _shown(" ".join(super().formatMessage(record).splitlines()))
+
+    def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802 - logging's name
+        """The trace, line by line."""
+        return _set_in(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's name
+        """Where it was logged, line by line."""
+        return _set_in(super().formatStack(stack_info))
+
+
+def _set_in(trace: str) -> str:
+    return "\n".join(f"  {_shown(line)}" for line in trace.splitlines())
+
+
+def _shown(line: str) -> str:
+    """Without what a terminal would take for a command, or shows in another order."""
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def _shown_in_json(c: str) -> str:
+    return c if c.isprintable() else json.dumps(c)[1:-1]
 
 
 def set_up(level: str, style: Literal["text", "json"], secrets: Iterable[str]) -> None:

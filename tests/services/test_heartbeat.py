@@ -27,6 +27,22 @@ def test_a_beat_counts_for_a_minute(tmp_path: Path, seconds: float, alive: bool)
     assert heartbeat.alive(tmp_path) is alive
 
 
+async def test_a_beat_that_fails_does_not_end_the_bot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    with pytest.raises(asyncio.CancelledError):
+        await heartbeat.beat(tmp_path / "gone")
+    assert caplog.text.count("no heartbeat") == 2
+
+
 async def test_it_beats_until_it_is_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,8 +86,8 @@ def test_a_trace_keeps_its_lines_in_text(set_up: SetUp, written: Written) -> Non
     fail("why")
     lines = written.text().splitlines()
     assert lines[0].endswith("It failed for a reason")
-    assert lines[1].startswith("Traceback")
-    assert lines[-1] == "ValueError: why"
+    assert lines[1].startswith("  Traceback")
+    assert lines[-1] == "  ValueError: why"
 
 
 def test_json_is_one_object_a_line(set_up: SetUp, written: Written) -> None:
