@@ -22,6 +22,7 @@ from cogs.quota.options import (
     moment_of,
 )
 from cogs.quota.texts import each_of, shown
+from cogs.rows import Row
 from db.records import Draft, Offer
 from services.errors import InvalidRequest, NotPossible
 from services.quota.amounts import MAX_AMOUNT, MAX_REASON, check_reason, credits_text
@@ -193,7 +194,7 @@ class Giving(commands.Cog):
         # The reason may be long: it waits for the press where the options of forms do.
         draft = Draft(interaction.id, by.server_id, by.actor_id, json.dumps({"reason": why}))
         await self._client.services.songs.keep_draft(draft)
-        view = ui.View(timeout=None)
+        view = Row()
         view.add_item(ResetButton(what, interaction.id))
         said = "\n".join(("This would be reset:", *would, "Nothing has changed yet."))
         await interaction.followup.send(said, view=view, ephemeral=True)

@@ -21,6 +21,7 @@ from cogs.quota.options import (
     moment_of,
 )
 from cogs.quota.texts import limits_text, shown
+from cogs.rows import Row
 from cogs.song import typed_text
 from services.errors import InvalidRequest, NotPermitted
 from services.quota.amounts import MAX_REASON
@@ -392,7 +393,7 @@ class ChannelMenu(ui.DynamicItem[ui.ChannelSelect[Any]], template=r"quota:channe
 def channels_row(guild: discord.Guild | None, rules: Rules) -> ui.View:
     """The menu, with what holds now chosen in it; Discord refuses channels that are no more."""
     there = [channel for channel in rules.channels if guild and guild.get_channel(channel)]
-    row = ui.View(timeout=None)
+    row = Row()
     row.add_item(ChannelMenu(there))
     return row
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import discord
 from discord.ext import commands
 
-from cogs.announcer import NOT_NOW, PASSING
+from cogs.answers import PASSING, is_lost, understood
 from cogs.quota.texts import change_line
 from db.records import Change
 from services.making.runner import Spawn
@@ -155,10 +155,12 @@ class ManagerLog:
         server_id = message.changes[0].server_id
         channel = self._bot.get_partial_messageable(channel_id, guild_id=server_id)
         for failures in itertools.count(1):
+            embed = message.embed
             try:
-                await channel.send(embed=message.embed, nonce=message.nonce)
+                with understood():
+                    await channel.send(embed=embed, nonce=message.nonce)
             except (*PASSING, discord.HTTPException) as error:
-                if isinstance(error, discord.HTTPException) and not _passing(error):
+                if isinstance(error, discord.HTTPException) and not is_lost(error):
                     raise
                 log.warning("log channel %d: its message waits: %s", channel_id, error)
                 await self._sleep(AFTER_A_FAILURE.pause(failures))
@@ -175,7 +177,3 @@ class ManagerLog:
                 await self._sleep(AFTER_A_FAILURE.pause(failures))
             else:
                 return
-
-
-def _passing(error: discord.HTTPException) -> bool:
-    return isinstance(error, discord.DiscordServerError) or error.status in NOT_NOW

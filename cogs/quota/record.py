@@ -13,6 +13,7 @@ from cogs.cards import BLURPLE
 from cogs.client import Client, data_of, manager_of, services
 from cogs.errors import guarded
 from cogs.quota.texts import change_line, change_title, value_text
+from cogs.rows import Row
 from db.records import Change
 from services.errors import InvalidRequest, NotPermitted, NotPossible
 from services.quota.changelog import History
@@ -150,7 +151,7 @@ def _line(change: Change, history: History, defaults: Defaults) -> str:
 
 def history_buttons(history: History) -> ui.View:
     """What can be taken back, and the neighbouring pages."""
-    row = ui.View(timeout=None)
+    row = Row()
     can_be = [
         change
         for change in history.changes

@@ -10,11 +10,11 @@ from datetime import date, datetime, time, timedelta
 from typing import Self
 from zoneinfo import ZoneInfo
 
-import aiohttp
 import discord
 from discord import app_commands
 from discord.ext import commands
 
+from cogs.answers import PASSING, understood
 from cogs.cards import BLURPLE, plain
 from cogs.client import Client, manager_of
 from services.errors import InvalidRequest, NotPossible
@@ -196,8 +196,9 @@ async def names_of(guild: discord.Guild, member_ids: Sequence[int]) -> Mapping[i
 async def _name(guild: discord.Guild, member_id: int) -> str:
     try:
         async with asyncio.timeout(NAMES_WITHIN):
-            return (await guild.fetch_member(member_id)).display_name
-    except (discord.HTTPException, aiohttp.ClientError, TimeoutError, OSError):
+            with understood():
+                return (await guild.fetch_member(member_id)).display_name
+    except (*PASSING, discord.HTTPException):
         # The last digits: the first ones tell when an account was made, and many share them.
         return f"Member \N{HORIZONTAL ELLIPSIS}{str(member_id)[-4:]}"
 

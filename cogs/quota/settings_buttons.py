@@ -13,7 +13,7 @@ import discord
 from discord import ui
 
 from cogs.client import Services, data_of, manager_of, services
-from cogs.errors import answer, guarded
+from cogs.errors import answer, check_alone, guarded
 from cogs.quota.forms import Form, Now, Sent, Typed
 from cogs.quota.member_view import member_view
 from cogs.quota.people_forms import PEOPLE_FORMS, member_by_id
@@ -242,6 +242,7 @@ async def form_sent(interaction: discord.Interaction[Any], match: re.Match[str])
 
 
 async def _apply(interaction: discord.Interaction[Any], match: re.Match[str], typed: Typed) -> None:
+    check_alone(interaction)
     by, form = manager_of(interaction), _known(FORMS, match["form"])
     if interaction.message is None:
         await interaction.response.defer(ephemeral=True, thinking=True)

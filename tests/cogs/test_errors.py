@@ -10,6 +10,7 @@ import pytest
 from discord import app_commands
 
 from cogs import errors
+from db.database import DiskFullError
 from services.errors import InvalidRequest, NotPossible
 from tests.world import World, said
 
@@ -19,6 +20,7 @@ class Answers:
 
     def __init__(self, *, done: bool = False, fails: Exception | None = None) -> None:
         self.id = 77
+        self.message = None
         self.said: list[tuple[str, dict[str, Any]]] = []
         self.response = SimpleNamespace(is_done=lambda: done, send_message=self._send)
         self.followup = SimpleNamespace(send=self._send)
@@ -71,6 +73,12 @@ async def test_what_nobody_foresaw_has_a_number_that_is_in_the_log(
     assert record.exc_info is not None
     assert sentence.split("`")[1] == "77"
     assert record.getMessage() == "error 77 in interaction 77"
+
+
+async def test_a_full_disk_has_a_sentence_and_no_trace(caplog: pytest.LogCaptureFixture) -> None:
+    assert "disk is full, so nothing was done" in await answer(DiskFullError())
+    (record,) = caplog.records
+    assert (record.levelno, record.exc_info) == (logging.WARNING, None)
 
 
 async def test_an_error_about_a_song_has_the_songs_number(

@@ -1,0 +1,92 @@
+"""What becomes of what is sent to Discord, in our words."""
+
+import contextlib
+from collections.abc import Iterator
+
+import aiohttp
+import discord
+
+from services.errors import CannotPost, PostUncertain, TooLargeToPost
+
+LONGEST_PAUSE = 60.0
+"""Seconds for which Discord may ask us to be silent; a call that would wait longer has failed."""
+
+
+class NonsenseError(Exception):
+    """Discord, or what stands before it, has answered something that can't be read."""
+
+
+PASSING = (
+    discord.DiscordServerError,
+    discord.RateLimited,
+    NonsenseError,
+    aiohttp.ClientError,
+    TimeoutError,
+    OSError,
+)
+NOT_NOW = (401, 429)
+"""Answers that say nothing of the post: a token that was just reset, a limit shared with others."""
+TOO_LARGE_STATUS = 413
+"""Also the word of what stands before Discord, and to be believed."""
+NONSENSE = (ValueError, LookupError, TypeError, AttributeError)
+"""What discord.py raises of an answer that is not what it expects."""
+TOO_LARGE = 40005  # Discord, "JSON Error Codes": request entity too large
+CLOSED_THREAD = (50083, 160005)  # as above: an archived thread, a locked one
+
+
+@contextlib.contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Discord's errors become ours here.
+
+    Raises:
+        CannotPost, TooLargeToPost: the answer is for good.
+        PostUncertain: there was none, or none about this.
+    """
+    try:
+        with understood():
+            yield
+    except PASSING as error:
+        raise PostUncertain(f"{doing}: {error!r}") from error
+    except discord.HTTPException as error:
+        if is_lost(error):
+            raise PostUncertain(f"{doing}: {error}") from error
+        raise _refused(error) from error
+
+
+@contextlib.contextmanager
+def understood() -> Iterator[None]:
+    """Only what reads an answer belongs into the block: errors of ours would look like Discord's.
+
+    Raises:
+        NonsenseError: the answer makes no sense. What was asked for may have been done.
+    """
+    try:
+        yield
+    except NONSENSE as error:
+        raise NonsenseError(f"an answer that makes no sense: {error!r}") from error
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether Discord was not there, or has not said what it did with what was sent."""
+    if isinstance(error, discord.HTTPException):
+        passing = isinstance(error, discord.DiscordServerError) or error.status in NOT_NOW
+        # Each refusal of Discord's own has a code; one without is of something before it.
+        return passing or (not error.code and error.status != TOO_LARGE_STATUS)
+    silence = (aiohttp.ClientError, ConnectionError, TimeoutError)
+    return isinstance(error, (discord.RateLimited, NonsenseError, *silence))
+
+
+def _refused(error: discord.HTTPException) -> CannotPost | TooLargeToPost:
+    """Why Discord does not take a post, for good."""
+    if error.status == TOO_LARGE_STATUS or error.code == TOO_LARGE:
+        return TooLargeToPost(str(error))
+    if isinstance(error, discord.NotFound):
+        return CannotPost("The channel is gone.")
+    if error.code in CLOSED_THREAD:
+        return CannotPost("The thread is closed.")
+    if isinstance(error, discord.Forbidden):
+        return CannotPost(
+            "I lack a permission in the channel: I need to view it, send messages, "
+            "embed links and attach files."
+        )
+    return CannotPost(f"Discord refused it ({error.status}).", shared=True)

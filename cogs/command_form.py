@@ -1,0 +1,57 @@
+"""Whether a command came in the form in which it is registered.
+
+Discord's clients keep the commands of an older version for a while, and discord.py hands on
+whatever came with them: a text where there is a number now, an id where there was a member.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import discord
+from discord import AppCommandOptionType, app_commands
+
+_NESTED = (AppCommandOptionType.subcommand, AppCommandOptionType.subcommand_group)
+_RESOLVED = {
+    AppCommandOptionType.user: "users",
+    AppCommandOptionType.role: "roles",
+    AppCommandOptionType.channel: "channels",
+}
+"""Where Discord sends what an id stands for ("Resolved Data Structure")."""
+
+
+def is_current(interaction: discord.Interaction[Any]) -> bool:
+    """Whether the command exists, and takes the options that came, in their types, and no less.
+
+    While somebody is typing, what is required may still be missing.
+    """
+    command = interaction.command
+    if not isinstance(command, app_commands.Command):
+        return False
+    data = cast("Mapping[str, Any]", interaction.data or {})
+    given, resolved = _options(data), data.get("resolved") or {}
+    taken = {parameter.display_name: parameter for parameter in command.parameters}
+    complete = interaction.type is discord.InteractionType.autocomplete or all(
+        any(option["name"] == name for option in given)
+        for name, parameter in taken.items()
+        if parameter.required
+    )
+    return complete and all(_fits(option, taken.get(option["name"]), resolved) for option in given)
+
+
+def _options(data: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Those of the command itself, however deep in its groups it is."""
+    options: Sequence[Mapping[str, Any]] = data.get("options") or ()
+    while options and options[0]["type"] in [kind.value for kind in _NESTED]:
+        options = options[0].get("options") or ()
+    return options
+
+
+def _fits(
+    option: Mapping[str, Any],
+    parameter: app_commands.Parameter | None,
+    resolved: Mapping[str, Mapping[str, Any]],
+) -> bool:
+    if parameter is None or option["type"] != parameter.type.value:
+        return False
+    kind = _RESOLVED.get(parameter.type)
+    return kind is None or str(option["value"]) in (resolved.get(kind) or {})
