@@ -26,6 +26,7 @@ from cogs.client import Client, Services
 from cogs.credits import CreditsCog
 from cogs.library import LibraryCog
 from cogs.operator import OperatorCog
+from cogs.outdated import OutdatedCog
 from cogs.owner import OwnerMessages
 from cogs.quota import cog as quota
 from cogs.quota.manager_log import ManagerLog
@@ -39,6 +40,7 @@ from db.migrate import SchemaTooNewError
 from services import heartbeat, logs
 from services.checking import Checking
 from services.clock import utc_now
+from services.delivery import Delivery
 from services.ending import Ending
 from services.errors import ConfigurationError, Refusal
 from services.housekeeping import Housekeeping
@@ -93,6 +95,7 @@ class Application:
     runner: Runner
     announcer: DiscordAnnouncer
     manager_log: ManagerLog
+    delivery: Delivery
     housekeeping: Housekeeping
     settings: Settings
 
@@ -106,6 +109,7 @@ class Application:
             spawn(self.runner.run(), "runner"),
             spawn(self.announcer.run(), "announcer"),
             spawn(self.manager_log.run(), "manager log"),
+            spawn(self.delivery.run(), "delivery"),
             spawn(self.housekeeping.run(), "housekeeping"),
             spawn(heartbeat.beat(self.settings.data_dir), "heartbeat"),
         ]
@@ -225,6 +229,15 @@ async def composed(
             wake=runner.wake,
             tell=changelog.tell,
         )
+        delivery = Delivery(
+            database,
+            ending,
+            fitter,
+            incidents,
+            announcer,
+            data_dir=settings.data_dir,
+            clock=utc_now,
+        )
         housekeeping = Housekeeping(
             database,
             ending,
@@ -250,16 +263,19 @@ async def composed(
             overview=Overview(database, rulebook, clock=utc_now),
             operator_ids=settings.operator_ids,
             servers=servers,
+            delivery=delivery,
             clock=utc_now,
             wake=runner.wake,
             show=announcer.show,
         )
-        yield Application(client, database, runner, announcer, manager_log, housekeeping, settings)
+        yield Application(
+            client, database, runner, announcer, manager_log, delivery, housekeeping, settings
+        )
 
 
 async def add_cogs(client: Client) -> None:
     """Everything that members can press or type."""
-    for cog in (SongCog, LibraryCog, CreditsCog, quota.QuotaCog, ServersCog):
+    for cog in (SongCog, LibraryCog, CreditsCog, quota.QuotaCog, ServersCog, OutdatedCog):
         await client.add_cog(cog(client))
     if client.services.operator_ids:  # else nobody could use it
         await client.add_cog(OperatorCog(client))

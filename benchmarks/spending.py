@@ -43,7 +43,7 @@ ROLE_RULES = 25
 class Nobody:
     """Nobody is told of anything."""
 
-    async def tell(self, _: str) -> bool:
+    async def tell(self, text: str, *, detail: str = "") -> bool:  # noqa: ARG002 - the protocol's
         return True
 
 

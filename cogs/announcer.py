@@ -6,22 +6,25 @@ restart what it did before. All edits of a status message are made here, one at 
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
+from weakref import WeakValueDictionary
 
-import aiohttp
 import discord
 from discord.ext import commands
 
 from cogs import cards
+from cogs.answers import LONGEST_PAUSE, PASSING, is_lost, translated, understood
 from cogs.buttons import status_buttons
-from db.records import Song
+from cogs.client import lacking_to_post
+from db.records import Song, Status
 from services import logs
-from services.errors import CannotPost, PostUncertain, TooLargeToPost
+from services.errors import CannotPost, PostUncertain
 from services.making.runner import Spawn
 from services.making.worker import DEFAULT_UPLOAD_LIMIT
 from services.queue import Queue, View
@@ -33,35 +36,95 @@ BETWEEN_EDITS = 3.0
 REFRESH_EVERY = 20.0
 """Seconds between looks at the places of the first ten; the others are every third time."""
 FIRST_IN_QUEUE = 10
+SHOWN_AT_ONCE = 50
+"""Messages that are edited together where nothing has happened to their songs."""
 STEADY = timedelta(seconds=20)
 """An expected time that moved by less is left as it stands."""
+POSTING_PER_SECOND = 25.0
+"""Of the 50 requests a second that Discord takes from a bot ("Rate Limits"), the share of posting
+and of looking for posts."""
 CLOCK_SKEW = timedelta(minutes=2)
 """By how much our clock may be ahead of Discord's when a post is looked for."""
 MOST_SEARCHED = 5_000
 """Messages to look through for a post that may be there."""
-TOO_LARGE = 40005  # Discord, "JSON Error Codes": request entity too large
 UNREADABLE = (
     "It may have been posted just before a restart, and I can't read the channel's history to find "
     "out."
 )
-PASSING = (discord.DiscordServerError, aiohttp.ClientError, TimeoutError, OSError)
-NOT_NOW = (401, 429)
-"""Answers that say nothing of the post: a token that was just reset, a limit shared with others."""
-TOO_MANY = 429
+TOKEN_OVER = 50027  # Discord, "JSON Error Codes": invalid webhook token
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What may change of what a message shows.
+
+    Not the whole View: a song's words would be kept for as long as it is under way.
+    """
+
+    status: Status
+    cancellable: bool
+    message_id: int | None
+    delivered: bool
+    place: int | None
+    waiting: int
+    free: int | None
+    expected_at: datetime
+
+    @classmethod
+    def of(cls, view: View) -> "_Shown":
+        song = view.song
+        return cls(
+            status=song.status,
+            cancellable=song.cancellable,
+            message_id=song.message_id,
+            delivered=song.delivered_at is not None,
+            place=view.place,
+            waiting=view.waiting,
+            free=view.free,
+            expected_at=view.expected_at,
+        )
+
+    def is_true_for(self, view: View) -> bool:
+        """Whether a message that shows this needs no edit."""
+        now = _Shown.of(view)
+        moved = abs(self.expected_at - now.expected_at)
+        return moved < STEADY and replace(now, expected_at=self.expected_at) == self
 
 
 @dataclass(slots=True)
 class _Board:
     """What is known of one status message: when it may be edited next, and what it shows.
 
-    Who holds `turn` edits it, and nobody else.
+    Its `task` edits it, and nobody else does until the song has ended.
     """
 
     next_at: float = 0.0
     dirty: bool = False
-    shown: View | None = None
+    shown: _Shown | None = None
     task: asyncio.Task[None] | None = None
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class _Turns:
+    """Whose turn it is to post, and to look for a post: one each in a channel, few a second in all.
+
+    discord.py waits for a channel's limit, but what waits there goes all at once when it is over:
+    for 1,500 songs that a start found made, 893 requests were answered with 429 in 30 s.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        # A lock is there as long as somebody has it or waits for it.
+        self._locks: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
+        self._next_at = 0.0
+
+    @contextlib.asynccontextmanager
+    async def to(self, what: str, channel_id: int) -> AsyncIterator[None]:
+        """In the order in which they came, for each channel and each thing to do there."""
+        async with self._locks.setdefault((what, channel_id), asyncio.Lock()):
+            at = max(self._monotonic(), self._next_at)
+            self._next_at = at + 1 / POSTING_PER_SECOND
+            await asyncio.sleep(at - self._monotonic())
+            yield
 
 
 class DiscordAnnouncer:
@@ -80,6 +143,7 @@ class DiscordAnnouncer:
         self._spawn = spawn
         self._monotonic = monotonic
         self._boards: dict[int, _Board] = {}
+        self._turns = _Turns(monotonic)
         self._stopping = False
 
     # --- the status message -----------------------------------------------------------------------
@@ -102,15 +166,25 @@ class DiscordAnnouncer:
     async def run(self) -> None:
         """Show what changed while the bot was away, then refresh places, until cancelled."""
         for ended in (True, False):
-            for song in await self._queue.shown(ended=ended):
-                self.changed(song.song_id)
-        rounds = 0
-        while True:
+            await self._show_all([song.song_id for song in await self._queue.shown(ended=ended)])
+        for rounds in itertools.count(1):
             await asyncio.sleep(REFRESH_EVERY)
-            rounds += 1
-            for song_id, place in await self._queue.shown_and_waiting():
-                if place <= FIRST_IN_QUEUE or rounds % 3 == 0:
-                    self.changed(song_id)
+            waiting = await self._queue.shown_and_waiting()
+            furthest = FIRST_IN_QUEUE if rounds % 3 else len(waiting)
+            await self._show_all([song_id for song_id, place in waiting if place <= furthest])
+
+    async def _show_all(self, song_ids: Sequence[int]) -> None:
+        """A few at a time: thousands of edits at once would be as many connections to Discord.
+
+        One that takes long, since Discord fails it, does not hold up the others for ever.
+        """
+        for first in range(0, len(song_ids), SHOWN_AT_ONCE):
+            some = song_ids[first : first + SHOWN_AT_ONCE]
+            for song_id in some:
+                self.changed(song_id)
+            boards = [self._boards[song_id] for song_id in some if song_id in self._boards]
+            if tasks := [board.task for board in boards if board.task is not None]:
+                await asyncio.wait(tasks, timeout=BETWEEN_EDITS)
 
     async def stop(self, *, grace: float) -> None:
         """Give the edits under way `grace` seconds, and begin no others."""
@@ -127,11 +201,10 @@ class DiscordAnnouncer:
         logs.about_from_here(song_id)
         try:
             while board.dirty:
-                async with self._turn(board):
-                    if board.dirty:
-                        board.dirty = False
-                        view = await self._queue.view(song_id)
-                        over = view is None or await self._show(view, board)
+                await asyncio.sleep(max(0.0, board.next_at - self._monotonic()))
+                board.dirty = False
+                view = await self._queue.view(song_id)
+                over = view is None or await self._show(view, board)
         except Exception:
             log.exception("its status message could not be kept true")
         finally:
@@ -139,33 +212,32 @@ class DiscordAnnouncer:
             if over:
                 self._boards.pop(song_id, None)
 
-    @contextlib.asynccontextmanager
-    async def _turn(self, board: _Board) -> AsyncIterator[None]:
-        """Alone with the message, and not before it may be edited."""
-        async with board.turn:
-            await asyncio.sleep(max(0.0, board.next_at - self._monotonic()))
-            yield
-
     async def _show(self, view: View, board: _Board) -> bool:
         """Edit the message if its words differ; whether that was for the last time."""
         song = view.song
         if song.token is None:
             return True
-        if board.shown is None or not _alike(board.shown, view):
+        if board.shown is None or not board.shown.is_true_for(view):
             try:
                 await self._edit(view, board)
             except PASSING as error:
                 return self._again(board, error)
             except discord.HTTPException as error:
-                if error.status == TOO_MANY:
+                # 401 is the token's end here: it is the interaction's, not the bot's.
+                if is_lost(error) and error.code != TOKEN_OVER:
                     return self._again(board, error)
                 # Deleted by its member, or the token is over: the post alone tells the end.
                 log.info("its status message is gone: %s", error)
-                await self._queue.forget_token(song)
-                return True
-        if song.ended:
+                return await self._forget(song, board)
+        return song.ended and await self._forget(song, board)
+
+    async def _forget(self, song: Song, board: _Board) -> bool:
+        """The last edit is made: its token goes, once the disk has room to say so."""
+        try:
             await self._queue.forget_token(song)
-        return song.ended
+        except OSError as error:
+            return self._again(board, error)
+        return True
 
     def _again(self, board: _Board, error: Exception) -> bool:
         log.warning("its status message waits: %s", error)
@@ -173,21 +245,18 @@ class DiscordAnnouncer:
         board.next_at = self._monotonic() + 2 * BETWEEN_EDITS
         return False
 
-    async def _edit(
-        self, view: View, board: _Board, *, files: Sequence[discord.File] | None = None
-    ) -> None:
+    async def _edit(self, view: View, board: _Board) -> None:
         song = view.song
         if song.token is None or song.message_id is None:
             return
         webhook = discord.Webhook.partial(song.application_id, song.token, client=self._bot)
-        await webhook.edit_message(
-            song.message_id,
-            embed=cards.status_card(view),
-            view=status_buttons(song),
-            attachments=discord.utils.MISSING if files is None else files,
-        )
+        card, buttons = cards.status_card(view), status_buttons(song)
+        # Webhooks know no longest pause of their own: see `Client`.
+        with understood():
+            async with asyncio.timeout(LONGEST_PAUSE):
+                await webhook.edit_message(song.message_id, embed=card, view=buttons)
         log.debug("its status message shows %s", song.status)
-        board.shown = view
+        board.shown = _Shown.of(view)
         board.next_at = self._monotonic() + BETWEEN_EDITS
 
     # --- the post ---------------------------------------------------------------------------------
@@ -199,11 +268,15 @@ class DiscordAnnouncer:
 
     async def post(self, song: Song, file: Path) -> int:
         """Send the song to its channel; the message's id."""
-        attachment = await asyncio.to_thread(discord.File, file)
-        with _translated("the post"):
+        async with self._turns.to("post", song.channel_id):
+            return await self._post(song, file)
+
+    async def _post(self, song: Song, file: Path) -> int:
+        attachment, card = await asyncio.to_thread(discord.File, file), cards.post_card(song)
+        with translated("the post"):
             message = await self._channel(song).send(
                 content=f"<@{song.member_id}>",
-                embed=cards.post_card(song),
+                embed=card,
                 file=attachment,
                 # A repeat within a few minutes returns the first message instead of a second one.
                 nonce=str(song.song_id),
@@ -216,48 +289,49 @@ class DiscordAnnouncer:
     async def find_post(self, song: Song) -> int | None:
         """Look through the channel, from when the song was marked as being posted."""
         await self._check_history_readable(song)
-        with _translated("looking for the post"):
+        with translated("looking for the post"):
             try:
-                return await self._search(song)
+                async with self._turns.to("look", song.channel_id):
+                    return await self._search(song)
             except discord.Forbidden as error:
+                if is_lost(error):
+                    raise
                 raise CannotPost(UNREADABLE) from error
 
     async def _search(self, song: Song) -> int | None:
-        after = (song.posting_at or song.asked_at) - CLOCK_SKEW
+        """From the newest message back to the song's own id, which is a time of Discord's clock.
+
+        Ours may have been wrong when the song was marked: it bounds only what is too much to read.
+        """
+        marked_at = (song.posting_at or song.asked_at) - CLOCK_SKEW
         mark = cards.post_mark(song)
-        searched = 0
-        async for message in self._channel(song).history(limit=MOST_SEARCHED, after=after):
-            searched += 1
+        searched, oldest = 0, None
+        async for message in self._channel(song).history(
+            limit=MOST_SEARCHED, after=discord.Object(song.song_id), oldest_first=False
+        ):
+            searched, oldest = searched + 1, message.created_at
             if self._is_own(message) and any(
                 (embed.footer.text or "").endswith(mark) for embed in message.embeds
             ):
                 return message.id
-        if searched == MOST_SEARCHED:
+        if searched == MOST_SEARCHED and oldest is not None and oldest > marked_at:
             raise CannotPost("Too much was written since to find out whether it was posted.")
         return None
 
     def _is_own(self, message: discord.Message) -> bool:
         return self._bot.user is not None and message.author.id == self._bot.user.id
 
-    async def hand_over(self, song: Song, file: Path) -> bool:
-        """Attach the song to its status message, which only its member sees.
+    async def can_post(self, song: Song) -> bool:
+        """By what the gateway has told. Only a channel that it has not told of is asked for.
 
-        By the token in `song`: what shows the song's end may forget the row's meanwhile.
+        That is a thread that was archived, which a post opens again, or a channel that is gone.
         """
-        board = self._boards.setdefault(song.song_id, _Board())
-        async with self._turn(board):
-            view = await self._queue.view(song.song_id)
-            if view is None or song.token is None or song.message_id is None:
-                return False
-            delivered = replace(view, song=replace(song, delivered_at=song.ended_at))
-            try:
-                attachment = await asyncio.to_thread(discord.File, file)
-                await self._edit(delivered, board, files=[attachment])
-            except (*PASSING, discord.HTTPException) as error:
-                log.warning("it could not be handed over: %s", error)
-                return False
-            board.dirty = False  # whatever changed before is shown now
-            return True
+        guild = self._bot.get_guild(song.server_id)
+        if guild is None or guild.unavailable:
+            return False
+        channel = await self._whole_channel(guild, song)
+        mine = channel.permissions_for(guild.me)
+        return not lacking_to_post(mine, in_thread=isinstance(channel, discord.Thread))
 
     async def _check_history_readable(self, song: Song) -> None:
         """To a bot that may not read it Discord shows an empty history, which looks like absence.
@@ -270,56 +344,22 @@ class DiscordAnnouncer:
             if self._bot.is_ready() and guild is None:
                 raise CannotPost("I am no longer in the server.")
             raise PostUncertain("the server is not known yet")
-        with _translated("looking for the channel"):
-            channel = guild.get_channel_or_thread(song.channel_id) or await guild.fetch_channel(
-                song.channel_id
-            )
+        channel = await self._whole_channel(guild, song)
         if not channel.permissions_for(guild.me).read_message_history:
             raise CannotPost(UNREADABLE)
 
+    async def _whole_channel(
+        self, guild: discord.Guild, song: Song
+    ) -> discord.abc.GuildChannel | discord.Thread:
+        """The song's channel with what is needed to tell the bot's permissions.
+
+        Raises:
+            CannotPost, PostUncertain: see `find_post`.
+        """
+        with translated("looking for the channel"):
+            return guild.get_channel_or_thread(song.channel_id) or await guild.fetch_channel(
+                song.channel_id
+            )
+
     def _channel(self, song: Song) -> discord.PartialMessageable:
         return self._bot.get_partial_messageable(song.channel_id, guild_id=song.server_id)
-
-
-def _alike(shown: View, view: View) -> bool:
-    """Whether a message that shows the one is true for the other."""
-    return (
-        shown.song.status is view.song.status
-        and shown.song.cancellable == view.song.cancellable
-        and shown.song.message_id == view.song.message_id
-        and (shown.song.delivered_at is None) == (view.song.delivered_at is None)
-        and (shown.place, shown.waiting, shown.free) == (view.place, view.waiting, view.free)
-        and abs(shown.expected_at - view.expected_at) < STEADY
-    )
-
-
-@contextlib.contextmanager
-def _translated(doing: str) -> Iterator[None]:
-    """Discord's errors become ours here.
-
-    Raises:
-        CannotPost, TooLargeToPost: the answer is for good.
-        PostUncertain: there was none, or none about this.
-    """
-    try:
-        yield
-    except PASSING as error:
-        raise PostUncertain(f"{doing}: {error!r}") from error
-    except discord.HTTPException as error:
-        if error.status in NOT_NOW:
-            raise PostUncertain(f"{doing}: {error}") from error
-        raise _refused(error) from error
-
-
-def _refused(error: discord.HTTPException) -> CannotPost | TooLargeToPost:
-    """Why Discord does not take a post, for good."""
-    if error.status == 413 or error.code == TOO_LARGE:
-        return TooLargeToPost(str(error))
-    if isinstance(error, discord.NotFound):
-        return CannotPost("The channel is gone.")
-    if isinstance(error, discord.Forbidden):
-        return CannotPost(
-            "I lack a permission in the channel: I need to view it, send messages, "
-            "embed links and attach files."
-        )
-    return CannotPost(f"Discord refused it ({error.status}).", shared=True)

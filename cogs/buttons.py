@@ -11,7 +11,7 @@ from typing import Any, Self
 import discord
 from discord import ui
 
-from cogs import cards
+from cogs import cards, showing
 from cogs.client import (
     as_seen,
     asker,
@@ -22,6 +22,7 @@ from cogs.client import (
     services,
 )
 from cogs.errors import guarded
+from cogs.rows import Row
 from db.records import Song
 from services.errors import NotPermitted, NotPossible
 from services.queue import View
@@ -105,15 +106,49 @@ class RefreshButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:refresh:(?P
             services(interaction).show(self.song_id)
 
 
-async def _renew(interaction: discord.Interaction[Any], song_id: int) -> bool:
-    """Take the press's token for the song; False where the song is over, which is shown at once."""
-    view = await _own_song(interaction, song_id)
-    if view.song.ended:
-        await interaction.response.edit_message(
-            embed=cards.status_card(view), view=status_buttons(view.song)
+class GetButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:get:(?P<song>{ID})"):
+    """Gives a song that could not be posted to its member."""
+
+    def __init__(self, song_id: int) -> None:
+        self.song_id = song_id
+        super().__init__(
+            ui.Button(
+                label="Get the song",
+                style=discord.ButtonStyle.primary,
+                custom_id=f"song:get:{song_id}",
+            )
         )
-        return False
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Made anew for each press."""
+        return cls(int(match["song"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Pressed."""
+        await guarded(interaction, self._get(interaction), song_id=self.song_id)
+
+    async def _get(self, interaction: discord.Interaction[Any]) -> None:
+        if await _renew(interaction, self.song_id):
+            services(interaction).show(self.song_id)
+
+
+async def _renew(interaction: discord.Interaction[Any], song_id: int) -> bool:
+    """Take the press's token for the song; False where the song is over, which is shown at once.
+
+    With its audio, where it could not be posted and is kept.
+    """
+    view = await _own_song(interaction, song_id)
     await interaction.response.defer()
+    if view.song.ended:
+        if not await showing.hand_over(interaction, view.song):
+            view = await _own_song(interaction, song_id)
+            await interaction.edit_original_response(
+                embed=cards.status_card(view), view=status_buttons(view.song)
+            )
+        return False
     message_id = interaction.message.id if interaction.message else None
     await services(interaction).songs.renew_token(
         song_id, asker(interaction, message_id=message_id)
@@ -132,9 +167,12 @@ async def _own_song(interaction: discord.Interaction[Any], song_id: int) -> View
 
 def status_buttons(song: Song) -> ui.View | None:
     """What can be done from a song's status message; None where nothing can."""
-    if song.ended:
+    if song.ended and not song.waits_for_delivery:
         return None
-    row = ui.View(timeout=None)
+    row = Row()
+    if song.ended:
+        row.add_item(GetButton(song.song_id))
+        return row
     if song.cancellable:
         row.add_item(CancelButton(song.song_id))
     row.add_item(RefreshButton(song.song_id))
@@ -196,7 +234,7 @@ async def queue_answer(
     ]
     row = None
     if mine:
-        row = ui.View(timeout=None)
+        row = Row()
         row.add_item(CancelMenu(mine))
     return cards.queue_card(views, viewer_id=interaction.user.id), row
 
@@ -268,10 +306,12 @@ class SongMenu(ui.DynamicItem[ui.Select[Any]], template=r"history:open"):
         )
 
 
-def song_answer(interaction: discord.Interaction[Any], song: Song) -> discord.Embed:
+def song_answer(
+    interaction: discord.Interaction[Any], song: Song, view: View | None = None
+) -> discord.Embed:
     """A song's card, with as much of it as this person may read."""
     if may_read(interaction, song):
-        return cards.song_card(song)
+        return cards.song_card(song, view)
     return cards.closed_card(song)
 
 
@@ -288,7 +328,7 @@ def history_row(page: Page, member_id: int) -> ui.View | None:
     """The menu of a page's songs, and the buttons to its neighbours."""
     if not page.songs:
         return None
-    row = ui.View(timeout=None)
+    row = Row()
     row.add_item(SongMenu(page.songs))
     if page.pages > 1:
         before, after = page.number - 1, page.number + 1
@@ -314,5 +354,5 @@ def _chosen(interaction: discord.Interaction[Any]) -> int:
     return int(values[0])
 
 
-PERSISTENT = (CancelButton, RefreshButton, CancelMenu, PageButton, SongMenu)
+PERSISTENT = (CancelButton, RefreshButton, GetButton, CancelMenu, PageButton, SongMenu)
 """What the bot has to know of to answer presses on messages from before a restart."""

@@ -106,9 +106,14 @@ def _price(view: View) -> str:
     price = credits_text(view.song.price)
     if view.unlimited:
         return f"{price}, free for you"
-    if view.song.status in (Status.FAILED, Status.CANCELLED):
-        return f"{price}, given back"
-    return price
+    return f"{price}, given back" if _given_back(view.song) else price
+
+
+def _given_back(song: Song) -> bool:
+    """Whether its price went back, also after it was made."""
+    if song.status is Status.COMPLETED:
+        return song.delivered_at is None and not song.waits_for_delivery
+    return song.ended
 
 
 def progress(status: Status) -> str:
@@ -135,13 +140,14 @@ def _news(view: View) -> str:
             return f"Expected {ago(view.expected_at)}"
         case Status.COMPLETED if song.undelivered is None:
             return f"[Listen to it in the channel]({link_to_post(song)})"
-        case Status.COMPLETED if song.delivered_at is not None:
-            return f"It could not be posted, so here it is. {plain(song.undelivered or '')}"
-        case Status.COMPLETED:
+        case Status.COMPLETED if song.waits_for_delivery:
             return (
-                f"It was made but could not be posted. {plain(song.undelivered or '')} It is kept "
-                "for 24 hours; if it can't be delivered by then, its price is given back."
+                f"It was made but could not be posted. {plain(song.undelivered or '')}\n**Get the "
+                f"song**, or `/show {song.number}`, gives it to you alone. Else it is posted as "
+                "soon as I can; if that takes 24 hours, its price is given back."
             )
+        case Status.COMPLETED:
+            return _whereabouts(song)
         case Status.FAILED:
             return f"{plain(song.reason or '', 400)}\n{_back(view)}"
         case _:
@@ -171,14 +177,18 @@ def post_mark(song: Song) -> str:
     return f"\N{MIDDLE DOT} {song.song_id}"
 
 
-def song_card(song: Song) -> discord.Embed:
-    """One song of the history, with all that was asked for."""
+def song_card(song: Song, view: View | None = None) -> discord.Embed:
+    """One song, with all that was asked for; with the `view` of one under way, how far it is."""
     card = discord.Embed(
         title=f"{EMOJI[song.status]} {title(song)}",
         url=link_to_post(song),
         description=f"**{song.status}**, asked for {ago(song.asked_at)} by <@{song.member_id}>",
         colour=COLOURS[song.status],
     )
+    if view is not None:
+        card.add_field(name="Now", value=_news(view), inline=False)
+    if song.status is Status.COMPLETED:
+        card.add_field(name="Audio", value=_whereabouts(song), inline=False)
     if song.reason or song.undelivered:
         card.add_field(
             name="Why",
@@ -188,7 +198,8 @@ def song_card(song: Song) -> discord.Embed:
     card.add_field(name="Genres", value=plain(song.genres, 300) or "deleted", inline=False)
     if has_words(song.lyrics):
         card.add_field(name="Lyrics", value=plain(song.lyrics, LYRICS_SHOWN)[:FIELD], inline=False)
-    card.add_field(name="Price", value=credits_text(song.price))
+    given_back = ", given back" if _given_back(song) else ""
+    card.add_field(name="Price", value=f"{credits_text(song.price)}{given_back}")
     card.add_field(name="Length", value=f"{song.seconds} s")
     card.add_field(name="Seed", value=str(song.seed))
     settings = f"steps {song.steps}, cfg {song.cfg:g}, shift {song.shift:g}"
@@ -208,6 +219,36 @@ def closed_card(song: Song) -> discord.Embed:
         "member alone.",
         colour=COLOURS[song.status],
     )
+
+
+def _whereabouts(song: Song) -> str:
+    """Where the audio of a song that was made is, for whoever looks."""
+    if song.undelivered is None:
+        return f"[Listen to it in the channel]({link_to_post(song)})"
+    if song.delivered_at is not None:
+        return (
+            f"It could not be posted, so <@{song.member_id}> got it, alone, "
+            f"{ago(song.delivered_at)}. It is not kept here."
+        )
+    if song.waits_for_delivery:
+        return (
+            f"Only <@{song.member_id}> can have it, with `/show {song.number}`, until it can be "
+            "posted. If that takes 24 hours, its price is given back."
+        )
+    return "It could not be delivered within 24 hours, so its price was given back."
+
+
+def handed_over_card(song: Song) -> discord.Embed:
+    """Beside the audio of a song that could not be posted, for its member alone."""
+    card = song_card(song)
+    card.set_field_at(
+        0,
+        name="Audio",
+        value="Here it is, for you alone. Please save it: it is not kept here any more, and it "
+        "will not be posted.",
+        inline=False,
+    )
+    return card
 
 
 # --- many songs -----------------------------------------------------------------------------------
@@ -312,6 +353,7 @@ def _commands(rules: Rules) -> Iterator[str]:
     """What there is besides, in a server with these rules."""
     yield "`/queue` what runs and waits"
     yield "`/history` your songs"
+    yield "`/show` one song again, by its number"
     yield "`/credits` what you have, why, and when it refills"
     if rules.gifts:
         yield "`/gift` some of your credits to another member"

@@ -7,9 +7,11 @@ from typing import Any, cast
 import discord
 from discord.ext import commands
 
+from cogs.answers import LONGEST_PAUSE
 from cogs.errors import Tree
 from db.records import Song
 from services.clock import Clock
+from services.delivery import Delivery
 from services.errors import NotPermitted
 from services.queue import Queue
 from services.quota.ceilings import OperatorCeilings, ServerCeiling
@@ -45,6 +47,7 @@ class Services:
     overview: Overview
     operator_ids: frozenset[int]
     servers: Servers
+    delivery: Delivery
     clock: Clock
     wake: Callable[[], None]
     """Something may be startable: a ceiling was raised, say."""
@@ -67,6 +70,7 @@ class Client(commands.AutoShardedBot):
             allowed_mentions=discord.AllowedMentions.none(),
             chunk_guilds_at_startup=False,
             max_messages=None,
+            max_ratelimit_timeout=LONGEST_PAUSE,
         )
         self._prepare = prepare
 
@@ -198,7 +202,7 @@ def _sees(interaction: discord.Interaction, channel_id: int) -> bool:
     if channel_id == interaction.channel_id:
         return True
     guild, person = interaction.guild, interaction.user
-    channel = guild and guild.get_channel_or_thread(channel_id)
+    channel = guild.get_channel_or_thread(channel_id) if guild is not None else None
     if channel is None or not isinstance(person, discord.Member):
         return False
     if isinstance(channel, discord.Thread) and channel.is_private():

@@ -3,13 +3,13 @@
 import logging
 from typing import cast
 
-import aiohttp
 import discord
 from discord import app_commands
 from discord.app_commands import Range
 from discord.ext import commands
 
 from cogs import cards, credit_cards
+from cogs.answers import PASSING, understood
 from cogs.client import Client, manages, member_of, server_of
 from services.errors import AgainstTheRules, InvalidRequest
 from services.quota.amounts import MAX_AMOUNT, credits_text
@@ -116,13 +116,16 @@ async def _tell_receiver(
     # Commands work only where messages do: see `Tree`.
     channel = cast("discord.abc.Messageable", interaction.channel)
     try:
-        await channel.send(
-            f"{receiver.mention}, {interaction.user.mention} gave you {credits_text(amount)}. "
-            "`/credits` shows what you have.",
-            nonce=str(interaction.id),
-            allowed_mentions=discord.AllowedMentions(everyone=False, roles=False, users=[receiver]),
-        )
-    except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+        with understood():
+            await channel.send(
+                f"{receiver.mention}, {interaction.user.mention} gave you {credits_text(amount)}. "
+                "`/credits` shows what you have.",
+                nonce=str(interaction.id),
+                allowed_mentions=discord.AllowedMentions(
+                    everyone=False, roles=False, users=[receiver]
+                ),
+            )
+    except (*PASSING, discord.HTTPException) as error:
         log.warning("gift %d: its receiver could not be told: %s", interaction.id, error)
         return False
     return True

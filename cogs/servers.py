@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Sequence
 
-import aiohttp
 import discord
 from discord.ext import commands
 
 from cogs import cards
+from cogs.answers import PASSING, understood
 from cogs.client import Client
 from db.records import Song
 
@@ -26,10 +26,13 @@ class ServersCog(commands.Cog):
         present = {guild.id: guild.name or "" for guild in self._client.guilds}
         log.info("ready in %d servers", len(present))
         self._show(await self._client.services.servers.reconcile(present))
+        for server_id in present:
+            self._client.services.delivery.wake(server_id)
 
     @commands.Cog.listener()
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Say hello once, where the bot may write."""
+        self._client.services.delivery.wake(guild.id)
         if not await self._client.services.servers.join(guild.id, guild.name):
             return
         channel = first_writable(guild)
@@ -40,13 +43,15 @@ class ServersCog(commands.Cog):
         rules = await services.credits.rules(guild.id)
         hello = cards.hello_card(allowance=rules.server.credits, prices=services.songs.prices)
         try:
-            await channel.send(embed=hello)
-        except (discord.HTTPException, aiohttp.ClientError) as error:
+            with understood():
+                await channel.send(embed=hello)
+        except (*PASSING, discord.HTTPException) as error:
             log.warning("the hello in server %d: %s", guild.id, error)
 
     @commands.Cog.listener()
     async def on_guild_update(self, before: discord.Guild, after: discord.Guild) -> None:
-        """The operator's list of servers has their names."""
+        """The operator's list of servers has their names; and its boosts take larger files."""
+        self._client.services.delivery.wake(after.id)
         if before.name != after.name:
             await self._client.services.servers.rename(after.id, after.name)
 
@@ -54,6 +59,62 @@ class ServersCog(commands.Cog):
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """Thrown out: what waits there is cancelled and refunded."""
         self._show(await self._client.services.servers.leave(guild.id))
+
+    # What may let songs be posted that could not be. Permissions are the server's, a role's, a
+    # channel's, and come with the bot's own roles; a closed thread may be opened again.
+
+    @commands.Cog.listener()
+    async def on_guild_available(self, guild: discord.Guild) -> None:
+        """Discord's outage is over, or this is the first that a shard hears of the server."""
+        self._client.services.delivery.wake(guild.id)
+
+    @commands.Cog.listener()
+    async def on_guild_channel_update(
+        self,
+        before: discord.abc.GuildChannel,  # noqa: ARG002 - discord.py gives both
+        after: discord.abc.GuildChannel,
+    ) -> None:
+        """Its permissions, maybe."""
+        self._client.services.delivery.wake(after.guild.id)
+
+    @commands.Cog.listener()
+    async def on_guild_role_update(
+        self,
+        before: discord.Role,  # noqa: ARG002 - as above
+        after: discord.Role,
+    ) -> None:
+        """Its permissions, maybe."""
+        self._client.services.delivery.wake(after.guild.id)
+
+    @commands.Cog.listener()
+    async def on_guild_role_delete(self, role: discord.Role) -> None:
+        """What it denied the bot is denied no more."""
+        self._client.services.delivery.wake(role.guild.id)
+
+    @commands.Cog.listener()
+    async def on_member_update(
+        self,
+        before: discord.Member,  # noqa: ARG002 - as above
+        after: discord.Member,
+    ) -> None:
+        """The bot's own roles, or the end of its time-out."""
+        if after.id == after.guild.me.id:
+            self._client.services.delivery.wake(after.guild.id)
+
+    @commands.Cog.listener()
+    async def on_thread_update(
+        self,
+        before: discord.Thread,  # noqa: ARG002 - as above
+        after: discord.Thread,
+    ) -> None:
+        """It was opened again, maybe."""
+        self._client.services.delivery.wake(after.guild.id)
+
+    @commands.Cog.listener()
+    async def on_resumed(self) -> None:
+        """Discord may have been away for long."""
+        for guild in self._client.guilds:
+            self._client.services.delivery.wake(guild.id)
 
     def _show(self, cancelled: Sequence[Song]) -> None:
         """A status message can be edited after the bot was thrown out: its token still works."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import errno
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -25,6 +27,13 @@ PRAGMAS = (
     # A token that is forgotten leaves no trace in the file.
     "secure_delete = ON",
 )
+
+
+class DiskFullError(OSError):
+    """There is no room for a transaction, and nothing of it was done. Its `errno` is ENOSPC."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class Database:
@@ -66,15 +75,20 @@ class Database:
 
         A task that is cancelled inside the block rolls back too; one that is cancelled while the
         commit is under way waits for its end, so that nobody else starts inside it.
+
+        Raises:
+            DiskFullError: nothing was written.
         """
         async with self._lock:
             try:
                 await self._writer.execute("BEGIN IMMEDIATE")
                 yield self._writer
                 await _to_its_end(self._writer.commit())
-            except BaseException:
+            except BaseException as error:
                 # Does nothing where no transaction is open: BEGIN failed, or COMMIT was through.
                 await _to_its_end(self._writer.rollback())
+                if _is_of_a_full_disk(error):
+                    raise DiskFullError from error
                 raise
 
     async def transact(self, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
@@ -85,6 +99,9 @@ class Database:
         connection and touch nothing that the event loop changes.
 
         A task that is cancelled meanwhile waits for the end, which may be the commit.
+
+        Raises:
+            DiskFullError: nothing was written.
         """
         async with self._lock:
             # aiosqlite has no public way to run more than one statement in its thread at a time.
@@ -120,10 +137,17 @@ def _whole(
         connection.execute("BEGIN IMMEDIATE")
         result = _at_once(work(InlineConnection(connection)))
         connection.commit()
-    except BaseException:
+    except BaseException as error:
         connection.rollback()
+        if _is_of_a_full_disk(error):
+            raise DiskFullError from error
         raise
     return result
+
+
+def _is_of_a_full_disk(error: BaseException) -> bool:
+    # One that was not raised by SQLite itself has no code.
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def _at_once(work: Coroutine[Any, Any, T]) -> T:

@@ -68,6 +68,7 @@ class Song:
     undelivered: str | None
     delivered_at: datetime | None
     counted_at: datetime | None
+    in_doubt: bool
 
     @property
     def ended(self) -> bool:
@@ -78,6 +79,20 @@ class Song:
     def cancellable(self) -> bool:
         """Whether it has not been submitted: nothing was paid for it yet."""
         return self.step is Step.WAITING and self.submits == 0
+
+    @property
+    def waits_for_delivery(self) -> bool:
+        """Whether it was made, could not be posted, and is kept for its member."""
+        return self.undelivered is not None and self.delivered_at is None and self.file is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """How many songs wait to be delivered for a reason, and since when the oldest does."""
+
+    reason: str
+    songs: int
+    oldest: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,16 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from db.connection import Connection
-from db.records import RunTime, Song, Status, Step, from_ms, maybe_from_ms, to_ms
+from db.records import (
+    RunTime,
+    Song,
+    Status,
+    Step,
+    Undelivered,
+    from_ms,
+    maybe_from_ms,
+    to_ms,
+)
 
 
 async def insert(connection: Connection, song: Song) -> bool:
@@ -52,6 +61,14 @@ async def insert(connection: Connection, song: Song) -> bool:
 async def get(connection: Connection, song_id: int) -> Song | None:
     """One song."""
     rows = await connection.execute_fetchall("SELECT * FROM songs WHERE song_id = ?", (song_id,))
+    return next(map(_song, rows), None)
+
+
+async def by_number(connection: Connection, server_id: int, number: int) -> Song | None:
+    """A server's song by what people call it."""
+    rows = await connection.execute_fetchall(
+        "SELECT * FROM songs WHERE server_id = ? AND number = ?", (server_id, number)
+    )
     return next(map(_song, rows), None)
 
 
@@ -158,6 +175,22 @@ async def of_member(
         ORDER BY song_id DESC LIMIT ? OFFSET ?
         """,
         (server_id, member_id, limit, offset),
+    )
+    return list(map(_song, rows))
+
+
+async def undelivered_of_member(
+    connection: Connection, server_id: int, member_id: int
+) -> list[Song]:
+    """A member's songs in a server that wait to be delivered, newest first."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT * FROM songs
+        WHERE server_id = ? AND member_id = ?
+              AND file IS NOT NULL AND undelivered IS NOT NULL AND delivered_at IS NULL
+        ORDER BY song_id DESC
+        """,
+        (server_id, member_id),
     )
     return list(map(_song, rows))
 
@@ -431,16 +464,17 @@ async def end(
     reason: str | None = None,
     post_id: int | None = None,
     undelivered: str | None = None,
+    in_doubt: bool = False,
 ) -> bool:
     """The song is over. `expected` names the step it must be at; None takes any before the end.
 
     Its file is kept only where it could not be posted. One that was found in the channel without a
-    mark of it was sent at some time after it was asked for.
+    mark of it was sent at some time after it was asked for. `in_doubt`: see the schema.
     """
     cursor = await connection.execute(
         """
         UPDATE songs SET step = 'ended', status = :status, ended_at = :at, reason = :reason,
-                         post_id = :post_id, undelivered = :undelivered,
+                         post_id = :post_id, undelivered = :undelivered, in_doubt = :in_doubt,
                          posting_at = CASE WHEN :post_id IS NULL THEN posting_at
                                            ELSE coalesce(posting_at, asked_at) END,
                          delivered_at = CASE WHEN :post_id IS NULL THEN NULL ELSE :at END,
@@ -454,35 +488,113 @@ async def end(
             "reason": reason,
             "post_id": post_id,
             "undelivered": undelivered,
+            "in_doubt": in_doubt,
             "expected": expected,
         },
     )
     return cursor.rowcount == 1
 
 
+# --- What could not be posted -------------------------------------------------------------------
+# It waits for its member, or for the channel, as long as it has its file: whoever takes the file
+# from the row has delivered it, or has given its price back.
+
+
+async def undelivered(connection: Connection) -> list[Song]:
+    """The songs that could not be posted and wait to be delivered, oldest end first."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT * FROM songs
+        WHERE file IS NOT NULL AND undelivered IS NOT NULL AND delivered_at IS NULL
+        ORDER BY ended_at, song_id
+        """
+    )
+    return list(map(_song, rows))
+
+
+async def undelivered_by_reason(connection: Connection) -> list[Undelivered]:
+    """How many songs wait to be delivered, for each reason; the most first."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT undelivered, count(*) AS songs, min(ended_at) AS oldest FROM songs
+        WHERE file IS NOT NULL AND undelivered IS NOT NULL AND delivered_at IS NULL
+        GROUP BY undelivered ORDER BY songs DESC, oldest, undelivered
+        """
+    )
+    return [Undelivered(r["undelivered"], r["songs"], from_ms(r["oldest"])) for r in rows]
+
+
 async def mark_delivered(connection: Connection, song_id: int, *, at: datetime) -> bool:
-    """An undelivered song has reached its member another way."""
+    """It was given to its member. False if it was delivered already, or given back."""
     cursor = await connection.execute(
         """
-        UPDATE songs SET delivered_at = ?, file = NULL
+        UPDATE songs SET delivered_at = ?, file = NULL, in_doubt = 0
         WHERE song_id = ? AND step = 'ended' AND undelivered IS NOT NULL AND delivered_at IS NULL
+              AND file IS NOT NULL
         """,
         (to_ms(at), song_id),
     )
     return cursor.rowcount == 1
 
 
-async def undelivered_before(connection: Connection, moment: datetime) -> list[Song]:
-    """Songs that ended before `moment`, were not delivered, and still have their file."""
-    rows = await connection.execute_fetchall(
+async def mark_posting_late(connection: Connection, song_id: int, *, at: datetime) -> bool:
+    """About to send it once more. Every post of it is younger than `posting_at`.
+
+    Where it may be there already, the mark of the first of these tries stays.
+    """
+    cursor = await connection.execute(
         """
-        SELECT * FROM songs WHERE file IS NOT NULL AND ended_at < ?
-                              AND undelivered IS NOT NULL AND delivered_at IS NULL
-        ORDER BY ended_at
+        UPDATE songs SET posting_at = CASE in_doubt WHEN 1 THEN posting_at ELSE ? END, in_doubt = 1
+        WHERE song_id = ? AND step = 'ended' AND undelivered IS NOT NULL AND delivered_at IS NULL
+              AND file IS NOT NULL
         """,
-        (to_ms(moment),),
+        (to_ms(at), song_id),
     )
-    return list(map(_song, rows))
+    return cursor.rowcount == 1
+
+
+async def mark_not_posted(connection: Connection, song_id: int) -> bool:
+    """It is surely not in the channel. False where there was no doubt."""
+    cursor = await connection.execute(
+        "UPDATE songs SET in_doubt = 0 WHERE song_id = ? AND in_doubt = 1", (song_id,)
+    )
+    return cursor.rowcount == 1
+
+
+async def mark_posted_late(
+    connection: Connection, song_id: int, *, post_id: int, at: datetime
+) -> bool:
+    """It is in the channel after all. False unless it was marked as being sent."""
+    cursor = await connection.execute(
+        """
+        UPDATE songs SET post_id = ?, delivered_at = ?, undelivered = NULL, file = NULL,
+                         in_doubt = 0
+        WHERE song_id = ? AND in_doubt = 1
+        """,
+        (post_id, to_ms(at), song_id),
+    )
+    return cursor.rowcount == 1
+
+
+async def set_kept_file(connection: Connection, song_id: int, *, file: str) -> bool:
+    """It was fitted anew while it waits."""
+    cursor = await connection.execute(
+        "UPDATE songs SET file = ? WHERE song_id = ? AND step = 'ended' AND file IS NOT NULL",
+        (file, song_id),
+    )
+    return cursor.rowcount == 1
+
+
+async def forget_file(connection: Connection, song_id: int) -> bool:
+    """Its price is given back. False if it was delivered, or is forgotten already."""
+    cursor = await connection.execute(
+        """
+        UPDATE songs SET file = NULL, in_doubt = 0
+        WHERE song_id = ? AND step = 'ended' AND file IS NOT NULL AND delivered_at IS NULL
+        """,
+        (song_id,),
+    )
+    return cursor.rowcount == 1
 
 
 async def needing_files(connection: Connection) -> set[int]:
@@ -502,18 +614,6 @@ async def with_kept_files(connection: Connection) -> dict[int, str]:
         "SELECT song_id, file FROM songs WHERE file IS NOT NULL"
     )
     return {row["song_id"]: row["file"] for row in rows}
-
-
-async def forget_file(connection: Connection, song_id: int) -> bool:
-    """Nobody came for its file in time. False if somebody did, or if it is forgotten already."""
-    cursor = await connection.execute(
-        """
-        UPDATE songs SET file = NULL
-        WHERE song_id = ? AND step = 'ended' AND file IS NOT NULL AND delivered_at IS NULL
-        """,
-        (song_id,),
-    )
-    return cursor.rowcount == 1
 
 
 # --- The status message -------------------------------------------------------------------------
@@ -592,6 +692,7 @@ def _song(row: sqlite3.Row) -> Song:
     values = dict(row)
     values |= {name: maybe_from_ms(values[name]) for name in _TIMES}
     values |= {"status": Status(values["status"]), "step": Step(values["step"])}
+    values["in_doubt"] = bool(values["in_doubt"])
     return Song(**values)
 
 

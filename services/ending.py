@@ -1,7 +1,6 @@
 """A song's end: its final state and what becomes of its price, in one transaction."""
 
 import logging
-from datetime import timedelta
 
 from db import songs
 from db.database import Database
@@ -11,9 +10,6 @@ from services.clock import Clock
 from services.quota.credits import Credits
 
 log = logging.getLogger(__name__)
-
-COMPENSATE_AFTER = timedelta(hours=24)
-"""How long a song that could not be posted is kept for its member; then its price goes back."""
 
 
 class Ending:
@@ -30,11 +26,13 @@ class Ending:
         *,
         post_id: int | None = None,
         undelivered: str | None = None,
+        in_doubt: bool = False,
         expected: Step = Step.POSTING,
     ) -> bool:
         """It was made: posted as `post_id`, or `undelivered` says why not. The price is spent.
 
-        False too where it is not at the step that is `expected`.
+        `in_doubt`: undelivered for all that is known, but it may be in the channel. False too where
+        it is not at the step that is `expected`.
         """
         async with self._database.write() as connection:
             ended = await songs.end(
@@ -45,6 +43,7 @@ class Ending:
                 expected=expected,
                 post_id=post_id,
                 undelivered=undelivered,
+                in_doubt=in_doubt,
             )
             if ended:
                 await self._credits.settle(connection, song)
@@ -90,26 +89,40 @@ class Ending:
         return ended
 
     async def hand_over(self, song: Song) -> bool:
-        """A song that could not be posted has reached its member another way."""
+        """A song that could not be posted was given to its member.
+
+        False too where its price was given back.
+        """
         async with self._database.write() as connection:
             delivered = await songs.mark_delivered(connection, song.song_id, at=self._clock())
         if delivered:
             _tell(song, "handed over to its member")
         return delivered
 
-    async def compensate_overdue(self) -> list[Song]:
-        """Give back the price of what could not be delivered for a day; the songs it was."""
-        overdue = await songs.undelivered_before(
-            self._database.reader, self._clock() - COMPENSATE_AFTER
-        )
-        compensated = []
-        for song in overdue:
-            async with self._database.write() as connection:
-                # The file is the claim: whoever forgets it first has given the price back.
-                if await songs.forget_file(connection, song.song_id):
-                    await self._credits.compensate(connection, song)
-                    compensated.append(song)
-        return compensated
+    async def post_late(self, song: Song, post_id: int) -> bool:
+        """A song that could not be posted is in the channel after all."""
+        async with self._database.write() as connection:
+            posted = await songs.mark_posted_late(
+                connection, song.song_id, post_id=post_id, at=self._clock()
+            )
+        if posted:
+            _tell(song, f"posted late as {post_id}")
+        return posted
+
+    async def compensate(self, song: Song) -> bool:
+        """The price of a song that could not be delivered goes back, and its file is given up.
+
+        For who is alone with the song (`services/delivery.py`), and knows that it is not in the
+        channel, or that nobody can know. False too where it was delivered.
+        """
+        async with self._database.write() as connection:
+            # The file is the claim: whoever forgets it first has given the price back.
+            given_back = await songs.forget_file(connection, song.song_id)
+            if given_back:
+                await self._credits.compensate(connection, song)
+        if given_back:
+            _tell(song, "not delivered, and its price given back")
+        return given_back
 
 
 def _tell(song: Song, text: str) -> None:

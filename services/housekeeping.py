@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from db import drafts, songs
-from db.database import Database
+from db.database import Database, DiskFullError
 from db.records import Step
 from services.clock import Clock
 from services.ending import Ending
@@ -60,7 +60,6 @@ class Housekeeping:
         """One round. A part that fails is logged and does not keep the others from their work."""
         parts: list[Callable[[], Awaitable[None]]] = [
             self._end_overdue,
-            self._compensate,
             self._forget,
             self._servers.forget_old,
             self._remove_files,
@@ -70,6 +69,8 @@ class Housekeeping:
         for part in parts:
             try:
                 await part()
+            except DiskFullError as error:
+                log.warning("housekeeping: %s waits: %s", part.__name__, error)
             except Exception:
                 log.exception("housekeeping: %s failed", part.__name__)
 
@@ -79,10 +80,6 @@ class Housekeeping:
             reason = "It waited for 6 hours without being started."
             if await self._ending.fail(song, reason, expected=Step.WAITING):
                 self._changed(song.song_id)
-
-    async def _compensate(self) -> None:
-        for song in await self._ending.compensate_overdue():
-            log.warning("song %d was not delivered for a day: price given back", song.song_id)
 
     async def _forget(self) -> None:
         now = self._clock()

@@ -1,17 +1,20 @@
 """What the operator must hear of: once when it begins, once when it is over.
 
-An incident is a row, so that a restart neither forgets it nor tells it again. Those of the
-operator's account pause all songs while they last.
+An incident is a row, so that a restart neither forgets it nor tells it again; where the full disk
+has no room for the row, it is told all the same, and written down later. Those of the operator's
+account pause all songs while they last.
 """
 
 import asyncio
 import logging
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
 from db import operations
-from db.database import Database
+from db.database import Database, DiskFullError
+from db.records import Incident
 from services.clock import Clock
 from services.errors import SongsPaused
 
@@ -53,8 +56,8 @@ _ENDS = {
 class Operator(Protocol):
     """Reaches the operator in person."""
 
-    async def tell(self, text: str) -> bool:
-        """Whether the message went out."""
+    async def tell(self, text: str, *, detail: str = "") -> bool:
+        """Whether the message went out. `detail` is in somebody else's words."""
         ...
 
 
@@ -66,6 +69,8 @@ class Incidents:
         self._operator = operator
         self._clock = clock
         self._open: set[Kind] = set()
+        self._unwritten: dict[str, Incident] = {}
+        """What the disk has no room for, by kind; it holds instead of the row."""
         self._silent_since: datetime | None = None
         # Telling takes time, and an incident may end, or be told by another, meanwhile.
         self._telling = asyncio.Lock()
@@ -96,8 +101,7 @@ class Incidents:
         """Something is wrong. False if that was known."""
         if kind in self._open:
             return False
-        async with self._database.write() as connection:
-            new = await operations.open_incident(connection, kind, detail=detail, at=self._clock())
+        new = await self._note(Incident(kind, detail, opened_at=self._clock(), told_at=None))
         self._open.add(kind)
         if new:
             log.error("%s (%s)", _BEGINS[kind], detail)
@@ -105,28 +109,52 @@ class Incidents:
         return new
 
     async def end(self, kind: Kind) -> bool:
-        """It is well again. False if nothing was wrong."""
+        """It is well again. False if nothing was wrong, or if the disk has no room to say so."""
         if kind not in self._open:
             return False
         async with self._telling:
-            async with self._database.write() as connection:
-                known = {row.kind: row for row in await operations.incidents(connection)}
-                closed = await operations.close_incident(connection, kind)
+            try:
+                async with self._database.write() as connection:
+                    known = {row.kind: row for row in await operations.incidents(connection)}
+                    await operations.close_incident(connection, kind)
+            except DiskFullError:
+                return False
             self._open.discard(kind)
-            if closed:
-                log.warning("%s", _ENDS[kind])
-            if closed and known[kind].told_at is not None:
+            incident = self._unwritten.pop(kind, known.get(kind))
+            if incident is None:
+                return False
+            log.warning("%s", _ENDS[kind])
+            if incident.told_at is not None:
                 await self._operator.tell(f"\N{WHITE HEAVY CHECK MARK} {_ENDS[kind]}")
-            return closed
+            return True
 
     async def tell_untold(self) -> None:
         """Tell the operator what they have not heard: also what could not be sent before."""
         async with self._telling:
-            for row in await operations.incidents(self._database.reader):
-                text = f"\N{WARNING SIGN} {_BEGINS[Kind(row.kind)]}\n> {row.detail}"
-                if row.told_at is None and await self._operator.tell(text):
-                    async with self._database.write() as connection:
-                        await operations.mark_told(connection, row.kind, at=self._clock())
+            rows = await operations.incidents(self._database.reader)
+            for incident in ({row.kind: row for row in rows} | self._unwritten).values():
+                text = f"\N{WARNING SIGN} {_BEGINS[Kind(incident.kind)]}"
+                told = incident.told_at is not None
+                if not told and await self._operator.tell(text, detail=incident.detail):
+                    await self._note(replace(incident, told_at=self._clock()))
+                elif incident.kind in self._unwritten:
+                    await self._note(incident)
+
+    async def _note(self, incident: Incident) -> bool:
+        """Write it down, or remember it while there is no room; whether it was not known at all."""
+        known = incident.kind in self._unwritten
+        try:
+            async with self._database.write() as connection:
+                new = await operations.open_incident(
+                    connection, incident.kind, detail=incident.detail, at=incident.opened_at
+                )
+                if incident.told_at is not None:
+                    await operations.mark_told(connection, incident.kind, at=incident.told_at)
+        except DiskFullError:
+            self._unwritten[incident.kind] = incident
+            return not known
+        self._unwritten.pop(incident.kind, None)
+        return new and not known
 
     async def api_answered(self) -> None:
         """The song API has answered, whatever it said."""

@@ -28,6 +28,8 @@ TOKEN_LIFETIME = timedelta(minutes=15)
 """How long an interaction's token works (Discord, "Receiving and Responding")."""
 
 PAGE = 10
+SEARCHED = 100
+"""A member's newest songs, among which a typed text is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,7 @@ class Songs:
             undelivered=None,
             delivered_at=None,
             counted_at=None,
+            in_doubt=False,
         )
 
     async def cancel(self, song_id: int, *, server_id: int, member_id: int, manager: bool) -> Song:
@@ -255,6 +258,24 @@ class Songs:
         if song is None or song.server_id != server_id:
             raise NotPossible("There is no such song in this server.")
         return song
+
+    async def by_number(self, number: int, *, server_id: int) -> Song:
+        """One song of a server, by what people call it.
+
+        Raises:
+            NotPossible: there is none.
+        """
+        song = await songs.by_number(self._database.reader, server_id, number)
+        if song is None:
+            raise NotPossible(f"There is no song #{number} in this server.")
+        return song
+
+    async def own(self, server_id: int, member_id: int) -> list[Song]:
+        """A member's songs that wait to be delivered, then their newest: for completion."""
+        reader = self._database.reader
+        waiting = await songs.undelivered_of_member(reader, server_id, member_id)
+        newest = await songs.of_member(reader, server_id, member_id, limit=SEARCHED, offset=0)
+        return waiting + [song for song in newest if not song.waits_for_delivery]
 
     async def keep_draft(self, draft: Draft) -> None:
         """Keep the options of a form that is about to open."""

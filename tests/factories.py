@@ -103,6 +103,7 @@ def make_song(song_id: int = 1, **fields: Any) -> Song:
         "undelivered": None,
         "delivered_at": None,
         "counted_at": NOON if submitted or step is Step.SUBMITTING else None,
+        "in_doubt": False,
     }
     if status is Status.COMPLETED and not fields.get("undelivered"):
         values |= {"post_id": 9_000 + song_id, "delivered_at": NOON}

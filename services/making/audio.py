@@ -286,12 +286,17 @@ def _discard(part: Path) -> None:
 
 
 async def _run_child(job: _Job) -> dict[str, Any]:
-    """Give the job to a new child, and to a second one if a busy machine starved the first."""
+    """Give the job to a new child, and to a second one if this machine stopped the first.
+
+    A busy machine starves it, and one that is short of memory kills it.
+    """
     for idle in (True, False):
         try:
             return await _attempt(job, idle=idle)
         except TimeoutError:
             log.warning("The audio encoder was killed after %.0f s.", job.patience)
+        except ChildProcessError as error:
+            log.warning("%s", error)
     raise NotAudio(_UNREADABLE)
 
 
@@ -299,7 +304,8 @@ async def _attempt(job: _Job, *, idle: bool) -> dict[str, Any]:
     """One child's answer. It does not outlive this call.
 
     Raises:
-        NotAudio: it ended without an answer.
+        NotAudio: it ended by itself, without an answer.
+        ChildProcessError: it was killed.
         TimeoutError: `job.patience` is over.
     """
     process = await child_process.start(_PROGRAM, niceness=_NICENESS, idle=idle)
@@ -315,6 +321,10 @@ async def _attempt(job: _Job, *, idle: bool) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = json.loads(reply)
     except ValueError:
+        if process.returncode is not None and process.returncode < 0:
+            raise ChildProcessError(
+                f"The audio encoder was killed by signal {-process.returncode}."
+            ) from None
         log.warning("The audio encoder ended with %s and no answer.", process.returncode)
         raise NotAudio(_UNREADABLE) from None
     return answer

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from db import servers, songs
-from db.database import Database
+from db.database import Database, DiskFullError
 from db.records import Song, Step
 from services import logs
 from services.clock import Clock
@@ -97,10 +97,12 @@ class Runner:
                 self._woken.clear()
                 try:
                     await self._start_all()
-                except Exception:
-                    # A full disk, say: songs wait meanwhile, and none is lost.
+                except Exception as error:
                     failures += 1
-                    log.exception("starting songs: error %d in a row", failures)
+                    if isinstance(error, DiskFullError):
+                        log.warning("starting songs waits: %s", error)
+                    else:
+                        log.exception("starting songs: error %d in a row", failures)
                     await self._sleep(self._backoff.pause(failures))
                 else:
                     failures = 0

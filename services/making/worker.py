@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 from db import songs
 from db.connection import Connection
-from db.database import Database
+from db.database import Database, DiskFullError
 from db.records import Song, Status, Step
 from services.clock import Clock
 from services.ending import Ending
@@ -42,7 +42,7 @@ from services.errors import (
 from services.incidents import Incidents, Kind
 from services.making.audio import AudioFitter, Fitted, Tags, file_stem
 from services.making.pacing import Call, Pacer, RequestBudget, Run
-from services.making.song_api import SongApi
+from services.making.song_api import Output, SongApi
 from services.quota.ceilings import OperatorCeilings
 from services.requests import SongRequest, title_of
 
@@ -51,12 +51,16 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAKING_DEADLINE = timedelta(minutes=30)
+LAST_DOWNLOAD = timedelta(minutes=5)
+"""What a download has, however late it begins: the bot may have been away for long."""
 POSTING_DEADLINE = timedelta(minutes=30)
 DEFAULT_UPLOAD_LIMIT = 10 * 2**20
 """Bytes: what Discord takes in a server without boosts."""
 MOST_SUBMITS = 2
 UNTOLD = ("at", "file")
 """Of a move, in the log: a line has its own time, and a file's name is in the member's words."""
+SOURCE = "source"
+"""The name of what was downloaded, in the song's folder."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 NOT_IN_TIME = "The song service did not finish it within 30 minutes."
@@ -89,10 +93,6 @@ class Announcer(Protocol):
             CannotPost, TooLargeToPost: it is not there.
             PostUncertain: it may be there.
         """
-        ...
-
-    async def hand_over(self, song: Song, file: Path) -> bool:
-        """Give the song to its member in the status message; whether that went well."""
         ...
 
 
@@ -170,6 +170,8 @@ class Worker:
                 return False
             song = await self._read(song_id)
         if song.step is Step.SUBMITTED:
+            # Thousands may be looked at for minutes: their words stay in the database meanwhile.
+            song = replace(song, genres="", lyrics="")
             await self._await_audio(song)
         return True
 
@@ -245,7 +247,12 @@ class Worker:
         """v1: one call that lasts as long as the song takes. A kill in it is a lost answer."""
         await self._write(song, songs.mark_processing)
         began = self._clock()
-        await self._api.make(_request(song), await self._source(song))
+        source = await self._source(song)
+        try:
+            async with asyncio.timeout(MAKING_DEADLINE.total_seconds()):
+                await self._api.make(_request(song), source)
+        except TimeoutError:
+            raise SubmitUncertain("the song did not come whole within 30 minutes") from None
         took = self._age(began)
         await self._downloaded(song, began, low=took, high=took)
         await self._incidents.account_works()
@@ -264,7 +271,7 @@ class Worker:
                 high = self._age(submitted_at)
                 if look.status == "COMPLETED":
                     output = look.output or await self._api.result(request_id)
-                    await self._api.download(output, await self._source(song))
+                    await self._download(output, song)
                     await self._downloaded(song, submitted_at, low=low, high=high)
                     return
             except (ApiUnavailable, RateLimited, OSError) as error:
@@ -276,11 +283,27 @@ class Worker:
             else:
                 failures, low = 0, looked_at
                 await self._incidents.api_answered()
-                if look.status == "PROCESSING" and await self._write(song, songs.mark_processing):
+                if look.status == "PROCESSING" and song.status is not Status.PROCESSING:
+                    await self._write(song, songs.mark_processing)
                     song = replace(song, status=Status.PROCESSING)
             if self._overdue(submitted_at):
                 await self._fail(song, NOT_IN_TIME)
                 return
+
+    async def _download(self, output: Output, song: Song) -> None:
+        """Fetch its audio; a storage that sends a byte now and then does not hold it for ever.
+
+        Raises:
+            SongApiError, OSError: see `SongApi.download`.
+            ApiUnavailable: also where its time is up.
+        """
+        left = MAKING_DEADLINE.total_seconds() - self._age(_there(song.submitted_at))
+        source = await self._source(song)
+        try:
+            async with asyncio.timeout(max(left, LAST_DOWNLOAD.total_seconds())):
+                await self._api.download(output, source)
+        except TimeoutError:
+            raise ApiUnavailable("the download did not end in time") from None
 
     def _until_next_look(self, song: Song, looked_at: float, failures: int) -> float:
         """Seconds to wait from now: as paced, and longer after failures."""
@@ -340,8 +363,13 @@ class Worker:
 
     async def _uncount(self, song: Song) -> None:
         """Its last submit was surely not accepted: it is no cost of the operator's."""
-        async with self._database.write() as connection:
-            await self._operator_ceilings.uncount(connection, song, _there(song.counted_at))
+        counted_at = _there(song.counted_at)
+
+        async def write() -> None:
+            async with self._database.write() as connection:
+                await self._operator_ceilings.uncount(connection, song, counted_at)
+
+        await self._once_there_is_room(write)
 
     # --- to the channel ---------------------------------------------------------------------------
 
@@ -389,14 +417,7 @@ class Worker:
         failures = 0
         while True:
             try:
-                return await self._fitter.fit(
-                    await self._source(song),
-                    self.folder(song.song_id),
-                    stem=file_stem(song.number, title_of(song.genres, song.lyrics)),
-                    limit=limit,
-                    tags=_tags(song),
-                    asked_seconds=song.seconds,
-                )
+                return await fit_song(self._fitter, song, self.folder(song.song_id), limit=limit)
             except FileNotFoundError:
                 raise
             except OSError as error:
@@ -407,7 +428,10 @@ class Worker:
             await self._sleep(self._backoff.pause(failures))
 
     async def _post(self, song: Song, *, may_be_there: bool) -> None:
-        """Post it, once: what may be there already is looked for before it is sent again."""
+        """Post it, once: what may be there already is looked for before it is sent again.
+
+        What can't be posted is kept: `services/delivery.py` has it from then on.
+        """
         # Not from the mark: a bot that was away for long has not tried for so long.
         began = self._clock()
         failures = 0
@@ -416,6 +440,7 @@ class Worker:
             try:
                 with self._uninterrupted(song):
                     post_id = await self._announcer.find_post(song) if may_be_there else None
+                    may_be_there = post_id is not None
                     post_id = post_id or await self._announcer.post(song, file)
                     await self._posted(song, post_id)
                 return
@@ -424,14 +449,15 @@ class Worker:
                 return
             except TooLargeToPost:
                 if file.stat().st_size <= DEFAULT_UPLOAD_LIMIT:
-                    await self._undelivered(song, CannotPost("Discord refused the file's size."))
+                    refused = CannotPost("Discord refused the file's size.")
+                    await self._undelivered(song, refused, in_doubt=False)
                     return
                 song = await self._fit(song, DEFAULT_UPLOAD_LIMIT)
                 if song.step is not Step.FITTED:
                     return
                 await self._write(song, songs.mark_posting, at=self._clock())
             except CannotPost as error:
-                await self._undelivered(song, error)
+                await self._undelivered(song, error, in_doubt=may_be_there)
                 return
             except PostUncertain as error:
                 failures += 1
@@ -439,7 +465,7 @@ class Worker:
                 log.warning("%s", error)
                 if self._clock() - began >= POSTING_DEADLINE:
                     silence = CannotPost("Discord did not answer for 30 minutes.", shared=True)
-                    await self._undelivered(song, silence)
+                    await self._undelivered(song, silence, in_doubt=True)
                     return
                 await self._sleep(self._backoff.pause(failures))
 
@@ -465,30 +491,30 @@ class Worker:
 
     async def _posted(self, song: Song, post_id: int, *, expected: Step = Step.POSTING) -> None:
         """It is in the channel."""
-        if await self._ending.complete(song, post_id=post_id, expected=expected):
+        if await self._once_there_is_room(
+            lambda: self._ending.complete(song, post_id=post_id, expected=expected)
+        ):
             self._over(song)
         await self._incidents.end(Kind.UNDELIVERED)
 
-    async def _undelivered(self, song: Song, error: CannotPost) -> None:
+    async def _undelivered(self, song: Song, error: CannotPost, *, in_doubt: bool) -> None:
         """Made, paid for, and not posted: the file stays, for its member."""
         log.warning("it can't be posted: %s", error)
-        if not await self._ending.complete(song, undelivered=str(error)):
+        reason = str(error)
+        if not await self._once_there_is_room(
+            lambda: self._ending.complete(song, undelivered=reason, in_doubt=in_doubt)
+        ):
             return
         if error.shared:
             await self._incidents.begin(Kind.UNDELIVERED, f"song {song.song_id}: {error}")
-        file = self.folder(song.song_id) / _there(song.file)
-        if await self._announcer.hand_over(await self._read(song.song_id), file):
-            await self._ending.hand_over(song)
-            self._over(song)
-        else:
-            self._announcer.changed(song.song_id)
+        self._announcer.changed(song.song_id)
 
     async def give_up(self, song_id: int) -> None:
         """End a song that this code can't carry any further: an error that nobody foresaw."""
         song = await self._read(song_id)
         reason = "Something went wrong here, and the operator can see what."
         if song.step is Step.POSTING:
-            await self._undelivered(song, CannotPost(reason, shared=True))
+            await self._undelivered(song, CannotPost(reason, shared=True), in_doubt=True)
         elif not song.ended:
             await self._fail(song, reason)
 
@@ -518,8 +544,12 @@ class Worker:
         self, song: Song, move: Callable[..., Awaitable[bool]], **values: object
     ) -> bool:
         """Move the song in a transaction of its own; whether it was there to be moved."""
-        async with self._database.write() as connection:
-            moved = await move(connection, song.song_id, **values)
+
+        async def write() -> bool:
+            async with self._database.write() as connection:
+                return await move(connection, song.song_id, **values)
+
+        moved = await self._once_there_is_room(write)
         _tell(moved, move, values)
         if moved:
             self._announcer.changed(song.song_id)
@@ -527,20 +557,35 @@ class Worker:
 
     async def _count(self, song: Song, move: Callable[[Connection, Song], Awaitable[bool]]) -> bool:
         """Count a submit, or one that was none, with the move that it is."""
-        async with self._database.write() as connection:
-            moved = await move(connection, song)
+
+        async def write() -> bool:
+            async with self._database.write() as connection:
+                return await move(connection, song)
+
+        moved = await self._once_there_is_room(write)
         _tell(moved, move, {})
         if moved:
             self._announcer.changed(song.song_id)
         return moved
 
+    async def _once_there_is_room(self, write: Callable[[], Awaitable[T]]) -> T:
+        """A write that waits for a full disk: what it tells has happened, and can't be undone."""
+        failures = 0
+        while True:
+            try:
+                return await write()
+            except DiskFullError as error:
+                failures += 1
+                await self._passing(error)
+            await self._sleep(self._backoff.pause(failures))
+
     async def _source(self, song: Song) -> Path:
         folder = self.folder(song.song_id)
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        return folder / "source"
+        return folder / SOURCE
 
     async def _fail(self, song: Song, reason: str) -> None:
-        if await self._ending.fail(song, reason):
+        if await self._once_there_is_room(lambda: self._ending.fail(song, reason)):
             self._over(song)
 
     def _over(self, song: Song) -> None:
@@ -566,6 +611,22 @@ def _request(song: Song) -> SongRequest:
         shift=song.shift,
         lyrics_strength=song.lyrics_strength,
         seed=song.seed,
+    )
+
+
+async def fit_song(fitter: AudioFitter, song: Song, folder: Path, *, limit: int) -> Fitted:
+    """Encode and tag what was downloaded to the song's folder, to at most `limit` bytes.
+
+    Raises:
+        AudioError, OSError: see `AudioFitter.fit`; FileNotFoundError where it is gone.
+    """
+    return await fitter.fit(
+        folder / SOURCE,
+        folder,
+        stem=file_stem(song.number, title_of(song.genres, song.lyrics)),
+        limit=limit,
+        tags=_tags(song),
+        asked_seconds=song.seconds,
     )
 
 

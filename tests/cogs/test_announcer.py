@@ -27,6 +27,7 @@ from services.queue import Queue
 from services.settings import Settings
 from tests.wire import Channel, DiscordWire, Fault, Interaction, Limits, Member, Permission
 from tests.wire.permissions import BOT
+from tests.wire.server import Recorded
 
 SOON = 10.0
 MIB = 2**20
@@ -138,6 +139,17 @@ async def until(look: Callable[[], object]) -> None:
             if look():
                 return
             await asyncio.sleep(0.005)
+
+
+def requests(stage: Stage, method: str, route: str) -> list[Recorded]:
+    """Those that were answered, in the order in which they came."""
+    found = [r for r in stage.wire.requests if (r.method, r.route) == (method, route)]
+    return sorted(found, key=lambda request: request.at)
+
+
+def most_together(made: list[Recorded]) -> int:
+    """How many of them were under way at the same time."""
+    return max(sum(r.at <= other.at < r.at + r.seconds for r in made) for other in made)
 
 
 # --- the status message ---------------------------------------------------------------------------
@@ -272,6 +284,40 @@ async def test_at_the_start_everything_is_shown_then_places_at_times(
     assert rounds[4:8] == [song.song_id] * 3 + [other.song_id]
 
 
+async def test_of_thousands_of_messages_few_are_edited_at_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    songs = [(await stage.song())[1] for _ in range(3)]
+    stage.announcer._boards.clear()
+    monkeypatch.setattr(module, "SHOWN_AT_ONCE", 2)
+    monkeypatch.setattr(module, "BETWEEN_EDITS", SOON)
+    stage.wire.requests.clear()
+    stage.wire.faults.plan(Fault(delay=0.05), method="PATCH", route=EDIT, times=len(songs))
+    running = asyncio.create_task(stage.announcer.run())
+    await until(lambda: len(requests(stage, "PATCH", EDIT)) == len(songs))
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    assert most_together(requests(stage, "PATCH", EDIT)) == 2
+
+
+async def test_a_message_that_discord_fails_does_not_hold_up_the_others(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (_, song), (asked, _) = await stage.song(), await stage.song()
+    stage.announcer._boards.clear()
+    monkeypatch.setattr(module, "SHOWN_AT_ONCE", 1)
+    never = asyncio.create_task(asyncio.sleep(10 * SOON))
+    stage.announcer._boards[song.song_id] = module._Board(task=never)
+    running = asyncio.create_task(stage.announcer.run())
+    await until(lambda: len(asked.messages[0].edits) == 2)
+    running.cancel()
+    never.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    del stage.announcer._boards[song.song_id]
+
+
 async def test_a_stop_cuts_what_is_late_and_begins_nothing(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,6 +347,30 @@ async def test_the_limit_is_the_servers(stage: Stage) -> None:
     assert stage.announcer.upload_limit((await stage.song())[1]) == 10 * MIB
 
 
+async def test_posts_go_one_by_one_in_a_channel_and_few_a_second_in_all(
+    stage: Stage, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POSTING_PER_SECOND", 20.0)
+    elsewhere = stage.wire.channel(stage.channel.guild or stage.alice.guild, "elsewhere")
+    songs = [(await stage.posting())[1] for _ in range(3)]
+    songs[2] = replace(songs[2], channel_id=elsewhere.id)
+    stage.wire.faults.plan(Fault(delay=0.2), method="POST", route=MESSAGES, times=len(songs))
+    await asyncio.gather(*(stage.announcer.post(song, file) for song in songs))
+    posts = requests(stage, "POST", MESSAGES)
+    assert most_together(posts) == 2
+    assert all(later.at - earlier.at >= 0.045 for earlier, later in pairwise(posts))
+
+
+async def test_who_looks_for_a_post_does_not_hold_up_who_posts(stage: Stage, file: Path) -> None:
+    _, song = await stage.posting()
+    stage.wire.faults.plan(Fault(delay=0.5), method="GET", route=MESSAGES)
+    looking = asyncio.create_task(stage.announcer.find_post(song))
+    await asyncio.sleep(0.05)
+    await stage.announcer.post(song, file)
+    assert not looking.done()
+    await looking
+
+
 async def test_a_post_twice_within_minutes_is_one(stage: Stage, file: Path) -> None:
     _, song = await stage.posting()
     first = await stage.announcer.post(song, file)
@@ -325,6 +395,8 @@ async def test_a_file_that_is_gone_is_told_from_a_network_that_fails(
         (413, 40005, TooLargeToPost, ""),
         (404, 10003, CannotPost, "The channel is gone."),
         (403, 50013, CannotPost, "lack a permission"),
+        (400, 50083, CannotPost, "The thread is closed."),
+        (403, 160005, CannotPost, "The thread is closed."),
         (400, 50035, CannotPost, "Discord refused it (400)."),
         (401, 0, PostUncertain, ""),
         (503, 0, PostUncertain, ""),
@@ -337,7 +409,7 @@ async def test_what_discord_says_to_a_post(
     stage.answer("POST", MESSAGES, status, code)
     with pytest.raises(kind, match=f".*{words.replace('(', '[(]').replace(')', '[)]')}") as caught:
         await stage.announcer.post(song, file)
-    assert getattr(caught.value, "shared", False) == (status == 400)
+    assert getattr(caught.value, "shared", False) == (code == 50035)
 
 
 async def test_a_limit_that_does_not_end_says_nothing_of_the_post(stage: Stage, file: Path) -> None:
@@ -366,18 +438,28 @@ async def test_what_others_wrote_is_no_post(stage: Stage, file: Path) -> None:
     assert await stage.announcer.find_post(song) is None
 
 
-async def test_a_post_is_looked_for_from_its_mark_on(stage: Stage, file: Path) -> None:
-    """With room for a clock that is ahead of Discord's."""
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)])
+async def test_a_post_is_found_whatever_our_clock_said(
+    stage: Stage, file: Path, ahead: timedelta
+) -> None:
+    """An hour off when it was marked, say, and set right since."""
     _, song = await stage.posting()
-    await stage.announcer.post(song, file)
+    post_id = await stage.announcer.post(song, file)
     assert song.posting_at is not None
-    await stage.announcer.find_post(song)
-    (request,) = [r for r in stage.wire.requests if (r.method, r.route) == ("GET", MESSAGES)]
-    assert request.status == 200
-    late = song.posting_at + timedelta(minutes=3)
-    assert await stage.announcer.find_post(replace(song, posting_at=late)) is None
-    early = song.posting_at + timedelta(seconds=100)
-    assert await stage.announcer.find_post(replace(song, posting_at=early)) is not None
+    marked = replace(song, posting_at=song.posting_at + ahead)
+    assert await stage.announcer.find_post(marked) == post_id
+    history = [r for r in stage.wire.requests if (r.method, r.route) == ("GET", MESSAGES)]
+    assert [request.status for request in history] == [200]
+
+
+async def test_what_was_written_before_the_song_is_not_read(stage: Stage) -> None:
+    channel = stage.client.get_partial_messageable(stage.channel.id)
+    for _ in range(101):  # more than a page
+        await channel.send("hello")
+    _, song = await stage.posting()
+    assert await stage.announcer.find_post(song) is None
+    history = [r for r in stage.wire.requests if (r.method, r.route) == ("GET", MESSAGES)]
+    assert len(history) == 1
 
 
 async def test_a_flood_of_messages_is_not_searched_for_ever(
@@ -389,6 +471,18 @@ async def test_a_flood_of_messages_is_not_searched_for_ever(
     monkeypatch.setattr(module, "MOST_SEARCHED", 1)
     with pytest.raises(CannotPost, match="Too much was written"):
         await stage.announcer.find_post(song)
+
+
+async def test_a_flood_that_reaches_back_to_the_mark_holds_the_answer(
+    stage: Stage, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, song = await stage.posting()
+    _, other = await stage.posting()
+    await stage.announcer.post(other, file)
+    monkeypatch.setattr(module, "MOST_SEARCHED", 1)
+    assert song.posting_at is not None
+    later = song.posting_at + timedelta(minutes=5)
+    assert await stage.announcer.find_post(replace(song, posting_at=later)) is None
 
 
 async def test_a_hidden_history_is_not_taken_for_an_empty_one(stage: Stage) -> None:
@@ -451,58 +545,60 @@ async def test_a_server_that_is_away_is_waited_for_and_one_that_is_gone_is_not(
         await stage.announcer.find_post(song)
 
 
-# --- handing over ---------------------------------------------------------------------------------
+# --- what could not be posted ---------------------------------------------------------------------
 
 
-async def test_a_song_is_handed_over_at_its_messages_pace(
-    stage: Stage, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While the end of the song is about to be shown, which forgets the row's token."""
+async def test_its_member_is_told_how_to_get_it(stage: Stage) -> None:
     asked, song = await stage.undelivered()
-    monkeypatch.setattr(module, "BETWEEN_EDITS", 0.2)
-    stage.announcer.show(song.song_id)
-    await asyncio.sleep(0)
-    assert await stage.announcer.hand_over(song, file)
-    await stage.move(song, song_rows.mark_delivered, at=utc_now())
     stage.announcer.changed(song.song_id)
     await until(lambda: not stage.announcer._boards)
     (message,) = asked.messages
-    assert [a.content for a in message.attachments] == [b"ID3 some music"]
-    assert "here it is" in str(message.embeds)
-    assert len(message.edits) == 3
-    assert message.edits[2].at - message.edits[1].at >= 0.19
+    assert "The channel is gone." in str(message.embeds)
+    assert f"`/show {song.number}`" in str(message.embeds)
+    assert f"song:get:{song.song_id}" in str(message.components)
     assert (await stage.row(song.song_id)).token is None
 
 
-async def test_a_handed_over_song_is_not_shown_twice(stage: Stage, file: Path) -> None:
-    asked, song = await stage.undelivered()
-    assert await stage.announcer.hand_over(song, file)
-    await stage.move(song, song_rows.mark_delivered, at=utc_now())
-    stage.announcer.changed(song.song_id)
-    await until(lambda: not stage.announcer._boards)
-    assert len(asked.messages[0].edits) == 2
-    assert (await stage.row(song.song_id)).token is None
+async def test_it_can_be_posted_where_nothing_known_speaks_against_it(stage: Stage) -> None:
+    _, song = await stage.undelivered()
+    before = len(stage.wire.requests)
+    assert await stage.announcer.can_post(song)
+    channel = stage.client.get_channel(stage.channel.id)
+    assert isinstance(channel, discord.TextChannel)
+    for lacking in (Permission.ATTACH_FILES, Permission.READ_MESSAGE_HISTORY):
+        stage.wire.permit(stage.channel, BOT & ~lacking)
+        await until(lambda: channel.permissions_for(channel.guild.me).value & lacking == 0)  # noqa: B023
+        assert not await stage.announcer.can_post(song)
+    stage.wire.permit(stage.channel, BOT)
+    await until(lambda: channel.permissions_for(channel.guild.me).read_message_history)
+    assert await stage.announcer.can_post(song)
+    guild = stage.channel.guild
+    assert guild is not None
+    stage.wire.outage(guild)
+    await until(lambda: channel.guild.unavailable)
+    assert not await stage.announcer.can_post(song)
+    stage.wire.remove_bot(guild)
+    await until(lambda: stage.client.get_guild(guild.id) is None)
+    assert not await stage.announcer.can_post(song)
+    assert len(stage.wire.requests) == before  # nothing was asked of Discord
 
 
-async def test_what_changed_before_the_hand_over_is_shown_by_it(stage: Stage, file: Path) -> None:
-    asked, song = await stage.undelivered()
-    board = stage.announcer._boards[song.song_id]
-    board.next_at += 0.05
-    handing = asyncio.create_task(stage.announcer.hand_over(song, file))
-    await until(board.turn.locked)
-    stage.announcer.changed(song.song_id)
-    assert await handing
-    await until(lambda: board.task is None)
-    assert len(asked.messages[0].edits) == 2
-    assert (await stage.row(song.song_id)).token == asked.token
-
-
-async def test_what_cannot_be_handed_over(stage: Stage, file: Path, tmp_path: Path) -> None:
-    asked, song = await stage.undelivered()
-    assert not await stage.announcer.hand_over(song, tmp_path / "gone.mp3")
-    stage.answer("PATCH", EDIT, 413, 40005)
-    assert not await stage.announcer.hand_over(song, file)
-    async with stage.application.database.write() as connection:
-        await song_rows.forget_token(connection, song.song_id, token=asked.token)
-    assert not await stage.announcer.hand_over(await stage.row(song.song_id), file)
-    assert asked.messages[0].attachments == ()
+async def test_only_a_channel_that_is_not_known_is_asked_for(stage: Stage) -> None:
+    """A thread that was archived: the gateway does not tell of those."""
+    thread = stage.wire.thread(stage.channel, "night")
+    _, song = await stage.undelivered()
+    guild = stage.client.get_guild(song.server_id)
+    assert guild is not None
+    await until(lambda: guild.get_thread(thread.id))
+    known = guild.get_thread(thread.id)
+    assert known is not None
+    guild._remove_thread(known)
+    assert await stage.announcer.can_post(replace(song, channel_id=thread.id))
+    stage.wire.permit(stage.channel, BOT & ~Permission.SEND_MESSAGES_IN_THREADS)
+    parent = guild.get_channel(stage.channel.id)
+    assert parent is not None
+    await until(lambda: not parent.permissions_for(guild.me).send_messages_in_threads)
+    assert not await stage.announcer.can_post(replace(song, channel_id=thread.id))
+    stage.wire.delete_channel(thread)
+    with pytest.raises(CannotPost, match="The channel is gone"):
+        await stage.announcer.can_post(replace(song, channel_id=thread.id))

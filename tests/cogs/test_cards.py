@@ -97,12 +97,16 @@ def test_a_waiting_song_shows_its_place_time_price_and_rest() -> None:
         ),
         ({"step": Step.ENDED, "status": Status.CANCELLED}, "**CANCELLED**\nYour credits are back."),
         (
-            {"step": Step.ENDED, "undelivered": "The channel is gone."},
-            "could not be posted. The channel is gone. It is kept for 24 hours",
+            {"step": Step.ENDED, "undelivered": "The channel is gone.", "file": "1.mp3"},
+            "could not be posted. The channel is gone.\n**Get the song**, or `/show 42`, gives",
         ),
         (
             {"step": Step.ENDED, "undelivered": "No.", "delivered_at": NOON},
-            "It could not be posted, so here it is. No.",
+            "It could not be posted, so <@3000> got it, alone, <t:",
+        ),
+        (
+            {"step": Step.ENDED, "undelivered": "No."},
+            "It could not be delivered within 24 hours, so its price was given back.",
         ),
     ],
 )

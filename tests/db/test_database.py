@@ -1,6 +1,7 @@
 """Transactions: whole or not at all, whoever is cancelled."""
 
 import asyncio
+import errno
 import itertools
 import sqlite3
 import threading
@@ -12,7 +13,8 @@ import pytest
 
 from db import servers
 from db.connection import Connection
-from db.database import Database
+from db.database import Database, DiskFullError
+from tests.small_disk import small_disk
 
 SERVERS = (1, 2)
 
@@ -202,6 +204,25 @@ async def test_a_lock_of_another_process_is_an_error_and_then_over(
     other.close()
     await write_both(database)
     assert await present(database) == set(SERVERS)
+
+
+async def test_a_full_disk_takes_nothing_and_then_all_again(tmp_path: Path) -> None:
+    async def write(connection: Connection) -> None:
+        await servers.ensure_server(connection, SERVERS[0])
+
+    with small_disk(tmp_path / "disk", mebibytes=2) as disk:
+        database = await Database.open(disk.folder / "songs.db")
+        await disk.fill_beside(database)
+        for transaction in (write_both(database), database.transact(write)):
+            with pytest.raises(DiskFullError) as caught:
+                await transaction
+            assert caught.value.errno == errno.ENOSPC
+        assert await present(database) == set()
+        disk.clear()
+        await write_both(database)
+        await database.transact(write)
+        assert await present(database) == set(SERVERS)
+        await database.close()
 
 
 async def test_the_writer_is_durable_and_the_reader_only_reads(database: Database) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from db import ledger, servers, songs
 from db.database import Database
-from db.records import Song, Status, Step
+from db.records import Song, Status, Step, Undelivered
 from services.ending import Ending
 from services.quota.credits import Credits
 from services.quota.managing import Manager
@@ -211,6 +211,19 @@ MOVES: dict[str, tuple[Callable[[Connection], Awaitable[object]], set[Step]]] = 
         lambda connection: songs.mark_delivered(connection, 1, at=LATER),
         set(),
     ),
+    "mark_posting_late": (
+        lambda connection: songs.mark_posting_late(connection, 1, at=LATER),
+        set(),
+    ),
+    "mark_not_posted": (lambda connection: songs.mark_not_posted(connection, 1), set()),
+    "mark_posted_late": (
+        lambda connection: songs.mark_posted_late(connection, 1, post_id=9, at=LATER),
+        set(),
+    ),
+    "set_kept_file": (
+        lambda connection: songs.set_kept_file(connection, 1, file="2.mp3"),
+        set(),
+    ),
     "forget_file": (lambda connection: songs.forget_file(connection, 1), set()),
 }
 
@@ -310,17 +323,74 @@ async def test_an_undelivered_song_keeps_its_file_until_it_is_handed_over(
     assert await songs.needing_files(database.reader) == set()
 
 
+KEPT: dict[str, Any] = {"step": Step.ENDED, "undelivered": "No.", "file": "1.mp3"}
+
+
 async def test_the_file_nobody_came_for_is_forgotten_once(database: Database) -> None:
-    await add_song(
-        database, step=Step.ENDED, undelivered="No.", file="1.mp3", posting_at=NOON, ended_at=NOON
-    )
-    reader = database.reader
-    assert await songs.undelivered_before(reader, NOON) == []
-    assert await songs.undelivered_before(reader, LATER) == [await read(database)]
+    await add_song(database, **KEPT, in_doubt=True)
+    assert await songs.undelivered(database.reader) == [await read(database)]
     async with database.write() as connection:
         assert await songs.forget_file(connection, 1)
-        assert not await songs.forget_file(connection, 1)
-    assert await songs.undelivered_before(reader, LATER) == []
+        for late in (
+            await songs.forget_file(connection, 1),
+            await songs.mark_delivered(connection, 1, at=LATER),
+            await songs.mark_posting_late(connection, 1, at=LATER),
+            await songs.mark_posted_late(connection, 1, post_id=9, at=LATER),
+            await songs.set_kept_file(connection, 1, file="2.mp3"),
+        ):
+            assert not late
+    assert await songs.undelivered(database.reader) == []
+    song = await read(database)
+    assert (song.file, song.delivered_at, song.in_doubt) == (None, None, False)
+
+
+async def test_what_waits_is_marked_before_it_is_sent_late(database: Database) -> None:
+    await add_song(database, **KEPT)
+    async with database.write() as connection:
+        assert not await songs.mark_posted_late(connection, 1, post_id=9, at=LATER)
+        assert await songs.mark_posting_late(connection, 1, at=LATER)
+        assert await songs.mark_posting_late(connection, 1, at=LATER + timedelta(hours=1))
+    song = await read(database)
+    # A post of the first of the tries that may have come through is younger than its mark.
+    assert (song.in_doubt, song.posting_at) == (True, LATER)
+    async with database.write() as connection:
+        assert await songs.mark_not_posted(connection, 1)
+        assert not await songs.mark_not_posted(connection, 1)
+        assert await songs.mark_posting_late(connection, 1, at=LATER + timedelta(hours=1))
+        assert await songs.set_kept_file(connection, 1, file="2.mp3")
+    song = await read(database)
+    assert (song.posting_at, song.file) == (LATER + timedelta(hours=1), "2.mp3")
+    async with database.write() as connection:
+        assert await songs.mark_posted_late(connection, 1, post_id=9, at=LATER)
+        assert not await songs.mark_delivered(connection, 1, at=LATER)
+    song = await read(database)
+    assert (song.post_id, song.undelivered, song.file) == (9, None, None)
+    assert (song.delivered_at, song.in_doubt) == (LATER, False)
+
+
+async def test_what_waits_to_be_delivered_is_counted_by_reason(database: Database) -> None:
+    await add_song(database, 1, **KEPT)
+    await add_song(database, 2, **KEPT | {"undelivered": "Gone."}, ended_at=LATER)
+    await add_song(database, 3, **KEPT | {"undelivered": "Gone."}, ended_at=LATER)
+    await add_song(database, 4, **KEPT | {"file": None})  # given back
+    await add_song(database, 5, **KEPT | {"file": None}, delivered_at=NOON)
+    await add_song(database, 6, step=Step.POSTING)
+    await add_song(database, 7, **KEPT, member_id=8)
+    assert await songs.undelivered_by_reason(database.reader) == [
+        Undelivered("No.", 2, NOON),
+        Undelivered("Gone.", 2, LATER),
+    ]
+    found = [song.song_id for song in await songs.undelivered(database.reader)]
+    assert found == [1, 7, 2, 3]
+    mine = await songs.undelivered_of_member(database.reader, SERVER, MEMBER)
+    assert [song.song_id for song in mine] == [3, 2, 1]
+
+
+async def test_a_song_is_found_by_its_number_in_its_server(database: Database) -> None:
+    await add_song(database, 5, number=42)
+    await add_song(database, 6, number=42, server_id=SERVER + 1)
+    assert await songs.by_number(database.reader, SERVER, 42) == await read(database, 5)
+    assert await songs.by_number(database.reader, SERVER, 43) is None
 
 
 async def test_the_file_of_a_song_that_was_not_made_goes(database: Database) -> None:
@@ -523,7 +593,9 @@ OFTEN: dict[str, Callable[[Connection], Awaitable[object]]] = {
     "price_of_unfinished": lambda c: songs.price_of_unfinished(c, SERVER, MEMBER),
     "with_token": lambda c: songs.with_token(c, ended=True),
     "forget_tokens_until": lambda c: songs.forget_tokens_until(c, NOON),
-    "undelivered_before": lambda c: songs.undelivered_before(c, NOON),
+    "undelivered": songs.undelivered,
+    "undelivered_of_member": lambda c: songs.undelivered_of_member(c, SERVER, MEMBER),
+    "by_number": lambda c: songs.by_number(c, SERVER, 42),
     "run_times": lambda c: songs.run_times(c, limit=5),
     "of_member": lambda c: songs.of_member(c, SERVER, MEMBER, limit=10, offset=0),
     "genres_of_server": lambda c: songs.genres_of_server(c, SERVER, limit=50),

@@ -3,14 +3,13 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 
 import pytest
 
 from db import ledger, songs
 from db.database import Database
 from db.records import Song, Status, Step
-from services.ending import COMPENSATE_AFTER, Ending
+from services.ending import Ending
 from services.quota.credits import Credits
 from services.quota.rules import Member
 from tests.factories import MEMBER, NOON, SERVER, SettableClock, add_held_song, add_song
@@ -134,16 +133,16 @@ async def undelivered(database: Database, credits: Credits, ending: Ending, song
     return song
 
 
-async def test_what_could_not_be_delivered_for_a_day_is_given_back_once(
+async def test_what_could_not_be_delivered_is_given_back_once(
     database: Database, credits: Credits, ending: Ending, clock: SettableClock
 ) -> None:
     song = await undelivered(database, credits, ending, 1)
-    clock.now += COMPENSATE_AFTER
-    assert await ending.compensate_overdue() == []
-    clock.now += timedelta(milliseconds=1)
-    (found,) = await ending.compensate_overdue()
-    assert found.song_id == song.song_id
-    assert await ending.compensate_overdue() == []
+    clock.advance(days=1)
+    assert sorted(await asyncio.gather(ending.compensate(song), ending.compensate(song))) == [
+        False,
+        True,
+    ]
+    assert not await ending.hand_over(song)
     after = await read(database, song)
     assert (after.status, after.file, after.delivered_at) == (Status.COMPLETED, None, None)
     assert await kinds(database) == {"hold", "settle", "compensate"}
@@ -152,45 +151,32 @@ async def test_what_could_not_be_delivered_for_a_day_is_given_back_once(
 
 
 async def test_what_was_handed_over_is_not_given_back(
-    database: Database, credits: Credits, ending: Ending, clock: SettableClock
+    database: Database, credits: Credits, ending: Ending
 ) -> None:
     song = await undelivered(database, credits, ending, 1)
     assert await ending.hand_over(song)
     assert not await ending.hand_over(song)
-    clock.advance(days=2)
-    assert await ending.compensate_overdue() == []
+    assert not await ending.compensate(song)
     assert (await read(database, song)).delivered_at == NOON
+    assert await kinds(database) == {"hold", "settle"}
 
 
-async def test_what_is_handed_over_at_the_last_moment_is_not_given_back(
-    database: Database,
-    credits: Credits,
-    ending: Ending,
-    clock: SettableClock,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Between the reading of what is overdue and the giving back."""
-    first = await undelivered(database, credits, ending, 1)
-    second = await undelivered(database, credits, ending, 2)
-    clock.advance(days=2)
-    overdue = songs.undelivered_before
-
-    async def and_then(*arguments: object) -> list[Song]:
-        found = await overdue(*arguments)  # type: ignore[arg-type]
-        assert await ending.hand_over(first)
-        return found
-
-    monkeypatch.setattr(songs, "undelivered_before", and_then)
-    assert [song.song_id for song in await ending.compensate_overdue()] == [second.song_id]
-
-
-async def test_two_who_compensate_at_once_do_it_once(
+async def test_what_is_posted_late_is_as_if_it_had_been_posted(
     database: Database, credits: Credits, ending: Ending, clock: SettableClock
 ) -> None:
-    await undelivered(database, credits, ending, 1)
-    clock.advance(days=2)
-    found = await asyncio.gather(ending.compensate_overdue(), ending.compensate_overdue())
-    assert sorted(map(len, found)) == [0, 1]
+    song = await undelivered(database, credits, ending, 1)
+    assert not await ending.post_late(song, 9)  # it was not marked as being sent
+    clock.advance(hours=1)
+    async with database.write() as connection:
+        assert await songs.mark_posting_late(connection, 1, at=clock())
+    assert await ending.post_late(song, 9)
+    assert not await ending.post_late(song, 10)
+    assert not await ending.compensate(song)
+    assert not await ending.hand_over(song)
+    after = await read(database, song)
+    assert (after.post_id, after.undelivered, after.file) == (9, None, None)
+    assert (after.delivered_at, after.ended_at) == (clock(), NOON)
+    assert await kinds(database) == {"hold", "settle"}
 
 
 async def test_a_song_without_a_hold_can_not_end(database: Database, ending: Ending) -> None:

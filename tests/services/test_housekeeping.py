@@ -28,9 +28,9 @@ class Letters:
         self.received: list[str] = []
         self.reachable = True
 
-    async def tell(self, text: str) -> bool:
+    async def tell(self, text: str, *, detail: str = "") -> bool:
         if self.reachable:
-            self.received.append(text)
+            self.received.append(f"{text} {detail}".strip())
         return self.reachable
 
 
@@ -117,22 +117,6 @@ async def test_a_song_that_is_started_meanwhile_is_not_ended(
     await house.keeping.once()
     assert (await house.song()).step is Step.SUBMITTING
     assert house.changed == []
-
-
-async def test_what_was_not_delivered_for_a_day_is_given_back_and_its_file_removed(
-    house: House, caplog: pytest.LogCaptureFixture
-) -> None:
-    song = await add_held_song(house.database, house.credits, 1, step=Step.POSTING)
-    folder = house.folder("1")
-    assert await house.ending.complete(song, undelivered="No.")
-    house.clock.advance(hours=24)
-    await house.keeping.once()
-    assert folder.exists()
-    house.clock.advance(seconds=1)
-    await house.keeping.once()
-    assert not folder.exists()
-    assert (await house.credits.balance(Member(SERVER, MEMBER))).free == 12
-    assert "song 1 was not delivered" in caplog.text
 
 
 async def test_tokens_and_drafts_die(house: House) -> None:
@@ -252,7 +236,6 @@ async def test_an_operator_out_of_reach_is_told_in_a_later_round(house: House) -
 
 PARTS = (
     "_end_overdue",
-    "_compensate",
     "_forget",
     "_remove_files",
     "_watch_disk",
@@ -273,8 +256,6 @@ async def test_a_part_that_fails_stops_no_other(
     monkeypatch.setattr(house.keeping, failing, fails)
     database, credits = house.database, house.credits
     await add_held_song(database, credits, 1)
-    undelivered = await add_held_song(database, credits, 2, step=Step.POSTING)
-    await house.ending.complete(undelivered, undelivered="No.")
     await add_song(database, 3, step=Step.SUBMITTED, token="t", token_until=NOON)
     orphan = house.folder("404")
     house.free_bytes = 0
@@ -282,7 +263,6 @@ async def test_a_part_that_fails_stops_no_other(
     await house.keeping.once()
     # That part's work alone is undone.
     assert ((await house.song(1)).step is Step.WAITING) is (failing == "_end_overdue")
-    assert ((await house.song(2)).file is not None) is (failing == "_compensate")
     assert ((await house.song(3)).token is not None) is (failing == "_forget")
     assert orphan.exists() is (failing == "_remove_files")
     assert (house.incidents._open == set()) is (failing == "_watch_disk")

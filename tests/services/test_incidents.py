@@ -23,11 +23,11 @@ class Letters:
         self.may_arrive = asyncio.Event()
         self.may_arrive.set()
 
-    async def tell(self, text: str) -> bool:
+    async def tell(self, text: str, *, detail: str = "") -> bool:
         self.sending.set()
         await self.may_arrive.wait()
         if self.reachable:
-            self.received.append(text)
+            self.received.append(f"{text} {detail}".strip())
         return self.reachable
 
 

@@ -52,7 +52,7 @@ from tests.factories import (
 class Nobody:
     """An operator who can't be reached."""
 
-    async def tell(self, text: str) -> bool:
+    async def tell(self, text: str, *, detail: str = "") -> bool:
         return False
 
 

@@ -106,8 +106,7 @@ class Channel:
         self.names: list[str] = []
         self.shown: list[tuple[str, str]] = []
         """Status and step, as they stood in the database at each change."""
-        self.handed_over: list[bytes] = []
-        self.takes_files = True
+        self.may_post = True
         self.looked_for: list[int] = []
         self.before_post: deque[BaseException] = deque()
         """What the next posts raise, before anything is there."""
@@ -143,10 +142,8 @@ class Channel:
         await self._say(self.after_post)
         return self._post_id(song)
 
-    async def hand_over(self, song: Song, file: Path) -> bool:
-        if self.takes_files:
-            self.handed_over.append(await asyncio.to_thread(file.read_bytes))
-        return self.takes_files
+    async def can_post(self, song: Song) -> bool:
+        return self.may_post
 
     async def _say(self, errors: deque[BaseException]) -> None:
         await asyncio.sleep(0)
@@ -190,7 +187,7 @@ class Owner:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    async def tell(self, text: str) -> bool:
+    async def tell(self, text: str, *, detail: str = "") -> bool:
         self.told.append(text)
         return True
 
@@ -411,11 +408,13 @@ class House:
         assert (song.status, song.step, song.submits) == ("QUEUED", "waiting", 0)
         assert await self.entries(song_id) == ["hold"]
 
-    async def is_undelivered(self, song_id: int = 1) -> Song:
-        """It was made and paid for, and is not in the channel."""
+    async def is_undelivered(self, song_id: int = 1, *, in_doubt: bool = False) -> Song:
+        """It was made and paid for, is not in the channel for all that is known, and is kept."""
         song = await self.song(song_id)
-        assert (song.status, song.post_id) == ("COMPLETED", None)
+        assert (song.status, song.post_id, song.delivered_at) == ("COMPLETED", None, None)
         assert song.undelivered
+        assert song.in_doubt is in_doubt
+        assert f"{song_id}/{song.file}" in self.files()
         assert await self.entries(song_id) == ["hold", "settle"]
         return song
 

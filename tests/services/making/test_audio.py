@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import unicodedata
+from asyncio.subprocess import Process
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
@@ -823,7 +824,7 @@ async def test_no_audio_no_source_no_folder(folder: Path, tmp_path: Path, wav: P
 @pytest.mark.parametrize(
     ("program", "logged"),
     [
-        ("import os; os.abort()", "no answer"),
+        ("import os; os.abort()", "killed by signal 6"),
         ("raise SystemExit(3)", "ended with 3"),
         ("import sys; sys.stderr.write('x' * 100_000 + 'the end')", "the end"),
         ("print('{')", "no answer"),
@@ -920,6 +921,36 @@ async def test_a_starved_child_gets_a_second_chance_at_a_higher_priority(
     monkeypatch.setattr(audio, "_attempt", starve_the_idle)
     assert (await start(AudioFitter(), mp3, folder)).format is AudioFormat.MP3
     assert chances == [True, False]
+
+
+@pytest.mark.parametrize("killed", [1, 2])
+async def test_a_child_that_the_system_kills_gets_a_second_chance(
+    folder: Path,
+    mp3: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    killed: int,
+) -> None:
+    """As one does that is short of memory."""
+    started: list[Process] = []
+
+    async def start_and_kill(*args: Any, **kwargs: Any) -> Process:
+        process = await begin(*args, **kwargs)
+        started.append(process)
+        if len(started) <= killed:
+            process.kill()
+        return process
+
+    begin = child_process.start
+    monkeypatch.setattr(child_process, "start", start_and_kill)
+    fitting = start(AudioFitter(), mp3, folder)
+    if killed == 1:
+        assert (await fitting).format is AudioFormat.MP3
+    else:
+        with pytest.raises(NotAudio):
+            await fitting
+    assert len(started) == 2
+    assert caplog.text.count("killed by signal 9") == killed
 
 
 def test_patience_grows_with_the_song() -> None:

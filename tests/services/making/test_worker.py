@@ -689,31 +689,24 @@ async def test_too_large_and_no_bit_rate_fits(house: House) -> None:
     assert await house.has_failed() == "It does not fit."
 
 
-async def test_can_not_be_posted_and_is_handed_over(house: House) -> None:
-    house.channel.before_post.append(CannotPost("The channel is gone."))
+@pytest.mark.parametrize("shared", [False, True])
+async def test_can_not_be_posted_and_is_kept(house: House, shared: bool) -> None:
+    house.channel.before_post.append(CannotPost("No permission.", shared=shared))
     await house.add()
     await house.start()
     song = await house.is_undelivered()
-    assert song.undelivered == "The channel is gone."
-    assert house.channel.handed_over == [house.audio]
-    assert song.delivered_at is not None
-    assert song.file is None
-    assert house.files() == []
-    assert house.channel.shown[-1] == ("COMPLETED", "ended")
-    assert house.owner.told == []
-
-
-async def test_can_not_be_posted_and_is_kept(house: House) -> None:
-    house.channel.takes_files = False
-    house.channel.before_post.append(CannotPost("No permission.", shared=True))
-    await house.add()
-    await house.start()
-    song = await house.is_undelivered()
-    assert song.delivered_at is None
+    assert song.undelivered == "No permission."
     assert song.file == "1-midnight-train.mp3"
-    assert "1/1-midnight-train.mp3" in house.files()
     assert house.channel.shown[-1] == ("COMPLETED", "ended")
-    assert len(house.owner.told) == 1
+    assert len(house.owner.told) == shared
+
+
+async def test_what_was_looked_for_and_refused_is_not_there(house: House) -> None:
+    house.channel.before_post.extend([PostUncertain("503"), CannotPost("No permission.")])
+    await house.add()
+    await house.start()
+    assert house.channel.looked_for == [1]
+    await house.is_undelivered(in_doubt=False)
 
 
 async def test_the_next_post_ends_what_kept_others_from_it(house: House) -> None:
@@ -743,7 +736,7 @@ async def test_half_an_hour_without_an_answer(house: House) -> None:
     house.channel.before_post.extend([PostUncertain("503")] * 200)
     await house.add()
     await house.start()
-    song = await house.is_undelivered()
+    song = await house.is_undelivered(in_doubt=True)
     assert song.undelivered == "Discord did not answer for 30 minutes."
     assert song.ended_at is not None
     assert song.posting_at is not None
@@ -804,7 +797,7 @@ async def test_a_song_that_ended_elsewhere_is_not_undelivered_too(
     monkeypatch.setattr(house.channel, "post", post)
     await house.carry()
     assert await house.entries() == ["hold", "refund"]
-    assert house.channel.handed_over == []
+    assert (await house.song()).undelivered is None
 
 
 async def test_a_song_that_ended_elsewhere_while_it_was_made(
@@ -974,7 +967,8 @@ async def test_a_restart_while_posting_and_the_history_is_unreadable(house: Hous
     await house.add(step="posting")
     house.channel.before_find.append(CannotPost("I can't read the channel's history."))
     await house.carry()
-    assert (await house.is_undelivered()).undelivered == "I can't read the channel's history."
+    song = await house.is_undelivered(in_doubt=True)
+    assert song.undelivered == "I can't read the channel's history."
     assert house.channel.posts == {}
 
 
@@ -997,24 +991,6 @@ async def test_a_crash_right_after_the_post(house: House) -> None:
     house.restart()
     await house.carry()
     await house.has_completed()
-
-
-async def test_a_crash_between_its_end_and_its_handing_over(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    house.channel.before_post.append(CannotPost("The channel is gone."))
-
-    async def hand_over(*_: Any) -> bool:
-        raise Crash
-
-    monkeypatch.setattr(house.channel, "hand_over", hand_over)
-    await house.add()
-    with pytest.raises(Crash):
-        await house.start()
-    house.restart()
-    await house.carry()
-    song = await house.is_undelivered()
-    assert (song.delivered_at, song.file) == (None, "1-midnight-train.mp3")
 
 
 @pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "CANCELLED"])
@@ -1097,7 +1073,7 @@ async def test_given_up_while_posting(house: House) -> None:
     house.put(1, "1.mp3")
     await house.add(step="posting")
     await house.worker.give_up(1)
-    await house.is_undelivered()
+    await house.is_undelivered(in_doubt=True)
     assert await open_incidents(house) == [Kind.UNDELIVERED]
 
 

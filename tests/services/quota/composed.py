@@ -30,7 +30,7 @@ WHO = Member(SERVER, MEMBER)
 class Nobody:
     """An operator who can't be reached."""
 
-    async def tell(self, text: str) -> bool:
+    async def tell(self, text: str, *, detail: str = "") -> bool:
         return False
 
 

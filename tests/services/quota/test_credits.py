@@ -11,7 +11,7 @@ from aiosqlite import Connection
 from db import ledger
 from db.database import Database
 from db.records import Song
-from services.ending import COMPENSATE_AFTER
+from services.delivery import KEPT
 from services.errors import NotEnoughCredits
 from services.quota.calendar import Every
 from services.quota.credits import Credits
@@ -433,9 +433,9 @@ async def test_an_undelivered_song_is_given_back_after_a_day(
     await product.ask(1, seconds=90)
     song = await product.ask(2, seconds=240)
     await product.complete(song, undelivered="No.")
-    clock.now += COMPENSATE_AFTER + SECOND
-    assert [s.song_id for s in await product.ending.compensate_overdue()] == [2]
-    assert await product.ending.compensate_overdue() == []
+    clock.now += KEPT + SECOND
+    assert await product.ending.compensate(song)
+    assert not await product.ending.compensate(song)
     assert await parts(product) == (10, 11)
 
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from db.connection import Connection
 from db.records import Change, OperatorCeiling, Song
-from services.ending import COMPENSATE_AFTER
+from services.delivery import KEPT
 from services.errors import AgainstTheRules, NotEnoughCredits, NotPossible
 from services.quota.calendar import Calendar, Every
 from services.quota.ceilings import ServerCeilingReached
@@ -420,11 +420,10 @@ class Machine(RuleBasedStateMachine):
         due = {
             made.song_id: made
             for made in self.undelivered()
-            if made.ended_at is not None and now - made.ended_at > COMPENSATE_AFTER
+            if made.ended_at is not None and now - made.ended_at > KEPT
         }
-        found = self.run(self.product.ending.compensate_overdue())
-        assert {song.song_id for song in found} == due.keys()
         for made in due.values():
+            assert self.run(self.product.ending.compensate(self.made[made.song_id]))
             made.state = "compensated"
             self.model.give_back(made, now)
 

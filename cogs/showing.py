@@ -1,0 +1,46 @@
+"""Giving a song that could not be posted to its member: what /show and the buttons share."""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import discord
+
+from cogs import cards
+from cogs.answers import translated
+from cogs.client import services
+from db.records import Song
+from services.errors import DeliveryError, NotPossible
+
+log = logging.getLogger(__name__)
+
+
+async def hand_over(interaction: discord.Interaction[Any], song: Song) -> bool:
+    """Give a song that could not be posted to its member, in the answer, which was deferred.
+
+    False: the person is not its member, or there is nothing to give (any more).
+
+    Raises:
+        NotPossible: not now, or its file is lost.
+    """
+    if not song.waits_for_delivery or song.member_id != interaction.user.id:
+        return False
+
+    async def send(song: Song, file: Path) -> None:
+        attachment = await asyncio.to_thread(discord.File, file)
+        with translated("handing it over"):
+            # An edit, so that a repeat after a lost answer changes nothing.
+            await interaction.edit_original_response(
+                embed=cards.handed_over_card(song), attachments=[attachment], view=None
+            )
+
+    delivery, limit = services(interaction).delivery, interaction.filesize_limit
+    try:
+        return await delivery.give(song, interaction.user.id, limit=limit, send=send)
+    except DeliveryError as error:
+        log.warning("it could not be handed over: %s", error)
+        raise NotPossible(
+            f"Discord did not take the song just now. It is kept: `/show {song.number}` tries "
+            "again."
+        ) from error

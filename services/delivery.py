@@ -1,0 +1,393 @@
+"""Songs that could not be posted: given to their members, posted late, or their price given back.
+
+Whatever becomes of such a song is decided alone with it, one thing after the other: a member who
+takes it while it is being posted waits for that, and its price is not given back meanwhile. The row
+decides across a kill: it is marked before it is sent (`in_doubt`), and while that stands, it is
+looked for before it is sent again or given back.
+"""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+from db import songs
+from db.database import Database, DiskFullError
+from db.records import Song
+from services import logs
+from services.clock import Clock
+from services.ending import Ending
+from services.errors import (
+    AudioError,
+    CannotPost,
+    DeliveryError,
+    NotPermitted,
+    NotPossible,
+    TooLargeToPost,
+)
+from services.incidents import Incidents, Kind
+from services.making.audio import AudioFitter
+from services.making.worker import DEFAULT_UPLOAD_LIMIT, Backoff, fit_song
+
+log = logging.getLogger(__name__)
+
+KEPT = timedelta(hours=24)
+"""How long a song that could not be posted is kept for its member; then its price goes back."""
+EVERY = 60.0
+"""Seconds from one round to the next, for what no event tells."""
+SETTLE = 1.0
+"""Seconds after an event: permissions are changed in several steps, each of which tells."""
+SOONEST = 60.0
+"""Seconds between two tries of one song, whatever has changed meanwhile."""
+AFTER_A_REFUSAL = Backoff(first=300.0, longest=6 * 3600.0)
+"""Refused although nothing that the bot knows of speaks against it. Too many refusals in ten
+minutes shut a bot out (Discord, "Invalid Request Limit")."""
+
+
+class Channels(Protocol):
+    """The channels that songs go to, as far as they are known."""
+
+    def changed(self, song_id: int) -> None:
+        """The song's row has changed."""
+        ...
+
+    def upload_limit(self, song: Song) -> int:
+        """The largest file, in bytes, that may be posted in the song's server."""
+        ...
+
+    async def can_post(self, song: Song) -> bool:
+        """Whether nothing that is known speaks against posting the song and looking for it.
+
+        Raises:
+            CannotPost, PostUncertain: Discord had to be asked, and said no, or nothing.
+        """
+        ...
+
+    async def find_post(self, song: Song) -> int | None:
+        """See `services.making.worker.Announcer`."""
+        ...
+
+    async def post(self, song: Song, file: Path) -> int:
+        """See `services.making.worker.Announcer`."""
+        ...
+
+
+Send = Callable[[Song, Path], Awaitable[None]]
+"""Gives the file to the song's member.
+
+Raises:
+    TooLargeToPost: Discord takes no file of that size.
+    DeliveryError: it has not reached them, for all that is known.
+"""
+
+
+@dataclass(slots=True)
+class _Tries:
+    """How often a song was sent in vain, and when last (seconds, monotonic)."""
+
+    count: int
+    last: float
+
+
+class Delivery:
+    """Sees to every song that could not be posted, until it is delivered or given back."""
+
+    def __init__(
+        self,
+        database: Database,
+        ending: Ending,
+        fitter: AudioFitter,
+        incidents: Incidents,
+        channels: Channels,
+        *,
+        data_dir: Path,
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._ending = ending
+        self._fitter = fitter
+        self._incidents = incidents
+        self._channels = channels
+        self._data_dir = data_dir
+        self._clock = clock
+        self._monotonic = monotonic
+        self._tries: dict[int, _Tries] = {}
+        self._changed_at: dict[int, float] = {}
+        """When something changed in a server that may let songs be posted there."""
+        self._woken = asyncio.Event()
+        self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+    # --- to its member ----------------------------------------------------------------------------
+
+    async def give(self, song: Song, member_id: int, *, limit: int, send: Send) -> bool:
+        """Give a song that could not be posted to its member, in an answer of `limit` bytes.
+
+        It counts as delivered once `send` has come back; before, nothing has changed. False: there
+        is nothing to give (any more), and its row says why.
+
+        Raises:
+            NotPermitted: it is somebody else's.
+            NotPossible: its file can't be made to fit, or is lost; its price is then given back.
+            DeliveryError: what `send` raised. The song is kept.
+        """
+        if song.member_id != member_id:
+            raise NotPermitted("Only the member who asked for this song can have its audio.")
+        async with self._alone(song.song_id):
+            kept = await self._kept(song.song_id)
+            if kept is None or await self._is_there(kept):
+                return False
+            try:
+                await self._send(kept, limit, send)
+            except FileNotFoundError:
+                await self._compensate(kept)
+                raise NotPossible(
+                    "The song's file was lost here, so its price has been given back."
+                ) from None
+            except AudioError as error:
+                raise NotPossible(str(error)) from error
+            given = await self._ending.hand_over(kept)
+            if given:
+                self._over(kept)
+            return given
+
+    async def _send(self, song: Song, limit: int, send: Send) -> None:
+        """Fitted anew where it is too large, once for what Discord says, once for what it does."""
+        for most in (limit, DEFAULT_UPLOAD_LIMIT):
+            file = self._file(song)
+            if file.stat().st_size > most:
+                song = await self._fit(song, most)
+                file = self._file(song)
+            try:
+                await send(song, file)
+            except TooLargeToPost:
+                if file.stat().st_size <= DEFAULT_UPLOAD_LIMIT:
+                    raise
+            else:
+                return
+        raise TooLargeToPost("Discord refused the file's size.")
+
+    # --- to its channel ---------------------------------------------------------------------------
+
+    def wake(self, server_id: int) -> None:
+        """Something has changed there: songs may be posted again, perhaps."""
+        self._changed_at[server_id] = self._monotonic()
+        self._woken.set()
+
+    async def run(self) -> None:
+        """A round each minute, and soon after each change, until cancelled."""
+        while True:
+            self._woken.clear()
+            await self.once()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EVERY):
+                    await self._woken.wait()
+                await asyncio.sleep(SETTLE)
+
+    async def once(self) -> None:
+        """One round: give back what is overdue, post what can be posted.
+
+        One song after the other, and none in a channel that has just refused one. An error that
+        nobody foresaw is logged, and the song is tried again in a later round.
+        """
+        try:
+            waiting = await songs.undelivered(self._database.reader)
+        except Exception:
+            log.exception("looking for songs to deliver")
+            return
+        self._forget_all_but(waiting)
+        refusing: set[int] = set()
+        for song in waiting:
+            with logs.about(song.song_id):
+                try:
+                    if self._overdue(song):
+                        await self._give_back(song.song_id)
+                    elif (
+                        song.channel_id not in refusing
+                        and self._due(song)
+                        and not await self._try_again(song.song_id)
+                    ):
+                        refusing.add(song.channel_id)
+                except DeliveryError as error:
+                    self._tried(song.song_id)
+                    refusing.add(song.channel_id)
+                    log.warning("it still can't be posted: %s", error)
+                except DiskFullError as error:
+                    self._tried(song.song_id)
+                    log.warning("it waits: %s", error)
+                except Exception:
+                    self._tried(song.song_id)
+                    log.exception("delivering it late")
+
+    def _overdue(self, song: Song) -> bool:
+        return song.ended_at is not None and self._clock() - song.ended_at > KEPT
+
+    def _due(self, song: Song) -> bool:
+        """Whether it may be sent again: soon after a change, else ever more seldom."""
+        tries = self._tries.get(song.song_id)
+        if tries is None:
+            return True
+        changed = self._changed_at.get(song.server_id, tries.last) > tries.last
+        pause = SOONEST if changed else AFTER_A_REFUSAL.pause(tries.count)
+        return self._monotonic() - tries.last >= pause
+
+    def _tried(self, song_id: int) -> None:
+        tries = self._tries.setdefault(song_id, _Tries(0, 0.0))
+        tries.count += 1
+        tries.last = self._monotonic()
+
+    def _forget_all_but(self, waiting: list[Song]) -> None:
+        """What was noted of songs and servers that have nothing to deliver any more."""
+        song_ids = {song.song_id for song in waiting}
+        servers = {song.server_id for song in waiting}
+        self._tries = {key: tries for key, tries in self._tries.items() if key in song_ids}
+        self._changed_at = {key: at for key, at in self._changed_at.items() if key in servers}
+
+    async def _try_again(self, song_id: int) -> bool:
+        """Post it; False where something that is known speaks against it, so that nothing was done.
+
+        Raises:
+            CannotPost, PostUncertain: it has to wait.
+        """
+        async with self._alone(song_id):
+            song = await self._kept(song_id)
+            if song is None:
+                return True
+            if not await self._channels.can_post(song):
+                return False
+            if song.in_doubt:
+                post_id = await self._channels.find_post(song)
+                if post_id is not None:
+                    await self._posted(song, post_id)
+                    return True
+                await self._not_posted(song)
+            await self._post(song)
+            return True
+
+    async def _post(self, song: Song) -> None:
+        """Send it, marked before. Alone with it, and it is surely not there.
+
+        Raises:
+            CannotPost: it is not there.
+            PostUncertain: it may be there.
+        """
+        limit = self._channels.upload_limit(song)
+        for most in (limit, DEFAULT_UPLOAD_LIMIT):
+            try:
+                if self._file(song).stat().st_size > most:
+                    song = await self._fit(song, most)
+                if not await self._mark(song):
+                    return
+                post_id = await self._channels.post(song, self._file(song))
+            except FileNotFoundError:
+                log.exception("its file is lost")
+                await self._compensate(song)
+                return
+            except TooLargeToPost:
+                await self._not_posted(song)
+            except CannotPost:
+                await self._not_posted(song)
+                raise
+            else:
+                await self._posted(song, post_id)
+                return
+        raise CannotPost("Discord refused the file's size.")
+
+    async def _mark(self, song: Song) -> bool:
+        async with self._database.write() as connection:
+            return await songs.mark_posting_late(connection, song.song_id, at=self._clock())
+
+    async def _not_posted(self, song: Song) -> None:
+        async with self._database.write() as connection:
+            await songs.mark_not_posted(connection, song.song_id)
+
+    async def _posted(self, song: Song, post_id: int) -> None:
+        if await self._ending.post_late(song, post_id):
+            self._over(song)
+        await self._incidents.end(Kind.UNDELIVERED)
+
+    async def _is_there(self, song: Song) -> bool:
+        """Whether a song that may be in its channel is found there; it is posted then.
+
+        What can't be found out, for good, counts as not posted: the doubt is the member's gain.
+
+        Raises:
+            PostUncertain: it can't be found out now.
+        """
+        if not song.in_doubt:
+            return False
+        try:
+            post_id = await self._channels.find_post(song)
+        except CannotPost as error:
+            log.info("whether it was posted can't be found out: %s", error)
+            return False
+        if post_id is None:
+            return False
+        await self._posted(song, post_id)
+        return True
+
+    # --- back -------------------------------------------------------------------------------------
+
+    async def _give_back(self, song_id: int) -> None:
+        """Its price, unless it is in the channel after all.
+
+        Raises:
+            PostUncertain: that can't be found out now.
+        """
+        async with self._alone(song_id):
+            song = await self._kept(song_id)
+            if song is not None and not await self._is_there(song):
+                await self._compensate(song)
+
+    async def _compensate(self, song: Song) -> None:
+        """It can't be delivered any more. Alone with it, and it is not in the channel."""
+        if await self._ending.compensate(song):
+            self._over(song)
+
+    # --- how --------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, song_id: int) -> AsyncIterator[None]:
+        """Nobody else delivers the song, or gives its price back, while the block runs."""
+        lock = self._locks.get(song_id)
+        if lock is None:
+            lock = self._locks[song_id] = asyncio.Lock()
+        async with lock:
+            yield
+
+    async def _kept(self, song_id: int) -> Song | None:
+        """The song as it is now, if it still waits to be delivered."""
+        song = await songs.get(self._database.reader, song_id)
+        return song if song is not None and song.waits_for_delivery else None
+
+    async def _fit(self, song: Song, limit: int) -> Song:
+        """Fitted anew to `limit` bytes; the song then.
+
+        Raises:
+            AudioError, OSError: see `AudioFitter.fit`.
+        """
+        fitted = await fit_song(self._fitter, song, self._folder(song), limit=limit)
+        async with self._database.write() as connection:
+            await songs.set_kept_file(connection, song.song_id, file=fitted.path.name)
+        return replace(song, file=fitted.path.name)
+
+    def _folder(self, song: Song) -> Path:
+        return self._data_dir / "songs" / str(song.song_id)
+
+    def _file(self, song: Song) -> Path:
+        if song.file is None:
+            raise RuntimeError("a song's row lacks what its step needs")
+        return self._folder(song) / song.file
+
+    def _over(self, song: Song) -> None:
+        self._tries.pop(song.song_id, None)
+        self._channels.changed(song.song_id)
+        # Not in a thread: a stop between the two would leave the files to the housekeeping.
+        shutil.rmtree(self._folder(song), ignore_errors=True)
