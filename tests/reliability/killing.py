@@ -197,7 +197,13 @@ class Series:
                 await asyncio.sleep(LOOK_EVERY)
 
     def _over(self) -> bool:
-        rows = self._world.rows("SELECT song_id FROM songs WHERE step = 'ended' AND token IS NULL")
+        rows = self._world.rows(
+            """
+            SELECT song_id FROM songs
+            WHERE step = 'ended' AND token IS NULL AND (file IS NULL OR NOT ?)
+            """,
+            self._scenario.late,
+        )
         return {song.id for song in self._songs} <= {row["song_id"] for row in rows}
 
     def _left_behind(self) -> list[Path]:

@@ -47,6 +47,8 @@ class Scenario:
     ends: frozenset[str] = frozenset({"COMPLETED"})
     after_another: bool = False
     """There has to be a song before the first."""
+    late: bool = False
+    """What Discord refuses to begin with is posted in the end."""
     may_wait: bool = False
     """A song whose member was kept from cancelling it waits until the end of the world."""
 
@@ -104,6 +106,14 @@ async def ask_by_form(world: World) -> None:
 async def ask_and_cancel(world: World) -> None:
     song = await ask(world)
     button = f"song:cancel:{song.id}"
+    status = await song.wait_message(lambda m: button in str(m.components), SOON)
+    await world.wire.press(song.member, status, button)
+
+
+async def ask_and_get(world: World) -> None:
+    """Its member has the audio although it could not be posted."""
+    song = await ask(world)
+    button = f"song:get:{song.id}"
     status = await song.wait_message(lambda m: button in str(m.components), SOON)
     await world.wire.press(song.member, status, button)
 
@@ -173,11 +183,24 @@ def lose_post(world: World) -> None:
 
 
 def refuse_post(world: World) -> None:
-    """A permission was withdrawn while the song was made; the handing over goes well."""
+    """A permission was withdrawn while the song was made."""
 
     async def meet(call: Call) -> Fault | None:
         if (call.method, call.route) != ("POST", MESSAGES):
             return None
+        return Fault(status=403, body={"code": 50013, "message": "Missing Permissions"})
+
+    world.wire.faults.hook = meet
+
+
+def refuse_first_post(world: World) -> None:
+    """As `refuse_post`, and the permission is given back at once."""
+    met: set[str] = set()
+
+    async def meet(call: Call) -> Fault | None:
+        if (call.method, call.route) != ("POST", MESSAGES) or call.body["nonce"] in met:
+            return None
+        met.add(call.body["nonce"])
         return Fault(status=403, body={"code": 50013, "message": "Missing Permissions"})
 
     world.wire.faults.hook = meet
@@ -201,7 +224,14 @@ WAYS: Mapping[str, Scenario] = {
         ask, make_noise, settings={"SEGMIND_MODE": "sync"}, ends=frozenset({"FAILED"})
     ),
     "post lost": Scenario(ask, lose_post, settings={"SEGMIND_MODE": "sync"}),
-    "undelivered": Scenario(ask, refuse_post, settings={"SEGMIND_MODE": "sync"}),
+    "undelivered": Scenario(ask_and_get, refuse_post, settings={"SEGMIND_MODE": "sync"}),
+    "posted late": Scenario(
+        ask,
+        refuse_first_post,
+        settings={"SEGMIND_MODE": "sync"},
+        constants={"services.delivery.EVERY": 0.1},
+        late=True,
+    ),
     "too large": Scenario(
         ask,
         shrink_limit,

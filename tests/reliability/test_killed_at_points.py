@@ -39,10 +39,14 @@ STEPS: Mapping[str, str] = {
 }
 """The steps of a song's life by their names in words, each by how its points begin."""
 
+LATE = "services.delivery.Delivery._post: self._channels.post("
+"""The step at which what could not be posted is sent after all."""
+
 NOT_PASSED: Mapping[str, Sequence[str]] = {
     "It is passed once, before there is a song.": [
         "services.making.runner.Runner.run: songs.under_way(",
         "services.making.runner.Runner.run: songs.unfinished(",
+        "services.delivery.Delivery.once: songs.undelivered(",
     ],
     "Only a power cut on a disk that lies leads there: see `test_power_cut.py`.": [
         "services.making.worker.Worker.deliver: self._posted(",
@@ -71,8 +75,9 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "services.songs.Songs.cancel: self.get(song_id, server_id=server_id) (2)",
     ],
     "Its status message is gone, or another one's button was pressed.": [
-        "cogs.announcer.DiscordAnnouncer._show: self._queue.forget_token(song)",
-        "cogs.buttons._renew: interaction.response.edit_message(",
+        "cogs.announcer.DiscordAnnouncer._show: self._forget(song, board), ",
+        "cogs.buttons._renew: interaction.edit_original_response(",
+        "cogs.buttons._renew: _own_song(interaction, song_id) (2)",
     ],
     "The same as what is passed, for an answer or an address of another shape.": [
         "services.making.song_api.SongApi.make: self.download(",
@@ -95,8 +100,22 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "services.making.worker.Worker._encode: self._sleep(",
         "services.making.worker.Worker._find_unmarked: self._sleep(",
         "services.making.worker.Worker._post: self._fail(",
-        "services.making.worker.Worker._post: self._undelivered(song, CannotPost(",
-        "services.making.worker.Worker._post: self._undelivered(song, silence)",
+        "services.making.worker.Worker._post: self._undelivered(song, refused,",
+        "services.making.worker.Worker._post: self._undelivered(song, silence,",
+    ],
+    "Its price is given back: see `test_undelivered.py`.": [
+        "services.delivery.Delivery.give: self._compensate(",
+        "services.delivery.Delivery.once: self._give_back(",
+        "services.delivery.Delivery._post: self._compensate(",
+    ],
+    "The song is refused again, or made smaller; the row says the same as before.": [
+        "services.delivery.Delivery._post: self._fit(",
+        "services.delivery.Delivery._post: self._not_posted(",
+        "services.delivery.Delivery._send: self._fit(",
+    ],
+    "The disk is full: what follows is the same write again.": [
+        "services.making.worker.Worker._once_there_is_room: self._passing(error)",
+        "services.making.worker.Worker._once_there_is_room: self._sleep(",
     ],
     "An incident is told: the song's row is written before or after it, not with it.": [
         "services.making.worker.Worker._passing: self._incidents.begin(",
@@ -109,9 +128,12 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
 
 def point(step: str, side: str) -> str:
     """The first point of one of the `STEPS`."""
-    found = [p for p in all_points() if p.startswith(STEPS[step]) and p.endswith(f", {side}")]
-    assert found, f"{step}: no point begins with {STEPS[step]}"
-    return found[0]
+    return first(STEPS[step], side)
+
+
+def first(start: str, side: str) -> str:
+    """The first point that begins so, on that side of its step."""
+    return next(p for p in all_points() if p.startswith(start) and p.endswith(f", {side}"))
 
 
 def made(folder: Path) -> Path:
@@ -167,8 +189,14 @@ async def test_a_song_passes_every_point_on_its_way(
             name: group.create_task(record(bots, tmp_path / name, way))
             for name, way in WAYS.items()
         }
-        again = record(bots, tmp_path / "again", WAYS["sync"], kill=at("fitted", AFTER))
-        running["resumed"] = group.create_task(again)
+        resumed = {
+            "resumed": ("sync", point("fitted", AFTER)),
+            "resumed before it is sent late": ("posted late", first(LATE, BEFORE)),
+            "resumed after it is sent late": ("posted late", first(LATE, AFTER)),
+        }
+        for name, (way, kill) in resumed.items():
+            again = record(bots, tmp_path / name, WAYS[way], kill=(kill, 1))
+            running[name] = group.create_task(again)
     records = {name: task.result() for name, task in running.items()}
     passed = {p for points in records.values() for p in points}
     on_the_way = {function(p) for p in passed}

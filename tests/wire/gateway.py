@@ -165,6 +165,11 @@ class Gateway:
         for connection in list(self._connections):
             connection.abort()
 
+    def garble(self, frame: bytes) -> None:
+        """Send every bot a frame as it stands, whatever is in it."""
+        for connection in list(self._connections):
+            connection.send(frame)
+
     def close(self, code: int) -> None:
         """Close every connection in good order with `code`, such as 1001 or 4000."""
         for connection in list(self._connections):

@@ -327,6 +327,11 @@ class DiscordWire:
         self.state.revoked = True
         self.gateway.close(4004)
 
+    def new_token(self, token: str) -> None:
+        """The token was reset: the bot's owner has this one, and the one before works nowhere."""
+        self.revoke_token()
+        self.state.token, self.state.revoked = token, False
+
     def _tell_of(self, guild: Guild, *, known: bool = False) -> None:
         payload = payloads.guild_create(guild, self.state.bot, known=known)
         self.gateway.dispatch("GUILD_CREATE", payload, guild)

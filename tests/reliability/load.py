@@ -1,0 +1,389 @@
+"""Many at once: who asks, in which order they have to be served, and what the bot takes for it."""
+
+import asyncio
+import itertools
+import os
+import sqlite3
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import aiohttp
+
+from cogs import cards
+from db import servers, songs
+from db.connection import Connection
+from db.database import Database
+from db.records import Song, Step
+from services.clock import utc_now
+from services.quota.rules import Defaults
+from services.quota.rules import Member as Who
+from services.songs import TOKEN_LIFETIME
+from tests.bot_process import wav
+from tests.factories import make_credits, make_song
+from tests.outside import SUBMIT, World
+from tests.wire import Channel, Interaction, Member
+from tests.wire.calls import Call, Upload
+from tests.wire.interactions import COMMAND, new_interaction
+from tests.wire.limits import CALLBACK
+from tests.wire.rest import MESSAGES, THINK
+from tests.wire.state import EPHEMERAL
+
+TICKS = os.sysconf("SC_CLK_TCK")
+LYRICS = (
+    "[verse]\n" + "One more night on the midnight train, one more mile in the pouring rain\n" * 20
+)
+PATIENCE = 400.0
+ENOUGH = 50
+"""Songs of one member that may wait at once, where a test raises the limit."""
+
+
+# --- what the bot takes ---------------------------------------------------------------------------
+
+
+class Used(NamedTuple):
+    """What a process has used: seconds of its own CPU and of its children's, bytes of memory.
+
+    `peak` is the most that was resident at any time; children are in neither.
+    """
+
+    cpu: float
+    children: float
+    resident: int
+    peak: int
+    files: int
+    """File descriptors that are open, sockets among them."""
+    sockets: int
+
+
+def used(pid: int) -> Used:
+    """By Linux's /proc."""
+    folder = Path("/proc") / str(pid)
+    times = folder.joinpath("stat").read_text().rpartition(")")[2].split()
+    user, system, of_children, of_children_system = (int(t) / TICKS for t in times[11:15])
+    status = dict(line.split(":", 1) for line in folder.joinpath("status").read_text().splitlines())
+    open_files = list(_open_files(folder))
+    return Used(
+        cpu=user + system,
+        children=of_children + of_children_system,
+        resident=_bytes(status["VmRSS"]),
+        peak=_bytes(status["VmHWM"]),
+        files=len(open_files),
+        sockets=sum(name.startswith("socket:") for name in open_files),
+    )
+
+
+def _bytes(kib: str) -> int:
+    return int(kib.split(maxsplit=1)[0]) * 1024
+
+
+def _open_files(folder: Path) -> Iterator[str]:
+    for link in folder.joinpath("fd").iterdir():
+        try:
+            yield str(link.readlink())
+        except FileNotFoundError:  # closed meanwhile
+            continue
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    """The least value that so large a share of them does not pass."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-int(len(ordered) * share * 1000) // 1000) - 1)]
+
+
+def most_within(times: Sequence[float], seconds: float) -> int:
+    """How many of them, in order, lie closer together than that, at most."""
+    return max((n - bisect_right(times, at - seconds) for n, at in enumerate(times, 1)), default=0)
+
+
+async def patiently(look: Callable[[], bool]) -> None:
+    """Until it is true, looked at so seldom that the looks themselves are no load.
+
+    Raises TimeoutError after `PATIENCE` seconds.
+    """
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            if look():
+                return
+            await asyncio.sleep(0.2)
+
+
+# --- who asks -------------------------------------------------------------------------------------
+
+
+def crowd(world: World, sizes: Sequence[int]) -> list[Member]:
+    """Members of as many servers, each with a channel for songs; one server after the other."""
+    members = []
+    for number, size in enumerate(sizes, 1):
+        guild = world.wire.guild(f"Crowd {number}")
+        world.wire.channel(guild, "songs")
+        members += [world.wire.member(guild, f"member-{number}-{n}") for n in range(size)]
+    return members
+
+
+def channel_of(member: Member) -> Channel:
+    """Where a member of a crowd asks."""
+    return next(iter(member.guild.channels.values()))
+
+
+async def press(
+    world: World, members: Sequence[Member], *, within: float, made: int = 1
+) -> list[Interaction]:
+    """Each of them presses `/song`, evenly over so many seconds, whether or not it is answered.
+
+    One in `made` songs is made; the others fail at the API: Discord takes a post a second in a
+    channel, and an encoder is a process.
+    """
+    loop = asyncio.get_running_loop()
+    began, asked = loop.time(), []
+    for n, member in enumerate(members):
+        await asyncio.sleep(began + n * within / len(members) - loop.time())
+        genres = "funk" if n % made == made - 1 else "fail"
+        asked.append(await world.song(member, genres=genres, lyrics=LYRICS))
+    return asked
+
+
+async def raise_limit(world: World, members: Iterable[Member]) -> None:
+    """Their servers let a member have `ENOUGH` songs waiting, as `/quota limits` does it."""
+    for guild in {member.guild.id: member.guild for member in members}.values():
+        manager = world.wire.member(guild, "manager", manage_guild=True)
+        channel = next(iter(guild.channels.values()))
+        done = await world.wire.slash(manager, channel, "quota limits", at_once=ENOUGH)
+        await done.wait_message()
+
+
+async def all_over(world: World) -> None:
+    """Until every song has ended, and its message says so."""
+    under_way = "SELECT count(*) AS n FROM songs WHERE ended_at IS NULL OR token IS NOT NULL"
+    await patiently(lambda: world.rows(under_way)[0]["n"] == 0)
+
+
+# --- in which order they are to be served ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A song's row, as far as the order goes. Times are in milliseconds."""
+
+    song_id: int
+    server: int
+    member: int
+    asked: int
+    started: int
+
+
+def starts(world: World) -> list[Start]:
+    """Every song that was submitted, in the order in which they were marked."""
+    rows: list[sqlite3.Row] = world.rows(
+        """
+        SELECT song_id, server_id, member_id, asked_at, counted_at FROM songs
+        WHERE counted_at IS NOT NULL ORDER BY counted_at, song_id
+        """
+    )
+    return [Start(*row) for row in rows]
+
+
+def unfair(order: Sequence[Start]) -> list[str]:
+    """Every start before which another song had to come, by product.md's words.
+
+    "Next is the server whose last start is longest ago (never started first), within it the member
+    likewise, then the oldest." What happened within one millisecond may have been in any order.
+    """
+    found = []
+    by_server: dict[int, int] = {}
+    by_member: dict[tuple[int, int], int] = {}
+    waiting = list(order)
+    for song in order:
+        waiting.remove(song)
+        for other in waiting:
+            if other.asked >= song.started or other.started <= song.started:
+                continue  # it was not surely waiting when this one was chosen
+            if _is_before(other, song, by_server, by_member):
+                found.append(f"{song} came before {other}")
+        by_server[song.server] = song.started
+        by_member[song.server, song.member] = song.started
+    return found
+
+
+def _is_before(
+    other: Start,
+    song: Start,
+    by_server: dict[int, int],
+    by_member: dict[tuple[int, int], int],
+) -> bool:
+    """Whether `other` had to start first: of servers that never started none is before another."""
+    if other.server != song.server:
+        return by_server.get(other.server, 0) < by_server.get(song.server, 0)
+    if other.member != song.member:
+        return by_member.get((other.server, other.member), 0) < by_member.get(
+            (song.server, song.member), 0
+        )
+    return other.asked < song.asked
+
+
+# --- what a bot finds that comes back -------------------------------------------------------------
+
+ALLOWANCE = 100_000
+"""Credits a day: enough for whoever asks for thousands of songs. For DEFAULT_ALLOWANCE."""
+MIX = (
+    # Of twenty unfinished songs.
+    *(Step.WAITING,) * 12,
+    *(Step.SUBMITTED,) * 5,
+    Step.DOWNLOADED,
+    Step.FITTED,
+    Step.POSTING,
+)
+BATCH = 500
+LONG_AGO, JUST_NOW = timedelta(minutes=20), timedelta(seconds=30)
+"""Before now: when the token of what was asked is over, and when it is not."""
+
+
+async def fill(world: World, members: Sequence[Member], count: int) -> list[Interaction]:
+    """So many unfinished songs, as `MIX` says, in the database of a bot that is not running.
+
+    Every other one was asked for long ago, so that its token is over. Every other one that was
+    being posted is in its channel already.
+    """
+    asked = []
+    database = await Database.open(world.folder / "data/songs.db")
+    try:
+        async with aiohttp.ClientSession() as session:
+            whose = itertools.islice(itertools.cycle(members), count)
+            for batch in _batches(whose, BATCH):
+                found = [await _unfinished(world, session, member) for member in batch]
+                await _keep(database, [song for song, _ in found])
+                asked += [interaction for _, interaction in found]
+    finally:
+        await database.close()
+    return asked
+
+
+def _batches(members: Iterable[Member], size: int) -> Iterator[list[Member]]:
+    members = iter(members)
+    while batch := list(itertools.islice(members, size)):
+        yield batch
+
+
+async def _unfinished(
+    world: World, session: aiohttp.ClientSession, member: Member
+) -> tuple[Song, Interaction]:
+    """One song, with what Discord, the song API and the disk know of it."""
+    seed = world.seeds()
+    step = MIX[seed % len(MIX)]
+    over = seed // len(MIX) % 2 == 0
+    now = utc_now()
+    asked = world.asked[seed] = _asked(world, member)
+    if over:
+        asked.dispatched -= LONG_AGO.total_seconds()
+    song = make_song(
+        asked.id,
+        server_id=member.guild.id,
+        member_id=member.id,
+        channel_id=asked.channel.id,
+        number=seed,
+        seed=seed,
+        lyrics=LYRICS,
+        seconds=10,
+        price=1,
+        step=step,
+        asked_at=now - (LONG_AGO if over else JUST_NOW),
+        submitted_at=now if step is not Step.WAITING else None,
+        application_id=world.wire.application_id,
+        message_id=None if asked.original is None else asked.original.id,
+        token=asked.token,
+        token_until=now + (TOKEN_LIFETIME - (LONG_AGO if over else JUST_NOW)),
+        request_id=await _submit(world, session, seed) if step is not Step.WAITING else None,
+        file="song.mp3",
+    )
+    folder = world.folder / "data/songs" / str(song.song_id)
+    if step not in (Step.WAITING, Step.SUBMITTED):
+        folder.mkdir(parents=True)
+        name = "source" if step is Step.DOWNLOADED else song.file or ""
+        os.link(_audio(world.folder), folder / name)
+    if step is Step.POSTING and over:
+        _post(world, song)
+    return song, asked
+
+
+def _audio(folder: Path) -> Path:
+    """One file for all of them: thousands would fill the disk."""
+    path = folder / "audio.wav"
+    if not path.exists():
+        path.write_bytes(wav(10))
+    return path
+
+
+def _asked(world: World, member: Member) -> Interaction:
+    """A /song of before, acknowledged by the bot that is gone."""
+    channel = channel_of(member)
+    asked = new_interaction(world.wire.state, COMMAND, member, channel, {})
+    params = {"interaction_id": str(asked.id), "interaction_token": asked.token}
+    body: dict[str, object] = {"type": THINK, "data": {"flags": EPHEMERAL}}
+    world.wire._rest.call_back(_call(world, CALLBACK, params, body))
+    return asked
+
+
+def _post(world: World, song: Song) -> None:
+    """It was posted, and the bot was killed before it knew."""
+    body: dict[str, object] = {
+        "content": f"<@{song.member_id}>",
+        "embeds": [cards.post_card(song).to_dict()],
+        "nonce": str(song.song_id),
+    }
+    call = _call(world, MESSAGES, {"channel_id": str(song.channel_id)}, body)
+    call.uploads.append(Upload(0, "song.mp3", b"ID3"))
+    world.wire._rest.post_message(call)
+
+
+def _call(world: World, route: str, params: dict[str, str], body: dict[str, object]) -> Call:
+    return Call("POST", route, route, world.wire.clock.now(), params, {}, None, body)
+
+
+async def _submit(world: World, session: aiohttp.ClientSession, seed: int) -> str:
+    """Hand a song to the API, as the bot that is gone did."""
+    body = {"genres": "funk, pop", "output_seconds": 10, "seed": seed}
+    headers = {"x-api-key": world.api.key}
+    async with session.post(world.api.root + SUBMIT, json=body, headers=headers) as answer:
+        return str((await answer.json())["request_id"])
+
+
+async def _keep(database: Database, found: Sequence[Song]) -> None:
+    """Their rows and their holds, by the functions that move songs."""
+    credits = make_credits(database, utc_now, defaults=Defaults(allowance=ALLOWANCE))
+
+    async def write(connection: Connection) -> None:
+        for song in found:
+            who = Who(song.server_id, song.member_id)
+            rules = await credits._rulebook.read(connection, who.server_id, who.member_id)
+            balance = await credits.open(connection, who, rules, at=utc_now())
+            await servers.take_number(connection, song.server_id)
+            await songs.insert(connection, song)
+            await credits.hold(connection, song, balance, rules)
+            await _move(connection, song)
+
+    await database.transact(write)
+
+
+async def _move(connection: Connection, song: Song) -> None:
+    """To its step, one after the other."""
+    song_id, at = song.song_id, utc_now()
+    moves: dict[Step, Callable[[], Awaitable[bool]]] = {
+        Step.SUBMITTED: lambda: songs.mark_submitted(
+            connection, song_id, request_id=song.request_id, at=at
+        ),
+        Step.DOWNLOADED: lambda: songs.mark_downloaded(
+            connection, song_id, at=at, run_low=None, run_high=None
+        ),
+        Step.FITTED: lambda: songs.mark_fitted(connection, song_id, file="song.mp3"),
+        Step.POSTING: lambda: songs.mark_posting(connection, song_id, at=at),
+    }
+    if song.step is Step.WAITING:
+        return
+    assert await songs.mark_submitting(connection, song_id, at=at)
+    for step, move in moves.items():
+        assert await move()
+        if step is song.step:
+            return

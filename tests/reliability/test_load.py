@@ -1,0 +1,191 @@
+"""Many at once: a crowd, thousands of songs in flight, thousands that a start finds unfinished."""
+
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.outside import World, own_process, world_outside
+from tests.reliability.load import (
+    ALLOWANCE,
+    PATIENCE,
+    all_over,
+    channel_of,
+    crowd,
+    fill,
+    most_within,
+    patiently,
+    percentile,
+    press,
+    raise_limit,
+    starts,
+    unfair,
+    used,
+)
+from tests.reliability.promises import broken_promises, wrong_books
+from tests.wire import DiscordWire, Member
+from tests.wire.limits import CALLBACK
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+MIB = 2**20
+A_SECOND = 50.0
+"""Presses: 500 in ten seconds."""
+SIZES = {False: (20, 15, 8, 4, 2, 1), True: (200, 120, 80, 50, 30, 14, 4, 1, 1)}
+"""Members of each server of a crowd, in the short run and in the long one."""
+GREEDY, SONGS_OF_GREEDY = 25, 5
+"""One member in so many presses so often, among the others."""
+MOST_MEMORY = 250 * MIB
+MOST_FOR_A_SONG = 20_000
+ENOUGH_CALLS = 20
+DISCORDS_LIMIT = 50
+"""Requests a second of one bot, but for those to interactions (Discord, "Rate Limits")."""
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """Discord's limits hold in it; what is uploaded is not kept."""
+    async with world_outside(tmp_path, wire=DiscordWire(keep_uploads=False)) as world:
+        world.api.credits = 1_000_000
+        world.settings |= {"DEFAULT_ALLOWANCE": str(ALLOWANCE)}
+        yield world
+
+
+async def test_a_crowd_presses_at_once(
+    world: World, long: bool, figure: Callable[[str], None]
+) -> None:
+    members = crowd(world, SIZES[long])
+    world.slow(running=0.2)
+    async with own_process(world, SEGMIND_CONCURRENCY="4" if long else "30") as process:
+        await raise_limit(world, members)
+        asked = await press(world, presses(members), within=len(members) / A_SECOND, made=8)
+        for song in asked:
+            await song.acknowledged(PATIENCE)
+        await all_over(world)
+        peak = used(process.pid).peak
+        assert await process.stop() == 0
+    assert await broken_promises(world) == []
+    assert unfair(starts(world)) == []
+    assert broken_limits(world) == []
+    slowest = percentile([song.acknowledged_in or PATIENCE for song in asked], 0.99)
+    if long:
+        assert slowest < 1.0
+        assert peak < MOST_MEMORY
+    figure(
+        f"{len(members)} members and {len(asked)} songs in {len(members) / A_SECOND:.0f} s: "
+        f"acknowledged within {slowest * 1000:.0f} ms (p99), {peak / MIB:.0f} MiB at most"
+    )
+
+
+def presses(members: Sequence[Member]) -> list[Member]:
+    """Each once and the greedy ones more often, in any order that is the same each time."""
+    order = [*members, *list(members[::GREEDY]) * (SONGS_OF_GREEDY - 1)]
+    random.Random(5).shuffle(order)
+    return order
+
+
+async def test_thousands_of_songs_in_flight(
+    world: World, long: bool, figure: Callable[[str], None]
+) -> None:
+    members, seconds = crowd(world, [100] * 5), 3_000.0 if long else 4.0
+    world.slow(running=seconds)
+    async with own_process(world, SEGMIND_CONCURRENCY="10000", SEGMIND_RPM="30000") as process:
+        await raise_limit(world, members)
+        # What is made once, however many songs there are, is made now.
+        await in_flight(world, members, 300 if long else 50)
+        before, first = used(process.pid), len(world.asked)
+        await in_flight(world, members, 5_000 if long else 200)
+        there, calls, began = used(process.pid), len(world.api.calls), time.monotonic()
+        await asyncio.sleep(30.0 if long else 1.0)
+        watched = time.monotonic() - began
+        cores = (used(process.pid).cpu - there.cpu) / watched
+        looks = (len(world.api.calls) - calls) / watched
+        if long:
+            world.api._clock = lambda: time.monotonic() + seconds
+        await all_over(world)
+        assert await process.stop() == 0
+    assert await broken_promises(world) == []
+    assert broken_limits(world) == []
+    count = len(world.asked) - first
+    memory = (there.resident - before.resident) / count
+    if long:
+        assert memory < MOST_FOR_A_SONG
+        assert cores < 1.0
+    figure(
+        f"{count:,} songs: {memory / 1000:.1f} KB each (resident), {cores:.2f} of a core at "
+        f"{looks:.0f} looks a second"
+    )
+
+
+async def in_flight(world: World, members: Sequence[Member], count: int) -> None:
+    """So many more songs are at the API, and what that took is over."""
+    order = [members[n % len(members)] for n in range(count)]
+    asked = await press(world, order, within=count / (2 * A_SECOND), made=count + 1)
+    for song in asked:
+        await song.acknowledged(PATIENCE)
+    await patiently(lambda: world.submits() == len(world.asked))
+    await asyncio.sleep(1.0)
+
+
+async def test_a_start_with_thousands_of_unfinished_songs(
+    world: World, long: bool, figure: Callable[[str], None]
+) -> None:
+    count, per_minute = (10_000, 50) if long else (500, 600)
+    members = crowd(world, [count // 40] * 20)
+    world.slow(running=20.0)
+    await fill(world, members, count)
+    found = steps(world)
+    world.api.calls.clear()
+    began = time.monotonic()
+    async with own_process(world, SEGMIND_RPM=str(per_minute)) as process:
+        pressed = await world.wire.slash(members[0], channel_of(members[0]), "queue")
+        await pressed.acknowledged(PATIENCE)
+        ready = time.monotonic() - began
+        await pressed.wait_message(lambda m: not m.loading, PATIENCE)
+        await asyncio.sleep(60.0 if long else 0.0)
+        await patiently(lambda: len(calls_of(world)) >= ENOUGH_CALLS)
+        peak = used(process.pid).peak
+        assert await process.stop() == 0
+    # The minute before the start counts as full, since nobody knows what was called in it.
+    late = [at - began for at in calls_of(world)]
+    assert [n for n, at in enumerate(late) if n > at * per_minute / 60] == []
+    assert sum(steps(world).values()) == sum(found.values()) == count
+    assert await wrong_books(world.folder / "data") == []
+    assert broken_limits(world) == []
+    if long:
+        assert ready < 5.0
+        assert peak < MOST_MEMORY
+    figure(
+        f"{count:,} unfinished: ready in {ready:.1f} s, {len(late)} calls in {late[-1]:.0f} s of "
+        f"{per_minute} a minute, {peak / MIB:.0f} MiB at most"
+    )
+
+
+def calls_of(world: World) -> list[float]:
+    """When the account's calls were made; a file is none."""
+    return [call.at for call in world.api.calls if not call.path.startswith("/files/")]
+
+
+def steps(world: World) -> Counter[str]:
+    """How many songs are at each step."""
+    return Counter(row["step"] for row in world.rows("SELECT step FROM songs"))
+
+
+def broken_limits(world: World) -> list[str]:
+    """What Discord refused with 429; and whether one second had more requests than it takes."""
+    found = [
+        f"429: {answer}, {n} times" for answer, n in world.wire.answers.items() if answer[2] == 429
+    ]
+    counted = [
+        request.at
+        for request in world.wire.requests
+        if request.route != CALLBACK and not request.route.startswith("/webhooks/")
+    ]
+    if (most := most_within(counted, 1.0)) > DISCORDS_LIMIT:
+        found.append(f"{most} requests in one second")
+    return found

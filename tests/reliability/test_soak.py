@@ -1,0 +1,172 @@
+"""An hour of steady load, in fast-forward: nothing is more at its end than at its beginning."""
+
+import asyncio
+import functools
+import gc
+import itertools
+import os
+import sys
+import tracemalloc
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import bot
+from cogs.announcer import DiscordAnnouncer
+from db.records import Song
+from services.delivery import Delivery
+from services.making.audio import AudioFitter
+from services.making.pacing import RequestBudget
+from services.queue import Queue
+from tests.inside import running
+from tests.outside import World, world_outside
+from tests.reliability.fast_forward import FastForward
+from tests.reliability.load import ALLOWANCE, all_over, channel_of, crowd, used
+from tests.reliability.promises import broken_promises
+from tests.wire import DiscordWire, Member
+from tests.wire.clock import Clock
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+MINUTE = 60.0
+BETWEEN_SONGS = 20.0
+SETTLED = 30.0
+"""Seconds after which connections that nobody uses have been closed: they are kept for 15."""
+LOOKS = ("queue", "credits", "history", "leaderboard")
+"""Commands that members use meanwhile."""
+MOST_GROWTH = 300_000
+"""Bytes that an hour may leave: a dictionary that was enlarged, say; not the words of its songs."""
+
+
+class Held(NamedTuple):
+    """What a bot, and the Discord and the song API in its process, hold while nothing happens."""
+
+    tasks: int
+    files: int
+    sockets: int
+    songs: int
+    """Records of songs, which nobody should keep."""
+    memory: int
+    """Bytes that Python has given out; 0 where they are not counted."""
+
+
+def test_an_hour_of_steady_load(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    long: bool,
+    figure: Callable[[str], None],
+) -> None:
+    with asyncio.Runner(loop_factory=FastForward) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, FastForward)
+        take_along(loop, monkeypatch)
+        if long:
+            tracemalloc.start()
+        try:
+            first, last, songs = runner.run(soak(tmp_path, loop, monkeypatch, long=long))
+        finally:
+            tracemalloc.stop()
+    assert last.songs == first.songs == 0
+    assert last.tasks <= first.tasks
+    assert last.sockets <= first.sockets
+    assert last.files <= first.files
+    if long:
+        assert last.memory - first.memory < MOST_GROWTH
+    figure(
+        f"{songs} songs: {first.tasks} tasks, {first.files} files and {first.sockets} sockets at "
+        f"first, {last.tasks}, {last.files} and {last.sockets} at last"
+        + (f"; {(last.memory - first.memory) / 1000:+.0f} KB" if long else "")
+    )
+
+
+def take_along(loop: FastForward, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All clocks of the bot go with the loop's."""
+    monkeypatch.setattr(bot, "utc_now", lambda: datetime.fromtimestamp(loop.wall(), UTC))
+    timed: dict[str, Callable[..., object]] = {
+        "DiscordAnnouncer": functools.partial(DiscordAnnouncer, monotonic=loop.time),
+        "Queue": functools.partial(Queue, monotonic=loop.time),
+        "Delivery": functools.partial(Delivery, monotonic=loop.time),
+        "RequestBudget": functools.partial(RequestBudget, clock=loop.time),
+    }
+    for name, part in timed.items():
+        monkeypatch.setattr(bot, name, part)
+
+    def fitter(*, at_once: int) -> AudioFitter:
+        made = AudioFitter(at_once=at_once)
+        loop.wait_for(lambda: bool(made._running))
+        return made
+
+    monkeypatch.setattr(bot, "AudioFitter", fitter)
+
+
+async def soak(
+    folder: Path, loop: FastForward, monkeypatch: pytest.MonkeyPatch, *, long: bool
+) -> tuple[Held, Held, int]:
+    """What was held after a while of the load, what after an hour more, and that hour's songs."""
+    wire = DiscordWire(clock=Clock(wall=loop.wall, monotonic=loop.time), keep_uploads=False)
+    async with world_outside(folder, wire=wire) as world:
+        world.api._clock = loop.time
+        world.api.credits = ALLOWANCE
+        world.settings |= {"DEFAULT_ALLOWANCE": str(ALLOWANCE), "SEGMIND_RPM": "50"}
+        world.slow(running=12.0)
+        members = crowd(world, [5, 3, 1])
+        async with running(world, monkeypatch):
+            await load(world, members, minutes=10 if long else 1)
+            first = await held(world)
+            songs = await load(world, members, minutes=60 if long else 2)
+            last = await held(world)
+    return first, last, songs
+
+
+async def load(world: World, members: Sequence[Member], *, minutes: int) -> int:
+    """So many minutes of it, then what is under way comes to its end; how many songs there were."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    asked = []
+    turns = int(minutes * MINUTE / BETWEEN_SONGS)
+    for turn, member in zip(range(turns), itertools.cycle(members), strict=False):
+        await asyncio.sleep(began + turn * BETWEEN_SONGS - loop.time())
+        asked.append(await world.song(member, genres="fail" if turn % 3 == 1 else "funk"))
+        channel = channel_of(member)
+        await world.wire.slash(member, channel, LOOKS[turn % len(LOOKS)])
+        if turn % 3 == 2:  # a form that is never sent
+            await world.wire.slash(member, channel, "song", genres="funk")
+        if turn % 30 == 15:
+            world.wire.gateway.drop()
+    await all_over(world)
+    assert await broken_promises(world) == []
+    return len(asked)
+
+
+async def held(world: World) -> Held:
+    """With nothing under way."""
+    await asyncio.sleep(SETTLED)
+    forget(world)
+    gc.collect()
+    now = used(os.getpid())
+    return Held(
+        tasks=len(asyncio.all_tasks()),
+        files=now.files,
+        sockets=now.sockets,
+        songs=sum(type(thing) is Song for thing in gc.get_objects()),
+        memory=tracemalloc.get_traced_memory()[0],
+    )
+
+
+def forget(world: World) -> None:
+    """What Discord and the song API remember is no memory of the bot's."""
+    world.asked.clear()
+    world.api.calls.clear()
+    world.api._songs.clear()
+    wire = world.wire
+    wire.requests.clear()
+    wire.state.interactions.clear()
+    wire.state.by_token.clear()
+    wire.state._nonces.clear()
+    wire._limiter._edited.clear()
+    wire._limiter._buckets.clear()
+    for channel in wire.state.channels.values():
+        channel.messages.clear()
