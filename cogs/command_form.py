@@ -22,20 +22,25 @@ _RESOLVED = {
 def is_current(interaction: discord.Interaction[Any]) -> bool:
     """Whether the command exists, and takes the options that came, in their types, and no less.
 
-    While somebody is typing, what is required may still be missing.
+    While somebody is typing, what is required may still be missing, and Discord does not yet send
+    what an id stands for.
     """
     command = interaction.command
     if not isinstance(command, app_commands.Command):
         return False
     data = cast("Mapping[str, Any]", interaction.data or {})
-    given, resolved = _options(data), data.get("resolved") or {}
+    given = _options(data)
     taken = {parameter.display_name: parameter for parameter in command.parameters}
-    complete = interaction.type is discord.InteractionType.autocomplete or all(
+    if not all(_fits(option, taken.get(option["name"])) for option in given):
+        return False
+    if interaction.type is discord.InteractionType.autocomplete:
+        return True
+    resolved = data.get("resolved") or {}
+    return all(_is_resolved(option, resolved) for option in given) and all(
         any(option["name"] == name for option in given)
         for name, parameter in taken.items()
         if parameter.required
     )
-    return complete and all(_fits(option, taken.get(option["name"]), resolved) for option in given)
 
 
 def _options(data: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -46,12 +51,10 @@ def _options(data: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return options
 
 
-def _fits(
-    option: Mapping[str, Any],
-    parameter: app_commands.Parameter | None,
-    resolved: Mapping[str, Mapping[str, Any]],
-) -> bool:
-    if parameter is None or option["type"] != parameter.type.value:
-        return False
-    kind = _RESOLVED.get(parameter.type)
+def _fits(option: Mapping[str, Any], parameter: app_commands.Parameter | None) -> bool:
+    return parameter is not None and option["type"] == parameter.type.value
+
+
+def _is_resolved(option: Mapping[str, Any], resolved: Mapping[str, Mapping[str, Any]]) -> bool:
+    kind = _RESOLVED.get(AppCommandOptionType(option["type"]))
     return kind is None or str(option["value"]) in (resolved.get(kind) or {})

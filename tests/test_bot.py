@@ -119,7 +119,7 @@ async def test_commands_are_registered_once_and_again_when_discord_differs(world
     async with own_process(world) as process:
         assert await process.stop() == 0
     names = {command["name"] for command in world.wire.state.commands}
-    members = {"song", "queue", "history", "credits", "gift", "leaderboard", "help"}
+    members = {"song", "queue", "history", "show", "credits", "gift", "leaderboard", "help"}
     assert names == {*members, "quota"}
     assert world.puts() == 1
     (session,) = world.wire.gateway.sessions.values()
@@ -310,15 +310,15 @@ async def test_what_cannot_be_posted_is_handed_over(
         else:
             world.wire.permit(world.channel, BOT & ~Permission.ATTACH_FILES)
         row = await world.ended(song)
+        assert (row["status"], row["delivered_at"]) == ("COMPLETED", None)
+        assert row["undelivered"] in shown(status)
+        await world.wire.press(song.member, status, f"song:get:{song.id}")
+        await until(lambda: world.rows("SELECT 1 FROM songs WHERE delivered_at IS NOT NULL"))
     assert world.posts == []
-    assert (row["status"], row["post_id"]) == ("COMPLETED", None)
-    assert row["undelivered"]
-    assert row["delivered_at"]
     assert world.entries(song) == ["hold", "settle"]
     (file,) = status.attachments
     assert recognise(file.content or b"") is AudioFormat.MP3
-    assert "here it is" in shown(status)
-    assert row["undelivered"] in shown(status)
+    assert "Here it is, for you alone" in shown(status)
     assert not (world.folder / "data/songs" / str(song.id)).exists()
 
 

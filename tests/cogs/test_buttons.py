@@ -7,6 +7,7 @@ import discord
 import pytest
 
 from cogs import buttons
+from cogs.outdated import SENTENCE
 from db.records import Status, Step
 from services.songs import TOKEN_LIFETIME
 from tests.factories import make_song
@@ -102,10 +103,10 @@ async def test_a_song_that_never_was_is_said_to_be_none(
         *("history:1:-1", f"history:1:{'9' * 7}", f"history:{'9' * 19}:1"),
     ],
 )
-async def test_what_no_button_of_ours_says_is_not_answered(world: World, forged: str) -> None:
+async def test_what_no_button_of_ours_says_is_told_as_such(world: World, forged: str) -> None:
     result = await world.song()
     pressed = await world.press(world.alice, result.response, forged)
-    assert not pressed.acknowledged
+    assert said(pressed).content == SENTENCE
     assert await world.free() == 9
 
 

@@ -98,7 +98,7 @@ def test_a_waiting_song_shows_its_place_time_price_and_rest() -> None:
         ({"step": Step.ENDED, "status": Status.CANCELLED}, "**CANCELLED**\nYour credits are back."),
         (
             {"step": Step.ENDED, "undelivered": "The channel is gone.", "file": "1.mp3"},
-            "could not be posted. The channel is gone.\n**Get the song**, or `/show 42`, gives",
+            "could not be posted. The channel is gone.\n**Get the song**, or `/show 1`, gives",
         ),
         (
             {"step": Step.ENDED, "undelivered": "No.", "delivered_at": NOON},

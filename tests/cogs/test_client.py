@@ -12,7 +12,8 @@ from cogs.client import Client, asker, check_can_post, roles_of, server_of
 from services.errors import NotPermitted
 from tests.world import World
 
-COMMANDS = {"song", "queue", "history", "credits", "gift", "leaderboard", "help", "quota"}
+MEMBERS = {"song", "queue", "history", "show", "credits", "gift", "leaderboard", "help"}
+COMMANDS = {*MEMBERS, "quota"}
 EMBEDS = discord.Permissions(
     view_channel=True, send_messages=True, embed_links=True, attach_files=True
 )

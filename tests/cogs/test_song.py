@@ -11,6 +11,7 @@ import pytest
 import simcord
 from simcord.components import walk_components
 
+from cogs.outdated import SENTENCE
 from cogs.song import (
     PREFILL,
     Options,
@@ -360,7 +361,8 @@ async def test_a_forged_form_is_refused(world: World, draft: str) -> None:
 
 async def test_another_form_is_none_of_ours(world: World) -> None:
     sent = await world.send_form(world.alice, "feedback:1", "Words")
-    assert not sent.acknowledged
+    assert said(sent).content == SENTENCE
+    assert await world.rows() == []
 
 
 async def test_words_come_back_from_an_error_that_nobody_foresaw(

@@ -313,7 +313,9 @@ async def test_a_lost_answer_is_no_second_message(stage: Stage) -> None:
     assert stage.text().count("→ 20") == 1
 
 
-@pytest.mark.parametrize(("status", "code"), [(403, 50013), (403, 50001), (404, 10003), (400, 0)])
+@pytest.mark.parametrize(
+    ("status", "code"), [(403, 50013), (403, 50001), (404, 10003), (400, 50035)]
+)
 async def test_what_fails_for_good_is_given_up_with_a_warning(
     stage: Stage, status: int, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
