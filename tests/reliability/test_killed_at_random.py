@@ -5,7 +5,7 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,15 +16,17 @@ from tests.reliability.killable_bot import Nursery, nursery
 from tests.reliability.killing import forget_nonces
 from tests.reliability.promises import broken_promises
 from tests.reliability.scenarios import QUICK, WAYS, ask, ask_for_what_fails
-from tests.wire import Interaction
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
 
 AT_ONCE = 50
 ROUNDS = 20
 LONGEST = 0.5
-"""Seconds that a bot lives at most; it takes 0.1 to be connected."""
+"""Seconds that a bot lives at most once fifty songs are under way."""
+SOONER = 0.25
+"""The share of rounds in which it is killed before that."""
 UNTIL_OVER = 120.0
+EVERY_STEP = "SELECT song_id, step FROM songs"
 SEEDS = range(1, 11)
 
 
@@ -37,12 +39,12 @@ class History:
     submitting: Counter[int] = field(default_factory=Counter)
     """How often a song's row was at `submitting` when the bot died: its answer may be lost."""
 
-    def died(self, world: World, lived: float) -> None:
+    def died(self, world: World, lived: str) -> None:
         forget_nonces(world)
-        rows = world.rows("SELECT song_id, step FROM songs")
+        rows = world.rows(EVERY_STEP)
         steps = Counter(row["step"] for row in rows)
         self.submitting.update(row["song_id"] for row in rows if row["step"] == "submitting")
-        self.rounds.append(f"lived {lived:.3f} s, {len(world.posts)} posts, {dict(steps)}")
+        self.rounds.append(f"{lived}, {len(world.posts)} posts, {dict(steps)}")
 
     def __str__(self) -> str:
         return "\n".join([f"seed {self.seed}", *self.rounds])
@@ -73,9 +75,7 @@ async def rounds_of_kills(seed: int, world: World, figure: Callable[[str], None]
     world.settings["SEGMIND_CONCURRENCY"] = str(AT_ONCE)
     async with nursery() as bots:
         for _ in range(ROUNDS):
-            lives = chance.uniform(0.0, LONGEST)
-            await one_round(world, bots, chance, lives)
-            history.died(world, lives)
+            history.died(world, await one_round(world, bots, chance))
             assert too_much(world) == [], history
         async with bots.bot(world, constants=QUICK) as bot:
             await until(lambda: all_over(world), UNTIL_OVER)
@@ -85,31 +85,36 @@ async def rounds_of_kills(seed: int, world: World, figure: Callable[[str], None]
     figure(f"{len(history.rounds)} kills, {len(world.rows('SELECT 1 FROM songs'))} songs")
 
 
-async def one_round(world: World, bots: Nursery, chance: random.Random, lives: float) -> None:
-    async with bots.bot(world, constants=QUICK) as bot:
-        asking = asyncio.create_task(keep_asking(world, chance))
+async def one_round(world: World, bots: Nursery, chance: random.Random) -> str:
+    """How long the bot lived."""
+    sooner, lives = chance.random() < SOONER, chance.uniform(0.0, LONGEST)
+    full = asyncio.Event()
+    async with bots.bot(world, constants=QUICK) as bot, asyncio.TaskGroup() as group:
+        asking = group.create_task(keep_asking(world, chance, full))
+        if not sooner:
+            await asyncio.wait_for(full.wait(), UNTIL_OVER)
         either: set[asyncio.Future[Any]] = {asking, bot.status}
         await asyncio.wait(either, timeout=lives)
         assert not bot.ended, "it died by itself"
         await bot.stop(signal.SIGKILL)
         asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
+    since = "its start" if sooner else "fifty were under way"
+    return f"lived {lives:.3f} s since {since}"
 
 
-async def keep_asking(world: World, chance: random.Random) -> None:
-    """Whenever there are fewer than fifty, taken in or just asked for."""
+async def keep_asking(world: World, chance: random.Random, full: asyncio.Event) -> None:
+    """Whenever there are fewer than fifty; `full` once all fifty are taken in."""
     before = len(world.asked)
     while True:
-        for _ in range(AT_ONCE - under_way(world, list(world.asked.values())[before:])):
+        just_asked = list(world.asked.values())[before:]
+        steps = {row["song_id"]: row["step"] for row in world.rows(EVERY_STEP)}
+        unanswered = [song for song in just_asked if song.id not in steps]
+        missing = AT_ONCE - len(unanswered) - sum(step != "ended" for step in steps.values())
+        if just_asked and not unanswered:
+            full.set()
+        for _ in range(missing):
             await (ask if chance.random() < 0.5 else ask_for_what_fails)(world)
         await asyncio.sleep(0.05)
-
-
-def under_way(world: World, just_asked: Sequence[Interaction]) -> int:
-    rows = world.rows("SELECT song_id, step FROM songs")
-    steps: dict[int, str] = {row["song_id"]: row["step"] for row in rows}
-    unanswered = sum(song.id not in steps for song in just_asked)
-    return unanswered + sum(step != "ended" for step in steps.values())
 
 
 def too_much(world: World) -> list[str]:
