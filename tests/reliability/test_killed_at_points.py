@@ -33,7 +33,7 @@ STEPS: Mapping[str, str] = {
     "downloading": "services.making.song_api.SongApi.download: self._translated(",
     "fitted": "services.making.worker.Worker._fit: self._write(song, songs.mark_fitted",
     "posting": "services.making.worker.Worker.deliver: self._write(song, songs.mark_posting",
-    "posted": "cogs.announcer.DiscordAnnouncer.post: self._channel(song).send(",
+    "posted": "cogs.announcer.DiscordAnnouncer._post: self._channel(song).send(",
     "settled": "services.ending.Ending.complete: self._database.write(), left",
     "message edited": "cogs.announcer.DiscordAnnouncer._edit: webhook.edit_message(",
 }
