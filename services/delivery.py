@@ -3,7 +3,8 @@
 Whatever becomes of such a song is decided alone with it, one thing after the other: a member who
 takes it while it is being posted waits for that, and its price is not given back meanwhile. The row
 decides across a kill: it is marked before it is sent (`in_doubt`), and while that stands, it is
-looked for before it is sent again or given back.
+looked for before it is sent again or given back. What only its member sees can't be looked for: a
+kill between their having it and the row's saying so is their gain.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import contextlib
 import logging
 import shutil
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -49,6 +51,7 @@ SOONEST = 60.0
 AFTER_A_REFUSAL = Backoff(first=300.0, longest=6 * 3600.0)
 """Refused although nothing that the bot knows of speaks against it. Too many refusals in ten
 minutes shut a bot out (Discord, "Invalid Request Limit")."""
+UNTIL_THERE_IS_ROOM = Backoff()
 
 
 class Channels(Protocol):
@@ -110,6 +113,7 @@ class Delivery:
         data_dir: Path,
         clock: Clock,
         monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._database = database
         self._ending = ending
@@ -119,6 +123,9 @@ class Delivery:
         self._data_dir = data_dir
         self._clock = clock
         self._monotonic = monotonic
+        self._sleep = sleep
+        self._told: dict[str | None, int] = {}
+        """How many songs wait for each reason, as the log was last told."""
         self._tries: dict[int, _Tries] = {}
         self._changed_at: dict[int, float] = {}
         """When something changed in a server that may let songs be posted there."""
@@ -153,26 +160,34 @@ class Delivery:
                 ) from None
             except AudioError as error:
                 raise NotPossible(str(error)) from error
-            given = await self._ending.hand_over(kept)
+            given = await self._write_down(kept)
             if given:
                 self._over(kept)
             return given
 
-    async def _send(self, song: Song, limit: int, send: Send) -> None:
-        """Fitted anew where it is too large, once for what Discord says, once for what it does."""
-        for most in (limit, DEFAULT_UPLOAD_LIMIT):
-            file = self._file(song)
-            if file.stat().st_size > most:
-                song = await self._fit(song, most)
-                file = self._file(song)
+    async def _write_down(self, song: Song) -> bool:
+        """Its member has it: that can't be undone, so the row's saying so waits for a full disk."""
+        failures = 0
+        while True:
             try:
-                await send(song, file)
-            except TooLargeToPost:
-                if file.stat().st_size <= DEFAULT_UPLOAD_LIMIT:
-                    raise
-            else:
-                return
-        raise TooLargeToPost("Discord refused the file's size.")
+                return await self._ending.hand_over(song)
+            except DiskFullError as error:
+                failures += 1
+                log.warning("it was handed over, and to say so waits: %s", error)
+                await self._incidents.begin(Kind.DISK_NEARLY_FULL, str(error))
+            await self._sleep(UNTIL_THERE_IS_ROOM.pause(failures))
+
+    async def _send(self, song: Song, limit: int, send: Send) -> None:
+        """Fitted anew where it is too large: for what Discord says, then for what it does."""
+        if self._size(song) > limit:
+            song = await self._fit(song, limit)
+        try:
+            await send(song, self._file(song))
+        except TooLargeToPost:
+            if self._size(song) <= DEFAULT_UPLOAD_LIMIT:
+                raise
+            song = await self._fit(song, DEFAULT_UPLOAD_LIMIT)
+            await send(song, self._file(song))
 
     # --- to its channel ---------------------------------------------------------------------------
 
@@ -203,28 +218,55 @@ class Delivery:
             log.exception("looking for songs to deliver")
             return
         self._forget_all_but(waiting)
+        self._tell(waiting)
         refusing: set[int] = set()
         for song in waiting:
-            with logs.about(song.song_id):
-                try:
-                    if self._overdue(song):
-                        await self._give_back(song.song_id)
-                    elif (
-                        song.channel_id not in refusing
-                        and self._due(song)
-                        and not await self._try_again(song.song_id)
-                    ):
+            if not self._in_other_hands(song.song_id):
+                with logs.about(song.song_id):
+                    if not await self._see_to(song, refused=song.channel_id in refusing):
                         refusing.add(song.channel_id)
-                except DeliveryError as error:
-                    self._tried(song.song_id)
-                    refusing.add(song.channel_id)
-                    log.warning("it still can't be posted: %s", error)
-                except DiskFullError as error:
-                    self._tried(song.song_id)
-                    log.warning("it waits: %s", error)
-                except Exception:
-                    self._tried(song.song_id)
-                    log.exception("delivering it late")
+
+    async def _see_to(self, song: Song, *, refused: bool) -> bool:
+        """What this round can do for a song; False where its channel takes no other one either.
+
+        `refused`: its channel has refused one before it in this round.
+        """
+        try:
+            if self._overdue(song):
+                await self._give_back(song.song_id)
+            elif not refused and self._due(song):
+                return await self._try_again(song.song_id)
+        except DeliveryError as error:
+            self._tried(song.song_id)
+            log.warning("it still can't be posted: %s", error)
+            return False
+        except AudioError as error:
+            self._tried(song.song_id)
+            log.warning("it can't be made fit for the channel: %s", error)
+        except OSError as error:
+            # This machine is at fault, not Discord: the next round may do better.
+            log.warning("it waits: %s", error)
+        except Exception:
+            self._tried(song.song_id)
+            log.exception("delivering it late")
+        return True
+
+    def _tell(self, waiting: list[Song]) -> None:
+        """The log, where it is not as it was: the operator sees how many there are, and why."""
+        count = dict(Counter(song.undelivered for song in waiting))
+        if count == self._told:
+            return
+        self._told = count
+        if not count:
+            log.info("no song waits to be delivered any more")
+            return
+        why = "; ".join(f"{songs:,}: {reason}" for reason, songs in count.items())
+        log.warning("songs that could not be posted wait to be delivered: %s", why)
+
+    def _in_other_hands(self, song_id: int) -> bool:
+        """Whether its member takes it right now, which may take long: the others do not wait."""
+        lock = self._locks.get(song_id)
+        return lock is not None and lock.locked()
 
     def _overdue(self, song: Song) -> bool:
         return song.ended_at is not None and self._clock() - song.ended_at > KEPT
@@ -268,37 +310,36 @@ class Delivery:
                     await self._posted(song, post_id)
                     return True
                 await self._not_posted(song)
-            await self._post(song)
+            await self._post(song, self._channels.upload_limit(song))
             return True
 
-    async def _post(self, song: Song) -> None:
-        """Send it, marked before. Alone with it, and it is surely not there.
+    async def _post(self, song: Song, limit: int) -> None:
+        """Send it, marked before, in `limit` bytes. Alone with it, and it is surely not there.
 
         Raises:
+            AudioError, OSError: see `AudioFitter.fit`. It is not there.
             CannotPost: it is not there.
             PostUncertain: it may be there.
         """
-        limit = self._channels.upload_limit(song)
-        for most in (limit, DEFAULT_UPLOAD_LIMIT):
-            try:
-                if self._file(song).stat().st_size > most:
-                    song = await self._fit(song, most)
-                if not await self._mark(song):
-                    return
-                post_id = await self._channels.post(song, self._file(song))
-            except FileNotFoundError:
-                log.exception("its file is lost")
-                await self._compensate(song)
+        try:
+            if self._size(song) > limit:
+                song = await self._fit(song, limit)
+            if not await self._mark(song):
                 return
-            except TooLargeToPost:
-                await self._not_posted(song)
-            except CannotPost:
-                await self._not_posted(song)
-                raise
-            else:
-                await self._posted(song, post_id)
-                return
-        raise CannotPost("Discord refused the file's size.")
+            post_id = await self._channels.post(song, self._file(song))
+        except FileNotFoundError:
+            log.exception("its file is lost")
+            await self._compensate(song)
+        except TooLargeToPost:
+            await self._not_posted(song)
+            if self._size(song) <= DEFAULT_UPLOAD_LIMIT:
+                raise CannotPost("Discord refused the file's size.") from None
+            await self._post(song, DEFAULT_UPLOAD_LIMIT)
+        except CannotPost:
+            await self._not_posted(song)
+            raise
+        else:
+            await self._posted(song, post_id)
 
     async def _mark(self, song: Song) -> bool:
         async with self._database.write() as connection:
@@ -385,6 +426,10 @@ class Delivery:
         if song.file is None:
             raise RuntimeError("a song's row lacks what its step needs")
         return self._folder(song) / song.file
+
+    def _size(self, song: Song) -> int:
+        """Bytes."""
+        return self._file(song).stat().st_size
 
     def _over(self, song: Song) -> None:
         self._tries.pop(song.song_id, None)
