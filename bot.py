@@ -59,7 +59,7 @@ from services.quota.credits import Credits
 from services.quota.export import Export
 from services.quota.giving import Giving
 from services.quota.managing import Managing
-from services.quota.overview import Overview, as_table
+from services.quota.overview import Overview, as_lines, as_table
 from services.quota.rules import Defaults, Limits, Member, Rulebook
 from services.quota.usage import Usage
 from services.quota.usage_picture import UsageArtist
@@ -367,7 +367,10 @@ def _on_signals(stop: Callable[[], None]) -> None:
 async def _list_servers(settings: Settings) -> int:
     """`bot.py servers`, beside a bot that runs or not."""
     async with _opened(settings) as (database, rulebook):
-        print(as_table(await Overview(database, rulebook, clock=utc_now).servers()))
+        overview = Overview(database, rulebook, clock=utc_now)
+        print(as_table(await overview.servers()))
+        if undelivered := await overview.undelivered():
+            print(f"\n{as_lines(undelivered)}")
     return 0
 
 

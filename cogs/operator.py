@@ -10,7 +10,7 @@ from discord.ext import commands
 
 from cogs import cards
 from cogs.client import Client, server_of
-from db.records import OperatorCeiling, Tally
+from db.records import OperatorCeiling, Tally, Undelivered
 from services.errors import InvalidRequest, NotPermitted
 from services.quota.amounts import MAX_CEILING, credits_text
 from services.quota.overview import ServerUse
@@ -19,6 +19,8 @@ ID = r"[0-9]{1,19}"
 LISTED = 10
 NAME_SHOWN = 25
 """Ten of them, all escaped, fit into a field."""
+REASONS, REASON_SHOWN = 5, 80
+"""How many reasons are shown, and the characters of each: there are few, and all fit."""
 SCOPES = {
     "all": "all servers together",
     "each": "each server",
@@ -39,7 +41,7 @@ class OperatorCog(
 
     @app_commands.command()
     async def show(self, interaction: discord.Interaction) -> None:
-        """What was submitted today, the ceilings, and the busiest servers."""
+        """What was submitted today, what could not be posted, the ceilings, the busiest servers."""
         self._check(interaction)
         await interaction.response.defer(ephemeral=True, thinking=True)
         services = self._client.services
@@ -47,6 +49,7 @@ class OperatorCog(
             await services.ceilings.submitted_today(),
             await services.ceilings.all_set(),
             await services.overview.servers(),
+            await services.overview.undelivered(),
         )
         await interaction.followup.send(embed=card, ephemeral=True)
 
@@ -107,13 +110,26 @@ def _named(typed: str | None, interaction: discord.Interaction) -> int:
 
 
 def overview_card(
-    today: Tally, ceilings: Sequence[OperatorCeiling], uses: Sequence[ServerUse]
+    today: Tally,
+    ceilings: Sequence[OperatorCeiling],
+    uses: Sequence[ServerUse],
+    undelivered: Sequence[Undelivered] = (),
 ) -> discord.Embed:
-    """What the operator pays for today, and what they have set."""
+    """What the operator pays for today, what got stuck, and what they have set."""
     card = discord.Embed(
         title=f"Today: {songs_text(today.songs)} submitted, {credits_text(today.credits)}",
         colour=cards.BLURPLE,
     )
+    if undelivered:
+        total = sum(kept.songs for kept in undelivered)
+        lines = [
+            f"{kept.songs:,}, the oldest {cards.ago(kept.oldest)}: "
+            + cards.plain(kept.reason, REASON_SHOWN)
+            for kept in undelivered[:REASONS]
+        ]
+        card.add_field(
+            name=f"Could not be posted: {songs_text(total)}", value="\n".join(lines), inline=False
+        )
     lines = [
         f"{_whom(ceiling)}: {allowed_text(ceiling.credits, ceiling.songs)} a day"
         for ceiling in ceilings

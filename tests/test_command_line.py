@@ -9,9 +9,10 @@ import pytest
 import bot
 from db import servers
 from db.database import Database
+from db.records import Step
 from services.clock import utc_now
 from services.quota.rules import Member
-from tests.factories import SERVER, make_credits
+from tests.factories import SERVER, add_song, make_credits
 
 ROOT = Path(bot.__file__).parent
 
@@ -59,6 +60,21 @@ async def test_a_grant_beside_the_running_bot(here: Path, running_bot: Database)
     listed = call(here, "servers")
     assert listed.returncode == 0
     assert f"{SERVER}    One" in listed.stdout
+    assert "Could not be posted" not in listed.stdout
+    await running_bot.close()
+
+
+async def test_the_list_of_servers_ends_with_what_could_not_be_posted(
+    here: Path, running_bot: Database
+) -> None:
+    await add_song(
+        running_bot, step=Step.ENDED, undelivered="The channel is gone.", file="1-song.mp3"
+    )
+    listed = call(here, "servers")
+    assert listed.stdout.endswith(
+        "Could not be posted, and kept for their members: 1\n"
+        "  1 since 2026-03-14 12:00 UTC: The channel is gone.\n"
+    )
     await running_bot.close()
 
 

@@ -1,11 +1,11 @@
-"""Every server with its use: what the operator pays for, and where."""
+"""Every server with its use: what the operator pays for, and where; and what got stuck."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from db import ceilings, servers
+from db import ceilings, servers, songs
 from db.database import Database
-from db.records import ServerCount, Tally
+from db.records import ServerCount, Tally, Undelivered
 from services.clock import Clock
 from services.quota.calendar import Period
 from services.quota.ceilings import utc_day
@@ -45,6 +45,10 @@ class Overview:
             ),
         )
 
+    async def undelivered(self) -> list[Undelivered]:
+        """The songs of all servers that could not be posted and are kept, by reason."""
+        return await songs.undelivered_by_reason(self._database.reader)
+
     async def _use(self, server: ServerCount) -> ServerUse:
         reader, now = self._database.reader, self._clock()
         rules = await self._rulebook.read(reader, server.server_id)
@@ -68,6 +72,16 @@ def as_table(uses: Sequence[ServerUse]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+
+
+def as_lines(undelivered: Sequence[Undelivered]) -> str:
+    """For a terminal: how many songs could not be posted, and a line for each reason."""
+    total = sum(each.songs for each in undelivered)
+    lines = [
+        f"  {each.songs:,} since {each.oldest:%Y-%m-%d %H:%M} UTC: {each.reason}"
+        for each in undelivered
+    ]
+    return "\n".join([f"Could not be posted, and kept for their members: {total:,}", *lines])
 
 
 def _line(use: ServerUse) -> tuple[str, ...]:

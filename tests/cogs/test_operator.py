@@ -13,10 +13,11 @@ import simcord
 import bot
 from cogs import operator
 from cogs.operator import allowed_text, overview_card
-from db.records import OperatorCeiling, ServerCount, Tally
+from db.records import OperatorCeiling, ServerCount, Step, Tally, Undelivered
 from services.errors import InvalidRequest, NotPermitted
 from services.quota.calendar import Period
 from services.quota.overview import ServerUse
+from tests.factories import NOON, add_song
 from tests.world import World, running, said, text_of
 
 DAY = Period(datetime(2026, 3, 14, tzinfo=UTC), datetime(2026, 3, 15, tzinfo=UTC))
@@ -99,6 +100,17 @@ async def test_the_operator_sees_what_is_used(world: World) -> None:
     assert "One" in shown
 
 
+async def test_the_operator_sees_what_could_not_be_posted_and_why(world: World) -> None:
+    shown = text_of(said(await world.mona.slash(world.channel, "operator show")))
+    assert "Could not be posted" not in shown
+    kept = {"step": Step.ENDED, "undelivered": "The channel is gone.", "file": "1.mp3"}
+    for song_id in (1, 2):
+        await add_song(world.application.database, song_id, **kept)
+    shown = text_of(said(await world.mona.slash(world.channel, "operator show")))
+    at = int(NOON.timestamp())
+    assert f"Could not be posted: 2 songs: 2, the oldest <t:{at}:R>: The channel is gone." in shown
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -135,10 +147,12 @@ def test_many_servers_and_ceilings_fit_into_a_card() -> None:
         for n in range(50)
     ]
     ceilings = [OperatorCeiling("server", 2**62 + n, 10**9, 10**9) for n in range(50)]
-    card = overview_card(Tally(10**6, 10**9), ceilings, uses)
+    undelivered = [Undelivered("*" * 500, 10**6, NOON) for _ in range(50)]
+    card = overview_card(Tally(10**6, 10**9), ceilings, uses, undelivered)
     assert all(len(field.value or "") <= 1_024 for field in card.fields)
     assert len(card) <= 6_000
-    assert "and 40 more" in (card.fields[0].value or "")
+    assert (card.fields[0].name or "").endswith("50,000,000 songs")
+    assert "and 40 more" in (card.fields[1].value or "")
     assert operator.LISTED == 10
 
 

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 from db import servers
 from db.database import Database
+from db.records import Step
 from services.ending import Ending
 from services.quota.ceilings import OperatorCeilings
 from services.quota.credits import Credits
 from services.quota.managing import Manager
-from services.quota.overview import Overview, as_table
+from services.quota.overview import Overview, as_lines, as_table
 from tests.factories import SERVER, SettableClock, add_held_song, add_song, make_managing
 
 
@@ -48,3 +49,25 @@ async def test_the_table_is_fit_for_a_terminal(
     assert "0 of 50 until 2026-03-15 00:00 UTC" in line
     assert line.endswith("left 2026-03-14")
     assert heading.index("members") == line.index("0      ")
+
+
+async def test_what_could_not_be_posted_is_counted_by_reason(
+    database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    overview = Overview(database, credits._rulebook, clock=clock)
+    assert await overview.undelivered() == []
+    ending = Ending(database, credits, clock=clock)
+    for song_id, server_id in ((1, SERVER), (2, SERVER + 1), (3, SERVER)):
+        song = await add_held_song(
+            database, credits, song_id, server_id=server_id, price=1, step=Step.POSTING
+        )
+        reason = "The channel is gone." if song_id < 3 else "I lack a permission."
+        assert await ending.complete(song, undelivered=reason)
+        clock.advance(hours=1)
+    assert as_lines(await overview.undelivered()).splitlines() == [
+        "Could not be posted, and kept for their members: 3",
+        "  2 since 2026-03-14 12:00 UTC: The channel is gone.",
+        "  1 since 2026-03-14 14:00 UTC: I lack a permission.",
+    ]
+    assert await ending.hand_over(song)
+    assert [each.songs for each in await overview.undelivered()] == [2]
