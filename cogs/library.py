@@ -79,7 +79,7 @@ def number_of(typed: str) -> int:
 
 def choices(own: Sequence[Song], typed: str) -> list[Choice[str]]:
     """Those of a member's songs whose number begins with what was typed, or whose title has it."""
-    sought = typed.strip().lstrip("#").casefold()
+    sought = typed.strip().lstrip("# ").casefold()
     named = [(song, clean(title_of(song.genres, song.lyrics))) for song in own]
     fitting = [
         Choice(name=_name(song, title), value=str(song.number))

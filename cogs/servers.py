@@ -102,13 +102,9 @@ class ServersCog(commands.Cog):
             self._client.services.delivery.wake(after.guild.id)
 
     @commands.Cog.listener()
-    async def on_thread_update(
-        self,
-        before: discord.Thread,  # noqa: ARG002 - as above
-        after: discord.Thread,
-    ) -> None:
-        """It was opened again, maybe."""
-        self._client.services.delivery.wake(after.guild.id)
+    async def on_raw_thread_update(self, payload: discord.RawThreadUpdateEvent) -> None:
+        """It was opened again, maybe. Raw, since a closed one is not in discord.py's cache."""
+        self._client.services.delivery.wake(payload.guild_id)
 
     @commands.Cog.listener()
     async def on_resumed(self) -> None:

@@ -1,6 +1,7 @@
 """Giving a song that could not be posted to its member: what /show and the buttons share."""
 
 import asyncio
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from db.records import Song
 from services.errors import DeliveryError, NotPossible
 
 log = logging.getLogger(__name__)
+
+LONGEST_UPLOAD = 180.0
+"""Seconds for a file and its answer. Webhooks know no longest pause of their own: see `Client`."""
 
 
 async def hand_over(interaction: discord.Interaction[Any], song: Song) -> bool:
@@ -29,11 +33,12 @@ async def hand_over(interaction: discord.Interaction[Any], song: Song) -> bool:
 
     async def send(song: Song, file: Path) -> None:
         attachment = await asyncio.to_thread(discord.File, file)
-        with translated("handing it over"):
-            # An edit, so that a repeat after a lost answer changes nothing.
-            await interaction.edit_original_response(
-                embed=cards.handed_over_card(song), attachments=[attachment], view=None
-            )
+        with contextlib.closing(attachment), translated("handing it over"):
+            async with asyncio.timeout(LONGEST_UPLOAD):
+                # An edit, so that a repeat after a lost answer changes nothing.
+                await interaction.edit_original_response(
+                    embed=cards.handed_over_card(song), attachments=[attachment], view=None
+                )
 
     delivery, limit = services(interaction).delivery, interaction.filesize_limit
     try:

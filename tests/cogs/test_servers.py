@@ -1,6 +1,9 @@
 """Joining and leaving servers."""
 
+import asyncio
 import logging
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import discord
@@ -8,9 +11,14 @@ import pytest
 import simcord
 from simcord.backend import serializers
 
-from cogs.servers import first_writable
+from cogs.servers import ServersCog, first_writable
 from db.records import Status
+from tests.cogs.test_announcer import Stage, stage, until
+from tests.wire import Guild, payloads
+from tests.wire.permissions import BOT
 from tests.world import World, text_of
+
+__all__ = ["stage"]  # a fixture
 
 SILENT = discord.PermissionOverwrite(send_messages=False)
 
@@ -145,3 +153,95 @@ async def test_thrown_out_while_away_is_seen_at_the_next_start(world: World) -> 
     (song,) = await world.rows()
     assert song.status is Status.CANCELLED
     assert await world.free() == 10
+
+
+# --- what lets songs be posted that could not be --------------------------------------------------
+
+
+@pytest.fixture
+def woken(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The servers that delivery was woken for."""
+    servers: list[int] = []
+    monkeypatch.setattr(stage.application.delivery, "wake", servers.append)
+    return servers
+
+
+async def tells(stage: Stage, woken: list[int], strike: Callable[[], object]) -> None:
+    """What happens wakes delivery, for the server that it happens in."""
+    await asyncio.sleep(0)
+    woken.clear()
+    strike()
+    await until(lambda: woken)
+    assert set(woken) == {guild_of(stage).id}
+
+
+def guild_of(stage: Stage) -> Guild:
+    assert stage.channel.guild is not None
+    return stage.channel.guild
+
+
+async def test_a_change_of_a_channel_a_role_or_the_server_wakes_delivery(
+    stage: Stage, woken: list[int]
+) -> None:
+    wire, guild = stage.wire, guild_of(stage)
+    role = wire.role(guild, "bots")
+    cached = stage.client.get_guild(guild.id)
+    assert cached is not None
+    await until(lambda: cached.get_role(role.id))
+
+    def send(event: str, **values: Any) -> Callable[[], object]:
+        return lambda: wire.gateway.dispatch(event, {"guild_id": str(guild.id), **values}, guild)
+
+    await tells(stage, woken, lambda: wire.permit(stage.channel, BOT))
+    await tells(stage, woken, send("GUILD_ROLE_UPDATE", role=payloads.role(role)))
+    await tells(stage, woken, send("GUILD_ROLE_DELETE", role_id=str(role.id)))
+    boosted = payloads.guild(guild, wire.state.bot) | {"premium_tier": 3, "name": "Boosted"}
+    await tells(stage, woken, lambda: wire.gateway.dispatch("GUILD_UPDATE", boosted, guild))
+    mine = payloads.bot_member(guild, wire.state.bot) | {"nick": "Singer"}
+    await tells(stage, woken, send("GUILD_MEMBER_UPDATE", **mine))
+
+
+async def test_a_change_of_somebody_else_wakes_nothing(stage: Stage, woken: list[int]) -> None:
+    """discord.py knows of other members only where they are in a voice channel, say."""
+    guild = stage.client.get_guild(guild_of(stage).id)
+    assert guild is not None
+    other: Any = SimpleNamespace(id=stage.alice.id, guild=guild)
+    cog = stage.client.get_cog("ServersCog")
+    assert isinstance(cog, ServersCog)
+    await cog.on_member_update(other, other)
+    assert woken == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_thread_that_is_opened_again_wakes_delivery(
+    stage: Stage, woken: list[int], known: bool
+) -> None:
+    """Also one that was closed before the bot came: discord.py does not know it."""
+    thread = stage.wire.thread(stage.channel, "night")
+    guild = stage.client.get_guild(guild_of(stage).id)
+    assert guild is not None
+    await until(lambda: guild.get_thread(thread.id))
+    opened = payloads.channel(thread, stage.wire.state.bot)
+    if not known:
+        guild._remove_thread(guild.get_thread(thread.id))  # type: ignore[arg-type]
+    await tells(
+        stage,
+        woken,
+        lambda: stage.wire.gateway.dispatch("THREAD_UPDATE", opened, guild_of(stage)),
+    )
+
+
+async def test_a_server_that_is_back_wakes_delivery(stage: Stage, woken: list[int]) -> None:
+    guild = guild_of(stage)
+    cached = stage.client.get_guild(guild.id)
+    assert cached is not None
+    stage.wire.outage(guild)
+    await until(lambda: cached.unavailable)
+    await tells(stage, woken, lambda: stage.wire.outage(guild, over=True))
+    stage.wire.remove_bot(guild)
+    await until(lambda: stage.client.get_guild(guild.id) is None)
+    await tells(stage, woken, lambda: stage.wire.invite_bot(guild))
+
+
+async def test_a_connection_that_is_back_wakes_delivery(stage: Stage, woken: list[int]) -> None:
+    await tells(stage, woken, stage.wire.gateway.drop)
