@@ -20,7 +20,7 @@ import aiohttp
 import discord
 import yarl
 
-from cogs import buttons
+from cogs import buttons, gateway
 from cogs.announcer import DiscordAnnouncer
 from cogs.client import Client, Services
 from cogs.credits import CreditsCog
@@ -284,9 +284,9 @@ async def add_cogs(client: Client) -> None:
 
 async def _prepare(client: Client, *, database: Database) -> None:
     await add_cogs(client)
-    _, gateway, _ = await client.http.get_bot_gateway()
+    _, address, _ = await client.http.get_bot_gateway()
     # Where discord.py dials after a session that can't be resumed; only the first dial asks.
-    discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway)
+    discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(address)
     await register_commands(client, database)
 
 
@@ -300,6 +300,7 @@ async def run(settings: Settings) -> int:
     discord.http.Route.BASE = settings.discord_api_url
     # There is no voice here whose libraries could be missed.
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
+    gateway.use()
     stopped = asyncio.Event()
     _on_signals(stopped.set)
     async with composed(settings) as application, _saying_goodbye(application.client) as client:

@@ -30,6 +30,8 @@ TOO_LARGE_STATUS = 413
 """Also the word of what stands before Discord, and to be believed."""
 NONSENSE = (ValueError, LookupError, TypeError, AttributeError)
 """What discord.py raises of an answer that is not what it expects."""
+CLOSED = "Session is closed"
+"""What aiohttp calls it, in a plain RuntimeError."""
 TOO_LARGE = 40005  # Discord, "JSON Error Codes": request entity too large
 CLOSED_THREAD = (50083, 160005)  # as above: an archived thread, a locked one
 
@@ -59,9 +61,15 @@ def understood() -> Iterator[None]:
 
     Raises:
         NonsenseError: the answer makes no sense. What was asked for may have been done.
+        aiohttp.ClientConnectionError: discord.py has closed the connection, at the fatal end of the
+            gateway's (a token that was revoked); the bot is about to end.
     """
     try:
         yield
+    except RuntimeError as error:
+        if str(error) != CLOSED:
+            raise
+        raise aiohttp.ClientConnectionError(CLOSED) from error
     except NONSENSE as error:
         raise NonsenseError(f"an answer that makes no sense: {error!r}") from error
 
