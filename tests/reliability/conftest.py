@@ -1,11 +1,14 @@
 """Each test has a world of its own."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+import bot
 from tests.outside import World, world_outside
+from tests.reliability.ordeal import Ordeal
 
 
 @pytest.fixture
@@ -13,3 +16,29 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     """A server, a song API, and a folder for a bot."""
     async with world_outside(tmp_path) as world:
         yield world
+
+
+@pytest.fixture
+def ordeal(
+    world: World, long: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> Ordeal:
+    """Songs in the world, and what breaks under them."""
+    return Ordeal(world, long, monkeypatch, caplog)
+
+
+class BotsClock:
+    """A clock that somebody sets while it runs."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@pytest.fixture
+def bots_clock(monkeypatch: pytest.MonkeyPatch) -> BotsClock:
+    """The clock of a bot that runs in the test's loop."""
+    clock = BotsClock()
+    monkeypatch.setattr(bot, "utc_now", clock)
+    return clock

@@ -14,6 +14,7 @@ from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
 from tests.outside import World
 from tests.wire import Call, Fault
+from tests.wire.server import listening
 
 SEED = 20_260_314
 MESSAGES = "/channels/{channel_id}/messages"
@@ -50,7 +51,7 @@ class Relay:
 
     async def __aenter__(self) -> Self:
         # Bound by hand, so that the port stays ours while nobody listens at it.
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = listening()
         await self.up()
         return self
 
@@ -107,8 +108,6 @@ class Doors:
         self.relay = relay
         self.at_discord: Callable[[Call], Fault | None] | None = None
         self.at_api: Callable[[ApiCall], ApiFault | None] | None = None
-        self.calls = 0
-        """How many came to Discord and to the API's door while one of the two was broken."""
         self._released = asyncio.Event()
         world.wire.faults.hook = self._discord
         world.api.fault = self._api
@@ -120,11 +119,9 @@ class Doors:
     async def _discord(self, call: Call) -> Fault | None:
         if (call.method, call.route) == ("POST", MESSAGES):
             await self._released.wait()
-        self.calls += self._released.is_set()
         return self.at_discord(call) if self.at_discord else None
 
     def _api(self, call: ApiCall) -> ApiFault | None:
-        self.calls += self._released.is_set()
         return self.at_api(call) if self.at_api else None
 
 
@@ -140,10 +137,13 @@ async def doors(world: World) -> AsyncIterator[Doors]:
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """In seconds: of a fault, of a slow call, and of the time after it in which all is over."""
+    """In seconds: of a fault, of a slow call, of what a song takes at the API from the fault's
+    beginning on, and of the time after the fault in which all is over.
+    """
 
     fault: float
     slow: float
+    running: float
     patience: float = 20.0
 
 
@@ -254,6 +254,12 @@ def _at_once(strike: Callable[[World], None]) -> During:
     return during
 
 
+def _dropped_and_forgotten(world: World) -> None:
+    """What happened meanwhile is told to nobody."""
+    world.wire.gateway.drop()
+    world.wire.gateway.forget()
+
+
 def _garbled(world: World) -> None:
     """A frame that is no JSON; what was missed meanwhile is asked for again."""
     world.wire.gateway.garble(b'{"op": 0, "t": "GUILD_')
@@ -269,7 +275,8 @@ GATEWAY: Mapping[str, During] = MappingProxyType(
     {
         "dropped and resumed": _at_once(lambda world: world.wire.gateway.drop()),
         "asked to reconnect": _at_once(lambda world: world.wire.gateway.reconnect()),
-        "not resumable": _at_once(lambda world: world.wire.gateway.invalidate(resumable=False)),
+        "dropped and not resumed": _at_once(_dropped_and_forgotten),
+        "session invalid": _at_once(lambda world: world.wire.gateway.invalidate(resumable=False)),
         "a frame cut in half": _at_once(_garbled),
         "an event that makes no sense": _at_once(_nonsense),
     }

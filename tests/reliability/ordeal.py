@@ -5,29 +5,36 @@ import contextlib
 import itertools
 import logging
 import re
+import shutil
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
 
 import discord
 import pytest
 
 from playground.song_api import Timing
+from services.errors import NotAudio
+from services.making.audio import HEAD, AudioFitter, AudioFormat, Fitted, recognise
 from services.making.worker import Backoff
 from tests.bot_process import BotProcess
 from tests.inside import running
 from tests.outside import World, own_process, until
-from tests.reliability.faults import Doors, During, Length
+from tests.reliability.faults import Doors, During, Length, doors
 from tests.reliability.promises import broken_promises, status_shown
 from tests.reliability.scenarios import short_mp3
 from tests.wire import Interaction
 
-LONG, SHORT = Length(fault=60.0, slow=10.0, patience=180.0), Length(fault=0.4, slow=0.2)
+LONG = Length(fault=60.0, slow=10.0, running=8.0, patience=180.0)
+SHORT = Length(fault=0.4, slow=0.2, running=0.2)
 BEFORE, DURING = 6, 3
 """Songs asked for before a fault and while it lasts."""
 READY, AT_ONCE = 2, 3
 """Of those asked for before, these are made already and are at the API; the others wait."""
+HELD = 1e9
+"""Seconds: as long as the fault has not begun, the API makes no song but those."""
 HASTE = 0.05
 """By what the pauses of the bot and of discord.py are multiplied in the short form."""
 RECORD = re.compile(
@@ -41,22 +48,60 @@ NOT_OURS = ("discord.shard", "aiohttp.server")
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What came of an ordeal: counts of songs, and seconds from the fault's end to the last one."""
+    """What came of an ordeal: counts of songs, and seconds from the fault's end to the last one.
+
+    `late`: of those posted, the ones that could not be posted to begin with.
+    """
 
     asked: int
     posted: int
-    refunded: int
+    late: int
+    handed_over: int
+    failed: int
+    cancelled: int
+    given_back: int
     in_vain: int
     until_over: float
-    calls: int
     submits: int
     invalid: int
 
+    @classmethod
+    def of(cls, world: World, *, until_over: float) -> Self:
+        """Once all is over."""
+        songs = list(world.asked.values())
+        rows = [row for row in map(world.row, songs) if row is not None]
+        ends = [row["status"] for row in rows]
+        unposted = [row for row in rows if row["undelivered"] is not None]
+        return cls(
+            asked=len(songs),
+            posted=len(world.posts),
+            late=sum(
+                row["post_id"] is not None and row["delivered_at"] > row["ended_at"] for row in rows
+            ),
+            handed_over=sum(row["delivered_at"] is not None for row in unposted),
+            failed=ends.count("FAILED"),
+            cancelled=ends.count("CANCELLED"),
+            given_back=sum("compensate" in world.entries(song) for song in songs),
+            in_vain=len(songs) - len(rows),
+            until_over=until_over,
+            submits=world.submits(),
+            invalid=world.wire.invalid_answers,
+        )
+
     def __str__(self) -> str:
+        posted = f"{self.posted} posted" + (f" ({self.late} late)" if self.late else "")
+        others = (
+            (self.handed_over, "handed over"),
+            (self.failed, "failed and refunded"),
+            (self.cancelled, "cancelled and refunded"),
+            (self.given_back, "given back"),
+            (self.in_vain, "never taken in"),
+        )
+        ends = ", ".join([posted, *(f"{count} {what}" for count, what in others if count)])
+        invalid = f", {self.invalid} answers of 401, 403 or 429" if self.invalid else ""
         return (
-            f"{self.asked} asked for: {self.posted} posted, {self.refunded} refunded, "
-            f"{self.in_vain} never taken in; the last {self.until_over:.1f} s after the fault; "
-            f"{self.submits} submits, {self.invalid} answers of 401, 403 or 429"
+            f"{self.asked} asked for: {ends}; the last {self.until_over:.1f} s after the fault; "
+            f"{self.submits} submits{invalid}"
         )
 
 
@@ -66,7 +111,7 @@ class Bot:
     def __init__(self, world: World, process: BotProcess | None, log: Callable[[], str]) -> None:
         self._world = world
         self._process = process
-        self._log = log
+        self.log = log
 
     async def check_healthy(self) -> None:
         """`bot.py health`, where there is a process to ask about."""
@@ -79,9 +124,14 @@ class Bot:
         if self._process is not None:
             assert await self._process.stop() == 0, self._process.output
 
+    async def ended(self, status: int) -> None:
+        """By itself. What runs in the test's loop is waited for where it was started."""
+        if self._process is not None:
+            assert await self._process.ended() == status
+
     def unforeseen(self) -> list[str]:
         """Errors in the log that come with a trace: nobody has thought of them."""
-        return traces(self._log())
+        return traces(self.log())
 
 
 def traces(log: str) -> list[str]:
@@ -102,49 +152,113 @@ def traces(log: str) -> list[str]:
     ]
 
 
-@contextlib.asynccontextmanager
-async def bot_of(
-    world: World, *, long: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> AsyncIterator[Bot]:
-    """A process of its own in the long run; else in this loop, its pauses made short."""
-    prepare(world, running=8.0 if long else 0.8)
-    if long:
-        async with own_process(world) as process:
-            yield Bot(world, process, (world.folder / "log").read_text)
-        return
-    hurry(monkeypatch)
-    # Who hardly pauses keeps no limit: that they are kept is proven in the long form.
-    world.wire.limits.edit_interval, world.wire.limits.buckets = None, False
-    caplog.set_level(logging.INFO)
-    caplog.handler.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    )
-    async with running(world, monkeypatch):
-        yield Bot(world, None, lambda: caplog.text)
+async def nothing_more(_: World, __: Length) -> None:
+    """Where all is over with the songs themselves."""
 
 
-def prepare(world: World, *, running: float) -> None:
-    """Songs that are soon fitted. The first ones are soon made, the others take `running` seconds
-    and more, one after the other.
+@dataclass(frozen=True, slots=True)
+class Ordeal:
+    """Lets songs meet what breaks, with a bot of their own: a process in the long form, else in the
+    test's loop, its pauses made short.
+    """
+
+    world: World
+    long: bool
+    monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture
+
+    async def __call__(
+        self,
+        during: During,
+        *,
+        lengths: tuple[Length, Length] = (LONG, SHORT),
+        most_submits: int = 1,
+        then: Callable[[World, Length], Awaitable[None]] = nothing_more,
+    ) -> Told:
+        """Songs before and during a fault; what came of them, once all is over and the bot is well.
+
+        `lengths` are those of the long form and of the short one. `then`: what is still to be
+        waited for, or done, once every song has ended.
+
+        Raises AssertionError where a promise is broken.
+        """
+        world, length = self.world, lengths[not self.long]
+        async with doors(world) as door:
+            self.prepare()
+            async with self.bot() as bot:
+                await ask_before(world)
+                await ask_during(door, during, length)
+                over = time.monotonic()
+                await world.wire.ready(length.patience)
+                await asyncio.sleep(2 * length.slow)  # what was asked for may be on its way
+                await ask_after(world, length)
+                await then(world, length)
+                until_over = time.monotonic() - over
+                await bot.check_healthy()
+                await bot.stop()
+            await judge(world, bot, most_submits=most_submits)
+        return Told.of(world, until_over=until_over)
+
+    def prepare(self) -> None:
+        prepare(self.world)
+        if not self.long:
+            hurry(self.world, self.monkeypatch)
+
+    @contextlib.asynccontextmanager
+    async def bot(self, *, status: int = 0) -> AsyncIterator[Bot]:
+        """A bot of a world that is prepared; `status` is not 0 where it ends by itself."""
+        if self.long:
+            async with own_process(self.world) as process:
+                yield Bot(self.world, process, (self.world.folder / "log").read_text)
+            return
+        self.caplog.set_level(logging.INFO)
+        self.caplog.handler.setFormatter(
+            logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+        )
+        async with running(self.world, self.monkeypatch, status=status):
+            yield Bot(self.world, None, lambda: self.caplog.text)
+
+
+def prepare(world: World) -> None:
+    """Songs that are soon fitted. The first ones are soon made, the others are held: else it were
+    luck to find some at each step.
     """
     submitted = itertools.count()
-
-    def timing(_: object) -> Timing:
-        number = next(submitted)
-        return Timing(0.0, 0.05 if number < READY else running * (1.0 + 0.2 * (number % AT_ONCE)))
-
     world.api._compose = short_mp3
-    world.api._timing = timing
+    world.api._timing = lambda _: Timing(0.0, 0.05 if next(submitted) < READY else HELD)
     world.settings |= {"SEGMIND_CONCURRENCY": str(AT_ONCE), "DEFAULT_ALLOWANCE": "1000"}
 
 
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses after failures, and between edits, are a twentieth of what they are."""
+def let_go(world: World, running: float) -> None:
+    """What was held at the API takes so many seconds from now, and more, one after the other."""
+    numbers = itertools.count()
+
+    def timing(_: object = None) -> Timing:
+        return Timing(0.0, running * (1.0 + 0.2 * (next(numbers) % AT_ONCE)))
+
+    world.api._timing = timing
+    now = world.api._clock()
+    for song_id, song in world.api._songs.items():
+        if song.timing.running == HELD:
+            world.api._songs[song_id] = replace(song, submitted=now, timing=timing())
+
+
+def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses after failures, and between edits, are a twentieth of what they are.
+
+    Fitting, a child process for each song, is no part of what breaks here: it is left out.
+    """
+    # Who hardly pauses keeps no limit: that they are kept is proven in the long form.
+    world.wire.limits.edit_interval, world.wire.limits.buckets = None, False
+    monkeypatch.setattr(AudioFitter, "fit", _copied)
     pause = Backoff.pause
     monkeypatch.setattr(Backoff, "pause", lambda self, failures: HASTE * pause(self, failures))
     monkeypatch.setattr("cogs.announcer.BETWEEN_EDITS", 3.0 * HASTE)
-    monkeypatch.setattr("cogs.announcer.LONGEST_PAUSE", 60.0 * HASTE)
-    monkeypatch.setattr("cogs.errors.LONGEST_PAUSE", 60.0 * HASTE)
+    monkeypatch.setattr("cogs.announcer.LONGEST_PAUSE", 20.0 * HASTE)
+    monkeypatch.setattr("cogs.errors.LONGEST_PAUSE", 20.0 * HASTE)
+    monkeypatch.setattr("services.delivery.SETTLE", 1.0 * HASTE)
+    monkeypatch.setattr("services.delivery.SOONEST", 10.0 * HASTE)
+    monkeypatch.setattr("services.making.song_api._RETRY_AFTER_UNKNOWN", 10.0 * HASTE)
     monkeypatch.setattr("services.making.pacing.PAGE_SECONDS", 0.5)
     monkeypatch.setattr(discord.http, "asyncio", _Hurried())
     monkeypatch.setattr(discord.webhook.async_, "asyncio", _Hurried())
@@ -152,6 +266,19 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         discord.backoff.ExponentialBackoff, "delay", lambda self: HASTE * reconnect(self)
     )
+
+
+async def _copied(
+    _: AudioFitter, source: Path, folder: Path, *, stem: str, asked_seconds: int, **__: object
+) -> Fitted:
+    def copy() -> Fitted:
+        with source.open("rb") as file:
+            if recognise(file.read(HEAD)) is None:
+                raise NotAudio("The song API sent something that can't be played.")
+        path = Path(shutil.copyfile(source, folder / f"{stem}.mp3"))
+        return Fitted(path, AudioFormat.MP3, float(asked_seconds), path.stat().st_size)
+
+    return await asyncio.to_thread(copy)
 
 
 class _Hurried:
@@ -164,50 +291,36 @@ class _Hurried:
         await asyncio.sleep(HASTE * seconds)
 
 
-async def put_through(
-    world: World, bot: Bot, door: Doors, during: During, length: Length, *, most_submits: int = 1
-) -> Told:
-    """Songs before and during a fault; what came of them, once all is over and the bot is well.
-
-    Raises AssertionError where a promise is broken.
-    """
+async def ask_before(world: World) -> None:
+    """Songs at each step: some wait, some are at the API, some are being posted."""
     for number in range(BEFORE):
         await world.song(member(world, number // 2))
     await until(lambda: {"waiting", "submitted", "posting"} <= steps(world))
-    began = len(world.api.calls)
+
+
+async def ask_during(door: Doors, during: During, length: Length) -> None:
+    """A few more songs, while something breaks."""
     async with during(door, length):
+        let_go(door.world, length.running)
         door.release()
         for number in range(DURING):
-            await world.song(member(world, BEFORE + number // 2))
+            await door.world.song(member(door.world, BEFORE + number // 2))
             await asyncio.sleep(length.fault / DURING)
-    over = time.monotonic()
-    await world.wire.ready(length.patience)
-    await asyncio.sleep(2 * length.slow)  # what was asked for at the end may be on its way
-    await world.song(member(world, 99))
-    until_over = await all_over(world, within=length.patience) - over
-    await bot.check_healthy()
-    await bot.stop()
+
+
+async def ask_after(world: World, length: Length) -> None:
+    """One more song; until all have ended."""
+    last = await world.song(member(world, 99))
+    await until(lambda: world.row(last), length.patience)
+    await all_over(world, within=length.patience)
+
+
+async def judge(world: World, *bots: Bot, most_submits: int = 1) -> None:
+    """Raises AssertionError where a promise is broken; no bot runs any more."""
     broken = await broken_promises(world, most_submits=most_submits)
-    found = [*broken, *false_hopes(world), *bot.unforeseen()]
-    if found:
+    unforeseen = [trace for bot in bots for trace in bot.unforeseen()]
+    if found := [*broken, *false_hopes(world), *unforeseen]:
         raise AssertionError("\n".join(found))
-    assert began < len(world.api.calls)
-    return told(world, until_over=until_over, calls=door.calls)
-
-
-def told(world: World, *, until_over: float, calls: int) -> Told:
-    rows = [world.row(song) for song in world.asked.values()]
-    ends = [row["status"] for row in rows if row is not None]
-    return Told(
-        asked=len(rows),
-        posted=len(world.posts),
-        refunded=ends.count("FAILED"),
-        in_vain=rows.count(None),
-        until_over=until_over,
-        calls=calls,
-        submits=world.submits(),
-        invalid=world.wire.invalid_answers,
-    )
 
 
 def member(world: World, number: int) -> Any:
@@ -221,15 +334,12 @@ def steps(world: World) -> set[str]:
     return {row["step"] for row in world.rows("SELECT DISTINCT step FROM songs")}
 
 
-async def all_over(world: World, *, within: float) -> float:
-    """When every song that was taken in has ended, and its message says so."""
-    last = list(world.asked.values())[-1]
-    await until(lambda: world.row(last), within)
+async def all_over(world: World, *, within: float) -> None:
+    """Every song that was taken in has ended, and its message says so."""
     await until(
         lambda: not world.rows("SELECT 1 FROM songs WHERE ended_at IS NULL OR token IS NOT NULL"),
         within,
     )
-    return time.monotonic()
 
 
 def false_hopes(world: World) -> list[str]:

@@ -4,23 +4,20 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.outside import World
-from tests.reliability.faults import DISCORD, doors
-from tests.reliability.ordeal import LONG, SHORT, bot_of, put_through
+from tests.reliability.faults import DISCORD, GATEWAY
+from tests.reliability.ordeal import Ordeal
 
 
 @pytest.mark.parametrize("fault", DISCORD)
-async def test_discord_breaks(
-    world: World,
-    fault: str,
-    long: bool,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    figure: Callable[[str], None],
+async def test_discord_breaks(ordeal: Ordeal, fault: str, figure: Callable[[str], None]) -> None:
+    figure(str(await ordeal(DISCORD[fault])))
+
+
+@pytest.mark.parametrize("fault", GATEWAY)
+async def test_the_gateway_breaks(
+    ordeal: Ordeal, fault: str, figure: Callable[[str], None]
 ) -> None:
-    length = LONG if long else SHORT
-    async with (
-        doors(world) as door,
-        bot_of(world, long=long, monkeypatch=monkeypatch, caplog=caplog) as bot,
-    ):
-        figure(str(await put_through(world, bot, door, DISCORD[fault], length)))
+    told = await ordeal(GATEWAY[fault])
+    gateway = ordeal.world.wire.gateway
+    assert told.posted == told.asked - told.in_vain
+    figure(f"{told}; {gateway.identifies - 1} new sessions, {gateway.resumes} resumed")

@@ -4,24 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.outside import World
-from tests.reliability.faults import API, doors
-from tests.reliability.ordeal import LONG, SHORT, bot_of, put_through
+from tests.reliability.faults import API
+from tests.reliability.ordeal import Ordeal
 
 
 @pytest.mark.parametrize("fault", API)
-async def test_song_api_breaks(
-    world: World,
-    fault: str,
-    long: bool,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    figure: Callable[[str], None],
-) -> None:
-    length = LONG if long else SHORT
-    async with (
-        doors(world) as door,
-        bot_of(world, long=long, monkeypatch=monkeypatch, caplog=caplog) as bot,
-    ):
-        told = await put_through(world, bot, door, API[fault], length, most_submits=2)
-        figure(str(told))
+async def test_song_api_breaks(ordeal: Ordeal, fault: str, figure: Callable[[str], None]) -> None:
+    figure(str(await ordeal(API[fault], most_submits=2)))

@@ -105,7 +105,7 @@ class DiscordWire:
     # Up and down
 
     async def __aenter__(self) -> Self:
-        self._socket = _listen()
+        self._socket = listening()
         self._rest.gateway_url = self.gateway_url
         await self._runner.setup()
         await self.up()
@@ -418,7 +418,7 @@ class DiscordWire:
         )
 
 
-def _listen() -> socket.socket:
+def listening() -> socket.socket:
     """On a port that the OS chose, bound by number: Linux lets no other rest and keep its port."""
     while True:
         with socket.create_server(("127.0.0.1", 0)) as chosen:

@@ -1,0 +1,220 @@
+"""The bot's server, its place in it, or its token is taken away while songs are under way."""
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from types import MappingProxyType
+
+import pytest
+
+from playground.song_api import Fault as ApiFault
+from tests.outside import World, until
+from tests.reliability.conftest import BotsClock
+from tests.reliability.faults import Doors, During, Length, doors
+from tests.reliability.ordeal import (
+    BEFORE,
+    LONG,
+    READY,
+    SHORT,
+    Ordeal,
+    Told,
+    all_over,
+    ask_after,
+    ask_before,
+    judge,
+    let_go,
+    member,
+)
+from tests.wire import Permission
+from tests.wire.permissions import BOT
+
+PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
+    {
+        "View Channel": Permission.VIEW_CHANNEL,
+        "Send Messages": Permission.SEND_MESSAGES,
+        "Embed Links": Permission.EMBED_LINKS,
+        "Attach Files": Permission.ATTACH_FILES,
+        "Read Message History": Permission.READ_MESSAGE_HISTORY,
+    }
+)
+REFUSED = 2
+"""The bot's exit status where a setting is at fault."""
+KEPT = "SELECT * FROM songs WHERE file IS NOT NULL AND undelivered IS NOT NULL"
+
+
+async def all_delivered(world: World, length: Length) -> None:
+    """What could not be posted has been posted late."""
+    await until(lambda: not world.rows(KEPT), length.patience)
+
+
+# --- the channel ----------------------------------------------------------------------------------
+
+
+async def test_the_channel_is_deleted(ordeal: Ordeal, figure: Callable[[str], None]) -> None:
+    """What was to be posted there is kept, and `/show` in another channel gives it."""
+    told = await ordeal(_channel_deleted, then=_shown)
+    assert told.handed_over == BEFORE
+    assert told.posted == told.asked - BEFORE
+    figure(str(told))
+
+
+@contextlib.asynccontextmanager
+async def _channel_deleted(door: Doors, length: Length) -> AsyncIterator[None]:
+    world = door.world
+    gone, world.channel = world.channel, world.wire.channel(world.guild, "other songs")
+    world.wire.delete_channel(gone)
+    yield
+
+
+async def _shown(world: World, length: Length) -> None:
+    """Each member asks for what they did not get."""
+    for row in world.rows(KEPT):
+        owner = world.guild.members[row["member_id"]]
+        shown = await world.wire.slash(owner, world.channel, "show", song=str(row["number"]))
+        answer = await shown.wait_message(lambda m: bool(m.attachments), length.patience)
+        assert answer.ephemeral
+    await all_delivered(world, length)
+
+
+@pytest.mark.parametrize("permission", PERMISSIONS)
+async def test_a_permission_is_withdrawn(
+    ordeal: Ordeal, permission: str, figure: Callable[[str], None]
+) -> None:
+    """Nobody spends anything there until it is given back; then all that was made is posted."""
+    told = await ordeal(_withdrawn(PERMISSIONS[permission]), then=all_delivered)
+    assert told.posted == told.asked - told.in_vain
+    # To post for the first time, nothing has to be read.
+    assert bool(told.late) is (permission != "Read Message History")
+    figure(str(told))
+
+
+def _withdrawn(permission: Permission) -> During:
+    @contextlib.asynccontextmanager
+    async def during(door: Doors, length: Length) -> AsyncIterator[None]:
+        world = door.world
+        world.wire.permit(world.channel, BOT & ~permission)
+        yield
+        world.wire.permit(world.channel, BOT)
+
+    return during
+
+
+# --- the server -----------------------------------------------------------------------------------
+
+
+async def test_the_bot_is_thrown_out_and_invited_again(
+    ordeal: Ordeal, figure: Callable[[str], None]
+) -> None:
+    """What waits is cancelled, what runs is kept; another server's songs go on meanwhile."""
+    told = await ordeal(_thrown_out, then=all_delivered)
+    world = ordeal.world
+    assert told.cancelled
+    assert told.late >= READY
+    assert told.posted + told.cancelled == told.asked
+    assert world.rows("SELECT 1 FROM songs WHERE genres = ''") == []
+    figure(str(told))
+
+
+@contextlib.asynccontextmanager
+async def _thrown_out(door: Doors, length: Length) -> AsyncIterator[None]:
+    """Members of another server ask meanwhile."""
+    world = door.world
+    guild, channel = world.guild, world.channel
+    world.guild = world.wire.guild("Two")
+    world.channel = world.wire.channel(world.guild, "songs")
+    await throw_out(door, length)
+    yield
+    world.guild, world.channel = guild, channel
+    world.wire.invite_bot(guild)
+
+
+async def throw_out(door: Doors, length: Length) -> None:
+    """Out of the songs' server; until those that wait there have been cancelled.
+
+    Nothing ends at the API meanwhile, so that none of them can be started.
+    """
+    door.at_api = lambda call: ApiFault(503) if call.path.endswith("/status") else None
+    (guild,) = {song.member.guild for song in door.world.asked.values()}
+    door.world.wire.remove_bot(guild)
+    waiting = "SELECT 1 FROM songs WHERE step = 'waiting'"
+    await until(lambda: not door.world.rows(waiting), length.patience)
+    door.at_api = None
+
+
+async def test_the_bot_is_thrown_out_for_good(
+    ordeal: Ordeal,
+    bots_clock: BotsClock,
+    monkeypatch: pytest.MonkeyPatch,
+    figure: Callable[[str], None],
+) -> None:
+    """After a day each price is back, after 30 days the server's words and settings are gone."""
+    for part in ("delivery", "housekeeping"):
+        monkeypatch.setattr(f"services.{part}.EVERY", 0.05)
+    # The clock of a process can't be set alone: in both forms the bot runs here.
+    ordeal, world = replace(ordeal, long=False), ordeal.world
+    async with doors(world) as door:
+        ordeal.prepare()
+        async with ordeal.bot() as bot:
+            manager = world.wire.member(world.guild, "manager", manage_guild=True)
+            await world.wire.slash(manager, world.channel, "quota server", allowance=77)
+            await until(lambda: world.rows("SELECT 1 FROM rules"))
+            await ask_before(world)
+            await throw_out(door, SHORT)
+            let_go(world, SHORT.running)
+            door.release()
+            await all_over(world, within=SHORT.patience)
+            kept = len(world.rows(KEPT))
+            bots_clock.ahead = timedelta(hours=25)
+            began = time.monotonic()
+            await all_delivered(world, SHORT)
+            given_back = Told.of(world, until_over=time.monotonic() - began)
+            spent = "SELECT sum(amount) FROM ledger WHERE song_id IS NOT NULL"
+            assert world.rows(spent)[0][0] == 0
+            assert world.rows("SELECT 1 FROM rules")
+            assert not world.rows("SELECT 1 FROM songs WHERE genres = ''")
+            bots_clock.ahead = timedelta(days=31)
+            await until(lambda: not world.rows("SELECT 1 FROM songs WHERE genres != ''"))
+            assert not world.rows("SELECT 1 FROM rules")
+            assert len(world.rows("SELECT 1 FROM ledger WHERE song_id IS NOT NULL")) == (
+                2 * given_back.cancelled + 3 * given_back.given_back
+            )
+        await judge(world, bot)
+    assert given_back.given_back == kept > 0
+    assert kept + given_back.cancelled == given_back.asked
+    figure(str(given_back))
+
+
+# --- the token ------------------------------------------------------------------------------------
+
+
+async def test_the_token_is_revoked(
+    ordeal: Ordeal, capsys: pytest.CaptureFixture[str], figure: Callable[[str], None]
+) -> None:
+    """The bot ends and says why; with the new token it goes on where it was."""
+    world, length = ordeal.world, LONG if ordeal.long else SHORT
+    async with doors(world) as door:
+        ordeal.prepare()
+        async with ordeal.bot(status=REFUSED) as before:
+            await ask_before(world)
+            let_go(world, length.running)
+            world.wire.revoke_token()
+            door.release()
+            await before.ended(REFUSED)
+        said = before.log() if ordeal.long else capsys.readouterr().err
+        assert "DISCORD_TOKEN is refused by Discord: it was reset meanwhile." in said
+        assert not world.posts
+        await world.song(member(world, BEFORE))  # Discord says that the bot did not respond
+        world.settings["DISCORD_TOKEN"] = "wire.bot.another"
+        world.wire.new_token(world.settings["DISCORD_TOKEN"])
+        async with ordeal.bot() as after:
+            began = time.monotonic()
+            await ask_after(world, length)
+            until_over = time.monotonic() - began
+            await after.check_healthy()
+            await after.stop()
+        await judge(world, before, after)
+    told = Told.of(world, until_over=until_over)
+    assert (told.posted, told.in_vain) == (told.asked - 1, 1)
+    figure(str(told))
