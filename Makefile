@@ -7,6 +7,8 @@ PYTHON ?= python3
 PY := .venv/bin/python
 endif
 ONCE ?=
+# They measure, so they come after the others and one after the other.
+LOADS := tests/reliability/test_load.py tests/reliability/test_soak.py
 
 .PHONY: help install run play test test-long lint format bench lock clean
 
@@ -40,7 +42,8 @@ test: .venv/.installed-dev ## all tests, with branch coverage
 	$(PY) -m pytest -n auto --cov --cov-fail-under=95
 
 test-long: .venv/.installed-dev ## what breaks, in full: every crash, fault and load (under 40 min)
-	$(PY) -m pytest -n 4 --long tests/reliability tests/security
+	$(PY) -m pytest -n 4 --long tests/reliability tests/security $(LOADS:%=--ignore %)
+	$(PY) -m pytest -n 0 --long $(LOADS)
 
 lint: .venv/.installed-dev ## formatting, rules, types
 	$(PY) -m ruff format --check .
