@@ -143,7 +143,7 @@ async def world_outside(folder: Path, *, wire: DiscordWire | None = None) -> Asy
 async def own_process(world: World, **settings: str) -> AsyncIterator[BotProcess]:
     """`bot.py` between the world's two sides, once it is connected."""
     async with bot_process(world.folder, world.settings | settings) as process:
-        await world.wire.ready()
+        await world.wire.ready(4 * SOON)  # a busy machine takes long to start Python
         yield process
 
 

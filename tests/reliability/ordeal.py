@@ -35,13 +35,17 @@ READY, AT_ONCE = 2, 3
 """Of those asked for before, these are made already and are at the API; the others wait."""
 HELD = 1e9
 """Seconds: as long as the fault has not begun, the API makes no song but those."""
+PATIENCE = 60.0
+"""Seconds that a process has to begin or to end, on a busy machine too."""
 HASTE = 0.05
 """By what the pauses of the bot and of discord.py are multiplied in the short form."""
 RECORD = re.compile(
     r"^\d{4}-\d\d-\d\d [\d:,]+ (?P<level>[A-Z]+) +(?P<logger>[\w.]+):.*$", re.MULTILINE
 )
 TRACE = "Traceback (most recent call last)"
-NONSENSE = re.compile(r'File "[^"]+/(discord|json)/[^"]+", line \d+, in \w+\n( {4}.*\n)*\S+Error:')
+NONSENSE = re.compile(
+    r'File "[^"]+/(discord|json)/[^"]+", line \d+, in \w+\n( {4,}(?!File ).*\n)* *\S+Error:'
+)
 NOT_OURS = ("discord.shard", "aiohttp.server")
 """discord.py shows the trace of each connection that it makes anew; servers are the test's own."""
 
@@ -118,16 +122,16 @@ class Bot:
         if self._process is not None:
             asking = BotProcess(self._world.folder, self._world.settings)
             await asking.start("health")
-            assert await asking.ended() == 0
+            assert await asking.ended(PATIENCE) == 0
 
     async def stop(self) -> None:
         if self._process is not None:
-            assert await self._process.stop() == 0, self._process.output
+            assert await self._process.stop(within=PATIENCE) == 0, self._process.output
 
     async def ended(self, status: int) -> None:
         """By itself. What runs in the test's loop is waited for where it was started."""
         if self._process is not None:
-            assert await self._process.ended() == status
+            assert await self._process.ended(PATIENCE) == status
 
     def unforeseen(self) -> list[str]:
         """Errors in the log that come with a trace: nobody has thought of them."""
@@ -186,7 +190,7 @@ class Ordeal:
         async with doors(world) as door:
             self.prepare()
             async with self.bot() as bot:
-                await ask_before(world)
+                await ask_before(world, length)
                 await ask_during(door, during, length)
                 over = time.monotonic()
                 await world.wire.ready(length.patience)
@@ -256,6 +260,7 @@ def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cogs.announcer.BETWEEN_EDITS", 3.0 * HASTE)
     monkeypatch.setattr("cogs.announcer.LONGEST_PAUSE", 20.0 * HASTE)
     monkeypatch.setattr("cogs.errors.LONGEST_PAUSE", 20.0 * HASTE)
+    monkeypatch.setattr("services.delivery.EVERY", 10.0 * HASTE)
     monkeypatch.setattr("services.delivery.SETTLE", 1.0 * HASTE)
     monkeypatch.setattr("services.delivery.SOONEST", 10.0 * HASTE)
     monkeypatch.setattr("services.making.song_api._RETRY_AFTER_UNKNOWN", 10.0 * HASTE)
@@ -291,11 +296,11 @@ class _Hurried:
         await asyncio.sleep(HASTE * seconds)
 
 
-async def ask_before(world: World) -> None:
+async def ask_before(world: World, length: Length) -> None:
     """Songs at each step: some wait, some are at the API, some are being posted."""
     for number in range(BEFORE):
         await world.song(member(world, number // 2))
-    await until(lambda: {"waiting", "submitted", "posting"} <= steps(world))
+    await until(lambda: {"waiting", "submitted", "posting"} <= steps(world), length.patience)
 
 
 async def ask_during(door: Doors, during: During, length: Length) -> None:

@@ -160,7 +160,7 @@ async def test_the_bot_is_thrown_out_for_good(
             manager = world.wire.member(world.guild, "manager", manage_guild=True)
             await world.wire.slash(manager, world.channel, "quota server", allowance=77)
             await until(lambda: world.rows("SELECT 1 FROM rules"))
-            await ask_before(world)
+            await ask_before(world, SHORT)
             await throw_out(door, SHORT)
             let_go(world, SHORT.running)
             door.release()
@@ -197,7 +197,7 @@ async def test_the_token_is_revoked(
     async with doors(world) as door:
         ordeal.prepare()
         async with ordeal.bot(status=REFUSED) as before:
-            await ask_before(world)
+            await ask_before(world, length)
             let_go(world, length.running)
             world.wire.revoke_token()
             door.release()
