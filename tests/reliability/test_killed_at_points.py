@@ -105,15 +105,19 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
     ],
     "Its price is given back: see `test_undelivered.py`.": [
         "services.delivery.Delivery.give: self._compensate(",
-        "services.delivery.Delivery.once: self._give_back(",
+        "services.delivery.Delivery._see_to: self._give_back(",
         "services.delivery.Delivery._post: self._compensate(",
     ],
     "The song is refused again, or made smaller; the row says the same as before.": [
         "services.delivery.Delivery._post: self._fit(",
         "services.delivery.Delivery._post: self._not_posted(",
+        "services.delivery.Delivery._post: self._post(",
         "services.delivery.Delivery._send: self._fit(",
+        "services.delivery.Delivery._send: send(song, self._file(song)) (2)",
     ],
     "The disk is full: what follows is the same write again.": [
+        "services.delivery.Delivery._write_down: self._incidents.begin(",
+        "services.delivery.Delivery._write_down: self._sleep(",
         "services.making.worker.Worker._once_there_is_room: self._passing(error)",
         "services.making.worker.Worker._once_there_is_room: self._sleep(",
     ],
