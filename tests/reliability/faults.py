@@ -358,3 +358,12 @@ API: Mapping[str, During] = MappingProxyType(
         "downloads cut in the middle": _at_api(_api_half_files),
     }
 )
+
+FOR_A_MINUTE = frozenset(
+    {"down", "down behind a proxy", "429", "429 before Discord", "429 without a time"}
+)
+"""What lasts so long in the long form."""
+LOSES_SUBMITS = frozenset(
+    {"down behind a proxy", "cut in the middle", "500 at random", "answers lost", "garbage"}
+)
+"""What leaves open whether the API has a song: one that met it twice has failed."""

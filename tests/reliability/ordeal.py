@@ -27,7 +27,8 @@ from tests.reliability.promises import broken_promises, status_shown
 from tests.reliability.scenarios import short_mp3
 from tests.wire import Interaction
 
-LONG = Length(fault=60.0, slow=10.0, running=8.0, patience=180.0)
+LONG = Length(fault=20.0, slow=10.0, running=8.0, patience=180.0)
+A_MINUTE = replace(LONG, fault=60.0)
 SHORT = Length(fault=0.4, slow=0.2, running=0.2)
 BEFORE, DURING = 6, 3
 """Songs asked for before a fault and while it lasts."""

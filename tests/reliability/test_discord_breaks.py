@@ -4,13 +4,16 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.reliability.faults import DISCORD, GATEWAY
-from tests.reliability.ordeal import Ordeal
+from tests.reliability.faults import DISCORD, FOR_A_MINUTE, GATEWAY
+from tests.reliability.ordeal import A_MINUTE, LONG, SHORT, Ordeal
 
 
 @pytest.mark.parametrize("fault", DISCORD)
 async def test_discord_breaks(ordeal: Ordeal, fault: str, figure: Callable[[str], None]) -> None:
-    figure(str(await ordeal(DISCORD[fault])))
+    long = A_MINUTE if fault in FOR_A_MINUTE else LONG
+    told = await ordeal(DISCORD[fault], lengths=(long, SHORT))
+    assert told.posted == told.asked - told.in_vain
+    figure(str(told))
 
 
 @pytest.mark.parametrize("fault", GATEWAY)
