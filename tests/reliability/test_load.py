@@ -1,4 +1,7 @@
-"""Many at once: a crowd, thousands of songs in flight, thousands that a start finds unfinished."""
+"""Many at once: a crowd, thousands of songs in flight, thousands that a start finds unfinished.
+
+Memory, order and Discord's limits are held; times are figures, which say as much of the machine.
+"""
 
 import asyncio
 import random
@@ -73,9 +76,7 @@ async def test_a_crowd_presses_at_once(
     assert unfair(starts(world)) == []
     assert broken_limits(world) == []
     slowest = percentile([song.acknowledged_in or PATIENCE for song in asked], 0.99)
-    if long:
-        assert slowest < 1.0
-        assert peak < MOST_MEMORY
+    assert peak < MOST_MEMORY
     figure(
         f"{len(members)} members and {len(asked)} songs in {len(members) / A_SECOND:.0f} s: "
         f"acknowledged within {slowest * 1000:.0f} ms (p99), {peak / MIB:.0f} MiB at most"
@@ -113,9 +114,8 @@ async def test_thousands_of_songs_in_flight(
     assert broken_limits(world) == []
     count = len(world.asked) - first
     memory = (there.resident - before.resident) / count
-    if long:
+    if long:  # fewer songs are not told from what grows once
         assert memory < MOST_FOR_A_SONG
-        assert cores < 1.0
     figure(
         f"{count:,} songs: {memory / 1000:.1f} KB each (resident), {cores:.2f} of a core at "
         f"{looks:.0f} looks a second"
@@ -157,9 +157,7 @@ async def test_a_start_with_thousands_of_unfinished_songs(
     assert sum(steps(world).values()) == sum(found.values()) == count
     assert await wrong_books(world.folder / "data") == []
     assert broken_limits(world) == []
-    if long:
-        assert ready < 5.0
-        assert peak < MOST_MEMORY
+    assert peak < MOST_MEMORY
     figure(
         f"{count:,} unfinished: ready in {ready:.1f} s, {len(late)} calls in {late[-1]:.0f} s of "
         f"{per_minute} a minute, {peak / MIB:.0f} MiB at most"
