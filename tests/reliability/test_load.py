@@ -95,7 +95,7 @@ async def test_thousands_of_songs_in_flight(
 ) -> None:
     members, seconds = crowd(world, [100] * 5), 3_000.0 if long else 4.0
     world.slow(running=seconds)
-    async with own_process(world, SEGMIND_CONCURRENCY="10000", SEGMIND_RPM="30000") as process:
+    async with own_process(world, SEGMIND_CONCURRENCY="10000", SEGMIND_RPM="12000") as process:
         await raise_limit(world, members)
         # What is made once, however many songs there are, is made now.
         await in_flight(world, members, 300 if long else 50)
