@@ -19,6 +19,7 @@ from cogs import announcer as module
 from cogs.announcer import DiscordAnnouncer
 from cogs.client import Client
 from db import songs as song_rows
+from db.database import DiskFullError
 from db.records import Song
 from services.clock import utc_now
 from services.ending import Ending
@@ -234,6 +235,28 @@ async def test_an_ended_song_is_shown_once_and_its_token_forgotten(stage: Stage)
     stage.announcer.changed(song.song_id)
     await until(lambda: not stage.announcer._boards)
     assert len(message.edits) == 2
+
+
+async def test_the_last_edit_is_noted_once_the_disk_has_room(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, song = await stage.song()
+    forget, full = Queue.forget_token, [DiskFullError()]
+
+    async def fail_once(queue: Queue, song: Song) -> None:
+        if full:
+            raise full.pop()
+        await forget(queue, song)
+
+    monkeypatch.setattr(Queue, "forget_token", fail_once)
+    await stage.client.services.songs.cancel(
+        song.song_id, server_id=song.server_id, member_id=song.member_id, manager=False
+    )
+    stage.announcer.changed(song.song_id)
+    message = await asked.wait_message(lambda m: "**CANCELLED**" in str(m.embeds))
+    await until(lambda: not stage.announcer._boards)
+    assert (await stage.row(song.song_id)).token is None
+    assert len(message.edits) == 2  # one of them showed that it waits
 
 
 async def test_a_message_that_is_gone_is_not_edited_again(stage: Stage) -> None:
@@ -500,6 +523,16 @@ async def test_a_history_that_is_refused(stage: Stage) -> None:
     _, song = await stage.posting()
     stage.answer("GET", MESSAGES, 403, 50001)
     with pytest.raises(CannotPost, match="can't read the channel's history"):
+        await stage.announcer.find_post(song)
+
+
+async def test_a_refusal_of_something_before_discord_says_nothing_of_the_history(
+    stage: Stage,
+) -> None:
+    """Discord's own has a code."""
+    _, song = await stage.posting()
+    stage.answer("GET", MESSAGES, 403)
+    with pytest.raises(PostUncertain):
         await stage.announcer.find_post(song)
 
 
