@@ -36,7 +36,10 @@ def is_current(interaction: discord.Interaction[Any]) -> bool:
     if interaction.type is discord.InteractionType.autocomplete:
         return True
     resolved = data.get("resolved") or {}
-    return all(_is_resolved(option, resolved) for option in given) and all(
+    return all(
+        _is_offered(option, taken[option["name"]]) and _is_resolved(option, resolved)
+        for option in given
+    ) and all(
         any(option["name"] == name for option in given)
         for name, parameter in taken.items()
         if parameter.required
@@ -53,6 +56,12 @@ def _options(data: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 def _fits(option: Mapping[str, Any], parameter: app_commands.Parameter | None) -> bool:
     return parameter is not None and option["type"] == parameter.type.value
+
+
+def _is_offered(option: Mapping[str, Any], parameter: app_commands.Parameter) -> bool:
+    """Whether it is one of the choices, where there are some: another version had others."""
+    offered = [choice.value for choice in parameter.choices]
+    return not offered or option["value"] in offered
 
 
 def _is_resolved(option: Mapping[str, Any], resolved: Mapping[str, Mapping[str, Any]]) -> bool:

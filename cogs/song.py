@@ -260,7 +260,7 @@ class SongCog(commands.Cog):
             await self._make_from_form(interaction, draft_id, typed, message)
         except Exception as error:  # noqa: BLE001 - the one handler answers and logs it
             # What was typed is never lost: it comes back with the sentence.
-            lyrics = discord.File(BytesIO(typed.encode()), "lyrics.txt")
+            lyrics = discord.File(BytesIO(typed.encode("utf-8", "replace")), "lyrics.txt")
             await answer(interaction, error, file=lyrics if has_words(typed) else None)
 
     async def _make_from_form(

@@ -47,6 +47,13 @@ async def test_somebody_whom_discord_does_not_tell_of_is_nobody(world: World) ->
     assert await world.free() == 10
 
 
+async def test_a_choice_that_is_no_longer_offered_is_told_as_such(world: World) -> None:
+    what = {"name": "what", "type": 3, "value": "all of it"}
+    reset = {"name": "reset", "type": 1, "options": [what]}
+    result = await world.raw_slash(world.mona, "quota", reset)
+    assert said(result).content == OUTDATED
+
+
 async def test_a_group_passes_its_options_on(world: World) -> None:
     member = {"name": "member", "type": 6, "value": "12345"}
     grant = {"name": "grant", "type": 1, "options": [AMOUNT, REASON, member]}

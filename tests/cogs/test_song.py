@@ -318,6 +318,12 @@ async def test_another_members_draft_is_refused(world: World) -> None:
     assert await nothing_was_spent(world)
 
 
+async def test_half_a_character_does_not_keep_a_form_from_being_answered(world: World) -> None:
+    sent = await world.send_form(world.alice, "lyrics:1", "Words \ud800")
+    assert "too old" in text_of(sent.response)
+    assert lyrics_given_back(world, sent) == "Words ?"
+
+
 async def test_a_draft_of_another_server_is_refused(world: World) -> None:
     shown = await form(world)
     assert shown.modal is not None
