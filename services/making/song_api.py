@@ -621,7 +621,13 @@ def _one_line(text: str, longest: int) -> str:
 
 
 def _without_queries(text: str) -> str:
-    return re.sub(r"(https?://[^\s?#\"'<>]*)[?#][^\s\"'<>]*", r"\1", text, flags=re.IGNORECASE)
+    """Without what opens a signed address, whole or relative, plain or as JSON escapes it."""
+    return re.sub(r"[^\s\"'<>]+", lambda word: _without_query(word[0]), text)
+
+
+def _without_query(word: str) -> str:
+    address = re.split(r"[?#]|\\u003f", word, maxsplit=1, flags=re.IGNORECASE)[0]
+    return address if "/" in address else word
 
 
 # Where a file may be

@@ -515,6 +515,28 @@ async def test_the_log_holds_method_path_code_and_a_short_body(wire: Wire) -> No
     assert str(error) == f'GET /v2/requests/{ID}/status: 400 {{"error": "[key] https://s/x"}}'
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "//s.example/a.wav?sig=SECRET",
+            "/files/a?sig=SECRET",
+            "files/a#SECRET",
+            "s3://b/a?SECRET",
+        ),
+        *(
+            "https:\\/\\/s.example\\/a?sig=SECRET",
+            "https://s.example/a\\u003fsig=SECRET",
+            "/?SECRET",
+        ),
+    ],
+)
+async def test_what_is_signed_is_not_logged_however_it_is_written(wire: Wire, address: str) -> None:
+    await wire.start(answering(200, f'{{"output": "{address}", "why": "who knows?"}}'.encode()))
+    error = await failing(wire.api.look(ID), ApiUnavailable, "SECRET")
+    assert str(error).endswith('", "why": "who knows?"}')
+
+
 # 429
 
 
