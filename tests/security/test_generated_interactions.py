@@ -13,20 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from tests.security import inputs
 from tests.security.inputs import Pressed, Sent, Used
 from tests.security.population import Population, places_of_forms, population
+from tests.security.trials import rows
 from tests.wire import Interaction
 from tests.wire.interactions import AUTOCOMPLETE, COMMAND
 
-SEED = 5
 IN_A_ROW = 10
 """Inputs of one example, which begins from the same database each time."""
-SHORT, LONG = 300, 20_000
+SHORT, LONG = 300, 15_000
 """Inputs of each kind."""
 
 Input = Used | Pressed | Sent
@@ -78,29 +76,6 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
         runner.run(around.__aexit__(None, None, None))
 
 
-def rows_of(trial: Trial, one: SearchStrategy[Any], count: int) -> int:
-    """Judge so many inputs; how many there were."""
-    tried = 0
-
-    @seed(SEED)
-    @settings(
-        max_examples=count // IN_A_ROW,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-        print_blob=True,
-    )
-    @given(st.lists(one, min_size=IN_A_ROW, max_size=IN_A_ROW))
-    def judge(row: list[Input]) -> None:
-        nonlocal tried
-        tried += len(row)
-        trial.judge(row)
-
-    judge()
-    return tried
-
-
 KINDS: dict[str, Callable[[Population], SearchStrategy[Any]]] = {
     "commands": inputs.commands,
     "completions": inputs.completions,
@@ -113,7 +88,8 @@ KINDS: dict[str, Callable[[Population], SearchStrategy[Any]]] = {
 def test_no_input_breaks_anything(
     trial: Trial, kind: str, figure: Callable[[str], None], *, long: bool
 ) -> None:
-    tried = rows_of(trial, KINDS[kind](trial.here), LONG if long else SHORT)
+    count = LONG if long else SHORT
+    tried = rows(KINDS[kind](trial.here), trial.judge, count=count, in_a_row=IN_A_ROW)
     figure(f"{tried:,} generated {kind}: each answered once, no error, the money adds up")
 
 

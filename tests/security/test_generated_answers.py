@@ -1,0 +1,398 @@
+"""Whatever the song API can answer, to every call, with generated bodies, headers and framing.
+
+First the client alone: each answer is what was asked for, or one error of ours that says nothing it
+should not. Then songs, from their submit to their end, with the real database: each ends as one
+post and one settle, or as none and a refund, or goes on waiting.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import shutil
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+from hypothesis import strategies as st
+from yarl import URL
+
+from db.database import Database
+from services.checking import Checking
+from services.errors import GenerationFailed, NotReached, SongApiError
+from services.making import song_api
+from services.making.song_api import MAX_DETAIL, Look, Output, SongApi
+from services.requests import SongRequest
+from tests.factories import add_held_song
+from tests.security import answers
+from tests.security.answers import AUDIO, ID, KEY, ROOT, SIGNED
+from tests.security.line import REFUSED, Line, Reply
+from tests.security.trials import rows
+from tests.services.making.carrying import SECONDS, Channel, House
+
+SHORT, LONG = 500, 34_000
+"""Answers to the client."""
+SONGS_SHORT, SONGS_LONG = 60, 4_000
+MOST_DOWNLOADED = 2**19
+SOON = 5.0
+"""Seconds after which a trial has failed: what it waits for does not come."""
+
+SONG = SongRequest(
+    genres="funk, pop",
+    lyrics="[verse]\nla la",
+    seconds=SECONDS,
+    steps=50,
+    cfg=4.0,
+    shift=4.0,
+    lyrics_strength=1.0,
+    seed=7,
+)
+CALLS: dict[str, Callable[[SongApi, Path], Any]] = {
+    "submit": lambda api, _: api.submit(SONG),
+    "look": lambda api, _: api.look(ID),
+    "result": lambda api, _: api.result(ID),
+    "credits": lambda api, _: api.credits(),
+    "make": lambda api, target: api.make(SONG, target),
+    "file": lambda api, target: api.download(Output(url=f"{ROOT}/files/a?{SIGNED}"), target),
+}
+
+
+class Here(AbstractResolver):
+    """Every name is this machine, which no song may be fetched from."""
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+        about = {"family": family, "proto": 0, "flags": 0}
+        return [{"hostname": host, "host": "127.0.0.1", "port": port, **about}]  # type: ignore[typeddict-item]
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def kind_of(method: str, url: URL) -> str:
+    """What a call is for."""
+    if "/files/" in url.path:
+        return "file"
+    if method == "POST":
+        return "submit" if "/v2/" in url.path else "make"
+    if url.path.endswith("/status"):
+        return "look"
+    return "credits" if url.path.endswith("credits") else "result"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No generated address is ever dialled."""
+    monkeypatch.setattr(song_api, "is_public", lambda _: False)
+
+
+class Unforeseen(logging.Handler):
+    """What nobody foresaw has a trace; what is the operator's to mend is an ERROR without one."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.told: list[str] = []
+        self._formatter = logging.Formatter("%(levelname)s %(name)s: %(message)s")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = self._formatter.format(record)
+        if record.exc_info or KEY in line or SIGNED in line:
+            self.told.append(line)
+
+
+@contextlib.contextmanager
+def nothing_unforeseen(loop: asyncio.AbstractEventLoop) -> Iterator[Unforeseen]:
+    """What is logged and raised where no test looks."""
+    errors, root = Unforeseen(), logging.getLogger()
+    loop.set_exception_handler(lambda _, context: errors.told.append(f"in the loop: {context}"))
+    root.addHandler(errors)
+    yield errors
+    root.removeHandler(errors)
+
+
+# --- the client -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Client:
+    """The client of the song API, and what the API will answer."""
+
+    api: SongApi
+    folder: Path
+    errors: Unforeseen
+    coming: deque[Reply] = field(default_factory=deque)
+
+    def answer(self, method: str, url: URL) -> Reply:
+        return self.coming.popleft() if self.coming else REFUSED
+
+    async def judge(self, kind: str, given: Sequence[Reply]) -> None:
+        self.coming = deque(given)
+        target = self.folder / "song"
+        try:
+            got = await CALLS[kind](self.api, target)
+        except SongApiError as error:
+            self._judge_error(error)
+            assert list(self.folder.iterdir()) == []
+        else:
+            self._judge_answer(kind, got, target)
+        assert not self.errors.told, self.errors.told
+
+    def _judge_error(self, error: SongApiError) -> None:
+        """What it says goes into the log, to the operator, and for some to the member."""
+        text = str(error)
+        assert KEY not in text
+        assert SIGNED not in text
+        assert text.isprintable()
+        assert len(text) < 1_000
+        assert error.__cause__ is None or isinstance(error.__cause__, SongApiError | ValueError)
+        if isinstance(error, GenerationFailed):
+            assert 0 < len(error.detail) <= MAX_DETAIL
+            assert "<" not in error.detail or ">" not in error.detail.partition("<")[2]
+
+    def _judge_answer(self, kind: str, got: Any, target: Path) -> None:
+        match kind:
+            case "submit":
+                assert song_api._REQUEST_ID.fullmatch(got)
+            case "look":
+                assert isinstance(got, Look)
+                seconds = got.inference_seconds
+                assert seconds is None or (math.isfinite(seconds) and seconds >= 0)
+                assert got.output is None or self._holds_one(got.output)
+            case "result":
+                assert self._holds_one(got)
+            case "credits":
+                assert isinstance(got, float)
+                assert math.isfinite(got)
+            case _:
+                assert 0 < target.stat().st_size <= MOST_DOWNLOADED
+                assert list(self.folder.iterdir()) == [target]
+                target.unlink()
+
+    @staticmethod
+    def _holds_one(output: Output) -> bool:
+        assert SIGNED not in repr(output)
+        return (output.url is None) is not (output.base64 is None)
+
+
+class NoLimit:
+    """The account's minute: always a place; what it hears of a 429 is judged."""
+
+    async def take(self, _: object) -> None:
+        return None
+
+    def refused(self, retry_after: float) -> None:
+        assert 1 <= retry_after <= 300
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[tuple[asyncio.Runner, Client]]:
+    async def make() -> Client:
+        line = Line()
+        session = aiohttp.ClientSession(connector=line)
+        api = SongApi(
+            session,
+            root=ROOT,
+            key=KEY,
+            budget=NoLimit(),
+            max_download=MOST_DOWNLOADED,
+            resolver=Here(),
+        )
+        made = Client(api, tmp_path, errors)
+        line.answer = made.answer
+        return made
+
+    with asyncio.Runner() as runner, nothing_unforeseen(runner.get_loop()) as errors:
+        made = runner.run(make())
+        yield runner, made
+        runner.run(made.api._session.close())
+
+
+def test_no_answer_breaks_the_client(
+    client: tuple[asyncio.Runner, Client], figure: Callable[[str], None], *, long: bool
+) -> None:
+    runner, made = client
+    tried = 0
+
+    async def judge_all(row: list[tuple[str, list[Reply]]]) -> None:
+        nonlocal tried
+        for kind, given in row:
+            await made.judge(kind, given)
+            tried += len(given)
+
+    one = [
+        # More than one where the first may lead to the next.
+        st.tuples(st.just(kind), st.lists(answers.replies(kind), min_size=1, max_size=most))
+        for kind, most in [(kind, 2 if kind == "file" else 1) for kind in CALLS]
+    ]
+    rows(
+        st.one_of(one),
+        lambda row: runner.run(judge_all(row)),
+        count=LONG if long else SHORT,
+        in_a_row=10,
+    )
+    figure(f"{tried:,} generated answers: each understood, or one error that tells no secret")
+
+
+# --- songs ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a song meets: the answers to its calls of each kind, in order, and what comes then."""
+
+    sync: bool
+    well_after: bool
+    given: tuple[tuple[str, tuple[Reply, ...]], ...]
+
+
+class Quiet(Channel):
+    """A channel that takes every post; nobody looks at the changes."""
+
+    def changed(self, song_id: int) -> None:
+        """Nothing is noted: there are thousands."""
+
+
+@dataclass
+class Making:
+    """Songs, one after the other, in a house whose API answers by plan."""
+
+    house: House
+    errors: Unforeseen
+    coming: dict[str, deque[Reply]] = field(default_factory=dict)
+    well: bool = True
+    answered: int = 0
+    songs: int = 0
+    ended: dict[str, int] = field(default_factory=dict)
+
+    def answer(self, method: str, url: URL) -> Reply:
+        kind = kind_of(method, url)
+        if left := self.coming.get(kind):
+            self.answered += 1
+            return left.popleft()
+        return answers.WELL[kind] if self.well else Reply(b"", reset=True)
+
+    async def judge(self, plan: Plan) -> None:
+        self.coming = {kind: deque(given) for kind, given in plan.given}
+        self.well, self.house.sync = plan.well_after, plan.sync
+        self.house.restart()
+        self.songs += 1
+        number = self.songs
+        await add_held_song(
+            self.house.database,
+            self.house.credits,
+            number,
+            member_id=number,
+            seconds=SECONDS,
+            price=1,
+            asked_at=self.house.time(),
+        )
+        await self._carry(number, most=2 + sum(len(given) for _, given in plan.given))
+        await self._judge_end(number)
+
+    async def _carry(self, number: int, *, most: int) -> None:
+        """As the runner does: what waits again is begun again."""
+        for _ in range(most):
+            with contextlib.suppress(NotReached):
+                await self.house.start(number)
+            song = await self.house.song(number)
+            if song.ended:
+                return
+            assert (song.status, song.step, song.submits) == ("QUEUED", "waiting", 0)
+            assert await self.house.entries(number) == ["hold"]
+        raise AssertionError("it waits for ever")
+
+    async def _judge_end(self, number: int) -> None:
+        song = await self.house.song(number)
+        posts = len(self.house.channel.posts.pop(number, []))
+        last = {"COMPLETED": "settle", "FAILED": "refund"}[song.status]
+        self.ended[song.status] = self.ended.get(song.status, 0) + 1
+        assert await self.house.entries(number) == ["hold", last]
+        assert posts == (song.status == "COMPLETED")
+        assert song.submits <= 2
+        assert self.house.files() == []
+        if song.status == "FAILED":
+            assert song.reason
+            assert song.reason.isprintable()
+            assert len(song.reason) <= MAX_DETAIL
+            assert KEY not in song.reason
+            assert SIGNED not in song.reason
+        assert not self.errors.told, self.errors.told
+
+
+def plans() -> st.SearchStrategy[Plan]:
+    """Mostly a few odd answers among good ones, so that songs get far."""
+
+    def of(kinds: Sequence[str], sync: bool) -> st.SearchStrategy[Plan]:
+        given = [
+            st.tuples(
+                st.just(kind),
+                st.lists(st.just(answers.WELL[kind]) | answers.replies(kind), max_size=3).map(
+                    tuple
+                ),
+            )
+            for kind in kinds
+        ]
+        return st.builds(
+            Plan, st.just(sync), st.sampled_from([True, True, True, False]), st.tuples(*given)
+        )
+
+    v2 = of(("submit", "look", "result", "file"), sync=False)
+    return st.one_of(v2, v2, of(("make", "file"), sync=True))
+
+
+@contextlib.asynccontextmanager
+async def making(folder: Path, errors: Unforeseen) -> AsyncIterator[Making]:
+    """The house, with nobody at the API's end but the plan."""
+    database = await Database.open(folder / "songs.db")
+    await database._writer.execute("PRAGMA synchronous = OFF")  # no power is cut here
+    line = Line()
+    async with aiohttp.ClientSession(connector=line) as session:
+        house = House(database, session, folder)
+        house.root, house.channel = ROOT, Quiet(folder / "songs.db")
+        made = Making(house, errors)
+        line.answer = made.answer
+        yield made
+    await database.close()
+
+
+def test_no_answer_loses_a_song_or_a_credit(
+    tmp_path: Path, figure: Callable[[str], None], *, long: bool
+) -> None:
+    with asyncio.Runner() as runner, nothing_unforeseen(runner.get_loop()) as errors:
+        around = making(tmp_path, errors)
+        made = runner.run(around.__aenter__())
+
+        async def judge_all(row: list[Plan]) -> None:
+            for plan in row:
+                # Of a song that failed before: it is the test's failure, not this one's.
+                errors.told.clear()
+                shutil.rmtree(tmp_path / "songs", ignore_errors=True)
+                async with asyncio.timeout(SOON):
+                    await made.judge(plan)
+
+        rows(
+            plans(),
+            lambda row: runner.run(judge_all(row)),
+            count=SONGS_LONG if long else SONGS_SHORT,
+            in_a_row=5,
+        )
+        checking = Checking(made.house.database, made.house.credits, data_dir=tmp_path)
+        assert runner.run(checking.run(fix=False)) == []
+        runner.run(around.__aexit__(None, None, None))
+    figure(
+        f"{made.answered:,} answers to {made.songs:,} songs: {made.ended['COMPLETED']:,} posted "
+        f"and paid, {made.ended['FAILED']:,} failed and refunded, none lost"
+    )
+
+
+def test_the_audio_of_a_good_answer_arrives(client: tuple[asyncio.Runner, Client]) -> None:
+    """What the trials above rest on: a good answer is one to this client."""
+    runner, made = client
+    made.coming = deque([answers.WELL["file"]])
+    target = made.folder / "song"
+    assert runner.run(CALLS["file"](made.api, target)) == len(AUDIO)
+    assert target.read_bytes() == AUDIO
