@@ -159,16 +159,16 @@ async def test_thrown_out_while_away_is_seen_at_the_next_start(world: World) -> 
 
 
 @pytest.fixture
-def woken(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The servers that delivery was woken for."""
+async def woken(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The servers that delivery was woken for, after READY has done so."""
     servers: list[int] = []
+    await until(lambda: not any("on_ready" in task.get_name() for task in asyncio.all_tasks()))
     monkeypatch.setattr(stage.application.delivery, "wake", servers.append)
     return servers
 
 
 async def tells(stage: Stage, woken: list[int], strike: Callable[[], object]) -> None:
     """What happens wakes delivery, for the server that it happens in."""
-    await asyncio.sleep(0)
     woken.clear()
     strike()
     await until(lambda: woken)
