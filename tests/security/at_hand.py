@@ -50,6 +50,8 @@ class Door:
         ]
         self.refused: list[str] = []
         """Every request that was not carried out, and why."""
+        self.said: list[str] = []
+        """What was sent to Discord: each body, and the text of its files."""
 
     def request(
         self,
@@ -75,6 +77,8 @@ class Door:
             authorization=(headers or {}).get("Authorization"),
         )
         _fill(call, data)
+        files = [upload.content.decode("utf-8", "replace") for upload in call.uploads]
+        self.said += [json.dumps(call.body, ensure_ascii=False), *files]
         answer = self._wire._judge(call, handler)[0]
         if answer.status >= 400 and (route, answer.status) != ABSENT:
             self.refused.append(f"{method} {route}: {answer.status} {answer.body}")
@@ -194,6 +198,7 @@ class Bot:
         state._nonces.clear()
         self.wire.requests.clear()
         self.door.refused.clear()
+        self.door.said.clear()
         self.errors.told.clear()
 
     async def _on_the_writer(self, work: Any) -> None:
