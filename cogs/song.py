@@ -18,7 +18,7 @@ from discord.ext import commands
 from cogs import genres as completion
 from cogs.buttons import ID, queue_answer
 from cogs.client import Client, asker, check_can_post, data_of, member_of, server_of
-from cogs.errors import answer
+from cogs.errors import ALREADY_ACKNOWLEDGED, answer
 from db.records import Draft
 from services import logs
 from services.quota.amounts import Prices, credits_text
@@ -137,10 +137,10 @@ class SongCog(commands.Cog):
             await self._open_form(interaction, options)
             return
         # Acknowledged first: the transaction may have to wait for a backup.
-        message = await interaction.response.defer(ephemeral=True, thinking=True)
+        message_id = await acknowledged(interaction)
         check_can_post(interaction)
         request = await self._request(interaction, options, lyrics, instrumental=instrumental)
-        await self._ask(interaction, request, message)
+        await self._ask(interaction, request, message_id)
 
     async def _request(
         self,
@@ -179,9 +179,8 @@ class SongCog(commands.Cog):
         self,
         interaction: discord.Interaction,
         request: SongRequest,
-        message: discord.InteractionCallbackResponse[Any] | None,
+        message_id: int | None,
     ) -> None:
-        message_id = message.message_id if message is not None else None
         song = await self._client.services.songs.ask(
             asker(interaction, message_id=message_id), request
         )
@@ -256,8 +255,8 @@ class SongCog(commands.Cog):
         logs.about_from_here(interaction.id)
         typed = typed_text(data_of(interaction), FORM)
         try:
-            message = await interaction.response.defer(ephemeral=True, thinking=True)
-            await self._make_from_form(interaction, draft_id, typed, message)
+            message_id = await acknowledged(interaction)
+            await self._make_from_form(interaction, draft_id, typed, message_id)
         except Exception as error:  # noqa: BLE001 - the one handler answers and logs it
             # What was typed is never lost: it comes back with the sentence.
             lyrics = discord.File(BytesIO(typed.encode("utf-8", "replace")), "lyrics.txt")
@@ -268,7 +267,7 @@ class SongCog(commands.Cog):
         interaction: discord.Interaction,
         draft_id: str,
         typed: str,
-        message: discord.InteractionCallbackResponse[Any] | None,
+        message_id: int | None,
     ) -> None:
         check_can_post(interaction)
         draft = await self._client.services.songs.draft(
@@ -277,7 +276,7 @@ class SongCog(commands.Cog):
             member_id=interaction.user.id,
         )
         request = await self._request(interaction, Options.from_json(draft.options), typed)
-        await self._ask(interaction, request, message)
+        await self._ask(interaction, request, message_id)
 
     # --- /queue -----------------------------------------------------------------------------------
 
@@ -290,6 +289,31 @@ class SongCog(commands.Cog):
             await interaction.followup.send(embed=embed, ephemeral=True)
         else:
             await interaction.followup.send(embed=embed, view=row, ephemeral=True)
+
+
+async def acknowledged(interaction: discord.Interaction) -> int | None:
+    """Let the person see that it is being thought about; the id of the message that says so.
+
+    Where Discord says that this was done before, and nothing was told since, it is gone on with:
+    its first answer was lost, and discord.py has asked again, or the interaction has come twice. A
+    song is one in both cases.
+    """
+    try:
+        message = await interaction.response.defer(ephemeral=True, thinking=True)
+    except discord.HTTPException as error:
+        if error.code != ALREADY_ACKNOWLEDGED or not (shown := await _thinking(interaction)):
+            raise
+        return shown.id
+    return message.message_id if message is not None else None
+
+
+async def _thinking(interaction: discord.Interaction) -> discord.InteractionMessage | None:
+    """The message that an interaction was acknowledged with, as long as it says nothing else."""
+    try:
+        message = await interaction.original_response()
+    except discord.HTTPException:
+        return None
+    return message if message.flags.loading else None
 
 
 async def unless_it_fails(suggested: Awaitable[list[T]]) -> list[T]:

@@ -285,8 +285,15 @@ GATEWAY: Mapping[str, During] = MappingProxyType(
 
 # --- the song API ---------------------------------------------------------------------------------
 
+ApiAnswer = Callable[[random.Random, Length, ApiCall], ApiFault | None]
 
-def _at_api(answer: Callable[[random.Random, Length, ApiCall], ApiFault | None]) -> During:
+
+def _half(answer: ApiAnswer) -> ApiAnswer:
+    """Every other call, by the dice: where no look succeeds no place comes free for a submit."""
+    return lambda dice, length, call: answer(dice, length, call) if dice.random() < 0.5 else None
+
+
+def _at_api(answer: ApiAnswer) -> During:
     @contextlib.asynccontextmanager
     async def during(door: Doors, length: Length) -> AsyncIterator[None]:
         dice = random.Random(SEED)
@@ -349,12 +356,12 @@ API: Mapping[str, During] = MappingProxyType(
         "down": _api_down,
         "down behind a proxy": _at_api(_api_down_behind_a_proxy),
         "slow": _at_api(_api_slow),
-        "cut in the middle": _at_api(_api_cut),
+        "cut in the middle": _at_api(_half(_api_cut)),
         "429": _api_429(lambda seconds: {"Retry-After": f"{max(1, seconds / 10):.0f}"}),
         "429 without a time": _api_429(lambda _: {}),
         "500 at random": _at_api(_api_500),
-        "answers lost": _at_api(_api_lost),
-        "garbage": _at_api(_api_garbage),
+        "answers lost": _at_api(_half(_api_lost)),
+        "garbage": _at_api(_half(_api_garbage)),
         "downloads cut in the middle": _at_api(_api_half_files),
     }
 )

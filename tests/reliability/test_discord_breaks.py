@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.reliability.faults import DISCORD, FOR_A_MINUTE, GATEWAY
-from tests.reliability.ordeal import A_MINUTE, LONG, SHORT, Ordeal
+from tests.reliability.faults import CALLBACK, DISCORD, FOR_A_MINUTE, GATEWAY
+from tests.reliability.ordeal import A_MINUTE, LONG, PATIENCE, SHORT, Ordeal, judge, let_go
+from tests.wire import Fault
 
 
 @pytest.mark.parametrize("fault", DISCORD)
@@ -24,3 +25,29 @@ async def test_the_gateway_breaks(
     gateway = ordeal.world.wire.gateway
     assert told.posted == told.asked - told.in_vain
     figure(f"{told}; {gateway.identifies - 1} new sessions, {gateway.resumes} resumed")
+
+
+async def test_an_acknowledgement_is_said_to_have_failed(
+    ordeal: Ordeal, figure: Callable[[str], None]
+) -> None:
+    """It was carried out, and discord.py repeats it: "already acknowledged" is by ourselves."""
+    world = ordeal.world
+    failed = Fault(status=502, body={"message": "502: Bad Gateway", "code": 0}, carried_out=True)
+    ordeal.prepare()
+    let_go(world, SHORT.running)
+    async with ordeal.bot() as bot:
+        opened = await world.wire.slash(world.alice, world.channel, "song", genres="funk")
+        await opened.acknowledged()
+        world.wire.faults.plan(failed, route=CALLBACK, times=2)
+        asked = [
+            await world.song(),
+            await world.wire.submit(world.alice, opened, lyrics="[verse]\nMidnight train"),
+        ]
+        world.asked[int(asked[1].id)] = asked[1]
+        ends = [(await world.ended(song, PATIENCE))["status"] for song in asked]
+        await bot.stop()
+    await judge(world, bot)
+    assert ends == ["COMPLETED", "COMPLETED"]
+    refused = world.wire.answers["POST", CALLBACK, 400]
+    assert refused == len(asked)
+    figure(f"{len(world.posts)} of {len(asked)} posted, {refused} acknowledged twice")
