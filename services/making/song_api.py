@@ -682,7 +682,14 @@ class _PublicSockets:
 
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
-_AZURE_HOST = ipaddress.IPv4Address("168.63.129.16")  # public by number, the VM's own host there
+# Public by number, or to some versions of Python's `ipaddress`: Azure's host of a machine; IETF's
+# assignments, where Oracle's metadata are; the relays of 6to4 (RFC 7526); documentation (RFC 9637).
+_SPECIAL = tuple(
+    map(
+        ipaddress.ip_network,
+        ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "3fff::/20"),
+    )
+)
 
 
 def is_public(address: str) -> bool:
@@ -692,8 +699,10 @@ def is_public(address: str) -> bool:
     ranges (IANA's special-purpose registries), and IPv6 that stands for an IPv4 of that kind.
     """
     ip = ipaddress.ip_address(address)
+    if any(ip in network for network in _SPECIAL):
+        return False
     if isinstance(ip, ipaddress.IPv4Address):
-        return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip == _AZURE_HOST)
+        return ip.is_global and not (ip.is_multicast or ip.is_reserved)
     if ip in _NAT64:
         return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)))
     # 6to4 and Teredo are obsolete (RFC 7526) and no storage is reached through them.
