@@ -382,15 +382,16 @@ def replies(kind: str) -> SearchStrategy[Reply]:
     return st.integers(0, 19).flatmap(lambda n: RARE if n == 13 else fine if n < 5 else well_made)
 
 
-def _well(value: object) -> Reply:
+def well(value: object) -> Reply:
+    """A good answer of the API."""
     return _reply(200, written(value), "0", ("", True), ["Content-Type: application/json"], None)
 
 
 WELL = {
-    "submit": _well({"request_id": ID, "status": "QUEUED"}),
-    "look": _well({"status": "COMPLETED"}),
-    "result": _well({"status": "COMPLETED", "output": f"{ROOT}/files/song.wav?{SIGNED}"}),
-    "credits": _well({"credits": 12.5}),
+    "submit": well({"request_id": ID, "status": "QUEUED"}),
+    "look": well({"status": "COMPLETED"}),
+    "result": well({"status": "COMPLETED", "output": f"{ROOT}/files/song.wav?{SIGNED}"}),
+    "credits": well({"credits": 12.5}),
     "make": _reply(200, AUDIO, "0", ("", True), ["Content-Type: audio/wav"], None),
     "file": _reply(200, AUDIO, "0", ("", True), ["Content-Type: audio/wav"], None),
 }

@@ -22,7 +22,6 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import strategies as st
 from yarl import URL
 
-from db.database import Database
 from services.checking import Checking
 from services.errors import GenerationFailed, NotReached, SongApiError
 from services.making import song_api
@@ -31,9 +30,10 @@ from services.requests import SongRequest
 from tests.factories import add_held_song
 from tests.security import answers
 from tests.security.answers import AUDIO, ID, KEY, ROOT, SIGNED
+from tests.security.house import house_on_a_line
 from tests.security.line import REFUSED, Line, Reply
 from tests.security.trials import rows
-from tests.services.making.carrying import SECONDS, Channel, House
+from tests.services.making.carrying import SECONDS, House
 
 SHORT, LONG = 500, 34_000
 """Answers to the client."""
@@ -248,13 +248,6 @@ class Plan:
     given: tuple[tuple[str, tuple[Reply, ...]], ...]
 
 
-class Quiet(Channel):
-    """A channel that takes every post; nobody looks at the changes."""
-
-    def changed(self, song_id: int) -> None:
-        """Nothing is noted: there are thousands."""
-
-
 @dataclass
 class Making:
     """Songs, one after the other, in a house whose API answers by plan."""
@@ -346,16 +339,13 @@ def plans() -> st.SearchStrategy[Plan]:
 @contextlib.asynccontextmanager
 async def making(folder: Path, errors: Unforeseen) -> AsyncIterator[Making]:
     """The house, with nobody at the API's end but the plan."""
-    database = await Database.open(folder / "songs.db")
-    await database._writer.execute("PRAGMA synchronous = OFF")  # no power is cut here
-    line = Line()
-    async with aiohttp.ClientSession(connector=line) as session:
-        house = House(database, session, folder)
-        house.root, house.channel = ROOT, Quiet(folder / "songs.db")
+
+    def answer(method: str, url: URL) -> Reply:
+        return made.answer(method, url)
+
+    async with house_on_a_line(folder, answer, resolver=Here()) as house:
         made = Making(house, errors)
-        line.answer = made.answer
         yield made
-    await database.close()
 
 
 def test_no_answer_loses_a_song_or_a_credit(

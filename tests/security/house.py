@@ -1,0 +1,67 @@
+"""A house for songs, with the real database and client, whose API is what a test answers."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from db.database import Database
+from services.making.song_api import SongApi
+from tests.security.answers import KEY, ROOT
+from tests.security.line import Line, Reply
+from tests.services.making.carrying import Channel, House
+
+
+class Quiet(Channel):
+    """A channel that takes every post; nobody looks at the changes."""
+
+    def changed(self, song_id: int) -> None:
+        """Nothing is noted: there may be thousands."""
+
+
+class HouseOnALine(House):
+    """Songs are made one after the other; what they leave can be looked at."""
+
+    resolver: AbstractResolver | None = None
+
+    def restart(self) -> None:
+        """As after a start of the process, with the test's own DNS."""
+        super().restart()
+        self.api = SongApi(
+            self.session, root=ROOT, key=KEY, budget=self.budget, resolver=self.resolver
+        )
+        self.worker._api = self.api
+
+    async def fails(self, song_id: int) -> str:
+        """A new song is made, and fails: refunded, not posted, nothing left. Why it failed."""
+        await self.add(song_id, member_id=song_id, asked_at=self.time())
+        await self.start(song_id)
+        song = await self.song(song_id)
+        assert (song.status, self.channel.posts) == ("FAILED", {})
+        assert await self.entries(song_id) == ["hold", "refund"]
+        assert self.files() == []
+        assert song.reason
+        return song.reason
+
+
+@contextlib.asynccontextmanager
+async def house_on_a_line(
+    folder: Path,
+    answer: Callable[[str, URL], Reply],
+    *,
+    resolver: AbstractResolver | None = None,
+) -> AsyncIterator[HouseOnALine]:
+    """The house; `answer` is who sits at the API's end."""
+    database = await Database.open(folder / "songs.db")
+    await database._writer.execute("PRAGMA synchronous = OFF")  # no power is cut here
+    line = Line()
+    line.answer = answer
+    async with aiohttp.ClientSession(connector=line) as session:
+        house = HouseOnALine(database, session, folder)
+        house.resolver, house.channel = resolver, Quiet(folder / "songs.db")
+        house.restart()
+        yield house
+    await database.close()
