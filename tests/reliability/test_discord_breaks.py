@@ -36,7 +36,9 @@ async def test_an_acknowledgement_is_said_to_have_failed(
     ordeal.prepare()
     let_go(world, SHORT.running)
     async with ordeal.bot() as bot:
-        opened = await world.wire.slash(world.alice, world.channel, "song", genres="funk")
+        opened = await world.wire.slash(
+            world.alice, world.channel, "song", genres="funk", seconds=10
+        )
         await opened.acknowledged()
         world.wire.faults.plan(failed, route=CALLBACK, times=2)
         asked = [
