@@ -11,7 +11,13 @@ from typing import Any
 import discord
 from discord import app_commands
 
-from cogs.answers import LONGEST_PAUSE, PASSING, is_lost, understood
+from cogs.answers import (
+    ALREADY_ACKNOWLEDGED,
+    LONGEST_PAUSE,
+    PASSING,
+    is_lost,
+    understood,
+)
 from cogs.command_form import is_current
 from services import logs
 from services.errors import NotPossible, Refusal
@@ -19,10 +25,8 @@ from services.making.worker import Backoff
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_INTERACTION, ALREADY_ACKNOWLEDGED = 10062, 40060
-"""Discord, "JSON Error Codes": our answer came too late; another came first, perhaps our own whose
-answer was lost.
-"""
+UNKNOWN_INTERACTION = 10062
+"""Discord, "JSON Error Codes": our answer came too late."""
 AGAIN = Backoff(first=1.0, longest=30.0)
 MOST_TRIES = 8
 """Of telling a person something: for a minute at least, two at most."""
@@ -129,6 +133,11 @@ def sentence(interaction: discord.Interaction, error: BaseException) -> str:
         "Sorry, that went wrong here. Nothing more was done; please try again. If it happens "
         f"again, tell the bot's operator this number: `{number}`."
     )
+
+
+def text_file(text: str, name: str) -> discord.File:
+    """What a person typed, to be given back; half a character of it becomes a question mark."""
+    return discord.File(io.BytesIO(text.encode("utf-8", "replace")), name)
 
 
 async def say(

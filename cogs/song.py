@@ -7,7 +7,6 @@ import logging
 import re
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from typing import Any, TypeVar
 
 import discord
@@ -16,9 +15,10 @@ from discord.app_commands import Choice, Range
 from discord.ext import commands
 
 from cogs import genres as completion
+from cogs.answers import acknowledged
 from cogs.buttons import ID, queue_answer
 from cogs.client import Client, asker, check_can_post, data_of, member_of, server_of
-from cogs.errors import ALREADY_ACKNOWLEDGED, answer
+from cogs.errors import answer, text_file
 from db.records import Draft
 from services import logs
 from services.quota.amounts import Prices, credits_text
@@ -259,7 +259,7 @@ class SongCog(commands.Cog):
             await self._make_from_form(interaction, draft_id, typed, message_id)
         except Exception as error:  # noqa: BLE001 - the one handler answers and logs it
             # What was typed is never lost: it comes back with the sentence.
-            lyrics = discord.File(BytesIO(typed.encode("utf-8", "replace")), "lyrics.txt")
+            lyrics = text_file(typed, "lyrics.txt")
             await answer(interaction, error, file=lyrics if has_words(typed) else None)
 
     async def _make_from_form(
@@ -283,37 +283,12 @@ class SongCog(commands.Cog):
     @app_commands.command()
     async def queue(self, interaction: discord.Interaction) -> None:
         """What runs and waits here, and when it will be done. Cancel your own."""
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         embed, row = await queue_answer(interaction)
         if row is None:
             await interaction.followup.send(embed=embed, ephemeral=True)
         else:
             await interaction.followup.send(embed=embed, view=row, ephemeral=True)
-
-
-async def acknowledged(interaction: discord.Interaction) -> int | None:
-    """Let the person see that it is being thought about; the id of the message that says so.
-
-    Where Discord says that this was done before, and nothing was told since, it is gone on with:
-    its first answer was lost, and discord.py has asked again, or the interaction has come twice. A
-    song is one in both cases.
-    """
-    try:
-        message = await interaction.response.defer(ephemeral=True, thinking=True)
-    except discord.HTTPException as error:
-        if error.code != ALREADY_ACKNOWLEDGED or not (shown := await _thinking(interaction)):
-            raise
-        return shown.id
-    return message.message_id if message is not None else None
-
-
-async def _thinking(interaction: discord.Interaction) -> discord.InteractionMessage | None:
-    """The message that an interaction was acknowledged with, as long as it says nothing else."""
-    try:
-        message = await interaction.original_response()
-    except discord.HTTPException:
-        return None
-    return message if message.flags.loading else None
 
 
 async def unless_it_fails(suggested: Awaitable[list[T]]) -> list[T]:

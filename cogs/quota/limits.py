@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any, Self
 
 import discord
@@ -11,9 +10,10 @@ from discord.app_commands import Range
 from discord.ext import commands
 
 from cogs import cards
+from cogs.answers import acknowledged
 from cogs.buttons import ID
 from cogs.client import Client, data_of, lacking_to_post, manager_of, services
-from cogs.errors import answer, guarded
+from cogs.errors import answer, guarded, text_file
 from cogs.quota.options import (
     SO_ALREADY,
     check_no_bot,
@@ -94,7 +94,7 @@ class Limiting(commands.Cog):
     ) -> None:
         """Set what one member may ask for."""
         by = manager_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         if all(limit is None for limit in (at_once, longest, steps, cooldown)):
             raise InvalidRequest(
                 "Please name what to change: `at_once`, `longest`, `steps` or `cooldown`. "
@@ -128,7 +128,7 @@ class Limiting(commands.Cog):
     ) -> None:
         """Choose where songs may be made; without options a menu opens."""
         by = manager_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         managing = self._client.services.managing
         if everywhere and (add is not None or remove is not None):
             raise InvalidRequest("Please choose either `everywhere` or channels.")
@@ -172,7 +172,7 @@ class Limiting(commands.Cog):
     ) -> None:
         """Let a member make no songs."""
         by = manager_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         check_no_bot(member)
         ends = await moment_of(interaction, until)
         done = await self._client.services.managing.block(by, member.id, reason=reason, until=ends)
@@ -188,7 +188,7 @@ class Limiting(commands.Cog):
     async def unblock(self, interaction: discord.Interaction, member: discord.User) -> None:
         """Let a member make songs again."""
         by = manager_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         done = await self._client.services.managing.unblock(by, member.id)
         said = f"<@{member.id}> can make songs here again."
         await interaction.followup.send(said if done else SO_ALREADY, ephemeral=True)
@@ -214,7 +214,7 @@ class Limiting(commands.Cog):
             rules = await managing.rules(by.server_id)
             await interaction.response.send_modal(WordsForm(rules.words))
             return
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         done = await managing.change_words(by, add=add or "", remove=remove or "")
         rules = await managing.rules(by.server_id)
         said = words_text(rules) if done else SO_ALREADY
@@ -232,14 +232,14 @@ class Limiting(commands.Cog):
     async def _words_sent(self, interaction: discord.Interaction, typed: str) -> None:
         try:
             by = manager_of(interaction)
-            await interaction.response.defer(ephemeral=True, thinking=True)
+            await acknowledged(interaction)
             managing = self._client.services.managing
             done = await managing.set_words(by, parse_words(typed))
             said = words_text(await managing.rules(by.server_id)) if done else SO_ALREADY
             await interaction.followup.send(said, ephemeral=True)
         except Exception as error:  # noqa: BLE001 - the one handler answers and logs it
             # What was typed is never lost: it comes back with the sentence.
-            words = discord.File(BytesIO(typed.encode()), "words.txt")
+            words = text_file(typed, "words.txt")
             await answer(interaction, error, file=words if typed.strip() else None)
 
     # --- /quota pause, resume ---------------------------------------------------------------------
@@ -251,7 +251,7 @@ class Limiting(commands.Cog):
     ) -> None:
         """Make no new songs; those under way are finished."""
         by = manager_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         done = await self._client.services.managing.pause(by, reason or "")
         why = f" Who asks for one is told why: {cards.plain(reason)}." if reason else ""
         said = (
@@ -264,7 +264,7 @@ class Limiting(commands.Cog):
     async def resume(self, interaction: discord.Interaction) -> None:
         """Make new songs again."""
         by = manager_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         done = await self._client.services.managing.resume(by)
         said = "Songs are made in this server again."
         await interaction.followup.send(said if done else SO_ALREADY, ephemeral=True)
@@ -284,7 +284,7 @@ class Limiting(commands.Cog):
     ) -> None:
         """Allow gifts among members, and the leaderboard."""
         by = manager_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         if gifts is None and leaderboard is None:
             raise InvalidRequest("Please choose `gifts`, `leaderboard` or both.")
         managing, said = self._client.services.managing, []

@@ -6,14 +6,14 @@ the person manages the server, and only that server's settings are touched.
 
 import re
 from collections.abc import Awaitable, Callable
-from io import BytesIO
 from typing import Any, Self
 
 import discord
 from discord import ui
 
+from cogs.answers import acknowledged
 from cogs.client import Services, data_of, manager_of, services
-from cogs.errors import answer, check_alone, guarded
+from cogs.errors import answer, check_alone, guarded, text_file
 from cogs.quota.forms import Form, Now, Sent, Typed
 from cogs.quota.member_view import member_view
 from cogs.quota.people_forms import PEOPLE_FORMS, member_by_id
@@ -245,7 +245,7 @@ async def _apply(interaction: discord.Interaction[Any], match: re.Match[str], ty
     check_alone(interaction)
     by, form = manager_of(interaction), _known(FORMS, match["form"])
     if interaction.message is None:
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
     else:
         await interaction.response.defer()
     known = services(interaction)
@@ -256,7 +256,7 @@ async def _apply(interaction: discord.Interaction[Any], match: re.Match[str], ty
 def _kept(form: Form | None, typed: Typed) -> discord.File | None:
     """What was long to type is never lost: it comes back with the sentence."""
     text = typed.text(form.keep) if form is not None and form.keep is not None else ""
-    return discord.File(BytesIO(text.encode()), f"{form.keep}.txt") if form and text else None
+    return text_file(text, f"{form.keep}.txt") if form and text else None
 
 
 def _known(named: dict[str, Any], name: str) -> Any:  # noqa: ANN401

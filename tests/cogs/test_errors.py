@@ -10,6 +10,7 @@ import pytest
 from discord import app_commands
 
 from cogs import errors
+from cogs.errors import text_file
 from db.database import DiskFullError
 from services.errors import InvalidRequest, NotPossible
 from tests.world import World, said
@@ -128,3 +129,8 @@ async def test_an_error_in_a_command_is_answered(
     world.foreseen = [error]
     async with world.application.database.write() as connection:
         await connection.execute("ALTER TABLE gone RENAME TO ledger")
+
+
+def test_half_a_character_that_was_typed_comes_back_as_a_question_mark() -> None:
+    file = text_file("Words \ud800", "words.txt")
+    assert (file.filename, file.fp.read()) == ("words.txt", b"Words ?")
