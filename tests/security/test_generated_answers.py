@@ -37,7 +37,7 @@ from tests.services.making.carrying import SECONDS, House
 
 SHORT, LONG = 500, 34_000
 """Answers to the client."""
-SONGS_SHORT, SONGS_LONG = 60, 4_000
+SONGS_SHORT, SONGS_LONG = 60, 2_500
 MOST_DOWNLOADED = 2**19
 SOON = 5.0
 """Seconds after which a trial has failed: what it waits for does not come."""

@@ -1,0 +1,119 @@
+"""A small answer that wants to be a large one: as a body, as a file, as sound."""
+
+import functools
+import gzip
+import struct
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import pytest
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from yarl import URL
+
+from services.making.audio import AudioFitter
+from tests.security import answers
+from tests.security.answers import AUDIO
+from tests.security.house import house_on_a_line
+from tests.security.line import Reply
+
+MIB = 2**20
+LARGE = 128 * MIB
+"""Bytes that a bomb here becomes."""
+
+
+@functools.cache
+def bomb(start: bytes = b"") -> bytes:
+    """Gzip of `LARGE` zeros, a thousandth of it; made a piece at a time."""
+    packing = zlib.compressobj(9, wbits=31)
+    zeros = bytes(MIB)
+    pieces = [packing.compress(start), *(packing.compress(zeros) for _ in range(LARGE // MIB))]
+    return b"".join([*pieces, packing.flush()])
+
+
+def answered(body: bytes, *headers: str) -> Reply:
+    """A good answer with these headers."""
+    head = ["HTTP/1.1 200 OK", f"Content-Length: {len(body)}", *headers]
+    return Reply("\r\n".join(head).encode() + b"\r\n\r\n" + body)
+
+
+@pytest.mark.parametrize("kind", ["submit", "look", "result", "file"])
+async def test_a_bomb_as_an_answer_costs_its_song_alone(
+    tmp_path: Path, kind: str, figure: Callable[[str], None]
+) -> None:
+    """It is read to where no song is so large, and no further."""
+    packed = bomb(b'{"status": "COMPLETED", "output": "')
+    sent = answered(packed, "Content-Encoding: gzip", "Content-Type: application/json")
+
+    def answer(method: str, url: URL) -> Reply:
+        asked = "submit" if method == "POST" else "look" if url.path.endswith("status") else ""
+        asked = asked or ("file" if "/files/" in url.path else "result")
+        return sent if asked == kind and armed else answers.WELL[asked]
+
+    armed = True
+    async with house_on_a_line(tmp_path, answer) as house:
+        tracemalloc.start()
+        await house.fails(1)
+        most = tracemalloc.get_traced_memory()[1] / MIB
+        tracemalloc.stop()
+        armed = False
+        await house.add(2, member_id=2)
+        await house.start(2)
+        assert (await house.song(2)).status == "COMPLETED"
+    # The largest song as base64, twice: its bytes, and what is made of them.
+    assert most < 300
+    figure(f"{kind}: {LARGE // MIB} MiB out of {len(packed) // 1024} KiB, {most:.0f} MiB at most")
+
+
+def endless_wav() -> bytes:
+    """A WAV whose header speaks of hours: 13 h of sound at a byte each, of which little comes."""
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 44_100, 44_100, 1, 8)
+    return b"RIFF\xff\xff\xff\xffWAVE" + form + b"data\xff\xff\xff\xff" + bytes(1000)
+
+
+def long_flac(folder: Path) -> bytes:
+    """An hour of silence in a few kilobytes."""
+    path = folder / "long.flac"
+    with av.open(str(path), "w", format="flac") as file:
+        stream = file.add_stream("flac", rate=8_000, layout="mono")
+        assert isinstance(stream, AudioStream)
+        frame = AudioFrame(format="s16", layout="mono", samples=8_000 * 60)
+        frame.planes[0].update(bytes(2 * 8_000 * 60))
+        frame.sample_rate = 8_000
+        for minute in range(60):
+            frame.pts = minute * 8_000 * 60
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["hours of silence", "a header that lies", "compressed noise"])
+async def test_a_bomb_as_sound_costs_its_song_alone(
+    tmp_path: Path, kind: str, figure: Callable[[str], None]
+) -> None:
+    """Decoded for real, in the process of its own that is bounded in memory and time."""
+    sounds: dict[str, Callable[[], bytes]] = {
+        "hours of silence": lambda: long_flac(tmp_path),
+        "a header that lies": endless_wav,
+        "compressed noise": lambda: b"fLaC" + gzip.compress(AUDIO, mtime=0) * 20,
+    }
+    sound = sounds[kind]()
+    (tmp_path / "long.flac").unlink(missing_ok=True)
+
+    def answer(method: str, url: URL) -> Reply:
+        if "/files/" in url.path:
+            return answered(sound)
+        asked = "submit" if method == "POST" else "look" if url.path.endswith("status") else ""
+        return answers.WELL[asked or "result"]
+
+    async with house_on_a_line(tmp_path, answer) as house:
+        fitter = AudioFitter(at_once=1)
+        house.fitter = fitter
+        house.restart()
+        reason = await house.fails(1)
+        await fitter.close()
+    assert reason
+    figure(f"{kind}: {len(sound):,} bytes: {reason}")

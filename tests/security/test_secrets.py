@@ -1,0 +1,112 @@
+"""The token, the key, signed addresses and interactions' tokens, looked for where they may leak.
+
+The bot is a process of its own that logs all it can. Songs go well, fail with the secrets in the
+API's own words, and meet errors that nobody foresaw, whose traces hold what was in hand.
+"""
+
+import contextlib
+import json
+import re
+import signal
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from playground.song_api import Fault
+from tests.outside import World, own_process, until, world_outside
+from tests.wire import Interaction
+
+STYLES = ["text", pytest.param("json", marks=pytest.mark.long)]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with world_outside(tmp_path) as world:
+        yield world
+
+
+def everything(world: World) -> dict[str, bytes]:
+    """All that the bot has written: the log, the database with its journals, the data folder."""
+    return {
+        str(path.relative_to(world.folder)): path.read_bytes()
+        for path in world.folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def leaks(world: World, *interactions: Interaction, killed: bool = False) -> list[str]:
+    """Each place where a secret stands, and which."""
+    secrets = {"token": world.wire.token, "key": world.api.key}
+    made = world.api._songs.values()
+    secrets |= {f"signature {n}": song.signature for n, song in enumerate(made)}
+    secrets |= {f"interaction {n}": one.token for n, one in enumerate(interactions)}
+    places = everything(world)
+    if killed:  # what a journal still holds of tokens is dead in 15 minutes
+        places = {place: places[place] for place in places if "wal" not in place}
+    assert all(len(secret) > 7 for secret in secrets.values())
+    return [
+        f"{name} in {place}"
+        for place, content in places.items()
+        for name, secret in secrets.items()
+        if secret.encode() in content
+    ]
+
+
+def break_it(world: World, table: str) -> None:
+    """Take a table from under the running bot: an error of which nobody has thought."""
+    with contextlib.closing(sqlite3.connect(world.folder / "data/songs.db")) as connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute(f"ALTER TABLE {table} RENAME TO gone")
+        connection.commit()
+
+
+@pytest.mark.parametrize("style", STYLES)
+async def test_no_secret_is_written_while_songs_go_well_and_fail(world: World, style: str) -> None:
+    words = f"{world.api.key} at https://s.example/a?signature=SIGNED"
+    given = {
+        101: Fault(status=422, body=json.dumps({"status": "FAILED", "error": words})),
+        102: Fault(status=400, body=words),
+    }
+    world.api.fault = lambda call: given.get((call.body or {}).get("seed", 0))
+    async with own_process(world, LOG_LEVEL="DEBUG", LOG_FORMAT=style) as process:
+        well, failed = await world.song(), await world.song(seed=101)
+        refused = await world.song(seed=102)
+        for song in (failed, refused, well):
+            row = await world.ended(song, within=30)
+            assert (row["status"] == "COMPLETED") is (song is well)
+        row = await world.ended(failed)
+        assert await process.stop() == 0
+    assert "DEBUG" in process.output
+    assert "[key] at https://s.example/a" in row["reason"]
+    assert leaks(world, well, failed, refused) == []
+    assert not [place for place, content in everything(world).items() if b"SIGNED" in content]
+    # Nor in what its member was shown.
+    assert world.api.key not in str(failed.messages[0].versions)
+
+
+@pytest.mark.parametrize("style", STYLES)
+async def test_no_secret_is_written_by_an_error_that_nobody_foresaw(
+    world: World, style: str, figure: Callable[[str], None]
+) -> None:
+    """Errors with a trace, in a command, in a song under way, and of the whole bot; then a kill."""
+    async with own_process(world, LOG_LEVEL="DEBUG", LOG_FORMAT=style) as process:
+        well = await world.song()
+        await world.ended(well)
+        world.slow(running=0.5)
+        under_way = await world.song()
+        await until(lambda: world.step(under_way) == "submitted")
+        break_it(world, "songs")
+        asked = await world.song()
+        # Told to its member; and the song under way has met it too.
+        await world.wire.until(
+            lambda: any("Sorry" in message.content for message in asked.messages)
+        )
+        await process.stop(signal.SIGKILL)
+    traces = process.output.count("Traceback")
+    assert traces > 0
+    assert re.search(r"no such table", process.output)
+    assert leaks(world) == []
+    assert leaks(world, well, asked, killed=True) == []
+    figure(f"{traces} traces ({style})")
