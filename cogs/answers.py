@@ -32,8 +32,35 @@ NONSENSE = (ValueError, LookupError, TypeError, AttributeError)
 """What discord.py raises of an answer that is not what it expects."""
 CLOSED = "Session is closed"
 """What aiohttp calls it, in a plain RuntimeError."""
+ALREADY_ACKNOWLEDGED = 40060
+"""Discord, "JSON Error Codes": another answer came first, perhaps our own that was lost."""
 TOO_LARGE = 40005  # Discord, "JSON Error Codes": request entity too large
 CLOSED_THREAD = (50083, 160005)  # as above: an archived thread, a locked one
+
+
+async def acknowledged(interaction: discord.Interaction) -> int | None:
+    """Let the person see that it is being thought about; the id of the message that says so.
+
+    Where Discord says that this was done before, and nothing was told since, it is gone on with:
+    its first answer was lost, and discord.py has asked again, or the interaction has come twice.
+    What is done for it is done once in both cases: each fact is entered under the interaction's id.
+    """
+    try:
+        message = await interaction.response.defer(ephemeral=True, thinking=True)
+    except discord.HTTPException as error:
+        if error.code != ALREADY_ACKNOWLEDGED or not (shown := await _thinking(interaction)):
+            raise
+        return shown.id
+    return message.message_id if message is not None else None
+
+
+async def _thinking(interaction: discord.Interaction) -> discord.InteractionMessage | None:
+    """The message that an interaction was acknowledged with, as long as it says nothing else."""
+    try:
+        message = await interaction.original_response()
+    except discord.HTTPException:
+        return None
+    return message if message.flags.loading else None
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from discord.app_commands import Range
 from discord.ext import commands
 
 from cogs import cards, credit_cards
-from cogs.answers import PASSING, understood
+from cogs.answers import PASSING, acknowledged, understood
 from cogs.client import Client, manages, member_of, server_of
 from services.errors import AgainstTheRules, InvalidRequest
 from services.quota.amounts import MAX_AMOUNT, credits_text
@@ -31,7 +31,7 @@ class CreditsCog(commands.Cog):
     @app_commands.command()
     async def credits(self, interaction: discord.Interaction) -> None:
         """What you have here, where it comes from, and when it refills."""
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         services = self._client.services
         standing = await services.credits.standing(member_of(interaction), entries=LATELY)
         card = credit_cards.credits_card(standing, at=services.clock())
@@ -48,7 +48,7 @@ class CreditsCog(commands.Cog):
         """Give another member some of your credits."""
         _check_receives(member)
         # Delivered twice, an interaction ends here the second time: nothing is posted again.
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         moved = await self._client.services.giving.gift(
             member_of(interaction),
             member_of(interaction, member),
@@ -66,7 +66,7 @@ class CreditsCog(commands.Cog):
     @app_commands.command()
     async def leaderboard(self, interaction: discord.Interaction) -> None:
         """Who made the most songs here in the last 30 days."""
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         services, server_id = self._client.services, server_of(interaction)
         if not (await services.credits.rules(server_id)).leaderboard:
             raise AgainstTheRules(
@@ -82,7 +82,7 @@ class CreditsCog(commands.Cog):
     @app_commands.command()
     async def help(self, interaction: discord.Interaction) -> None:
         """The shortest way to a first song."""
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         services = self._client.services
         rules = await services.credits.rules(server_of(interaction))
         card = cards.help_card(rules, services.songs.prices, manages=manages(interaction))

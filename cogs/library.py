@@ -9,6 +9,7 @@ from discord.app_commands import Choice
 from discord.ext import commands
 
 from cogs import showing
+from cogs.answers import acknowledged
 from cogs.buttons import history_answer, song_answer
 from cogs.client import Client, server_of
 from db.records import Song
@@ -35,7 +36,7 @@ class LibraryCog(commands.Cog):
         self, interaction: discord.Interaction, member: discord.User | None = None
     ) -> None:
         """Songs made here, page by page."""
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         member_id = (member or interaction.user).id
         embed, row = await history_answer(interaction, member_id, page=1)
         if row is None:
@@ -48,7 +49,7 @@ class LibraryCog(commands.Cog):
     async def show(self, interaction: discord.Interaction, song: str) -> None:
         """One song again; its audio too, if it is yours and could not be posted."""
         number = number_of(song)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         services, server_id = self._client.services, server_of(interaction)
         found = await services.songs.by_number(number, server_id=server_id)
         with logs.about(found.song_id):

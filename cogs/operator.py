@@ -9,6 +9,7 @@ from discord.app_commands import Choice, Range
 from discord.ext import commands
 
 from cogs import cards
+from cogs.answers import acknowledged
 from cogs.client import Client, server_of
 from db.records import OperatorCeiling, Tally, Undelivered
 from services.errors import InvalidRequest, NotPermitted
@@ -43,7 +44,7 @@ class OperatorCog(
     async def show(self, interaction: discord.Interaction) -> None:
         """What was submitted today, what could not be posted, the ceilings, the busiest servers."""
         self._check(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         services = self._client.services
         card = overview_card(
             await services.ceilings.submitted_today(),
@@ -78,7 +79,7 @@ class OperatorCog(
         server_id = _named(server, interaction) if scope == "server" else 0
         if server is not None and scope != "server":
             raise InvalidRequest("A server's id goes with the scope of one server only.")
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         ceilings = self._client.services.ceilings
         if remove:
             await ceilings.drop(scope, server_id)

@@ -8,6 +8,7 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
+from cogs.answers import acknowledged
 from cogs.client import Client, manager_of, member_of
 from cogs.quota.options import (
     SO_ALREADY,
@@ -56,7 +57,7 @@ class Allowances(commands.Cog):
     ) -> None:
         """Set what every member gets, and when it refills."""
         by = manager_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         chosen = [allowance is not None, unlimited, default].count(True)
         if chosen > 1:
             raise InvalidRequest("Please choose one of `allowance`, `unlimited` and `default`.")
@@ -136,7 +137,7 @@ class Allowances(commands.Cog):
     ) -> None:
         """Set what the members of a role get instead."""
         by = manager_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         _check_one_chosen(allowance, unlimited=unlimited, remove=remove)
         if role.is_default():
             raise InvalidRequest("Everyone has that role: please use `/quota server` for it.")
@@ -180,7 +181,7 @@ class Allowances(commands.Cog):
     ) -> None:
         """Set what one member gets instead, whatever their roles."""
         by = manager_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         _check_one_chosen(allowance, unlimited=unlimited, remove=remove)
         if remove:
             if until is not None:
@@ -239,7 +240,7 @@ class Allowances(commands.Cog):
     ) -> None:
         """Set the most that the whole server may spend in a period."""
         by = manager_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         if (credits is None) != none:
             raise InvalidRequest("Please choose one of `credits` and `none`.")
         services = self._client.services

@@ -12,6 +12,7 @@ from discord.app_commands import Range
 from discord.ext import commands
 
 from cogs import cards
+from cogs.answers import acknowledged
 from cogs.buttons import ID
 from cogs.client import Client, Services, manager_of, member_of, services
 from cogs.errors import guarded
@@ -90,7 +91,7 @@ class Giving(commands.Cog):
     ) -> None:
         """Give a member, or each member with a role, credits beside the allowance."""
         by = manager_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         if member is not None and role is None:
             if ends is not None:
                 raise InvalidRequest("`ends` is for roles. To let credits expire, use `expires`.")
@@ -141,7 +142,7 @@ class Giving(commands.Cog):
     ) -> None:
         """Take credits from a member, or from each member with a role."""
         by = manager_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         known = self._client.services
         if member is not None and role is None:
             whose = member_of(interaction, member)
@@ -179,7 +180,7 @@ class Giving(commands.Cog):
     ) -> None:
         """See what a reset would change, and then decide."""
         by = manager_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         if what == SETTINGS and reason is not None:
             raise InvalidRequest(
                 "Settings are reset without a reason: please leave it out. It is for granted "

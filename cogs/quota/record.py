@@ -9,6 +9,7 @@ from discord import app_commands, ui
 from discord.app_commands import Range
 from discord.ext import commands
 
+from cogs.answers import acknowledged
 from cogs.cards import BLURPLE
 from cogs.client import Client, data_of, manager_of, services
 from cogs.errors import guarded
@@ -63,7 +64,7 @@ class Record(commands.Cog):
     ) -> None:
         """See every change of a setting, and take changes back."""
         by = manager_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         history = await self._client.services.changelog.history(by.server_id, page=page)
         defaults = self._client.services.defaults
         await interaction.followup.send(
@@ -84,7 +85,7 @@ class Record(commands.Cog):
         by = manager_of(interaction)
         if channel is not None and off:
             raise InvalidRequest("Please choose either a channel or `off`.")
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         managing = self._client.services.managing
         if channel is not None:
             check_can_log(interaction.guild, channel)

@@ -14,7 +14,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogs.answers import PASSING, understood
+from cogs.answers import PASSING, acknowledged, understood
 from cogs.cards import BLURPLE, plain
 from cogs.client import Client, manager_of
 from services.errors import InvalidRequest, NotPossible
@@ -77,7 +77,7 @@ class Reports(commands.Cog):
     async def usage(self, interaction: discord.Interaction) -> None:
         """See the credits of the last 30 days by day, by member and by genre."""
         by = manager_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         known = self._client.services
         rules = await known.managing.rules(by.server_id)
         zone = rules.timeline.at(known.clock()).zone
@@ -128,7 +128,7 @@ class Reports(commands.Cog):
     ) -> None:
         """Get every entry of the ledger, for a spreadsheet (CSV)."""
         by = manager_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         known = self._client.services
         rules = await known.managing.rules(by.server_id)
         zone = ZoneInfo(rules.timeline.at(known.clock()).zone)

@@ -4,6 +4,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from cogs.answers import acknowledged
 from cogs.client import Client, data_of, manager_of, member_of
 from cogs.quota.places import Page, Place
 from cogs.quota.settings_buttons import FORM_ID, explained, form_sent, view_of
@@ -25,7 +26,7 @@ class Showing(commands.Cog):
         if member is not None and member.bot:
             raise InvalidRequest("Bots make no songs: please choose a member.")
         # Acknowledged first: looking at a member's credits may have to wait for a backup.
-        await interaction.response.defer(ephemeral=True, thinking=True)
+        await acknowledged(interaction)
         if member is None:
             view = await view_of(interaction, Place(Page.CREDITS))
         else:

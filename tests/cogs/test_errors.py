@@ -13,6 +13,7 @@ from cogs import errors
 from cogs.errors import text_file
 from db.database import DiskFullError
 from services.errors import InvalidRequest, NotPossible
+from services.making.worker import Backoff
 from tests.world import World, said
 
 
@@ -106,13 +107,20 @@ async def test_what_can_no_longer_be_answered_is_logged_alone(
     assert "interaction 77 can't be answered" in caplog.text
 
 
-@pytest.mark.parametrize("fails", [http_error(404, 10_015), aiohttp.ClientError("cut")])
-async def test_an_answer_that_discord_refuses_is_logged(
-    fails: Exception, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("fails", "tries"),
+    [(http_error(404, 10_015), 1), (aiohttp.ClientError("cut"), errors.MOST_TRIES)],
+)
+async def test_an_answer_that_discord_does_not_take_is_logged(
+    fails: Exception,
+    tries: int,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(errors, "AGAIN", Backoff(first=0.0, longest=0.0))
     interaction: Any = Answers(fails=fails)
     await errors.answer(interaction, InvalidRequest("No."))
-    assert "interaction 77 can't be answered" in caplog.text
+    assert caplog.text.count("interaction 77 can't be answered") == tries
 
 
 async def test_an_error_in_a_command_is_answered(
