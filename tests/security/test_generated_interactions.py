@@ -36,6 +36,8 @@ class Trial:
 
     here: Population
     runner: asyncio.Runner
+    forms: set[tuple[str, int, int]]
+    """The places in the code that open one, read with the code."""
 
     def judge(self, row: Sequence[Input]) -> None:
         self.runner.run(self._judge(row))
@@ -69,10 +71,11 @@ class Trial:
 
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    forms = places_of_forms()
     with asyncio.Runner() as runner, pytest.MonkeyPatch.context() as patch:
         around = population(tmp_path_factory.mktemp("population"), patch)
         here = runner.run(around.__aenter__())
-        yield Trial(here, runner)
+        yield Trial(here, runner, forms)
         runner.run(around.__aexit__(None, None, None))
 
 
@@ -98,6 +101,6 @@ def test_every_form_is_among_them(trial: Trial) -> None:
     opened = trial.here.opened_at
     assert {
         (file, first)
-        for file, first, last in places_of_forms()
+        for file, first, last in trial.forms
         if not any(file == at and first <= line <= last for at, line in opened)
     } == set()
