@@ -80,12 +80,15 @@ class Nursery:
     async def bot(
         self, world: World, plan: Plan = NOTHING, *, constants: Constants | None = None
     ) -> AsyncIterator[KillableBot]:
-        """A bot in the world, connected to it. It is killed at the end, if it still runs."""
+        """A bot in the world, connected to it, or killed before that by its plan.
+
+        It is killed at the end, if it still runs.
+        """
         # The wire notices only now and then that one before it is gone.
         await until(lambda: not world.wire.gateway.connected)
         bot = await self._fork(world, plan, constants or {})
         try:
-            await world.wire.ready()
+            await _connected(world, bot)
             yield bot
         finally:
             await bot.stop(signal.SIGKILL)
@@ -108,6 +111,17 @@ class Nursery:
         self._process.stdin.close()
         await self._process.wait()
         await self._reading
+
+
+async def _connected(world: World, bot: KillableBot) -> None:
+    """Until it is, or is dead: a song that is resumed does not wait for Discord."""
+    connecting = asyncio.ensure_future(world.wire.ready())
+    either: set[asyncio.Future[Any]] = {connecting, bot.status}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if not bot.ended:
+        await connecting
+    connecting.cancel()
+    await asyncio.gather(connecting, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

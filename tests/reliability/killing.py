@@ -27,13 +27,13 @@ PATIENCE = 45.0
 class Death:
     """One kill, or two of the same song: where, and what the database said then.
 
-    `taken_in`: whether the ask's transaction was committed by the first. `steps` are the steps of
-    the song's row at each, None where there was no row; fewer where a process came by without
-    passing the point.
+    `taken_in`: whether the ask's transaction was committed by the first; None where it may have
+    been. `steps` are the steps of the song's row at each, None where there was no row; fewer where
+    a process came by without passing the point.
     """
 
     kills: Sequence[Pass]
-    taken_in: bool
+    taken_in: bool | None
     song: Interaction | None = None
     steps: Sequence[str | None] = ()
 
@@ -81,7 +81,7 @@ class Series:
         file.unlink(missing_ok=True)
         return points
 
-    async def kill(self, kills: Sequence[Pass], *, taken_in: bool) -> Death:
+    async def kill(self, kills: Sequence[Pass], *, taken_in: bool | None) -> Death:
         """A new song and its kills; it comes to its end in the next process, undisturbed."""
         await self._open()
         death = Death(kills, taken_in)
@@ -122,7 +122,9 @@ class Series:
 
     def _wrong_with(self, death: Death) -> Iterator[str]:
         song = death.song
-        if any((step is not None) != death.taken_in for step in death.steps):
+        if death.taken_in is not None and any(
+            (step is not None) != death.taken_in for step in death.steps
+        ):
             yield f"{death}: taken in or not, against what was committed"
         if song is None:
             return
