@@ -7,6 +7,8 @@ PYTHON ?= python3
 PY := .venv/bin/python
 endif
 ONCE ?=
+# The tests start hundreds of processes, each of which would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 # They measure, so they come after the others and one after the other.
 LOADS := tests/reliability/test_load.py tests/reliability/test_soak.py
 

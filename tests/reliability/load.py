@@ -241,8 +241,15 @@ LONG_AGO, JUST_NOW = timedelta(minutes=20), timedelta(seconds=30)
 """Before now: when the token of what was asked is over, and when it is not."""
 
 
-async def fill(world: World, members: Sequence[Member], count: int) -> list[Interaction]:
-    """So many unfinished songs, as `MIX` says, in the database of a bot that is not running.
+async def fill(
+    world: World,
+    members: Sequence[Member],
+    count: int,
+    *,
+    mix: Sequence[Step] = MIX,
+    genres: str = "funk, pop",
+) -> list[Interaction]:
+    """So many unfinished songs, as `mix` says, in the database of a bot that is not running.
 
     Every other one was asked for long ago, so that its token is over. Every other one that was
     being posted is in its channel already.
@@ -253,7 +260,7 @@ async def fill(world: World, members: Sequence[Member], count: int) -> list[Inte
         async with aiohttp.ClientSession() as session:
             whose = itertools.islice(itertools.cycle(members), count)
             for batch in _batches(whose, BATCH):
-                found = [await _unfinished(world, session, member) for member in batch]
+                found = [await _unfinished(world, session, member, mix, genres) for member in batch]
                 await _keep(database, [song for song, _ in found])
                 asked += [interaction for _, interaction in found]
     finally:
@@ -268,12 +275,16 @@ def _batches(members: Iterable[Member], size: int) -> Iterator[list[Member]]:
 
 
 async def _unfinished(
-    world: World, session: aiohttp.ClientSession, member: Member
+    world: World,
+    session: aiohttp.ClientSession,
+    member: Member,
+    mix: Sequence[Step],
+    genres: str,
 ) -> tuple[Song, Interaction]:
     """One song, with what Discord, the song API and the disk know of it."""
     seed = world.seeds()
-    step = MIX[seed % len(MIX)]
-    over = seed // len(MIX) % 2 == 0
+    step = mix[seed % len(mix)]
+    over = seed // len(mix) % 2 == 0
     now = utc_now()
     asked = world.asked[seed] = _asked(world, member)
     if over:
@@ -285,6 +296,7 @@ async def _unfinished(
         channel_id=asked.channel.id,
         number=seed,
         seed=seed,
+        genres=genres,
         lyrics=LYRICS,
         seconds=10,
         price=1,
@@ -295,7 +307,7 @@ async def _unfinished(
         message_id=None if asked.original is None else asked.original.id,
         token=asked.token,
         token_until=now + (TOKEN_LIFETIME - (LONG_AGO if over else JUST_NOW)),
-        request_id=await _submit(world, session, seed) if step is not Step.WAITING else None,
+        request_id=(None if step is Step.WAITING else await _submit(world, session, genres, seed)),
         file="song.mp3",
     )
     folder = world.folder / "data/songs" / str(song.song_id)
@@ -342,9 +354,9 @@ def _call(world: World, route: str, params: dict[str, str], body: dict[str, obje
     return Call("POST", route, route, world.wire.clock.now(), params, {}, None, body)
 
 
-async def _submit(world: World, session: aiohttp.ClientSession, seed: int) -> str:
+async def _submit(world: World, session: aiohttp.ClientSession, genres: str, seed: int) -> str:
     """Hand a song to the API, as the bot that is gone did."""
-    body = {"genres": "funk, pop", "output_seconds": 10, "seed": seed}
+    body = {"genres": genres, "output_seconds": 10, "seed": seed}
     headers = {"x-api-key": world.api.key}
     async with session.post(world.api.root + SUBMIT, json=body, headers=headers) as answer:
         return str((await answer.json())["request_id"])

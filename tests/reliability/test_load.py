@@ -4,6 +4,7 @@ Memory, order and Discord's limits are held; times are figures, which say as muc
 """
 
 import asyncio
+import contextlib
 import random
 import sys
 import time
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from db.records import Step
+from tests.bot_process import BotProcess
 from tests.outside import World, own_process, world_outside
 from tests.reliability.load import (
     ALLOWANCE,
@@ -93,14 +96,16 @@ def presses(members: Sequence[Member]) -> list[Member]:
 async def test_thousands_of_songs_in_flight(
     world: World, long: bool, figure: Callable[[str], None]
 ) -> None:
-    members, seconds = crowd(world, [100] * 5), 3_000.0 if long else 4.0
+    """In a process that finds them at the API: what it takes beyond one that finds only a few."""
+    members = crowd(world, [100] * 5)
+    few, many, seconds = (300, 5_000, 3_000.0) if long else (50, 200, 4.0)
     world.slow(running=seconds)
-    async with own_process(world, SEGMIND_CONCURRENCY="10000", SEGMIND_RPM="12000") as process:
-        await raise_limit(world, members)
-        # What is made once, however many songs there are, is made now.
-        await in_flight(world, members, 300 if long else 50)
-        before, first = used(process.pid), len(world.asked)
-        await in_flight(world, members, 5_000 if long else 200)
+    await fill(world, members, few, mix=(Step.SUBMITTED,), genres="fail")
+    async with in_flight(world) as process:
+        before = used(process.pid)
+        assert await process.stop() == 0
+    await fill(world, members, many, mix=(Step.SUBMITTED,), genres="fail")
+    async with in_flight(world) as process:
         there, calls, began = used(process.pid), len(world.api.calls), time.monotonic()
         await asyncio.sleep(30.0 if long else 1.0)
         watched = time.monotonic() - began
@@ -112,24 +117,29 @@ async def test_thousands_of_songs_in_flight(
         assert await process.stop() == 0
     assert await broken_promises(world) == []
     assert broken_limits(world) == []
-    count = len(world.asked) - first
-    memory = (there.resident - before.resident) / count
+    memory = (there.resident - before.resident) / many
     if long:  # fewer songs are not told from what grows once
         assert memory < MOST_FOR_A_SONG
     figure(
-        f"{count:,} songs: {memory / 1000:.1f} KB each (resident), {cores:.2f} of a core at "
+        f"{many:,} songs: {memory / 1000:.1f} KB each (resident), {cores:.2f} of a core at "
         f"{looks:.0f} looks a second"
     )
 
 
-async def in_flight(world: World, members: Sequence[Member], count: int) -> None:
-    """So many more songs are at the API, and what that took is over."""
-    order = [members[n % len(members)] for n in range(count)]
-    asked = await press(world, order, within=count / (2 * A_SECOND), made=count + 1)
-    for song in asked:
-        await song.acknowledged(PATIENCE)
-    await patiently(lambda: world.submits() == len(world.asked))
-    await asyncio.sleep(1.0)
+@contextlib.asynccontextmanager
+async def in_flight(world: World) -> AsyncIterator[BotProcess]:
+    """A bot that has looked at every song there is at least once."""
+    world.api.calls.clear()
+    settings = {"SEGMIND_CONCURRENCY": "10000", "SEGMIND_RPM": "12000"}
+    async with own_process(world, **settings) as process:
+        await patiently(lambda: len(looked_at(world)) == len(world.asked))
+        await asyncio.sleep(1.0)
+        yield process
+
+
+def looked_at(world: World) -> set[str]:
+    """The requests whose status was asked for."""
+    return {call.path for call in world.api.calls if call.path.endswith("/status")}
 
 
 async def test_a_start_with_thousands_of_unfinished_songs(
