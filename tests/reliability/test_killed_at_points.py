@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -284,11 +284,16 @@ async def test_killed_at_every_point(
             # What the runner does before the commit, waiting, it may do after it the next time.
             ([kill], n >= committed or (None if kill[0].startswith(THE_RUNNERS) else False))
             for n, kill in enumerate(every)
-            if kill not in known
+            if kill not in known and not is_another_turn(kill, known)
         ]
         deaths = await killed(bots, tmp_path, WAYS[name], kills)
     check_not_missed(deaths, share=0.1)
     figure(f"{sum(not death.missed for death in deaths)} kills")
+
+
+def is_another_turn(kill: Pass, known: Container[Pass]) -> bool:
+    """Whether the runner has only looked once more for songs: how often it does is luck."""
+    return kill[0].startswith(THE_RUNNERS) and (kill[0], 1) in known
 
 
 @pytest.mark.long

@@ -163,6 +163,8 @@ def forget(world: World) -> None:
     world.api._songs.clear()
     wire = world.wire
     wire.requests.clear()
+    for session in wire.gateway.sessions.values():
+        session._sent.clear()
     wire.state.interactions.clear()
     wire.state.by_token.clear()
     wire.state._nonces.clear()
