@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from db.database import Database
+from services import child_process
 from services.quota.credits import Credits
 from tests.factories import SettableClock, make_credits
 
@@ -43,6 +44,17 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("figures")
         for nodeid, text in sorted(told):
             terminalreporter.write_line(f"{nodeid}: {text}")
+
+
+@pytest.fixture(autouse=True)
+def no_child_starves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder that runs only where nobody else wants to would wait for the tests beside it."""
+    step_back = child_process._step_back
+
+    def less_far(pid: int, *, niceness: int, idle: bool) -> None:
+        step_back(pid, niceness=niceness, idle=False)
+
+    monkeypatch.setattr(child_process, "_step_back", less_far)
 
 
 @pytest.fixture

@@ -15,6 +15,11 @@ from services.child_process import ROOT, TAIL, start, tail
 TELLS = "import json, os; print(json.dumps({'at': os.getcwd(), 'told': dict(os.environ)}))"
 
 
+@pytest.fixture(autouse=True)
+def no_child_starves() -> None:
+    """Here they step back as far as they do: it is what is tested."""
+
+
 def program(code: str) -> tuple[str, ...]:
     return (sys.executable, "-c", code)
 

@@ -997,6 +997,7 @@ async def test_a_child_ends_with_the_bot(hanging: Callable[[str], Path], folder:
 async def test_the_child_is_nice_bounded_and_knows_no_secrets(
     folder: Path, hanging: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.undo()  # of what lets no child starve: this one steps back as far as it does
     monkeypatch.setenv("DISCORD_TOKEN", "s3cret")
     children: list[asyncio.subprocess.Process] = []
     spawn = asyncio.create_subprocess_exec
