@@ -61,7 +61,7 @@ class CancelButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:cancel:(?P<s
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Pressed."""
-        await guarded(interaction, self._cancel(interaction))
+        await guarded(interaction, self._cancel(interaction), song_id=self.song_id)
 
     async def _cancel(self, interaction: discord.Interaction[Any]) -> None:
         if not await _renew(interaction, self.song_id):
@@ -99,7 +99,7 @@ class RefreshButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:refresh:(?P
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Pressed."""
-        await guarded(interaction, self._refresh(interaction))
+        await guarded(interaction, self._refresh(interaction), song_id=self.song_id)
 
     async def _refresh(self, interaction: discord.Interaction[Any]) -> None:
         if await _renew(interaction, self.song_id):
@@ -131,29 +131,32 @@ class GetButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:get:(?P<song>{I
         await guarded(interaction, self._get(interaction), song_id=self.song_id)
 
     async def _get(self, interaction: discord.Interaction[Any]) -> None:
-        if await _renew(interaction, self.song_id):
-            services(interaction).show(self.song_id)
+        view = await _own_song(interaction, self.song_id)
+        await interaction.response.defer()
+        if not await showing.hand_over(interaction, view.song):
+            await _show_now(interaction, self.song_id)
 
 
 async def _renew(interaction: discord.Interaction[Any], song_id: int) -> bool:
-    """Take the press's token for the song; False where the song is over, which is shown at once.
-
-    With its audio, where it could not be posted and is kept.
-    """
+    """Take the press's token for the song; False where the song is over, which is shown at once."""
     view = await _own_song(interaction, song_id)
     await interaction.response.defer()
     if view.song.ended:
-        if not await showing.hand_over(interaction, view.song):
-            view = await _own_song(interaction, song_id)
-            await interaction.edit_original_response(
-                embed=cards.status_card(view), view=status_buttons(view.song)
-            )
+        await _show_now(interaction, song_id)
         return False
     message_id = interaction.message.id if interaction.message else None
     await services(interaction).songs.renew_token(
         song_id, asker(interaction, message_id=message_id)
     )
     return True
+
+
+async def _show_now(interaction: discord.Interaction[Any], song_id: int) -> None:
+    """The message as it has to be: what was known before an answer may be over by now."""
+    view = await _own_song(interaction, song_id)
+    await interaction.edit_original_response(
+        embed=cards.status_card(view), view=status_buttons(view.song)
+    )
 
 
 async def _own_song(interaction: discord.Interaction[Any], song_id: int) -> View:

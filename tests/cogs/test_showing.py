@@ -357,6 +357,17 @@ async def test_nobody_else_gets_it_by_the_button(world: World) -> None:
     assert song.waits_for_delivery
 
 
+@pytest.mark.parametrize("verb", ["refresh", "cancel"])
+async def test_another_button_is_no_wish_to_have_it_alone(world: World, verb: str) -> None:
+    """Under a message from before its end, say: it may still be posted for all."""
+    result = await undelivered(world)
+    (song,) = await world.rows()
+    await world.press(world.alice, said(result), f"song:{verb}:{song.song_id}")
+    assert (await world.row(song.song_id)).waits_for_delivery
+    assert said(result).attachments == []
+    assert buttons_of(result.response) == ["Get the song"]
+
+
 async def test_a_press_after_it_was_posted_late_leads_to_the_post(world: World) -> None:
     result = await undelivered(world)
     async with world.working():

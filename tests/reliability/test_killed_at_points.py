@@ -80,8 +80,8 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
     ],
     "Its status message is gone, or another one's button was pressed.": [
         "cogs.announcer.DiscordAnnouncer._show: self._forget(song, board), ",
-        "cogs.buttons._renew: interaction.edit_original_response(",
-        "cogs.buttons._renew: _own_song(interaction, song_id) (2)",
+        "cogs.buttons._renew: _show_now(",
+        "cogs.buttons.GetButton._get: _show_now(",
     ],
     "The same as what is passed, for an answer or an address of another shape.": [
         "services.making.song_api.SongApi.make: self.download(",
