@@ -43,10 +43,15 @@ async def acknowledged(interaction: discord.Interaction) -> int | None:
 
     Where Discord says that this was done before, and nothing was told since, it is gone on with:
     its first answer was lost, and discord.py has asked again, or the interaction has come twice.
-    What is done for it is done once in both cases: each fact is entered under the interaction's id.
+    What comes twice is done once: songs and credits are entered under the interaction's id, and
+    rules are set to what was asked for.
+
+    Raises:
+        discord.HTTPException, NonsenseError, aiohttp.ClientError: it is not known to be.
     """
     try:
-        message = await interaction.response.defer(ephemeral=True, thinking=True)
+        with understood():
+            message = await interaction.response.defer(ephemeral=True, thinking=True)
     except discord.HTTPException as error:
         if error.code != ALREADY_ACKNOWLEDGED or not (shown := await _thinking(interaction)):
             raise
@@ -57,7 +62,8 @@ async def acknowledged(interaction: discord.Interaction) -> int | None:
 async def _thinking(interaction: discord.Interaction) -> discord.InteractionMessage | None:
     """The message that an interaction was acknowledged with, as long as it says nothing else."""
     try:
-        message = await interaction.original_response()
+        with understood():
+            message = await interaction.original_response()
     except discord.HTTPException:
         return None
     return message if message.flags.loading else None

@@ -397,10 +397,7 @@ class Delivery:
     @contextlib.asynccontextmanager
     async def _alone(self, song_id: int) -> AsyncIterator[None]:
         """Nobody else delivers the song, or gives its price back, while the block runs."""
-        lock = self._locks.get(song_id)
-        if lock is None:
-            lock = self._locks[song_id] = asyncio.Lock()
-        async with lock:
+        async with self._locks.setdefault(song_id, asyncio.Lock()):
             yield
 
     async def _kept(self, song_id: int) -> Song | None:
