@@ -47,7 +47,9 @@ from services.housekeeping import Housekeeping
 from services.incidents import Incidents
 from services.making.audio import AudioFitter
 from services.making.forecast import Forecast
-from services.making.pacing import Pacer, RequestBudget, Run
+from services.making.pacing import Pacer
+from services.making.request_budget import RequestBudget
+from services.making.run_times import Run
 from services.making.runner import Runner, Spawn, spawn
 from services.making.song_api import SongApi
 from services.making.worker import Worker

@@ -23,9 +23,11 @@ import numpy as np
 import segmind
 import segmind.v2
 
-import services.making.pacing
 from benchmarks.virtual_time import VirtualThreads, run_virtually
-from services.making.pacing import EARLY_LOOKS, Call, Pacer, RequestBudget, Run
+from services.making import pacing, request_budget
+from services.making.pacing import EARLY_LOOKS, Pacer
+from services.making.request_budget import Call, RequestBudget
+from services.making.run_times import Run
 
 MEDIAN = 11.6
 SIGMAS = {"steady (0.15)": 0.15, "usual (0.25)": 0.25, "wild (0.4)": 0.4}
@@ -476,8 +478,8 @@ def print_learning() -> None:
 def print_margin() -> None:
     """What keeping a call's place a little beyond the minute is for."""
     print("\n### Refused calls in a full minute, by how long a call keeps its place\n")
-    for margin in (0.0, 0.05, 0.1, services.making.pacing.MARGIN):
-        with patch.object(services.making.pacing, "MARGIN", margin):
+    for margin in (0.0, 0.05, 0.1, request_budget.MARGIN):
+        with patch.object(request_budget, "MARGIN", margin):
             songs = run_ours(scripted(0.25), CROWD)
         refused = sum(song.refused for song in songs)
         print(f"- 60 s + {margin:.2f} s: {refused}, at {songs_a_minute(songs):.1f} songs a minute")
@@ -491,8 +493,8 @@ def print_cost() -> None:
     learn = timed(lambda: pacer.learn(Run(*SONG, (end := next(chance)), end + 1.0)), 500)
     look = timed(lambda: pacer.next_look(seconds=60, steps=50, age=9.0), 5_000)
     todo = iter(plans)
-    services.making.pacing._solved.cache_clear()  # noqa: SLF001  to see what the first one costs
-    plan = timed(lambda: services.making.pacing.plan_for(*next(todo)), len(plans))
+    pacing._solved.cache_clear()  # noqa: SLF001  to see what the first one costs
+    plan = timed(lambda: pacing.plan_for(*next(todo)), len(plans))
     print("\n### Cost\n")
     print(
         f"`next_look` {look * 1e6:.0f} us, `learn` {learn * 1e6:.0f} us, a plan not met before"

@@ -13,7 +13,7 @@ from services import logs
 from services.clock import Clock
 from services.errors import NotReached, SongApiError
 from services.incidents import Incidents, Kind
-from services.making.pacing import Call, RequestBudget
+from services.making.request_budget import Call, RequestBudget
 from services.making.song_api import SongApi
 from services.making.worker import Backoff, Worker
 from services.quota.ceilings import OperatorCeilings

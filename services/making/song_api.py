@@ -41,7 +41,7 @@ from services.errors import (
     SongGone,
     SubmitUncertain,
 )
-from services.making.pacing import Call
+from services.making.request_budget import Call
 from services.requests import SongRequest
 
 MODEL = "ace-step-music"
@@ -95,7 +95,7 @@ T = TypeVar("T")
 
 
 class Budget(Protocol):
-    """The account's requests a minute, shared by all calls (`services.making.pacing`)."""
+    """The account's requests a minute, shared by all calls (`services.making.request_budget`)."""
 
     async def take(self, call: Call, /) -> object:
         """Wait for a place in the minute and use it."""

@@ -41,7 +41,9 @@ from services.errors import (
 )
 from services.incidents import Incidents, Kind
 from services.making.audio import AudioFitter, Fitted, Tags, file_stem
-from services.making.pacing import Call, Pacer, RequestBudget, Run
+from services.making.pacing import Pacer
+from services.making.request_budget import Call, RequestBudget
+from services.making.run_times import Run
 from services.making.song_api import Output, SongApi
 from services.quota.ceilings import OperatorCeilings
 from services.requests import SongRequest, title_of

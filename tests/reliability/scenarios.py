@@ -23,7 +23,7 @@ QUICK: Constants = {
     # Discord's own limit of edits is lifted with it.
     "cogs.announcer.BETWEEN_EDITS": 0.05,
     # What is expected of a song of a minute, before anything is learnt: 0.4 s for one of 10 s.
-    "services.making.pacing.PAGE_SECONDS": 1.0,
+    "services.making.run_times.PAGE_SECONDS": 1.0,
 }
 QUICKLY, UNTIL_SEEN = 0.1, 0.7
 """Seconds at the API. The first look comes after 0.5: with the latter it sees PROCESSING."""

@@ -19,7 +19,7 @@ from cogs.announcer import DiscordAnnouncer
 from db.records import Song
 from services.delivery import Delivery
 from services.making.audio import AudioFitter
-from services.making.pacing import RequestBudget
+from services.making.request_budget import RequestBudget
 from services.queue import Queue
 from tests.inside import running
 from tests.outside import World, world_outside

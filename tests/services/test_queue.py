@@ -10,7 +10,8 @@ from db.connection import Connection
 from db.database import Database
 from db.records import Status, Step
 from services.making.forecast import AFTERWARDS, Forecast
-from services.making.pacing import Pacer, RequestBudget
+from services.making.pacing import Pacer
+from services.making.request_budget import RequestBudget
 from services.queue import Queue
 from services.quota.credits import Credits
 from services.quota.managing import Manager

@@ -24,9 +24,10 @@ from playground.song_api import PLAYGROUND_KEY, Call, Fault, SongApiServer, Timi
 from services.ending import Ending
 from services.errors import NotAudio, TooShort
 from services.incidents import Incidents
-from services.making import pacing
+from services.making import request_budget
 from services.making.audio import AudioFitter, AudioFormat, Fitted, Tags
-from services.making.pacing import Pacer, RequestBudget
+from services.making.pacing import Pacer
+from services.making.request_budget import RequestBudget
 from services.making.runner import LOOK_AT_ACCOUNT, Runner
 from services.making.song_api import SongApi
 from services.making.worker import DEFAULT_UPLOAD_LIMIT, Worker
@@ -76,12 +77,12 @@ class Minute(RequestBudget):
 
     def __init__(self, time: Time) -> None:
         super().__init__(50, clock=time.monotonic)
-        self.taken: list[pacing.Call] = []
+        self.taken: list[request_budget.Call] = []
         self.waited: list[float] = []
         self._time = time
         self._closed_until = 0.0
 
-    async def take(self, call: pacing.Call = pacing.Call.LOOK) -> None:
+    async def take(self, call: request_budget.Call = request_budget.Call.LOOK) -> None:
         self.taken.append(call)
         if (wait := self._closed_until - self._time.elapsed) > 0:
             self.waited.append(wait)

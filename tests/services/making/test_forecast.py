@@ -6,7 +6,8 @@ import pytest
 
 from db.records import Step
 from services.making.forecast import AFTERWARDS, CALLS_A_SONG, Forecast
-from services.making.pacing import Pacer, RequestBudget
+from services.making.pacing import Pacer
+from services.making.request_budget import RequestBudget
 from tests.factories import NOON, SettableClock, make_song
 
 

@@ -33,7 +33,7 @@ from services.errors import (
     SubmitUncertain,
 )
 from services.making import song_api
-from services.making.pacing import Call, RequestBudget
+from services.making.request_budget import Call, RequestBudget
 from services.making.song_api import (
     Look,
     Output,

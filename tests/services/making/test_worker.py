@@ -22,7 +22,7 @@ from services.errors import (
 )
 from services.incidents import Kind
 from services.making.audio import AudioFitter
-from services.making.pacing import Run
+from services.making.run_times import Run
 from services.making.worker import DEFAULT_UPLOAD_LIMIT, Backoff
 from services.quota.ceilings import utc_day
 from services.requests import SongRequest
