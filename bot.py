@@ -20,17 +20,18 @@ import aiohttp
 import discord
 import yarl
 
-from cogs import buttons, gateway
+from cogs import buttons
 from cogs.announcer import DiscordAnnouncer
-from cogs.client import Client, Services
+from cogs.connection import gateway
+from cogs.connection.client import Client, Services
+from cogs.connection.registration import register_commands
 from cogs.credits import CreditsCog
+from cogs.interactions.outdated import OutdatedCog
 from cogs.library import LibraryCog
 from cogs.operator import OperatorCog
-from cogs.outdated import OutdatedCog
 from cogs.owner import OwnerMessages
 from cogs.quota import cog as quota
 from cogs.quota.manager_log import ManagerLog
-from cogs.registration import register_commands
 from cogs.servers import ServersCog
 from cogs.song import SongCog
 from db import servers as server_rows

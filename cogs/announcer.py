@@ -21,7 +21,7 @@ from discord.ext import commands
 from cogs import cards
 from cogs.answers import LONGEST_PAUSE, PASSING, is_lost, translated, understood
 from cogs.buttons import status_buttons
-from cogs.client import lacking_to_post
+from cogs.interactions.permissions import lacking_to_post
 from db.records import Song, Status
 from services import logs
 from services.errors import CannotPost, PostUncertain

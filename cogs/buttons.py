@@ -12,17 +12,10 @@ import discord
 from discord import ui
 
 from cogs import cards, showing
-from cogs.client import (
-    as_seen,
-    asker,
-    data_of,
-    manages,
-    may_read,
-    server_of,
-    services,
-)
 from cogs.errors import guarded
-from cogs.rows import Row
+from cogs.interactions.people import asker, data_of, server_of, services
+from cogs.interactions.permissions import as_seen, manages, may_read
+from cogs.interactions.rows import Row
 from db.records import Song
 from services.errors import NotPermitted, NotPossible
 from services.queue import View

@@ -10,7 +10,9 @@ from discord.ext import commands
 
 from cogs import cards, credit_cards
 from cogs.answers import PASSING, acknowledged, understood
-from cogs.client import Client, manages, member_of, server_of
+from cogs.connection.client import Client
+from cogs.interactions.people import member_of, server_of
+from cogs.interactions.permissions import manages
 from services.errors import AgainstTheRules, InvalidRequest
 from services.quota.amounts import MAX_AMOUNT, credits_text
 

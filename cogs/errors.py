@@ -18,7 +18,7 @@ from cogs.answers import (
     is_lost,
     understood,
 )
-from cogs.command_form import is_current
+from cogs.interactions.command_form import is_current
 from services import logs
 from services.errors import NotPossible, Refusal
 from services.making.worker import Backoff

@@ -11,7 +11,8 @@ from discord.ext import commands
 from cogs import showing
 from cogs.answers import acknowledged
 from cogs.buttons import history_answer, song_answer
-from cogs.client import Client, server_of
+from cogs.connection.client import Client
+from cogs.interactions.people import server_of
 from db.records import Song
 from services import logs
 from services.errors import InvalidRequest

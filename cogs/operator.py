@@ -10,7 +10,8 @@ from discord.ext import commands
 
 from cogs import cards
 from cogs.answers import acknowledged
-from cogs.client import Client, server_of
+from cogs.connection.client import Client
+from cogs.interactions.people import server_of
 from db.records import OperatorCeiling, Tally, Undelivered
 from services.errors import InvalidRequest, NotPermitted
 from services.quota.amounts import MAX_CEILING, credits_text

@@ -8,7 +8,7 @@ from discord.ext import commands
 
 from cogs import cards
 from cogs.answers import PASSING, understood
-from cogs.client import Client
+from cogs.connection.client import Client
 from db.records import Song
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import discord
 
 from cogs import cards
 from cogs.answers import translated
-from cogs.client import services
+from cogs.interactions.people import services
 from db.records import Song
 from services.errors import DeliveryError, NotPossible
 

@@ -17,8 +17,10 @@ from discord.ext import commands
 from cogs import genres as completion
 from cogs.answers import acknowledged
 from cogs.buttons import ID, queue_answer
-from cogs.client import Client, asker, check_can_post, data_of, member_of, server_of
+from cogs.connection.client import Client
 from cogs.errors import answer, text_file
+from cogs.interactions.people import asker, data_of, member_of, server_of
+from cogs.interactions.permissions import check_can_post
 from db.records import Draft
 from services import logs
 from services.quota.amounts import Prices, credits_text

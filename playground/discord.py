@@ -20,7 +20,7 @@ import discord
 import pydantic_settings
 import simcord
 
-from cogs.client import Client
+from cogs.connection.client import Client
 from playground.song_api import SongApiServer, composing_pool, serve
 from services.clock import utc_now
 from services.quota.rules import Member

@@ -10,7 +10,7 @@ import discord
 import pytest
 
 import bot
-from cogs.client import Client
+from cogs.connection.client import Client
 from services.settings import Settings, load
 from tests.outside import SOON, World
 

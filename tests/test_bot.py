@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import bot
-from cogs.client import Client, Services
+from cogs.connection.client import Client, Services
 from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
 from services import logs

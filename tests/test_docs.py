@@ -17,7 +17,7 @@ from discord import app_commands
 from pydantic.fields import FieldInfo
 
 from bot import GOODBYE, GRACE, LAST_EDITS, add_cogs
-from cogs.client import Client, Services
+from cogs.connection.client import Client, Services
 from services.settings import Settings
 
 ROOT = Path(__file__).parent.parent

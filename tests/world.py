@@ -17,7 +17,7 @@ from simcord.backend import serializers
 from simcord.enums import InteractionType
 
 import bot
-from cogs.client import Client
+from cogs.connection.client import Client
 from db import songs as song_rows
 from db.records import Song
 from playground.discord import PlaygroundSettings

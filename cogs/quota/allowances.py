@@ -9,7 +9,8 @@ from discord.app_commands import Choice, Range
 from discord.ext import commands
 
 from cogs.answers import acknowledged
-from cogs.client import Client, manager_of, member_of
+from cogs.connection.client import Client
+from cogs.interactions.people import manager_of, member_of
 from cogs.quota.options import (
     SO_ALREADY,
     check_no_bot,

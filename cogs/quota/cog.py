@@ -3,7 +3,7 @@
 from discord import app_commands
 from discord.ext import commands
 
-from cogs.client import Client
+from cogs.connection.client import Client
 from cogs.quota import giving, limits, record, settings_buttons
 from cogs.quota.allowances import Allowances
 from cogs.quota.giving import Giving

@@ -13,7 +13,7 @@ from typing import Any
 import discord
 from discord import ui
 
-from cogs.client import Services
+from cogs.connection.client import Services
 from cogs.quota.places import ID
 from services.errors import InvalidRequest
 from services.quota.managing import Manager

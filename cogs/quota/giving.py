@@ -14,8 +14,10 @@ from discord.ext import commands
 from cogs import cards
 from cogs.answers import acknowledged
 from cogs.buttons import ID
-from cogs.client import Client, Services, manager_of, member_of, services
+from cogs.connection.client import Client, Services
 from cogs.errors import guarded
+from cogs.interactions.people import manager_of, member_of, services
+from cogs.interactions.rows import Row
 from cogs.quota.options import (
     check_no_bot,
     check_role_exists,
@@ -23,7 +25,6 @@ from cogs.quota.options import (
     moment_of,
 )
 from cogs.quota.texts import each_of, shown
-from cogs.rows import Row
 from db.records import Draft, Offer
 from services.errors import InvalidRequest, NotPossible
 from services.quota.amounts import MAX_AMOUNT, MAX_REASON, check_reason, credits_text

@@ -12,8 +12,11 @@ from discord.ext import commands
 from cogs import cards
 from cogs.answers import acknowledged
 from cogs.buttons import ID
-from cogs.client import Client, data_of, lacking_to_post, manager_of, services
+from cogs.connection.client import Client
 from cogs.errors import answer, guarded, text_file
+from cogs.interactions.people import data_of, manager_of, services
+from cogs.interactions.permissions import lacking_to_post
+from cogs.interactions.rows import Row
 from cogs.quota.options import (
     SO_ALREADY,
     check_no_bot,
@@ -21,7 +24,6 @@ from cogs.quota.options import (
     moment_of,
 )
 from cogs.quota.texts import limits_text, shown
-from cogs.rows import Row
 from cogs.song import typed_text
 from services.errors import InvalidRequest, NotPermitted
 from services.quota.amounts import MAX_REASON

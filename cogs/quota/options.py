@@ -5,7 +5,7 @@ from datetime import datetime
 import discord
 from discord import app_commands
 
-from cogs.client import server_of, services
+from cogs.interactions.people import server_of, services
 from services.errors import InvalidRequest, NotPossible
 from services.quota.moments import parse_moment, suggestions
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import discord
 from discord import ui
 
-from cogs.client import roles_of
+from cogs.interactions.people import roles_of
 from cogs.quota.forms import (
     LONGEST_NUMBER,
     Form,

@@ -11,10 +11,11 @@ from discord.ext import commands
 
 from cogs.answers import acknowledged
 from cogs.cards import BLURPLE
-from cogs.client import Client, data_of, manager_of, services
+from cogs.connection.client import Client
 from cogs.errors import guarded
+from cogs.interactions.people import data_of, manager_of, services
+from cogs.interactions.rows import Row
 from cogs.quota.texts import change_line, change_title, value_text
-from cogs.rows import Row
 from db.records import Change
 from services.errors import InvalidRequest, NotPermitted, NotPossible
 from services.quota.changelog import History

@@ -16,7 +16,8 @@ from discord.ext import commands
 
 from cogs.answers import PASSING, acknowledged, understood
 from cogs.cards import BLURPLE, plain
-from cogs.client import Client, manager_of
+from cogs.connection.client import Client
+from cogs.interactions.people import manager_of
 from services.errors import InvalidRequest, NotPossible
 from services.quota.amounts import credits_text
 from services.quota.export import LIMIT, Exported, Part

@@ -12,8 +12,9 @@ import discord
 from discord import ui
 
 from cogs.answers import acknowledged
-from cogs.client import Services, data_of, manager_of, services
+from cogs.connection.client import Services
 from cogs.errors import answer, check_alone, guarded, text_file
+from cogs.interactions.people import data_of, manager_of, services
 from cogs.quota.forms import Form, Now, Sent, Typed
 from cogs.quota.member_view import member_view
 from cogs.quota.people_forms import PEOPLE_FORMS, member_by_id

@@ -5,7 +5,8 @@ from discord import app_commands
 from discord.ext import commands
 
 from cogs.answers import acknowledged
-from cogs.client import Client, data_of, manager_of, member_of
+from cogs.connection.client import Client
+from cogs.interactions.people import data_of, manager_of, member_of
 from cogs.quota.places import Page, Place
 from cogs.quota.settings_buttons import FORM_ID, explained, form_sent, view_of
 from services.errors import InvalidRequest

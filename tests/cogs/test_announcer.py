@@ -17,7 +17,7 @@ from pydantic import SecretStr
 import bot
 from cogs import announcer as module
 from cogs.announcer import DiscordAnnouncer
-from cogs.client import Client
+from cogs.connection.client import Client
 from db import songs as song_rows
 from db.database import DiskFullError
 from db.records import Song

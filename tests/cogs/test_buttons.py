@@ -7,7 +7,7 @@ import discord
 import pytest
 
 from cogs import buttons
-from cogs.outdated import SENTENCE
+from cogs.interactions.outdated import SENTENCE
 from db.records import Status, Step
 from services.songs import TOKEN_LIFETIME
 from tests.factories import make_song

@@ -11,7 +11,7 @@ import pytest
 import simcord
 from simcord.components import walk_components
 
-from cogs.outdated import SENTENCE
+from cogs.interactions.outdated import SENTENCE
 from cogs.song import (
     PREFILL,
     Options,

@@ -12,7 +12,7 @@ from datetime import timedelta
 import discord
 import pytest
 
-from cogs.client import Client
+from cogs.connection.client import Client
 from tests.inside import running
 from tests.outside import SOON, World, own_process, until
 from tests.reliability.conftest import BotsClock

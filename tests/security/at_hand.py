@@ -23,7 +23,7 @@ import aiohttp
 from yarl import URL
 
 import bot
-from cogs.client import Client
+from cogs.connection.client import Client
 from db.database import Database
 from services.checking import Checking
 from services.settings import Settings

@@ -15,7 +15,7 @@ import discord
 import pytest
 from discord import ui
 
-from cogs.client import Client
+from cogs.connection.client import Client
 from cogs.quota.settings_buttons import FORMS
 from db import servers
 from db.records import Song, Step

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cogs.outdated import answers_component
+from cogs.interactions.outdated import answers_component
 from cogs.quota.settings_buttons import ACTS, FORMS
 from tests.security.population import Leaf, Population, population
 from tests.wire import Interaction

@@ -9,7 +9,7 @@ import pytest
 import simcord
 from simcord.components import walk_components
 
-from cogs.outdated import SENTENCE
+from cogs.interactions.outdated import SENTENCE
 from services.quota.managing import Manager
 from services.quota.words import MAX_WORDS
 from tests.cogs.quota.test_allowances import (

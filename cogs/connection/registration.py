@@ -5,7 +5,7 @@ import json
 import logging
 from typing import Any
 
-from cogs.client import Client
+from cogs.connection.client import Client
 from db import operations
 from db.database import Database
 

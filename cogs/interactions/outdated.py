@@ -6,8 +6,9 @@ import discord
 from discord.ext import commands
 
 from cogs import buttons, song
-from cogs.client import Client, data_of
+from cogs.connection.client import Client
 from cogs.errors import say
+from cogs.interactions.people import data_of
 from cogs.quota import cog as quota
 from cogs.quota.limits import WORDS_FORM
 from cogs.quota.settings_buttons import FORM_ID

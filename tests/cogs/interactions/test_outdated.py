@@ -1,6 +1,6 @@
 """What an older version has shown is answered, not left to fail."""
 
-from cogs.outdated import SENTENCE, answers_component, answers_form
+from cogs.interactions.outdated import SENTENCE, answers_component, answers_form
 from tests.world import World, said
 
 

@@ -8,7 +8,9 @@ import pytest
 from discord import app_commands
 from discord.ext import commands
 
-from cogs.client import Client, asker, check_can_post, roles_of, server_of
+from cogs.connection.client import Client
+from cogs.interactions.people import asker, roles_of, server_of
+from cogs.interactions.permissions import check_can_post
 from services.errors import NotPermitted
 from tests.world import World
 

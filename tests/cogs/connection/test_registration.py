@@ -6,8 +6,8 @@ import discord
 import pytest
 from discord import app_commands
 
-from cogs.client import Client
-from cogs.registration import digest, register_commands
+from cogs.connection.client import Client
+from cogs.connection.registration import digest, register_commands
 from tests.cogs.test_announcer import Stage, stage
 
 __all__ = ["stage"]  # a fixture

@@ -1,0 +1,1 @@
+"""The connection to Discord: the client, its frames, and the commands that it registers."""

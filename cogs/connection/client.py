@@ -1,0 +1,84 @@
+"""The bot as Discord sees it, and the product as the cogs see it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import discord
+from discord.ext import commands
+
+from cogs.answers import LONGEST_PAUSE
+from cogs.errors import Tree
+from services.clock import Clock
+from services.delivery import Delivery
+from services.queue import Queue
+from services.quota.ceilings import OperatorCeilings, ServerCeiling
+from services.quota.changelog import Changelog
+from services.quota.credits import Credits
+from services.quota.export import Export
+from services.quota.giving import Giving
+from services.quota.managing import Managing
+from services.quota.overview import Overview
+from services.quota.rules import Defaults
+from services.quota.usage import Usage
+from services.quota.usage_picture import UsageArtist
+from services.servers import Servers
+from services.songs import Songs
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The product, as the cogs see it."""
+
+    songs: Songs
+    queue: Queue
+    credits: Credits
+    managing: Managing
+    giving: Giving
+    usage: Usage
+    artist: UsageArtist
+    export: Export
+    changelog: Changelog
+    ceiling: ServerCeiling
+    ceilings: OperatorCeilings
+    defaults: Defaults
+    overview: Overview
+    operator_ids: frozenset[int]
+    servers: Servers
+    delivery: Delivery
+    clock: Clock
+    wake: Callable[[], None]
+    """Something may be startable: a ceiling was raised, say."""
+    show: Callable[[int], None]
+    """Shows a song's state in its status message, whatever that shows now."""
+
+
+class Client(commands.AutoShardedBot):
+    """The bot. `prepare` is called once it is logged in, before any event arrives."""
+
+    services: Services
+
+    def __init__(self, prepare: Callable[["Client"], Awaitable[None]]) -> None:
+        super().__init__(
+            command_prefix=commands.when_mentioned,
+            help_command=None,
+            tree_cls=Tree,
+            intents=discord.Intents(guilds=True),
+            # Nobody is pinged but by a message that says so.
+            allowed_mentions=discord.AllowedMentions.none(),
+            chunk_guilds_at_startup=False,
+            max_messages=None,
+            max_ratelimit_timeout=LONGEST_PAUSE,
+        )
+        self._prepare = prepare
+
+    async def setup_hook(self) -> None:
+        """Called by discord.py after the login."""
+        await self._prepare(self)
+
+    async def on_command_error(
+        self,
+        context: commands.Context[commands.Bot],  # type: ignore[override]
+        exception: commands.CommandError,
+        /,
+    ) -> None:
+        """There are no commands by mention: what looks like one is not answered."""

@@ -1,0 +1,90 @@
+"""Who sent an interaction, from where and with what: all that the services are told of it."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import discord
+
+from cogs.connection.client import Client, Services
+from cogs.interactions.permissions import check_manages
+from services.errors import NotPermitted
+from services.quota.managing import Manager
+from services.quota.rules import Member
+from services.songs import Interaction
+
+
+def services(interaction: discord.Interaction) -> Services:
+    """The services of the bot that an interaction came to."""
+    return cast("Client", interaction.client).services
+
+
+def asker(interaction: discord.Interaction, *, message_id: int | None) -> Interaction:
+    """Who asks and where; `message_id` is that of the answer that shows the song's state.
+
+    Raises:
+        NotPermitted: not in a server.
+    """
+    if interaction.guild_id is None or interaction.channel_id is None:
+        raise NotPermitted("Songs are made in servers: please use this there.")
+    return Interaction(
+        interaction_id=interaction.id,
+        application_id=interaction.application_id,
+        server_id=interaction.guild_id,
+        channel_id=interaction.channel_id,
+        member_id=interaction.user.id,
+        token=interaction.token,
+        received_at=services(interaction).clock(),
+        message_id=message_id,
+        parent_id=getattr(interaction.channel, "parent_id", None),
+        roles=roles_of(interaction.user) or frozenset(),
+    )
+
+
+def roles_of(person: discord.Member | discord.User) -> frozenset[int] | None:
+    """A person's roles, as they came with the interaction; None where they are no member now.
+
+    Everyone has the role whose id is the server's own.
+    """
+    if not isinstance(person, discord.Member):
+        return None
+    # discord.py's `roles` leaves out what its cache does not know: a role that was just made, and
+    # every role while the server is unavailable.
+    return frozenset((*person._roles, person.guild.id))  # noqa: SLF001
+
+
+def member_of(
+    interaction: discord.Interaction, person: discord.Member | discord.User | None = None
+) -> Member:
+    """Whose credits it is about: a person of this server, else whoever uses the command.
+
+    Raises:
+        NotPermitted: not in a server.
+    """
+    person = person or interaction.user
+    return Member(server_of(interaction), person.id, roles_of(person))
+
+
+def manager_of(interaction: discord.Interaction) -> Manager:
+    """Who decides here, checked.
+
+    Raises:
+        NotPermitted: not in a server, or the person lacks Manage Server.
+    """
+    check_manages(interaction)
+    return Manager(server_of(interaction), interaction.user.id)
+
+
+def server_of(interaction: discord.Interaction) -> int:
+    """The server's id.
+
+    Raises:
+        NotPermitted: not in a server.
+    """
+    if interaction.guild_id is None:
+        raise NotPermitted("This works in servers only.")
+    return interaction.guild_id
+
+
+def data_of(interaction: discord.Interaction) -> Mapping[str, Any]:
+    """What came with the interaction, as Discord sent it."""
+    return cast("Mapping[str, Any]", interaction.data or {})
