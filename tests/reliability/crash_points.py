@@ -8,6 +8,7 @@ when it begins and when it is done; a step that is written tomorrow is a point t
 
 import ast
 import asyncio
+import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -16,7 +17,7 @@ import signal
 import sys
 import types
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Container, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Container, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -327,7 +328,11 @@ def install(points: Points) -> None:
     sys.meta_path.insert(0, Rewriting(points))
 
 
-def all_points() -> Iterator[str]:
-    """Every point of the product's code, whether a song passes it or not."""
-    for module, file in product_modules().items():
-        yield from points_of(module, file.read_text(encoding="utf-8")).points
+@functools.cache
+def all_points() -> Sequence[str]:
+    """Every point of the product's code, whether a song passes it or not. It takes a second."""
+    return [
+        point
+        for module, file in product_modules().items()
+        for point in points_of(module, file.read_text(encoding="utf-8")).points
+    ]
