@@ -9,6 +9,7 @@ import pytest
 from db.database import Database
 from services import child_process
 from services.quota.credits import Credits
+from tests.databases import new_database
 from tests.factories import SettableClock, make_credits
 
 FIGURE = "figure"
@@ -78,7 +79,7 @@ def clock() -> SettableClock:
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     """A new database in a file."""
-    opened = await Database.open(tmp_path / "songs.db")
+    opened = await new_database(tmp_path / "songs.db")
     yield opened
     await opened.close()
 

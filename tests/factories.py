@@ -1,17 +1,11 @@
 """Songs, rows and a clock for tests: defaults that are valid, so that a test says what matters."""
 
-import contextlib
-import sqlite3
-from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import aiosqlite
-
 from db import servers
 from db.database import Database
-from db.migrate import migrate
 from db.records import Song, Status, Step, to_ms
 from services.clock import Clock
 from services.quota.ceilings import ServerCeiling
@@ -48,16 +42,6 @@ class SettableClock:
         """Move on by a `timedelta(**by)`; back, where it is negative."""
         self.now += timedelta(**by)
         return self.now
-
-
-@contextlib.asynccontextmanager
-async def database_in_memory() -> AsyncIterator[Database]:
-    """For examples by the hundred: on disk they would take a minute."""
-    async with aiosqlite.connect(":memory:", isolation_level=None) as connection:
-        connection.row_factory = sqlite3.Row
-        await connection.execute("PRAGMA foreign_keys = ON")
-        await migrate(connection)
-        yield Database(connection, connection)
 
 
 def make_song(song_id: int = 1, **fields: Any) -> Song:

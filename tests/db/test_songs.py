@@ -18,6 +18,7 @@ from db.records import Song, Status, Step, Undelivered
 from services.ending import Ending
 from services.quota.credits import Credits
 from services.quota.managing import Manager
+from tests.databases import database_in_memory
 from tests.factories import (
     MEMBER,
     NOON,
@@ -25,7 +26,6 @@ from tests.factories import (
     SettableClock,
     add_held_song,
     add_song,
-    database_in_memory,
     make_managing,
     make_song,
 )

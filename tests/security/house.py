@@ -8,8 +8,8 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from db.database import Database
 from services.making.song_api import SongApi
+from tests.databases import new_database
 from tests.security.answers import KEY, ROOT
 from tests.security.line import Line, Reply
 from tests.services.making.carrying import Channel, House
@@ -55,7 +55,7 @@ async def house_on_a_line(
     resolver: AbstractResolver | None = None,
 ) -> AsyncIterator[HouseOnALine]:
     """The house; `answer` is who sits at the API's end."""
-    database = await Database.open(folder / "songs.db")
+    database = await new_database(folder / "songs.db")
     await database._writer.execute("PRAGMA synchronous = OFF")  # no power is cut here
     line = Line()
     line.answer = answer

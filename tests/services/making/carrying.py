@@ -32,6 +32,7 @@ from services.making.runner import LOOK_AT_ACCOUNT, Runner
 from services.making.song_api import SongApi
 from services.making.worker import DEFAULT_UPLOAD_LIMIT, Worker
 from services.quota.ceilings import OperatorCeilings
+from tests.databases import new_database
 from tests.factories import NOON, add_held_song, make_credits, make_song
 
 SECONDS = 10
@@ -461,7 +462,7 @@ def always(**answers: Fault) -> Callable[[Call], Answer]:
 async def open_house(folder: Path) -> AsyncIterator[House]:
     """A house with its API up."""
     async with contextlib.AsyncExitStack() as stack:
-        database = await Database.open(folder / "songs.db")
+        database = await new_database(folder / "songs.db")
         stack.push_async_callback(database.close)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         house = House(database, session, folder)

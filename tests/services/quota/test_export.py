@@ -25,7 +25,8 @@ from db.database import Database
 from db.records import to_ms
 from services.errors import InvalidRequest
 from services.quota.export import COLUMNS, LIMIT, Export, Exported
-from tests.factories import MEMBER, NOON, SERVER, add_song, database_in_memory
+from tests.databases import database_in_memory
+from tests.factories import MEMBER, NOON, SERVER, add_song
 
 MARCH = datetime(2026, 3, 1, tzinfo=UTC)
 APRIL = datetime(2026, 4, 1, tzinfo=UTC)

@@ -23,7 +23,8 @@ from services.quota.ceilings import ServerCeilingReached
 from services.quota.giving import ResetPlan
 from services.quota.managing import Manager
 from services.quota.rules import Member
-from tests.factories import SettableClock, database_in_memory
+from tests.databases import database_in_memory
+from tests.factories import SettableClock
 from tests.services.quota.composed import compose
 from tests.services.quota.model import (
     DEFAULT_LIMITS,

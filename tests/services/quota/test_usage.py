@@ -16,13 +16,13 @@ from db.records import Status, Step, to_ms
 from db.reports import CountedSong, Place
 from services.errors import InvalidRequest
 from services.quota.usage import LONGEST, Usage, UsageReport
+from tests.databases import database_in_memory
 from tests.factories import (
     MEMBER,
     NOON,
     SERVER,
     SettableClock,
     add_song,
-    database_in_memory,
 )
 
 ENDED: dict[str, Any] = {"step": Step.ENDED}
