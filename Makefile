@@ -41,10 +41,10 @@ play: .venv/.installed-play ## the playground in a browser; ONCE=1 stops after o
 	$(PY) bot.py play $(if $(filter-out 0,$(ONCE)),--once)
 
 test: .venv/.installed-dev ## all tests, with branch coverage
-	$(PY) -m pytest -n auto --cov --cov-fail-under=95
+	$(PY) -m pytest -n auto --dist worksteal --cov --cov-fail-under=95
 
 test-long: .venv/.installed-dev ## what breaks, in full: every crash, fault and load (under 40 min)
-	$(PY) -m pytest -n 4 --long tests/reliability tests/security $(LOADS:%=--ignore %)
+	$(PY) -m pytest -n 4 --dist worksteal --long tests/reliability tests/security $(LOADS:%=--ignore %)
 	$(PY) -m pytest -n 0 --long $(LOADS)
 
 lint: .venv/.installed-dev ## formatting, rules, types

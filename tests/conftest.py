@@ -13,6 +13,15 @@ from tests.databases import new_database
 from tests.factories import SettableClock, make_credits
 
 FIGURE = "figure"
+BREAKING = ("tests/reliability/", "tests/security/")
+"""Where what others have covered is broken: they take a fifth longer while it is counted."""
+WITH_PROCESSES = (
+    *BREAKING,
+    "tests/playground/test_discord.py",
+    "tests/test_bot.py",
+    "tests/test_command_line.py",
+)
+"""Where tests mostly start processes, and wait for them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,11 +35,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes minutes is left out, not skipped, unless it is asked for."""
+    """What takes minutes is left out, not skipped, unless it is asked for.
+
+    What takes longest goes first: at the end one worker would have it alone.
+    """
     if not config.getoption("--long"):
         late = [item for item in items if item.get_closest_marker("long")]
         items[:] = [item for item in items if not item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=late)
+    items.sort(key=lambda item: not item.nodeid.startswith(WITH_PROCESSES))
+    for item in items:
+        if item.nodeid.startswith(BREAKING):
+            item.add_marker(pytest.mark.no_cover)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

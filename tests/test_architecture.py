@@ -4,7 +4,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -39,9 +39,15 @@ def tree(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"))
 
 
+@cache
+def parts(node: ast.AST) -> Sequence[ast.AST]:
+    """A node and all below it."""
+    return list(ast.walk(node))
+
+
 def imports(node: ast.AST) -> Iterator[str]:
     """Every module that is imported anywhere below a node, whole names."""
-    for part in ast.walk(node):
+    for part in parts(node):
         if isinstance(part, ast.Import):
             yield from (alias.name for alias in part.names)
         elif isinstance(part, ast.ImportFrom):
@@ -57,7 +63,7 @@ def calls(node: ast.AST, *names: str) -> list[ast.Call]:
     """Every call of a function or method of one of these names."""
     return [
         part
-        for part in ast.walk(node)
+        for part in parts(node)
         if isinstance(part, ast.Call)
         and (
             (isinstance(part.func, ast.Attribute) and part.func.attr in names)
@@ -107,7 +113,7 @@ def test_the_playground_is_known_to_bots_play_alone() -> None:
     module = tree(ROOT / "bot.py")
     where = [
         part.name
-        for part in ast.walk(module)
+        for part in parts(module)
         if isinstance(part, Function) and "playground" in tops(part)
     ]
     assert where == ["_play"]
@@ -130,7 +136,7 @@ SQL = re.compile(
 
 
 def texts(node: ast.AST) -> Iterator[str]:
-    for part in ast.walk(node):
+    for part in parts(node):
         if isinstance(part, ast.Constant) and isinstance(part.value, str):
             yield part.value
 
@@ -211,7 +217,7 @@ def test_a_module_does_no_work_when_it_is_imported(file: Path) -> None:
 def test_only_the_settings_read_the_environment(file: Path) -> None:
     read = [
         part
-        for part in ast.walk(tree(file))
+        for part in parts(tree(file))
         if isinstance(part, ast.Attribute | ast.Name)
         and (part.attr if isinstance(part, ast.Attribute) else part.id) in FROM_OUTSIDE
     ]

@@ -60,6 +60,7 @@ def test_an_hour_of_steady_load(
     long: bool,
     figure: Callable[[str], None],
 ) -> None:
+    others = songs_in_memory()  # a test before this may have left some
     with asyncio.Runner(loop_factory=FastForward) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, FastForward)
@@ -70,7 +71,7 @@ def test_an_hour_of_steady_load(
             first, last, songs = runner.run(soak(tmp_path, loop, monkeypatch, long=long))
         finally:
             tracemalloc.stop()
-    assert last.songs == first.songs == 0
+    assert max(first.songs, last.songs) <= others
     assert last.tasks <= first.tasks
     assert last.sockets <= first.sockets
     assert last.files <= first.files
@@ -147,15 +148,21 @@ async def held(world: World) -> Held:
     await asyncio.sleep(SETTLED)
     forget(world)
     empty_bounded_caches()
-    gc.collect()
+    songs = songs_in_memory()
     now = used(os.getpid())
     return Held(
         tasks=len(asyncio.all_tasks()),
         files=now.files,
         sockets=now.sockets,
-        songs=sum(type(thing) is Song for thing in gc.get_objects()),
+        songs=songs,
         memory=tracemalloc.get_traced_memory()[0],
     )
+
+
+def songs_in_memory() -> int:
+    """How many records of songs there are, in use."""
+    gc.collect()
+    return sum(type(thing) is Song for thing in gc.get_objects())
 
 
 def empty_bounded_caches() -> None:
