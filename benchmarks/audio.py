@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from services.making import audio_encoder
-from services.making.audio import AudioFitter, Tags
+from services.making.audio import AudioFitter
+from services.making.audio_file import Tags
 
 LIMIT = 10 * 2**20
 HERTZ = 44_100

@@ -26,7 +26,7 @@ from playground.song_api import Fault as ApiFault
 from services import logs
 from services.housekeeping import Housekeeping
 from services.making import runner
-from services.making.audio import AudioFormat, recognise
+from services.making.audio_file import AudioFormat, recognise
 from services.settings import Settings, load
 from tests.bot_process import BotProcess, music
 from tests.inside import configure, running, set_environment

@@ -178,7 +178,7 @@ def test_the_invitation_asks_for_what_song_checks() -> None:
     """`check_can_post` reads these from the interaction: one that it adds has to be invited."""
     checked = {
         node.attr
-        for node in ast.walk(ast.parse(text(ROOT / "cogs" / "client.py")))
+        for node in ast.walk(ast.parse(text(ROOT / "cogs" / "interactions" / "permissions.py")))
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
         and node.value.id == "mine"

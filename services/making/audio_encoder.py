@@ -36,7 +36,7 @@ from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 
 from services.errors import AudioError, DoesNotFit, NotAudio, TooShort
-from services.making.audio import HEAD, AudioFormat, Tags, id3_length, recognise
+from services.making.audio_file import HEAD, AudioFormat, Tags, id3_length, recognise
 from services.requests import clean, has_words
 
 BIT_RATES = (192, 160, 128, 112, 96, 80, 64, 56, 48, 40, 32)

@@ -40,7 +40,8 @@ from services.errors import (
     TooLargeToPost,
 )
 from services.incidents import Incidents, Kind
-from services.making.audio import AudioFitter, Fitted, Tags, file_stem
+from services.making.audio import AudioFitter, Fitted
+from services.making.audio_file import Tags, file_stem
 from services.making.pacing import Pacer
 from services.making.request_budget import Call, RequestBudget
 from services.making.run_times import Run

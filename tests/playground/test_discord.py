@@ -10,7 +10,7 @@ import simcord
 
 import bot
 from playground import discord as playground
-from services.making.audio import AudioFormat, recognise
+from services.making.audio_file import AudioFormat, recognise
 from services.quota.rules import Member
 
 

@@ -17,7 +17,8 @@ import pytest
 
 from playground.song_api import Timing
 from services.errors import NotAudio
-from services.making.audio import HEAD, AudioFitter, AudioFormat, Fitted, recognise
+from services.making.audio import AudioFitter, Fitted
+from services.making.audio_file import HEAD, AudioFormat, recognise
 from services.making.worker import Backoff
 from tests.bot_process import BotProcess
 from tests.inside import running

@@ -25,7 +25,8 @@ from services.ending import Ending
 from services.errors import NotAudio, TooShort
 from services.incidents import Incidents
 from services.making import request_budget
-from services.making.audio import AudioFitter, AudioFormat, Fitted, Tags
+from services.making.audio import AudioFitter, Fitted
+from services.making.audio_file import AudioFormat, Tags
 from services.making.pacing import Pacer
 from services.making.request_budget import RequestBudget
 from services.making.runner import LOOK_AT_ACCOUNT, Runner

@@ -40,18 +40,10 @@ from mutagen.oggvorbis import OggVorbis
 
 from services import child_process
 from services.errors import AudioError, DoesNotFit, NotAudio, TooShort
-from services.making import audio, audio_encoder
-from services.making.audio import (
-    MAX_STEM,
-    AudioFitter,
-    AudioFormat,
-    Fitted,
-    Tags,
-    file_stem,
-    id3_length,
-    recognise,
-)
+from services.making import audio, audio_encoder, audio_file
+from services.making.audio import AudioFitter, Fitted
 from services.making.audio_encoder import Job, Sound, fit, measure, recognise_file
+from services.making.audio_file import MAX_STEM, AudioFormat, Tags, file_stem, id3_length, recognise
 
 MIB = 2**20
 TAGS = Tags(
@@ -178,7 +170,7 @@ def test_recognises_what_encoders_write(
     expected: AudioFormat | None,
 ) -> None:
     path = make(tmp_path / "a", container, codec, seconds=0.3, options=options)
-    assert recognise(path.read_bytes()[: audio.HEAD]) is expected
+    assert recognise(path.read_bytes()[: audio_file.HEAD]) is expected
     assert recognise_file(path) is expected
 
 
@@ -260,7 +252,7 @@ def test_looks_behind_a_tag_longer_than_the_head(tmp_path: Path, wav: Path) -> N
     (tmp_path / "tagged").write_bytes(tag + flac)
     (tmp_path / "text").write_bytes(tag + b"no song at all")
     (tmp_path / "alone").write_bytes(tag)
-    assert recognise((tag + flac)[: audio.HEAD]) is AudioFormat.MP3
+    assert recognise((tag + flac)[: audio_file.HEAD]) is AudioFormat.MP3
     assert recognise_file(tmp_path / "tagged") is AudioFormat.FLAC
     assert recognise_file(tmp_path / "text") is None
     assert recognise_file(tmp_path / "alone") is None
