@@ -25,6 +25,7 @@ from playground.song_api import PLAYGROUND_KEY, SongApiServer, Timing, serve
 from services.errors import Refusal
 from services.quota.rules import Member
 from services.settings import Settings
+from tests.databases import write_new
 
 SOON = 10.0
 """Seconds after which a test gives up waiting for what it started."""
@@ -291,6 +292,7 @@ async def running(world: World) -> AsyncIterator[World]:
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(serve(world.api))
         stack.push_async_callback(world.close)
+        await write_new(world.folder / "songs.db")
         client = await world.compose()
         world.env = _Env(client)
         await world.env.start()
