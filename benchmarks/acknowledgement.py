@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from playground.song_api import PLAYGROUND_KEY, SongApiServer, Timing, serve
-from tests.bot_process import ROOT, BotProcess, bot_process, music, wav
+from tests.bot_process import ROOT, BotProcess, bot_process
+from tests.music import music_to_encode, wav
 from tests.wire import Channel, DiscordWire, Interaction, Limits, Member
 
 PER_SECOND = 20
@@ -205,7 +206,9 @@ async def _song_api() -> AsyncIterator[str]:
 
 async def _serve_song_api() -> None:
     wav(SECONDS)
-    async with serve(SongApiServer(music, timing=lambda _: Timing(0.0, AT_THE_API), rpm=0)) as api:
+    async with serve(
+        SongApiServer(music_to_encode, timing=lambda _: Timing(0.0, AT_THE_API), rpm=0)
+    ) as api:
         print(api.root, flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from playground.song_api import Composer, SongApiServer, Timing, serve
-from tests.bot_process import BotProcess, bot_process, music, settings_for
+from tests.bot_process import BotProcess, bot_process, settings_for
+from tests.music import music_to_encode, wav
 from tests.wire import DiscordWire, Interaction, Limits, Member
 
 SONGS = 500
@@ -114,7 +115,7 @@ async def _in_flight() -> None:
 
 
 async def _whole() -> None:
-    async with _stage(music, 0.5, 2 * WHOLE) as stage:
+    async with _stage(music_to_encode, 0.5, 2 * WHOLE) as stage:
         for counted in (False, True):
             before = stage.used()
             songs = await stage.ask(WHOLE)
@@ -123,7 +124,7 @@ async def _whole() -> None:
             after = stage.used()
             if counted:
                 print(
-                    f"| {WHOLE_SECONDS} s, a WAV of {len(music(seconds=WHOLE_SECONDS)):,} bytes"
+                    f"| {WHOLE_SECONDS} s, a WAV of {len(wav(WHOLE_SECONDS)):,} bytes"
                     f" | {WHOLE} | {(after.own - before.own) / WHOLE * 1000:.0f} ms"
                     f" | {(after.children - before.children) / WHOLE:.2f} s |"
                 )

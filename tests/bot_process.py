@@ -2,24 +2,16 @@
 
 import asyncio
 import contextlib
-import functools
-import io
-import math
 import os
-import random
 import signal
 import sys
-import wave
-from array import array
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 from playground.song_api import SongApiServer
 from tests.wire import DiscordWire
 
 ROOT = Path(__file__).resolve().parents[1]
-HERTZ = 44_100
 # What Python takes to start. Nothing else of the environment: an operator's settings stay out.
 KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "SYSTEMROOT", "TEMP", "TMPDIR")
 
@@ -94,23 +86,3 @@ async def bot_process(folder: Path, settings: dict[str, str]) -> AsyncIterator[B
         yield process
     finally:
         await process.clear()
-
-
-def music(*, seconds: int, **_: Any) -> bytes:
-    """A WAV of that length: what the song API makes where a test does not listen to it."""
-    return wav(seconds)
-
-
-@functools.lru_cache(maxsize=4)
-def wav(seconds: int) -> bytes:
-    """Two tones and some noise in 44.1 kHz stereo, as the API's songs are."""
-    noise = random.Random(1)  # the same in each run
-    second = array("h")
-    for i in range(HERTZ):
-        tone = 8_000 * math.sin(i * 0.0627) + 1_600 * noise.uniform(-1, 1)
-        second.extend([int(tone), int(tone * 0.9)])
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setparams((2, 2, HERTZ, 0, "NONE", ""))
-        out.writeframes(second.tobytes() * seconds)
-    return file.getvalue()

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from playground.song_api import MODEL, SongApiServer, Timing, serve
-from tests.bot_process import BotProcess, bot_process, music, settings_for
+from tests.bot_process import BotProcess, bot_process, settings_for
+from tests.music import music
 from tests.wire import Channel, DiscordWire, Guild, Interaction, Member, Message
 
 T = TypeVar("T")

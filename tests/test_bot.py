@@ -1,7 +1,6 @@
 """The real bot between a stand-in of Discord and the song API: what must hold whatever breaks."""
 
 import asyncio
-import io
 import os
 import re
 import signal
@@ -14,9 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import av
 import discord
-import numpy as np
 import pytest
 
 import bot
@@ -28,8 +25,9 @@ from services.housekeeping import Housekeeping
 from services.making import runner
 from services.making.audio_file import AudioFormat, recognise
 from services.settings import Settings, load
-from tests.bot_process import BotProcess, music
+from tests.bot_process import BotProcess
 from tests.inside import configure, running, set_environment
+from tests.music import mp3, music_to_encode, wav
 from tests.outside import MAKE, SOON, SUBMIT, World, own_process, until, world_outside
 from tests.wire import (
     Fault,
@@ -58,6 +56,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 async def test_a_song_end_to_end(world: World) -> None:
     """The default length, over 10 MiB as the API makes it; everything is logged that can be."""
     world.slow(running=1.5)
+    world.api._compose = music_to_encode
     async with own_process(world, LOG_LEVEL="DEBUG") as process:
         song = await world.song(seconds=60, genres="funk, @everyone", lyrics="[verse]\n<@1> hey")
         post = await world.post()
@@ -80,7 +79,7 @@ def check_post(world: World, post: Message, song: Interaction) -> None:
     (file,) = post.attachments
     assert recognise(file.content or b"") is AudioFormat.MP3
     assert file.filename.endswith(".mp3")
-    assert file.size < 10 * 2**20 < len(music(seconds=60))
+    assert file.size < 10 * 2**20 < len(wav(60))
     assert post.nonce == str(song.id)
     assert post.pings.users == {world.alice.id}
     assert (post.pings.everyone, post.pings.roles) == (False, frozenset())
@@ -131,49 +130,6 @@ async def test_commands_are_registered_once_and_again_when_discord_differs(world
     async with own_process(world) as process:
         await process.stop()
     assert world.puts() == 2
-
-
-async def test_killed_while_a_song_is_at_the_api(world: World) -> None:
-    world.slow(running=1.0)
-    async with own_process(world) as process:
-        song = await world.song()
-        await until(lambda: world.step(song) == "submitted")
-        await process.stop(signal.SIGKILL)
-    async with own_process(world) as process:
-        post = await world.post()
-        row = await world.over(song)
-        assert await process.stop() == 0
-    assert world.posts == [post]
-    assert (row["status"], row["submits"], world.submits()) == ("COMPLETED", 1, 1)
-    assert world.entries(song) == ["hold", "settle"]
-
-
-@pytest.mark.parametrize("carried_out", [True, False])
-async def test_killed_while_a_song_is_being_posted(world: World, carried_out: bool) -> None:
-    reached = asyncio.Event()
-
-    async def lose(call: Any) -> Fault | None:
-        if (call.method, call.route) != ("POST", MESSAGES) or reached.is_set():
-            return None
-        reached.set()
-        return Fault(answer_delay=0.5) if carried_out else Fault(delay=0.5, cut="before")
-
-    world.wire.faults.hook = lose
-    async with own_process(world, SEGMIND_MODE="sync") as process:
-        song = await world.song()
-        await asyncio.wait_for(reached.wait(), SOON)
-        if carried_out:
-            await world.post()
-        await process.stop(signal.SIGKILL)
-    assert world.step(song) == "posting"
-    world.wire.clock.advance(600.0)  # Discord has forgotten the nonce
-    async with own_process(world, SEGMIND_MODE="sync") as process:
-        row = await world.over(song)
-        assert await process.stop() == 0
-    (post,) = world.posts
-    assert (row["status"], row["post_id"]) == ("COMPLETED", post.id)
-    assert (row["submits"], world.submits()) == (1, 1)
-    assert world.entries(song) == ["hold", "settle"]
 
 
 async def test_sigterm_ends_in_time_and_loses_nothing(world: World) -> None:
@@ -341,7 +297,7 @@ async def test_413_is_fitted_again_for_10_mib(
 ) -> None:
     guild = world.wire.guild("Boosted", premium_tier=2)
     world.channel, world.alice = world.wire.channel(guild, "a"), world.wire.member(guild, "al")
-    world.api._compose = large_mp3
+    world.api._compose = lambda **_: mp3(280, kilobits=320)  # over 10 MiB
     async with running(world, monkeypatch) as client:
         known = client.get_guild(guild.id)
         assert known is not None
@@ -353,21 +309,6 @@ async def test_413_is_fitted_again_for_10_mib(
     assert world.wire.answers[("POST", MESSAGES, 413)] == 1
     assert 5 * 2**20 < post.attachments[0].size <= 10 * 2**20
     assert (row["status"], row["undelivered"]) == ("COMPLETED", None)
-
-
-def large_mp3(**_: Any) -> bytes:
-    """Over 10 MiB that are soon decoded: a second of 320 kb/s in 32 kHz mono, over and over."""
-    second = io.BytesIO()
-    plain = {"write_xing": "0", "id3v2_version": "0"}
-    with av.open(second, "w", format="mp3", options=plain) as out:
-        stream = out.add_stream("mp3", rate=32_000, layout="mono")
-        stream.bit_rate = 320_000
-        samples = np.random.default_rng(1).integers(-9_000, 9_000, (1, 32_000), dtype=np.int16)
-        frame = av.AudioFrame.from_ndarray(samples, "s16p", "mono")
-        frame.sample_rate = 32_000
-        out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
-    return second.getvalue() * (11 * 2**20 // len(second.getvalue()))
 
 
 async def test_discord_is_down_while_a_song_is_posted(

@@ -22,8 +22,8 @@ from services.clock import utc_now
 from services.quota.rules import Defaults
 from services.quota.rules import Member as Who
 from services.songs import TOKEN_LIFETIME
-from tests.bot_process import wav
 from tests.factories import make_credits, make_song
+from tests.music import mp3
 from tests.outside import SUBMIT, World
 from tests.wire import Channel, Interaction, Member
 from tests.wire.calls import Call, Upload
@@ -322,9 +322,9 @@ async def _unfinished(
 
 def _audio(folder: Path) -> Path:
     """One file for all of them: thousands would fill the disk."""
-    path = folder / "audio.wav"
+    path = folder / "audio.mp3"
     if not path.exists():
-        path.write_bytes(wav(10))
+        path.write_bytes(mp3(10))
     return path
 
 

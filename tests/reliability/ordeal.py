@@ -22,10 +22,10 @@ from services.making.audio_file import HEAD, AudioFormat, recognise
 from services.making.worker import Backoff
 from tests.bot_process import BotProcess
 from tests.inside import running
+from tests.music import short
 from tests.outside import World, own_process, until
 from tests.reliability.faults import Doors, During, Length, doors
 from tests.reliability.promises import broken_promises, status_shown
-from tests.reliability.scenarios import short_mp3
 from tests.wire import Interaction
 
 LONG = Length(fault=20.0, slow=10.0, running=8.0, patience=180.0)
@@ -230,7 +230,7 @@ def prepare(world: World) -> None:
     luck to find some at each step.
     """
     submitted = itertools.count()
-    world.api._compose = short_mp3
+    world.api._compose = short
     world.api._timing = lambda _: Timing(0.0, 0.05 if next(submitted) < READY else HELD)
     world.settings |= {"SEGMIND_CONCURRENCY": str(AT_ONCE), "DEFAULT_ALLOWANCE": "1000"}
 

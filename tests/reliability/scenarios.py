@@ -3,17 +3,13 @@
 What goes wrong in a scenario does so for each of its songs, and as often after a restart.
 """
 
-import io
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
-
-import av
-import numpy as np
 
 from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
+from tests.music import short
 from tests.outside import SOON, SUBMIT, World
 from tests.reliability.killable_bot import Constants
 from tests.wire import Call, Fault, Interaction
@@ -56,31 +52,10 @@ class Scenario:
         """Once in a world, before its first song."""
         world.wire.limits.edit_interval = None
         world.wire.limits.buckets = False
-        world.api._compose = short_mp3
+        world.api._compose = short
         world.slow(running=self.running)
         world.settings |= {"DEFAULT_ALLOWANCE": "10000", "LOG_LEVEL": "DEBUG", **self.settings}
         self.arrange(world)
-
-
-@lru_cache(maxsize=1)
-def _mp3() -> bytes:
-    """Ten seconds that are soon decoded: a second of 64 kb/s in 32 kHz mono, ten times."""
-    second = io.BytesIO()
-    plain = {"write_xing": "0", "id3v2_version": "0"}
-    with av.open(second, "w", format="mp3", options=plain) as out:
-        stream = out.add_stream("mp3", rate=32_000, layout="mono")
-        stream.bit_rate = 64_000
-        samples = np.random.default_rng(1).integers(-9_000, 9_000, (1, 32_000), dtype=np.int16)
-        frame = av.AudioFrame.from_ndarray(samples, "s16p", "mono")
-        frame.sample_rate = 32_000
-        out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
-    return second.getvalue() * 10
-
-
-def short_mp3(**_: Any) -> bytes:
-    """What the song API makes: nothing that takes long to fit."""
-    return _mp3()
 
 
 # --- what members do ------------------------------------------------------------------------------
@@ -208,7 +183,7 @@ def refuse_first_post(world: World) -> None:
 
 def shrink_limit(world: World) -> None:
     """Discord takes less than the bot believes."""
-    world.guild.upload_limit = len(_mp3()) - 1
+    world.guild.upload_limit = len(short()) - 1
 
 
 WAYS: Mapping[str, Scenario] = {

@@ -14,13 +14,14 @@ import pytest
 
 from cogs.connection.client import Client
 from tests.inside import running
+from tests.music import short
 from tests.outside import SOON, World, own_process, until
 from tests.reliability.conftest import BotsClock
 from tests.reliability.crash_points import Plan, all_points
 from tests.reliability.killable_bot import Constants, KillableBot, Nursery, nursery
 from tests.reliability.killing import forget_nonces
 from tests.reliability.promises import broken_promises
-from tests.reliability.scenarios import MESSAGES, refuse_post, short_mp3
+from tests.reliability.scenarios import MESSAGES, refuse_post
 from tests.wire import Call, Fault, Interaction, Member, Permission
 from tests.wire.permissions import BOT
 
@@ -46,7 +47,7 @@ GIVING_BACK = (
 def quick(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Songs are made in one call, and nobody waits longer than the test looks on."""
     world.wire.limits.edit_interval = None
-    world.api._compose = short_mp3
+    world.api._compose = short
     world.slow(running=0.0)
     world.settings |= {"SEGMIND_MODE": "sync", "DEFAULT_ALLOWANCE": "100"}
     for name, value in AT_ONCE.items():

@@ -24,7 +24,7 @@ from tests.wire.interactions import AUTOCOMPLETE, COMMAND
 
 IN_A_ROW = 10
 """Inputs of one example, which begins from the same database each time."""
-SHORT, LONG = 300, 15_000
+SHORT, LONG = 150, 15_000
 """Inputs of each kind."""
 
 Input = Used | Pressed | Sent

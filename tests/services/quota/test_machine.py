@@ -742,5 +742,5 @@ def midnight(at: datetime) -> datetime:
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(
-    max_examples=50, stateful_step_count=40, deadline=None, report_multiple_bugs=False
+    max_examples=30, stateful_step_count=40, deadline=None, report_multiple_bugs=False
 )

@@ -1,0 +1,60 @@
+"""What the song API makes where a test does not listen to it."""
+
+import io
+import math
+import random
+import wave
+from array import array
+from functools import lru_cache
+from typing import Any
+
+import av
+import numpy as np
+
+HERTZ = 44_100
+
+
+def short(**_: Any) -> bytes:
+    """Ten seconds, whatever was asked for."""
+    return mp3(10)
+
+
+def music(*, seconds: int, **_: Any) -> bytes:
+    """As long as was asked for, and soon fitted: it only gets its tags."""
+    return mp3(seconds)
+
+
+def music_to_encode(*, seconds: int, **_: Any) -> bytes:
+    """As the API's songs are: of each second the encoder takes 20 ms."""
+    return wav(seconds)
+
+
+@lru_cache(maxsize=8)
+def mp3(seconds: int, *, kilobits: int = 64) -> bytes:
+    """Noise in 32 kHz mono, soon decoded: one second, over and over."""
+    second = io.BytesIO()
+    plain = {"write_xing": "0", "id3v2_version": "0"}
+    with av.open(second, "w", format="mp3", options=plain) as out:
+        stream = out.add_stream("mp3", rate=32_000, layout="mono")
+        stream.bit_rate = kilobits * 1000
+        samples = np.random.default_rng(1).integers(-9_000, 9_000, (1, 32_000), dtype=np.int16)
+        frame = av.AudioFrame.from_ndarray(samples, "s16p", "mono")
+        frame.sample_rate = 32_000
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return second.getvalue() * seconds
+
+
+@lru_cache(maxsize=4)
+def wav(seconds: int) -> bytes:
+    """Two tones and some noise in 44.1 kHz stereo."""
+    noise = random.Random(1)  # the same in each run
+    second = array("h")
+    for i in range(HERTZ):
+        tone = 8_000 * math.sin(i * 0.0627) + 1_600 * noise.uniform(-1, 1)
+        second.extend([int(tone), int(tone * 0.9)])
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setparams((2, 2, HERTZ, 0, "NONE", ""))
+        out.writeframes(second.tobytes() * seconds)
+    return file.getvalue()
