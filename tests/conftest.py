@@ -1,5 +1,6 @@
 """What tests of all parts share. The database is always the real one."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """The one marker of ours."""
     config.addinivalue_line("markers", "long: only with --long, since it takes minutes")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as there are processors: a third of the time tests wait for processes."""
+    return 3 * (os.cpu_count() or 1) // 2 or 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -22,7 +22,7 @@ T = TypeVar("T")
 SUBMIT, MAKE = f"/v2/{MODEL}", f"/v1/{MODEL}"
 LOOK_EVERY = 0.03
 """Seconds between two looks at the database, each of which takes a millisecond or two."""
-SOON = 15.0
+SOON = 60.0
 """Seconds after which a test gives up waiting for what it started."""
 
 
