@@ -292,22 +292,23 @@ async def test_undelivered_and_not_handed_over_is_kept(
     assert (world.folder / "data/songs" / str(song.id) / row["file"]).is_file()
 
 
-async def test_413_is_fitted_again_for_10_mib(
+async def test_413_is_fitted_again_for_the_smallest_limit(
     world: World, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("services.making.worker.DEFAULT_UPLOAD_LIMIT", 2**20)
     guild = world.wire.guild("Boosted", premium_tier=2)
     world.channel, world.alice = world.wire.channel(guild, "a"), world.wire.member(guild, "al")
-    world.api._compose = lambda **_: mp3(280, kilobits=320)  # over 10 MiB
+    world.api._compose = lambda **_: mp3(60, kilobits=320)
     async with running(world, monkeypatch) as client:
         known = client.get_guild(guild.id)
         assert known is not None
         assert known.filesize_limit == 50 * 2**20
-        guild.upload_limit = 10 * 2**20  # the boosts are over, and the bot was not told
-        song = await world.song(seconds=120)
-        row = await world.ended(song, 30.0)
+        guild.upload_limit = 2**20  # the boosts are over, and the bot was not told
+        song = await world.song(seconds=60)
+        row = await world.ended(song)
     (post,) = world.posts
     assert world.wire.answers[("POST", MESSAGES, 413)] == 1
-    assert 5 * 2**20 < post.attachments[0].size <= 10 * 2**20
+    assert 2**19 < post.attachments[0].size <= 2**20 < len(mp3(60, kilobits=320))
     assert (row["status"], row["undelivered"]) == ("COMPLETED", None)
 
 

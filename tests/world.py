@@ -27,7 +27,7 @@ from services.quota.rules import Member
 from services.settings import Settings
 from tests.databases import write_new
 
-SOON = 10.0
+SOON = 60.0
 """Seconds after which a test gives up waiting for what it started."""
 LOOK_EVERY = 0.002
 """Seconds."""

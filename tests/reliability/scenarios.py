@@ -3,19 +3,31 @@
 What goes wrong in a scenario does so for each of its songs, and as often after a restart.
 """
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
+from services.making import audio
 from tests.music import short
 from tests.outside import SOON, SUBMIT, World
 from tests.reliability.killable_bot import Constants
 from tests.wire import Call, Fault, Interaction
 
 MESSAGES = "/channels/{channel_id}/messages"
+PROGRAM = "services.making.audio._PROGRAM"
+COPIES = """
+import json, os, shutil, sys
+job = json.loads(sys.stdin.readline())
+shutil.copyfile(job["source"], job["part"])
+print(json.dumps({"format": "mp3", "seconds": 10.0, "size": os.stat(job["part"]).st_size}))
+"""
+"""An encoder that leaves a song as it is."""
 QUICK: Constants = {
+    # Most of what a song costs; it does nothing that a kill of the bot could break.
+    PROGRAM: (sys.executable, "-I", "-S", "-c", COPIES),
     # Discord's own limit of edits is lifted with it.
     "cogs.announcer.BETWEEN_EDITS": 0.05,
     # What is expected of a song of a minute, before anything is learnt: 0.4 s for one of 10 s.
@@ -196,7 +208,11 @@ WAYS: Mapping[str, Scenario] = {
     "request rejected": Scenario(ask, reject_submit, ends=frozenset({"FAILED"})),
     "look lost": Scenario(ask, look_badly),
     "no song": Scenario(
-        ask, make_noise, settings={"SEGMIND_MODE": "sync"}, ends=frozenset({"FAILED"})
+        ask,
+        make_noise,
+        settings={"SEGMIND_MODE": "sync"},
+        constants={PROGRAM: audio._PROGRAM},
+        ends=frozenset({"FAILED"}),
     ),
     "post lost": Scenario(ask, lose_post, settings={"SEGMIND_MODE": "sync"}),
     "undelivered": Scenario(ask_and_get, refuse_post, settings={"SEGMIND_MODE": "sync"}),
@@ -211,7 +227,10 @@ WAYS: Mapping[str, Scenario] = {
         ask,
         shrink_limit,
         settings={"SEGMIND_MODE": "sync"},
-        constants={"services.making.worker.DEFAULT_UPLOAD_LIMIT": 70_000},
+        constants={
+            PROGRAM: audio._PROGRAM,
+            "services.making.worker.DEFAULT_UPLOAD_LIMIT": 70_000,
+        },
     ),
     "cancelled": Scenario(
         ask_and_cancel,

@@ -21,7 +21,7 @@ from tests.reliability.crash_points import Plan, all_points
 from tests.reliability.killable_bot import Constants, KillableBot, Nursery, nursery
 from tests.reliability.killing import forget_nonces
 from tests.reliability.promises import broken_promises
-from tests.reliability.scenarios import MESSAGES, refuse_post
+from tests.reliability.scenarios import MESSAGES, PROGRAM, QUICK, refuse_post
 from tests.wire import Call, Fault, Interaction, Member, Permission
 from tests.wire.permissions import BOT
 
@@ -34,6 +34,7 @@ AT_ONCE: Constants = {
     "cogs.announcer.BETWEEN_EDITS": 0.05,
     "services.delivery.EVERY": 0.1,
     "services.delivery.SETTLE": 0.0,
+    PROGRAM: QUICK[PROGRAM],
 }
 GIVING_BACK = (
     "services.delivery.Delivery._compensate: ",
