@@ -44,7 +44,8 @@ test: .venv/.installed-dev ## all tests, with branch coverage
 	$(PY) -m pytest -n auto --dist worksteal --cov --cov-fail-under=95
 
 test-long: .venv/.installed-dev ## what breaks, in full: every crash, fault and load (under 40 min)
-	$(PY) -m pytest -n 4 --dist worksteal --long tests/reliability tests/security $(LOADS:%=--ignore %)
+	$(PY) -m pytest -n 4 --maxschedchunk 1 --long tests/reliability tests/security \
+		$(LOADS:%=--ignore %)
 	$(PY) -m pytest -n 0 --long $(LOADS)
 
 lint: .venv/.installed-dev ## formatting, rules, types

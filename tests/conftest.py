@@ -16,13 +16,15 @@ from tests.factories import SettableClock, make_credits
 FIGURE = "figure"
 BREAKING = ("tests/reliability/", "tests/security/")
 """Where what others have covered is broken: they take a fifth longer while it is counted."""
-WITH_PROCESSES = (
+LONGEST_FIRST = (
+    "tests/security/test_generated_",
+    "tests/reliability/test_killed_",
     *BREAKING,
     "tests/playground/test_discord.py",
     "tests/test_bot.py",
     "tests/test_command_line.py",
 )
-"""Where tests mostly start processes, and wait for them."""
+"""Most of these start processes and wait for them; all others come after them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,7 +51,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         late = [item for item in items if item.get_closest_marker("long")]
         items[:] = [item for item in items if not item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=late)
-    items.sort(key=lambda item: not item.nodeid.startswith(WITH_PROCESSES))
+    items.sort(key=lambda item: [not item.nodeid.startswith(start) for start in LONGEST_FIRST])
     for item in items:
         if item.nodeid.startswith(BREAKING):
             item.add_marker(pytest.mark.no_cover)
