@@ -125,11 +125,7 @@ class RequestBudget:
         wait = self._refused_until - now
         if len(self._sent) >= self.per_minute:
             wait = max(wait, self._sent[0] + WINDOW + MARGIN - now)
-        elif (
-            call is Call.SUBMIT
-            and not self._overdue
-            and len(self._sent) > SPURT_FILL * self.per_minute
-        ):
+        elif call is Call.SUBMIT and self._crowded and not self._overdue:
             spurt = max(int(self.per_minute * SPURT / WINDOW), 1)
             wait = max(wait, self._sent[-spurt] + SPURT - now)
         return wait if wait > GRAIN else 0.0

@@ -42,7 +42,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="re
 MIB = 2**20
 A_SECOND = 50.0
 """Presses: 500 in ten seconds."""
-SIZES = {False: (20, 15, 8, 4, 2, 1), True: (200, 120, 80, 50, 30, 14, 4, 1, 1)}
+SIZES = {False: (8, 6, 3, 2, 1), True: (200, 120, 80, 50, 30, 14, 4, 1, 1)}
 """Members of each server of a crowd, in the short run and in the long one."""
 GREEDY, SONGS_OF_GREEDY = 25, 5
 """One member in so many presses so often, among the others."""
@@ -67,7 +67,7 @@ async def test_a_crowd_presses_at_once(
 ) -> None:
     members = crowd(world, SIZES[long])
     world.slow(running=0.2)
-    async with own_process(world, SEGMIND_CONCURRENCY="4" if long else "30") as process:
+    async with own_process(world, SEGMIND_CONCURRENCY="4" if long else "8") as process:
         await raise_limit(world, members)
         asked = await press(world, presses(members), within=len(members) / A_SECOND, made=8)
         for song in asked:
@@ -145,7 +145,7 @@ def looked_at(world: World) -> set[str]:
 async def test_a_start_with_thousands_of_unfinished_songs(
     world: World, long: bool, figure: Callable[[str], None]
 ) -> None:
-    count, per_minute = (10_000, 50) if long else (500, 600)
+    count, per_minute = (10_000, 50) if long else (200, 600)
     members = crowd(world, [count // 40] * 20)
     world.slow(running=20.0)
     await fill(world, members, count)

@@ -248,7 +248,7 @@ REASONS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(reasons=REASONS)
 @example(reasons=['";"=1', ';\t"+', "'';=", "\n;\n=", '=";"'])
 def test_whatever_the_reasons_they_are_text_in_a_cell_of_their_own(
