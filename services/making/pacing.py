@@ -19,6 +19,10 @@ CHEAPEST = 0.08
 EARLY_LOOKS = (2.0, 6.0, 18.0)  # ages at which PROCESSING is looked for, until it was seen
 EARLY_FILL = 0.3  # while the minute is no fuller than this
 SHORTEST_GAP, LONGEST_GAP = 0.25, 20.0  # seconds between looks; the latter past the median
+LOST = 8.0
+"""From so many medians on a song that is not done may be one that the API has forgotten. Where
+others wait to be submitted it is looked at once a minute: 17 looked at every `LONGEST_GAP` would
+fill a minute of 50, and nothing would be submitted until they are given up."""
 FAR, FAR_GAP = 2.0, 0.1  # from so many medians on, gaps of at least this share of the age
 DEADLINE = 30 * 60.0  # product: a song is given up 30 min after it was submitted
 
@@ -133,8 +137,8 @@ class Pacer:
         """The age at which to look next at a song that was unfinished at `age`.
 
         Ages are in seconds since the submit was accepted. The answer is later than `age`: by
-        `SHORTEST_GAP` at least and, past the expected time, by `LONGEST_GAP` at most. The last
-        look before `DEADLINE` is at it.
+        `SHORTEST_GAP` at least and, past the expected time, by `LONGEST_GAP` at most, or a minute
+        where it may be `LOST`. The last look before `DEADLINE` is at it.
 
         Args:
             seconds, steps: what was asked for.
@@ -151,7 +155,8 @@ class Pacer:
         if age > FAR * expected.median:
             look = max(look, age + FAR_GAP * age)
         if age >= expected.median:
-            look = min(look, age + LONGEST_GAP)
+            lost = waiting and age > LOST * expected.median
+            look = min(look, age + (WINDOW if lost else LONGEST_GAP))
         if not processing and not waiting and fill <= EARLY_FILL:
             early = next((early for early in EARLY_LOOKS if early >= age + 1.0), math.inf)
             look = early if early <= look - 1.0 else look

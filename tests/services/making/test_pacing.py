@@ -1,5 +1,6 @@
 """When songs are looked at: in virtual time, so nothing here waits."""
 
+import asyncio
 import itertools
 import math
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import pacing as bench
+from benchmarks.virtual_time import run_virtually
 from services.making.pacing import (
     DEADLINE,
     LONGEST_GAP,
@@ -16,7 +18,7 @@ from services.making.pacing import (
     plan_for,
     price_of_call,
 )
-from services.making.request_budget import RequestBudget
+from services.making.request_budget import WINDOW, Call, RequestBudget
 from services.making.run_times import Run
 from tests.services.making.runs import run_times, seen
 
@@ -157,6 +159,50 @@ class TestPacer:
         assert pacer.expected(seconds=60, steps=50, age=20.0) == pytest.approx(10.5, abs=2.0)
         pacer.learn(seen(30.0))
         assert pacer.next_look(seconds=60, steps=50, age=3.0, processing=True) > 20.0
+
+
+def submits_beside_forgotten_songs(count: int, *, minutes: int) -> int:
+    """In those minutes, with `count` songs at the API that never end; whoever waits submits."""
+    submitted = 0
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        budget = RequestBudget(50, clock=loop.time)
+        pacer = Pacer(budget, waiting=lambda: 5)
+
+        async def look_at_it() -> None:
+            began = loop.time()
+            while True:
+                age = loop.time() - began
+                look = pacer.next_look(seconds=60, steps=50, age=age, processing=True)
+                await asyncio.sleep(look - age)
+                await budget.take(Call.LOOK)
+
+        async def submit() -> None:
+            nonlocal submitted
+            while True:
+                await budget.take(Call.SUBMIT)
+                submitted += 1
+
+        looking = [asyncio.create_task(look_at_it()) for _ in range(count)]
+        await asyncio.sleep(5 * WINDOW)
+        submitting = asyncio.create_task(submit())
+        await asyncio.sleep(minutes * WINDOW)
+        for task in (*looking, submitting):
+            task.cancel()
+        return submitted
+
+    return run_virtually(main)
+
+
+class TestForgottenSongs:
+    """The API has lost songs, which never end."""
+
+    def test_a_few_leave_most_of_the_minute(self) -> None:
+        assert submits_beside_forgotten_songs(17, minutes=10) >= 300
+
+    def test_however_many_leave_a_submit_its_turn(self) -> None:
+        assert submits_beside_forgotten_songs(500, minutes=30) >= 30
 
 
 class TestGoals:
