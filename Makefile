@@ -41,7 +41,7 @@ play: .venv/.installed-play ## the playground in a browser; ONCE=1 stops after o
 	$(PY) bot.py play $(if $(filter-out 0,$(ONCE)),--once)
 
 test: .venv/.installed-dev ## all tests, with branch coverage
-	$(PY) -m pytest -n auto --dist worksteal --cov --cov-fail-under=95
+	$(PY) -m pytest -n auto --maxschedchunk 4 --cov --cov-fail-under=95
 
 test-long: .venv/.installed-dev ## what breaks, in full: every crash, fault and load (under 40 min)
 	$(PY) -m pytest -n 4 --maxschedchunk 1 --long tests/reliability tests/security \
