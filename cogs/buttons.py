@@ -138,10 +138,12 @@ async def _renew(interaction: discord.Interaction[Any], song_id: int) -> bool:
         await _show_now(interaction, song_id)
         return False
     message_id = interaction.message.id if interaction.message else None
-    await services(interaction).songs.renew_token(
+    renewed = await services(interaction).songs.renew_token(
         song_id, asker(interaction, message_id=message_id)
     )
-    return True
+    if not renewed:
+        await _show_now(interaction, song_id)
+    return renewed
 
 
 async def _show_now(interaction: discord.Interaction[Any], song_id: int) -> None:

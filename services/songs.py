@@ -293,13 +293,15 @@ class Songs:
             raise NotPossible("This form is too old to be sent. Please use `/song` once more.")
         return draft
 
-    async def renew_token(self, song_id: int, button: Interaction) -> None:
+    async def renew_token(self, song_id: int, button: Interaction) -> bool:
         """A button on the status message brought a new token: it is used from now on.
+
+        False: the song is over by now, and nobody will edit its message any more.
 
         The caller has checked that it was pressed by the song's own member.
         """
         async with self._database.write() as connection:
-            await songs.set_token(
+            return await songs.set_token(
                 connection,
                 song_id,
                 message_id=button.message_id,

@@ -204,3 +204,24 @@ async def test_an_error_in_a_button_goes_through_the_one_handler(
     assert sentence.split("`")[1] in caplog.text
     async with world.application.database.write() as connection:
         await connection.execute("ALTER TABLE gone RENAME TO songs")
+
+
+async def test_a_song_that_ends_while_its_button_is_answered_is_shown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The 15 minutes of its message are over: its last edit could not be made."""
+    result = await world.song()
+    (song,) = await world.rows()
+    async with world.application.database.write() as connection:
+        await connection.execute("UPDATE songs SET token = NULL, token_until = NULL")
+    defer = discord.InteractionResponse.defer
+
+    async def slowly(response: Any, **how: Any) -> Any:
+        done = await defer(response, **how)
+        await world.application.delivery._ending.fail(song, "The song service has lost this song.")
+        return done
+
+    monkeypatch.setattr(discord.InteractionResponse, "defer", slowly)
+    await world.alice.click(said(result), label="Refresh")
+    await world.spawner.rest()
+    assert "FAILED" in text_of(said(result))

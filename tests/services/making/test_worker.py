@@ -21,6 +21,7 @@ from services.errors import (
     TooLargeToPost,
 )
 from services.incidents import Kind
+from services.making import audio
 from services.making.audio import AudioFitter
 from services.making.run_times import Run
 from services.making.worker import DEFAULT_UPLOAD_LIMIT, Backoff
@@ -1212,3 +1213,22 @@ async def test_a_second_submit_on_the_next_day_has_that_days_room(house: House) 
     await house.has_completed()
     assert await counted(house) == twice(1, 1)
     assert await counted(house, house.time()) == twice(1, 1)
+
+
+async def test_python_that_is_missing_for_a_moment_is_no_lost_audio(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator renews the bot's folder while it runs."""
+    program = audio._PROGRAM
+    house.worker._fitter = AudioFitter()
+
+    async def sleep(seconds: float) -> None:
+        monkeypatch.setattr(audio, "_PROGRAM", program)
+        await house.time.run(seconds)
+
+    house.worker._sleep = sleep
+    await house.add_submitted()
+    assert await house.worker.make(1)
+    monkeypatch.setattr(audio, "_PROGRAM", ("/nowhere/python", *program[1:]))
+    await house.worker.deliver(1)
+    assert (await house.song()).status == "COMPLETED"
