@@ -25,6 +25,13 @@ _CREATION_FLAGS: int = getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0) | g
 )
 
 
+class CannotStartError(OSError):
+    """The system won't start a program. No FileNotFoundError, which would be of the files it gets.
+
+    Python itself is missing for a moment where the operator renews the bot's folder, say.
+    """
+
+
 async def start(
     program: Sequence[str],
     *,
@@ -40,18 +47,21 @@ async def start(
     names, and what it is `told`.
 
     Raises:
-        OSError: the system won't.
+        CannotStartError, OSError: the system won't.
     """
     kept = {name: os.environ[name] for name in (*_KEPT_VARIABLES, *keep) if name in os.environ}
-    process = await asyncio.create_subprocess_exec(
-        *program,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        env={**kept, **(told or {})},
-        creationflags=_CREATION_FLAGS,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *program,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            env={**kept, **(told or {})},
+            creationflags=_CREATION_FLAGS,
+        )
+    except FileNotFoundError as error:
+        raise CannotStartError(error.errno, error.strerror, error.filename) from error
     _step_back(process.pid, niceness=niceness, idle=idle)
     return process
 

@@ -421,11 +421,9 @@ class Worker:
         while True:
             try:
                 return await fit_song(self._fitter, song, self.folder(song.song_id), limit=limit)
+            except FileNotFoundError:
+                raise
             except OSError as error:
-                # Python itself may be missing for a moment: the bot's folder is being renewed.
-                gone = not (self.folder(song.song_id) / SOURCE).exists()
-                if isinstance(error, FileNotFoundError) and gone:
-                    raise
                 failures += 1
                 await self._passing(error)
                 if self._overdue(_there(song.submitted_at)):

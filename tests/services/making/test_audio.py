@@ -843,8 +843,9 @@ async def test_no_process_can_be_started(
     folder: Path, wav: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audio, "_PROGRAM", (str(folder / "absent"),))
-    with pytest.raises(OSError, match="absent"):
+    with pytest.raises(child_process.CannotStartError, match="absent") as raised:
         await start(AudioFitter(), wav, folder)
+    assert not isinstance(raised.value, FileNotFoundError), "it would be taken for lost audio"
 
 
 @pytest.fixture
