@@ -564,12 +564,16 @@ async def mark_not_posted(connection: Connection, song_id: int) -> bool:
 async def mark_posted_late(
     connection: Connection, song_id: int, *, post_id: int, at: datetime
 ) -> bool:
-    """It is in the channel after all. False unless it was marked as being sent."""
+    """It is in the channel after all. False if it was delivered already, or given back.
+
+    Its mark may have been lost by a disk that lies (docs/decisions/0019).
+    """
     cursor = await connection.execute(
         """
         UPDATE songs SET post_id = ?, delivered_at = ?, undelivered = NULL, file = NULL,
                          in_doubt = 0
-        WHERE song_id = ? AND in_doubt = 1
+        WHERE song_id = ? AND step = 'ended' AND undelivered IS NOT NULL AND delivered_at IS NULL
+              AND file IS NOT NULL
         """,
         (post_id, to_ms(at), song_id),
     )

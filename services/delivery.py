@@ -3,8 +3,9 @@
 Whatever becomes of such a song is decided alone with it, one thing after the other: a member who
 takes it while it is being posted waits for that, and its price is not given back meanwhile. The row
 decides across a kill: it is marked before it is sent (`in_doubt`), and while that stands, it is
-looked for before it is sent again or given back. What only its member sees can't be looked for: a
-kill between their having it and the row's saying so is their gain.
+looked for before it is sent again or given back. So is, once, each that another process has left:
+a disk that lies may have lost its mark. What only its member sees can't be looked for: a kill
+between their having it and the row's saying so is their gain.
 """
 
 import asyncio
@@ -127,10 +128,17 @@ class Delivery:
         self._told: dict[str | None, int] = {}
         """How many songs wait for each reason, as the log was last told."""
         self._tries: dict[int, _Tries] = {}
+        # Songs that another process may have posted although their rows do not say so.
+        self._inherited: set[int] = set()
         self._changed_at: dict[int, float] = {}
         """When something changed in a server that may let songs be posted there."""
         self._woken = asyncio.Event()
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+    async def load(self) -> None:
+        """Read which songs another process has left, before there are any of this one."""
+        waiting = await songs.undelivered(self._database.reader)
+        self._inherited = {song.song_id for song in waiting}
 
     # --- to its member ----------------------------------------------------------------------------
 
@@ -149,7 +157,7 @@ class Delivery:
             raise NotPermitted("Only the member who asked for this song can have its audio.")
         async with self._alone(song.song_id):
             kept = await self._kept(song.song_id)
-            if kept is None or await self._is_there(kept):
+            if kept is None or await self._is_known_to_be_there(kept):
                 return False
             try:
                 await self._send(kept, limit, send)
@@ -289,6 +297,7 @@ class Delivery:
         """What was noted of songs and servers that have nothing to deliver any more."""
         song_ids = {song.song_id for song in waiting}
         servers = {song.server_id for song in waiting}
+        self._inherited &= song_ids
         self._tries = {key: tries for key, tries in self._tries.items() if key in song_ids}
         self._changed_at = {key: at for key, at in self._changed_at.items() if key in servers}
 
@@ -304,12 +313,15 @@ class Delivery:
                 return True
             if not await self._channels.can_post(song):
                 return False
-            if song.in_doubt:
-                post_id = await self._channels.find_post(song)
-                if post_id is not None:
-                    await self._posted(song, post_id)
+            try:
+                if await self._is_there(song):
                     return True
-                await self._not_posted(song)
+                if song.in_doubt:
+                    await self._not_posted(song)
+            except CannotPost as error:
+                if song.in_doubt:
+                    raise
+                log.info("it is not known whether it was posted before: %s", error)
             await self._post(song, self._channels.upload_limit(song))
             return True
 
@@ -357,22 +369,32 @@ class Delivery:
     async def _is_there(self, song: Song) -> bool:
         """Whether a song that may be in its channel is found there; it is posted then.
 
-        What can't be found out, for good, counts as not posted: the doubt is the member's gain.
+        Raises:
+            CannotPost: it can't be found out, for good.
+            PostUncertain: it can't be found out now.
+        """
+        if not song.in_doubt and song.song_id not in self._inherited:
+            return False
+        post_id = await self._channels.find_post(song)
+        if post_id is None:
+            self._inherited.discard(song.song_id)
+            return False
+        await self._posted(song, post_id)
+        return True
+
+    async def _is_known_to_be_there(self, song: Song) -> bool:
+        """As `_is_there`, but what can't be found out, for good, counts as not posted.
+
+        The doubt is the member's gain.
 
         Raises:
             PostUncertain: it can't be found out now.
         """
-        if not song.in_doubt:
-            return False
         try:
-            post_id = await self._channels.find_post(song)
+            return await self._is_there(song)
         except CannotPost as error:
             log.info("whether it was posted can't be found out: %s", error)
             return False
-        if post_id is None:
-            return False
-        await self._posted(song, post_id)
-        return True
 
     # --- back -------------------------------------------------------------------------------------
 
@@ -384,7 +406,7 @@ class Delivery:
         """
         async with self._alone(song_id):
             song = await self._kept(song_id)
-            if song is not None and not await self._is_there(song):
+            if song is not None and not await self._is_known_to_be_there(song):
                 await self._compensate(song)
 
     async def _compensate(self, song: Song) -> None:

@@ -281,8 +281,9 @@ class Worker:
                 failures += 1
                 await self._passing(error)
             except SongApiError as error:
-                await self._refused(song, error)
-                return
+                if await self._refused(song, error):
+                    return
+                failures += 1
             else:
                 failures, low = 0, looked_at
                 await self._incidents.api_answered()
@@ -348,17 +349,17 @@ class Worker:
     async def _refused(self, song: Song, error: SongApiError) -> bool:
         """The API's last word on a song; whether that was its end.
 
-        Of an account's refusal, the first song to meet it fails; those submitted beside it are not
-        over, since nothing was accepted.
+        Of an account's refusal, the first song to meet it fails. The others are not over: what was
+        being submitted was not accepted, and what is being made may still be fetched.
         """
-        ours = not isinstance(error, GenerationFailed)
-        log.log(logging.ERROR if ours else logging.INFO, "%s", error)
         await self._incidents.api_answered()
         if isinstance(error, AccountProblem):
             kind = Kind.KEY_REFUSED if isinstance(error, KeyRefused) else Kind.OUT_OF_CREDITS
-            known = not await self._incidents.begin(kind, str(error))
-            if known and song.step is Step.SUBMITTING:
+            if not await self._incidents.begin(kind, str(error)):
+                log.warning("%s", error)
                 return False
+        ours = not isinstance(error, GenerationFailed)
+        log.log(logging.ERROR if ours else logging.INFO, "%s", error)
         if song.step is Step.SUBMITTING and isinstance(error, AccountProblem | RequestRejected):
             await self._uncount(song)
         await self._fail(song, _for_member(error))

@@ -347,7 +347,6 @@ async def test_the_file_nobody_came_for_is_forgotten_once(database: Database) ->
 async def test_what_waits_is_marked_before_it_is_sent_late(database: Database) -> None:
     await add_song(database, **KEPT)
     async with database.write() as connection:
-        assert not await songs.mark_posted_late(connection, 1, post_id=9, at=LATER)
         assert await songs.mark_posting_late(connection, 1, at=LATER)
         assert await songs.mark_posting_late(connection, 1, at=LATER + timedelta(hours=1))
     song = await read(database)
@@ -366,6 +365,14 @@ async def test_what_waits_is_marked_before_it_is_sent_late(database: Database) -
     song = await read(database)
     assert (song.post_id, song.undelivered, song.file) == (9, None, None)
     assert (song.delivered_at, song.in_doubt) == (LATER, False)
+
+
+async def test_what_waits_may_be_found_although_its_mark_was_lost(database: Database) -> None:
+    await add_song(database, **KEPT)
+    async with database.write() as connection:
+        assert await songs.mark_posted_late(connection, 1, post_id=9, at=LATER)
+    song = await read(database)
+    assert (song.post_id, song.undelivered, song.file) == (9, None, None)
 
 
 async def test_what_waits_to_be_delivered_is_counted_by_reason(database: Database) -> None:

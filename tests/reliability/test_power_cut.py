@@ -14,7 +14,7 @@ import random
 import shutil
 import signal
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from tests.reliability.killing import PATIENCE, forget_nonces
 from tests.reliability.promises import broken_promises, wrong_books
 from tests.reliability.scenarios import MESSAGES, QUICK, WAYS, ask, ask_for_what_fails
 from tests.reliability.wal import HEADER, Wal
-from tests.wire import Call, Fault
+from tests.wire import Call, Fault, Hook, Interaction
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
 
@@ -154,20 +154,42 @@ async def test_each_transaction_leaves_the_books_right(
 # --- the bot goes on from there -------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("way", ["sync", "posted late"])
 @pytest.mark.parametrize("files", ["with its files", "without its files"])
 async def test_the_bot_goes_on_from_a_cut_log(
-    files: str, world: World, tmp_path: Path, long: bool, figure: Callable[[str], None]
+    files: str, way: str, world: World, tmp_path: Path, long: bool, figure: Callable[[str], None]
 ) -> None:
     """A song is posted and paid for; the power takes the last of that from the database.
 
     Its folder was removed meanwhile, or that was lost too. Discord has forgotten the nonce.
     """
-    WAYS["sync"].prepare(world)
-    kept = tmp_path / "kept"
-    world.wire.faults.hook = keeping(world.folder / "data/songs", kept)
+    scenario = WAYS[way]
+    scenario.prepare(world)
+    constants = {**QUICK, **scenario.constants}
+    data, kept = world.folder / "data", tmp_path / "kept"
+    world.wire.faults.hook = keeping(data / "songs", kept, world.wire.faults.hook)
+
+    async def one_cut(lost: int) -> bool:
+        """A song loses its last `lost` transactions, and goes on; False if those were all."""
+        async with bots.bot(world, constants=constants) as bot:
+            song = await ask(world)
+            await posted(world, song)
+            await bot.stop(signal.SIGKILL)
+        cut_log(data / "songs.db", lost)
+        if world.row(song) is None:
+            world.asked.popitem()
+            return False
+        if files == "with its files":
+            shutil.copytree(kept, data / "songs", dirs_exist_ok=True)
+        forget_nonces(world)
+        async with bots.bot(world, constants=constants) as bot:
+            await posted(world, song)
+            assert await bot.stop() == 0
+        return True
+
     async with nursery() as bots:
         lost = 1
-        while await one_cut(bots, world, lost, kept if files == "with its files" else None):
+        while await one_cut(lost):
             lost += 1 if long else 2
     assert lost > 6
     assert await broken_promises(world, most_submits=2) == []
@@ -175,35 +197,25 @@ async def test_the_bot_goes_on_from_a_cut_log(
     figure(f"{len(world.asked)} songs, up to {lost - 1} of their transactions lost")
 
 
-def keeping(songs: Path, kept: Path) -> Callable[[Call], Awaitable[Fault | None]]:
-    """Copies what is in a song's folder as it is posted."""
+async def posted(world: World, song: Interaction) -> None:
+    """Its row says that it is in its channel, and nothing more is to be shown."""
+
+    def over() -> bool:
+        row = world.row(song)
+        return row is not None and row["post_id"] is not None and row["token"] is None
+
+    await until(over, PATIENCE)
+
+
+def keeping(songs: Path, kept: Path, then: Hook | None) -> Hook:
+    """Copies what is in a song's folder as it is posted; `then` is what happens to the call."""
 
     async def keep(call: Call) -> Fault | None:
         if (call.method, call.route) == ("POST", MESSAGES):
             shutil.copytree(songs, kept, dirs_exist_ok=True)
-        return None
+        return await then(call) if then else None
 
     return keep
-
-
-async def one_cut(bots: Nursery, world: World, lost: int, kept: Path | None) -> bool:
-    """A song loses its last `lost` transactions, and goes on; False where those were all it had."""
-    data = world.folder / "data"
-    async with bots.bot(world, constants=QUICK) as bot:
-        song = await ask(world)
-        await world.ended(song, PATIENCE)
-        await bot.stop(signal.SIGKILL)
-    cut_log(data / "songs.db", lost)
-    if world.row(song) is None:
-        world.asked.popitem()
-        return False
-    if kept is not None:
-        shutil.copytree(kept, data / "songs", dirs_exist_ok=True)
-    forget_nonces(world)
-    async with bots.bot(world, constants=QUICK) as bot:
-        await world.ended(song, PATIENCE)
-        assert await bot.stop() == 0
-    return True
 
 
 def cut_log(database: Path, lost: int) -> None:

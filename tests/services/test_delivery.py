@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import shutil
 import sqlite3
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
@@ -17,7 +18,7 @@ from db import songs
 from db.database import Database, DiskFullError
 from db.records import Song, Step
 from services import delivery as module
-from services.delivery import EVERY, KEPT, SOONEST, Delivery
+from services.delivery import AFTER_A_REFUSAL, EVERY, KEPT, SOONEST, Delivery
 from services.ending import Ending
 from services.errors import (
     CannotPost,
@@ -117,10 +118,10 @@ class Depot:
         self.slept: list[float] = []
         self.ending = Ending(database, credits, clock=clock)
         self.incidents = Incidents(database, self.owner, clock=clock)
-        self.restart()
+        self.delivery = self._open()
 
-    def restart(self) -> None:
-        self.delivery = Delivery(
+    def _open(self) -> Delivery:
+        return Delivery(
             self.database,
             self.ending,
             self.fitter,
@@ -131,6 +132,10 @@ class Depot:
             monotonic=lambda: self.seconds,
             sleep=self.sleep,
         )
+
+    async def restart(self) -> None:
+        self.delivery = self._open()
+        await self.delivery.load()
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -297,7 +302,7 @@ async def test_a_kill_before_the_row_says_so_is_the_members_gain(depot: Depot) -
 
     with pytest.raises(Crash):
         await depot.delivery.give(await depot.song(), MEMBER, limit=LIMIT, send=send)
-    depot.restart()
+    await depot.restart()
     await depot.is_kept()
     assert await depot.give()
     await depot.is_handed_over()
@@ -554,7 +559,7 @@ async def test_a_kill_in_the_middle_of_a_late_post_doubles_nothing(
     (depot.channels.after_post if there else depot.channels.before_post).append(Crash())
     with pytest.raises(Crash):
         await depot.round()
-    depot.restart()
+    await depot.restart()
     await depot.is_kept(in_doubt=True)
     await depot.round()
     await depot.is_posted()
@@ -567,16 +572,78 @@ async def test_a_kill_and_then_a_day_gives_back_only_what_is_not_there(depot: De
         errors.append(Crash())
         with pytest.raises(Crash):
             await depot.round()
-        depot.restart()
+        await depot.restart()
         depot.channels.open = False
         await depot.round()
         depot.channels.open = True
     depot.channels.open = False
     depot.clock.advance(days=2)
-    depot.restart()
+    await depot.restart()
     await depot.round()
     await depot.is_posted(1)
     await depot.is_given_back(2)
+
+
+async def lose_the_late_post(depot: Depot, song_id: int = 1) -> None:
+    """The power is cut, and a disk that lies has lost the mark of a post and all after it."""
+    await depot.keep(song_id)
+    song = await depot.song(song_id)
+    depot.channels.posts[song_id] = [await asyncio.to_thread(depot.delivery._file(song).read_bytes)]
+    await depot.restart()
+
+
+@pytest.mark.parametrize("files", ["with its files", "without its files"])
+async def test_a_lost_mark_doubles_nothing(depot: Depot, files: str) -> None:
+    await lose_the_late_post(depot)
+    if files == "without its files":
+        shutil.rmtree(depot.folder / "1")
+    await depot.round()
+    assert depot.channels.tried == []
+    await depot.is_posted()
+
+
+async def test_what_has_lost_its_mark_is_not_given_too(depot: Depot) -> None:
+    """Its member asks before the first round."""
+    await lose_the_late_post(depot)
+    assert not await depot.give()
+    assert depot.hand.got == []
+    await depot.is_posted()
+
+
+async def test_what_has_lost_its_mark_is_not_given_back(depot: Depot) -> None:
+    await lose_the_late_post(depot)
+    depot.channels.open = False
+    depot.clock.advance(days=2)
+    await depot.round()
+    await depot.is_posted()
+
+
+async def test_what_was_found_nowhere_is_not_looked_for_again(depot: Depot) -> None:
+    await depot.keep()
+    await depot.restart()
+    depot.channels.before_post.append(CannotPost("no"))
+    await depot.round()
+    assert depot.channels.looked_for == [1]
+    await depot.round(after=AFTER_A_REFUSAL.longest)
+    assert depot.channels.looked_for == [1]
+    await depot.is_posted()
+
+
+async def test_what_another_process_left_is_posted_where_nobody_can_look(depot: Depot) -> None:
+    await depot.keep()
+    await depot.restart()
+    depot.channels.before_find.append(CannotPost("I can't read the channel's history."))
+    await depot.round()
+    await depot.is_posted()
+
+
+async def test_what_another_process_left_waits_while_discord_does_not_say(depot: Depot) -> None:
+    await depot.keep()
+    await depot.restart()
+    depot.channels.before_find.append(PostUncertain("500"))
+    await depot.round()
+    assert depot.channels.tried == []
+    await depot.is_kept()
 
 
 async def test_a_limit_that_has_shrunk_has_it_fitted_anew(depot: Depot) -> None:
@@ -794,7 +861,7 @@ async def test_after_a_day_its_price_goes_back_and_its_file_goes(depot: Depot) -
 async def test_a_day_in_which_the_bot_was_away_counts(depot: Depot) -> None:
     await depot.keep()
     depot.clock.now += KEPT + timedelta(days=60)
-    depot.restart()
+    await depot.restart()
     await depot.round()
     assert depot.channels.tried == []
     await depot.is_given_back()

@@ -6,7 +6,7 @@ use for it: message events, presences, voice, reactions, pins, webhooks other th
 
 from .calls import Call
 from .clock import Clock
-from .faults import Fault
+from .faults import Fault, Hook
 from .interactions import Interaction
 from .limits import Limits
 from .permissions import Permission
@@ -21,6 +21,7 @@ __all__ = [
     "DiscordWire",
     "Fault",
     "Guild",
+    "Hook",
     "Interaction",
     "Limits",
     "Member",

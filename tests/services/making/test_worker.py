@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,7 +25,7 @@ from services.incidents import Kind
 from services.making import audio
 from services.making.audio import AudioFitter
 from services.making.run_times import Run
-from services.making.worker import DEFAULT_UPLOAD_LIMIT, Backoff
+from services.making.worker import DEFAULT_UPLOAD_LIMIT, NOT_IN_TIME, Backoff
 from services.quota.ceilings import utc_day
 from services.requests import SongRequest
 from tests.factories import NOON, SERVER
@@ -378,6 +379,30 @@ async def test_a_key_that_is_refused_later(house: House, code: int) -> None:
     await house.start()
     await house.has_failed()
     assert house.incidents.paused is Kind.KEY_REFUSED
+
+
+@pytest.mark.parametrize("path", ["look", "result"])
+async def test_a_refusal_is_paid_for_by_one_song_of_those_being_made(
+    house: House, path: str
+) -> None:
+    for song_id in (1, 2, 3):
+        await house.add_submitted(song_id)
+    mended_at, refused = house.time.monotonic() + 600.0, always(**{path: Fault(401)})
+    house.server.fault = lambda call: refused(call) if house.time.monotonic() < mended_at else None
+    await asyncio.gather(*(house.carry(song_id) for song_id in (1, 2, 3)))
+    ends = Counter([(await house.song(song_id)).status for song_id in (1, 2, 3)])
+    assert ends == {"FAILED": 1, "COMPLETED": 2}
+
+
+async def test_a_refusal_that_lasts_ends_what_is_being_made_at_its_deadline(house: House) -> None:
+    for song_id in (1, 2):
+        await house.add_submitted(song_id)
+    house.server.fault = always(look=Fault(403))
+    await asyncio.gather(*(house.carry(song_id) for song_id in (1, 2)))
+    reasons = {(await house.song(song_id)).reason for song_id in (1, 2)}
+    assert NOT_IN_TIME in reasons
+    assert len(reasons) == 2
+    assert await house.free() == FREE
 
 
 # --- what the API answers to a look -------------------------------------------------------------
