@@ -67,7 +67,7 @@ class Series:
             async with self._bot(Plan(record=str(file), spare=self._interactions())) as bot:
                 await self._scenario.ask(self._world)
                 await self._all_over()
-                await asyncio.sleep(AFTERWARDS)
+                await at_rest(file)
                 await bot.stop(signal.SIGKILL)
         else:
             death = await self.kill([kill], taken_in=True)
@@ -75,7 +75,7 @@ class Series:
             spare = [i for i in self._interactions() if death.song is None or i != death.song.id]
             async with self._bot(Plan(record=str(file), spare=spare)) as bot:
                 await self._all_over()
-                await asyncio.sleep(AFTERWARDS)
+                await at_rest(file)
                 await bot.stop(signal.SIGKILL)
         points = file.read_text().splitlines() if file.exists() else []
         file.unlink(missing_ok=True)
@@ -213,6 +213,17 @@ class Series:
         kept = self._world.rows("SELECT song_id FROM songs WHERE file IS NOT NULL")
         needed = {str(row["song_id"]) for row in kept}
         return [f for f in folder.iterdir() if f.name not in needed] if folder.exists() else []
+
+
+async def at_rest(record: Path) -> None:
+    """Until no more points are passed: what is seen from outside is not the last."""
+    passed = -1
+    while passed != (passed := await asyncio.to_thread(_size, record)):  # noqa: ASYNC110 - a file
+        await asyncio.sleep(AFTERWARDS)
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def forget_nonces(world: World) -> None:
