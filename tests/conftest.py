@@ -14,12 +14,11 @@ from tests.databases import new_database
 from tests.factories import SettableClock, make_credits
 
 FIGURE = "figure"
-BREAKING = ("tests/reliability/", "tests/security/")
-"""Where what others have covered is broken: they take a fifth longer while it is counted."""
 LONGEST_FIRST = (
     "tests/security/test_generated_",
     "tests/reliability/test_killed_",
-    *BREAKING,
+    "tests/reliability/",
+    "tests/security/",
     "tests/playground/test_discord.py",
     "tests/test_bot.py",
     "tests/test_command_line.py",
@@ -52,9 +51,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=late)
     items.sort(key=lambda item: [not item.nodeid.startswith(start) for start in LONGEST_FIRST])
-    for item in items:
-        if item.nodeid.startswith(BREAKING):
-            item.add_marker(pytest.mark.no_cover)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -138,7 +138,7 @@ async def world_outside(folder: Path, *, wire: DiscordWire | None = None) -> Asy
     async with wire or DiscordWire() as wire, serve(api):
         guild = wire.guild("One")
         channel, alice = wire.channel(guild, "songs"), wire.member(guild, "alice")
-        settings = settings_for(wire, api, SEGMIND_RPM="100000")
+        settings = settings_for(wire, api, SEGMIND_RPM="10000")
         yield World(folder, wire, api, guild, channel, alice, settings)
 
 

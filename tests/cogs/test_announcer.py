@@ -378,10 +378,12 @@ async def test_posts_go_one_by_one_in_a_channel_and_few_a_second_in_all(
     songs = [(await stage.posting())[1] for _ in range(3)]
     songs[2] = replace(songs[2], channel_id=elsewhere.id)
     stage.wire.faults.plan(Fault(delay=0.2), method="POST", route=MESSAGES, times=len(songs))
+    began = asyncio.get_running_loop().time()
     await asyncio.gather(*(stage.announcer.post(song, file) for song in songs))
     posts = requests(stage, "POST", MESSAGES)
     assert most_together(posts) == 2
-    assert all(later.at - earlier.at >= 0.045 for earlier, later in pairwise(posts))
+    # Not one from the other: the first may come late, on a busy machine, and the next in time.
+    assert all(post.at - began >= 0.045 * n for n, post in enumerate(posts))
 
 
 async def test_who_looks_for_a_post_does_not_hold_up_who_posts(stage: Stage, file: Path) -> None:

@@ -541,9 +541,11 @@ def signals() -> Iterator[None]:
 async def test_a_signal_ends_the_serving(capsys: pytest.CaptureFixture[str]) -> None:
     serving = asyncio.create_task(song_api._serve_until_told(0))
     said = ""
-    while "Ctrl-C" not in said:
+    while "Ctrl-C" not in said and not serving.done():
         await asyncio.sleep(0)
         said += capsys.readouterr().out
+    if serving.done():
+        pytest.fail(f"it ended before it was told to: {serving.exception()!r}")
     signal.raise_signal(signal.SIGTERM)
     await serving
     assert PLAYGROUND_KEY in said

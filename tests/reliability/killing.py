@@ -108,7 +108,7 @@ class Series:
         Raises:
             AssertionError: a promise is broken, or a song ended as it should not.
         """
-        self._world.settings["SEGMIND_RPM"] = "100000"
+        self._world.settings["SEGMIND_RPM"] = "10000"
         asked = self._world.asked.values()
         self._set_aside = {song.id for song in asked if self._world.row(song) is None}
         async with self._bot() as bot:

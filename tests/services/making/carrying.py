@@ -327,10 +327,12 @@ class House:
         return song
 
     async def until(self, *steps: str) -> None:
-        """The songs 1, 2, ... are at these steps."""
+        """The songs 1, 2, ... are at these steps, and nobody is busy with those that have ended."""
+        over = {n for n, step in enumerate(steps, 1) if step == "ended"}
 
         async def there() -> bool:
-            return [(await self.song(n)).step for n in range(1, len(steps) + 1)] == list(steps)
+            now = [(await self.song(n)).step for n in range(1, len(steps) + 1)]
+            return now == list(steps) and over.isdisjoint(self.runner._carrying.values())
 
         await eventually(there)
 
