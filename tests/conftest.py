@@ -1,5 +1,6 @@
 """What tests of all parts share. The database is always the real one."""
 
+import gc
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -51,6 +52,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=late)
     items.sort(key=lambda item: [not item.nodeid.startswith(start) for start in LONGEST_FIRST])
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: looked through at each full collection, it took 4 % of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
