@@ -3,6 +3,7 @@
 import io
 import math
 import random
+import sys
 import wave
 from array import array
 from functools import lru_cache
@@ -12,6 +13,16 @@ import av
 import numpy as np
 
 HERTZ = 44_100
+COPYING_ENCODER = (
+    *(sys.executable, "-I", "-S", "-c"),
+    """
+import json, os, shutil, sys
+job = json.loads(sys.stdin.readline())
+shutil.copyfile(job["source"], job["part"])
+print(json.dumps({"format": "mp3", "seconds": 10.0, "size": os.stat(job["part"]).st_size}))
+""",
+)
+"""A program that leaves a song as it is, where a test is about what comes before and after it."""
 
 
 def short(**_: Any) -> bytes:

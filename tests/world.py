@@ -109,7 +109,7 @@ class World:
                 "segmind_api_key": PLAYGROUND_KEY,
                 "segmind_api_url": self.api.root,
                 "segmind_mode": "sync",
-                "segmind_rpm": 100_000,
+                "segmind_rpm": 10_000,
                 "database_url": f"sqlite:///{self.folder / 'songs.db'}",
                 "data_dir": self.folder,
                 **self._values,

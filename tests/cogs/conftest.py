@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 
 import bot
+from services.making import audio
 from services.making.pacing import Pacer
+from tests.music import COPYING_ENCODER
 from tests.world import World, running
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits between edits of a message, or between looks at a song."""
+    """Nobody waits between edits of a message, between looks at a song, or for its encoding."""
+    monkeypatch.setattr(audio, "_PROGRAM", COPYING_ENCODER)
     monkeypatch.setattr("cogs.announcer.BETWEEN_EDITS", 0.0)
     monkeypatch.setattr(Pacer, "next_look", lambda self, *, age, **_: age + 0.02)
 

@@ -16,7 +16,7 @@ from services.songs import SEARCHED
 from tests.cogs.test_announcer import SOON, Stage, stage
 from tests.factories import add_held_song, add_song, make_song
 from tests.wire import Fault
-from tests.world import World, buttons_of, custom_id, said, text_of
+from tests.world import World, buttons_of, custom_id, said, text_of, tiny_wav
 
 __all__ = ["stage"]  # a fixture
 
@@ -328,7 +328,7 @@ async def test_the_button_gives_the_song(world: World, restarted: bool) -> None:
     pressed = await world.alice.click(said(result), label="Get the song")
     await world.spawner.rest()
     assert pressed.followups == []
-    assert world.file(said(result)).startswith(b"ID3")
+    assert world.file(said(result)) == tiny_wav(seconds=10)
     assert "Here it is, for you alone." in text_of(result.response)
     assert buttons_of(result.response) == []
     (song,) = await world.rows()
@@ -376,7 +376,7 @@ async def test_a_press_after_it_was_posted_late_leads_to_the_post(world: World) 
     assert "Listen to it in the channel" in text_of(result.response)
     assert buttons_of(result.response) == []
     (post,) = world.posts()
-    assert world.file(post).startswith(b"ID3")
+    assert world.file(post) == tiny_wav(seconds=10)
 
 
 async def test_a_press_after_its_price_went_back_says_so(world: World) -> None:

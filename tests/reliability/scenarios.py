@@ -3,7 +3,6 @@
 What goes wrong in a scenario does so for each of its songs, and as often after a restart.
 """
 
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,23 +10,16 @@ from typing import Any
 from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
 from services.making import audio
-from tests.music import short
+from tests.music import COPYING_ENCODER, short
 from tests.outside import SOON, SUBMIT, World
 from tests.reliability.killable_bot import Constants
 from tests.wire import Call, Fault, Interaction
 
 MESSAGES = "/channels/{channel_id}/messages"
 PROGRAM = "services.making.audio._PROGRAM"
-COPIES = """
-import json, os, shutil, sys
-job = json.loads(sys.stdin.readline())
-shutil.copyfile(job["source"], job["part"])
-print(json.dumps({"format": "mp3", "seconds": 10.0, "size": os.stat(job["part"]).st_size}))
-"""
-"""An encoder that leaves a song as it is."""
 QUICK: Constants = {
     # Most of what a song costs; it does nothing that a kill of the bot could break.
-    PROGRAM: (sys.executable, "-I", "-S", "-c", COPIES),
+    PROGRAM: COPYING_ENCODER,
     # Discord's own limit of edits is lifted with it.
     "cogs.announcer.BETWEEN_EDITS": 0.05,
     # What is expected of a song of a minute, before anything is learnt: 0.4 s for one of 10 s.

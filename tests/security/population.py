@@ -269,7 +269,7 @@ async def population(folder: Path, patch: pytest.MonkeyPatch) -> AsyncIterator[P
         discord_token="wire.bot.token",
         segmind_api_key=PLAYGROUND_KEY,
         segmind_api_url="http://127.0.0.1:9",
-        segmind_rpm=100_000,
+        segmind_rpm=10_000,
         database_url=f"sqlite:///{folder / 'songs.db'}",
         data_dir=folder / "data",
         operator_ids=frozenset({OPERATOR}),
