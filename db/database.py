@@ -61,11 +61,12 @@ class Database:
             writer = await unwanted.enter_async_context(_connection(path))
             writer.row_factory = sqlite3.Row
             for pragma in PRAGMAS:
-                await writer.execute(f"PRAGMA {pragma}")
+                # Fetched, since SQLite commits nothing beside a statement that is in progress.
+                await writer.execute_fetchall(f"PRAGMA {pragma}")
             await migrate(writer)
             reader = await unwanted.enter_async_context(_connection(path))
             reader.row_factory = sqlite3.Row
-            await reader.execute("PRAGMA query_only = ON")
+            await reader.execute_fetchall("PRAGMA query_only = ON")
             unwanted.pop_all()
             return cls(writer, reader)
 

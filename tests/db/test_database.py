@@ -238,6 +238,25 @@ async def test_the_writer_is_durable_and_the_reader_only_reads(database: Databas
         await servers.ensure_server(database.reader, 1)
 
 
+async def test_no_statement_of_the_opening_is_still_in_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pragma answers with a row: until that is fetched, SQLite refuses to commit beside it."""
+    cursors = []
+
+    def keep(connection: aiosqlite.Connection, cursor: sqlite3.Cursor) -> aiosqlite.Cursor:
+        cursors.append(cursor)
+        return aiosqlite.Cursor(connection, cursor)
+
+    monkeypatch.setattr(aiosqlite.core, "Cursor", keep)
+    database = await Database.open(tmp_path / "songs.db")
+    try:
+        await write_both(database)
+        assert await present(database) == set(SERVERS)
+    finally:
+        await database.close()
+
+
 async def test_closing_waits_for_the_transaction_under_way(tmp_path: Path) -> None:
     database = await Database.open(tmp_path / "songs.db")
     async with database.write() as connection:
@@ -276,7 +295,7 @@ async def test_opening_that_is_cut_short_leaves_no_thread(
         opened.append(connect(*arguments, **named))
         return opened[-1]
 
-    execute = aiosqlite.Connection.execute
+    execute = aiosqlite.Connection.execute_fetchall
 
     async def failing(self: aiosqlite.Connection, sql: str, *arguments: Any) -> Any:
         if "query_only" in sql:
@@ -284,7 +303,7 @@ async def test_opening_that_is_cut_short_leaves_no_thread(
         return await execute(self, sql, *arguments)
 
     monkeypatch.setattr(aiosqlite, "connect", watched)
-    monkeypatch.setattr(aiosqlite.Connection, "execute", failing)
+    monkeypatch.setattr(aiosqlite.Connection, "execute_fetchall", failing)
     with pytest.raises(asyncio.CancelledError):
         await Database.open(tmp_path / "songs.db")
     assert [connection._connection for connection in opened] == [None, None]
