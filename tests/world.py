@@ -31,6 +31,8 @@ SOON = 60.0
 """Seconds after which a test gives up waiting for what it started."""
 LOOK_EVERY = 0.002
 """Seconds."""
+SETTLED = 20.0
+"""Seconds in which a command has to be done: drawing a picture takes several on a busy machine."""
 
 
 class Clock:
@@ -294,7 +296,7 @@ async def running(world: World) -> AsyncIterator[World]:
         stack.push_async_callback(world.close)
         await write_new(world.folder / "songs.db")
         client = await world.compose()
-        world.env = _Env(client)
+        world.env = _Env(client, settle_timeout=SETTLED)
         await world.env.start()
         stack.push_async_callback(world.env.shutdown)
         world.people()
