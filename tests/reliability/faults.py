@@ -12,7 +12,7 @@ from typing import Self
 
 from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
-from tests.outside import World
+from tests.outside import World, until
 from tests.wire import Call, Fault
 from tests.wire.server import listening
 
@@ -349,6 +349,19 @@ def _api_garbage(dice: random.Random, length: Length, call: ApiCall) -> ApiFault
 
 def _api_half_files(dice: random.Random, length: Length, call: ApiCall) -> ApiFault | None:
     return ApiFault(cut="body") if call.path.startswith("/files/") else None
+
+
+@contextlib.asynccontextmanager
+async def key_refused(door: Doors, length: Length) -> AsyncIterator[None]:
+    """It is over once the bot has seen that the key works again."""
+    door.at_api = lambda call: ApiFault(401, '{"error": "Invalid API key"}')
+    yield
+    assert door.world.rows("SELECT kind FROM incidents") != []
+    door.at_api = None
+    await until(
+        lambda: not door.world.rows("SELECT kind FROM incidents WHERE kind = 'key_refused'"),
+        length.patience + 60.0,
+    )
 
 
 API: Mapping[str, During] = MappingProxyType(

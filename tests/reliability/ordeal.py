@@ -265,6 +265,7 @@ def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.delivery.EVERY", 10.0 * HASTE)
     monkeypatch.setattr("services.delivery.SETTLE", 1.0 * HASTE)
     monkeypatch.setattr("services.delivery.SOONEST", 10.0 * HASTE)
+    monkeypatch.setattr("services.making.runner.LOOK_AT_ACCOUNT", 60.0 * HASTE)
     monkeypatch.setattr("services.making.song_api._RETRY_AFTER_UNKNOWN", 10.0 * HASTE)
     monkeypatch.setattr("services.making.run_times.PAGE_SECONDS", 0.5)
     monkeypatch.setattr(discord.http, "asyncio", _Hurried())
