@@ -319,7 +319,7 @@ class Delivery:
                 if song.in_doubt:
                     await self._not_posted(song)
             except CannotPost as error:
-                if song.in_doubt:
+                if song.in_doubt or not self._file(song).exists():
                     raise
                 log.info("it is not known whether it was posted before: %s", error)
             await self._post(song, self._channels.upload_limit(song))

@@ -28,6 +28,7 @@ from services.errors import (
     AudioError,
     BadOutput,
     CannotPost,
+    DeliveryError,
     GenerationFailed,
     KeyRefused,
     NotReached,
@@ -383,17 +384,24 @@ class Worker:
         `inherited`: a process before this one had it, and may have done more than its row says.
         """
         song = await self._read(song_id)
-        may_be_there = song.step is Step.POSTING
-        if inherited and not may_be_there and (post_id := await self._find_unmarked(song)):
-            await self._posted(song, post_id, expected=song.step)
-            return
+        may_be_there, unknown = song.step is Step.POSTING, False
+        if inherited and not may_be_there:
+            try:
+                post_id = await self._find_unmarked(song)
+            except DeliveryError as error:
+                unknown = True
+                log.info("it is not known whether it was posted before: %s", error)
+            else:
+                if post_id is not None:
+                    await self._posted(song, post_id, expected=song.step)
+                    return
         if song.step is Step.DOWNLOADED:
             song = await self._fit(song, self._announcer.upload_limit(song))
         if song.step is Step.FITTED:
             await self._write(song, songs.mark_posting, at=self._clock())
             song = await self._read(song_id)
         if song.step is Step.POSTING:
-            await self._post(song, may_be_there=may_be_there)
+            await self._post(song, may_be_there=may_be_there, unknown=unknown)
 
     async def _fit(self, song: Song, limit: int) -> Song:
         """Encode and tag for the channel; the row then."""
@@ -431,8 +439,10 @@ class Worker:
                     raise
             await self._sleep(self._backoff.pause(failures))
 
-    async def _post(self, song: Song, *, may_be_there: bool) -> None:
+    async def _post(self, song: Song, *, may_be_there: bool, unknown: bool = False) -> None:
         """Post it, once: what may be there already is looked for before it is sent again.
+
+        `unknown`: no mark says that it may be there, and nobody could tell that it is not.
 
         What can't be posted is kept: `services/delivery.py` has it from then on.
         """
@@ -454,14 +464,14 @@ class Worker:
             except TooLargeToPost:
                 if file.stat().st_size <= DEFAULT_UPLOAD_LIMIT:
                     refused = CannotPost("Discord refused the file's size.")
-                    await self._undelivered(song, refused, in_doubt=False)
+                    await self._undelivered(song, refused, in_doubt=unknown)
                     return
                 song = await self._fit(song, DEFAULT_UPLOAD_LIMIT)
                 if song.step is not Step.FITTED:
                     return
                 await self._write(song, songs.mark_posting, at=self._clock())
             except CannotPost as error:
-                await self._undelivered(song, error, in_doubt=may_be_there)
+                await self._undelivered(song, error, in_doubt=may_be_there or unknown)
                 return
             except PostUncertain as error:
                 failures += 1
@@ -479,19 +489,20 @@ class Worker:
         A commit is on the disk before anything is sent, unless the disk lied and the power was cut:
         then the row is an earlier one. That is rare, so what can't be found out does not keep the
         song from being posted; the nonce guards it for some minutes.
+
+        Raises:
+            CannotPost, PostUncertain: it can't be found out, for good or for 30 minutes.
         """
         began, failures = self._clock(), 0
-        while self._clock() - began < POSTING_DEADLINE:
+        while True:
             try:
                 return await self._announcer.find_post(song)
-            except CannotPost as error:
-                log.info("it is not known whether it was posted before: %s", error)
-                return None
             except PostUncertain as error:
                 failures += 1
+                if self._clock() - began >= POSTING_DEADLINE:
+                    raise
                 log.info("%s", error)
                 await self._sleep(self._backoff.pause(failures))
-        return None
 
     async def _posted(self, song: Song, post_id: int, *, expected: Step = Step.POSTING) -> None:
         """It is in the channel."""

@@ -69,9 +69,11 @@ class Nursery:
         asyncio.get_running_loop().add_reader(_fd(process.stdout), self._read)
 
     def _read(self) -> None:
-        *lines, self._unread = (self._unread + os.read(_fd(self._process.stdout), 65536)).split(
-            b"\n"
-        )
+        read = os.read(_fd(self._process.stdout), 65536)
+        if not read:
+            asyncio.get_running_loop().remove_reader(_fd(self._process.stdout))
+            raise EOFError("the process that bots are forked from is dead")
+        *lines, self._unread = (self._unread + read).split(b"\n")
         for line in lines:
             told, pid, status = json.loads(line)
             if told == STARTED:

@@ -637,6 +637,18 @@ async def test_what_another_process_left_is_posted_where_nobody_can_look(depot: 
     await depot.is_posted()
 
 
+async def test_what_another_process_left_without_a_file_waits_where_nobody_can_look(
+    depot: Depot,
+) -> None:
+    await lose_the_late_post(depot)
+    shutil.rmtree(depot.folder / "1")
+    depot.channels.before_find.append(CannotPost("I can't read the channel's history."))
+    await depot.round()
+    assert await depot.kinds() == ["hold", "settle"]
+    await depot.round(after=AFTER_A_REFUSAL.longest)
+    await depot.is_posted()
+
+
 async def test_what_another_process_left_waits_while_discord_does_not_say(depot: Depot) -> None:
     await depot.keep()
     await depot.restart()

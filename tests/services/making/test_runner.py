@@ -427,6 +427,21 @@ async def test_nobody_waits_to_be_the_trial(house: House) -> None:
     assert house.submits == 0
 
 
+async def test_the_trial_needs_no_place(house: House) -> None:
+    """One whose looks lead nowhere has the only one."""
+    with_places(house, 1)
+    await house.incidents.begin(Kind.KEY_REFUSED, "401")
+    gate = behind_a_gate(house, "look", first=1)
+    await house.add_submitted(1)
+    await house.add(2)
+    async with house.running():
+        await minute(house)
+        await house.until_submits(1)
+        await until_unpaused(house)
+        gate.set()
+        await house.until("ended", "ended")
+
+
 async def test_the_others_do_not_wait_for_the_trial_to_be_made(house: House) -> None:
     await house.incidents.begin(Kind.KEY_REFUSED, "401")
     gate = behind_a_gate(house, "look", first=1)

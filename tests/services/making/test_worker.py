@@ -977,6 +977,18 @@ async def test_what_has_no_mark_is_posted_unless_it_is_found(
     await house.has_completed()
 
 
+@pytest.mark.parametrize("refusal", [CannotPost("403"), TooLargeToPost("413")])
+async def test_what_could_neither_be_found_nor_posted_is_in_doubt(
+    house: House, refusal: Exception
+) -> None:
+    house.put(1, "1.mp3")
+    await house.add(step="fitted")
+    house.channel.before_find.append(CannotPost("the history is hidden"))
+    house.channel.before_post.append(refusal)
+    await house.worker.deliver(1, inherited=True)
+    await house.is_undelivered(in_doubt=True)
+
+
 @pytest.mark.parametrize("there", [True, False])
 async def test_a_restart_while_posting(house: House, there: bool) -> None:
     house.put(1, "1.mp3")
