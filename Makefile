@@ -46,7 +46,7 @@ play: .venv/.installed-play ## the playground in a browser; ONCE=1 stops after o
 
 test: .venv/.installed-dev ## all tests, with branch coverage
 	$(COVER) --json --out $(COVERED) --dont-wrap-pytest -m pytest -n auto --maxschedchunk 4
-	$(COVER) --merge $(COVERED) --out $(COVERED) --fail-under 95
+	$(COVER) --merge $(COVERED) --out $(COVERED) --fail-under 97
 
 test-long: .venv/.installed-dev ## what breaks, in full: every crash, fault and load (under 40 min)
 	$(PY) -m pytest -n 4 --maxschedchunk 1 --long tests/reliability tests/security \

@@ -566,7 +566,7 @@ async def mark_posted_late(
 ) -> bool:
     """It is in the channel after all. False if it was delivered already, or given back.
 
-    Its mark may have been lost by a disk that lies (docs/decisions/0019).
+    Its mark may have been lost by a disk that lies, so that none is asked for.
     """
     cursor = await connection.execute(
         """

@@ -3,9 +3,9 @@
 Whatever becomes of such a song is decided alone with it, one thing after the other: a member who
 takes it while it is being posted waits for that, and its price is not given back meanwhile. The row
 decides across a kill: it is marked before it is sent (`in_doubt`), and while that stands, it is
-looked for before it is sent again or given back. So is, once, each that another process has left:
-a disk that lies may have lost its mark. What only its member sees can't be looked for: a kill
-between their having it and the row's saying so is their gain.
+looked for before it is sent again or given back. So is, until a look succeeds, each that another
+process has left: a disk that lies may have lost its mark. What only its member sees can't be looked
+for: a kill between their having it and the row's saying so is their gain.
 """
 
 import asyncio

@@ -11,6 +11,7 @@ import pytest
 from db.database import Database
 from services import child_process
 from services.quota.credits import Credits
+from tests.children import let_none_starve
 from tests.databases import new_database
 from tests.factories import SettableClock, make_credits
 
@@ -76,13 +77,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def no_child_starves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An encoder that runs only where nobody else wants to would wait for the tests beside it."""
-    step_back = child_process._step_back
-
-    def less_far(pid: int, *, niceness: int, idle: bool) -> None:
-        step_back(pid, niceness=niceness, idle=False)
-
-    monkeypatch.setattr(child_process, "_step_back", less_far)
+    """See `let_none_starve`."""
+    let_none_starve(child_process, monkeypatch.setattr)
 
 
 @pytest.fixture

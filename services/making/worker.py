@@ -439,7 +439,7 @@ class Worker:
                     raise
             await self._sleep(self._backoff.pause(failures))
 
-    async def _post(self, song: Song, *, may_be_there: bool, unknown: bool = False) -> None:
+    async def _post(self, song: Song, *, may_be_there: bool, unknown: bool) -> None:
         """Post it, once: what may be there already is looked for before it is sent again.
 
         `unknown`: no mark says that it may be there, and nobody could tell that it is not.

@@ -27,6 +27,7 @@ from typing import IO, Any
 import aiosqlite
 
 from tests.bot_process import KEPT_VARIABLES, ROOT
+from tests.children import let_none_starve
 from tests.outside import World, until
 from tests.reliability.crash_points import Plan, Points, install
 
@@ -175,7 +176,7 @@ def serve() -> None:
     points.subject = importlib.import_module("services.logs").subject
     main = importlib.import_module("bot").main
     _carry_subjects_into_threads()
-    _let_no_child_starve()
+    let_none_starve(importlib.import_module("services.child_process"), setattr)
     gc.freeze()  # a collection in a fork would copy every page
     signal.signal(signal.SIGCHLD, _reap)
     for line in iter(sys.stdin.buffer.readline, b""):
@@ -233,17 +234,6 @@ def _carry_subjects_into_threads() -> None:
     ]
     for owner, name, before in parts:
         setattr(owner, name, _with_context(getattr(owner, name), before))
-
-
-def _let_no_child_starve() -> None:
-    """An encoder that runs only where nobody else wants to would wait for the tests beside it."""
-    module: Any = importlib.import_module("services.child_process")
-    step_back = module._step_back
-
-    def less_far(pid: int, *, niceness: int, idle: bool) -> None:
-        step_back(pid, niceness=niceness, idle=False)
-
-    module._step_back = less_far
 
 
 def _with_context(method: Callable[..., Any], before: int) -> Callable[..., Any]:
