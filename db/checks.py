@@ -34,6 +34,17 @@ class Unended(NamedTuple):
     entry: str | None
 
 
+class Whereabouts(NamedTuple):
+    """What the rows say of a song that has ended; of one that was made exactly one is true."""
+
+    song_id: int
+    status: str
+    delivered: bool
+    kept: bool
+    given_back: bool
+    """Made, and its price returned all the same; a refund is another thing."""
+
+
 async def damage(connection: Connection) -> list[str]:
     """What SQLite itself finds wrong with the file, at most 100 lines."""
     rows = await connection.execute_fetchall("PRAGMA integrity_check(100)")
@@ -120,6 +131,26 @@ async def unended(connection: Connection) -> list[Unended]:
         """
     )
     return [Unended(*row) for row in rows]
+
+
+async def misplaced(connection: Connection) -> list[Whereabouts]:
+    """Songs that were made and are neither delivered nor kept nor given back, or several of these;
+    and songs that were not made, and were given back as if they had been.
+    """
+    rows = await connection.execute_fetchall(
+        """
+        SELECT * FROM (
+            SELECT song_id, status, delivered_at IS NOT NULL AS delivered,
+                   file IS NOT NULL AS kept, EXISTS (
+                       SELECT 1 FROM ledger WHERE entry_id = 'compensate:' || songs.song_id
+                   ) AS given_back
+            FROM songs
+        )
+        WHERE CASE status WHEN 'COMPLETED' THEN delivered + kept + given_back <> 1
+                          ELSE given_back END
+        """
+    )
+    return [Whereabouts(r[0], r[1], bool(r[2]), bool(r[3]), bool(r[4])) for r in rows]
 
 
 async def set_remaining(connection: Connection, lot_id: str, remaining: int) -> bool:

@@ -44,7 +44,7 @@ class Checking:
         async with self._database.write() as connection:
             found = [
                 finding
-                for part in (self._file, self._sums, self._songs)
+                for part in (self._file, self._sums, self._songs, self._undelivered)
                 async for finding in part(connection, fix=fix)
             ]
             needed = await songs.needing_files(connection)
@@ -86,6 +86,33 @@ class Checking:
                 f"{wrong.entry or 'nothing'}.",
                 mended,
             )
+
+    async def _undelivered(self, connection: Connection, *, fix: bool) -> AsyncIterator[Finding]:
+        for found in await checks.misplaced(connection):
+            where = {
+                "delivered": found.delivered,
+                "kept to be delivered": found.kept,
+                "given back as one that was not delivered": found.given_back,
+            }
+            said = " and ".join(words for words, so in where.items() if so)
+            if said:
+                yield Finding(f"Song {found.song_id} is {found.status}, and {said}.")
+                continue
+            mended = fix and await self._give_back(connection, found.song_id)
+            yield Finding(
+                f"Song {found.song_id} is {found.status}, and neither delivered nor kept nor given "
+                "back.",
+                mended,
+            )
+
+    async def _give_back(self, connection: Connection, song_id: int) -> bool:
+        """Enter the return of a price that is missing; what was never settled can't return so."""
+        song = await songs.get(connection, song_id)
+        settled = all(wrong.song_id != song_id for wrong in await checks.unended(connection))
+        if song is None or not settled:
+            return False
+        await self._credits.compensate(connection, song)
+        return True
 
     async def _end(self, connection: Connection, wrong: checks.Unended) -> bool:
         """Enter the settle or the refund that is missing; a wrong one can't be taken back."""

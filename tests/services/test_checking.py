@@ -1,5 +1,6 @@
 """What a check finds in a database that something else has had its hands in."""
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,22 @@ async def checking(
     await ending.fail(await add_held_song(database, credits, 2), "It failed.")
     await ending.cancel(await add_held_song(database, credits, 3))
     await add_held_song(database, credits, 4)
+    kept, handed_over, given_back = [
+        await add_held_song(database, credits, song_id, step=Step.POSTING, file="song.mp3")
+        for song_id in (5, 6, 7)
+    ]
+    for song in (kept, handed_over, given_back):
+        await ending.complete(song, undelivered="The channel is gone.")
+    (tmp_path / "data/songs/5").mkdir(parents=True)
+    (tmp_path / "data/songs/5/song.mp3").write_bytes(b"audio")
+    assert await ending.hand_over(handed_over)
+    assert await ending.compensate(given_back)
     checking = Checking(database, credits, data_dir=tmp_path / "data")
     assert await checking.run(fix=False) == []
     yield checking
     # Whatever was broken: what is called mended is.
-    for finding in await checking.run(fix=True):
-        assert not finding.mended or finding not in await checking.run(fix=False)
+    mended = {finding.text for finding in await checking.run(fix=True) if finding.mended}
+    assert mended.isdisjoint({finding.text for finding in await checking.run(fix=False)})
 
 
 async def break_it(database: Database, *statements: str) -> None:
@@ -87,12 +98,12 @@ async def test_an_entry_is_what_its_parts_say(checking: Checking, database: Data
 
 
 async def test_a_period_is_what_the_ledger_says(checking: Checking, database: Database) -> None:
-    assert await rows(database, "SELECT used FROM server_periods") == [(4,)]
+    assert await rows(database, "SELECT used FROM server_periods") == [(8,)]
     began = f"The period of server {SERVER} that began at 2026-03-14 00:00 UTC"
     await break_it(database, "UPDATE server_periods SET used = 1")
-    await mends(checking, f"{began} counts 1, and by the ledger 4 are used.")
+    await mends(checking, f"{began} counts 1, and by the ledger 8 are used.")
     await break_it(database, "DELETE FROM server_periods")
-    await mends(checking, f"{began} counts 0, and by the ledger 4 are used.")
+    await mends(checking, f"{began} counts 0, and by the ledger 8 are used.")
     await break_it(database, f"INSERT INTO server_periods VALUES ({SERVER}, 0, 9, 0)")
     other = f"The period of server {SERVER} that began at 1970-01-01 00:00 UTC"
     await mends(checking, f"{other} counts 9, and by the ledger 0 are used.")
@@ -125,6 +136,68 @@ async def test_a_wrong_end_is_told(checking: Checking, database: Database) -> No
     assert Finding("Song 1 is FAILED, and its hold was ended by settle.") in found
 
 
+async def test_a_price_that_was_not_given_back_is(checking: Checking, database: Database) -> None:
+    """The file that was to be delivered was forgotten, and that was all."""
+    (used,) = await rows(database, "SELECT used FROM server_periods")
+    await break_it(database, "UPDATE songs SET file = NULL WHERE song_id = 5")
+    shutil.rmtree(checking._songs_dir / "5")
+    await mends(checking, "Song 5 is COMPLETED, and neither delivered nor kept nor given back.")
+    assert await rows(database, "SELECT used FROM server_periods") == [(used[0] - 2,)]
+
+
+async def test_what_was_never_settled_is_not_given_back(
+    checking: Checking, database: Database
+) -> None:
+    await break_it(
+        database,
+        "UPDATE songs SET file = NULL WHERE song_id = 5",
+        "UPDATE ledger SET entry_id = 'refund:5', kind = 'refund' WHERE entry_id = 'settle:5'",
+        "UPDATE ledger_parts SET entry_id = 'refund:5' WHERE entry_id = 'settle:5'",
+    )
+    shutil.rmtree(checking._songs_dir / "5")
+    told = [finding.text for finding in await checking.run(fix=True) if not finding.mended]
+    assert told == [
+        "Song 5 is COMPLETED, and its hold was ended by refund.",
+        "Song 5 is COMPLETED, and neither delivered nor kept nor given back.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("song_id", "change", "says"),
+    [
+        (5, "delivered_at = 9", "COMPLETED, and delivered and kept to be delivered"),
+        (
+            7,
+            "delivered_at = 9",
+            "COMPLETED, and delivered and given back as one that was not delivered",
+        ),
+        (
+            7,
+            "file = 'song.mp3'",
+            "COMPLETED, and kept to be delivered and given back as one that was not delivered",
+        ),
+    ],
+)
+async def test_a_song_is_in_one_place(
+    checking: Checking, database: Database, song_id: int, change: str, says: str
+) -> None:
+    await break_it(database, f"UPDATE songs SET {change} WHERE song_id = {song_id}")
+    assert Finding(f"Song {song_id} is {says}.") in await checking.run(fix=True)
+
+
+async def test_what_was_not_made_is_not_given_back_twice(
+    checking: Checking, database: Database
+) -> None:
+    await break_it(
+        database,
+        "UPDATE ledger SET entry_id = 'compensate:2', kind = 'compensate' "
+        "WHERE entry_id = 'refund:2'",
+        "UPDATE ledger_parts SET entry_id = 'compensate:2' WHERE entry_id = 'refund:2'",
+    )
+    texts = [finding.text for finding in await checking.run(fix=False)]
+    assert "Song 2 is FAILED, and given back as one that was not delivered." in texts
+
+
 async def test_a_song_without_a_hold_is_told(checking: Checking, database: Database) -> None:
     await break_it(database, "DELETE FROM ledger WHERE song_id = 4")
     texts = [finding.text for finding in await checking.run(fix=False)]
@@ -141,7 +214,7 @@ async def test_files_are_held_against_rows(
     (folder / "4").mkdir()
     (folder / "mine").mkdir()
     await mends(checking, "Song 1 has ended, and its files are still there.")
-    assert sorted(path.name for path in folder.iterdir()) == ["4", "mine"]
+    assert sorted(path.name for path in folder.iterdir()) == ["4", "5", "mine"]
     await break_it(
         database,
         "UPDATE songs SET step = 'fitted', status = 'PROCESSING', submitted_at = 1, "
