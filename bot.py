@@ -241,6 +241,7 @@ async def composed(
             data_dir=settings.data_dir,
             clock=utc_now,
         )
+        await worker.load()
         await delivery.load()
         housekeeping = Housekeeping(
             database,

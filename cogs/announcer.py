@@ -287,7 +287,7 @@ class DiscordAnnouncer:
         return message.id
 
     async def find_post(self, song: Song) -> int | None:
-        """Look through the channel, from when the song was marked as being posted."""
+        """Look through the channel's history, back to when the song was asked for."""
         await self._check_history_readable(song)
         with translated("looking for the post"):
             try:

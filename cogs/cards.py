@@ -235,7 +235,7 @@ def _whereabouts(song: Song) -> str:
             f"Only <@{song.member_id}> can have it, with `/show {song.number}`, until it can be "
             "posted. If that takes 24 hours, its price is given back."
         )
-    return "It could not be delivered within 24 hours, so its price was given back."
+    return "It could not be delivered, so its price was given back."
 
 
 def handed_over_card(song: Song) -> discord.Embed:

@@ -554,7 +554,7 @@ async def mark_posting_late(connection: Connection, song_id: int, *, at: datetim
 
 
 async def mark_not_posted(connection: Connection, song_id: int) -> bool:
-    """It is surely not in the channel. False where there was no doubt."""
+    """It is not in the channel, for all that can be known. False where there was no doubt."""
     cursor = await connection.execute(
         "UPDATE songs SET in_doubt = 0 WHERE song_id = ? AND in_doubt = 1", (song_id,)
     )

@@ -326,11 +326,11 @@ class Delivery:
             return True
 
     async def _post(self, song: Song, limit: int) -> None:
-        """Send it, marked before, in `limit` bytes. Alone with it, and it is surely not there.
+        """Send it, marked before, in `limit` bytes. Alone with it, and it was looked for.
 
         Raises:
-            AudioError, OSError: see `AudioFitter.fit`. It is not there.
-            CannotPost: it is not there.
+            AudioError, OSError: see `AudioFitter.fit`. Nothing was sent.
+            CannotPost: Discord has not taken it.
             PostUncertain: it may be there.
         """
         try:
@@ -410,7 +410,7 @@ class Delivery:
                 await self._compensate(song)
 
     async def _compensate(self, song: Song) -> None:
-        """It can't be delivered any more. Alone with it, and it is not in the channel."""
+        """It can't be delivered any more. Alone with it; see `Ending.compensate`."""
         if await self._ending.compensate(song):
             self._over(song)
 

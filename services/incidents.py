@@ -69,6 +69,8 @@ class Incidents:
         self._operator = operator
         self._clock = clock
         self._open: set[Kind] = set()
+        self.refusals = 0
+        """How often the account was refused when it was not known to be, in this process."""
         self._unwritten: dict[str, Incident] = {}
         """What the disk has no room for, by kind; it holds instead of the row."""
         self._silent_since: datetime | None = None
@@ -103,6 +105,7 @@ class Incidents:
             return False
         new = await self._note(Incident(kind, detail, opened_at=self._clock(), told_at=None))
         self._open.add(kind)
+        self.refusals += new and kind in PAUSING
         if new:
             log.error("%s (%s)", _BEGINS[kind], detail)
             await self.tell_untold()
@@ -161,11 +164,16 @@ class Incidents:
         self._silent_since = None
         await self.end(Kind.API_DOWN)
 
-    async def account_works(self) -> None:
-        """The song API has accepted a song: whatever paused songs is mended."""
+    async def account_works(self, *, refusals: int) -> None:
+        """The song API has accepted a song: whatever paused songs is mended.
+
+        `refusals`: how many there had been when it was asked. Where there are more now, its answer
+        is older than the last of them and says nothing of it.
+        """
         await self.api_answered()
-        for kind in PAUSING:
-            await self.end(kind)
+        if refusals == self.refusals:
+            for kind in PAUSING:
+                await self.end(kind)
 
     async def api_silent(self, detail: str) -> None:
         """A call to the song API failed in passing; after five minutes of that it is down."""

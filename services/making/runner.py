@@ -39,7 +39,9 @@ def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
 
 
 class Runner:
-    """Starts waiting songs in fair order, at most `at_once` at the API, and resumes the others."""
+    """Starts waiting songs in fair order, as long as there are fewer than `at_once` at the API, and
+    resumes the others.
+    """
 
     def __init__(
         self,
@@ -71,9 +73,9 @@ class Runner:
         # By task, not by song: one that went back to waiting may be started again at once.
         self._carrying: dict[asyncio.Task[None], int] = {}
         self._at_api: set[asyncio.Task[None]] = set()
-        # Songs that another process had before: it may have done more than their rows say.
-        self._inherited: set[int] = set()
+        # A waiting song is to be the trial; those that were, as long as nothing came of them.
         self._canary = False
+        self._trials: set[asyncio.Task[None]] = set()
         self._unreached = False
         self._pauses = 0
         self.waiting = 0
@@ -85,7 +87,6 @@ class Runner:
 
     async def run(self) -> None:
         """Resume what is unfinished, then start what waits, until cancelled."""
-        self._inherited = await songs.under_way(self._database.reader)
         for song in await songs.unfinished(self._database.reader):
             with logs.about(song.song_id):
                 log.info("resumed: it is at %s", song.step)
@@ -133,8 +134,10 @@ class Runner:
             await self._budget.take(Call.SUBMIT)
             song = await self._mark_next() if self._may_start() else None
             if song is not None:
-                self._canary = False
-                self._carry(song, fresh=True)
+                task = self._carry(song, fresh=True)
+                if self._canary:
+                    self._canary = False
+                    self._trials.add(task)
 
     async def _sit_out(self) -> None:
         """Pause where the last start found no connection; what waits may be cancelled meanwhile."""
@@ -144,9 +147,10 @@ class Runner:
             await self._sleep(UNTIL_REACHED.pause(self._pauses))
 
     def _may_start(self) -> bool:
-        # A trial needs no room: songs whose looks are refused may hold it all for 30 minutes.
-        room = len(self._at_api) < self._at_once
-        return self._canary or (room and self._incidents.paused is None)
+        if self._incidents.paused is not None:
+            # A trial needs no room: songs whose looks are refused may hold it all for 30 minutes.
+            return self._canary
+        return len(self._at_api) < self._at_once
 
     async def _mark_next(self) -> Song | None:
         """Choose in fair order and mark as submitting, in one transaction."""
@@ -160,13 +164,14 @@ class Runner:
             log.info("started: it is its turn to be submitted")
         return song
 
-    def _carry(self, song: Song, *, fresh: bool) -> None:
+    def _carry(self, song: Song, *, fresh: bool) -> asyncio.Task[None]:
         name = f"song {song.song_id}"
         task = self._spawn(self._to_its_end(song.song_id, fresh=fresh), name)
         self._carrying[task] = song.song_id
         if song.step in (Step.WAITING, Step.SUBMITTING, Step.SUBMITTED):
             self._at_api.add(task)
         task.add_done_callback(self._forget)
+        return task
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         del self._carrying[task]
@@ -175,6 +180,7 @@ class Runner:
     def _free_place(self, task: asyncio.Task[None] | None) -> None:
         """It is no longer at the API: another may be."""
         self._at_api.discard(task)
+        self._trials.discard(task)
         self.wake()
 
     async def _to_its_end(self, song_id: int, *, fresh: bool) -> None:
@@ -205,33 +211,42 @@ class Runner:
         self._unreached, self._pauses = False, 0
         self._free_place(asyncio.current_task())
         if made:
-            await self._worker.deliver(song_id, inherited=song_id in self._inherited)
+            await self._worker.deliver(song_id)
 
     async def _watch_account(self) -> None:
         """While songs are paused, look at the account each minute; songs go on when it works."""
         while True:
             await self._sleep(LOOK_AT_ACCOUNT)
             try:
-                if self._incidents.paused is not None:
-                    await self._try_account()
+                # One that no song came to use is none of the next pause's.
+                self._canary = self._incidents.paused is not None and await self._wants_trial()
             except Exception:
                 log.exception("looking at the account")
             # Also where an accepted song has ended the pause meanwhile.
             self.wake()
 
-    async def _try_account(self) -> None:
-        """Look, and where a song could start, make it the trial.
+    async def _wants_trial(self) -> bool:
+        """Whether the account looks well and a song could start, to be the trial.
 
         That the balance can be read does not say that songs are accepted. A trial that is refused
         goes back to waiting. Songs that no ceiling leaves room for try nothing: the pause would
         last as long as they wait.
         """
-        if not await self._account_looks_well():
-            return
+        refusals = self._incidents.refusals
+        if self._is_on_trial() or not await self._account_looks_well():
+            return False
         if await self._ceilings.next_waiting(self._database.reader):
-            self._canary = True
-        else:
-            await self._incidents.account_works()
+            return True
+        await self._incidents.account_works(refusals=refusals)
+        return False
+
+    def _is_on_trial(self) -> bool:
+        """Whether a trial has no answer yet, or so many have lost theirs as have room at the API.
+
+        Those can't be cancelled any more, and are not submitted again before the pause is over.
+        """
+        unanswered = any(self._carrying[t] in self._worker.uninterrupted for t in self._trials)
+        return unanswered or len(self._trials) >= self._at_once
 
     async def _account_looks_well(self) -> bool:
         try:

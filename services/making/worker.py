@@ -68,6 +68,7 @@ SOURCE = "source"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 NOT_IN_TIME = "The song service did not finish it within 30 minutes."
+ACCOUNT_REFUSED = "The song service refused the bot's account; its operator has been told."
 
 
 class Announcer(Protocol):
@@ -82,7 +83,7 @@ class Announcer(Protocol):
         ...
 
     async def find_post(self, song: Song) -> int | None:
-        """The message that carries the song, if it was posted since it was marked so.
+        """The message that carries the song, if it was posted since it was asked for.
 
         Raises:
             CannotPost: the channel's history can't be read.
@@ -114,7 +115,7 @@ class Backoff:
 
 
 class Worker:
-    """Carries songs. Stateless: what it knows of a song is what the row says."""
+    """Carries songs. What it knows of one is what its row says, and whether it is new here."""
 
     def __init__(
         self,
@@ -148,8 +149,14 @@ class Worker:
         self._clock = clock
         self._sleep = sleep
         self._backoff = backoff
+        # Songs that another process may have posted although their rows do not say so.
+        self._inherited: set[int] = set()
         self.uninterrupted: set[int] = set()
         """Songs that are being submitted or posted right now."""
+
+    async def load(self) -> None:
+        """Read which songs another process has left, before there are any of this one."""
+        self._inherited = await songs.under_way(self._database.reader)
 
     def folder(self, song_id: int) -> Path:
         """Where a song's files are until it has ended."""
@@ -225,7 +232,7 @@ class Worker:
         while self._incidents.paused and not self._overdue(began):
             await self._sleep(self._backoff.longest)
         if self._overdue(began):
-            await self._fail(song, NOT_IN_TIME)
+            await self._fail(song, ACCOUNT_REFUSED if self._incidents.paused else NOT_IN_TIME)
             return False
         await self._budget.take(Call.SUBMIT)
         if not await self._count(song, self._operator_ceilings.mark_submitting):
@@ -243,14 +250,15 @@ class Worker:
         return uncounted and song.submits == 1
 
     async def _hand_in(self, song: Song) -> None:
+        refusals = self._incidents.refusals
         request_id = await self._api.submit(_request(song))
         await self._write(song, songs.mark_submitted, request_id=request_id, at=self._clock())
-        await self._incidents.account_works()
+        await self._incidents.account_works(refusals=refusals)
 
     async def _make_at_once(self, song: Song) -> None:
         """v1: one call that lasts as long as the song takes. A kill in it is a lost answer."""
         await self._write(song, songs.mark_processing)
-        began = self._clock()
+        began, refusals = self._clock(), self._incidents.refusals
         source = await self._source(song)
         try:
             async with asyncio.timeout(MAKING_DEADLINE.total_seconds()):
@@ -259,12 +267,13 @@ class Worker:
             raise SubmitUncertain("the song did not come whole within 30 minutes") from None
         took = self._age(began)
         await self._downloaded(song, began, low=took, high=took)
-        await self._incidents.account_works()
+        await self._incidents.account_works(refusals=refusals)
 
     async def _await_audio(self, song: Song) -> None:
         """Look at the paced times until the song is done, then fetch it."""
         submitted_at, request_id = _there(song.submitted_at), _there(song.request_id)
         low, failures, looked_at = 0.0, 0, self._age(submitted_at)
+        why_not = NOT_IN_TIME
         while True:
             # One that is overdue already (the bot was away for long) is looked at once, now.
             if not self._overdue(submitted_at):
@@ -284,15 +293,15 @@ class Worker:
             except SongApiError as error:
                 if await self._refused(song, error):
                     return
-                failures += 1
+                failures, why_not = failures + 1, _for_member(error)
             else:
-                failures, low = 0, looked_at
+                failures, low, why_not = 0, looked_at, NOT_IN_TIME
                 await self._incidents.api_answered()
                 if look.status == "PROCESSING" and song.status is not Status.PROCESSING:
                     await self._write(song, songs.mark_processing)
                     song = replace(song, status=Status.PROCESSING)
             if self._overdue(submitted_at):
-                await self._fail(song, NOT_IN_TIME)
+                await self._fail(song, why_not)
                 return
 
     async def _download(self, output: Output, song: Song) -> None:
@@ -378,30 +387,19 @@ class Worker:
 
     # --- to the channel ---------------------------------------------------------------------------
 
-    async def deliver(self, song_id: int, *, inherited: bool = False) -> None:
-        """Bring a downloaded song to its end.
-
-        `inherited`: a process before this one had it, and may have done more than its row says.
-        """
+    async def deliver(self, song_id: int) -> None:
+        """Bring a downloaded song to its end."""
         song = await self._read(song_id)
-        may_be_there, unknown = song.step is Step.POSTING, False
-        if inherited and not may_be_there:
-            try:
-                post_id = await self._find_unmarked(song)
-            except DeliveryError as error:
-                unknown = True
-                log.info("it is not known whether it was posted before: %s", error)
-            else:
-                if post_id is not None:
-                    await self._posted(song, post_id, expected=song.step)
-                    return
+        may_be_there = song.step is Step.POSTING
+        if song.ended or (not may_be_there and await self._was_posted(song)):
+            return
         if song.step is Step.DOWNLOADED:
             song = await self._fit(song, self._announcer.upload_limit(song))
         if song.step is Step.FITTED:
             await self._write(song, songs.mark_posting, at=self._clock())
             song = await self._read(song_id)
         if song.step is Step.POSTING:
-            await self._post(song, may_be_there=may_be_there, unknown=unknown)
+            await self._post(song, may_be_there=may_be_there)
 
     async def _fit(self, song: Song, limit: int) -> Song:
         """Encode and tag for the channel; the row then."""
@@ -439,10 +437,8 @@ class Worker:
                     raise
             await self._sleep(self._backoff.pause(failures))
 
-    async def _post(self, song: Song, *, may_be_there: bool, unknown: bool) -> None:
+    async def _post(self, song: Song, *, may_be_there: bool) -> None:
         """Post it, once: what may be there already is looked for before it is sent again.
-
-        `unknown`: no mark says that it may be there, and nobody could tell that it is not.
 
         What can't be posted is kept: `services/delivery.py` has it from then on.
         """
@@ -453,7 +449,7 @@ class Worker:
             file = self.folder(song.song_id) / _there(song.file)
             try:
                 with self._uninterrupted(song):
-                    post_id = await self._announcer.find_post(song) if may_be_there else None
+                    post_id = await self._look_for(song) if may_be_there else None
                     may_be_there = post_id is not None
                     post_id = post_id or await self._announcer.post(song, file)
                     await self._posted(song, post_id)
@@ -464,14 +460,15 @@ class Worker:
             except TooLargeToPost:
                 if file.stat().st_size <= DEFAULT_UPLOAD_LIMIT:
                     refused = CannotPost("Discord refused the file's size.")
-                    await self._undelivered(song, refused, in_doubt=unknown)
+                    await self._undelivered(song, refused, in_doubt=self._is_inherited(song))
                     return
                 song = await self._fit(song, DEFAULT_UPLOAD_LIMIT)
                 if song.step is not Step.FITTED:
                     return
                 await self._write(song, songs.mark_posting, at=self._clock())
             except CannotPost as error:
-                await self._undelivered(song, error, in_doubt=may_be_there or unknown)
+                in_doubt = may_be_there or self._is_inherited(song)
+                await self._undelivered(song, error, in_doubt=in_doubt)
                 return
             except PostUncertain as error:
                 failures += 1
@@ -483,26 +480,45 @@ class Worker:
                     return
                 await self._sleep(self._backoff.pause(failures))
 
-    async def _find_unmarked(self, song: Song) -> int | None:
-        """Its post, where the row does not say that one was sent.
+    async def _was_posted(self, song: Song) -> bool:
+        """Whether another process had posted it, though the row does not say so. It is over then.
 
         A commit is on the disk before anything is sent, unless the disk lied and the power was cut:
-        then the row is an earlier one. That is rare, so what can't be found out does not keep the
-        song from being posted; the nonce guards it for some minutes.
-
-        Raises:
-            CannotPost, PostUncertain: it can't be found out, for good or for 30 minutes.
+        then the row is an earlier one. That is rare, so what can't be found out, for good or for 30
+        minutes, counts as not posted; the nonce guards the post for some minutes.
         """
         began, failures = self._clock(), 0
-        while True:
+        while self._is_inherited(song):
             try:
-                return await self._announcer.find_post(song)
-            except PostUncertain as error:
+                post_id = await self._look_for(song)
+            except DeliveryError as error:
                 failures += 1
-                if self._clock() - began >= POSTING_DEADLINE:
-                    raise
-                log.info("%s", error)
+                log.info("it is not known whether it was posted before: %s", error)
+                passing = isinstance(error, PostUncertain)
+                if not passing or self._clock() - began >= POSTING_DEADLINE:
+                    return False
                 await self._sleep(self._backoff.pause(failures))
+            else:
+                if post_id is not None:
+                    step = (await self._read(song.song_id)).step
+                    await self._posted(song, post_id, expected=step)
+                return post_id is not None
+        return False
+
+    async def _look_for(self, song: Song) -> int | None:
+        """Its post; where it is not there, no other process has posted it.
+
+        Raises:
+            CannotPost, PostUncertain: see `Announcer.find_post`.
+        """
+        post_id = await self._announcer.find_post(song)
+        if post_id is None:
+            self._inherited.discard(song.song_id)
+        return post_id
+
+    def _is_inherited(self, song: Song) -> bool:
+        """Whether it may have been posted before this process, for all that is known."""
+        return song.song_id in self._inherited
 
     async def _posted(self, song: Song, post_id: int, *, expected: Step = Step.POSTING) -> None:
         """It is in the channel."""
@@ -522,6 +538,7 @@ class Worker:
             return
         if error.shared:
             await self._incidents.begin(Kind.UNDELIVERED, f"song {song.song_id}: {error}")
+        self._inherited.discard(song.song_id)
         self._announcer.changed(song.song_id)
 
     async def give_up(self, song_id: int) -> None:
@@ -600,10 +617,14 @@ class Worker:
         return folder / SOURCE
 
     async def _fail(self, song: Song, reason: str) -> None:
+        """It was not made, unless it was posted before."""
+        if await self._was_posted(song):
+            return
         if await self._once_there_is_room(lambda: self._ending.fail(song, reason)):
             self._over(song)
 
     def _over(self, song: Song) -> None:
+        self._inherited.discard(song.song_id)
         self._announcer.changed(song.song_id)
         # Not in a thread: a stop between the two would leave the files to the housekeeping.
         shutil.rmtree(self.folder(song.song_id), ignore_errors=True)
@@ -664,7 +685,7 @@ def _for_member(error: SongApiError) -> str:
         case GenerationFailed():
             return error.detail
         case AccountProblem():
-            return "The song service refused the bot's account; its operator has been told."
+            return ACCOUNT_REFUSED
         case RequestRejected():
             return "The song service did not accept this request."
         case SongGone():

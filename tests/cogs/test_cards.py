@@ -106,7 +106,7 @@ def test_a_waiting_song_shows_its_place_time_price_and_rest() -> None:
         ),
         (
             {"step": Step.ENDED, "undelivered": "No."},
-            "It could not be delivered within 24 hours, so its price was given back.",
+            "It could not be delivered, so its price was given back.",
         ),
     ],
 )

@@ -165,10 +165,25 @@ async def test_an_account_that_works_ends_every_pause(
 ) -> None:
     for kind in (*PAUSING, Kind.API_DOWN, Kind.UNDELIVERED):
         await incidents.begin(kind, "detail")
-    await incidents.account_works()
+    await incidents.account_works(refusals=incidents.refusals)
     assert incidents.paused is None
     rows = await operations.incidents(database.reader)
     assert [row.kind for row in rows] == [Kind.UNDELIVERED]
+
+
+@pytest.mark.parametrize("kind", PAUSING)
+async def test_an_answer_older_than_the_refusal_ends_no_pause(
+    incidents: Incidents, operator: Letters, kind: Kind
+) -> None:
+    asked_before = incidents.refusals
+    await incidents.begin(kind, "detail")
+    await incidents.begin(kind, "and once more, now that it is known")
+    asked_after = incidents.refusals
+    await incidents.account_works(refusals=asked_before)
+    assert incidents.paused is kind
+    await incidents.account_works(refusals=asked_after)
+    assert incidents.paused is None
+    assert len(operator.received) == 2
 
 
 async def test_the_api_is_down_after_five_silent_minutes(

@@ -282,6 +282,7 @@ class House:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The runner runs; at the end it is stopped like a process that has no time."""
+        await self.worker.load()
         task = asyncio.create_task(self.runner.run())
         try:
             yield

@@ -15,6 +15,7 @@ from db.records import OperatorCeiling, Song
 from playground.song_api import Call, Fault
 from services.errors import CannotPost, NotReached
 from services.incidents import Kind
+from services.making.request_budget import Call as Budgeted
 from services.making.runner import LOOK_AT_ACCOUNT, MOST_FAILURES, spawn
 from services.requests import SongRequest
 from tests.factories import SERVER
@@ -442,6 +443,94 @@ async def test_the_trial_needs_no_place(house: House) -> None:
         await house.until("ended", "ended")
 
 
+async def two_minutes(house: House) -> None:
+    """The watch has come by, whether or not it looked at the account: the first one is over."""
+    for _ in range(2):
+        house.minutes.put_nowait(None)
+
+    async def taken() -> bool:
+        return house.minutes.empty()
+
+    await eventually(taken)
+
+
+async def test_one_trial_at_a_time(house: House) -> None:
+    await house.incidents.begin(Kind.KEY_REFUSED, "401")
+    gate = behind_a_gate(house, "submit", first=1)
+    for song_id in (1, 2):
+        await house.add(song_id)
+    async with house.running():
+        await minute(house)
+        await house.until_submits(1)
+        await two_minutes(house)
+        assert await steps(house, 2) == ["submitting", "waiting"]
+        assert house.submits == 1
+        gate.set()
+        await house.until("ended", "ended")
+    for song_id in (1, 2):
+        await house.has_completed(song_id)
+
+
+async def test_no_more_trials_lose_their_answers_than_there_are_places(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They can't be cancelled any more, and wait for the end of the pause."""
+    with_places(house, 2)
+    for_ever = asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        await for_ever.wait()
+
+    monkeypatch.setattr(house.worker, "_sleep", sleep)
+    await house.incidents.begin(Kind.OUT_OF_CREDITS, "406")
+    house.server.fault = always(submit=Fault(503))
+    for song_id in (1, 2, 3):
+        await house.add(song_id)
+    async with house.running():
+        for number in (1, 2):
+            await minute(house)
+            await house.until_submits(number)
+
+            async def lost() -> bool:
+                return not house.worker.uninterrupted
+
+            await eventually(lost)
+        await two_minutes(house)
+        assert await steps(house, 3) == ["submitting", "submitting", "waiting"]
+        assert house.submits == 2
+
+
+async def test_a_trial_that_nobody_came_to_be_is_none_of_the_next_pause(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.incidents.begin(Kind.KEY_REFUSED, "401")
+    real, place = house.budget.take, asyncio.Event()
+
+    async def take(call: Budgeted) -> None:
+        if call is Budgeted.SUBMIT:
+            await place.wait()
+        await real(call)
+
+    monkeypatch.setattr(house.budget, "take", take)
+    song = await house.add(1)
+    async with house.running():
+        await minute(house)
+        await house.ending.cancel(song)
+        place.set()
+        await minute(house)
+        await until_unpaused(house)
+        await house.incidents.begin(Kind.KEY_REFUSED, "401")
+        await house.add(2)
+        house.runner.wake()
+
+        async def counted() -> bool:
+            return house.runner.waiting == 1
+
+        await eventually(counted)
+        assert not house.runner._may_start()
+    assert house.submits == 0
+
+
 async def test_the_others_do_not_wait_for_the_trial_to_be_made(house: House) -> None:
     await house.incidents.begin(Kind.KEY_REFUSED, "401")
     gate = behind_a_gate(house, "look", first=1)
@@ -461,10 +550,10 @@ async def test_the_watch_survives_an_error(house: House, monkeypatch: pytest.Mon
     await house.incidents.begin(Kind.KEY_REFUSED, "401")
     real, errors = house.incidents.account_works, [sqlite3.OperationalError("disk I/O error")]
 
-    async def account_works() -> None:
+    async def account_works(*, refusals: int) -> None:
         if errors:
             raise errors.pop()
-        await real()
+        await real(refusals=refusals)
 
     monkeypatch.setattr(house.incidents, "account_works", account_works)
     async with house.running():

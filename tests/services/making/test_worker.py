@@ -25,7 +25,7 @@ from services.incidents import Kind
 from services.making import audio
 from services.making.audio import AudioFitter
 from services.making.run_times import Run
-from services.making.worker import DEFAULT_UPLOAD_LIMIT, NOT_IN_TIME, Backoff
+from services.making.worker import ACCOUNT_REFUSED, DEFAULT_UPLOAD_LIMIT, Backoff
 from services.quota.ceilings import utc_day
 from services.requests import SongRequest
 from tests.factories import NOON, SERVER
@@ -299,7 +299,7 @@ async def test_an_answer_was_lost_and_then_the_account_is_refused(
     async def sleep(seconds: float) -> None:
         await house.time.sleep(seconds)
         if house.incidents.paused and house.time.elapsed > 300:
-            await house.incidents.account_works()
+            await house.incidents.account_works(refusals=house.incidents.refusals)
 
     monkeypatch.setattr(house.api, "submit", submit)
     monkeypatch.setattr(house.worker, "_sleep", sleep)
@@ -325,7 +325,7 @@ async def test_nothing_is_submitted_again_while_songs_are_paused(house: House) -
     await house.incidents.begin(Kind.OUT_OF_CREDITS, "406")
     await house.add(step="submitting")
     await house.carry()
-    assert await house.has_failed() == "The song service did not finish it within 30 minutes."
+    assert await house.has_failed() == ACCOUNT_REFUSED
     assert house.submits == 0
 
 
@@ -372,6 +372,29 @@ async def test_an_accepted_song_ends_the_pause(house: House) -> None:
     assert len(house.owner.told) == 2
 
 
+@pytest.mark.parametrize("sync", [False, True])
+async def test_a_song_that_was_sent_before_a_refusal_ends_no_pause(
+    house: House, monkeypatch: pytest.MonkeyPatch, sync: bool
+) -> None:
+    """Of the credits that were left, it had the last: a third song would pay for it too."""
+    house.sync = sync
+    house.restart()
+    call = "make" if sync else "submit"
+    real = getattr(house.api, call)
+
+    async def answered_late(*sent: Any) -> Any:
+        answer = await real(*sent)
+        await house.incidents.begin(Kind.OUT_OF_CREDITS, "another song's 406")
+        return answer
+
+    monkeypatch.setattr(house.api, call, answered_late)
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert house.incidents.paused is Kind.OUT_OF_CREDITS
+    assert len(house.owner.told) == 1
+
+
 @pytest.mark.parametrize("code", [401, 403])
 async def test_a_key_that_is_refused_later(house: House, code: int) -> None:
     house.server.fault = always(look=Fault(code))
@@ -399,9 +422,9 @@ async def test_a_refusal_that_lasts_ends_what_is_being_made_at_its_deadline(hous
         await house.add_submitted(song_id)
     house.server.fault = always(look=Fault(403))
     await asyncio.gather(*(house.carry(song_id) for song_id in (1, 2)))
-    reasons = {(await house.song(song_id)).reason for song_id in (1, 2)}
-    assert NOT_IN_TIME in reasons
-    assert len(reasons) == 2
+    for song_id in (1, 2):
+        assert await house.has_failed(song_id) == ACCOUNT_REFUSED
+    assert house.time.elapsed >= MINUTES_30.total_seconds()
     assert await house.free() == FREE
 
 
@@ -951,10 +974,39 @@ async def test_a_post_whose_mark_was_lost_is_found(house: House, step: str) -> N
     """By a disk that lied and a power cut; what was posted has no file any more."""
     await house.add(step=step)
     house.channel.posts[1] = [house.audio]
-    await house.worker.deliver(1, inherited=True)
+    await house.worker.load()
+    await house.worker.deliver(1)
     await house.has_completed()
     song = await house.song()
     assert song.posting_at == song.asked_at
+
+
+async def test_a_post_is_found_although_the_api_has_forgotten_the_song(house: House) -> None:
+    """The power was away for longer than the API keeps a result."""
+    await house.add(step="submitted", request_id="unknown")
+    house.channel.posts[1] = [house.audio]
+    await house.worker.load()
+    await house.carry()
+    await house.has_completed()
+    assert house.channel.looked_for == [1]
+
+
+async def test_what_the_api_has_forgotten_is_looked_for_once(house: House) -> None:
+    await house.add(step="submitted", request_id="unknown")
+    await house.worker.load()
+    await house.carry()
+    assert await house.has_failed() == "The song service has lost this song."
+    assert house.channel.looked_for == [1]
+
+
+async def test_what_is_lost_here_and_could_not_be_found_is_looked_for_again(house: House) -> None:
+    """Its files may be gone because it was posted."""
+    await house.add(step="downloaded")
+    house.channel.posts[1] = [house.audio]
+    house.channel.before_find.append(CannotPost("the history is hidden"))
+    await house.worker.load()
+    await house.worker.deliver(1)
+    await house.has_completed()
 
 
 @pytest.mark.parametrize(
@@ -973,7 +1025,8 @@ async def test_what_has_no_mark_is_posted_unless_it_is_found(
     house.put(1, "1.mp3")
     await house.add(step="fitted")
     house.channel.before_find.extend(found_out)
-    await house.worker.deliver(1, inherited=True)
+    await house.worker.load()
+    await house.worker.deliver(1)
     await house.has_completed()
 
 
@@ -985,7 +1038,8 @@ async def test_what_could_neither_be_found_nor_posted_is_in_doubt(
     await house.add(step="fitted")
     house.channel.before_find.append(CannotPost("the history is hidden"))
     house.channel.before_post.append(refusal)
-    await house.worker.deliver(1, inherited=True)
+    await house.worker.load()
+    await house.worker.deliver(1)
     await house.is_undelivered(in_doubt=True)
 
 
