@@ -178,11 +178,11 @@ async def test_an_answer_older_than_the_refusal_ends_no_pause(
     asked_before = incidents.refusals
     await incidents.begin(kind, "detail")
     await incidents.begin(kind, "and once more, now that it is known")
-    asked_after = incidents.refusals
-    await incidents.account_works(refusals=asked_before)
-    assert incidents.paused is kind
-    await incidents.account_works(refusals=asked_after)
-    assert incidents.paused is None
+    paused = []
+    for refusals in (asked_before, incidents.refusals):
+        await incidents.account_works(refusals=refusals)
+        paused.append(incidents.paused)
+    assert paused == [kind, None]
     assert len(operator.received) == 2
 
 
