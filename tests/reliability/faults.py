@@ -108,6 +108,8 @@ class Doors:
         self.relay = relay
         self.at_discord: Callable[[Call], Fault | None] | None = None
         self.at_api: Callable[[ApiCall], ApiFault | None] | None = None
+        self.struck = 0
+        """How many calls a fault has met, on either side."""
         self._released = asyncio.Event()
         world.wire.faults.hook = self._discord
         world.api.fault = self._api
@@ -119,10 +121,14 @@ class Doors:
     async def _discord(self, call: Call) -> Fault | None:
         if (call.method, call.route) == ("POST", MESSAGES):
             await self._released.wait()
-        return self.at_discord(call) if self.at_discord else None
+        fault = self.at_discord(call) if self.at_discord else None
+        self.struck += fault is not None
+        return fault
 
     def _api(self, call: ApiCall) -> ApiFault | None:
-        return self.at_api(call) if self.at_api else None
+        fault = self.at_api(call) if self.at_api else None
+        self.struck += fault is not None
+        return fault
 
 
 @contextlib.asynccontextmanager
@@ -387,3 +393,7 @@ LOSES_SUBMITS = frozenset(
     {"down behind a proxy", "cut in the middle", "500 at random", "answers lost", "garbage"}
 )
 """What leaves open whether the API has a song: one that met it twice has failed."""
+DEFERS_SUBMITS = frozenset({"429", "429 without a time"})
+"""What surely leaves a song outside: it comes to the door again."""
+SELDOM = "500 at random"
+"""What meets a tenth of the calls, and in a short time none, perhaps."""

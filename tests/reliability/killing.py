@@ -136,6 +136,8 @@ class Series:
             yield f"{death}: submitted {submits} times, {allowed} are allowed"
         if row is not None and row["status"] not in self._may_end(uncertain):
             yield f"{death}: {row['status']}, {row['reason']}"
+        if row is not None and row["undelivered"] and not self._scenario.undelivered:
+            yield f"{death}: undelivered, {row['undelivered']}"
 
     def _may_end(self, uncertain: int) -> Iterable[str]:
         """Two answers that were lost are a song's end."""

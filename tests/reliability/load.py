@@ -146,13 +146,15 @@ async def press(
     return asked
 
 
-async def raise_limit(world: World, members: Iterable[Member]) -> None:
+async def raise_limit(world: World, members: Sequence[Member]) -> None:
     """Their servers let a member have `ENOUGH` songs waiting, as `/quota limits` does it."""
     for guild in {member.guild.id: member.guild for member in members}.values():
         manager = world.wire.member(guild, "manager", manage_guild=True)
         channel = next(iter(guild.channels.values()))
         done = await world.wire.slash(manager, channel, "quota limits", at_once=ENOUGH)
-        await done.wait_message()
+        await done.wait_message(lambda m: not m.loading, PATIENCE)
+    raised = world.rows("SELECT value ->> 'unfinished' AS n FROM rules WHERE name = 'limits'")
+    assert [row["n"] for row in raised] == [ENOUGH] * len({member.guild.id for member in members})
 
 
 async def all_over(world: World) -> None:

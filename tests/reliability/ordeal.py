@@ -25,7 +25,7 @@ from tests.inside import running
 from tests.music import short
 from tests.outside import World, own_process, until
 from tests.reliability.faults import Doors, During, Length, doors
-from tests.reliability.promises import broken_promises, status_shown
+from tests.reliability.promises import broken_promises, is_gone, status_shown
 from tests.wire import Interaction
 
 LONG = Length(fault=20.0, slow=10.0, running=8.0, patience=180.0)
@@ -70,10 +70,11 @@ class Told:
     until_over: float
     submits: int
     invalid: int
+    struck: int
 
     @classmethod
-    def of(cls, world: World, *, until_over: float) -> Self:
-        """Once all is over."""
+    def of(cls, world: World, *, until_over: float, struck: int = 0) -> Self:
+        """Once all is over; `struck` is how many calls the fault met."""
         songs = list(world.asked.values())
         rows = [row for row in map(world.row, songs) if row is not None]
         ends = [row["status"] for row in rows]
@@ -92,6 +93,7 @@ class Told:
             until_over=until_over,
             submits=world.submits(),
             invalid=world.wire.invalid_answers,
+            struck=struck,
         )
 
     def __str__(self) -> str:
@@ -203,7 +205,7 @@ class Ordeal:
                 await bot.check_healthy()
                 await bot.stop()
             await judge(world, bot, most_submits=most_submits)
-        return Told.of(world, until_over=until_over)
+        return Told.of(world, until_over=until_over, struck=door.struck)
 
     def prepare(self) -> None:
         prepare(self.world)
@@ -361,4 +363,10 @@ def false_hopes(world: World) -> list[str]:
 
 def thinks(song: Interaction) -> bool:
     """Whether its message is left at "thinking"."""
-    return song.original is not None and song.original.loading and not song.original.deleted
+    return song.original is not None and song.original.loading and not is_gone(song)
+
+
+def turned_away(world: World) -> list[str]:
+    """What those were told whose song was never taken in, and who were told something."""
+    songs = [song for song in world.asked.values() if world.row(song) is None]
+    return [song.original.content for song in songs if song.original and not is_gone(song)]

@@ -12,7 +12,10 @@ from services.clock import utc_now
 from tests.factories import make_credits
 from tests.outside import MAKE, SUBMIT, World
 from tests.wire import Interaction, Message
+from tests.wire.rest import TOKEN_SECONDS
 
+MARK = re.compile(r"\N{MIDDLE DOT} (\d+)$")
+"""The end of the footer of a song's post: its id."""
 STATE = re.compile(r"\*\*(QUEUED|PROCESSING|COMPLETED|FAILED|CANCELLED)\*\*")
 
 
@@ -25,15 +28,25 @@ async def broken_promises(world: World, *, most_submits: int = 1) -> list[str]:
     submits = Counter(
         call.body.get("seed") for call in world.api.calls if call.path in (SUBMIT, MAKE)
     )
-    posts: dict[str | None, list[int]] = {}
+    posts: dict[int | None, list[int]] = {}
     for post in world.posts:
-        posts.setdefault(post.nonce, []).append(post.id)
+        posts.setdefault(_song_of(post), []).append(post.id)
     found = [
         text
         for seed, song in world.asked.items()
-        for text in _of_song(world, song, posts.get(str(song.id), []), submits[seed], most_submits)
+        for text in _of_song(world, song, posts.pop(song.id, []), submits[seed], most_submits)
     ]
-    return [*found, *_of_files(world), *await wrong_books(world.folder / "data")]
+    strange = [
+        f"{len(others)} posts of {song_id}, nobody's song" for song_id, others in posts.items()
+    ]
+    return [*found, *strange, *_of_files(world), *await wrong_books(world.folder / "data")]
+
+
+def _song_of(post: Message) -> int | None:
+    """The id of the song that a post carries, by its card."""
+    footers = [embed.get("footer", {}).get("text", "") for embed in post.embeds]
+    marks = [found for footer in footers if (found := MARK.search(footer))]
+    return int(marks[0][1]) if marks else None
 
 
 def _of_song(
@@ -52,6 +65,9 @@ def _of_song(
     elif row["status"] == "COMPLETED":
         given_back = ["compensate"] if "compensate" in entries else []
         expected = (["hold", "settle", *given_back], [])
+        handed_over, kept = row["delivered_at"] is not None, row["file"] is not None
+        if handed_over + kept + len(given_back) != 1:
+            yield f"{name} is undelivered with {handed_over=}, {kept=} and {given_back=}"
     elif row["status"] in ("FAILED", "CANCELLED"):
         expected = (["hold", "refund"], [])
     else:
@@ -61,16 +77,24 @@ def _of_song(
         yield f"{name} is {row['status']} with {entries}"
     if posts != expected[1]:
         yield f"{name} is {row['status']} with {len(posts)} posts"
-    yield from _of_status_message(song, row)
+    yield from _of_status_message(world, song, row)
 
 
-def _of_status_message(song: Interaction, row: sqlite3.Row) -> Iterator[str]:
+def _of_status_message(world: World, song: Interaction, row: sqlite3.Row) -> Iterator[str]:
     """It tells the truth for as long as it can be edited; a deleted one tells nothing."""
     shown = status_shown(song)
+    editable = world.wire.clock.now() - song.dispatched < TOKEN_SECONDS
     if row["token"] is not None:
         yield f"song {song.id} has ended, and its message is still to be edited"
+    elif shown is None and editable and not is_gone(song):
+        yield f"song {song.id} is {row['status']}, and its message does not say so"
     elif shown is not None and shown != row["status"]:
         yield f"song {song.id} is {row['status']}, and its message says {shown}"
+
+
+def is_gone(song: Interaction) -> bool:
+    """Whether its status message was deleted, or never came to be."""
+    return song.original is None or song.original.deleted
 
 
 def status_shown(song: Interaction) -> str | None:

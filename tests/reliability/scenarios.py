@@ -49,6 +49,8 @@ class Scenario:
     """There has to be a song before the first."""
     late: bool = False
     """What Discord refuses to begin with is posted in the end."""
+    undelivered: bool = False
+    """What Discord refuses is never posted."""
     may_wait: bool = False
     """A song whose member was kept from cancelling it waits until the end of the world."""
 
@@ -207,7 +209,9 @@ WAYS: Mapping[str, Scenario] = {
         ends=frozenset({"FAILED"}),
     ),
     "post lost": Scenario(ask, lose_post, settings={"SEGMIND_MODE": "sync"}),
-    "undelivered": Scenario(ask_and_get, refuse_post, settings={"SEGMIND_MODE": "sync"}),
+    "undelivered": Scenario(
+        ask_and_get, refuse_post, settings={"SEGMIND_MODE": "sync"}, undelivered=True
+    ),
     "posted late": Scenario(
         ask,
         refuse_first_post,

@@ -4,9 +4,15 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.reliability.faults import CALLBACK, DISCORD, FOR_A_MINUTE, GATEWAY
-from tests.reliability.ordeal import A_MINUTE, LONG, PATIENCE, SHORT, Ordeal, judge, let_go
+from tests.reliability.faults import CALLBACK, DISCORD, FOR_A_MINUTE, GATEWAY, SELDOM
+from tests.reliability.ordeal import A_MINUTE, DURING, LONG, PATIENCE, SHORT, Ordeal, judge, let_go
 from tests.wire import Fault
+
+DOWN = "down"
+"""No call comes so far that it could be met."""
+ANSWERED = ("429 for years",)
+"""What leaves callbacks alone."""
+NEW_SESSION = ("dropped and not resumed", "session invalid")
 
 
 @pytest.mark.parametrize("fault", DISCORD)
@@ -14,6 +20,9 @@ async def test_discord_breaks(ordeal: Ordeal, fault: str, figure: Callable[[str]
     long = A_MINUTE if fault in FOR_A_MINUTE else LONG
     told = await ordeal(DISCORD[fault], lengths=(long, SHORT))
     assert told.posted == told.asked - told.in_vain
+    # What was taken in before is done; and what is asked for after it.
+    assert told.in_vain <= (0 if fault in ANSWERED else DURING)
+    assert told.struck or fault in (DOWN, SELDOM)
     figure(str(told))
 
 
@@ -21,9 +30,13 @@ async def test_discord_breaks(ordeal: Ordeal, fault: str, figure: Callable[[str]
 async def test_the_gateway_breaks(
     ordeal: Ordeal, fault: str, figure: Callable[[str], None]
 ) -> None:
+    """A session that is resumed misses nothing; a new one knows nothing of what it missed."""
     told = await ordeal(GATEWAY[fault])
     gateway = ordeal.world.wire.gateway
     assert told.posted == told.asked - told.in_vain
+    new = fault in NEW_SESSION
+    assert (gateway.identifies - 1, gateway.resumes) == ((1, 0) if new else (0, 1))
+    assert told.in_vain <= (DURING if new else 0)
     figure(f"{told}; {gateway.identifies - 1} new sessions, {gateway.resumes} resumed")
 
 

@@ -77,6 +77,7 @@ async def test_a_crowd_presses_at_once(
         await all_over(world)
         peak = used(process.pid).peak
         assert await process.stop() == 0
+    assert len(world.rows("SELECT 1 FROM songs")) == len(asked)
     assert await broken_promises(world) == []
     assert unfair(starts(world)) == []
     assert broken_limits(world) == []

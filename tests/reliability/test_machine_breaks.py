@@ -12,7 +12,7 @@ import pytest
 from tests.outside import World
 from tests.reliability.conftest import BotsClock
 from tests.reliability.faults import Doors, Length
-from tests.reliability.ordeal import LONG, SHORT, Ordeal
+from tests.reliability.ordeal import DURING, LONG, SHORT, Ordeal, turned_away
 from tests.small_disk import SmallDisk, small_disk
 
 BACKUP, SHORT_BACKUP = replace(LONG, fault=10.0, slow=0.0), replace(SHORT, fault=1.0, slow=0.0)
@@ -37,7 +37,12 @@ async def test_the_disk_is_full(
         assert disk.free == 0, "nothing was broken"
         disk.clear()
 
-    figure(str(await ordeal(full)))
+    told = await ordeal(full)
+    assert (told.posted, told.in_vain) == (told.asked - DURING, DURING)
+    said = turned_away(ordeal.world)
+    assert len(said) == DURING
+    assert all("The bot's disk is full, so nothing was done." in text for text in said)
+    figure(str(told))
 
 
 async def test_the_database_is_locked_by_a_backup(

@@ -1,7 +1,15 @@
 """The judge itself: what it has to find."""
 
+import contextlib
+import sqlite3
+from dataclasses import replace
+
+import pytest
+
 from tests.outside import World, own_process
 from tests.reliability.promises import broken_promises
+from tests.reliability.scenarios import refuse_post
+from tests.wire.rest import TOKEN_SECONDS
 
 
 async def test_a_song_that_went_well_breaks_no_promise(world: World) -> None:
@@ -18,13 +26,54 @@ async def test_what_is_wrong_is_found(world: World) -> None:
         song = await world.song()
         await world.ended(song)
         assert await process.stop() == 0
-    post = world.posts[0]
-    world.wire.state.add_message(
-        type(post)(**{s: getattr(post, s) for s in post.__slots__} | {"id": 7})
-    )
+    post_again(world, id=7, nonce=None)
     (world.folder / "data/songs/9").mkdir()
     found = await broken_promises(world, most_submits=0)
     assert found[0].endswith("came to the API 1 times")
     assert found[1].endswith("is COMPLETED with 2 posts")
     assert found[2] == "9 was left in the folder of songs"
     assert len(found) == 4, found  # the check of the files says so too
+
+    world.asked.clear()
+    assert f"2 posts of {song.id}, nobody's song" in await broken_promises(world)
+
+
+async def test_a_message_that_says_nothing_or_something_false_is_found(world: World) -> None:
+    async with own_process(world, SEGMIND_MODE="sync") as process:
+        song = await world.song()
+        await world.ended(song)
+        assert await process.stop() == 0
+    assert song.original is not None
+    says = song.original.now
+    song.original.versions.append(replace(says, embeds=[{"description": "**PROCESSING**"}]))
+    (found,) = await broken_promises(world)
+    assert found.endswith("is COMPLETED, and its message says PROCESSING")
+    song.original.versions.append(replace(says, embeds=[]))
+    (found,) = await broken_promises(world)
+    assert found.endswith("is COMPLETED, and its message does not say so")
+    world.wire.clock.advance(TOKEN_SECONDS)
+    assert await broken_promises(world) == []
+
+
+@pytest.mark.parametrize("how", ["nothing", "both"])
+async def test_an_undelivered_song_is_in_one_place(world: World, how: str) -> None:
+    refuse_post(world)
+    async with own_process(world, SEGMIND_MODE="sync") as process:
+        song = await world.song()
+        await world.ended(song)
+        assert await process.stop() == 0
+    assert await broken_promises(world) == []
+    with contextlib.closing(sqlite3.connect(world.folder / "data/songs.db")) as connection:
+        change = "file = NULL" if how == "nothing" else "delivered_at = ended_at"
+        connection.execute(f"UPDATE songs SET {change}")
+        connection.commit()
+    found = await broken_promises(world)
+    assert f"song {song.id} is undelivered with" in found[0]
+    assert any(text.startswith(f"Song {song.id} is COMPLETED, and") for text in found[1:])
+
+
+def post_again(world: World, **changes: object) -> None:
+    """As if Discord had taken it twice."""
+    post = world.posts[0]
+    values = {slot: getattr(post, slot) for slot in post.__slots__} | changes
+    world.wire.state.add_message(type(post)(**values))

@@ -15,6 +15,7 @@ from tests.reliability.conftest import BotsClock
 from tests.reliability.faults import Doors, During, Length, doors
 from tests.reliability.ordeal import (
     BEFORE,
+    DURING,
     LONG,
     READY,
     SHORT,
@@ -26,6 +27,7 @@ from tests.reliability.ordeal import (
     judge,
     let_go,
     member,
+    turned_away,
 )
 from tests.wire import Permission
 from tests.wire.permissions import BOT
@@ -87,6 +89,9 @@ async def test_a_permission_is_withdrawn(
     assert told.posted == told.asked - told.in_vain
     # To post for the first time, nothing has to be read.
     assert bool(told.late) is (permission != "Read Message History")
+    said = turned_away(ordeal.world)
+    assert len(said) == told.in_vain == DURING
+    assert all(permission in text and "Nothing was spent" in text for text in said), said
     figure(str(told))
 
 

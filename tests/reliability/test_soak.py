@@ -24,7 +24,7 @@ from services.queue import Queue
 from tests.inside import running
 from tests.outside import World, world_outside
 from tests.reliability.fast_forward import FastForward
-from tests.reliability.load import ALLOWANCE, all_over, channel_of, crowd, used
+from tests.reliability.load import ALLOWANCE, all_over, channel_of, crowd, patiently, used
 from tests.reliability.promises import broken_promises
 from tests.wire import DiscordWire, Member
 from tests.wire.clock import Clock
@@ -138,6 +138,7 @@ async def load(world: World, members: Sequence[Member], *, minutes: int) -> int:
             await world.wire.slash(member, channel, "song", genres="funk")
         if turn % 30 == 15:
             world.wire.gateway.drop()
+    await patiently(lambda: all(map(world.row, asked)))
     await all_over(world)
     assert await broken_promises(world) == []
     return len(asked)

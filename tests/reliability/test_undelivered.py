@@ -13,6 +13,7 @@ import discord
 import pytest
 
 from cogs.connection.client import Client
+from services.delivery import Delivery
 from tests.inside import running
 from tests.music import short
 from tests.outside import SOON, World, own_process, until
@@ -88,6 +89,25 @@ def posts_held(world: World) -> Iterator[None]:
     yield
     world.wire.faults.hook = None
     opened.set()
+
+
+class Rounds:
+    """Counts the rounds of the delivery."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._over = 0
+        once = Delivery.once
+
+        async def counted(delivery: Delivery) -> None:
+            await once(delivery)
+            self._over += 1
+
+        monkeypatch.setattr(Delivery, "once", counted)
+
+    async def more(self, count: int) -> None:
+        """Until so many have been begun and ended."""
+        end = self._over + count + 1
+        await until(lambda: self._over >= end)
 
 
 def file_of(world: World, song: Interaction) -> str | None:
@@ -204,6 +224,7 @@ async def test_its_channel_is_deleted(
 async def test_thrown_out_and_invited_again(
     world: World, monkeypatch: pytest.MonkeyPatch, figure: Callable[[str], None]
 ) -> None:
+    rounds = Rounds(monkeypatch)
     async with running(world, monkeypatch) as client:
         with posts_held(world):
             song = await world.song()
@@ -212,7 +233,8 @@ async def test_thrown_out_and_invited_again(
         await world.over(song)
         assert file_of(world, song) is not None
         requests = len(world.wire.requests)
-        await asyncio.sleep(0.3)  # some rounds
+        await rounds.more(5)
+        assert len(world.wire.requests) - requests <= 1  # the last edit of the status message
         world.wire.invite_bot(world.guild)
         await delivered(world, song)
         tried = len(world.wire.requests) - requests
@@ -279,9 +301,11 @@ async def test_a_day_passes(
     figure: Callable[[str], None],
 ) -> None:
     """The permission that comes back then comes too late."""
+    rounds = Rounds(monkeypatch)
     async with running(world, monkeypatch):
         song = await undelivered(world)
         bots_clock.ahead = timedelta(hours=23, minutes=59)
+        await rounds.more(2)
         assert world.entries(song) == ["hold", "settle"]
         assert file_of(world, song) is not None
         bots_clock.ahead = DAY
