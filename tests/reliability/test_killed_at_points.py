@@ -45,12 +45,12 @@ LATE = "services.delivery.Delivery._post: self._channels.post("
 
 NOT_PASSED: Mapping[str, Sequence[str]] = {
     "It is passed once, before there is a song.": [
-        "services.making.runner.Runner.run: songs.under_way(",
         "services.making.runner.Runner.run: songs.unfinished(",
         "services.delivery.Delivery.once: songs.undelivered(",
     ],
     "Only a power cut on a disk that lies leads there: see `test_power_cut.py`.": [
-        "services.making.worker.Worker.deliver: self._posted(",
+        "services.making.worker.Worker._was_posted: self._read(",
+        "services.making.worker.Worker._was_posted: self._posted(",
     ],
     "It is passed before the log knows whose it is.": [
         "cogs.song.SongCog.on_interaction: self._form_sent(interaction, draft_id), before",
@@ -102,7 +102,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "services.making.worker.Worker._fit: self._fail(song, 'There was no room",
         "services.making.worker.Worker._encode: self._passing(error)",
         "services.making.worker.Worker._encode: self._sleep(",
-        "services.making.worker.Worker._find_unmarked: self._sleep(",
+        "services.making.worker.Worker._was_posted: self._sleep(",
         "services.making.worker.Worker._post: self._fail(",
         "services.making.worker.Worker._post: self._undelivered(song, refused,",
         "services.making.worker.Worker._post: self._undelivered(song, silence,",

@@ -59,9 +59,12 @@ async def house_on_a_line(
     await database._writer.execute("PRAGMA synchronous = OFF")  # no power is cut here
     line = Line()
     line.answer = answer
-    async with aiohttp.ClientSession(connector=line) as session:
+    async with (
+        aiohttp.ClientSession(connector=line) as session,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        stack.push_async_callback(database.close)
         house = HouseOnALine(database, session, folder)
         house.resolver, house.channel = resolver, Quiet(folder / "songs.db")
         house.restart()
         yield house
-    await database.close()

@@ -14,6 +14,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from yarl import URL
 
+from services.errors import ApiUnavailable
 from services.making.audio import AudioFitter
 from tests.security import answers
 from tests.security.answers import AUDIO
@@ -40,7 +41,16 @@ def answered(body: bytes, *headers: str) -> Reply:
     return Reply("\r\n".join(head).encode() + b"\r\n\r\n" + body)
 
 
-@pytest.mark.parametrize("kind", ["submit", "look", "result", "file"])
+def call_of(method: str, url: URL) -> str:
+    """What is asked for, as `answers.WELL` names it."""
+    if method == "POST":
+        return "make" if "/v1/" in url.path else "submit"
+    if url.path.endswith("status"):
+        return "look"
+    return "file" if "/files/" in url.path else "result"
+
+
+@pytest.mark.parametrize("kind", ["submit", "look", "result", "file", "make"])
 async def test_a_bomb_as_an_answer_costs_its_song_alone(
     tmp_path: Path, kind: str, figure: Callable[[str], None]
 ) -> None:
@@ -49,12 +59,13 @@ async def test_a_bomb_as_an_answer_costs_its_song_alone(
     sent = answered(packed, "Content-Encoding: gzip", "Content-Type: application/json")
 
     def answer(method: str, url: URL) -> Reply:
-        asked = "submit" if method == "POST" else "look" if url.path.endswith("status") else ""
-        asked = asked or ("file" if "/files/" in url.path else "result")
+        asked = call_of(method, url)
         return sent if asked == kind and armed else answers.WELL[asked]
 
     armed = True
     async with house_on_a_line(tmp_path, answer) as house:
+        house.sync = kind == "make"
+        house.restart()
         tracemalloc.start()
         await house.fails(1)
         most = tracemalloc.get_traced_memory()[1] / MIB
@@ -62,10 +73,19 @@ async def test_a_bomb_as_an_answer_costs_its_song_alone(
         armed = False
         await house.add(2, member_id=2)
         await house.start(2)
-        assert (await house.song(2)).status == "COMPLETED"
+        song = await house.song(2)
+        assert (song.status, song.reason) == ("COMPLETED", None)
     # The largest song as base64, twice: its bytes, and what is made of them.
     assert most < 300
     figure(f"{kind}: {LARGE // MIB} MiB out of {len(packed) // 1024} KiB, {most:.0f} MiB at most")
+
+
+async def test_a_bomb_as_the_balance_is_no_balance(tmp_path: Path) -> None:
+    """It is looked at while songs are paused."""
+    packed = answered(bomb(b'{"credits": '), "Content-Encoding: gzip")
+    async with house_on_a_line(tmp_path, lambda method, url: packed) as house:
+        with pytest.raises(ApiUnavailable):
+            await house.api.credits()
 
 
 def endless_wav() -> bytes:
@@ -90,7 +110,14 @@ def long_flac(folder: Path) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["hours of silence", "a header that lies", "compressed noise"])
+WHY_NOT = {
+    "hours of silence": "The song API sent more than 600 s of sound.",
+    "a header that lies": "The song is 0 s long, though 10 s were asked for.",
+    "compressed noise": "The song API sent something that can't be played.",
+}
+
+
+@pytest.mark.parametrize("kind", WHY_NOT)
 async def test_a_bomb_as_sound_costs_its_song_alone(
     tmp_path: Path, kind: str, figure: Callable[[str], None]
 ) -> None:
@@ -104,16 +131,19 @@ async def test_a_bomb_as_sound_costs_its_song_alone(
     (tmp_path / "long.flac").unlink(missing_ok=True)
 
     def answer(method: str, url: URL) -> Reply:
-        if "/files/" in url.path:
-            return answered(sound)
-        asked = "submit" if method == "POST" else "look" if url.path.endswith("status") else ""
-        return answers.WELL[asked or "result"]
+        asked = call_of(method, url)
+        return answered(sound) if asked == "file" and armed else answers.WELL[asked]
 
+    armed = True
     async with house_on_a_line(tmp_path, answer) as house:
         fitter = AudioFitter(at_once=1)
         house.fitter = fitter
         house.restart()
         reason = await house.fails(1)
+        armed = False
+        await house.add(2, member_id=2)
+        await house.start(2)
+        assert (await house.song(2)).status == "COMPLETED"
         await fitter.close()
-    assert reason
+    assert reason == WHY_NOT[kind]
     figure(f"{kind}: {len(sound):,} bytes: {reason}")
