@@ -110,6 +110,9 @@ async def test_what_another_typed_beside_a_form_is_not_had(here: Population) -> 
 # --- what is for managers -------------------------------------------------------------------------
 
 
+FOR_MANAGERS = "Only those with the Manage Server permission can do this."
+
+
 def _option(name: str, kind: int, value: Any) -> dict[str, Any]:
     return {"name": name, "type": kind, "value": value}
 
@@ -185,18 +188,41 @@ def _managers_ids(here: Population) -> list[tuple[str, int]]:
 
 
 async def test_an_old_button_of_a_managers_does_not_obey_a_member(here: Population) -> None:
-    before = kept(here)
-    some = {MENU: ["1"], USER_MENU: [str(here.people["bob"].id)]}
-    some[CHANNEL_MENU] = [str(here.channels["log"].id)]
+    before, said = kept(here), len(here.bot.door.said)
     for who, (custom_id, kind) in itertools.product(MEMBERS, _managers_ids(here)):
-        shown = "alone v2" if custom_id.startswith("settings") else "alone"
-        pressed = await here.press(who, custom_id, kind, some.get(kind, []), shown=shown)
+        pressed = await _press(here, who, custom_id, kind)
         judge(here, pressed)
         assert pressed.modal is None, custom_id
+    assert all(FOR_MANAGERS in text for text in here.bot.door.said[said:])
     for who, sheet in itertools.product(MEMBERS, here.sheets):
         if not sheet.custom_id.startswith("lyrics"):
             judge(here, await here.send_form(who, sheet.custom_id, _typed(sheet), shown="alone v2"))
     assert kept(here) == before
+
+    # That each of them is an id of today, and does something, is shown by a manager's hand.
+    obeyed = set()
+    for custom_id, kind in _managers_ids(here):
+        before, said = kept(here), len(here.bot.door.said)
+        pressed = await _press(here, "mona", custom_id, kind)
+        judge(here, pressed)
+        assert not any(FOR_MANAGERS in text for text in here.bot.door.said[said:])
+        if kept(here) != before or pressed.modal is not None:
+            obeyed.add(":".join(custom_id.split(":")[:2]))
+    assert obeyed >= {
+        "settings:act",
+        "settings:form",
+        "settings:member",
+        "quota:reset",
+        "quota:channels",
+    }
+
+
+async def _press(here: Population, who: str, custom_id: str, kind: int) -> Any:
+    """One of `_managers_ids`, with something chosen where it is a menu."""
+    some = {MENU: ["1"], USER_MENU: [str(here.people["bob"].id)]}
+    some[CHANNEL_MENU] = [str(here.channels["log"].id)]
+    shown = "alone v2" if custom_id.startswith("settings") else "alone"
+    return await here.press(who, custom_id, kind, some.get(kind, []), shown=shown)
 
 
 def _typed(sheet: Any) -> list[dict[str, Any]]:
@@ -213,11 +239,8 @@ async def test_a_manager_of_another_server_moves_nothing_here(here: Population) 
     """Whatever server the ids are of, what is done is done in the presser's own."""
     one, two = str(here.one.id), str(here.two.id)
     before = [line for line in kept(here, but=two) if one in line]
-    some = {MENU: ["1"], USER_MENU: [str(here.people["bob"].id)]}
-    some[CHANNEL_MENU] = [str(here.channels["log"].id)]
     for custom_id, kind in _managers_ids(here):
-        shown = "alone v2" if custom_id.startswith("settings") else "alone"
-        judge(here, await here.press("nora", custom_id, kind, some.get(kind, []), shown=shown))
+        judge(here, await _press(here, "nora", custom_id, kind))
     for sheet in here.sheets:
         judge(here, await here.send_form("nora", sheet.custom_id, _typed(sheet), shown="alone v2"))
     for leaf in here.leaves():
