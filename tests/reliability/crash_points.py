@@ -35,10 +35,16 @@ LEFT_OUT = "services/quota"
 """A song meets it only inside the transactions of others, and where it reads."""
 
 # What changes a file or the database in passing. Of `replace` only the one of a path, which has
-# one argument where the one of a text has two.
+# one argument where the one of a text has two, and that of `os`; of `remove` only that of `os`.
 LEAVES_A_TRACE = frozenset(
-    ("commit", "rollback", "fsync", "mkdir", "open", "replace", "rmtree", "unlink", "write")
+    (
+        *("commit", "copyfile", "copytree", "fsync", "hardlink_to", "mkdir", "open", "rename"),
+        *("rmdir", "rmtree", "rollback", "symlink_to", "touch", "truncate", "unlink", "write"),
+        *("write_bytes", "write_text", "writelines"),
+    )
 )
+OF_THE_SYSTEM = frozenset(("copy", "copy2", "link", "move", "remove", "replace", "symlink"))
+"""The same of `os` and `shutil` alone, whose names lists and texts have too."""
 LONGEST = 88
 """Characters of a step's text that its name keeps."""
 RUNNER = "runner"
@@ -131,9 +137,17 @@ class _Finder(ast.NodeTransformer):
         return self._told(AFTER, step, node)
 
     def _leaves_a_trace(self, node: ast.Call) -> bool:
-        if not isinstance(node.func, ast.Attribute) or node.func.attr not in LEAVES_A_TRACE:
-            return False
-        return node.func.attr != "replace" or len(node.args) == 1
+        match node.func:
+            case ast.Name("open"):
+                return True
+            case ast.Attribute(ast.Name("os" | "shutil"), name) if name in OF_THE_SYSTEM:
+                return True
+            case ast.Attribute(_, "replace"):
+                return len(node.args) == 1
+            case ast.Attribute(_, name):
+                return name in LEAVES_A_TRACE
+            case _:
+                return False
 
     def visit_AsyncWith(self, node: ast.AsyncWith) -> ast.AsyncWith:
         for item in node.items:

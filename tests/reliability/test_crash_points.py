@@ -55,6 +55,25 @@ def test_each_step_is_a_point_before_and_after() -> None:
     ]
 
 
+def test_whatever_changes_a_file_is_a_point() -> None:
+    source = """
+class House:
+    def live(self, path, names, text):
+        path.write_text(text)
+        os.replace(path, "there")
+        shutil.copyfile(path, text)
+        open(path, "w")
+        names.remove(text.replace("a", "b"))
+        return names.copy()
+"""
+    assert steps(points_of("rooms", source).points) == [
+        "path.write_text(text)",
+        "os.replace(path, 'there')",
+        "shutil.copyfile(path, text)",
+        "open(path, 'w')",
+    ]
+
+
 class Door:
     def __init__(self) -> None:
         self.light = self.opened()
