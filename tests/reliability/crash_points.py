@@ -216,12 +216,13 @@ class Plan:
     `kill` is the pass at which the process kills itself; `record` a
     file that gets a line for each pass. Counted are the passes that serve a song which is not in
     `spare`, and from the first of them on those of the runner, which chooses the next song and
-    serves none before.
+    serves none before. With `everywhere` all are: also those that serve no song.
     """
 
     kill: Pass | None = None
     record: str | None = None
     spare: Sequence[int] = ()
+    everywhere: bool = False
 
 
 class Points:
@@ -233,6 +234,7 @@ class Points:
         self._kill: Pass | None = None
         self._spared: Container[int] = ()
         self._begun = False
+        self._everywhere = False
         self._passes: Counter[str] = Counter()
         self._record = -1
 
@@ -240,6 +242,7 @@ class Points:
         """From now on."""
         self._kill = plan.kill
         self._spared = frozenset(plan.spare)
+        self._everywhere = plan.everywhere
         if plan.record is not None:
             self._record = os.open(plan.record, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
@@ -268,11 +271,7 @@ class Points:
             yield self.after(step, item)
 
     def _pass(self, point: str) -> None:
-        subject = self.subject()
-        if subject is None:
-            if not (self._begun and _in_the_runner()):
-                return
-        elif subject in self._spared:
+        if not self._everywhere and not self._is_followed():
             return
         self._begun = True
         self._passes[point] += 1
@@ -280,6 +279,13 @@ class Points:
             os.write(self._record, f"{point}\n".encode())
         if (point, self._passes[point]) == self._kill:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def _is_followed(self) -> bool:
+        """Whether the running code serves a song that is not spared, or is the runner by then."""
+        subject = self.subject()
+        if subject is None:
+            return self._begun and _in_the_runner()
+        return subject not in self._spared
 
 
 def _in_the_runner() -> bool:

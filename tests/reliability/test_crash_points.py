@@ -147,3 +147,10 @@ async def test_only_what_serves_a_song_that_is_not_spared_is_counted(tmp_path: P
     points.subject = lambda: 2
     await house(points).live(Door(), Door(), "abc")
     assert record.read_text() != ""
+
+
+async def test_everywhere_is_everywhere(tmp_path: Path) -> None:
+    points, record = Points(), tmp_path / "record"
+    points.follow(Plan(record=str(record), everywhere=True))
+    await house(points).live(Door(), Door(), "abc")
+    assert record.read_text() != ""
