@@ -1,11 +1,12 @@
 """Many at once: who asks, in which order they have to be served, and what the bot takes for it."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -32,7 +33,9 @@ from tests.wire.limits import CALLBACK
 from tests.wire.rest import MESSAGES, THINK
 from tests.wire.state import EPHEMERAL
 
-TICKS = os.sysconf("SC_CLK_TCK")
+TICKS, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+BETWEEN_LOOKS = 0.1
+"""Seconds between two looks at the memory of a process and its children."""
 LYRICS = (
     "[verse]\n" + "One more night on the midnight train, one more mile in the pouring rain\n" * 20
 )
@@ -74,6 +77,42 @@ def used(pid: int) -> Used:
         files=len(open_files),
         sockets=sum(name.startswith("socket:") for name in open_files),
     )
+
+
+@contextlib.asynccontextmanager
+async def most_memory(pid: int) -> AsyncIterator[list[int]]:
+    """What a process and its children had resident together, in bytes, looked at now and then.
+
+    The last of the list is the most. What they share is counted for each of them.
+    """
+    seen = [0]
+
+    async def look() -> None:
+        while True:
+            seen.append(max(seen[-1], sum(map(_resident, _family(pid)))))
+            await asyncio.sleep(BETWEEN_LOOKS)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield seen
+    finally:
+        looking.cancel()
+        await asyncio.wait({looking})
+
+
+def _family(pid: int) -> Iterator[int]:
+    yield pid
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            for child in task.read_text().split():
+                yield from _family(int(child))
+
+
+def _resident(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * PAGE
+    return 0
 
 
 def _bytes(kib: str) -> int:

@@ -38,7 +38,7 @@ SETTLED = 30.0
 """Seconds after which connections that nobody uses have been closed: they are kept for 15."""
 LOOKS = ("queue", "credits", "history", "leaderboard")
 """Commands that members use meanwhile."""
-MOST_GROWTH = 300_000
+MOST_GROWTH = 150_000
 """Bytes that an hour may leave: a dictionary that was enlarged, say; not the words of its songs."""
 
 
