@@ -19,7 +19,7 @@ import discord
 from discord.ext import commands
 
 from cogs import cards
-from cogs.answers import LONGEST_PAUSE, PASSING, is_lost, translated, understood
+from cogs.answers import LONGEST_PAUSE, PASSING, TOO_LARGE_STATUS, is_lost, translated, understood
 from cogs.buttons import status_buttons
 from cogs.interactions.permissions import lacking_to_post
 from db.records import Song, Status
@@ -297,6 +297,10 @@ class DiscordAnnouncer:
                 if is_lost(error):
                     raise
                 raise CannotPost(UNREADABLE) from error
+            except discord.HTTPException as error:
+                if error.status == TOO_LARGE_STATUS:  # no word of Discord's on a look
+                    raise PostUncertain(f"looking for the post: {error}") from error
+                raise
 
     async def _search(self, song: Song) -> int | None:
         """From the newest message back to the song's own id, which is a time of Discord's clock.
