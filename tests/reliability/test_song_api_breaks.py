@@ -16,8 +16,11 @@ from tests.reliability.ordeal import A_MINUTE, DURING, LONG, SHORT, Ordeal, turn
 
 DOWN, GARBAGE = "down", "garbage"
 LOST_TWICE = "The song service's answer was lost twice."
-UNREADABLE = ("The song service's result could not be fetched.",)
-"""Why a song fails whose result makes no sense."""
+UNREADABLE = (
+    "The song service's result could not be fetched.",
+    "The song API sent something that can't be played.",
+)
+"""Why a song fails whose result, or whose file, makes no sense."""
 
 
 @pytest.mark.parametrize("fault", API)
