@@ -19,8 +19,10 @@ T = TypeVar("T")
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for a lock that another process holds: a backup of a large file takes several."""
 
+BUSY_AGAIN = 0.02
+"""Seconds between two tries where SQLite does not wait by itself."""
+
 PRAGMAS = (
-    "journal_mode = WAL",
     # A commit must survive a power cut. It costs 0.2 ms here.
     "synchronous = FULL",
     "foreign_keys = ON",
@@ -60,6 +62,7 @@ class Database:
         async with contextlib.AsyncExitStack() as unwanted:
             writer = await unwanted.enter_async_context(_connection(path))
             writer.row_factory = sqlite3.Row
+            await _to_wal(writer)
             for pragma in PRAGMAS:
                 # Fetched, since SQLite commits nothing beside a statement that is in progress.
                 await writer.execute_fetchall(f"PRAGMA {pragma}")
@@ -160,6 +163,25 @@ def _at_once(work: Coroutine[Any, Any, T]) -> T:
         return result
     work.close()
     raise RuntimeError("a transaction in one trip awaited something else than its connection")
+
+
+async def _to_wal(connection: aiosqlite.Connection) -> None:
+    """Keep a write-ahead log, as the file does from its first opening on.
+
+    Where another process does the same at that moment, SQLite refuses at once, whatever it was told
+    to wait: both hold a lock that the other would wait for.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + BUSY_TIMEOUT
+    while True:
+        try:
+            await connection.execute_fetchall("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or loop.time() > until:
+                raise
+        else:
+            return
+        await asyncio.sleep(BUSY_AGAIN)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
