@@ -97,7 +97,7 @@ async def test_a_newer_schema_is_refused_and_left_alone(
 
 async def test_two_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
     """In one round of six the two met where SQLite does not wait."""
-    for number in range(20):
+    for number in range(12):
         path = tmp_path / f"{number}.db"
         first, second = await asyncio.gather(Database.open(path), Database.open(path))
         (count,) = await first.reader.execute_fetchall("SELECT count(*) FROM migrations")

@@ -29,7 +29,7 @@ WAITED_TOO_LONG = (
     "services.housekeeping.Housekeeping._end_overdue: ",
     "services.housekeeping.Housekeeping._remove_files: ",
 )
-EVERY = 6
+EVERY = 10
 """Of the points, one in so many is a kill of the short form."""
 LONG_AGO = timedelta(hours=7)
 

@@ -198,7 +198,7 @@ async def test_the_bot_goes_on_from_a_cut_log(
     async with nursery() as bots:
         lost = 1
         while await one_cut(lost):
-            lost += 1 if long else 2
+            lost += 1 if long else 3
         # What the kills left behind is the housekeeping's.
         async with bots.bot(world, constants=constants) as bot:
             await until(lambda: not any((data / "songs").iterdir()))

@@ -434,7 +434,7 @@ async def test_killed_while_prices_are_given_back(
 ) -> None:
     """At each step of it, a song each."""
     points = [point for point in all_points() if point.startswith(GIVING_BACK)]
-    some = points if long else points[:: len(points) // 6]
+    some = points if long else points[:: len(points) // 4]
     async with bots.bot(world, constants=AT_ONCE) as bot:
         songs = await many_undelivered(world, len(some))
         assert await bot.stop() == 0
