@@ -19,12 +19,12 @@ import discord
 from discord.ext import commands
 
 from cogs import cards
-from cogs.answers import LONGEST_PAUSE, PASSING, TOO_LARGE_STATUS, is_lost, translated, understood
+from cogs.answers import LONGEST_PAUSE, PASSING, is_lost, translated, understood
 from cogs.buttons import status_buttons
 from cogs.interactions.permissions import lacking_to_post
 from db.records import Song, Status
 from services import logs
-from services.errors import CannotPost, PostUncertain
+from services.errors import CannotPost, PostUncertain, TooLargeToPost
 from services.making.runner import Spawn
 from services.making.worker import DEFAULT_UPLOAD_LIMIT
 from services.queue import Queue, View
@@ -288,6 +288,12 @@ class DiscordAnnouncer:
 
     async def find_post(self, song: Song) -> int | None:
         """Look through the channel's history, back to when the song was asked for."""
+        try:
+            return await self._find_post(song)
+        except TooLargeToPost as error:  # of something before Discord, and no word on a look
+            raise PostUncertain(f"looking for the post: {error}") from error
+
+    async def _find_post(self, song: Song) -> int | None:
         await self._check_history_readable(song)
         with translated("looking for the post"):
             try:
@@ -297,10 +303,6 @@ class DiscordAnnouncer:
                 if is_lost(error):
                     raise
                 raise CannotPost(UNREADABLE) from error
-            except discord.HTTPException as error:
-                if error.status == TOO_LARGE_STATUS:  # no word of Discord's on a look
-                    raise PostUncertain(f"looking for the post: {error}") from error
-                raise
 
     async def _search(self, song: Song) -> int | None:
         """From the newest message back to the song's own id, which is a time of Discord's clock.

@@ -35,7 +35,7 @@ class Unended(NamedTuple):
 
 
 class Whereabouts(NamedTuple):
-    """What the rows say of a song that has ended; of one that was made exactly one is true."""
+    """What the rows say of a song that has ended; of one that was made it is in one place."""
 
     song_id: int
     status: str
@@ -43,6 +43,7 @@ class Whereabouts(NamedTuple):
     kept: bool
     given_back: bool
     """Made, and its price returned all the same; a refund is another thing."""
+    settled: bool
 
 
 async def damage(connection: Connection) -> list[str]:
@@ -143,14 +144,16 @@ async def misplaced(connection: Connection) -> list[Whereabouts]:
             SELECT song_id, status, delivered_at IS NOT NULL AS delivered,
                    file IS NOT NULL AS kept, EXISTS (
                        SELECT 1 FROM ledger WHERE entry_id = 'compensate:' || songs.song_id
-                   ) AS given_back
+                   ) AS given_back, EXISTS (
+                       SELECT 1 FROM ledger WHERE entry_id = 'settle:' || songs.song_id
+                   ) AS settled
             FROM songs
         )
         WHERE CASE status WHEN 'COMPLETED' THEN delivered + kept + given_back <> 1
                           ELSE given_back END
         """
     )
-    return [Whereabouts(r[0], r[1], bool(r[2]), bool(r[3]), bool(r[4])) for r in rows]
+    return [Whereabouts(r[0], r[1], *map(bool, r[2:])) for r in map(tuple, rows)]
 
 
 async def set_remaining(connection: Connection, lot_id: str, remaining: int) -> bool:

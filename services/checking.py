@@ -98,7 +98,8 @@ class Checking:
             if said:
                 yield Finding(f"Song {found.song_id} is {found.status}, and {said}.")
                 continue
-            mended = fix and await self._give_back(connection, found.song_id)
+            # What was never settled can't return so.
+            mended = fix and found.settled and await self._give_back(connection, found.song_id)
             yield Finding(
                 f"Song {found.song_id} is {found.status}, and neither delivered nor kept nor given "
                 "back.",
@@ -106,13 +107,11 @@ class Checking:
             )
 
     async def _give_back(self, connection: Connection, song_id: int) -> bool:
-        """Enter the return of a price that is missing; what was never settled can't return so."""
+        """Enter the return of a price that is missing."""
         song = await songs.get(connection, song_id)
-        settled = all(wrong.song_id != song_id for wrong in await checks.unended(connection))
-        if song is None or not settled:
-            return False
-        await self._credits.compensate(connection, song)
-        return True
+        if song is not None:
+            await self._credits.compensate(connection, song)
+        return song is not None
 
     async def _end(self, connection: Connection, wrong: checks.Unended) -> bool:
         """Enter the settle or the refund that is missing; a wrong one can't be taken back."""

@@ -171,8 +171,9 @@ class Incidents:
         is older than the last of them and says nothing of it.
         """
         await self.api_answered()
-        if refusals == self.refusals:
-            for kind in PAUSING:
+        for kind in PAUSING:
+            # Asked each time: telling of the end of one takes long enough for another to begin.
+            if refusals == self.refusals:
                 await self.end(kind)
 
     async def api_silent(self, detail: str) -> None:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 LOOK_AT_ACCOUNT = 60.0
 """Seconds between looks at an account that was refused."""
+LEAST_TRIALS = 2
+"""Trials that may lose their answers in one pause; more where more have room at the API."""
 MOST_FAILURES = 6
 """Errors in a row, of a kind nobody foresaw, after which a song is given up."""
 
@@ -73,7 +75,7 @@ class Runner:
         # By task, not by song: one that went back to waiting may be started again at once.
         self._carrying: dict[asyncio.Task[None], int] = {}
         self._at_api: set[asyncio.Task[None]] = set()
-        # A waiting song is to be the trial; those that were, as long as nothing came of them.
+        # A waiting song is to be the trial; those that were, as long as they are at the API.
         self._canary = False
         self._trials: set[asyncio.Task[None]] = set()
         self._unreached = False
@@ -233,20 +235,28 @@ class Runner:
         last as long as they wait.
         """
         refusals = self._incidents.refusals
-        if self._is_on_trial() or not await self._account_looks_well():
+        if await self._is_on_trial() or not await self._account_looks_well():
             return False
-        if await self._ceilings.next_waiting(self._database.reader):
-            return True
-        await self._incidents.account_works(refusals=refusals)
+        if not await self._ceilings.next_waiting(self._database.reader):
+            await self._incidents.account_works(refusals=refusals)
+            return False
+        # Again: the one of a minute ago may have had its place only now, or have ended the pause.
+        on_trial = await self._is_on_trial()
+        return not on_trial and self._incidents.paused is not None and self._may_lose_another()
+
+    async def _is_on_trial(self) -> bool:
+        """Whether a trial has no answer yet."""
+        for song_id in {self._carrying[task] for task in self._trials}:
+            song = await songs.get(self._database.reader, song_id)
+            submitting = song is not None and song.step is Step.SUBMITTING
+            if submitting and song_id not in self._worker.sitting_out:
+                return True
         return False
 
-    def _is_on_trial(self) -> bool:
-        """Whether a trial has no answer yet, or so many have lost theirs as have room at the API.
-
-        Those can't be cancelled any more, and are not submitted again before the pause is over.
-        """
-        unanswered = any(self._carrying[t] in self._worker.uninterrupted for t in self._trials)
-        return unanswered or len(self._trials) >= self._at_once
+    def _may_lose_another(self) -> bool:
+        """Whether one more trial may lose its answer: it can't be cancelled then, and waits."""
+        lost = sum(self._carrying[task] in self._worker.sitting_out for task in self._trials)
+        return lost < max(self._at_once, LEAST_TRIALS)
 
     async def _account_looks_well(self) -> bool:
         try:

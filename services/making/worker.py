@@ -153,6 +153,8 @@ class Worker:
         self._inherited: set[int] = set()
         self.uninterrupted: set[int] = set()
         """Songs that are being submitted or posted right now."""
+        self.sitting_out: set[int] = set()
+        """Songs whose answer was lost, and that wait for the end of a pause."""
 
     async def load(self) -> None:
         """Read which songs another process has left, before there are any of this one."""
@@ -229,8 +231,12 @@ class Worker:
         if song.submits >= MOST_SUBMITS:
             await self._fail(song, "The song service's answer was lost twice.")
             return False
-        while self._incidents.paused and not self._overdue(began):
-            await self._sleep(self._backoff.longest)
+        self.sitting_out.add(song.song_id)
+        try:
+            while self._incidents.paused and not self._overdue(began):
+                await self._sleep(self._backoff.longest)
+        finally:
+            self.sitting_out.discard(song.song_id)
         if self._overdue(began):
             await self._fail(song, ACCOUNT_REFUSED if self._incidents.paused else NOT_IN_TIME)
             return False
@@ -548,7 +554,8 @@ class Worker:
         if song.step is Step.POSTING:
             await self._undelivered(song, CannotPost(reason, shared=True), in_doubt=True)
         elif not song.ended:
-            await self._fail(song, reason)
+            # Not looked for: that may be what can't be done.
+            await self._failed(song, reason)
 
     # --- how --------------------------------------------------------------------------------------
 
@@ -618,8 +625,10 @@ class Worker:
 
     async def _fail(self, song: Song, reason: str) -> None:
         """It was not made, unless it was posted before."""
-        if await self._was_posted(song):
-            return
+        if not await self._was_posted(song):
+            await self._failed(song, reason)
+
+    async def _failed(self, song: Song, reason: str) -> None:
         if await self._once_there_is_room(lambda: self._ending.fail(song, reason)):
             self._over(song)
 

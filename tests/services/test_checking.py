@@ -162,6 +162,19 @@ async def test_what_was_never_settled_is_not_given_back(
     ]
 
 
+async def test_what_was_neither_held_nor_settled_is_not_given_back(
+    checking: Checking, database: Database
+) -> None:
+    await break_it(
+        database,
+        "UPDATE songs SET file = NULL WHERE song_id = 5",
+        "DELETE FROM ledger WHERE song_id = 5",
+    )
+    shutil.rmtree(checking._songs_dir / "5")
+    told = [finding.text for finding in await checking.run(fix=True) if not finding.mended]
+    assert "Song 5 is COMPLETED, and neither delivered nor kept nor given back." in told
+
+
 @pytest.mark.parametrize(
     ("song_id", "change", "says"),
     [

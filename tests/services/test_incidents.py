@@ -186,6 +186,22 @@ async def test_an_answer_older_than_the_refusal_ends_no_pause(
     assert len(operator.received) == 2
 
 
+async def test_a_refusal_while_the_end_of_another_is_told_goes_on(
+    incidents: Incidents, operator: Letters
+) -> None:
+    await incidents.begin(Kind.KEY_REFUSED, "401")
+    operator.may_arrive.clear()
+    ending = asyncio.create_task(incidents.account_works(refusals=incidents.refusals))
+    while incidents.paused:  # noqa: ASYNC110 - it sets no event
+        await asyncio.sleep(0)
+    beginning = asyncio.create_task(incidents.begin(Kind.OUT_OF_CREDITS, "406"))
+    while not incidents.paused:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0)
+    operator.may_arrive.set()
+    await asyncio.gather(ending, beginning)
+    assert incidents.paused is Kind.OUT_OF_CREDITS
+
+
 async def test_the_api_is_down_after_five_silent_minutes(
     incidents: Incidents, operator: Letters, clock: SettableClock
 ) -> None:

@@ -17,6 +17,7 @@ from services.errors import CannotPost, NotReached
 from services.incidents import Kind
 from services.making.request_budget import Call as Budgeted
 from services.making.runner import LOOK_AT_ACCOUNT, MOST_FAILURES, spawn
+from services.making.worker import Backoff
 from services.requests import SongRequest
 from tests.factories import SERVER
 from tests.services.making.carrying import (
@@ -32,6 +33,8 @@ from tests.services.making.carrying import (
 NOBODY = "http://127.0.0.1:9"
 """Discard's port: nobody listens."""
 GATE = 99.0
+UNTIL_IT_IS_OVER = Backoff().longest
+"""The seconds between two looks at whether a pause is over, of a song that sits it out."""
 
 
 @pytest.fixture
@@ -478,8 +481,9 @@ async def test_no_more_trials_lose_their_answers_than_there_are_places(
     with_places(house, 2)
     for_ever = asyncio.Event()
 
-    async def sleep(_: float) -> None:
-        await for_ever.wait()
+    async def sleep(seconds: float) -> None:
+        if seconds == UNTIL_IT_IS_OVER:
+            await for_ever.wait()
 
     monkeypatch.setattr(house.worker, "_sleep", sleep)
     await house.incidents.begin(Kind.OUT_OF_CREDITS, "406")
@@ -492,7 +496,7 @@ async def test_no_more_trials_lose_their_answers_than_there_are_places(
             await house.until_submits(number)
 
             async def lost() -> bool:
-                return not house.worker.uninterrupted
+                return len(house.worker.sitting_out) == number  # noqa: B023
 
             await eventually(lost)
         await two_minutes(house)

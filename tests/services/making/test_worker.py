@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from db import ceilings
-from db.records import OperatorCeiling, Tally
+from db.records import OperatorCeiling, Song, Tally
 from playground.song_api import Call, Fault, Timing
 from services.errors import (
     CannotPost,
@@ -1158,6 +1158,23 @@ async def test_given_up(house: House, step: str) -> None:
     await house.add(step=step)
     await house.worker.give_up(1)
     assert "operator" in await house.has_failed()
+
+
+async def test_what_is_given_up_is_not_looked_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That may be the very thing that nobody foresaw."""
+
+    async def find_post(_: Song) -> int | None:
+        raise RuntimeError("a channel of a kind that did not exist")
+
+    monkeypatch.setattr(house.channel, "find_post", find_post)
+    await house.add(step="fitted")
+    await house.worker.load()
+    with pytest.raises(RuntimeError):
+        await house.worker.deliver(1)
+    await house.worker.give_up(1)
+    await house.has_failed()
 
 
 async def test_given_up_while_posting(house: House) -> None:
