@@ -178,6 +178,7 @@ class Worker:
             NotReached: it waits again, since no connection could be made.
         """
         song = await self._read(song_id)
+        resumed = song.step is Step.SUBMITTED
         if song.step is Step.SUBMITTING:
             if not await self._submit(song, fresh=fresh):
                 return False
@@ -185,7 +186,7 @@ class Worker:
         if song.step is Step.SUBMITTED:
             # Thousands may be looked at for minutes: their words stay in the database meanwhile.
             song = replace(song, genres="", lyrics="")
-            await self._await_audio(song)
+            await self._await_audio(song, resumed=resumed)
         return True
 
     async def _submit(self, song: Song, *, fresh: bool) -> bool:
@@ -275,8 +276,12 @@ class Worker:
         await self._downloaded(song, began, low=took, high=took)
         await self._incidents.account_works(refusals=refusals)
 
-    async def _await_audio(self, song: Song) -> None:
-        """Look at the paced times until the song is done, then fetch it."""
+    async def _await_audio(self, song: Song, *, resumed: bool) -> None:
+        """Look at the paced times until the song is done, then fetch it.
+
+        `resumed`: the API had it before this process. What it says has failed was never made then,
+        and need not be looked for: thousands at once would wait for Discord's limits.
+        """
         submitted_at, request_id = _there(song.submitted_at), _there(song.request_id)
         low, failures, looked_at = 0.0, 0, self._age(submitted_at)
         why_not = NOT_IN_TIME
@@ -297,7 +302,8 @@ class Worker:
                 failures += 1
                 await self._passing(error)
             except SongApiError as error:
-                if await self._refused(song, error):
+                never_made = resumed and isinstance(error, GenerationFailed)
+                if await self._refused(song, error, never_made=never_made):
                     return
                 failures, why_not = failures + 1, _for_member(error)
             else:
@@ -362,7 +368,7 @@ class Worker:
         elif isinstance(error, OSError) and error.errno in DISK_FULL:
             await self._incidents.begin(Kind.DISK_NEARLY_FULL, str(error))
 
-    async def _refused(self, song: Song, error: SongApiError) -> bool:
+    async def _refused(self, song: Song, error: SongApiError, *, never_made: bool = False) -> bool:
         """The API's last word on a song; whether that was its end.
 
         Of an account's refusal, the first song to meet it fails. The others are not over: what was
@@ -378,7 +384,7 @@ class Worker:
         log.log(logging.ERROR if ours else logging.INFO, "%s", error)
         if song.step is Step.SUBMITTING and isinstance(error, AccountProblem | RequestRejected):
             await self._uncount(song)
-        await self._fail(song, _for_member(error))
+        await (self._failed if never_made else self._fail)(song, _for_member(error))
         return True
 
     async def _uncount(self, song: Song) -> None:

@@ -301,13 +301,12 @@ class House:
 
     async def add_submitted(self, song_id: int = 1, **fields: Any) -> Song:
         """One that is at the API."""
-        request_id = await self.submit()
+        request_id = await self.submit(fields.get("genres", "funk"))
         return await self.add(song_id, step="submitted", request_id=request_id, **fields)
 
-    async def submit(self) -> str:
+    async def submit(self, genres: str = "funk") -> str:
         """Hand a song to the API past the bot; its request id. The call is not remembered."""
-        song = make_song(seconds=SECONDS)
-        body = {"genres": song.genres, "output_seconds": song.seconds}
+        body = {"genres": genres, "output_seconds": SECONDS}
         async with self.session.post(
             f"{self.root}/v2/ace-step-music", json=body, headers={"x-api-key": PLAYGROUND_KEY}
         ) as response:

@@ -999,6 +999,19 @@ async def test_what_the_api_has_forgotten_is_looked_for_once(house: House) -> No
     assert house.channel.looked_for == [1]
 
 
+@pytest.mark.parametrize("step", ["submitting", "submitted"])
+async def test_only_what_was_never_made_is_not_looked_for(house: House, step: str) -> None:
+    """The API had it before and says that it failed; or it was handed in here once more."""
+    if step == "submitted":
+        await house.add_submitted(genres="fail")
+    else:
+        await house.add(step=step, submits=1, genres="fail")
+    await house.worker.load()
+    await house.carry()
+    await house.has_failed()
+    assert house.channel.looked_for == ([1] if step == "submitting" else [])
+
+
 async def test_what_is_lost_here_and_could_not_be_found_is_looked_for_again(house: House) -> None:
     """Its files may be gone because it was posted."""
     await house.add(step="downloaded")
