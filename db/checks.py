@@ -35,7 +35,7 @@ class Unended(NamedTuple):
 
 
 class Whereabouts(NamedTuple):
-    """What the rows say of a song that has ended; of one that was made it is in one place."""
+    """Where a song is, by what the rows say; one that was made is in one place."""
 
     song_id: int
     status: str
