@@ -5,7 +5,6 @@ import contextlib
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from tests.outside import world_outside
 from tests.reliability.crash_points import AFTER, BEFORE, Pass, all_points
 from tests.reliability.killable_bot import Nursery, nursery
 from tests.reliability.killing import Death, Series, passes
-from tests.reliability.scenarios import QUICKLY, WAYS, Scenario
+from tests.reliability.scenarios import WAYS, Scenario, ask
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
 
@@ -243,7 +242,7 @@ async def test_killed_at_each_step(tmp_path: Path, figure: Callable[[str], None]
     in_turn = (steps[look:posting], steps[posting:])
     kills += [([at(step, side) for step in part for side in SIDES], True) for part in in_turn]
     async with nursery() as bots:
-        deaths = await killed(bots, tmp_path, replace(WAYS["plain"], running=QUICKLY), kills)
+        deaths = await killed(bots, tmp_path, Scenario(ask), kills)
     check_not_missed(deaths)
     figure(f"{sum(len(death.kills) for death in deaths)} kills of {len(deaths)} songs")
 
