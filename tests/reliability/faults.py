@@ -159,12 +159,17 @@ During = Callable[[Doors, Length], AbstractAsyncContextManager[None]]
 # --- Discord --------------------------------------------------------------------------------------
 
 
-def _at_discord(answer: Callable[[random.Random, Length, Call], Fault | None]) -> During:
+def _at_discord(
+    answer: Callable[[random.Random, Length, Call], Fault | None], *, surely: bool = True
+) -> During:
+    """`surely`: it lasts until it has met a call, on a machine that is slow to make one."""
+
     @contextlib.asynccontextmanager
     async def during(door: Doors, length: Length) -> AsyncIterator[None]:
         dice = random.Random(SEED)
         door.at_discord = lambda call: answer(dice, length, call)
         yield
+        await until(lambda: door.struck or not surely, length.patience)
         door.at_discord = None
 
     return during
@@ -240,7 +245,7 @@ DISCORD: Mapping[str, During] = MappingProxyType(
         "429": _at_discord(_too_many),
         "429 before Discord": _at_discord(_banned),
         "429 for years": _at_discord(_years),
-        "500 at random": _at_discord(_sometimes_500),
+        "500 at random": _at_discord(_sometimes_500, surely=False),
         "answers lost": _at_discord(_lost),
         "garbage": _at_discord(_garbage),
     }
@@ -299,12 +304,15 @@ def _half(answer: ApiAnswer) -> ApiAnswer:
     return lambda dice, length, call: answer(dice, length, call) if dice.random() < 0.5 else None
 
 
-def _at_api(answer: ApiAnswer) -> During:
+def _at_api(answer: ApiAnswer, *, surely: bool = True) -> During:
+    """`surely`: as at Discord."""
+
     @contextlib.asynccontextmanager
     async def during(door: Doors, length: Length) -> AsyncIterator[None]:
         dice = random.Random(SEED)
         door.at_api = lambda call: answer(dice, length, call)
         yield
+        await until(lambda: door.struck or not surely, length.patience)
         door.at_api = None
 
     return during
@@ -378,7 +386,7 @@ API: Mapping[str, During] = MappingProxyType(
         "cut in the middle": _at_api(_half(_api_cut)),
         "429": _api_429(lambda seconds: {"Retry-After": f"{max(1, seconds / 10):.0f}"}),
         "429 without a time": _api_429(lambda _: {}),
-        "500 at random": _at_api(_api_500),
+        "500 at random": _at_api(_api_500, surely=False),
         "answers lost": _at_api(_half(_api_lost)),
         "garbage": _at_api(_half(_api_garbage)),
         "downloads cut in the middle": _at_api(_api_half_files),
