@@ -1,31 +1,30 @@
 """The judge itself: what it has to find."""
 
 import contextlib
+import os
 import sqlite3
 from dataclasses import replace
 
 import pytest
 
-from tests.outside import World, own_process
+from tests.outside import World
+from tests.reliability.killable_bot import nursery
 from tests.reliability.promises import broken_promises
-from tests.reliability.scenarios import refuse_post
+from tests.reliability.scenarios import QUICK, WAYS, refuse_post
+from tests.wire import Interaction
 from tests.wire.rest import TOKEN_SECONDS
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
 
 
 async def test_a_song_that_went_well_breaks_no_promise(world: World) -> None:
-    async with own_process(world) as process:
-        song = await world.song()
-        await world.ended(song)
-        assert await process.stop() == 0
+    song = await one_song(world)
     assert await broken_promises(world) == []
     assert world.submits(song) == 1
 
 
 async def test_what_is_wrong_is_found(world: World) -> None:
-    async with own_process(world, SEGMIND_MODE="sync") as process:
-        song = await world.song()
-        await world.ended(song)
-        assert await process.stop() == 0
+    song = await one_song(world)
     post_again(world, id=7, nonce=None)
     (world.folder / "data/songs/9").mkdir()
     found = await broken_promises(world, most_submits=0)
@@ -39,10 +38,7 @@ async def test_what_is_wrong_is_found(world: World) -> None:
 
 
 async def test_a_message_that_says_nothing_or_something_false_is_found(world: World) -> None:
-    async with own_process(world, SEGMIND_MODE="sync") as process:
-        song = await world.song()
-        await world.ended(song)
-        assert await process.stop() == 0
+    song = await one_song(world)
     assert song.original is not None
     says = song.original.now
     song.original.versions.append(replace(says, embeds=[{"description": "**PROCESSING**"}]))
@@ -58,10 +54,7 @@ async def test_a_message_that_says_nothing_or_something_false_is_found(world: Wo
 @pytest.mark.parametrize("how", ["nothing", "both"])
 async def test_an_undelivered_song_is_in_one_place(world: World, how: str) -> None:
     refuse_post(world)
-    async with own_process(world, SEGMIND_MODE="sync") as process:
-        song = await world.song()
-        await world.ended(song)
-        assert await process.stop() == 0
+    song = await one_song(world)
     assert await broken_promises(world) == []
     with contextlib.closing(sqlite3.connect(world.folder / "data/songs.db")) as connection:
         change = "file = NULL" if how == "nothing" else "delivered_at = ended_at"
@@ -70,6 +63,16 @@ async def test_an_undelivered_song_is_in_one_place(world: World, how: str) -> No
     found = await broken_promises(world)
     assert f"song {song.id} is undelivered with" in found[0]
     assert any(text.startswith(f"Song {song.id} is COMPLETED, and") for text in found[1:])
+
+
+async def one_song(world: World) -> Interaction:
+    """It has come to its end, and so has the bot that made it."""
+    WAYS["sync"].prepare(world)
+    async with nursery() as bots, bots.bot(world, constants=QUICK) as bot:
+        song = await world.song()
+        await world.ended(song)
+        assert await bot.stop() == 0
+    return song
 
 
 def post_again(world: World, **changes: object) -> None:
