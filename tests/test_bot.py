@@ -114,24 +114,6 @@ def state(version: Version) -> str:
     return match[1] if match else ""
 
 
-async def test_commands_are_registered_once_and_again_when_discord_differs(world: World) -> None:
-    async with own_process(world) as process:
-        assert await process.stop() == 0
-    names = {command["name"] for command in world.wire.state.commands}
-    members = {"song", "queue", "history", "show", "credits", "gift", "leaderboard", "help"}
-    assert names == {*members, "quota"}
-    assert world.puts() == 1
-    (session,) = world.wire.gateway.sessions.values()
-    assert session.intents == discord.Intents(guilds=True).value
-    async with own_process(world) as process:
-        await process.stop()
-    assert world.puts() == 1
-    world.wire.state.commands[0]["version"] = "1"
-    async with own_process(world) as process:
-        await process.stop()
-    assert world.puts() == 2
-
-
 async def test_sigterm_ends_in_time_and_loses_nothing(world: World) -> None:
     """One song is being submitted, its answer slow; another waits; the gateway has gone silent."""
     begun = asyncio.Event()
@@ -198,6 +180,26 @@ def quick(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.settings["SEGMIND_MODE"] = "sync"
     world.wire.limits.edit_interval = None
     monkeypatch.setattr("cogs.announcer.BETWEEN_EDITS", 0.01)
+
+
+async def test_commands_are_registered_once_and_again_when_discord_differs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(world, monkeypatch):
+        pass
+    names = {command["name"] for command in world.wire.state.commands}
+    members = {"song", "queue", "history", "show", "credits", "gift", "leaderboard", "help"}
+    assert names == {*members, "quota"}
+    assert world.puts() == 1
+    (session,) = world.wire.gateway.sessions.values()
+    assert session.intents == discord.Intents(guilds=True).value
+    async with running(world, monkeypatch):
+        pass
+    assert world.puts() == 1
+    world.wire.state.commands[0]["version"] = "1"
+    async with running(world, monkeypatch):
+        pass
+    assert world.puts() == 2
 
 
 async def test_sync_mode(world: World, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ COMMITTED = "db.database._whole: connection.commit()"
 THE_RUNNERS = "services.making.runner.Runner."
 SIDES = (BEFORE, AFTER)
 SERIES_AT_ONCE = 4
-ONE_IN, SURELY = 14, 2
+ONE_IN, SURELY = 20, 2
 """Of the passes of a song that goes on, one in so many; no more than so many of a point."""
 
 STEPS: Mapping[str, str] = {
