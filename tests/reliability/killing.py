@@ -15,6 +15,7 @@ from tests.reliability.killable_bot import NOTHING, KillableBot, Nursery
 from tests.reliability.promises import broken_promises
 from tests.reliability.scenarios import QUICK, Scenario, ask
 from tests.wire import Interaction
+from tests.wire.rest import ACK_SECONDS
 
 AFTERWARDS = 0.3
 """Seconds that a bot has for what nobody sees any more, before a point counts as not passed."""
@@ -57,7 +58,15 @@ class Series:
 
     @property
     def _songs(self) -> list[Interaction]:
-        return [s for s in self._world.asked.values() if s.id not in self._set_aside]
+        asked = self._world.asked.values()
+        return [s for s in asked if s.id not in self._set_aside and not self._expired(s)]
+
+    def _expired(self, song: Interaction) -> bool:
+        """Whether it surely never becomes a song: the machine stood still for longer than Discord
+        waits for an answer.
+        """
+        age = self._world.wire.clock.now() - song.dispatched
+        return song.callback is None and age > 2 * ACK_SECONDS
 
     async def record(self, kill: Pass | None = None) -> list[str]:
         """The points, in order, that a song passes which nothing kills, or from its `kill` on."""

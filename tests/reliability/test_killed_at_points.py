@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
+import signal
 from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -232,6 +233,20 @@ def check_steps(passed: Sequence[str]) -> None:
 
 
 # --- killed ---------------------------------------------------------------------------------------
+
+
+async def test_a_press_that_was_not_answered_in_time_is_not_waited_for(tmp_path: Path) -> None:
+    """As when the machine stands still: its song never is."""
+    async with nursery() as bots, series(bots, tmp_path / "world", WAYS["plain"]) as songs:
+        async with songs._bot() as bot:
+            os.kill(bot.pid, signal.SIGSTOP)
+            pressed = await ask(songs._world)
+            songs._world.wire.clock.advance(10.0)
+            os.kill(bot.pid, signal.SIGCONT)
+            await songs._all_over()
+            assert await bot.stop() == 0
+        assert songs._world.row(pressed) is None
+        await songs.settle()
 
 
 async def test_killed_at_each_step(tmp_path: Path, figure: Callable[[str], None]) -> None:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked
 
 
 async def test_a_song_that_went_well_breaks_no_promise(world: World) -> None:
-    song = await one_song(world)
+    song = await one_song(world, "plain")
     assert await broken_promises(world) == []
     assert world.submits(song) == 1
 
@@ -65,9 +65,9 @@ async def test_an_undelivered_song_is_in_one_place(world: World, how: str) -> No
     assert any(text.startswith(f"Song {song.id} is COMPLETED, and") for text in found[1:])
 
 
-async def one_song(world: World) -> Interaction:
+async def one_song(world: World, way: str = "sync") -> Interaction:
     """It has come to its end, and so has the bot that made it."""
-    WAYS["sync"].prepare(world)
+    WAYS[way].prepare(world)
     async with nursery() as bots, bots.bot(world, constants=QUICK) as bot:
         song = await world.song()
         await world.ended(song)
