@@ -41,7 +41,7 @@ TAILS: Mapping[str, Tail] = {
 
 
 EVERY_BYTE = 50_000
-"""Bytes of the last transactions, three at most, that are cut at each: 7 ms a cut."""
+"""Bytes of the last transactions, three at most, that are cut at each: 3 ms a cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Disk:
         """The database as it is when the log was cut there."""
         file = self.scratch / "songs.db"
         for old in self.scratch.glob("songs.db*"):
-            old.unlink()
+            old.unlink()  # written over, it would take twice as long
         file.write_bytes(self.database)
         log = self.wal.content
         file.with_name("songs.db-wal").write_bytes(log[:at] + tail(log[at:]))
@@ -77,13 +77,12 @@ class Disk:
 
 
 def digest(file: Path) -> str:
-    """All that is in a database."""
-    told = hashlib.sha256()
-    with contextlib.closing(sqlite3.connect(file)) as connection:
-        tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
-        for (table,) in sorted(tables.fetchall()):
-            told.update(repr((table, *connection.execute(f"SELECT * FROM {table}"))).encode())
-    return told.hexdigest()
+    """Of all that is in a database, once SQLite has read its log.
+
+    Read only: written back at its closing, a cut took 8 ms instead of 3.
+    """
+    with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+        return hashlib.sha256(connection.serialize()).hexdigest()
 
 
 @contextlib.asynccontextmanager
