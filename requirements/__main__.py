@@ -2,7 +2,8 @@
 
 One universal file for each set, with hashes and without index addresses, so that plain
 `pip install --require-hashes -r` takes it on any platform. The largest set is resolved first and
-constrains the others: a server runs the very versions that were tested.
+constrains the others: a server runs the very versions that were tested. pip, which installs them,
+has a file of its own.
 """
 
 import subprocess
@@ -10,18 +11,21 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SETS = {"dev": ("play", "dev"), "play": ("play",), "run": ()}
+TESTED = ("--constraint", "requirements/dev.txt")
+SETS = {
+    "dev": ("pyproject.toml", "--extra", "play", "--extra", "dev"),
+    "play": ("pyproject.toml", "--extra", "play", *TESTED),
+    "run": ("pyproject.toml", *TESTED),
+    "pip": ("--group", "pip"),
+}
 
 
 def main() -> None:
-    for name, extras in SETS.items():
-        constraint = [] if name == "dev" else ["--constraint", "requirements/dev.txt"]
+    for name, asked_for in SETS.items():
         command = [
-            *(sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml"),
+            *(sys.executable, "-m", "uv", "pip", "compile", *asked_for),
             *("--universal", "--python-version", "3.11", "--generate-hashes", "--quiet"),
             *("--no-header", "--no-emit-index-url", "--no-annotate", "--no-strip-extras"),
-            *(word for extra in extras for word in ("--extra", extra)),
-            *constraint,
             *("--output-file", f"requirements/{name}.txt"),
         ]
         subprocess.run(command, check=True, cwd=HERE.parent)  # noqa: S603 - our own words only
