@@ -359,7 +359,5 @@ def test_a_stop_reaches_the_bot_and_has_time() -> None:
 def test_ci_runs_what_a_desk_runs() -> None:
     script = ROOT / ".ci" / "run"
     assert os.name == "nt" or os.access(script, os.X_OK)
-    assert [line for line in text(script).splitlines() if line.startswith("make")] == [
-        "make lint",
-        "make test",
-    ]
+    (called,) = re.findall(r"^make (.+)$", text(script), re.MULTILINE)
+    assert [word for word in called.split() if not word.startswith("--")] == ["lint", "test"]
