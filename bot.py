@@ -193,7 +193,7 @@ async def composed(
             clock=utc_now,
         )
         queue = Queue(database, credits, forecast)
-        announcer = DiscordAnnouncer(client, queue, spawn=spawn)
+        announcer = DiscordAnnouncer(client, queue, clock=utc_now, spawn=spawn)
         worker = Worker(
             database,
             api,

@@ -24,6 +24,7 @@ from cogs.buttons import status_buttons
 from cogs.interactions.permissions import lacking_to_post
 from db.records import Song, Status
 from services import logs
+from services.clock import Clock
 from services.errors import CannotPost, PostUncertain, TooLargeToPost
 from services.making.runner import Spawn
 from services.making.worker import DEFAULT_UPLOAD_LIMIT
@@ -135,6 +136,7 @@ class DiscordAnnouncer:
         bot: commands.AutoShardedBot,
         queue: Queue,
         *,
+        clock: Clock,
         spawn: Spawn,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -144,6 +146,8 @@ class DiscordAnnouncer:
         self._monotonic = monotonic
         self._boards: dict[int, _Board] = {}
         self._turns = _Turns(monotonic)
+        self._began_at = clock()
+        self._inherited_at = monotonic() + BETWEEN_EDITS
         self._stopping = False
 
     # --- the status message -----------------------------------------------------------------------
@@ -218,6 +222,10 @@ class DiscordAnnouncer:
         if song.token is None:
             return True
         if board.shown is None or not board.shown.is_true_for(view):
+            if song.asked_at < self._began_at and self._monotonic() < self._inherited_at:
+                # The process before this one may have edited it just now.
+                board.dirty, board.next_at = True, self._inherited_at
+                return False
             try:
                 await self._edit(view, board)
             except PASSING as error:

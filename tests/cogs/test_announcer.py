@@ -24,6 +24,7 @@ from db.records import Song
 from services.clock import utc_now
 from services.ending import Ending
 from services.errors import CannotPost, PostUncertain, TooLargeToPost
+from services.making.runner import spawn
 from services.queue import Queue
 from services.settings import Settings
 from tests.wire import Channel, DiscordWire, Fault, Interaction, Limits, Member, Permission
@@ -170,6 +171,35 @@ async def test_many_changes_are_few_edits_and_the_last_is_shown(
     message = await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
     assert len(message.edits) <= 3
     assert all(b.at - a.at >= 0.19 for a, b in pairwise(message.edits))
+
+
+def restarted(stage: Stage) -> DiscordAnnouncer:
+    """What the next process has; nothing is known to it of what was edited."""
+    queue = stage.client.services.queue
+    return DiscordAnnouncer(stage.client, queue, clock=utc_now, spawn=spawn)
+
+
+async def test_what_the_process_before_has_edited_waits_for_its_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, song = await stage.song()
+    before = len(asked.messages[0].versions)
+    monkeypatch.setattr(module, "BETWEEN_EDITS", 0.3)
+    began = stage.wire.clock.wall()
+    restarted(stage).changed(song.song_id)
+    await asked.wait_message(lambda m: len(m.versions) > before)
+    assert asked.messages[0].now.at >= began + 0.29
+
+
+async def test_what_was_asked_for_since_the_restart_does_not_wait(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BETWEEN_EDITS", 10 * SOON)
+    announcer = restarted(stage)
+    asked, song = await stage.song()
+    before = len(asked.messages[0].versions)
+    announcer.changed(song.song_id)
+    await asked.wait_message(lambda m: len(m.versions) > before)
 
 
 async def test_words_that_do_not_differ_are_not_sent(stage: Stage) -> None:
