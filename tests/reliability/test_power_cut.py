@@ -70,10 +70,8 @@ class Disk:
         return file
 
     def damaged_from(self, at: int, tail: Tail) -> int:
-        """The first byte that is not as it was: zeros may take the place of zeros."""
-        lost = self.wal.content[at:]
-        pairs = enumerate(zip(lost, tail(lost), strict=False))
-        return at + next((n for n, (was, now) in pairs if was != now), 0)
+        """The first byte that is not as it was, when the log was cut there."""
+        return self.wal.damaged_from(at, tail(self.wal.content[at:]))
 
 
 def digest(file: Path) -> str:

@@ -42,3 +42,12 @@ class Wal:
     def commits(self) -> list[int]:
         """Where each transaction ends."""
         return [end for end, commit in self.boundaries() if commit]
+
+    def damaged_from(self, at: int, instead: bytes) -> int:
+        """The first byte that is not as it was, with `instead` in place of all from `at` on.
+
+        It may be later than `at`, since zeros may take the place of zeros.
+        """
+        pairs = zip(self.content[at:], instead, strict=False)
+        differing = (n for n, (was, now) in enumerate(pairs) if was != now)
+        return at + next(differing, len(instead))
