@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from db.database import Database
 from services import child_process
@@ -37,8 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The one marker of ours."""
+    """The one marker of ours, and examples without a deadline: on a busy machine that is luck."""
     config.addinivalue_line("markers", "long: only with --long, since it takes minutes")
+    unhurried = [HealthCheck.too_slow]
+    settings.register_profile("unhurried", deadline=None, suppress_health_check=unhurried)
+    settings.load_profile("unhurried")
 
 
 def pytest_xdist_auto_num_workers() -> int:

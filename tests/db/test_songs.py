@@ -74,7 +74,7 @@ async def _start_next(database: Database, at: datetime) -> Song | None:
         return song
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=75)
 @given(
     before=st.lists(st.tuples(_PEOPLE, st.integers(-3, 3)), max_size=6),
     asks=_ASKS,
@@ -105,7 +105,7 @@ async def test_the_order_that_is_shown_is_the_order_of_the_starts(
         assert len(foretold) == len(asks)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(asks=_ASKS)
 async def test_nobodys_second_song_is_before_anothers_first(asks: list[Waiting]) -> None:
     """Within a server by members; among all by servers."""

@@ -461,7 +461,7 @@ stanzas = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(stanzas, st.integers(1, 200), st.floats(1.2, 4.8), st.sampled_from([4, 8, 12]))
 def test_the_form_fills_the_time_exactly(
     given_stanzas: list[Stanza], bars: int, bar_seconds: float, phrase: int

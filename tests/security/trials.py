@@ -23,7 +23,6 @@ def rows(
     @seed(SEED)
     @settings(
         max_examples=count // in_a_row,
-        deadline=None,
         database=None,
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),

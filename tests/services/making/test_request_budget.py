@@ -37,7 +37,7 @@ def budget_of(per_minute: int, *, full: bool = False) -> RequestBudget:
 
 
 class TestBudget:
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(
         per_minute=st.integers(1, 60),
         asks=st.lists(

@@ -91,7 +91,7 @@ class TestRunTimes:
         learner.learn(Run(60, 50, 15.0, math.inf))
         assert 11.56 < learner.expect(60, 50).median < 30.0
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(
         st.lists(
             st.tuples(

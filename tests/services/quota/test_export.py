@@ -17,7 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from db import servers
@@ -248,7 +248,7 @@ REASONS = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30)
 @given(reasons=REASONS)
 @example(reasons=['";"=1', ';\t"+', "'';=", "\n;\n=", '=";"'])
 def test_whatever_the_reasons_they_are_text_in_a_cell_of_their_own(

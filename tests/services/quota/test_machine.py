@@ -741,6 +741,4 @@ def midnight(at: datetime) -> datetime:
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(
-    max_examples=30, stateful_step_count=40, deadline=None, report_multiple_bugs=False
-)
+TestMachine.settings = settings(max_examples=30, stateful_step_count=40, report_multiple_bugs=False)

@@ -199,7 +199,7 @@ ZONES = ("UTC", "Asia/Kolkata", "Asia/Kathmandu", "America/New_York", "Australia
 SPAN = timedelta(days=9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     now=st.timedeltas(timedelta(days=-700), timedelta(days=700)).map(NOON.__add__),
     ago=st.lists(st.timedeltas(timedelta(0), SPAN), max_size=8),

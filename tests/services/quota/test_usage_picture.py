@@ -305,7 +305,7 @@ def test_a_name_without_a_drawable_letter_is_known_by_its_place() -> None:
     assert nameless == plot(a_picture(members=(("Ada", 9), ("No. 2", 5))))
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.text(max_size=40))
 def test_any_label_is_drawn(label: str) -> None:
     shown = drawable(label)
