@@ -27,8 +27,8 @@ $(PY):
 		+ ": Songwright needs Python 3.11 to 3.14. Name one: make PYTHON=python3.13 ...")'
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
-# The pip that Python brings may be years old, and take half as long again for the others.
-.venv/.installed-run .venv/.installed-play .venv/.installed-dev: .venv/.installed-pip
+# The pip that Python brings may be years old, and take half as long again for this set.
+.venv/.installed-dev: .venv/.installed-pip
 
 # A stamp for each set of requirements: newer than its file means installed.
 .venv/.installed-%: requirements/%.txt $(PY)

@@ -147,7 +147,7 @@ class DiscordAnnouncer:
         self._boards: dict[int, _Board] = {}
         self._turns = _Turns(monotonic)
         self._began_at = clock()
-        self._inherited_at = monotonic() + BETWEEN_EDITS
+        self._fresh_until = monotonic() + BETWEEN_EDITS
         self._stopping = False
 
     # --- the status message -----------------------------------------------------------------------
@@ -222,9 +222,10 @@ class DiscordAnnouncer:
         if song.token is None:
             return True
         if board.shown is None or not board.shown.is_true_for(view):
-            if song.asked_at < self._began_at and self._monotonic() < self._inherited_at:
-                # The process before this one may have edited it just now.
-                board.dirty, board.next_at = True, self._inherited_at
+            if song.asked_at < self._began_at and self._monotonic() < self._fresh_until:
+                # The process before this one may have edited it just now. Each waits from its own
+                # turn on: they would all go at once at the end.
+                board.dirty, board.next_at = True, self._monotonic() + BETWEEN_EDITS
                 return False
             try:
                 await self._edit(view, board)

@@ -2,8 +2,8 @@
 
 One universal file for each set, with hashes and without index addresses, so that plain
 `pip install --require-hashes -r` takes it on any platform. The largest set is resolved first and
-constrains the others: a server runs the very versions that were tested. pip, which installs them,
-has a file of its own.
+constrains the others: a server runs the very versions that were tested. pip, which installs
+the largest, has a file of its own.
 """
 
 import subprocess

@@ -50,6 +50,7 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
+@pytest.hookimpl(trylast=True)  # hypothesis begins first
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Each worker begins to import at another file, so that a fresh clone is compiled by all.
 
@@ -62,7 +63,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     first = int(worker["workerid"].removeprefix("gw")) * len(files) // worker["workercount"]
     for file in files[first:] + files[:first]:
         name = ".".join(file.relative_to(HERE.parent).with_suffix("").parts)
-        with contextlib.suppress(Exception):  # the collection meets it again, and says so
+        # The collection meets it again, and says so.
+        with contextlib.suppress(Exception, pytest.skip.Exception):
             importlib.import_module(name)
 
 
