@@ -30,10 +30,10 @@ def test_its_transactions_end_where_sqlite_says(wal: Wal) -> None:
 
 def test_frames_of_an_earlier_use_are_not_counted(wal: Wal) -> None:
     _, last = wal.commits()
-    header = bytearray(wal.content[: HEADER.size])
-    header[19] ^= 1  # its salt, another one at each use
-    assert Wal(wal.content + bytes(header) + bytes(wal.frame)).commits()[-1] == last
-    assert Wal(bytes(header) + wal.content[HEADER.size :]).commits() == []
+    earlier = bytearray(wal.content[-wal.frame :])
+    assert Wal(wal.content + bytes(earlier)).commits()[-1] == last + wal.frame
+    earlier[8] ^= 1  # the frame's salt, another one at each use
+    assert Wal(wal.content + bytes(earlier)).commits()[-1] == last
 
 
 def test_what_is_no_log_is_refused() -> None:
