@@ -361,3 +361,11 @@ def test_ci_runs_what_a_desk_runs() -> None:
     assert os.name == "nt" or os.access(script, os.X_OK)
     (called,) = re.findall(r"^make (.+)$", text(script), re.MULTILINE)
     assert [word for word in called.split() if not word.startswith("--")] == ["lint", "test"]
+
+
+def test_ci_uses_actions_by_commit() -> None:
+    """A tag can be moved to other code, a commit can't; its version stands behind it for people."""
+    workflows = (ROOT / ".github" / "workflows").glob("*.yml")
+    used = [line for file in workflows for line in re.findall(r"uses: (.+)", text(file))]
+    assert used
+    assert [line for line in used if not re.fullmatch(r"\S+@[0-9a-f]{40} # v[\d.]+", line)] == []
