@@ -12,6 +12,7 @@ import contextlib
 import html
 import ipaddress
 import json
+import logging
 import math
 import os
 import re
@@ -44,6 +45,8 @@ from services.errors import (
 from services.making.request_budget import Call
 from services.requests import SongRequest
 
+log = logging.getLogger(__name__)
+
 MODEL = "ace-step-music"
 MAX_DOWNLOAD = 64 * 2**20
 """Bytes a song may have: 240 s of 44.1 kHz stereo WAV are 42 MB."""
@@ -70,6 +73,20 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _GONE = (403, 404, 410)  # an expired signature is a 403 with most storages
 # An id goes into paths; the first character keeps "." and ".." out of them.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][\x21-\x7e]{0,199}")
+
+# QUEUED, PROCESSING, COMPLETED and FAILED are documented. The others are what queue APIs use for
+# the same (fal-js 153, vibedgames 182); they count only where the answer's code is a good one,
+# since `{"status": "error"}` is also how a server words a 503.
+_WAITING = {"QUEUED", "IN_QUEUE", "PENDING", "WAITING", "SUBMITTED", "ACCEPTED", "CREATED"}
+_RUNNING = {"PROCESSING", "IN_PROGRESS", "RUNNING", "STARTED", "STARTING", "GENERATING"}
+_SUCCEEDED = {"COMPLETED", "COMPLETE", "SUCCESS", "SUCCEEDED", "SUCCESSFUL", "DONE", "FINISHED"}
+_ENDED_BADLY = {
+    *("FAILED", "FAIL", "FAILURE", "ERROR", "ERRORED", "CANCELLED", "CANCELED", "ABORTED"),
+    *("TIMEOUT", "TIMED_OUT", "TIMEDOUT", "EXPIRED", "REJECTED", "REFUSED", "DENIED", "BLOCKED"),
+    *("TERMINATED", "KILLED", "STOPPED", "DELETED", "INVALID", "CRASHED"),
+}
+_STATUS_WORD = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
+_MOST_UNKNOWN = 20  # words that are logged once each
 
 _CONNECT = 10.0
 _SUBMIT = aiohttp.ClientTimeout(total=60, connect=_CONNECT)
@@ -164,12 +181,24 @@ class _Answer:
     @property
     def done(self) -> bool:
         """COMPLETED is final whatever the code."""
-        return self.fine or self.status == "COMPLETED"
+        return self.fine or self.word == "COMPLETED"
 
     @property
-    def status(self) -> str:
+    def word(self) -> str:
+        """The status as the API spells it, but in capitals; empty if it is no word."""
         status = self.data.get("status")
-        return status.strip().upper() if isinstance(status, str) else ""
+        word = re.sub(r"[ -]", "_", status[:50].strip().upper()) if isinstance(status, str) else ""
+        return word if _STATUS_WORD.fullmatch(word) else ""
+
+    @property
+    def completed(self) -> bool:
+        return self.word == "COMPLETED" or (self.fine and self.word in _SUCCEEDED)
+
+    @property
+    def failed(self) -> bool:
+        """FAILED is final whatever the code, and comes as 422."""
+        good = self.fine or self.code == 422
+        return self.word == "FAILED" or (good and self.word in _ENDED_BADLY)
 
 
 class SongApi:
@@ -208,6 +237,7 @@ class SongApi:
         self._budget = budget
         self._max_download = max_download
         self._resolver = resolver
+        self._unknown_words: set[str] = set()
 
     async def submit(self, request: SongRequest) -> str:
         """Hand a song in (v2) and return its request id.
@@ -220,8 +250,8 @@ class SongApi:
         call = _Endpoint("POST", f"v2/{MODEL}", _SUBMIT, KeyRefused, SubmitUncertain)
         answer = await self._ask(call, payload(request))
         self._raise_if_failed(call, answer)
-        request_id = answer.data.get("request_id")
-        if answer.done and isinstance(request_id, str) and _REQUEST_ID.fullmatch(request_id):
+        request_id = _request_id(answer.data.get("request_id"))
+        if answer.done and request_id is not None:
             return request_id
         raise self._refusal(call, answer)
 
@@ -238,12 +268,11 @@ class SongApi:
         await self._budget.take(Call.LOOK)
         answer = await self._ask(call)
         self._raise_if_failed(call, answer)
-        match answer.status:
-            case "COMPLETED":
-                output = find_output(answer.data.get("output"))
-                return Look("COMPLETED", output, _inference_seconds(answer.data))
-            case ("QUEUED" | "PROCESSING") as status if answer.fine:
-                return Look(status)
+        if answer.completed:
+            output = find_output(answer.data.get("output"))
+            return Look("COMPLETED", output, _inference_seconds(answer.data))
+        if answer.fine and answer.word:
+            return Look(self._unfinished(answer.word))
         raise self._refusal(call, answer)
 
     async def result(self, request_id: str) -> Output:
@@ -261,7 +290,7 @@ class SongApi:
         output = find_output(answer.data.get("output"))
         if answer.done and output is not None:
             return output
-        if answer.status == "COMPLETED":
+        if answer.completed:
             raise BadOutput(f"no output: {self._account_of(call, answer)}")
         raise self._refusal(call, answer)
 
@@ -372,12 +401,23 @@ class SongApi:
         raise failure  # out here, so that it has no context: see the module
 
     def _raise_if_failed(self, call: _Endpoint, answer: _Answer) -> None:
-        # FAILED is final whatever the code; but where nothing was accepted yet, a code about
-        # the account or the load says more.
+        # Where nothing was accepted yet, a code about the account or the load says more.
         about_us = call.method == "POST" and answer.code in (401, 403, 404, 406, 429)
-        if answer.status == "FAILED" and not about_us:
+        if answer.failed and not about_us:
             words = _words(answer.data.get("error")) or _words(answer.data.get("detail"))
+            if answer.word != "FAILED":  # nobody documented it, so it is named
+                words = f"The song service ended it as {answer.word}. {words}"
             raise GenerationFailed(_for_member(self._without_key(words)))
+
+    def _unfinished(self, word: str) -> Status:
+        """What a status that is not final means. A word that nobody knows is polled on."""
+        if word in _RUNNING:
+            return "PROCESSING"
+        new = word not in _WAITING and word not in self._unknown_words
+        if new and len(self._unknown_words) < _MOST_UNKNOWN:
+            self._unknown_words.add(word)
+            log.warning("unknown status %s from the song API, polling on", word)
+        return "QUEUED"
 
     def _refusal(self, call: _Endpoint, answer: _Answer) -> SongApiError:
         """The error that an answer means which is not what was asked for."""
@@ -542,6 +582,12 @@ def _is_text(start: bytes) -> bool:
     return start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[", b'"', b"<")
 
 
+def _request_id(value: object) -> str | None:
+    """An id that fits into a path; some queues number their jobs."""
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return text if _REQUEST_ID.fullmatch(text) else None
+
+
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -576,12 +622,18 @@ def find_output(value: object) -> Output | None:
 _SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*:")
 _AUDIO = re.compile(r"audio|\.(?:wav|mp3|flac|ogg|opus|m4a)\b", re.IGNORECASE)
 _BASE64 = re.compile(r"\s*[A-Za-z0-9+/_-]{64}")
+_JSON = re.compile(r"\s*[\[{]")
 _DATA = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
 
 
 def _strings(value: object, name: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
     if isinstance(value, str):
-        yield name, value
+        # JSON in a string, as the vendor's own SDK expects of some models.
+        inner = _parse(value.encode(errors="replace")) if depth < 5 and _JSON.match(value) else None
+        if isinstance(inner, dict | list):
+            yield from _strings(inner, name, depth + 1)
+        else:
+            yield name, value
     elif depth < 5 and isinstance(value, dict):
         for key, inner in value.items():
             yield from _strings(inner, f"{name} {key}", depth + 1)

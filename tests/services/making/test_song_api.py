@@ -225,6 +225,12 @@ async def test_the_root_may_have_a_path_and_a_slash(wire: Wire) -> None:
     assert wire.seen[0].path == "/proxy/v2/ace-step-music"
 
 
+@pytest.mark.parametrize("request_id", [17, 9007199254740993])
+async def test_a_numeric_request_id_is_understood(wire: Wire, request_id: int) -> None:
+    await wire.start(answering(200, {"request_id": request_id, "status": "QUEUED"}))
+    assert await wire.api.submit(SONG) == str(request_id)
+
+
 async def test_a_submit_that_is_completed_is_accepted_whatever_the_code(wire: Wire) -> None:
     await wire.start(answering(500, {"request_id": ID, "status": "COMPLETED"}))
     assert await wire.api.submit(SONG) == ID
@@ -256,6 +262,60 @@ async def test_a_look_reads_the_status(
     assert wire.seen[0].path == f"/v2/requests/{ID}/status"
     assert wire.seen[0].headers["x-api-key"] == KEY
     assert wire.budget.taken == [Call.LOOK]
+
+
+@pytest.mark.parametrize("word", ["SUCCESS", "succeeded", "Done", "FINISHED", "COMPLETE"])
+async def test_other_words_for_completed(wire: Wire, word: str) -> None:
+    body = {"status": word, "output": "https://s/a.wav"}
+    await wire.start(answering(200, body))
+    output = Output(url="https://s/a.wav")
+    assert await wire.api.look(ID) == Look("COMPLETED", output)
+    assert await wire.api.result(ID) == output
+    await wire.start(answering(503, body))  # how an error is wrapped says nothing about the song
+    await failing(wire.api.look(ID), ApiUnavailable)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("CANCELLED", "canceled", "ERROR", "FAILURE", "TIMEOUT", "EXPIRED", "ABORTED"),
+        *("REJECTED", "timed out", "TERMINATED"),
+    ],
+)
+async def test_other_words_for_failed_end_a_song_at_once(wire: Wire, word: str) -> None:
+    shown = word.upper().replace(" ", "_")
+    for code, words in ((200, "queue purged"), (422, "")):
+        await wire.start(answering(code, {"status": word, "error": words}))
+        for call in (wire.api.look(ID), wire.api.result(ID), wire.api.submit(SONG)):
+            error = await failing(call, GenerationFailed)
+            assert str(error) == f"The song service ended it as {shown}. {words}".rstrip()
+    for code, expected in ((503, ApiUnavailable), (404, SongGone), (429, RateLimited)):
+        await wire.start(answering(code, {"status": word}))
+        await failing(wire.api.look(ID), expected)
+
+
+async def test_an_unknown_status_is_polled_on_and_logged_once(
+    wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = iter(
+        ["warming-up", "IN_PROGRESS", "WARMING UP", "in_queue", *(f"W{n}" for n in range(99))]
+    )
+
+    async def each(request: web.Request) -> web.StreamResponse:
+        return await answering(200, {"status": next(words)})(request)
+
+    await wire.start(each)
+    looks = [await wire.api.look(ID) for _ in range(103)]
+    assert [look.status for look in looks] == ["QUEUED", "PROCESSING", *["QUEUED"] * 101]
+    unknown = [line for line in caplog.messages if "unknown status" in line]
+    assert unknown[0] == "unknown status WARMING_UP from the song API, polling on"
+    assert len(unknown) == len(set(unknown)) == 20
+
+
+@pytest.mark.parametrize("status", [7, None, "", "<html>", "a" * 60, "9", ["QUEUED"]])
+async def test_a_status_that_is_no_word_is_passing(wire: Wire, status: object) -> None:
+    await wire.start(answering(200, {"status": status}))
+    await failing(wire.api.look(ID), ApiUnavailable)
 
 
 async def test_a_wrong_charset_does_not_hide_the_status(wire: Wire) -> None:
@@ -367,7 +427,7 @@ async def test_every_code_is_one_error_whatever_the_body(
     assert files_in(tmp_path) == []
 
 
-NONSENSE = [b"<html>", b"{", b"[]", {"status": "LOST"}, {"a": 1}]
+NONSENSE = [b"<html>", b"{", b"[]", {"status": "<LOST>"}, {"a": 1}]
 # v1's answer may be the file itself, so these could be one: other tests look at that.
 NO_JSON = [b"", b"words", b"null", b"3"]
 
@@ -386,7 +446,7 @@ async def test_nonsense_with_a_good_code(
 
 
 @pytest.mark.parametrize(
-    "request_id", [None, "", " ", "..", ".", "a b", "a" * 201, "x\n", [1], True]
+    "request_id", [None, "", " ", "..", ".", "a b", "a" * 201, "x\n", [1], True, -1, 1.5, 10**201]
 )
 async def test_a_submit_without_a_usable_id_is_uncertain(wire: Wire, request_id: object) -> None:
     for body in ({"request_id": request_id}, {"id": ID}):
@@ -680,6 +740,12 @@ LONG = base64.b64encode(AUDIO).decode()
         ("data:audio/wav;base64," + LONG, Output(base64=LONG)),
         ("data:;base64," + LONG, Output(base64=LONG)),
         ("ftp://s/a.wav", Output(url="ftp://s/a.wav")),
+        ('{"audio_url": "https://s/a"}', Output(url="https://s/a")),
+        (' ["https://s/cover.png", "https://s/b.mp3"]', Output(url="https://s/b.mp3")),
+        ({"data": json.dumps({"blob": LONG})}, Output(base64=LONG)),
+        (json.dumps([json.dumps({"url": "https://s/a"})]), Output(url="https://s/a")),
+        ("[broken", None),
+        ("[\ud800]", None),
         (None, None),
         ("", None),
         ("done", None),
