@@ -56,7 +56,7 @@ from services.making.song_api import SongApi
 from services.making.worker import Worker
 from services.queue import Queue
 from services.quota.amounts import Prices, credits_text
-from services.quota.ceilings import OperatorCeilings, ServerCeiling
+from services.quota.ceilings import DefaultBudgets, OperatorCeilings, ServerCeiling
 from services.quota.changelog import Changelog
 from services.quota.credits import Credits
 from services.quota.export import Export
@@ -156,7 +156,8 @@ async def composed(
         await export.clear()
 
         client = Client(prepare or functools.partial(_prepare, database=database))
-        incidents = Incidents(database, OwnerMessages(client), clock=utc_now)
+        operator = OwnerMessages(client)
+        incidents = Incidents(database, operator, clock=utc_now)
         await incidents.load()
         rulebook = Rulebook(_defaults(settings, limits))
         changelog = Changelog(
@@ -166,10 +167,19 @@ async def composed(
         )
         manager_log = ManagerLog(client, changelog, rulebook.defaults, spawn=spawn)
         ceiling = ServerCeiling(database, rulebook, changelog, clock=utc_now)
-        operator_ceilings = OperatorCeilings(database, clock=utc_now)
+        operator_ceilings = OperatorCeilings(
+            database,
+            clock=utc_now,
+            defaults=DefaultBudgets(
+                all_servers=settings.daily_songs or None,
+                each_server=settings.server_daily_songs or None,
+            ),
+        )
         credits = Credits(database, rulebook, ceiling, clock=utc_now)
         ending = Ending(database, credits, clock=utc_now)
-        servers = Servers(database, ending, clock=utc_now)
+        servers = Servers(
+            database, ending, operator, clock=utc_now, allowed=settings.allowed_servers
+        )
 
         past = await song_rows.run_times(database.reader, limit=LEARNT_FROM)
         # After a restart the last minute counts as full; who never submitted made no calls.
@@ -231,6 +241,7 @@ async def composed(
             random_seed=lambda: random.SystemRandom().randint(0, MAX_SEED),
             wake=runner.wake,
             tell=changelog.tell,
+            allowed_servers=settings.allowed_servers,
         )
         delivery = Delivery(
             database,
@@ -312,6 +323,7 @@ async def run(settings: Settings) -> int:
         try:
             await _first(client.login(settings.discord_token.get_secret_value()), stopped.wait())
             if not stopped.is_set():
+                _log_who_can_add_it(client, settings)
                 async with application.working() as parts:
                     await _first(client.connect(), parts, stopped.wait())
         except discord.LoginFailure:
@@ -327,6 +339,21 @@ async def run(settings: Settings) -> int:
                 "the Bot page of your application in Discord's developer portal."
             )
     return 0
+
+
+def _log_who_can_add_it(client: Client, settings: Settings) -> None:
+    """Whether strangers can add the bot to their servers, and so spend the operator's songs."""
+    application = client.application
+    if application is None or not application.bot_public:
+        log.info("the bot is private: only its owner can add it to a server")
+    elif settings.allowed_servers:
+        log.info("the bot is public, but ALLOWED_SERVERS lets only the listed servers make songs")
+    else:
+        log.warning(
+            "the bot is public: anybody can add it to a server and make songs that your account "
+            "pays. List your servers in ALLOWED_SERVERS, or switch off Public Bot on the Bot page "
+            "of your application in Discord's developer portal"
+        )
 
 
 async def _first(*works: Awaitable[object]) -> None:

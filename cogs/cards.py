@@ -11,6 +11,7 @@ import discord
 
 from db.records import Song, Status
 from services.queue import View
+from services.quota.admission import NOT_ALLOWED
 from services.quota.amounts import Prices, credits_text
 from services.quota.rules import Rules
 from services.requests import clean, has_words, title_of
@@ -370,6 +371,15 @@ FIRST_STEPS = (
     "`/quota show` has all of it in view, to be changed there too"
 )
 """Of those who manage a server."""
+
+
+def not_allowed_card(server_id: int) -> discord.Embed:
+    """Said instead of the hello, in a server that the operator does not allow."""
+    return discord.Embed(
+        title="Hello! I can't make songs here yet.",
+        description=NOT_ALLOWED.format(server_id=server_id),
+        colour=BLURPLE,
+    )
 
 
 def hello_card(*, allowance: int | None, prices: Prices) -> discord.Embed:

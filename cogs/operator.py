@@ -15,6 +15,7 @@ from cogs.interactions.people import server_of
 from db.records import OperatorCeiling, Tally, Undelivered
 from services.errors import InvalidRequest, NotPermitted
 from services.quota.amounts import MAX_CEILING, credits_text
+from services.quota.ceilings import DefaultBudgets
 from services.quota.overview import ServerUse
 
 ID = r"[0-9]{1,19}"
@@ -49,7 +50,7 @@ class OperatorCog(
         services = self._client.services
         card = overview_card(
             await services.ceilings.submitted_today(),
-            await services.ceilings.all_set(),
+            await services.ceilings.in_force(),
             await services.overview.servers(),
             await services.overview.undelivered(),
         )
@@ -61,7 +62,8 @@ class OperatorCog(
         credits="Credits a day (UTC); left out: as many as there are",
         songs="Songs a day (UTC); left out: as many as there are",
         server="A server's id, if it is not this one",
-        remove="Take the ceiling away",
+        unlimited="No limit for this scope, whatever the default is",
+        remove="Forget what was set here: the default counts again",
     )
     @app_commands.choices(scope=[Choice(name=text, value=key) for key, text in SCOPES.items()])
     async def ceiling(
@@ -71,12 +73,15 @@ class OperatorCog(
         credits: Range[int, 0, MAX_CEILING] | None = None,
         songs: Range[int, 0, MAX_CEILING] | None = None,
         server: str | None = None,
+        unlimited: bool = False,
         remove: bool = False,
     ) -> None:
         """Set what may be submitted to the song API in a day."""
         self._check(interaction)
-        if remove == (credits is not None or songs is not None):
-            raise InvalidRequest("Please give `credits` or `songs`, or else `remove`.")
+        if (credits is not None or songs is not None) + unlimited + remove != 1:
+            raise InvalidRequest(
+                "Please give `credits`, `songs` or both; or only `unlimited`; or only `remove`."
+            )
         server_id = _named(server, interaction) if scope == "server" else 0
         if server is not None and scope != "server":
             raise InvalidRequest("A server's id goes with the scope of one server only.")
@@ -89,7 +94,7 @@ class OperatorCog(
         self._client.services.wake()
         whom = f"server {server_id}" if scope == "server" else SCOPES[scope]
         await interaction.followup.send(
-            f"There is no ceiling of its own for {whom} any more."
+            f"What was set for {whom} is removed. {_default_text(scope, ceilings.defaults)}"
             if remove
             else f"The ceiling for {whom} is {allowed_text(credits, songs)} a day (UTC). It holds "
             "from now on; what was submitted today counts.",
@@ -170,6 +175,17 @@ def songs_text(count: int) -> str:
 def _whom(ceiling: OperatorCeiling) -> str:
     words = {"all": "All servers together", "each": "Each server"}
     return words.get(ceiling.scope, f"Server {ceiling.server_id}")
+
+
+def _default_text(scope: str, defaults: DefaultBudgets) -> str:
+    """What counts where `/operator` has set nothing."""
+    if scope == "server":
+        return "What is set for each server counts there now."
+    variable, songs = {
+        "all": ("DAILY_SONGS", defaults.all_servers),
+        "each": ("SERVER_DAILY_SONGS", defaults.each_server),
+    }[scope]
+    return f"The default counts again: {allowed_text(None, songs)} a day (UTC), from {variable}."
 
 
 def _some(lines: Sequence[str]) -> str:

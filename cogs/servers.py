@@ -33,15 +33,23 @@ class ServersCog(commands.Cog):
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Say hello once, where the bot may write."""
         self._client.services.delivery.wake(guild.id)
-        if not await self._client.services.servers.join(guild.id, guild.name):
-            return
+        first_time = await self._client.services.servers.join(guild.id, guild.name)
+        if first_time:
+            await self._say_hello(guild)
+        await self._client.services.servers.notify_operator()
+
+    async def _say_hello(self, guild: discord.Guild) -> None:
         channel = first_writable(guild)
         if channel is None:
             log.info("no channel to say hello in, in server %d", guild.id)
             return
         services = self._client.services
         rules = await services.credits.rules(guild.id)
-        hello = cards.hello_card(allowance=rules.server.credits, prices=services.songs.prices)
+        hello = (
+            cards.hello_card(allowance=rules.server.credits, prices=services.songs.prices)
+            if services.servers.allows(guild.id)
+            else cards.not_allowed_card(guild.id)
+        )
         try:
             with understood():
                 await channel.send(embed=hello)

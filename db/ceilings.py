@@ -109,17 +109,6 @@ async def submitted(connection: Connection, server_id: int, day: datetime) -> Ta
     return next((Tally(row["songs"], row["credits"]) for row in rows), Tally(0, 0))
 
 
-async def waiting(connection: Connection) -> Tally:
-    """What waits to be submitted, in every server together."""
-    rows = await connection.execute_fetchall(
-        """
-        SELECT count(*) AS songs, coalesce(sum(price), 0) AS credits FROM songs
-        WHERE step = 'waiting'
-        """
-    )
-    return next(Tally(row["songs"], row["credits"]) for row in rows)
-
-
 async def waiting_of_server(connection: Connection, server_id: int) -> Tally:
     """What waits to be submitted in one server."""
     rows = await connection.execute_fetchall(

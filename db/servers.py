@@ -96,6 +96,43 @@ async def mark_greeted(connection: Connection, server_id: int, *, at: datetime) 
     return cursor.rowcount == 1
 
 
+async def mark_joined(connection: Connection, server_id: int, *, at: datetime) -> bool:
+    """The operator is to be notified of this server. False if there is no such server."""
+    cursor = await connection.execute(
+        "UPDATE servers SET notify_since = ? WHERE server_id = ?", (to_ms(at), server_id)
+    )
+    return cursor.rowcount == 1
+
+
+async def to_notify(connection: Connection, *, since: datetime) -> list[Server]:
+    """The servers joined since then that the operator was not notified of, oldest first."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT server_id, name, left_at FROM servers
+        WHERE notify_since >= ? AND left_at IS NULL ORDER BY notify_since, server_id
+        """,
+        (to_ms(since),),
+    )
+    return [Server(r["server_id"], r["name"], maybe_from_ms(r["left_at"])) for r in rows]
+
+
+async def mark_notified(connection: Connection, server_id: int) -> bool:
+    """The operator was notified of it. False if that was known."""
+    cursor = await connection.execute(
+        """
+        UPDATE servers SET notify_since = NULL WHERE server_id = ? AND notify_since IS NOT NULL
+        """,
+        (server_id,),
+    )
+    return cursor.rowcount == 1
+
+
+async def any_known(connection: Connection) -> bool:
+    """Whether the bot was ever in a server, as far as this database knows."""
+    rows = await connection.execute_fetchall("SELECT EXISTS (SELECT 1 FROM servers) AS known")
+    return any(row["known"] for row in rows)
+
+
 async def mark_left(connection: Connection, server_id: int, *, at: datetime) -> bool:
     """The bot is no longer in it. False if that was known."""
     cursor = await connection.execute(

@@ -305,30 +305,41 @@ async def next_waiting(connection: Connection) -> Song | None:
     return next(map(_song, rows), None)
 
 
-async def next_waiting_with_room(connection: Connection, *, day: datetime) -> Song | None:
-    """`next_waiting`, of the songs that still fit under the operator's ceilings of the day."""
+async def next_waiting_with_room(
+    connection: Connection, *, day: datetime, all_songs: int | None, each_songs: int | None
+) -> Song | None:
+    """`next_waiting`, of the songs that still fit into the operator's budgets of the day.
+
+    `all_songs`, `each_songs`: the budgets where `operator_ceilings` has no row for that scope.
+    """
     rows = await connection.execute_fetchall(
         """
         SELECT songs.* FROM songs
         JOIN servers USING (server_id)
         JOIN members USING (server_id, member_id)
-        WHERE songs.step = 'waiting' AND NOT EXISTS (
-            SELECT 1 FROM operator_ceilings AS ceiling
-            LEFT JOIN submits ON submits.day = :day AND submits.server_id =
-                CASE ceiling.scope WHEN 'all' THEN 0 ELSE songs.server_id END
-            WHERE (ceiling.scope = 'all'
-                   OR (ceiling.scope = 'server' AND ceiling.server_id = songs.server_id)
-                   OR (ceiling.scope = 'each' AND NOT EXISTS (
-                       SELECT 1 FROM operator_ceilings AS own
-                       WHERE own.scope = 'server' AND own.server_id = songs.server_id)))
-              AND (coalesce(submits.credits, 0) + songs.price > ceiling.credits
-                   OR coalesce(submits.songs, 0) + 1 > ceiling.songs)
-        )
+        LEFT JOIN operator_ceilings AS of_all ON of_all.scope = 'all' AND of_all.server_id = 0
+        LEFT JOIN operator_ceilings AS of_each ON of_each.scope = 'each' AND of_each.server_id = 0
+        LEFT JOIN operator_ceilings AS own
+               ON own.scope = 'server' AND own.server_id = songs.server_id
+        LEFT JOIN submits AS total ON total.day = :day AND total.server_id = 0
+        LEFT JOIN submits AS today ON today.day = :day AND today.server_id = songs.server_id
+        WHERE songs.step = 'waiting'
+              -- A budget that is NULL is none, and refuses nothing.
+              AND (coalesce(total.credits, 0) + songs.price > of_all.credits) IS NOT TRUE
+              AND (coalesce(total.songs, 0) + 1 >
+                   CASE WHEN of_all.scope IS NULL THEN :all_songs ELSE of_all.songs END) IS NOT TRUE
+              AND (coalesce(today.credits, 0) + songs.price >
+                   CASE WHEN own.scope IS NULL THEN of_each.credits
+                        ELSE own.credits END) IS NOT TRUE
+              AND (coalesce(today.songs, 0) + 1 >
+                   CASE WHEN own.scope IS NOT NULL THEN own.songs
+                        WHEN of_each.scope IS NOT NULL THEN of_each.songs
+                        ELSE :each_songs END) IS NOT TRUE
         ORDER BY coalesce(servers.last_start_at, 0), coalesce(members.last_start_at, 0),
                  songs.asked_at, songs.song_id
         LIMIT 1
         """,
-        {"day": to_ms(day)},
+        {"day": to_ms(day), "all_songs": all_songs, "each_songs": each_songs},
     )
     return next(map(_song, rows), None)
 

@@ -9,6 +9,7 @@ SongwrightError
 |   |-- CeilingReached      of the server, or of the operator
 |   |-- SongsPaused         the operator's account at the song API needs them first
 |   |-- AgainstTheRules     the server's managers decided otherwise
+|   |-- ServerNotAllowed    the operator's ALLOWED_SERVERS does not list the server
 |   |-- NotPermitted        the person, or the bot in that channel, lacks a permission
 |   `-- NotPossible         the thing asked for does not exist (any more) or can't be done now
 |-- SongApiError            the song API, as services/making/song_api.py understood it
@@ -64,6 +65,10 @@ class CeilingReached(Refusal):
 
 class AgainstTheRules(Refusal):
     """Those who manage the server have decided otherwise. Nothing was spent."""
+
+
+class ServerNotAllowed(Refusal):
+    """The operator has not allowed this server. Nothing was spent."""
 
 
 class SongsPaused(Refusal):

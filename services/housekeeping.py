@@ -62,6 +62,7 @@ class Housekeeping:
             self._end_overdue,
             self._forget,
             self._servers.forget_old,
+            self._servers.notify_operator,
             self._remove_files,
             self._watch_disk,
             self._incidents.tell_untold,

@@ -1,35 +1,63 @@
 """Servers that the bot joins and leaves."""
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
 from db import changes, ledger, offers, rules, servers, songs
 from db.database import Database
-from db.records import Song
+from db.records import Server, Song
 from services.clock import Clock
 from services.ending import Ending
+from services.incidents import Operator
 
 log = logging.getLogger(__name__)
 
 KEPT_AFTER_LEAVING = timedelta(days=30)
 """How long a server's settings and words are kept, should the bot be invited back."""
+NOTIFIED_WITHIN = timedelta(hours=24)
+"""How long the operator is tried to be notified of a new server: their messages may be closed."""
+NAMED = 10
+"""Servers whose names and ids stand in one message to the operator."""
 
 
 class Servers:
     """What happens to a server's songs and settings when the bot comes and goes."""
 
-    def __init__(self, database: Database, ending: Ending, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ending: Ending,
+        operator: Operator,
+        *,
+        clock: Clock,
+        allowed: Collection[int] = (),
+    ) -> None:
         self._database = database
         self._ending = ending
+        self._operator = operator
         self._clock = clock
+        self._allowed = allowed
+        # A message takes time, and a round may find the same servers meanwhile.
+        self._notifying = asyncio.Lock()
+
+    def allows(self, server_id: int) -> bool:
+        """Whether songs may be requested there; an empty ALLOWED_SERVERS allows every server."""
+        return not self._allowed or server_id in self._allowed
 
     async def join(self, server_id: int, name: str) -> bool:
         """The bot is in this server. Whether the hello is still to be said: true only once."""
+        now = self._clock()
         async with self._database.write() as connection:
+            known = await servers.get_server(connection, server_id)
             await servers.ensure_server(connection, server_id)
             await servers.set_name(connection, server_id, name)
-            return await servers.mark_greeted(connection, server_id, at=self._clock())
+            first = await servers.mark_greeted(connection, server_id, at=now)
+            if first or (known is not None and known.left_at is not None):
+                await servers.mark_joined(connection, server_id, at=now)
+                log.info("joined server %d", server_id)
+            return first
 
     async def leave(self, server_id: int) -> list[Song]:
         """The bot was thrown out: what waits is cancelled and refunded, what runs may end.
@@ -56,13 +84,35 @@ class Servers:
         `present` has the names; one that is unavailable for now is called nothing.
         """
         known = await servers.names_present(self._database.reader)
+        # At the first start ever, whoever starts the bot knows where it is.
+        started_before = await servers.any_known(self._database.reader)
         async with self._database.write() as connection:
             for server_id, name in present.items():
                 if name and known.get(server_id) != name:
                     await servers.ensure_server(connection, server_id)
                     await servers.set_name(connection, server_id, name)
+                    if started_before and server_id not in known:
+                        await servers.mark_joined(connection, server_id, at=self._clock())
         gone = known.keys() - present.keys()
         return [song for server_id in gone for song in await self.leave(server_id)]
+
+    async def notify_operator(self) -> None:
+        """Send the operator a message about servers that the bot was added to.
+
+        What can't be sent is tried again in later rounds, for `NOTIFIED_WITHIN`. A kill between the
+        message and its mark sends it twice.
+        """
+        async with self._notifying:
+            since = self._clock() - NOTIFIED_WITHIN
+            joined = await servers.to_notify(self._database.reader, since=since)
+            for allowed in (True, False):
+                some = [server for server in joined if self.allows(server.server_id) is allowed]
+                if some and await self._operator.tell(
+                    _joined_text(len(some), allowed=allowed), detail=_names_of(some)
+                ):
+                    async with self._database.write() as connection:
+                        for server in some:
+                            await servers.mark_notified(connection, server.server_id)
 
     async def forget_old(self) -> None:
         """Drop settings and words of servers left long ago. The ledger stays, without words."""
@@ -76,3 +126,23 @@ class Servers:
                     await offers.forget(connection, server_id)
                     await songs.forget_words_of_server(connection, server_id)
                     await ledger.forget_words_of_server(connection, server_id)
+
+
+def _joined_text(count: int, *, allowed: bool) -> str:
+    servers_text = "a server" if count == 1 else f"{count:,} servers"
+    if allowed:
+        return (
+            f"\N{HEAVY PLUS SIGN} The bot was added to {servers_text}. Your account pays the songs "
+            "made there; `/operator ceiling` limits them."
+        )
+    return (
+        f"\N{HEAVY PLUS SIGN} The bot was added to {servers_text} that ALLOWED_SERVERS does not "
+        "list. `/song` is refused there."
+    )
+
+
+def _names_of(some: Sequence[Server]) -> str:
+    """`Synths (id 1000), Strings (id 1001) and 3 more`."""
+    names = [f"{server.name or 'not named yet'} (id {server.server_id})" for server in some[:NAMED]]
+    more = f" and {len(some) - NAMED:,} more" if len(some) > NAMED else ""
+    return ", ".join(names) + more

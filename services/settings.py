@@ -105,6 +105,24 @@ class Settings(BaseSettings):
         le=1_000,
         description="the steps that one credit pays, a whole number from 1 to 1,000",
     )
+    server_daily_songs: int = Field(
+        100,
+        ge=0,
+        le=1_000_000_000,
+        description="songs a day (UTC) that one server may submit, a whole number from 0; 0 is no "
+        "limit",
+    )
+    daily_songs: int = Field(
+        500,
+        ge=0,
+        le=1_000_000_000,
+        description="songs a day (UTC) that all servers together may submit, a whole number from "
+        "0; 0 is no limit",
+    )
+    allowed_servers: Annotated[frozenset[PositiveInt], NoDecode] = Field(
+        frozenset(),
+        description="Discord server ids with commas between them; empty allows every server",
+    )
     operator_ids: Annotated[frozenset[PositiveInt], NoDecode] = Field(
         frozenset(), description="Discord user ids with commas between them"
     )
@@ -113,7 +131,7 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field("text", description="text or json")
 
-    @field_validator("operator_ids", mode="before")
+    @field_validator("operator_ids", "allowed_servers", mode="before")
     @classmethod
     def _split_ids(cls, value: object) -> object:
         if isinstance(value, str):

@@ -1,7 +1,7 @@
 """What a person does: ask for a song, cancel it, look at what was made."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -92,6 +92,7 @@ class Songs:
         random_seed: Callable[[], int],
         wake: Callable[[], None],
         tell: Callable[[], None],
+        allowed_servers: Collection[int] = (),
     ) -> None:
         self._database = database
         self._rulebook = rulebook
@@ -103,6 +104,7 @@ class Songs:
         self._clock = clock
         self._wake = wake
         self._tell = tell
+        self._allowed_servers = allowed_servers
         self.random_seed = random_seed
 
     @property
@@ -114,8 +116,9 @@ class Songs:
         """Whether `ask` would be refused already, before its words have been typed.
 
         Raises:
-            SongsPaused, AgainstTheRules: see `ask`.
+            ServerNotAllowed, SongsPaused, AgainstTheRules: see `ask`.
         """
+        admission.check_server(self._allowed_servers, asker.server_id)
         self._incidents.check_not_paused()
         rules = await self._rulebook.read(self._database.reader, asker.server_id, asker.member_id)
         admission.check_member(rules, asker.place, at=self._clock())
@@ -128,8 +131,8 @@ class Songs:
         The same interaction delivered twice is the same song, held once.
 
         Raises:
-            SongsPaused, AgainstTheRules, TooManySongs, CeilingReached, NotEnoughCredits: nothing
-                was spent.
+            ServerNotAllowed, SongsPaused, AgainstTheRules, TooManySongs, CeilingReached,
+                NotEnoughCredits: nothing was spent.
         """
 
         async def decide(connection: Connection) -> tuple[Song, bool]:
@@ -163,6 +166,7 @@ class Songs:
         self, connection: Connection, asker: Interaction, request: SongRequest
     ) -> tuple[Song, bool]:
         """The new song, and whether there is a warning of the server's ceiling to tell."""
+        admission.check_server(self._allowed_servers, asker.server_id)
         self._incidents.check_not_paused()
         now, server_id = self._clock(), asker.server_id
         rules = await self._rulebook.read(connection, server_id, asker.member_id)

@@ -1,6 +1,7 @@
 """The real bot between a stand-in of Discord and the song API: what must hold whatever breaks."""
 
 import asyncio
+import logging
 import os
 import re
 import signal
@@ -65,6 +66,7 @@ async def test_a_song_end_to_end(world: World) -> None:
     assert world.posts == [post]
     check_post(world, post, song)
     check_status_message(song)
+    assert "the bot is public: anybody can add it" in process.output
     assert (row["status"], row["post_id"]) == ("COMPLETED", post.id)
     assert world.entries(song) == ["hold", "settle"]
     # No 429 among them. That bodies are as Discord describes them is checked by the wire.
@@ -453,6 +455,30 @@ async def test_a_silent_gateway_does_not_hold_up_the_end(
     async with running(world, monkeypatch) as client:
         monkeypatch.setattr(client._connection, "close", never)
     assert "did not answer the end" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("public", "allowed", "level", "says"),
+    [
+        (True, frozenset(), logging.WARNING, "public: anybody can add it to a server"),
+        (True, frozenset({1}), logging.INFO, "ALLOWED_SERVERS lets only the listed servers"),
+        (False, frozenset(), logging.INFO, "private: only its owner"),
+    ],
+)
+def test_the_log_says_who_can_add_the_bot(
+    public: bool,
+    allowed: frozenset[int],
+    level: int,
+    says: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    client: Any = types.SimpleNamespace(application=types.SimpleNamespace(bot_public=public))
+    settings: Any = types.SimpleNamespace(allowed_servers=allowed)
+    bot._log_who_can_add_it(client, settings)
+    (record,) = caplog.records
+    assert record.levelno == level
+    assert says in record.getMessage()
 
 
 async def test_every_button_and_menu_outlives_a_restart() -> None:

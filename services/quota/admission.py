@@ -1,15 +1,20 @@
 """Whether a song may be asked for, as a server's managers have decided. Pure."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.clock import relative
-from services.errors import AgainstTheRules, TooManySongs
+from services.errors import AgainstTheRules, ServerNotAllowed, TooManySongs
 from services.quota.rules import Rules
 from services.quota.words import unwanted
 from services.requests import SongRequest
 
 NOTHING_SPENT = "Nothing was spent."
+NOT_ALLOWED = (
+    "I can't make songs in this server: my operator has not allowed it. Ask them to add the server "
+    "id {server_id} to ALLOWED_SERVERS."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +23,16 @@ class Place:
 
     channel_id: int
     parent_id: int | None = None
+
+
+def check_server(allowed: Collection[int], server_id: int) -> None:
+    """Whether the operator lets this server's members request songs; an empty list allows all.
+
+    Raises:
+        ServerNotAllowed: its id is not in the list.
+    """
+    if allowed and server_id not in allowed:
+        raise ServerNotAllowed(f"{NOT_ALLOWED.format(server_id=server_id)} {NOTHING_SPENT}")
 
 
 def check_member(rules: Rules, place: Place, *, at: datetime) -> None:

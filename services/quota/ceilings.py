@@ -131,20 +131,40 @@ class Room:
         )
 
 
-class OperatorCeilings:
-    """The operator's ceilings: for each server, for one, for all together; by days in UTC."""
+@dataclass(frozen=True, slots=True)
+class DefaultBudgets:
+    """Songs a day (UTC) where `/operator` has set nothing for that scope; None is no limit."""
 
-    def __init__(self, database: Database, *, clock: Clock) -> None:
+    all_servers: int | None = None
+    each_server: int | None = None
+
+
+class OperatorCeilings:
+    """The operator's ceilings: for each server, for one, for all together; by days in UTC.
+
+    One that was set replaces the default of its scope, also where it sets no figure at all.
+    """
+
+    def __init__(
+        self, database: Database, *, clock: Clock, defaults: DefaultBudgets = DefaultBudgets()
+    ) -> None:
         self._database = database
         self._clock = clock
+        self.defaults = defaults
 
     async def rooms(self, server_id: int) -> list[Room]:
         """The ceilings that a server's songs are held against, with what is counted today."""
         return await self._rooms(self._database.reader, server_id, at=self._clock())
 
     async def all_set(self) -> list[OperatorCeiling]:
-        """Every ceiling that stands."""
+        """Every ceiling that was set."""
         return await ceilings.operators(self._database.reader)
+
+    async def in_force(self) -> list[OperatorCeiling]:
+        """Every ceiling that counts, defaults first where nothing else was set."""
+        found = await self.all_set()
+        scopes = {ceiling.scope for ceiling in found}
+        return [c for c in self._by_default() if c.scope not in scopes] + found
 
     async def submitted_today(self, server_id: int = ceilings.ALL) -> Tally:
         """What was submitted today, by one server or by all."""
@@ -164,25 +184,25 @@ class OperatorCeilings:
             await ceilings.set_operators(connection, ceiling)
 
     async def drop(self, scope: str, server_id: int) -> None:
-        """Take a ceiling away: without one of its own a server goes by that for `each`."""
+        """Remove a ceiling: for a `server` that for `each` counts then, otherwise the default."""
         async with self._database.write() as connection:
             await ceilings.drop_operators(connection, scope, server_id)
 
     # --- inside the transaction of a caller -----------------------------------------------------
 
     async def check(self, connection: Connection, server_id: int, price: int) -> None:
-        """Whether one more song would fit into today, beside those that wait for their submit.
+        """Whether one more song would fit into today, after those of its server that wait.
+
+        Songs of other servers that only wait use up nothing: they may be cancelled. Whose submit
+        comes first is decided when it is made.
 
         Raises:
             CeilingReached: it would not.
         """
         now = self._clock()
-        for room in await self._rooms(connection, server_id, at=now):
-            ahead = (
-                await ceilings.waiting(connection)
-                if room.scope == "all"
-                else await ceilings.waiting_of_server(connection, server_id)
-            )
+        rooms = await self._rooms(connection, server_id, at=now)
+        ahead = await ceilings.waiting_of_server(connection, server_id) if rooms else Tally(0, 0)
+        for room in rooms:
             if not room.fits(Tally(ahead.songs + 1, ahead.credits + price)):
                 _, tomorrow = utc_day(now)
                 whom = "all servers together" if room.scope == "all" else "this server"
@@ -193,10 +213,15 @@ class OperatorCeilings:
 
     async def next_waiting(self, connection: Connection) -> Song | None:
         """The song to start next, of those that the ceilings leave room for."""
-        if not await ceilings.operators(connection):
+        if self.defaults == DefaultBudgets() and not await ceilings.operators(connection):
             return await songs.next_waiting(connection)
         day, _ = utc_day(self._clock())
-        return await songs.next_waiting_with_room(connection, day=day)
+        return await songs.next_waiting_with_room(
+            connection,
+            day=day,
+            all_songs=self.defaults.all_servers,
+            each_songs=self.defaults.each_server,
+        )
 
     async def mark_submitting(self, connection: Connection, song: Song) -> bool:
         """Count a submit that is about to be made. False where none may be made."""
@@ -225,7 +250,8 @@ class OperatorCeilings:
         await ceilings.count_submit(connection, song.server_id, day, songs=-1, credits=-song.price)
 
     async def _rooms(self, connection: Connection, server_id: int, *, at: datetime) -> list[Room]:
-        found = {c.scope: c for c in await ceilings.operators_for(connection, server_id)}
+        found = {ceiling.scope: ceiling for ceiling in self._by_default()}
+        found |= {c.scope: c for c in await ceilings.operators_for(connection, server_id)}
         if "server" in found:
             found.pop("each", None)
         day, _ = utc_day(at)
@@ -235,6 +261,14 @@ class OperatorCeilings:
             used = await ceilings.submitted(connection, counted, day)
             rooms.append(Room(scope, used, ceiling.credits, ceiling.songs))
         return rooms
+
+    def _by_default(self) -> list[OperatorCeiling]:
+        by_scope = {"all": self.defaults.all_servers, "each": self.defaults.each_server}
+        return [
+            OperatorCeiling(scope, 0, credits=None, songs=songs)
+            for scope, songs in by_scope.items()
+            if songs is not None
+        ]
 
 
 def utc_day(moment: datetime) -> tuple[datetime, datetime]:

@@ -73,8 +73,27 @@ async def test_raising_a_ceiling_starts_what_waits(world: World) -> None:
         await world.spawner.rest()
         (song,) = await world.rows()
         assert song.submits == 0
-        await ceiling(world, scope="all", remove=True)
+        answer = await ceiling(world, scope="all", remove=True)
+        assert text_of(said(answer)) == (
+            "What was set for all servers together is removed. The default counts again: 500 songs "
+            "a day (UTC), from DAILY_SONGS."
+        )
         await world.ended()
+
+
+async def test_unlimited_wins_over_the_default(world: World) -> None:
+    shown = text_of(said(await world.mona.slash(world.channel, "operator show")))
+    assert "All servers together: 500 songs a day" in shown
+    assert "Each server: 100 songs a day" in shown
+    answer = await ceiling(world, scope="each", unlimited=True)
+    assert "each server is as much as there is a day (UTC)" in text_of(said(answer))
+    shown = text_of(said(await world.mona.slash(world.channel, "operator show")))
+    assert "Each server: as much as there is a day" in shown
+    answer = await ceiling(world, scope="server", remove=True)
+    assert text_of(said(answer)) == (
+        f"What was set for server {world.guild.id} is removed. What is set for each server counts "
+        "there now."
+    )
 
 
 async def test_a_server_may_have_a_ceiling_of_its_own(world: World) -> None:
@@ -116,6 +135,8 @@ async def test_the_operator_sees_what_could_not_be_posted_and_why(world: World) 
     [
         {"scope": "each"},
         {"scope": "each", "songs": 1, "remove": True},
+        {"scope": "each", "songs": 1, "unlimited": True},
+        {"scope": "each", "unlimited": True, "remove": True},
         {"scope": "each", "songs": 1, "server": "123"},
         {"scope": "server", "songs": 1, "server": "everybody"},
         {"scope": "server", "songs": 1, "server": "0"},

@@ -124,6 +124,28 @@ async def test_a_hello_that_discord_refuses_breaks_nothing(
     assert f"the hello in server {guild.id}" in caplog.text
 
 
+async def test_the_owner_hears_of_a_new_server(stage: Stage) -> None:
+    guild = stage.wire.guild("Two")
+    owner = stage.wire.state.owner
+    await until(lambda: stage.wire.direct_messages(owner))
+    (notice,) = stage.wire.direct_messages(owner)
+    assert "The bot was added to a server." in notice.content
+    assert f"Two (id {guild.id})" in notice.content
+
+
+async def test_where_songs_are_not_allowed_the_hello_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.client.services.servers, "_allowed", frozenset({world.guild.id}))
+    guild = invited(world)
+    await world.env.settle()
+    (hello,) = guild.channels["general"].history()
+    assert text_of(hello) == (
+        "Hello! I can't make songs here yet.\nI can't make songs in this server: my operator has "
+        f"not allowed it. Ask them to add the server id {guild.id} to ALLOWED_SERVERS."
+    )
+
+
 async def test_leaving_cancels_and_refunds_what_waits(world: World) -> None:
     await world.song(seconds=60)
     world.env.backend.emit("GUILD_DELETE", {"id": str(world.guild.id)})

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -116,12 +116,10 @@ async def test_no_more_can_be_uncounted_than_was_counted(database: Database) -> 
 
 async def test_what_waits_is_what_was_not_submitted(database: Database) -> None:
     reader = database.reader
-    assert await ceilings.waiting(reader) == Tally(0, 0)
     await add_song(database, 1, price=2)
     await add_song(database, 2, price=3, server_id=OTHER)
     await add_song(database, 3, price=5, step=Step.SUBMITTING)
     await add_song(database, 4, price=7, step=Step.ENDED)
-    assert await ceilings.waiting(reader) == Tally(2, 5)
     assert await ceilings.waiting_of_server(reader, SERVER) == Tally(1, 2)
     assert await ceilings.waiting_of_server(reader, 404) == Tally(0, 0)
 
@@ -176,8 +174,16 @@ async def test_a_ceiling_that_makes_no_sense_is_refused(
 # --- who is next, under them --------------------------------------------------------------------
 
 
-async def next_song(database: Database) -> int | None:
-    song = await songs.next_waiting_with_room(database.reader, day=DAY)
+async def next_song(
+    database: Database,
+    day: datetime = DAY,
+    *,
+    all_songs: int | None = None,
+    each_songs: int | None = None,
+) -> int | None:
+    song = await songs.next_waiting_with_room(
+        database.reader, day=day, all_songs=all_songs, each_songs=each_songs
+    )
     return None if song is None else song.song_id
 
 
@@ -230,6 +236,31 @@ async def test_yesterdays_submits_leave_todays_room(database: Database) -> None:
     await set_all(database, OperatorCeiling("all", 0, 4, 1))
     await submitted(database, 1, 4)
     assert await next_song(database) is None
-    found = await songs.next_waiting_with_room(database.reader, day=NEXT)
-    assert found is not None
-    assert found.song_id == 1
+    assert await next_song(database, NEXT) == 1
+
+
+@pytest.mark.usefixtures("three_songs")
+@pytest.mark.parametrize(
+    ("defaults", "those", "song_id"),
+    [
+        ({"all_songs": 2, "each_songs": 2}, [], 1),
+        ({"all_songs": 1}, [], None),
+        ({"each_songs": 1}, [], 2),
+        ({"each_songs": 0}, [], None),
+        # What was set replaces the default, also where it is no limit at all.
+        ({"all_songs": 1}, [OperatorCeiling("all", 0, None, None)], 1),
+        ({"all_songs": 1}, [OperatorCeiling("all", 0, 10, None)], 1),
+        ({"each_songs": 1}, [OperatorCeiling("each", 0, None, None)], 1),
+        ({"each_songs": 1}, [OWN], 1),
+        ({"each_songs": 9}, [OperatorCeiling("server", SERVER, None, 1)], 2),
+    ],
+)
+async def test_default_budgets_count_until_others_are_set(
+    database: Database,
+    defaults: dict[str, int],
+    those: list[OperatorCeiling],
+    song_id: int | None,
+) -> None:
+    await submitted(database, 1, 6)
+    await set_all(database, *those)
+    assert await next_song(database, DAY, **defaults) == song_id

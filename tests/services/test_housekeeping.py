@@ -50,7 +50,7 @@ class House:
         self.operator = Letters()
         self.incidents = Incidents(database, self.operator, clock=clock)
         self.ending = Ending(database, credits, clock=clock)
-        self.servers = Servers(database, self.ending, clock=clock)
+        self.servers = Servers(database, self.ending, self.operator, clock=clock)
         self.keeping = Housekeeping(
             database,
             self.ending,

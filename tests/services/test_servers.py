@@ -14,7 +14,7 @@ from services.ending import Ending
 from services.quota.credits import Credits
 from services.quota.managing import Manager
 from services.quota.rules import Member
-from services.servers import KEPT_AFTER_LEAVING, Servers
+from services.servers import KEPT_AFTER_LEAVING, NOTIFIED_WITHIN, Servers
 from tests.factories import (
     MEMBER,
     NOON,
@@ -28,14 +28,32 @@ from tests.factories import (
 OTHER = SERVER + 1
 
 
+class Letters:
+    """An operator, in reach or not."""
+
+    def __init__(self) -> None:
+        self.received: list[str] = []
+        self.reachable = True
+
+    async def tell(self, text: str, *, detail: str = "") -> bool:
+        if self.reachable:
+            self.received.append(f"{text} {detail}".strip())
+        return self.reachable
+
+
 @pytest.fixture
 def ending(database: Database, credits: Credits, clock: SettableClock) -> Ending:
     return Ending(database, credits, clock=clock)
 
 
 @pytest.fixture
-def servers(database: Database, ending: Ending, clock: SettableClock) -> Servers:
-    return Servers(database, ending, clock=clock)
+def operator() -> Letters:
+    return Letters()
+
+
+@pytest.fixture
+def servers(database: Database, ending: Ending, operator: Letters, clock: SettableClock) -> Servers:
+    return Servers(database, ending, operator, clock=clock)
 
 
 async def read(database: Database, song_id: int) -> Song:
@@ -80,7 +98,8 @@ async def test_leaving_twice_does_not_prolong_what_is_kept(
     assert server is not None
     assert server.left_at == NOON
     assert await server_rows.get_server(database.reader, 404) is None
-    assert [record.getMessage() for record in caplog.records] == [f"left server {SERVER}"]
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == [f"joined server {SERVER}", f"left server {SERVER}"]
 
 
 async def test_who_is_gone_after_an_absence_is_left(
@@ -271,3 +290,77 @@ async def test_everything_that_was_decided_is_forgotten_with_the_server(
     server = await server_rows.get_server(database.reader, SERVER)
     assert server is not None
     assert server.name is None
+
+
+# --- the operator is notified of new servers ------------------------------------------------------
+
+ADDED = (
+    "\N{HEAVY PLUS SIGN} The bot was added to a server. Your account pays the songs made there; "
+    "`/operator ceiling` limits them. "
+)
+ADDED_WHERE_REFUSED = (
+    "\N{HEAVY PLUS SIGN} The bot was added to a server that ALLOWED_SERVERS does not list. "
+    "`/song` is refused there. "
+)
+
+
+async def test_the_operator_is_notified_of_each_join_once(
+    servers: Servers, operator: Letters
+) -> None:
+    await servers.join(SERVER, "Synths")
+    for _ in range(2):
+        await servers.notify_operator()
+    assert operator.received == [f"{ADDED}Synths (id {SERVER})"]
+    await servers.join(SERVER, "Synths")  # the gateway says it again
+    await servers.notify_operator()
+    assert len(operator.received) == 1
+    await servers.leave(SERVER)
+    await servers.join(SERVER, "Synthesisers")
+    await servers.notify_operator()
+    assert operator.received[1:] == [f"{ADDED}Synthesisers (id {SERVER})"]
+
+
+async def test_a_notice_that_does_not_go_out_is_retried_for_a_day(
+    servers: Servers, operator: Letters, clock: SettableClock
+) -> None:
+    operator.reachable = False
+    await servers.join(SERVER, "Synths")
+    await servers.notify_operator()
+    operator.reachable = True
+    clock.now += NOTIFIED_WITHIN
+    await servers.notify_operator()
+    assert len(operator.received) == 1
+    operator.reachable = False
+    await servers.join(OTHER, "Strings")
+    clock.now += NOTIFIED_WITHIN + timedelta(milliseconds=1)
+    operator.reachable = True
+    await servers.notify_operator()
+    assert len(operator.received) == 1
+
+
+async def test_servers_joined_while_the_bot_was_away_are_in_one_notice(
+    servers: Servers, operator: Letters
+) -> None:
+    await servers.reconcile({SERVER: "Synths"})  # the first start: whoever starts it knows
+    await servers.notify_operator()
+    assert operator.received == []
+    away = {404 + n: f"New {n}" for n in range(12)}
+    await servers.reconcile({SERVER: "Synths", 999: "", **away})
+    await servers.notify_operator()
+    (notice,) = operator.received
+    assert "The bot was added to 12 servers." in notice
+    assert notice.endswith("New 9 (id 413) and 2 more")
+
+
+async def test_a_notice_says_where_songs_are_refused(
+    database: Database, ending: Ending, operator: Letters, clock: SettableClock
+) -> None:
+    servers = Servers(database, ending, operator, clock=clock, allowed=frozenset({SERVER}))
+    assert (servers.allows(SERVER), servers.allows(OTHER)) == (True, False)
+    await servers.join(OTHER, "Strings")
+    await servers.join(SERVER, "Synths")
+    await servers.notify_operator()
+    assert operator.received == [
+        f"{ADDED}Synths (id {SERVER})",
+        f"{ADDED_WHERE_REFUSED}Strings (id {OTHER})",
+    ]

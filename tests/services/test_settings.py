@@ -45,6 +45,7 @@ def test_the_variables_are_those_of_the_contract() -> None:
         *("DISCORD_TOKEN", "DISCORD_API_URL", "SEGMIND_API_KEY", "SEGMIND_API_URL"),
         *("SEGMIND_MODE", "SEGMIND_RPM", "SEGMIND_CONCURRENCY", "DATABASE_URL", "DATA_DIR"),
         *("DEFAULT_ALLOWANCE", "PRICE_SECONDS", "PRICE_STEPS"),
+        *("SERVER_DAILY_SONGS", "DAILY_SONGS", "ALLOWED_SERVERS"),
         *("OPERATOR_IDS", "LOG_LEVEL", "LOG_FORMAT"),
     }
 
@@ -65,7 +66,8 @@ def test_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.data_dir == Path("data")
     assert settings.default_allowance == 10
     assert (settings.price_seconds, settings.price_steps) == (30, 50)
-    assert settings.operator_ids == frozenset()
+    assert (settings.server_daily_songs, settings.daily_songs) == (100, 500)
+    assert settings.allowed_servers == settings.operator_ids == frozenset()
     assert (settings.log_level, settings.log_format) == ("INFO", "text")
 
 
@@ -82,6 +84,9 @@ def test_everything_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
         DEFAULT_ALLOWANCE="0",
         PRICE_SECONDS="60",
         PRICE_STEPS="1000",
+        SERVER_DAILY_SONGS="0",
+        DAILY_SONGS="1000000000",
+        ALLOWED_SERVERS="1574699336627912704,2",
         OPERATOR_IDS=" 198622483471925248, 7,",
         LOG_LEVEL="debug",
         LOG_FORMAT="json",
@@ -98,6 +103,8 @@ def test_everything_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.data_dir == Path("/srv/data")
     assert settings.default_allowance == 0
     assert (settings.price_seconds, settings.price_steps) == (60, 1_000)
+    assert (settings.server_daily_songs, settings.daily_songs) == (0, 10**9)
+    assert settings.allowed_servers == {1574699336627912704, 2}
     assert settings.operator_ids == {198622483471925248, 7}
     assert (settings.log_level, settings.log_format) == ("DEBUG", "json")
 
@@ -143,6 +150,11 @@ WRONG = [
     ("PRICE_SECONDS", "1001"),
     ("PRICE_STEPS", "0"),
     ("PRICE_STEPS", "0.5"),
+    ("SERVER_DAILY_SONGS", "-1"),
+    ("DAILY_SONGS", "1000000001"),
+    ("DAILY_SONGS", "none"),
+    ("ALLOWED_SERVERS", "my server"),
+    ("ALLOWED_SERVERS", "0"),
     ("OPERATOR_IDS", "me"),
     ("OPERATOR_IDS", "7,8.5"),
     ("OPERATOR_IDS", "-7"),

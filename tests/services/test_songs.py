@@ -24,6 +24,7 @@ from services.errors import (
     NotPermitted,
     NotPossible,
     Refusal,
+    ServerNotAllowed,
     SongsPaused,
     TooManySongs,
 )
@@ -82,6 +83,7 @@ def composed(
     defaults: Defaults = Defaults(),
     wakes: list[None] | None = None,
     told: list[None] | None = None,
+    allowed_servers: frozenset[int] = frozenset(),
 ) -> Songs:
     credits = credits or make_credits(database, clock, defaults=defaults)
     return Songs(
@@ -96,6 +98,7 @@ def composed(
         random_seed=lambda: 7,
         wake=lambda: (wakes if wakes is not None else []).append(None),
         tell=lambda: (told if told is not None else []).append(None),
+        allowed_servers=allowed_servers,
     )
 
 
@@ -370,6 +373,24 @@ async def test_what_can_be_said_before_the_words_are_typed_is_said_alike(
         await lift()
 
 
+async def test_a_server_that_is_not_allowed_is_refused_before_anything_is_spent(
+    database: Database, incidents: Incidents, clock: SettableClock, tmp_path: Path
+) -> None:
+    songs = composed(database, incidents, clock, allowed_servers=frozenset({SERVER + 1}))
+    before = dump(tmp_path)
+    for refused in (songs.check, songs.ask):
+        with pytest.raises(ServerNotAllowed) as error:
+            await refused(asker(), request())
+        assert str(error.value) == (
+            "I can't make songs in this server: my operator has not allowed it. Ask them to add "
+            f"the server id {SERVER} to ALLOWED_SERVERS. Nothing was spent."
+        )
+    assert dump(tmp_path) == before
+    elsewhere = asker(server_id=SERVER + 1)
+    await songs.check(elsewhere, request())
+    assert (await songs.ask(elsewhere, request())).server_id == SERVER + 1
+
+
 async def test_a_server_that_was_never_seen_is_checked_without_being_written_down(
     songs: Songs, tmp_path: Path
 ) -> None:
@@ -452,16 +473,21 @@ async def test_fifty_members_do_not_pass_the_servers_ceiling(
 
 
 async def test_fifty_members_do_not_pass_the_operators_ceiling(
-    songs: Songs, operator: OperatorCeilings
+    songs: Songs, operator: OperatorCeilings, database: Database
 ) -> None:
-    """What waits is counted beside what was submitted."""
+    """What waits in a server is counted for that server, what is submitted for all."""
     await operator.set(OperatorCeiling("all", 0, 15, None))
     asked = [
         songs.ask(asker(n, member_id=n, server_id=SERVER + n % 5), request(seconds=60))
         for n in range(1, 51)
     ]
     results = await asyncio.gather(*asked, return_exceptions=True)
-    assert Counter(map(type, results)) == {Song: 7, CeilingReached: 43}
+    assert Counter(map(type, results)) == {Song: 5 * 7, CeilingReached: 15}
+    submitted = 0
+    for song in [result for result in results if isinstance(result, Song)]:
+        async with database.write() as connection:
+            submitted += await operator.mark_submitting(connection, song)
+    assert submitted == 7
 
 
 async def test_a_song_costs_what_the_operator_says(

@@ -12,7 +12,7 @@ from db.records import Change, Song
 from services.clock import Clock
 from services.ending import Ending
 from services.incidents import Incidents
-from services.quota.ceilings import OperatorCeilings, ServerCeiling
+from services.quota.ceilings import DefaultBudgets, OperatorCeilings, ServerCeiling
 from services.quota.changelog import Changelog
 from services.quota.credits import Credits
 from services.quota.giving import Giving
@@ -126,7 +126,11 @@ class Product:
 
 
 def compose(
-    database: Database, clock: Callable[[], datetime], *, defaults: Defaults = Defaults()
+    database: Database,
+    clock: Callable[[], datetime],
+    *,
+    defaults: Defaults = Defaults(),
+    budgets: DefaultBudgets = DefaultBudgets(),
 ) -> Product:
     """All of it on one database."""
     told: list[None] = []
@@ -137,7 +141,7 @@ def compose(
     rulebook = Rulebook(defaults)
     changelog = Changelog(database, clock=clock, tell=tell)
     ceiling = ServerCeiling(database, rulebook, changelog, clock=clock)
-    operator = OperatorCeilings(database, clock=clock)
+    operator = OperatorCeilings(database, clock=clock, defaults=budgets)
     credits = Credits(database, rulebook, ceiling, clock=clock)
     ending = Ending(database, credits, clock=clock)
     songs = Songs(

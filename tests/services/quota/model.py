@@ -113,7 +113,8 @@ def draw(pots: list[Pot], amount: int) -> list[tuple[str, int]]:
 class Model:
     """All servers. Methods that begin with `would` only look."""
 
-    def __init__(self, people: list[Person]) -> None:
+    def __init__(self, people: list[Person], *, daily_songs: Mapping[str, int]) -> None:
+        self.daily_songs = daily_songs
         self.purses = {person: Purse() for person in people}
         self.roles: dict[Person, frozenset[int] | None] = dict.fromkeys(people, frozenset())
         self.settings: dict[int, dict[tuple[str, int], Any]] = {s: {} for s, _ in people}
@@ -251,12 +252,13 @@ class Model:
         """Whether the operator's ceilings have room for a song, beside those `ahead` of it."""
         own = ("server", server) if ("server", server) in self.operator else ("each", 0)
         for scope, whose in ((("all", 0)), own):
-            credits, songs = self.operator.get((scope, whose), (None, None))
+            default = (None, self.daily_songs.get(scope))
+            credits, songs = self.operator.get((scope, whose), default)
             counted = 0 if scope == "all" else server
             waiting = [
                 song.price
                 for song in self.songs
-                if ahead and song.state == "waiting" and counted in (0, song.person[0])
+                if ahead and song.state == "waiting" and song.person[0] == server
             ]
             day = (now.replace(hour=0, minute=0, second=0, microsecond=0), counted)
             more_credits = self.submit_credits[day] + sum(waiting) + price

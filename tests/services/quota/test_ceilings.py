@@ -9,10 +9,10 @@ import pytest
 
 from db import songs as song_rows
 from db.database import Database
-from db.records import OperatorCeiling, Tally
+from db.records import OperatorCeiling, Song, Tally
 from services.errors import CeilingReached, InvalidRequest, NotEnoughCredits
 from services.quota.amounts import MAX_CEILING
-from services.quota.ceilings import ServerCeilingReached, utc_day
+from services.quota.ceilings import DefaultBudgets, ServerCeilingReached, utc_day
 from services.quota.rules import Defaults, Limits
 from tests.factories import NOON, SERVER, SettableClock, make_song
 from tests.services.quota.composed import BY, Product, compose, member
@@ -294,8 +294,72 @@ async def test_servers_share_the_ceiling_of_all_and_no_other(product: Product) -
     await product.ask(2, who=SOMEBODY)
     await set_operator(product, "all", credits=2)
     await set_operator(product, "each", credits=9)
+    # What only waits in another server uses nothing up: it may be cancelled.
+    third = await product.ask(3, who=SOMEBODY)
     with pytest.raises(CeilingReached, match="all servers together"):
-        await product.ask(3, who=SOMEBODY)
+        await product.ask(4, who=SOMEBODY)
+    for song_id in (1, 2):
+        assert await product.submit(await row(product, song_id))
+    assert not await product.submit(third)
+
+
+async def row(product: Product, song_id: int) -> Song:
+    song = await song_rows.get(product.database.reader, song_id)
+    assert song is not None
+    return song
+
+
+async def test_default_budgets_count_without_anything_set(
+    database: Database, clock: SettableClock
+) -> None:
+    """A stranger's server with unlimited members can't spend the operator's money for long."""
+    product = compose(
+        database,
+        clock,
+        defaults=Defaults(limits=Limits(unfinished=100)),
+        budgets=DefaultBudgets(all_servers=3, each_server=2),
+    )
+    await product.managing.set_allowance(BY, None)
+    songs = [await product.ask(1), await product.ask(2)]
+    with pytest.raises(CeilingReached, match="for this server today"):
+        await product.ask(3)
+    songs += [await product.ask(4, who=SOMEBODY), await product.ask(5, who=SOMEBODY)]
+    assert [await product.submit(song) for song in songs] == [True, True, True, False]
+    assert await product.operator.next_waiting(database.reader) is None
+    with pytest.raises(CeilingReached, match="for all servers together today"):
+        await product.ask(6, who=SOMEBODY)
+    assert await product.operator.in_force() == [
+        OperatorCeiling("all", 0, None, 3),
+        OperatorCeiling("each", 0, None, 2),
+    ]
+
+
+async def test_what_the_operator_sets_wins_over_the_defaults(
+    database: Database, clock: SettableClock
+) -> None:
+    product = compose(
+        database,
+        clock,
+        defaults=Defaults(limits=Limits(unfinished=100)),
+        budgets=DefaultBudgets(all_servers=1, each_server=1),
+    )
+    await product.ask(1)
+    await set_operator(product, "each")
+    with pytest.raises(CeilingReached, match="all servers"):
+        await product.ask(2)
+    await set_operator(product, "all", credits=2)
+    await product.ask(2)
+    with pytest.raises(CeilingReached, match="all servers"):
+        await product.ask(3)
+    await set_operator(product, "all")
+    await product.ask(3)
+    assert await product.operator.in_force() == [
+        OperatorCeiling("all", 0, None, None),
+        OperatorCeiling("each", 0, None, None),
+    ]
+    await product.operator.drop("each", 0)
+    with pytest.raises(CeilingReached, match="this server"):
+        await product.ask(4)
 
 
 async def test_a_servers_own_goes_before_that_of_each_until_it_is_dropped(

@@ -19,7 +19,7 @@ from db.records import Change, OperatorCeiling, Song
 from services.delivery import KEPT
 from services.errors import AgainstTheRules, NotEnoughCredits, NotPossible
 from services.quota.calendar import Calendar, Every
-from services.quota.ceilings import ServerCeilingReached
+from services.quota.ceilings import DefaultBudgets, ServerCeilingReached
 from services.quota.giving import ResetPlan
 from services.quota.managing import Manager
 from services.quota.rules import Member
@@ -163,8 +163,10 @@ class Machine(RuleBasedStateMachine):
         self.open = contextlib.AsyncExitStack()
         self.database = self.run(self.open.enter_async_context(database_in_memory()))
         self.clock = SettableClock()
-        self.product = compose(self.database, self.clock)
-        self.model = Model(PEOPLE)
+        self.product = compose(
+            self.database, self.clock, budgets=DefaultBudgets(all_servers=12, each_server=9)
+        )
+        self.model = Model(PEOPLE, daily_songs={"all": 12, "each": 9})
         self.made: dict[int, Song] = {}
         self.ids = itertools.count(1)
 
