@@ -48,9 +48,9 @@ from services.requests import SongRequest
 log = logging.getLogger(__name__)
 
 MODEL = "ace-step-music"
-MAX_DOWNLOAD = 64 * 2**20
-"""Bytes a song may have: 240 s of 44.1 kHz stereo WAV are 42 MB."""
-
+BYTES_A_SECOND = 48_000 * 8
+"""Of audio, at most: the model's own writer makes 48 kHz stereo WAV of 32-bit floats
+(ACE-Step 232)."""
 MAX_DETAIL = 300
 """Characters of a failure's reason shown to a member."""
 
@@ -61,6 +61,7 @@ MAX_ADDRESS = 8_190
 
 Status = Literal["QUEUED", "PROCESSING", "COMPLETED"]
 
+_ROOM = 4 * 2**20  # bytes for headers, tags and a song that came out some seconds longer
 _SMALL_BODY = 2**20
 # A body over a mebibyte is a song in base64 with a few words around it. As a million small values
 # it would take twenty times its size in memory.
@@ -121,6 +122,28 @@ class Budget(Protocol):
     def refused(self, retry_after: float, /) -> object:
         """Hear that the API has answered 429; nothing more for `retry_after` seconds."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where the audio of one song goes, and what it may take.
+
+    `file` is there as a whole or not at all. `limit` is in bytes of audio: a larger song is a
+    `BadOutput`.
+    """
+
+    file: Path
+    limit: int
+
+    @property
+    def largest_body(self) -> int:
+        """Bytes of an answer that holds the song as base64, with its line breaks or escapes."""
+        return self.limit * 3 // 2 + _SMALL_BODY
+
+
+def largest_song(seconds: int) -> int:
+    """How many bytes of audio so many requested seconds may be."""
+    return seconds * BYTES_A_SECOND + _ROOM
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -217,7 +240,6 @@ class SongApi:
         root: the API's address without `/v1` or `/v2`.
         key: sent as `x-api-key`, and to no other host than the root's.
         budget: the account's calls, and who hears of a 429.
-        max_download: bytes, decoded; a larger song is a `BadOutput`.
         resolver: how names of storage hosts become addresses; the system's by default.
     """
 
@@ -228,14 +250,12 @@ class SongApi:
         root: str,
         key: str,
         budget: Budget,
-        max_download: int = MAX_DOWNLOAD,
         resolver: AbstractResolver | None = None,
     ) -> None:
         self._session = session
         self._root = URL(root.rstrip("/"))
         self._key = key
         self._budget = budget
-        self._max_download = max_download
         self._resolver = resolver
         self._unknown_words: set[str] = set()
 
@@ -255,7 +275,7 @@ class SongApi:
             return request_id
         raise self._refusal(call, answer)
 
-    async def look(self, request_id: str) -> Look:
+    async def look(self, request_id: str, workspace: Workspace) -> Look:
         """See how far a song is.
 
         Raises:
@@ -264,7 +284,7 @@ class SongApi:
             ApiUnavailable: 408, 5xx, a lost answer, or one that makes no sense: look again.
         """
         path = f"v2/requests/{quote(request_id, safe='')}/status"
-        call = _Endpoint("GET", path, _LOOK, SongGone, ApiUnavailable, self._largest_body)
+        call = _Endpoint("GET", path, _LOOK, SongGone, ApiUnavailable, workspace.largest_body)
         await self._budget.take(Call.LOOK)
         answer = await self._ask(call)
         self._raise_if_failed(call, answer)
@@ -275,7 +295,7 @@ class SongApi:
             return Look(self._unfinished(answer.word))
         raise self._refusal(call, answer)
 
-    async def result(self, request_id: str) -> Output:
+    async def result(self, request_id: str, workspace: Workspace) -> Output:
         """Ask where a COMPLETED song is.
 
         Raises:
@@ -283,7 +303,7 @@ class SongApi:
             GenerationFailed, SongGone, ApiUnavailable: as `look`; also when it is not ready.
         """
         path = f"v2/requests/{quote(request_id, safe='')}"
-        call = _Endpoint("GET", path, _LOOK, SongGone, ApiUnavailable, self._largest_body)
+        call = _Endpoint("GET", path, _LOOK, SongGone, ApiUnavailable, workspace.largest_body)
         await self._budget.take(Call.RESULT)
         answer = await self._ask(call)
         self._raise_if_failed(call, answer)
@@ -309,18 +329,18 @@ class SongApi:
             raise self._refusal(call, answer)
         return balance
 
-    async def make(self, request: SongRequest, target: Path) -> None:
-        """Make a song in one call (v1) and keep it at `target`.
+    async def make(self, request: SongRequest, workspace: Workspace) -> None:
+        """Make a song in one call (v1) and keep its audio.
 
         Raises:
             SubmitUncertain: a 5xx, a lost or cut-off answer: the song may have been made.
             GenerationFailed, KeyRefused: as `submit`.
             BadOutput, OSError: as `download`.
         """
-        limit = self._largest_body
+        limit = workspace.largest_body
         call = _Endpoint("POST", f"v1/{MODEL}", _MAKE, KeyRefused, SubmitUncertain, limit)
         answer = await self._translated(
-            call, SubmitUncertain, self._make(call, payload(request), target)
+            call, SubmitUncertain, self._make(call, payload(request), workspace)
         )
         if answer is None:
             return
@@ -329,13 +349,13 @@ class SongApi:
         if output is None or not answer.done:
             raise self._refusal(call, answer)
         try:
-            await self.download(output, target)
+            await self.download(output, workspace)
         except ApiUnavailable as error:
             # Made and paid for, but lost: asking again would be a second submit.
             raise SubmitUncertain(f"{call}: made, but {error}") from error
 
-    async def download(self, output: Output, target: Path) -> int:
-        """Fetch a song to `target`, which is there whole or not at all; return its bytes.
+    async def download(self, output: Output, workspace: Workspace) -> int:
+        """Fetch a song's audio; return its bytes.
 
         Not counted by the budget: a file is no call of the API, even on the API's host. Any
         other host must have a public address, looked at where the socket is made.
@@ -346,16 +366,11 @@ class SongApi:
             OSError: the file can't be written.
         """
         if output.url is None:
-            limit = self._max_download
-            return await _in_thread(_write_base64, output.base64 or "", target, limit)
+            return await _in_thread(_write_base64, output.base64 or "", workspace)
         url = _file_address(output.url)
-        return await self._translated(_shown(url), ApiUnavailable, self._fetch(url, target))
+        return await self._translated(_shown(url), ApiUnavailable, self._fetch(url, workspace))
 
     # The API's calls
-
-    @property
-    def _largest_body(self) -> int:
-        return self._max_download * 4 // 3 + _SMALL_BODY  # the song as base64, and words
 
     def _request(
         self, call: _Endpoint, body: Mapping[str, object] | None
@@ -377,14 +392,14 @@ class SongApi:
             return await _read(response, call.limit)
 
     async def _make(
-        self, call: _Endpoint, body: Mapping[str, object], target: Path
+        self, call: _Endpoint, body: Mapping[str, object], workspace: Workspace
     ) -> _Answer | None:
         """None: the answer was the song, and it is kept."""
         async with self._request(call, body) as response:
             start = await response.content.readany()
             if not 200 <= response.status < 300 or _is_text(start):
                 return await _read(response, call.limit, start)
-            await _keep(response, target, self._max_download, start)
+            await _keep(response, workspace, start)
             return None
 
     async def _translated(self, what: object, unclear: type[SongApiError], work: Awaitable[T]) -> T:
@@ -456,17 +471,17 @@ class SongApi:
 
     # Files
 
-    async def _fetch(self, url: URL, target: Path) -> int:
+    async def _fetch(self, url: URL, workspace: Workspace) -> int:
         for _ in range(MAX_REDIRECTS + 1):
-            kept = await self._hop(url, target)
+            kept = await self._hop(url, workspace)
             if isinstance(kept, int):
                 return kept
             url = kept
         raise BadOutput(f"{_shown(url)}: more than {MAX_REDIRECTS} redirects")
 
-    async def _hop(self, url: URL, target: Path) -> URL | int:
+    async def _hop(self, url: URL, workspace: Workspace) -> URL | int:
         if _origin(url) == _origin(self._root):
-            return await self._get(self._session, url, target, {"x-api-key": self._key})
+            return await self._get(self._session, url, workspace, {"x-api-key": self._key})
         guard = _PublicSockets()
         # A session for each file: songs are seconds apart, so there is no connection worth
         # keeping, no cookie either, and nothing for the caller to close.
@@ -477,7 +492,7 @@ class SongApi:
             async with aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar()
             ) as session:
-                return await self._get(session, url, target, {})
+                return await self._get(session, url, workspace, {})
         except aiohttp.ClientConnectorError:
             if guard.refused is None:
                 raise
@@ -487,7 +502,7 @@ class SongApi:
         self,
         session: aiohttp.ClientSession,
         url: URL,
-        target: Path,
+        workspace: Workspace,
         headers: Mapping[str, str],
     ) -> URL | int:
         """Keep the file and return its bytes, or return where it is said to be instead."""
@@ -505,7 +520,7 @@ class SongApi:
             if not 200 <= code < 300:
                 gone = ", gone" if code in _GONE else ""
                 raise BadOutput(f"{_shown(url)}: {code}{gone}")
-            return await _keep(response, target, self._max_download)
+            return await _keep(response, workspace)
 
 
 def payload(request: SongRequest) -> dict[str, object]:
@@ -764,17 +779,15 @@ def is_public(address: str) -> bool:
 # Onto the disk
 
 
-async def _keep(
-    response: aiohttp.ClientResponse, target: Path, limit: int, start: bytes = b""
-) -> int:
-    """Stream a body to `target`. Bytes count as decoded, so that compression hides none.
+async def _keep(response: aiohttp.ClientResponse, workspace: Workspace, start: bytes = b"") -> int:
+    """Stream a body to its file. Bytes count as decoded, so that compression hides none.
 
     The HTTP library holds the body against its announced length and fails if it is cut off.
     """
-    name = _shown(response.url)
+    name, limit = _shown(response.url), workspace.limit
     if (response.content_length or 0) > limit:
         raise BadOutput(f"{name}: {response.content_length:,} bytes, over {limit:,}")
-    part = _PartFile(target)
+    part = _PartFile(workspace.file)
     block = bytearray(start)
     size = len(start)
     try:
@@ -796,15 +809,15 @@ async def _keep(
     return size
 
 
-def _write_base64(text: str, target: Path, limit: int) -> int:
-    part = _PartFile(target)
+def _write_base64(text: str, workspace: Workspace) -> int:
+    part = _PartFile(workspace.file)
     size = 0
     try:
         part.open()
         for block in _decoded(text):
             size += len(block)
-            if size > limit:
-                raise BadOutput(f"base64: over {limit:,} bytes")
+            if size > workspace.limit:
+                raise BadOutput(f"base64: over {workspace.limit:,} bytes")
             part.write(block)
         if size == 0:
             raise BadOutput("base64: empty")

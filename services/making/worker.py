@@ -46,7 +46,7 @@ from services.making.audio_file import Tags, file_stem
 from services.making.pacing import Pacer
 from services.making.request_budget import Call, RequestBudget
 from services.making.run_times import Run
-from services.making.song_api import Output, SongApi
+from services.making.song_api import Output, SongApi, Workspace, largest_song
 from services.quota.ceilings import OperatorCeilings
 from services.requests import SongRequest, title_of
 
@@ -266,10 +266,10 @@ class Worker:
         """v1: one call that lasts as long as the song takes. A kill in it is a lost answer."""
         await self._write(song, songs.mark_processing)
         began, refusals = self._clock(), self._incidents.refusals
-        source = await self._source(song)
+        workspace = await self._with_folder(song)
         try:
             async with asyncio.timeout(MAKING_DEADLINE.total_seconds()):
-                await self._api.make(_request(song), source)
+                await self._api.make(_request(song), workspace)
         except TimeoutError:
             raise SubmitUncertain("the song did not come whole within 30 minutes") from None
         took = self._age(began)
@@ -291,10 +291,12 @@ class Worker:
                 await self._sleep(self._until_next_look(song, looked_at, failures))
             looked_at = self._age(submitted_at)
             try:
-                look = await self._api.look(request_id)
+                look = await self._api.look(request_id, self._workspace(song))
                 high = self._age(submitted_at)
                 if look.status == "COMPLETED":
-                    output = look.output or await self._api.result(request_id)
+                    output = look.output or await self._api.result(
+                        request_id, self._workspace(song)
+                    )
                     await self._download(output, song)
                     await self._downloaded(song, submitted_at, low=low, high=high)
                     return
@@ -324,10 +326,10 @@ class Worker:
             ApiUnavailable: also where its time is up.
         """
         left = MAKING_DEADLINE.total_seconds() - self._age(_there(song.submitted_at))
-        source = await self._source(song)
+        workspace = await self._with_folder(song)
         try:
             async with asyncio.timeout(max(left, LAST_DOWNLOAD.total_seconds())):
-                await self._api.download(output, source)
+                await self._api.download(output, workspace)
         except TimeoutError:
             raise ApiUnavailable("the download did not end in time") from None
 
@@ -624,10 +626,15 @@ class Worker:
                 await self._passing(error)
             await self._sleep(self._backoff.pause(failures))
 
-    async def _source(self, song: Song) -> Path:
-        folder = self.folder(song.song_id)
-        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        return folder / SOURCE
+    def _workspace(self, song: Song) -> Workspace:
+        """Where its audio goes, and what it may take by what was requested."""
+        return Workspace(self.folder(song.song_id) / SOURCE, largest_song(song.seconds))
+
+    async def _with_folder(self, song: Song) -> Workspace:
+        """The same, its folder made."""
+        workspace = self._workspace(song)
+        await asyncio.to_thread(workspace.file.parent.mkdir, parents=True, exist_ok=True)
+        return workspace
 
     async def _fail(self, song: Song, reason: str) -> None:
         """It was not made, unless it was posted before."""

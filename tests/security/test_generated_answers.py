@@ -25,7 +25,7 @@ from yarl import URL
 from services.checking import Checking
 from services.errors import GenerationFailed, NotReached, SongApiError
 from services.making import song_api
-from services.making.song_api import MAX_DETAIL, Look, Output, SongApi
+from services.making.song_api import MAX_DETAIL, Look, Output, SongApi, Workspace
 from services.requests import SongRequest
 from tests.factories import add_held_song
 from tests.security import answers
@@ -52,13 +52,13 @@ SONG = SongRequest(
     lyrics_strength=1.0,
     seed=7,
 )
-CALLS: dict[str, Callable[[SongApi, Path], Any]] = {
+CALLS: dict[str, Callable[[SongApi, Workspace], Any]] = {
     "submit": lambda api, _: api.submit(SONG),
-    "look": lambda api, _: api.look(ID),
-    "result": lambda api, _: api.result(ID),
+    "look": lambda api, workspace: api.look(ID, workspace),
+    "result": lambda api, workspace: api.result(ID, workspace),
     "credits": lambda api, _: api.credits(),
-    "make": lambda api, target: api.make(SONG, target),
-    "file": lambda api, target: api.download(Output(url=f"{ROOT}/files/a?{SIGNED}"), target),
+    "make": lambda api, workspace: api.make(SONG, workspace),
+    "file": lambda api, workspace: api.download(Output(url=f"{ROOT}/files/a?{SIGNED}"), workspace),
 }
 
 
@@ -133,7 +133,7 @@ class Client:
         self.coming = deque(given)
         target = self.folder / "song"
         try:
-            got = await CALLS[kind](self.api, target)
+            got = await CALLS[kind](self.api, Workspace(target, MOST_DOWNLOADED))
         except SongApiError as error:
             self._judge_error(error)
             assert list(self.folder.iterdir()) == []
@@ -197,7 +197,6 @@ def client(tmp_path: Path) -> Iterator[tuple[asyncio.Runner, Client]]:
             root=ROOT,
             key=KEY,
             budget=NoLimit(),
-            max_download=MOST_DOWNLOADED,
             resolver=Here(),
         )
         made = Client(api, tmp_path, errors)
@@ -383,5 +382,5 @@ def test_the_audio_of_a_good_answer_arrives(client: tuple[asyncio.Runner, Client
     runner, made = client
     made.coming = deque([answers.WELL["file"]])
     target = made.folder / "song"
-    assert runner.run(CALLS["file"](made.api, target)) == len(AUDIO)
+    assert runner.run(CALLS["file"](made.api, Workspace(target, MOST_DOWNLOADED))) == len(AUDIO)
     assert target.read_bytes() == AUDIO

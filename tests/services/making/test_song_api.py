@@ -38,8 +38,10 @@ from services.making.song_api import (
     Look,
     Output,
     SongApi,
+    Workspace,
     find_output,
     is_public,
+    largest_song,
     payload,
     retry_after,
 )
@@ -58,6 +60,15 @@ SONG = SongRequest(
     seed=0,
 )
 AUDIO = b"RIFF" + bytes(range(256)) * 40
+
+
+NOWHERE = Workspace(Path("nowhere") / "song", 2**25)
+"""For answers that hold no song."""
+
+
+def at(path: Path, limit: int = 2**25) -> Workspace:
+    """A song may come to this file, with so many bytes."""
+    return Workspace(path, limit)
 
 
 class Budget:
@@ -258,7 +269,7 @@ async def test_a_look_reads_the_status(
     wire: Wire, status: int, body: dict[str, Any], look: Look
 ) -> None:
     await wire.start(answering(status, body))
-    assert await wire.api.look(ID) == look
+    assert await wire.api.look(ID, NOWHERE) == look
     assert wire.seen[0].path == f"/v2/requests/{ID}/status"
     assert wire.seen[0].headers["x-api-key"] == KEY
     assert wire.budget.taken == [Call.LOOK]
@@ -269,10 +280,10 @@ async def test_other_words_for_completed(wire: Wire, word: str) -> None:
     body = {"status": word, "output": "https://s/a.wav"}
     await wire.start(answering(200, body))
     output = Output(url="https://s/a.wav")
-    assert await wire.api.look(ID) == Look("COMPLETED", output)
-    assert await wire.api.result(ID) == output
+    assert await wire.api.look(ID, NOWHERE) == Look("COMPLETED", output)
+    assert await wire.api.result(ID, NOWHERE) == output
     await wire.start(answering(503, body))  # how an error is wrapped says nothing about the song
-    await failing(wire.api.look(ID), ApiUnavailable)
+    await failing(wire.api.look(ID, NOWHERE), ApiUnavailable)
 
 
 @pytest.mark.parametrize(
@@ -286,12 +297,16 @@ async def test_other_words_for_failed_end_a_song_at_once(wire: Wire, word: str) 
     shown = word.upper().replace(" ", "_")
     for code, words in ((200, "queue purged"), (422, "")):
         await wire.start(answering(code, {"status": word, "error": words}))
-        for call in (wire.api.look(ID), wire.api.result(ID), wire.api.submit(SONG)):
+        for call in (
+            wire.api.look(ID, NOWHERE),
+            wire.api.result(ID, NOWHERE),
+            wire.api.submit(SONG),
+        ):
             error = await failing(call, GenerationFailed)
             assert str(error) == f"The song service ended it as {shown}. {words}".rstrip()
     for code, expected in ((503, ApiUnavailable), (404, SongGone), (429, RateLimited)):
         await wire.start(answering(code, {"status": word}))
-        await failing(wire.api.look(ID), expected)
+        await failing(wire.api.look(ID, NOWHERE), expected)
 
 
 async def test_an_unknown_status_is_polled_on_and_logged_once(
@@ -305,7 +320,7 @@ async def test_an_unknown_status_is_polled_on_and_logged_once(
         return await answering(200, {"status": next(words)})(request)
 
     await wire.start(each)
-    looks = [await wire.api.look(ID) for _ in range(103)]
+    looks = [await wire.api.look(ID, NOWHERE) for _ in range(103)]
     assert [look.status for look in looks] == ["QUEUED", "PROCESSING", *["QUEUED"] * 101]
     unknown = [line for line in caplog.messages if "unknown status" in line]
     assert unknown[0] == "unknown status WARMING_UP from the song API, polling on"
@@ -315,37 +330,37 @@ async def test_an_unknown_status_is_polled_on_and_logged_once(
 @pytest.mark.parametrize("status", [7, None, "", "<html>", "a" * 60, "9", ["QUEUED"]])
 async def test_a_status_that_is_no_word_is_passing(wire: Wire, status: object) -> None:
     await wire.start(answering(200, {"status": status}))
-    await failing(wire.api.look(ID), ApiUnavailable)
+    await failing(wire.api.look(ID, NOWHERE), ApiUnavailable)
 
 
 async def test_a_wrong_charset_does_not_hide_the_status(wire: Wire) -> None:
     body = '{"status": "FAILED", "error": "Paroles refusées"}'.encode("latin-1")
     await wire.start(answering(422, body))
-    error = await failing(wire.api.look(ID), GenerationFailed)
+    error = await failing(wire.api.look(ID, NOWHERE), GenerationFailed)
     assert str(error).startswith("Paroles refus")
     await wire.start(answering(200, b"\xef\xbb\xbf" + b'{"status": "QUEUED"}'))
-    assert await wire.api.look(ID) == Look("QUEUED")
+    assert await wire.api.look(ID, NOWHERE) == Look("QUEUED")
 
 
 async def test_a_request_id_cannot_leave_its_place_in_the_path(wire: Wire) -> None:
     await wire.start(answering(200, {"status": "QUEUED"}))
-    await wire.api.look("a/../../b?c#d%2e")
+    await wire.api.look("a/../../b?c#d%2e", NOWHERE)
     assert wire.seen[0].raw_path == "/v2/requests/a%2F..%2F..%2Fb%3Fc%23d%252e/status"
 
 
 async def test_a_result_names_the_output(wire: Wire) -> None:
     await wire.start(answering(200, {"status": "COMPLETED", "output": ["https://s/a.wav"]}))
-    assert await wire.api.result(ID) == Output(url="https://s/a.wav")
+    assert await wire.api.result(ID, NOWHERE) == Output(url="https://s/a.wav")
     assert (wire.seen[0].path, wire.budget.taken) == (f"/v2/requests/{ID}", [Call.RESULT])
     await wire.start(answering(200, {"output": "https://s/b.wav"}))
-    assert await wire.api.result(ID) == Output(url="https://s/b.wav")
+    assert await wire.api.result(ID, NOWHERE) == Output(url="https://s/b.wav")
 
 
 async def test_a_result_without_output_is_bad_and_one_not_ready_is_passing(wire: Wire) -> None:
     await wire.start(answering(200, {"status": "COMPLETED", "output": "", "nsfw": False}))
-    await failing(wire.api.result(ID), BadOutput)
+    await failing(wire.api.result(ID, NOWHERE), BadOutput)
     await wire.start(answering(200, {"status": "PROCESSING"}))
-    await failing(wire.api.result(ID), ApiUnavailable)
+    await failing(wire.api.result(ID, NOWHERE), ApiUnavailable)
 
 
 async def test_credits(wire: Wire) -> None:
@@ -362,12 +377,12 @@ async def test_credits_that_make_no_sense_are_passing(wire: Wire, body: object) 
 
 # The table of codes
 
-Calls = {
-    "submit": lambda api, path: api.submit(SONG),
-    "make": lambda api, path: api.make(SONG, path),
-    "look": lambda api, path: api.look(ID),
-    "result": lambda api, path: api.result(ID),
-    "credits": lambda api, path: api.credits(),
+Calls: dict[str, Callable[[SongApi, Workspace], Awaitable[object]]] = {
+    "submit": lambda api, _: api.submit(SONG),
+    "make": lambda api, workspace: api.make(SONG, workspace),
+    "look": lambda api, workspace: api.look(ID, workspace),
+    "result": lambda api, workspace: api.result(ID, workspace),
+    "credits": lambda api, _: api.credits(),
 }
 POSTS, GETS = ("submit", "make"), ("look", "result", "credits")
 ALL = POSTS + GETS
@@ -419,7 +434,7 @@ async def test_every_code_is_one_error_whatever_the_body(
 
     await wire.start(each)
     for _ in BODIES:
-        error = await failing(Calls[name](wire.api, tmp_path / "song"), expected)
+        error = await failing(Calls[name](wire.api, at(tmp_path / "song")), expected)
         if expected is not RateLimited:
             assert str(code) in str(error)
             assert len(str(error)) < 600
@@ -441,7 +456,7 @@ async def test_nonsense_with_a_good_code(
 ) -> None:
     await wire.start(answering(200, body))
     expected = SubmitUncertain if name in POSTS else ApiUnavailable
-    await failing(Calls[name](wire.api, tmp_path / "song"), expected)
+    await failing(Calls[name](wire.api, at(tmp_path / "song")), expected)
     assert files_in(tmp_path) == []
 
 
@@ -458,7 +473,7 @@ async def test_a_submit_without_a_usable_id_is_uncertain(wire: Wire, request_id:
 async def test_a_lost_answer(wire: Wire, tmp_path: Path, name: str) -> None:
     await wire.start(hanging_up)
     expected = SubmitUncertain if name in POSTS else ApiUnavailable
-    await failing(Calls[name](wire.api, tmp_path / "song"), expected)
+    await failing(Calls[name](wire.api, at(tmp_path / "song")), expected)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -466,9 +481,9 @@ async def test_an_answer_that_breaks_off(wire: Wire, tmp_path: Path, name: str) 
     # Cut off where it would parse: what is missing might have said something else.
     await wire.start(cut_off(200, b'{"request_id": "a", "status": "QUEUED", "credits": 1}', 1000))
     expected = SubmitUncertain if name in POSTS else ApiUnavailable
-    await failing(Calls[name](wire.api, tmp_path / "song"), expected)
+    await failing(Calls[name](wire.api, at(tmp_path / "song")), expected)
     await wire.start(cut_off(401, b'{"error', 1000))
-    await failing(Calls[name](wire.api, tmp_path / "song"), KeyRefused)
+    await failing(Calls[name](wire.api, at(tmp_path / "song")), KeyRefused)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -483,7 +498,7 @@ async def test_an_answer_that_never_comes(
         monkeypatch.setattr(song_api, timeout, aiohttp.ClientTimeout(sock_read=0.02))
     await wire.start(silent)
     expected = SubmitUncertain if name in POSTS else ApiUnavailable
-    await failing(Calls[name](wire.api, tmp_path / "song"), expected)
+    await failing(Calls[name](wire.api, at(tmp_path / "song")), expected)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -492,11 +507,11 @@ async def test_no_connection_is_not_reached(wire: Wire, tmp_path: Path, name: st
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     for root in (f"http://127.0.0.1:{port}", wire.root.replace("p:", "ps:")):  # refused; no TLS
-        await failing(Calls[name](wire.client(root=root), tmp_path / "song"), NotReached)
+        await failing(Calls[name](wire.client(root=root), at(tmp_path / "song")), NotReached)
     connector = aiohttp.TCPConnector(resolver=Names({}))
     async with aiohttp.ClientSession(connector=connector) as session:
         api = SongApi(session, root="http://song-api.example", key=KEY, budget=wire.budget)
-        await failing(Calls[name](api, tmp_path / "song"), NotReached)
+        await failing(Calls[name](api, at(tmp_path / "song")), NotReached)
     assert wire.seen == []
 
 
@@ -518,7 +533,7 @@ async def test_a_connection_that_takes_too_long_is_not_reached(
 @pytest.mark.parametrize("name", ["look", "result"])
 async def test_failed_is_final_whatever_the_code(wire: Wire, code: int, name: str) -> None:
     await wire.start(answering(code, {"status": "FAILED", "error": "too loud"}))
-    error = await failing(Calls[name](wire.api, Path()), GenerationFailed)
+    error = await failing(Calls[name](wire.api, NOWHERE), GenerationFailed)
     assert isinstance(error, GenerationFailed)
     assert error.detail == "too loud"
     assert wire.budget.refusals == []
@@ -533,7 +548,7 @@ async def test_failed_on_submit_does_not_hide_the_account(
     wire: Wire, tmp_path: Path, code: int, expected: type[SongApiError], name: str
 ) -> None:
     await wire.start(answering(code, {"status": "FAILED", "error": "no"}))
-    await failing(Calls[name](wire.api, tmp_path / "song"), expected)
+    await failing(Calls[name](wire.api, at(tmp_path / "song")), expected)
 
 
 @pytest.mark.parametrize(
@@ -562,7 +577,7 @@ async def test_the_detail_is_fit_for_a_member(
     wire: Wire, body: dict[str, object], detail: str
 ) -> None:
     await wire.start(answering(422, {"status": "FAILED"} | body))
-    error = await failing(wire.api.look(ID), GenerationFailed, "SECRET")
+    error = await failing(wire.api.look(ID, NOWHERE), GenerationFailed, "SECRET")
     assert isinstance(error, GenerationFailed)
     assert error.detail == detail
 
@@ -571,7 +586,7 @@ async def test_the_log_holds_method_path_code_and_a_short_body(wire: Wire) -> No
     await wire.start(
         answering(400, f'{{"error": "{KEY} https://s/x?sig=SECRET"}}'.encode() + b"\n" * 3000)
     )
-    error = await failing(wire.api.look(ID), RequestRejected, "SECRET")
+    error = await failing(wire.api.look(ID, NOWHERE), RequestRejected, "SECRET")
     assert str(error) == f'GET /v2/requests/{ID}/status: 400 {{"error": "[key] https://s/x"}}'
 
 
@@ -593,7 +608,7 @@ async def test_the_log_holds_method_path_code_and_a_short_body(wire: Wire) -> No
 )
 async def test_what_is_signed_is_not_logged_however_it_is_written(wire: Wire, address: str) -> None:
     await wire.start(answering(200, f'{{"output": "{address}", "why": "who knows?"}}'.encode()))
-    error = await failing(wire.api.look(ID), ApiUnavailable, "SECRET")
+    error = await failing(wire.api.look(ID, NOWHERE), ApiUnavailable, "SECRET")
     assert str(error).endswith('", "why": "who knows?"}')
 
 
@@ -695,23 +710,23 @@ async def test_a_bomb_is_read_no_further_than_the_limit(
     monkeypatch.setattr(song_api, "_read", watched)
     bomb = gzip.compress(b'{"status": "COMPLETED", "output": "' + b"A" * 2**25 + b'"}')
     assert len(bomb) < 2**16
-    await wire.start(answering(200, bomb, {"Content-Encoding": "gzip"}), max_download=1000)
-    await failing(Calls[name](wire.api, tmp_path / "song"), expected)
-    await wire.start(answering(401, bomb, {"Content-Encoding": "gzip"}), max_download=1000)
-    await failing(Calls[name](wire.api, tmp_path / "song"), KeyRefused)
+    await wire.start(answering(200, bomb, {"Content-Encoding": "gzip"}))
+    await failing(Calls[name](wire.api, at(tmp_path / "song", 1000)), expected)
+    await wire.start(answering(401, bomb, {"Content-Encoding": "gzip"}))
+    await failing(Calls[name](wire.api, at(tmp_path / "song", 1000)), KeyRefused)
     assert all(2**20 < size < 2**21 for size in kept)
     await wire.start(answering(200, b"not gzip", {"Content-Encoding": "gzip"}))
     unclear = SubmitUncertain if name in POSTS else ApiUnavailable
-    await failing(Calls[name](wire.api, tmp_path / "song"), unclear)
+    await failing(Calls[name](wire.api, at(tmp_path / "song", 1000)), unclear)
 
 
 async def test_a_large_base64_answer_is_read(wire: Wire, tmp_path: Path) -> None:
     audio = AUDIO * 300  # over 3 MB, so that it crosses the blocks
     encoded = base64.b64encode(audio).decode()
     await wire.start(answering(200, {"status": "COMPLETED", "output": encoded}))
-    look = await wire.api.look(ID)
+    look = await wire.api.look(ID, NOWHERE)
     assert look.output is not None
-    assert await wire.api.download(look.output, tmp_path / "song") == len(audio)
+    assert await wire.api.download(look.output, at(tmp_path / "song")) == len(audio)
     assert (tmp_path / "song").read_bytes() == audio
 
 
@@ -776,7 +791,7 @@ def test_an_output_does_not_show_what_is_signed() -> None:
 )
 async def test_base64_in_every_dress(wire: Wire, tmp_path: Path, text: str) -> None:
     await wire.start(answering())
-    assert await wire.api.download(Output(base64=text), tmp_path / "song") == len(AUDIO)
+    assert await wire.api.download(Output(base64=text), at(tmp_path / "song")) == len(AUDIO)
     assert (tmp_path / "song").read_bytes() == AUDIO
     assert wire.budget.taken == []
     assert files_in(tmp_path) == ["song"]
@@ -784,8 +799,8 @@ async def test_base64_in_every_dress(wire: Wire, tmp_path: Path, text: str) -> N
 
 @pytest.mark.parametrize("text", ["", "====", "a", "ab=cdefg", "!!!!", "aé", LONG])
 async def test_base64_that_is_none_or_too_much(wire: Wire, tmp_path: Path, text: str) -> None:
-    await wire.start(answering(), max_download=1000)
-    await failing(wire.api.download(Output(base64=text), tmp_path / "song"), BadOutput)
+    await wire.start(answering())
+    await failing(wire.api.download(Output(base64=text), at(tmp_path / "song", 1000)), BadOutput)
     assert files_in(tmp_path) == []
 
 
@@ -798,7 +813,7 @@ async def test_a_download_from_the_apis_own_host(wire: Wire, tmp_path: Path) -> 
     target.write_bytes(b"an older one")
     (tmp_path / "song.part").write_bytes(b"left by a killed process" * 5000)
     url = f"{wire.root}/a%2Fb.wav?sig=a%2Fb%20+c"
-    assert await wire.api.download(Output(url=url), target) == len(AUDIO)
+    assert await wire.api.download(Output(url=url), at(target)) == len(AUDIO)
     assert target.read_bytes() == AUDIO
     assert files_in(tmp_path) == ["song"]
     assert wire.seen[0].raw_path == "/a%2Fb.wav?sig=a%2Fb%20+c"  # not spelt anew
@@ -827,7 +842,9 @@ async def test_the_codes_of_a_storage(
 ) -> None:
     await wire.start(answering(code, b"<Error>"))
     url = f"{wire.root}/a.wav?sig=SECRET"
-    error = await failing(wire.api.download(Output(url=url), tmp_path / "song"), expected, "SECRET")
+    error = await failing(
+        wire.api.download(Output(url=url), at(tmp_path / "song")), expected, "SECRET"
+    )
     assert str(code) in str(error)
     assert files_in(tmp_path) == []
 
@@ -841,8 +858,14 @@ async def test_a_cut_off_download_is_passing_and_leaves_nothing(wire: Wire, tmp_
     ):
         await wire.start(handler)
         output = Output(url=wire.root + url)
-        await failing(wire.api.download(output, tmp_path / "song"), ApiUnavailable, "SECRET")
+        await failing(wire.api.download(output, at(tmp_path / "song")), ApiUnavailable, "SECRET")
         assert files_in(tmp_path) == []
+
+
+async def test_240_seconds_of_float_wav_are_not_too_large(wire: Wire, tmp_path: Path) -> None:
+    await wire.start(cut_off(200, AUDIO, 92_160_044))  # what was announced would have been taken
+    workspace = at(tmp_path / "song", largest_song(240))
+    await failing(wire.api.download(Output(url=wire.root + "/a"), workspace), ApiUnavailable)
 
 
 async def test_a_chunked_download_that_breaks_off_is_passing(wire: Wire, tmp_path: Path) -> None:
@@ -857,7 +880,7 @@ async def test_a_chunked_download_that_breaks_off_is_passing(wire: Wire, tmp_pat
 
     await wire.start(handler)
     await failing(
-        wire.api.download(Output(url=wire.root + "/a"), tmp_path / "song"), ApiUnavailable
+        wire.api.download(Output(url=wire.root + "/a"), at(tmp_path / "song")), ApiUnavailable
     )
     assert files_in(tmp_path) == []
 
@@ -875,7 +898,7 @@ async def test_a_storage_that_falls_silent_is_passing(
     monkeypatch.setattr(song_api, "_FILE", aiohttp.ClientTimeout(sock_read=0.02))
     await wire.start(silent)
     await failing(
-        wire.api.download(Output(url=wire.root + "/a"), tmp_path / "song"), ApiUnavailable
+        wire.api.download(Output(url=wire.root + "/a"), at(tmp_path / "song")), ApiUnavailable
     )
     assert files_in(tmp_path) == []
 
@@ -894,12 +917,24 @@ async def test_a_download_over_the_maximum(wire: Wire, tmp_path: Path) -> None:
         answering(200, bomb, {"Content-Encoding": "gzip"}),  # its Content-Length is small
         answering(200, b""),  # empty is no song either
     ):
-        await wire.start(handler, max_download=len(AUDIO) - 1)
+        await wire.start(handler)
         output = Output(url=wire.root + "/a")
-        await failing(wire.api.download(output, tmp_path / "song"), BadOutput)
+        workspace = at(tmp_path / "song", len(AUDIO) - 1)
+        await failing(wire.api.download(output, workspace), BadOutput)
         assert files_in(tmp_path) == []
-    await wire.start(answering(200, AUDIO), max_download=len(AUDIO))
-    assert await wire.api.download(Output(url=wire.root + "/a"), tmp_path / "song") == len(AUDIO)
+    await wire.start(answering(200, AUDIO))
+    workspace = at(tmp_path / "song", len(AUDIO))
+    assert await wire.api.download(Output(url=wire.root + "/a"), workspace) == len(AUDIO)
+
+
+@pytest.mark.parametrize(("seconds", "kilohertz"), [(240, 48), (10, 48), (240, 44.1)])
+def test_the_largest_song_is_what_the_model_writes(seconds: int, kilohertz: float) -> None:
+    """Stereo WAV of 32-bit floats, headers and a second more than was requested."""
+    made = 44 + round((seconds + 1) * kilohertz * 1000 * 2 * 4)
+    workspace = at(Path("song"), largest_song(seconds))
+    assert made <= workspace.limit < made * 1.1 + 4 * 2**20
+    # As base64 with line breaks that JSON escapes.
+    assert made * 4 / 3 * 80 / 76 < workspace.largest_body
 
 
 async def test_a_file_that_cannot_be_written_is_no_error_of_the_api(
@@ -907,12 +942,12 @@ async def test_a_file_that_cannot_be_written_is_no_error_of_the_api(
 ) -> None:
     await wire.start(answering(200, AUDIO))
     with pytest.raises(FileNotFoundError):
-        await wire.api.download(Output(url=wire.root + "/a"), tmp_path / "nowhere" / "song")
+        await wire.api.download(Output(url=wire.root + "/a"), at(tmp_path / "nowhere" / "song"))
     with pytest.raises(FileNotFoundError):
-        await wire.api.make(SONG, tmp_path / "nowhere" / "song")
+        await wire.api.make(SONG, at(tmp_path / "nowhere" / "song"))
     (tmp_path / "song").mkdir()
     with pytest.raises(IsADirectoryError):
-        await wire.api.download(Output(url=wire.root + "/a"), tmp_path / "song")
+        await wire.api.download(Output(url=wire.root + "/a"), at(tmp_path / "song"))
     assert files_in(tmp_path) == ["song"]
 
 
@@ -921,7 +956,7 @@ async def test_a_full_disk_leaves_nothing(wire: Wire, tmp_path: Path) -> None:
     (tmp_path / "song.part").symlink_to("/dev/full")
     await wire.start(answering(200, AUDIO * 300))
     with pytest.raises(OSError, match="No space left"):
-        await wire.api.download(Output(url=wire.root + "/a"), tmp_path / "song")
+        await wire.api.download(Output(url=wire.root + "/a"), at(tmp_path / "song"))
     assert files_in(tmp_path) == []
 
 
@@ -948,7 +983,7 @@ async def test_a_cancelled_download_waits_for_its_thread_and_leaves_nothing(
     monkeypatch.setattr(song_api._PartFile, "write", slow)
     await wire.start(answering(200, AUDIO))
     output = Output(url=wire.root + "/a")
-    download = asyncio.create_task(wire.api.download(output, tmp_path / "song"))
+    download = asyncio.create_task(wire.api.download(output, at(tmp_path / "song")))
     await writing.wait()
     download.cancel()
     await asyncio.sleep(0)
@@ -1057,7 +1092,7 @@ async def test_addresses_that_are_not_fetched(wire: Wire, tmp_path: Path, url: s
     await wire.start(answering(200, AUDIO), resolver=Names({"*": [["127.0.0.1"]]}))
     inner = await wire.serve(answering(200, AUDIO))
     output = Output(url=url.format(port=inner.rsplit(":", 1)[1]))
-    await failing(wire.api.download(output, tmp_path / "song"), BadOutput, "SECRET")
+    await failing(wire.api.download(output, at(tmp_path / "song")), BadOutput, "SECRET")
     assert wire.seen == []
     assert files_in(tmp_path) == []
 
@@ -1069,7 +1104,7 @@ async def test_a_name_that_the_dns_cannot_write_is_no_address(wire: Wire, tmp_pa
 
     await wire.start(answering(), resolver=Strict({}))
     output = Output(url="http://a..b/a?sig=SECRET")
-    await failing(wire.api.download(output, tmp_path / "song"), BadOutput, "SECRET")
+    await failing(wire.api.download(output, at(tmp_path / "song")), BadOutput, "SECRET")
 
 
 async def test_a_name_is_judged_by_the_address_it_leads_to(wire: Wire, tmp_path: Path) -> None:
@@ -1084,7 +1119,7 @@ async def test_a_name_is_judged_by_the_address_it_leads_to(wire: Wire, tmp_path:
     port = inner.rsplit(":", 1)[1]
     for host in ("storage.example", "mixed.example"):
         output = Output(url=f"http://{host}:{port}/a?sig=SECRET")
-        await failing(wire.api.download(output, tmp_path / "song"), BadOutput, "SECRET")
+        await failing(wire.api.download(output, at(tmp_path / "song")), BadOutput, "SECRET")
     assert wire.seen == []
     assert names.asked == ["storage.example", "mixed.example"]
 
@@ -1099,7 +1134,7 @@ async def test_a_public_storage_is_fetched_without_the_key(
     storage = await wire.serve(answering(200, AUDIO, {"Set-Cookie": "a=b"}))
     port = storage.rsplit(":", 1)[1]
     for url in (f"http://storage.example:{port}/a.wav?s=1", f"{storage}/b.wav"):
-        assert await wire.api.download(Output(url=url), tmp_path / "song") == len(AUDIO)
+        assert await wire.api.download(Output(url=url), at(tmp_path / "song")) == len(AUDIO)
     for request in wire.seen:
         assert "x-api-key" not in request.headers
         assert "Cookie" not in request.headers
@@ -1116,7 +1151,7 @@ async def test_a_storage_that_cannot_be_reached_is_passing(
         port = gone.getsockname()[1]
     for host in (f"127.0.0.1:{port}", "storage.example"):
         output = Output(url=f"http://{host}/a?sig=SECRET")
-        error = await failing(wire.api.download(output, tmp_path / "s"), NotReached, "SECRET")
+        error = await failing(wire.api.download(output, at(tmp_path / "s")), NotReached, "SECRET")
         assert isinstance(error, ApiUnavailable)
 
 
@@ -1137,10 +1172,12 @@ def redirecting(*hops: str) -> Handler:
 
 async def test_redirects_are_followed_and_each_is_looked_at(wire: Wire, tmp_path: Path) -> None:
     await wire.start(redirecting("/1", "2", "3", "./4", "/song"))
-    assert await wire.api.download(Output(url=wire.root + "/0"), tmp_path / "song") == len(AUDIO)
+    assert await wire.api.download(Output(url=wire.root + "/0"), at(tmp_path / "song")) == len(
+        AUDIO
+    )
     await wire.start(redirecting("/1", "/2", "/3", "/4", "/5", "/song"))
     error = await failing(
-        wire.api.download(Output(url=wire.root + "/0"), tmp_path / "song2"), BadOutput
+        wire.api.download(Output(url=wire.root + "/0"), at(tmp_path / "song2")), BadOutput
     )
     assert "redirects" in str(error)
 
@@ -1160,7 +1197,7 @@ async def test_a_redirect_to_a_private_address_is_not_followed(wire: Wire, tmp_p
         await wire.start(redirecting(location), resolver=names)
         wire.seen.clear()
         output = Output(url=wire.root + "/0")
-        await failing(wire.api.download(output, tmp_path / "song"), BadOutput, "SECRET")
+        await failing(wire.api.download(output, at(tmp_path / "song")), BadOutput, "SECRET")
         assert [request.path for request in wire.seen] == ["/0"]
 
 
@@ -1175,7 +1212,7 @@ async def test_a_name_that_turns_private_on_the_way_is_caught(
     port = storage.rsplit(":", 1)[1]
     wire.seen.clear()
     output = Output(url=f"http://storage.example:{port}/0")
-    await failing(wire.api.download(output, tmp_path / "song"), BadOutput)
+    await failing(wire.api.download(output, at(tmp_path / "song")), BadOutput)
     assert [request.path for request in wire.seen] == ["/0"]
     assert names.asked == ["storage.example"] * 2
 
@@ -1186,7 +1223,9 @@ async def test_the_key_does_not_follow_a_redirect_to_another_host(
     monkeypatch.setattr(song_api, "is_public", lambda _: True)
     storage = await wire.serve(answering(200, AUDIO))
     await wire.start(redirecting(f"{storage}/song"))
-    assert await wire.api.download(Output(url=wire.root + "/0"), tmp_path / "song") == len(AUDIO)
+    assert await wire.api.download(Output(url=wire.root + "/0"), at(tmp_path / "song")) == len(
+        AUDIO
+    )
     own, other = wire.seen
     assert own.headers["x-api-key"] == KEY
     assert "x-api-key" not in other.headers
@@ -1197,7 +1236,7 @@ async def test_a_redirect_of_a_call_is_not_followed(wire: Wire, tmp_path: Path, 
     other = await wire.serve(answering(200, {"credits": 1, "request_id": ID, "status": "QUEUED"}))
     await wire.start(answering(307, b"", {"Location": other}))
     expected = KeyRefused if name in POSTS else ApiUnavailable
-    await failing(Calls[name](wire.api, tmp_path / "song"), expected)
+    await failing(Calls[name](wire.api, at(tmp_path / "song")), expected)
     assert len(wire.seen) == 1
 
 
@@ -1206,7 +1245,7 @@ async def test_a_redirect_of_a_call_is_not_followed(wire: Wire, tmp_path: Path, 
 
 async def test_make_keeps_the_audio_of_one_call(wire: Wire, tmp_path: Path) -> None:
     await wire.start(answering(200, AUDIO, {"Content-Type": "text/html"}))  # bytes, not words
-    await wire.api.make(SONG, tmp_path / "song")
+    await wire.api.make(SONG, at(tmp_path / "song"))
     assert (tmp_path / "song").read_bytes() == AUDIO
     assert files_in(tmp_path) == ["song"]
     assert wire.seen[0].path == "/v1/ace-step-music"
@@ -1216,7 +1255,7 @@ async def test_make_keeps_the_audio_of_one_call(wire: Wire, tmp_path: Path) -> N
 
 async def test_make_takes_an_output_too(wire: Wire, tmp_path: Path) -> None:
     await wire.start(answering(200, {"output": LONG}))
-    await wire.api.make(SONG, tmp_path / "song")
+    await wire.api.make(SONG, at(tmp_path / "song"))
     assert (tmp_path / "song").read_bytes() == AUDIO
 
     async def handler(request: web.Request) -> web.Response:
@@ -1225,7 +1264,7 @@ async def test_make_takes_an_output_too(wire: Wire, tmp_path: Path) -> None:
         return web.json_response({"status": "COMPLETED", "output": f"{wire.root}/a"}, status=500)
 
     await wire.start(handler)
-    await wire.api.make(SONG, tmp_path / "other")
+    await wire.api.make(SONG, at(tmp_path / "other"))
     assert (tmp_path / "other").read_bytes() == AUDIO
 
 
@@ -1236,17 +1275,17 @@ async def test_make_counts_as_lost_when_its_file_is(wire: Wire, tmp_path: Path) 
         return web.json_response({"output": f"{wire.root}/a?sig=SECRET"})
 
     await wire.start(handler)
-    error = await failing(wire.api.make(SONG, tmp_path / "song"), SubmitUncertain, "SECRET")
+    error = await failing(wire.api.make(SONG, at(tmp_path / "song")), SubmitUncertain, "SECRET")
     assert "503" in str(error)
 
 
 async def test_make_with_audio_that_breaks_off_is_uncertain(wire: Wire, tmp_path: Path) -> None:
     await wire.start(cut_off(200, AUDIO, len(AUDIO) * 2))
-    await failing(wire.api.make(SONG, tmp_path / "song"), SubmitUncertain)
+    await failing(wire.api.make(SONG, at(tmp_path / "song")), SubmitUncertain)
     await wire.start(answering(200, b""))
-    await failing(wire.api.make(SONG, tmp_path / "song"), BadOutput)
-    await wire.start(answering(200, AUDIO), max_download=100)
-    await failing(wire.api.make(SONG, tmp_path / "song"), BadOutput)
+    await failing(wire.api.make(SONG, at(tmp_path / "song")), BadOutput)
+    await wire.start(answering(200, AUDIO))
+    await failing(wire.api.make(SONG, at(tmp_path / "song", 100)), BadOutput)
     assert files_in(tmp_path) == []
 
 
@@ -1265,18 +1304,18 @@ async def test_a_song_from_the_playgrounds_api(tmp_path: Path) -> None:
         api = SongApi(session, root=server.root, key=server.key, budget=budget)
         assert await api.credits() == 2
         request_id = await api.submit(SONG)
-        assert await api.look(request_id) == Look("QUEUED")
+        assert await api.look(request_id, NOWHERE) == Look("QUEUED")
         now = 2.0
-        assert await api.look(request_id) == Look("PROCESSING")
+        assert await api.look(request_id, NOWHERE) == Look("PROCESSING")
         now = 6.0
-        assert await api.look(request_id) == Look("COMPLETED", None, 4.0)
-        output = await api.result(request_id)
+        assert await api.look(request_id, NOWHERE) == Look("COMPLETED", None, 4.0)
+        output = await api.result(request_id, NOWHERE)
         assert "signature" not in repr(output)
-        assert await api.download(output, tmp_path / "song") == len(AUDIO) + 1
+        assert await api.download(output, at(tmp_path / "song")) == len(AUDIO) + 1
         assert await api.credits() == 1
         now = 6000.0
-        await failing(api.look(request_id), SongGone)
-        await failing(api.download(output, tmp_path / "song"), BadOutput)
+        await failing(api.look(request_id, NOWHERE), SongGone)
+        await failing(api.download(output, at(tmp_path / "song")), BadOutput)
         server.fault = lambda call: Fault(cut="answer", carried_out=True)
         await failing(api.submit(SONG), SubmitUncertain)
         server.fault = None

@@ -25,6 +25,7 @@ from services.incidents import Kind
 from services.making import audio
 from services.making.audio import AudioFitter
 from services.making.run_times import Run
+from services.making.song_api import Workspace, largest_song
 from services.making.worker import ACCOUNT_REFUSED, DEFAULT_UPLOAD_LIMIT, Backoff
 from services.quota.ceilings import utc_day
 from services.requests import SongRequest
@@ -529,7 +530,7 @@ async def test_a_refusal_without_a_name_of_its_own(
 ) -> None:
     """A kind of error that comes later must not hang a song."""
 
-    async def refuse(request_id: str) -> Any:
+    async def refuse(*args: Any) -> Any:
         raise SongApiError("something new")
 
     monkeypatch.setattr(house.api, "look", refuse)
@@ -704,7 +705,7 @@ async def test_too_large_is_fitted_again_for_every_server(house: House) -> None:
     large = quiet(700)
     assert len(large) > DEFAULT_UPLOAD_LIMIT
     house.audio = large
-    await house.add()
+    await house.add(seconds=60)
     await house.start()
     await house.has_completed()
     assert isinstance(house.fitter, Fitter)
@@ -849,15 +850,38 @@ async def test_a_song_that_ended_elsewhere_is_not_undelivered_too(
     assert (await house.song()).undelivered is None
 
 
+@pytest.mark.parametrize("sync", [False, True])
+async def test_a_song_may_take_what_its_seconds_need(
+    house: House, monkeypatch: pytest.MonkeyPatch, *, sync: bool
+) -> None:
+    """240 s of the model's own WAV are 92,160,044 bytes."""
+    house.sync = sync
+    house.restart()
+    limits: list[int] = []
+    name = "make" if sync else "download"
+    real = getattr(house.api, name)
+
+    async def watched(what: object, workspace: Workspace) -> object:
+        limits.append(workspace.limit)
+        return await real(what, workspace)
+
+    monkeypatch.setattr(house.api, name, watched)
+    for number, seconds in enumerate((10, 240), start=1):
+        await house.add(number, member_id=number, seconds=seconds)
+        await house.start(number)
+    assert limits == [largest_song(10), largest_song(240)]
+    assert limits[1] > 92_160_044
+
+
 async def test_a_song_that_ended_elsewhere_while_it_was_made(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     song = await house.add_submitted()
     real = house.api.result
 
-    async def result(request_id: str) -> Any:
+    async def result(*args: Any) -> Any:
         assert await house.ending.fail(song, "elsewhere")
-        return await real(request_id)
+        return await real(*args)
 
     monkeypatch.setattr(house.api, "result", result)
     await house.carry()
@@ -871,9 +895,9 @@ async def test_a_song_that_ended_elsewhere_while_it_failed(
     song = await house.add(step="submitted", request_id="unknown")
     real = house.api.look
 
-    async def look(request_id: str) -> Any:
+    async def look(*args: Any) -> Any:
         assert await house.ending.fail(song, "elsewhere")
-        return await real(request_id)
+        return await real(*args)
 
     monkeypatch.setattr(house.api, "look", look)
     await house.carry()
