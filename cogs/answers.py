@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import aiohttp
 import discord
 
-from services.errors import CannotPost, PostUncertain, TooLargeToPost
+from cogs.refusals import NOT_NOW, TOO_LARGE_STATUS, refusal
+from services.errors import PostUncertain
 
 LONGEST_PAUSE = 60.0
 """Seconds for which Discord may ask us to be silent; a call that would wait longer has failed."""
@@ -24,18 +25,14 @@ PASSING = (
     TimeoutError,
     OSError,
 )
-NOT_NOW = (401, 429)
+TRANSIENT_STATUS = (401, 429)
 """Answers that say nothing of the post: a token that was just reset, a limit shared with others."""
-TOO_LARGE_STATUS = 413
-"""Also the word of what stands before Discord, and to be believed."""
 NONSENSE = (ValueError, LookupError, TypeError, AttributeError)
 """What discord.py raises of an answer that is not what it expects."""
 CLOSED = "Session is closed"
 """What aiohttp calls it, in a plain RuntimeError."""
 ALREADY_ACKNOWLEDGED = 40060
 """Discord, "JSON Error Codes": another answer came first, perhaps our own that was lost."""
-TOO_LARGE = 40005  # Discord, "JSON Error Codes": request entity too large
-CLOSED_THREAD = (50083, 160005)  # as above: an archived thread, a locked one
 
 
 async def acknowledged(interaction: discord.Interaction) -> int | None:
@@ -85,7 +82,7 @@ def translated(doing: str) -> Iterator[None]:
     except discord.HTTPException as error:
         if is_lost(error):
             raise PostUncertain(f"{doing}: {error}") from error
-        raise _refused(error) from error
+        raise refusal(error) from error
 
 
 @contextlib.contextmanager
@@ -110,24 +107,9 @@ def understood() -> Iterator[None]:
 def is_lost(error: BaseException) -> bool:
     """Whether Discord was not there, or has not said what it did with what was sent."""
     if isinstance(error, discord.HTTPException):
-        passing = isinstance(error, discord.DiscordServerError) or error.status in NOT_NOW
+        if isinstance(error, discord.DiscordServerError) or error.status in TRANSIENT_STATUS:
+            return True
         # Each refusal of Discord's own has a code; one without is of something before it.
-        return passing or (not error.code and error.status != TOO_LARGE_STATUS)
+        return error.code in NOT_NOW or (not error.code and error.status != TOO_LARGE_STATUS)
     silence = (aiohttp.ClientError, ConnectionError, TimeoutError)
     return isinstance(error, (discord.RateLimited, NonsenseError, *silence))
-
-
-def _refused(error: discord.HTTPException) -> CannotPost | TooLargeToPost:
-    """Why Discord does not take a post, for good."""
-    if error.status == TOO_LARGE_STATUS or error.code == TOO_LARGE:
-        return TooLargeToPost(str(error))
-    if isinstance(error, discord.NotFound):
-        return CannotPost("The channel is gone.")
-    if error.code in CLOSED_THREAD:
-        return CannotPost("The thread is closed.")
-    if isinstance(error, discord.Forbidden):
-        return CannotPost(
-            "I lack a permission in the channel: I need to view it, send messages, "
-            "embed links and attach files."
-        )
-    return CannotPost(f"Discord refused it ({error.status}).", shared=True)

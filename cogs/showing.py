@@ -12,7 +12,7 @@ from cogs import cards
 from cogs.answers import translated
 from cogs.interactions.people import services
 from db.records import Song
-from services.errors import DeliveryError, NotPossible
+from services.errors import CannotPost, DeliveryError, NotPossible
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,5 @@ async def hand_over(interaction: discord.Interaction[Any], song: Song) -> bool:
         return await delivery.give(song, interaction.user.id, limit=limit, send=send)
     except DeliveryError as error:
         log.warning("it could not be handed over: %s", error)
-        raise NotPossible(
-            f"Discord did not take the song just now. It is kept: `/show {song.number}` tries "
-            "again."
-        ) from error
+        why = str(error) if isinstance(error, CannotPost) else "Discord did not take the song now."
+        raise NotPossible(f"{why} Your song is kept: `/show {song.number}` tries again.") from error

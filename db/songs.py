@@ -572,6 +572,19 @@ async def mark_not_posted(connection: Connection, song_id: int) -> bool:
     return cursor.rowcount == 1
 
 
+async def set_undelivered(connection: Connection, song_id: int, *, reason: str) -> bool:
+    """Why it could not be posted this time. False if that was known, or if it waits no more."""
+    cursor = await connection.execute(
+        """
+        UPDATE songs SET undelivered = :reason
+        WHERE song_id = :song_id AND undelivered <> :reason AND delivered_at IS NULL
+              AND file IS NOT NULL
+        """,
+        {"song_id": song_id, "reason": reason},
+    )
+    return cursor.rowcount == 1
+
+
 async def mark_posted_late(
     connection: Connection, song_id: int, *, post_id: int, at: datetime
 ) -> bool:

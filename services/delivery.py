@@ -33,6 +33,7 @@ from services.errors import (
     DeliveryError,
     NotPermitted,
     NotPossible,
+    Scope,
     TooLargeToPost,
 )
 from services.incidents import Incidents, Kind
@@ -217,8 +218,9 @@ class Delivery:
     async def once(self) -> None:
         """One round: give back what is overdue, post what can be posted.
 
-        One song after the other, and none in a channel that has just refused one. An error that
-        nobody foresaw is logged, and the song is tried again in a later round.
+        One song after the other, and none whose channel or server has just refused one, unless that
+        was about the one alone. An error that nobody foresaw is logged, and the song is tried again
+        in a later round.
         """
         try:
             waiting = await songs.undelivered(self._database.reader)
@@ -227,17 +229,20 @@ class Delivery:
             return
         self._forget_all_but(waiting)
         self._tell(waiting)
-        refusing: set[int] = set()
+        refusing: set[tuple[Scope, int]] = set()
         for song in waiting:
             if not self._in_other_hands(song.song_id):
+                where = _where(song)
                 with logs.about(song.song_id):
-                    if not await self._see_to(song, refused=song.channel_id in refusing):
-                        refusing.add(song.channel_id)
+                    refused = not refusing.isdisjoint(where.items())
+                    scope = await self._see_to(song, refused=refused)
+                if scope in where:
+                    refusing.add((scope, where[scope]))
 
-    async def _see_to(self, song: Song, *, refused: bool) -> bool:
-        """What this round can do for a song; False where its channel takes no other one either.
+    async def _see_to(self, song: Song, *, refused: bool) -> Scope | None:
+        """What this round can do for a song; if it was refused, how far the reason reaches.
 
-        `refused`: its channel has refused one before it in this round.
+        `refused`: one before it was in this round, for a reason that reaches to this one.
         """
         try:
             if self._overdue(song):
@@ -247,7 +252,7 @@ class Delivery:
         except DeliveryError as error:
             self._tried(song.song_id)
             log.warning("it still can't be posted: %s", error)
-            return False
+            return error.scope if isinstance(error, CannotPost) else Scope.CHANNEL
         except AudioError as error:
             self._tried(song.song_id)
             log.warning("it can't be made fit for the channel: %s", error)
@@ -257,7 +262,7 @@ class Delivery:
         except Exception:
             self._tried(song.song_id)
             log.exception("delivering it late")
-        return True
+        return None
 
     def _tell(self, waiting: list[Song]) -> None:
         """The log, where it is not as it was: the operator sees how many there are, and why."""
@@ -301,8 +306,8 @@ class Delivery:
         self._tries = {key: tries for key, tries in self._tries.items() if key in song_ids}
         self._changed_at = {key: at for key, at in self._changed_at.items() if key in servers}
 
-    async def _try_again(self, song_id: int) -> bool:
-        """Post it; False where something that is known speaks against it, so that nothing was done.
+    async def _try_again(self, song_id: int) -> Scope | None:
+        """Post it. Where something that is known speaks against it nothing is done: see `_see_to`.
 
         Raises:
             CannotPost, PostUncertain: it has to wait.
@@ -310,20 +315,41 @@ class Delivery:
         async with self._alone(song_id):
             song = await self._kept(song_id)
             if song is None:
-                return True
-            if not await self._channels.can_post(song):
-                return False
+                return None
             try:
-                if await self._is_there(song):
-                    return True
-                if song.in_doubt:
-                    await self._not_posted(song)
+                if not await self._channels.can_post(song):
+                    return Scope.CHANNEL
+                await self._post_unless_there(song)
             except CannotPost as error:
-                if song.in_doubt or not self._file(song).exists():
-                    raise
-                log.info("it is not known whether it was posted before: %s", error)
-            await self._post(song, self._channels.upload_limit(song))
-            return True
+                await self._refused(song, error)
+                raise
+            return None
+
+    async def _post_unless_there(self, song: Song) -> None:
+        """Alone with it.
+
+        Raises:
+            CannotPost, PostUncertain: it has to wait.
+        """
+        try:
+            if await self._is_there(song):
+                return
+            if song.in_doubt:
+                await self._not_posted(song)
+        except CannotPost as error:
+            if song.in_doubt or not self._file(song).exists():
+                raise
+            log.info("it is not known whether it was posted before: %s", error)
+        await self._post(song, self._channels.upload_limit(song))
+
+    async def _refused(self, song: Song, error: CannotPost) -> None:
+        """The reason may be another one than before: its member reads the latest."""
+        async with self._database.write() as connection:
+            changed = await songs.set_undelivered(connection, song.song_id, reason=str(error))
+        if changed:
+            self._channels.changed(song.song_id)
+        if error.scope is Scope.EVERYBODY:
+            await self._incidents.begin(Kind.UNDELIVERED, f"song {song.song_id}: {error}")
 
     async def _post(self, song: Song, limit: int) -> None:
         """Send it, marked before, in `limit` bytes. Alone with it, and it was looked for.
@@ -345,7 +371,7 @@ class Delivery:
         except TooLargeToPost:
             await self._not_posted(song)
             if self._size(song) <= DEFAULT_UPLOAD_LIMIT:
-                raise CannotPost("Discord refused the file's size.") from None
+                raise CannotPost("Discord refused the file's size.", scope=Scope.MESSAGE) from None
             await self._post(song, DEFAULT_UPLOAD_LIMIT)
         except CannotPost:
             await self._not_posted(song)
@@ -455,3 +481,8 @@ class Delivery:
         self._channels.changed(song.song_id)
         # Not in a thread: a stop between the two would leave the files to the housekeeping.
         shutil.rmtree(self._folder(song), ignore_errors=True)
+
+
+def _where(song: Song) -> dict[Scope, int]:
+    """What a refusal may reach besides the song itself: its channel, its server, all."""
+    return {Scope.CHANNEL: song.channel_id, Scope.SERVER: song.server_id, Scope.EVERYBODY: 0}

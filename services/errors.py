@@ -34,6 +34,8 @@ SongwrightError
         `-- PostUncertain       no answer, or a passing one: look before sending again
 """
 
+from enum import StrEnum
+
 
 class SongwrightError(Exception):
     """The root: everything this project raises on purpose."""
@@ -162,12 +164,21 @@ class DeliveryError(SongwrightError):
     """The song could not be posted."""
 
 
-class CannotPost(DeliveryError):
-    """It won't be posted. `str()` is fit for the member; `shared`: other songs will fail alike."""
+class Scope(StrEnum):
+    """How far the reason for a refused post reaches. A thread is a channel."""
 
-    def __init__(self, reason: str, *, shared: bool = False) -> None:
+    MESSAGE = "message"
+    CHANNEL = "channel"
+    SERVER = "server"
+    EVERYBODY = "everybody"
+
+
+class CannotPost(DeliveryError):
+    """It won't be posted. `str()` is fit for the member; `scope`: whose posts fail alike."""
+
+    def __init__(self, reason: str, *, scope: Scope = Scope.CHANNEL) -> None:
         super().__init__(reason)
-        self.shared = shared
+        self.scope = scope
 
 
 class TooLargeToPost(DeliveryError):

@@ -35,6 +35,7 @@ from services.errors import (
     PostUncertain,
     RateLimited,
     RequestRejected,
+    Scope,
     SongApiError,
     SongGone,
     SubmitUncertain,
@@ -473,7 +474,7 @@ class Worker:
                 return
             except TooLargeToPost:
                 if file.stat().st_size <= DEFAULT_UPLOAD_LIMIT:
-                    refused = CannotPost("Discord refused the file's size.")
+                    refused = CannotPost("Discord refused the file's size.", scope=Scope.MESSAGE)
                     await self._undelivered(song, refused, in_doubt=self._is_inherited(song))
                     return
                 song = await self._fit(song, DEFAULT_UPLOAD_LIMIT)
@@ -489,7 +490,9 @@ class Worker:
                 may_be_there = True
                 log.warning("%s", error)
                 if self._clock() - began >= POSTING_DEADLINE:
-                    silence = CannotPost("Discord did not answer for 30 minutes.", shared=True)
+                    silence = CannotPost(
+                        "Discord did not answer for 30 minutes.", scope=Scope.EVERYBODY
+                    )
                     await self._undelivered(song, silence, in_doubt=True)
                     return
                 await self._sleep(self._backoff.pause(failures))
@@ -550,7 +553,7 @@ class Worker:
             lambda: self._ending.complete(song, undelivered=reason, in_doubt=in_doubt)
         ):
             return
-        if error.shared:
+        if error.scope is Scope.EVERYBODY:
             await self._incidents.begin(Kind.UNDELIVERED, f"song {song.song_id}: {error}")
         self._inherited.discard(song.song_id)
         self._announcer.changed(song.song_id)
@@ -560,7 +563,7 @@ class Worker:
         song = await self._read(song_id)
         reason = "Something went wrong here, and the operator can see what."
         if song.step is Step.POSTING:
-            await self._undelivered(song, CannotPost(reason, shared=True), in_doubt=True)
+            await self._undelivered(song, CannotPost(reason, scope=Scope.EVERYBODY), in_doubt=True)
         elif not song.ended:
             # Not looked for: that may be what can't be done.
             await self._failed(song, reason)

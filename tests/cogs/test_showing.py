@@ -161,7 +161,7 @@ async def test_nobody_else_hears_it_and_who_manages_may_read_it(world: World) ->
 
 async def test_what_was_posted_is_shown_to_whoever_sees_its_channel(world: World) -> None:
     await kept(world)
-    assert await world.application.delivery._try_again(1)
+    assert await world.application.delivery._try_again(1) is None
     for member in (world.alice, world.bob):
         result = await show(world, member, "#1")
         assert heard(world, result) == []
@@ -207,9 +207,10 @@ async def test_what_discord_does_not_take_is_kept_and_can_be_had_again(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     await kept(world)
-    world.env.inject_error(*EDIT, status=400, code=50_035)
+    world.env.inject_error(*EDIT, status=400, code=400_001)
     result = await show(world, world.alice)
-    assert "Discord did not take the song just now. It is kept: `/show 1`" in answered(result)
+    why = "Discord has limited uploads of files in this server."
+    assert f"{why} Your song is kept: `/show 1`" in answered(result)
     assert heard(world, result) == []
     assert "it could not be handed over" in caplog.text
     assert (await world.row(1)).waits_for_delivery
@@ -255,7 +256,7 @@ async def test_what_is_posted_while_it_is_asked_for_is_shown_where_it_is(
     delivery, give = world.application.delivery, type(world.application.delivery).give
 
     async def late(*args: Any, **named: Any) -> bool:
-        assert await delivery._try_again(1)
+        assert await delivery._try_again(1) is None
         return await give(*args, **named)
 
     monkeypatch.setattr(type(delivery), "give", late)

@@ -26,6 +26,7 @@ from services.errors import (
     NotPermitted,
     NotPossible,
     PostUncertain,
+    Scope,
     TooLargeToPost,
 )
 from services.incidents import Incidents, Kind
@@ -199,14 +200,16 @@ class Depot:
 
     async def is_handed_over(self, song_id: int = 1) -> None:
         song = await self.song(song_id)
-        assert (song.post_id, song.undelivered) == (None, WHY)
+        assert song.post_id is None
+        assert song.undelivered is not None
         assert song.delivered_at == self.clock()
         assert song_id not in self.channels.posts
         await self._is_over(song, ["hold", "settle"])
 
     async def is_given_back(self, song_id: int = 1) -> None:
         song = await self.song(song_id)
-        assert (song.post_id, song.delivered_at, song.undelivered) == (None, None, WHY)
+        assert (song.post_id, song.delivered_at) == (None, None)
+        assert song.undelivered is not None
         await self._is_over(song, ["hold", "settle", "compensate"])
 
     async def _is_over(self, song: Song, kinds: list[str]) -> None:
@@ -503,6 +506,33 @@ async def test_one_refusal_speaks_for_the_channel_and_for_no_other(depot: Depot)
     assert depot.channels.tried == [1, 3, 2]  # the first one was refused for itself, it seems
     await depot.is_posted(2)
     await depot.is_kept(1)
+
+
+@pytest.mark.parametrize(
+    ("scope", "tried"),
+    [
+        (Scope.MESSAGE, [1, 2, 3, 4]),
+        (Scope.CHANNEL, [1, 3, 4]),
+        (Scope.SERVER, [1, 4]),
+        (Scope.EVERYBODY, [1]),
+    ],
+)
+async def test_a_refusal_keeps_from_a_round_only_what_its_reason_reaches(
+    depot: Depot, scope: Scope, tried: list[int]
+) -> None:
+    """AutoMod blocks one message; the next song in that channel is posted."""
+    places = ((SERVER, CHANNEL), (SERVER, CHANNEL), (SERVER, CHANNEL + 1), (SERVER + 1, 77))
+    for song_id, (server_id, channel_id) in enumerate(places, 1):
+        await depot.keep(song_id, server_id=server_id, channel_id=channel_id)
+    depot.channels.before_post.append(CannotPost("AutoMod blocked it.", scope=scope))
+    await depot.round()
+    assert depot.channels.tried == tried
+    await depot.is_kept(1)
+    assert (
+        await depot.song(1)
+    ).undelivered == "AutoMod blocked it."  # its member reads the latest reason
+    assert 1 in depot.channels.changes
+    assert (depot.incidents._open == {Kind.UNDELIVERED}) == (scope is Scope.EVERYBODY)
 
 
 async def test_a_channel_that_can_not_be_posted_in_is_asked_for_once_a_round(depot: Depot) -> None:

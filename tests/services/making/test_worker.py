@@ -18,6 +18,7 @@ from services.errors import (
     DoesNotFit,
     NotReached,
     PostUncertain,
+    Scope,
     SongApiError,
     TooLargeToPost,
 )
@@ -739,16 +740,16 @@ async def test_too_large_and_no_bit_rate_fits(house: House) -> None:
     assert await house.has_failed() == "It does not fit."
 
 
-@pytest.mark.parametrize("shared", [False, True])
-async def test_can_not_be_posted_and_is_kept(house: House, shared: bool) -> None:
-    house.channel.before_post.append(CannotPost("No permission.", shared=shared))
+@pytest.mark.parametrize("scope", Scope)
+async def test_can_not_be_posted_and_is_kept(house: House, scope: Scope) -> None:
+    house.channel.before_post.append(CannotPost("No permission.", scope=scope))
     await house.add()
     await house.start()
     song = await house.is_undelivered()
     assert song.undelivered == "No permission."
     assert song.file == "1-midnight-train.mp3"
     assert house.channel.shown[-1] == ("COMPLETED", "ended")
-    assert len(house.owner.told) == shared
+    assert len(house.owner.told) == (scope is Scope.EVERYBODY)
 
 
 async def test_what_was_looked_for_and_refused_is_not_there(house: House) -> None:
