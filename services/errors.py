@@ -15,15 +15,18 @@ SongwrightError
 |-- SongApiError            the song API, as services/making/song_api.py understood it
 |   |-- RequestRejected     400 and other 4xx: our parameters
 |   |-- AccountProblem      the operator's to mend; songs pause meanwhile
-|   |   |-- KeyRefused      401, 403, and 404 on submit
-|   |   `-- OutOfCredits    406
-|   |-- SongGone            404 on status or result: unknown or expired
+|   |   |-- KeyRefused      401, or 403 on a GET
+|   |   |   `-- SubmitForbidden  403 or 404 on submit: perhaps this request alone
+|   |   `-- OutOfCredits    402, 406
+|   |-- NotThereYet         what was made is not found: for now, perhaps
+|   |   |-- SongGone        404 on status or result: unknown or expired
+|   |   `-- OutputMissing   no output in the result, or no audio at its address
 |   |-- GenerationFailed    422 or FAILED: the model failed or blocked the content
 |   |-- RateLimited         429: wait, then go on
 |   |-- ApiUnavailable      408, 5xx on a GET, cut connections, nonsense bodies: try again
 |   |   `-- NotReached      no connection was made: surely nothing was accepted
 |   |-- SubmitUncertain     5xx or a lost answer on submit: it may have been accepted
-|   `-- BadOutput           the result is gone, too large, or at an address we won't fetch
+|   `-- BadOutput           the result is too large, malformed, or at an address we won't fetch
 |-- AudioError              the bytes are no song we can post
     |   |-- NotAudio            empty, another type, or it can't be decoded
     |   |-- TooShort            less than half of what was asked
@@ -101,15 +104,27 @@ class AccountProblem(SongApiError):
 
 
 class KeyRefused(AccountProblem):
-    """401 or 403, or 404 on submit: the key or the model's address."""
+    """401, 403 on a GET, or a redirect on submit: the key or the API's address."""
+
+
+class SubmitForbidden(KeyRefused):
+    """403 or 404 on submit: the account, or a firewall that refuses this one request."""
 
 
 class OutOfCredits(AccountProblem):
-    """406: the operator's account has no credits left."""
+    """402 or 406: the operator's account has no credits left."""
 
 
-class SongGone(SongApiError):
+class NotThereYet(SongApiError):
+    """What was made is not found. Queues and storage say so right after success, too."""
+
+
+class SongGone(NotThereYet):
     """404 on status or result: the request id is unknown or has expired (one hour)."""
+
+
+class OutputMissing(NotThereYet):
+    """The result names no output, or its address has no audio (a 4xx, text, or an empty body)."""
 
 
 class GenerationFailed(SongApiError):
@@ -141,7 +156,7 @@ class SubmitUncertain(SongApiError):
 
 
 class BadOutput(SongApiError):
-    """The result can't be had: gone, empty, over the maximum, or at an address we won't fetch."""
+    """The result can't be had: malformed, over the maximum, or at an address we won't fetch."""
 
 
 class AudioError(SongwrightError):

@@ -36,10 +36,12 @@ from services.errors import (
     KeyRefused,
     NotReached,
     OutOfCredits,
+    OutputMissing,
     RateLimited,
     RequestRejected,
     SongApiError,
     SongGone,
+    SubmitForbidden,
     SubmitUncertain,
 )
 from services.making.request_budget import Call
@@ -67,11 +69,11 @@ _SMALL_BODY = 2**20
 # it would take twenty times its size in memory.
 _MOST_VALUES = 10_000
 _BLOCK = 2**20  # bytes handed to the disk at a time: a thread's price once a mebibyte
+_HEADER = 512  # bytes, in which every audio format has shown itself
 _MAX_LOGGED = 400
 _RETRY_AFTER = (1.0, 300.0)
 _RETRY_AFTER_UNKNOWN = 10.0
 _REDIRECTS = (301, 302, 303, 307, 308)
-_GONE = (403, 404, 410)  # an expired signature is a 403 with most storages
 # An id goes into paths; the first character keeps "." and ".." out of them.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][\x21-\x7e]{0,199}")
 
@@ -228,8 +230,8 @@ class SongApi:
     """Calls the song API with the operator's key.
 
     Every method but `download` may raise, besides what it names: `KeyRefused` (401, 403),
-    `OutOfCredits` (406), `RequestRejected` (other 4xx), `RateLimited` (429, told to `budget` too),
-    and, while no connection can be made, `NotReached`.
+    `OutOfCredits` (402, 406), `RequestRejected` (other 4xx), `RateLimited` (429, told to `budget`
+    too), and, while no connection can be made, `NotReached`.
 
     `look`, `result` and `credits` take their place in the minute themselves. For `submit` and
     `make` the caller has taken it (`Call.SUBMIT`): whose song goes is chosen, and written down,
@@ -264,10 +266,11 @@ class SongApi:
 
         Raises:
             SubmitUncertain: a 5xx, a lost answer or one without an id: it may be accepted.
-            KeyRefused: also for a 404 or a redirect: the model is not at this address.
+            SubmitForbidden: 403 or 404, of the account or of this request alone.
+            KeyRefused: also for a redirect: the API is not at this address.
             GenerationFailed: refused at once.
         """
-        call = _Endpoint("POST", f"v2/{MODEL}", _SUBMIT, KeyRefused, SubmitUncertain)
+        call = _Endpoint("POST", f"v2/{MODEL}", _SUBMIT, SubmitForbidden, SubmitUncertain)
         answer = await self._ask(call, payload(request))
         self._raise_if_failed(call, answer)
         request_id = _request_id(answer.data.get("request_id"))
@@ -280,7 +283,7 @@ class SongApi:
 
         Raises:
             GenerationFailed: the model failed or blocked the content.
-            SongGone: 404, unknown or expired (an hour after its end).
+            SongGone: 404, not known yet, unknown or expired (an hour after its end).
             ApiUnavailable: 408, 5xx, a lost answer, or one that makes no sense: look again.
         """
         path = f"v2/requests/{quote(request_id, safe='')}/status"
@@ -299,7 +302,8 @@ class SongApi:
         """Ask where a COMPLETED song is.
 
         Raises:
-            BadOutput: the answer names no output, or is over the maximum.
+            OutputMissing: the answer names no output.
+            BadOutput: it is over the maximum.
             GenerationFailed, SongGone, ApiUnavailable: as `look`; also when it is not ready.
         """
         path = f"v2/requests/{quote(request_id, safe='')}"
@@ -310,8 +314,9 @@ class SongApi:
         output = find_output(answer.data.get("output"))
         if answer.done and output is not None:
             return output
-        if answer.completed:
-            raise BadOutput(f"no output: {self._account_of(call, answer)}")
+        unnamed = answer.fine and not answer.word and "output" in answer.data
+        if answer.completed or unnamed:
+            raise OutputMissing(f"no output: {self._account_of(call, answer)}")
         raise self._refusal(call, answer)
 
     async def credits(self) -> float:
@@ -329,30 +334,26 @@ class SongApi:
             raise self._refusal(call, answer)
         return balance
 
-    async def make(self, request: SongRequest, workspace: Workspace) -> None:
-        """Make a song in one call (v1) and keep its audio.
+    async def make(self, request: SongRequest, workspace: Workspace) -> Output | None:
+        """Make a song in one call (v1). None: its audio is kept; else it has to be downloaded.
 
         Raises:
             SubmitUncertain: a 5xx, a lost or cut-off answer: the song may have been made.
-            GenerationFailed, KeyRefused: as `submit`.
-            BadOutput, OSError: as `download`.
+            GenerationFailed, KeyRefused, SubmitForbidden: as `submit`.
+            OutputMissing, BadOutput, OSError: as `download`.
         """
         limit = workspace.largest_body
-        call = _Endpoint("POST", f"v1/{MODEL}", _MAKE, KeyRefused, SubmitUncertain, limit)
+        call = _Endpoint("POST", f"v1/{MODEL}", _MAKE, SubmitForbidden, SubmitUncertain, limit)
         answer = await self._translated(
             call, SubmitUncertain, self._make(call, payload(request), workspace)
         )
         if answer is None:
-            return
+            return None
         self._raise_if_failed(call, answer)
         output = find_output(answer.data.get("output"))
         if output is None or not answer.done:
             raise self._refusal(call, answer)
-        try:
-            await self.download(output, workspace)
-        except ApiUnavailable as error:
-            # Made and paid for, but lost: asking again would be a second submit.
-            raise SubmitUncertain(f"{call}: made, but {error}") from error
+        return output
 
     async def download(self, output: Output, workspace: Workspace) -> int:
         """Fetch a song's audio; return its bytes.
@@ -361,7 +362,8 @@ class SongApi:
         other host must have a public address, looked at where the socket is made.
 
         Raises:
-            BadOutput: gone, empty, over the maximum, or at an address we won't fetch.
+            OutputMissing: a 4xx, an empty body, or text (HTML, JSON): not there, or not yet.
+            BadOutput: malformed, over the maximum, or at an address we won't fetch.
             ApiUnavailable: cut off, or the storage is down: try again.
             OSError: the file can't be written.
         """
@@ -417,7 +419,7 @@ class SongApi:
 
     def _raise_if_failed(self, call: _Endpoint, answer: _Answer) -> None:
         # Where nothing was accepted yet, a code about the account or the load says more.
-        about_us = call.method == "POST" and answer.code in (401, 403, 404, 406, 429)
+        about_us = call.method == "POST" and answer.code in (401, 402, 403, 404, 406, 429)
         if answer.failed and not about_us:
             words = _words(answer.data.get("error")) or _words(answer.data.get("detail"))
             if answer.word != "FAILED":  # nobody documented it, so it is named
@@ -438,11 +440,13 @@ class SongApi:
         """The error that an answer means which is not what was asked for."""
         says = self._account_of(call, answer)
         match answer.code:
+            case 403 if call.method == "POST":
+                return SubmitForbidden(says)
             case 401 | 403:
                 return KeyRefused(says)
             case 404:
                 return call.missing(says)
-            case 406:
+            case 402 | 406:
                 return OutOfCredits(says)
             case 429:
                 seconds = retry_after(answer.headers)
@@ -518,8 +522,7 @@ class SongApi:
             if code in (408, 429) or code >= 500:
                 raise ApiUnavailable(f"{_shown(url)}: {code}")
             if not 200 <= code < 300:
-                gone = ", gone" if code in _GONE else ""
-                raise BadOutput(f"{_shown(url)}: {code}{gone}")
+                raise OutputMissing(f"{_shown(url)}: {code}")
             return await _keep(response, workspace)
 
 
@@ -601,6 +604,11 @@ def _request_id(value: object) -> str | None:
     """An id that fits into a path; some queues number their jobs."""
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     return text if _REQUEST_ID.fullmatch(text) else None
+
+
+def _is_prose(start: bytes) -> bool:
+    """Text of any kind: the header of every audio format has bytes that no text has."""
+    return _is_text(start) or re.fullmatch(rb"[\t\n\r\x20-\x7e]+", start[:_HEADER]) is not None
 
 
 def _number(value: object) -> float | None:
@@ -798,15 +806,26 @@ async def _keep(response: aiohttp.ClientResponse, workspace: Workspace, start: b
             if size > limit:
                 raise BadOutput(f"{name}: over {limit:,} bytes")
             if len(block) >= _BLOCK:
+                _check_is_no_text(name, block, size)
                 await _in_thread(part.write, bytes(block))
                 block.clear()
-        if size == 0:
-            raise BadOutput(f"{name}: empty")
+        _check_is_no_text(name, block, size)
         await _in_thread(part.write, bytes(block))
         await _in_thread(part.commit)
     finally:
         await _in_thread(part.discard)
     return size
+
+
+def _check_is_no_text(name: str, block: bytes, size: int) -> None:
+    """Refuse a body that is empty or begins as text: storage that has no such file yet says so.
+
+    `size` is that of the body so far: what comes after its first block may be anything.
+    """
+    if size == 0:
+        raise OutputMissing(f"{name}: empty")
+    if size == len(block) and _is_prose(block):
+        raise OutputMissing(f"{name}: text instead of audio")
 
 
 def _write_base64(text: str, workspace: Workspace) -> int:

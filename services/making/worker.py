@@ -8,8 +8,10 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import random
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -32,6 +34,8 @@ from services.errors import (
     GenerationFailed,
     KeyRefused,
     NotReached,
+    NotThereYet,
+    OutputMissing,
     PostUncertain,
     RateLimited,
     RequestRejected,
@@ -47,7 +51,7 @@ from services.making.audio_file import Tags, file_stem
 from services.making.pacing import Pacer
 from services.making.request_budget import Call, RequestBudget
 from services.making.run_times import Run
-from services.making.song_api import Output, SongApi, Workspace, largest_song
+from services.making.song_api import Look, Output, SongApi, Workspace, largest_song
 from services.quota.ceilings import OperatorCeilings
 from services.requests import SongRequest, title_of
 
@@ -58,6 +62,11 @@ T = TypeVar("T")
 MAKING_DEADLINE = timedelta(minutes=30)
 LAST_DOWNLOAD = timedelta(minutes=5)
 """What a download has, however late it begins: the bot may have been away for long."""
+NOT_YET = 120.0
+"""Seconds for which a song that is said not to be there is requested again: queues and object
+storage may say so right after a submit, and right after COMPLETED."""
+FRESH_ADDRESS_AFTER = (0.0, 8.0, 30.0, NOT_YET)
+"""Seconds of those after which the result is requested again, for a fresh address."""
 POSTING_DEADLINE = timedelta(minutes=30)
 DEFAULT_UPLOAD_LIMIT = 10 * 2**20
 """Bytes: what Discord takes in a server without boosts."""
@@ -102,6 +111,27 @@ class Announcer(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _Absence:
+    """A song that is said not to be there yet: for how long, and what was done about it.
+
+    `waited` counts the pauses and the downloads that found nothing, in seconds. So what has other
+    deadlines is left out: the account's minute, 429s, 5xx, incidents and a full disk.
+    """
+
+    waited: float = 0.0
+    tries: int = 0
+    fresh_addresses: int = 0
+    output: Output | None = None
+    """Where it was last said to be."""
+
+    @property
+    def until_fresh_address(self) -> float:
+        """Seconds until the result is to be requested again."""
+        later = FRESH_ADDRESS_AFTER[self.fresh_addresses :]
+        return later[0] - self.waited if later else math.inf
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """Pauses that double, with jitter: half to all of the nominal one. In seconds."""
@@ -133,6 +163,7 @@ class Worker:
         data_dir: Path,
         sync: bool,
         clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         backoff: Backoff = Backoff(),
     ) -> None:
@@ -148,6 +179,7 @@ class Worker:
         self._data_dir = data_dir
         self._sync = sync
         self._clock = clock
+        self._monotonic = monotonic
         self._sleep = sleep
         self._backoff = backoff
         # Songs that another process may have posted although their rows do not say so.
@@ -270,12 +302,32 @@ class Worker:
         workspace = await self._with_folder(song)
         try:
             async with asyncio.timeout(MAKING_DEADLINE.total_seconds()):
-                await self._api.make(_request(song), workspace)
+                output = await self._api.make(_request(song), workspace)
+                if output is not None:
+                    await self._fetch_made(output, workspace)
         except TimeoutError:
             raise SubmitUncertain("the song did not come whole within 30 minutes") from None
         took = self._age(began)
         await self._downloaded(song, began, low=took, high=took)
         await self._incidents.account_works(refusals=refusals)
+
+    async def _fetch_made(self, output: Output, workspace: Workspace) -> None:
+        """Fetch what the one call has made; there is no result to request again.
+
+        Raises:
+            SubmitUncertain: made and paid for, but lost: to make it again is a second submit.
+            SongApiError, OSError: see `SongApi.download`.
+        """
+        absence = _Absence()
+        while True:
+            try:
+                await self._timed_download(output, workspace, absence)
+            except NotThereYet as error:
+                await self._wait_until_there(absence, error)
+            except ApiUnavailable as error:
+                raise SubmitUncertain(f"made, but {error}") from error
+            else:
+                return
 
     async def _await_audio(self, song: Song, *, resumed: bool) -> None:
         """Look at the paced times until the song is done, then fetch it.
@@ -283,22 +335,19 @@ class Worker:
         `resumed`: the API had it before this process. What it says has failed was never made then,
         and need not be looked for: thousands at once would wait for Discord's limits.
         """
-        submitted_at, request_id = _there(song.submitted_at), _there(song.request_id)
+        submitted_at = _there(song.submitted_at)
         low, failures, looked_at = 0.0, 0, self._age(submitted_at)
-        why_not = NOT_IN_TIME
+        why_not, absence = NOT_IN_TIME, _Absence()
         while True:
             # One that is overdue already (the bot was away for long) is looked at once, now.
             if not self._overdue(submitted_at):
                 await self._sleep(self._until_next_look(song, looked_at, failures))
             looked_at = self._age(submitted_at)
             try:
-                look = await self._api.look(request_id, self._workspace(song))
+                look = await self._look(song, absence, resumed=resumed)
                 high = self._age(submitted_at)
                 if look.status == "COMPLETED":
-                    output = look.output or await self._api.result(
-                        request_id, self._workspace(song)
-                    )
-                    await self._download(output, song)
+                    await self._fetch(song, look.output, absence)
                     await self._downloaded(song, submitted_at, low=low, high=high)
                     return
             except (ApiUnavailable, RateLimited, OSError) as error:
@@ -310,7 +359,7 @@ class Worker:
                     return
                 failures, why_not = failures + 1, _for_member(error)
             else:
-                failures, low, why_not = 0, looked_at, NOT_IN_TIME
+                failures, low, why_not, absence = 0, looked_at, NOT_IN_TIME, _Absence()
                 await self._incidents.api_answered()
                 if look.status == "PROCESSING" and song.status is not Status.PROCESSING:
                     await self._write(song, songs.mark_processing)
@@ -319,20 +368,93 @@ class Worker:
                 await self._fail(song, why_not)
                 return
 
-    async def _download(self, output: Output, song: Song) -> None:
-        """Fetch its audio; a storage that sends a byte now and then does not hold it for ever.
+    async def _look(self, song: Song, absence: _Absence, *, resumed: bool) -> Look:
+        """See how far it is, and again where the API does not know it yet: it was just submitted.
+
+        Raises:
+            SongApiError: see `SongApi.look`. Of a song that was `resumed` a 404 is the last word.
+        """
+        request_id, workspace = _there(song.request_id), self._workspace(song)
+        while True:
+            try:
+                return await self._api.look(request_id, workspace)
+            except SongGone as error:
+                if resumed:
+                    raise
+                await self._wait_until_there(absence, error)
+
+    async def _fetch(self, song: Song, output: Output | None, absence: _Absence) -> None:
+        """Fetch the audio of a song that is COMPLETED, again where it is not there yet.
+
+        Raises:
+            SongApiError, OSError: see `SongApi.result`, `SongApi.download`.
+            ApiUnavailable: also where its time is up.
+        """
+        output = output or absence.output
+        request_id, workspace = _there(song.request_id), await self._with_folder(song)
+        while True:
+            try:
+                output = output or await self._api.result(request_id, workspace)
+                await self._timed_download(output, workspace, absence, limit=self._left(song))
+            except NotThereYet as error:
+                absence.output = output or absence.output
+                least = 0.0 if absence.output else absence.until_fresh_address
+                overdue = self._overdue(_there(song.submitted_at))
+                await self._wait_until_there(absence, error, least=least, overdue=overdue)
+                output = absence.output
+                if absence.until_fresh_address <= 0:
+                    absence.fresh_addresses += 1
+                    output = None
+            else:
+                return
+
+    async def _wait_until_there(
+        self, absence: _Absence, error: NotThereYet, *, least: float = 0.0, overdue: bool = False
+    ) -> None:
+        """Pause until it is requested again.
+
+        Raises:
+            NotThereYet: `error`, where its time is over.
+        """
+        left = NOT_YET - absence.waited
+        if overdue or left <= 0:
+            raise error
+        log.warning("not there yet: %s", error)
+        absence.tries += 1
+        pause = max(least, self._backoff.pause(absence.tries))
+        await self._sleep(min(pause, left))
+        absence.waited = min(absence.waited + pause, NOT_YET)
+
+    async def _timed_download(
+        self,
+        output: Output,
+        workspace: Workspace,
+        absence: _Absence,
+        *,
+        limit: float | None = None,
+    ) -> None:
+        """Fetch audio; a storage that sends a byte now and then does not hold it for ever.
+
+        `limit`: seconds that it may take.
 
         Raises:
             SongApiError, OSError: see `SongApi.download`.
-            ApiUnavailable: also where its time is up.
+            ApiUnavailable: also where it takes longer.
         """
-        left = MAKING_DEADLINE.total_seconds() - self._age(_there(song.submitted_at))
-        workspace = await self._with_folder(song)
+        began = self._monotonic()
         try:
-            async with asyncio.timeout(max(left, LAST_DOWNLOAD.total_seconds())):
+            async with asyncio.timeout(limit):
                 await self._api.download(output, workspace)
+        except NotThereYet:
+            absence.waited += self._monotonic() - began
+            raise
         except TimeoutError:
             raise ApiUnavailable("the download did not end in time") from None
+
+    def _left(self, song: Song) -> float:
+        """Seconds that a download may take."""
+        left = MAKING_DEADLINE.total_seconds() - self._age(_there(song.submitted_at))
+        return max(left, LAST_DOWNLOAD.total_seconds())
 
     def _until_next_look(self, song: Song, looked_at: float, failures: int) -> float:
         """Seconds to wait from now: as paced, and longer after failures."""
@@ -715,7 +837,7 @@ def _for_member(error: SongApiError) -> str:
             return "The song service did not accept this request."
         case SongGone():
             return "The song service has lost this song."
-        case BadOutput():
+        case BadOutput() | OutputMissing():
             return "The song service's result could not be fetched."
         case _:
             return "The song service could not make this song."

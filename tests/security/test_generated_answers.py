@@ -166,6 +166,9 @@ class Client:
             case "credits":
                 assert isinstance(got, float)
                 assert math.isfinite(got)
+            case "make" if got is not None:
+                assert self._holds_one(got)
+                assert list(self.folder.iterdir()) == []
             case _:
                 assert 0 < target.stat().st_size <= MOST_DOWNLOADED
                 assert list(self.folder.iterdir()) == [target]

@@ -246,6 +246,7 @@ class House:
             data_dir=self.folder,
             sync=self.sync,
             clock=self.time,
+            monotonic=self.time.monotonic,
             sleep=self.time.sleep,
         )
         self.runner = Runner(

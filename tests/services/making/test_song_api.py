@@ -26,10 +26,12 @@ from services.errors import (
     KeyRefused,
     NotReached,
     OutOfCredits,
+    OutputMissing,
     RateLimited,
     RequestRejected,
     SongApiError,
     SongGone,
+    SubmitForbidden,
     SubmitUncertain,
 )
 from services.making import song_api
@@ -356,11 +358,15 @@ async def test_a_result_names_the_output(wire: Wire) -> None:
     assert await wire.api.result(ID, NOWHERE) == Output(url="https://s/b.wav")
 
 
-async def test_a_result_without_output_is_bad_and_one_not_ready_is_passing(wire: Wire) -> None:
-    await wire.start(answering(200, {"status": "COMPLETED", "output": "", "nsfw": False}))
-    await failing(wire.api.result(ID, NOWHERE), BadOutput)
-    await wire.start(answering(200, {"status": "PROCESSING"}))
-    await failing(wire.api.result(ID, NOWHERE), ApiUnavailable)
+async def test_a_result_without_output_is_not_there_yet_and_one_not_ready_is_passing(
+    wire: Wire,
+) -> None:
+    for missing in ({"status": "COMPLETED", "output": "", "nsfw": False}, {"output": None}):
+        await wire.start(answering(200, missing))
+        await failing(wire.api.result(ID, NOWHERE), OutputMissing)
+    for other in ({"status": "PROCESSING", "output": None}, {"hello": "world"}):
+        await wire.start(answering(200, other))
+        await failing(wire.api.result(ID, NOWHERE), ApiUnavailable)
 
 
 async def test_credits(wire: Wire) -> None:
@@ -406,10 +412,12 @@ BODIES = [
 def rows() -> Iterator[tuple[str, int, type[SongApiError]]]:
     for name in ALL:
         unclear = SubmitUncertain if name in POSTS else ApiUnavailable
-        missing = SongGone if name in ("look", "result") else KeyRefused
+        forbidden = SubmitForbidden if name in POSTS else KeyRefused
+        missing = SongGone if name in ("look", "result") else forbidden
         yield name, 400, RequestRejected
         yield name, 401, KeyRefused
-        yield name, 403, KeyRefused
+        yield name, 402, OutOfCredits
+        yield name, 403, forbidden
         yield name, 404, missing
         yield name, 406, OutOfCredits
         yield name, 408, unclear
@@ -824,13 +832,13 @@ async def test_a_download_from_the_apis_own_host(wire: Wire, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        (400, BadOutput),
-        (401, BadOutput),
-        (403, BadOutput),
-        (404, BadOutput),
-        (410, BadOutput),
-        (304, BadOutput),
-        (302, BadOutput),  # without a Location
+        (400, OutputMissing),
+        (401, OutputMissing),
+        (403, OutputMissing),
+        (404, OutputMissing),
+        (410, OutputMissing),
+        (304, OutputMissing),
+        (302, OutputMissing),  # without a Location
         (408, ApiUnavailable),
         (429, ApiUnavailable),
         (500, ApiUnavailable),
@@ -847,6 +855,36 @@ async def test_the_codes_of_a_storage(
     )
     assert str(code) in str(error)
     assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<!DOCTYPE html><html>",
+        b"\xef\xbb\xbf\r\n  <Error><Code>NoSuchKey</Code></Error>",
+        '{"message": "\u672a\u627e\u5230"}'.encode(),
+        b"Not Found\n",
+        b"<html>" + b" " * 2**21,
+    ],
+)
+async def test_storage_that_answers_200_without_audio(
+    wire: Wire, tmp_path: Path, body: bytes
+) -> None:
+    await wire.start(answering(200, body, {"Content-Type": "audio/wav"}))
+    await failing(
+        wire.api.download(Output(url=wire.root + "/a.wav"), at(tmp_path / "song")), OutputMissing
+    )
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("start", [b"RIFF$   WAVEfmt \x10\0\0\0", b"\xff\xfbP<html>", b"OggS\0"])
+async def test_audio_whose_header_has_letters_is_kept(
+    wire: Wire, tmp_path: Path, start: bytes
+) -> None:
+    audio = start + b"a" * 2**20 + b"{}"
+    await wire.start(answering(200, audio, {"Content-Type": "text/plain"}))
+    assert await wire.api.download(Output(url=wire.root + "/a"), at(tmp_path / "s")) == len(audio)
 
 
 async def test_a_cut_off_download_is_passing_and_leaves_nothing(wire: Wire, tmp_path: Path) -> None:
@@ -915,7 +953,6 @@ async def test_a_download_over_the_maximum(wire: Wire, tmp_path: Path) -> None:
         answering(200, AUDIO),  # said in Content-Length
         endless,  # not said at all
         answering(200, bomb, {"Content-Encoding": "gzip"}),  # its Content-Length is small
-        answering(200, b""),  # empty is no song either
     ):
         await wire.start(handler)
         output = Output(url=wire.root + "/a")
@@ -1253,37 +1290,20 @@ async def test_make_keeps_the_audio_of_one_call(wire: Wire, tmp_path: Path) -> N
     assert wire.budget.taken == []
 
 
-async def test_make_takes_an_output_too(wire: Wire, tmp_path: Path) -> None:
+async def test_make_says_where_an_output_is(wire: Wire, tmp_path: Path) -> None:
     await wire.start(answering(200, {"output": LONG}))
-    await wire.api.make(SONG, at(tmp_path / "song"))
-    assert (tmp_path / "song").read_bytes() == AUDIO
-
-    async def handler(request: web.Request) -> web.Response:
-        if request.method == "GET":
-            return web.Response(body=AUDIO)
-        return web.json_response({"status": "COMPLETED", "output": f"{wire.root}/a"}, status=500)
-
-    await wire.start(handler)
-    await wire.api.make(SONG, at(tmp_path / "other"))
-    assert (tmp_path / "other").read_bytes() == AUDIO
-
-
-async def test_make_counts_as_lost_when_its_file_is(wire: Wire, tmp_path: Path) -> None:
-    async def handler(request: web.Request) -> web.Response:
-        if request.method == "GET":
-            return web.Response(status=503)
-        return web.json_response({"output": f"{wire.root}/a?sig=SECRET"})
-
-    await wire.start(handler)
-    error = await failing(wire.api.make(SONG, at(tmp_path / "song")), SubmitUncertain, "SECRET")
-    assert "503" in str(error)
+    assert await wire.api.make(SONG, at(tmp_path / "song")) == Output(base64=LONG)
+    there = {"status": "COMPLETED", "output": "https://storage/a.wav"}
+    await wire.start(answering(500, there))
+    assert await wire.api.make(SONG, at(tmp_path / "song")) == Output(url=there["output"])
+    assert files_in(tmp_path) == []
 
 
 async def test_make_with_audio_that_breaks_off_is_uncertain(wire: Wire, tmp_path: Path) -> None:
     await wire.start(cut_off(200, AUDIO, len(AUDIO) * 2))
     await failing(wire.api.make(SONG, at(tmp_path / "song")), SubmitUncertain)
     await wire.start(answering(200, b""))
-    await failing(wire.api.make(SONG, at(tmp_path / "song")), BadOutput)
+    await failing(wire.api.make(SONG, at(tmp_path / "song")), OutputMissing)
     await wire.start(answering(200, AUDIO))
     await failing(wire.api.make(SONG, at(tmp_path / "song", 100)), BadOutput)
     assert files_in(tmp_path) == []
@@ -1315,7 +1335,7 @@ async def test_a_song_from_the_playgrounds_api(tmp_path: Path) -> None:
         assert await api.credits() == 1
         now = 6000.0
         await failing(api.look(request_id, NOWHERE), SongGone)
-        await failing(api.download(output, at(tmp_path / "song")), BadOutput)
+        await failing(api.download(output, at(tmp_path / "song")), OutputMissing)
         server.fault = lambda call: Fault(cut="answer", carried_out=True)
         await failing(api.submit(SONG), SubmitUncertain)
         server.fault = None

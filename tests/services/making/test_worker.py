@@ -509,15 +509,7 @@ async def test_pauses_grow_while_the_api_fails(house: House) -> None:
     assert last >= 30 > first
 
 
-@pytest.mark.parametrize("code", [403, 404, 410])
-async def test_a_result_that_is_gone(house: House, code: int) -> None:
-    house.server.fault = always(file=Fault(code))
-    await house.add()
-    await house.start()
-    assert await house.has_failed() == "The song service's result could not be fetched."
-
-
-@pytest.mark.parametrize("audio", [b"", b"I am no music.", quiet(1)])
+@pytest.mark.parametrize("audio", [b"", b"I am no music.", b"\0\1\2 I am no music.", quiet(1)])
 async def test_a_result_that_is_no_song(house: House, audio: bytes) -> None:
     house.audio = audio
     await house.add()
@@ -538,6 +530,212 @@ async def test_a_refusal_without_a_name_of_its_own(
     await house.add_submitted()
     await house.carry()
     assert await house.has_failed() == "The song service could not make this song."
+
+
+# --- not there yet ------------------------------------------------------------------------------
+
+NO_OUTPUT = Fault(200, '{"status": "COMPLETED", "output": null}')
+NOT_THERE_YET = {
+    "storage 403": ("file", Fault(403, "<Error><Code>AccessDenied</Code></Error>")),
+    "storage 404": ("file", Fault(404)),
+    "storage 410": ("file", Fault(410)),
+    "storage HTML": ("file", Fault(200, "<html>Please wait</html>")),
+    "storage JSON": ("file", Fault(200, '{"error": "no such key"}')),
+    "storage empty": ("file", Fault(200)),
+    "result 404": ("result", Fault(404, '{"error": "unknown"}')),
+    "result null": ("result", NO_OUTPUT),
+    "status 404": ("look", Fault(404, '{"error": "unknown"}')),
+}
+MOST_WAITED = 150.0
+"""Seconds from the first answer that it is not there to the song's end."""
+
+
+def calls_of(house: House, kind: str) -> int:
+    return sum(kind_of(call) == kind for call in house.server.calls)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("name", NOT_THERE_YET)
+async def test_what_is_not_there_yet_is_requested_again(
+    house: House, name: str, times: int
+) -> None:
+    kind, answer = NOT_THERE_YET[name]
+    house.server.fault = script(**{kind: [answer] * times})
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert house.channel.posts[1] == [house.audio]
+    assert house.submits == 1
+
+
+@pytest.mark.parametrize("name", NOT_THERE_YET)
+async def test_what_stays_away_fails_within_150_seconds(house: House, name: str) -> None:
+    kind, answer = NOT_THERE_YET[name]
+    first: list[float] = []
+
+    def fault(call: Call) -> Fault | None:
+        if kind_of(call) == kind:
+            first.append(house.time.elapsed)
+            return answer
+        return None
+
+    house.server.fault = fault
+    await house.add()
+    await house.start()
+    lost = "lost this song" if name in ("result 404", "status 404") else "could not be fetched"
+    assert lost in await house.has_failed()
+    assert 119.0 < house.time.elapsed - first[0] <= MOST_WAITED
+    assert len(first) > 4
+    assert calls_of(house, "result") == (0 if kind == "look" else 5)
+    assert house.submits == 1
+    assert await house.free() == FREE
+
+
+async def test_a_fresh_address_helps_where_the_first_one_is_wrong(house: House) -> None:
+    """Its signature was wrong, say: the same one is refused however often."""
+    wrong: list[str] = []
+
+    def fault(call: Call) -> Fault | None:
+        if kind_of(call) == "file":
+            wrong.append(call.path)
+            return Fault(403) if calls_of(house, "result") < 2 else None
+        return None
+
+    house.server.fault = fault
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert len(wrong) == 2
+
+
+async def test_waiting_for_the_minute_is_not_counted(house: House) -> None:
+    """Of 429s and full minutes: they say nothing about the song."""
+    late = Fault(429, headers={"Retry-After": "200"})
+    house.server.fault = script(file=[Fault(404)] * 4, result=[None, late])
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert sum(house.budget.waited) > MOST_WAITED
+
+
+async def test_what_takes_long_to_say_that_it_is_not_there_is_counted(house: House) -> None:
+    first: list[float] = []
+
+    def fault(call: Call) -> Fault | None:
+        if kind_of(call) != "file":
+            return None
+        first.append(house.time.elapsed)
+        return Fault(404, delay=25.0)
+
+    house.server.fault = fault
+    await house.add()
+    await house.start()
+    await house.has_failed()
+    assert house.time.elapsed - first[0] <= 25.0 + MOST_WAITED
+
+
+async def test_an_outage_of_the_storage_between_is_not_counted(house: House) -> None:
+    house.server.fault = script(file=[Fault(404), *[Fault(503)] * 12, Fault(404)])
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert house.time.elapsed > MOST_WAITED
+
+
+async def test_a_full_disk_between_is_not_counted(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, errors = house.api.download, [no_space() for _ in range(12)]
+
+    async def download(*args: Any) -> int:
+        if errors and calls_of(house, "file"):
+            raise errors.pop()
+        return await real(*args)
+
+    house.server.fault = script(file=[Fault(404)] * 2)
+    monkeypatch.setattr(house.api, "download", download)
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert house.time.elapsed > MOST_WAITED
+
+
+async def test_a_status_that_answers_again_starts_the_wait_over(house: House) -> None:
+    """Replicas of the API's own database may disagree for a while."""
+    house.timing = Timing(2.0, 300.0)
+    house.server.fault = lambda call: (
+        Fault(404) if kind_of(call) == "look" and 10 < house.time.elapsed % 100 < 60 else None
+    )
+    await house.add()
+    await house.start()
+    await house.has_completed()
+
+
+@pytest.mark.parametrize("name", ["storage 404", "result null"])
+async def test_what_another_process_left_is_waited_for_too(house: House, name: str) -> None:
+    kind, answer = NOT_THERE_YET[name]
+    house.server.fault = script(**{kind: [answer] * 3})
+    await house.add_submitted()
+    await house.carry()
+    await house.has_completed()
+
+
+async def test_what_another_process_left_and_the_api_has_forgotten_is_not(house: House) -> None:
+    """Thousands that a start finds forgotten would take the minute of all others."""
+    await house.add(step="submitted", request_id="unknown")
+    await house.carry()
+    await house.has_failed()
+    assert calls_of(house, "look") == 1
+
+
+async def test_what_is_not_there_after_its_deadline_is_not_waited_for(house: House) -> None:
+    await house.add_submitted()
+    house.server.fault = always(file=Fault(404))
+    house.time.elapsed = 3_000.0
+    await house.carry()
+    await house.has_failed()
+    assert house.time.slept == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "ended"), [([Fault(404)] * 3, "posted"), ([Fault(404)] * 99, "failed")]
+)
+async def test_not_there_yet_after_one_call(house: House, answers: list[Fault], ended: str) -> None:
+    """There is no result to request again, and to make it again is a second submit."""
+    house.sync = True
+    house.restart()
+    url = f"{house.root}/files/{await finished_file(house)}"
+    made = Fault(200, f'{{"status": "COMPLETED", "output": "{url}"}}')
+    house.server.fault = script(submit=[made], file=answers)
+    await house.add()
+    await house.start()
+    if ended == "posted":
+        await house.has_completed()
+    else:
+        assert "could not be fetched" in await house.has_failed()
+        assert house.time.elapsed < 100 + MOST_WAITED
+    assert house.submits == 1
+
+
+async def test_storage_that_is_down_after_one_call_is_a_lost_answer(house: House) -> None:
+    house.sync = True
+    house.restart()
+    url = f"{house.root}/files/{await finished_file(house)}"
+    made = Fault(200, f'{{"status": "COMPLETED", "output": "{url}"}}')
+    house.server.fault = script(submit=[made], file=[Fault(503)])
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert house.submits == 2
+
+
+async def finished_file(house: House) -> str:
+    """The name of a file that the API has made for another song."""
+    request_id = await house.submit()
+    house.time.elapsed += 100.0
+    output = await house.api.result(request_id, Workspace(house.folder / "unused", 0))
+    house.server.calls.clear()
+    return str(output.url).rsplit("/files/", 1)[1]
 
 
 # --- deadlines and clocks -----------------------------------------------------------------------
