@@ -608,7 +608,7 @@ def _request_id(value: object) -> str | None:
 
 def _is_prose(start: bytes) -> bool:
     """Text of any kind: the header of every audio format has bytes that no text has."""
-    return _is_text(start) or re.fullmatch(rb"[\t\n\r\x20-\x7e]+", start[:_HEADER]) is not None
+    return _is_text(start) or re.fullmatch(rb"[\t\n\r\x20-\x7e]+", start) is not None
 
 
 def _number(value: object) -> float | None:
@@ -817,14 +817,14 @@ async def _keep(response: aiohttp.ClientResponse, workspace: Workspace, start: b
     return size
 
 
-def _check_is_no_text(name: str, block: bytes, size: int) -> None:
+def _check_is_no_text(name: str, block: bytearray, size: int) -> None:
     """Refuse a body that is empty or begins as text: storage that has no such file yet says so.
 
     `size` is that of the body so far: what comes after its first block may be anything.
     """
     if size == 0:
         raise OutputMissing(f"{name}: empty")
-    if size == len(block) and _is_prose(block):
+    if size == len(block) and _is_prose(bytes(block[:_HEADER])):
         raise OutputMissing(f"{name}: text instead of audio")
 
 
