@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.errors import InvalidRequest
+from services.lyrics import normalised
 
 MAX_GENRES = 300
 MAX_LYRICS = 4_000  # what a Discord form can hold
@@ -21,6 +22,7 @@ SHIFT = (0.0, 10.0)
 LYRICS_STRENGTH = (0.1, 10.0)
 
 _SECTION = re.compile(r"\[([^\[\]\n]*)\]")
+_LINE_BREAK = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 _TITLE_SECTIONS = ("chorus", "verse")
 
 
@@ -54,8 +56,10 @@ class SongRequest:
     ) -> "SongRequest":
         """Check every option.
 
-        `lyrics` may hold line breaks or typed `\\n`; without a word outside brackets they mean an
-        instrumental. `random_seed` gives a seed from 0 to `MAX_SEED` where none was asked for.
+        `lyrics` may hold line breaks or typed `\\n`, and headings in any form. They are kept as
+        they are sent (`services.lyrics`), so that a song is made again from what made it.
+        Without a word outside brackets they mean an instrumental. `random_seed` gives a seed from
+        0 to `MAX_SEED` where none was asked for.
 
         Raises:
             InvalidRequest: an option is out of bounds, or `instrumental` came with words.
@@ -67,7 +71,7 @@ class SongRequest:
             raise InvalidRequest(
                 f"The genres are {len(tidy_genres):,} characters long; {MAX_GENRES} is the most."
             )
-        words = clean((lyrics or "").replace("\\n", "\n")).strip()
+        words = normalised(clean(lyrics or "").replace("\\n", "\n"))
         if len(words) > MAX_LYRICS:
             raise InvalidRequest(
                 f"The lyrics are {len(words):,} characters long; {MAX_LYRICS:,} is the most."
@@ -103,14 +107,15 @@ class SongRequest:
 def clean(text: str) -> str:
     """Without control and format characters (line breaks and tabs stay), in composed form (NFC).
 
-    Zero-width joiners stay too: emoji and several scripts need them. Lone surrogates go.
+    Every kind of line break becomes `\\n`. Zero-width joiners stay: emoji and several scripts need
+    them. Lone surrogates go.
     """
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
-    return "".join(
+    kept = "".join(
         c
-        for c in text
+        for c in _LINE_BREAK.sub("\n", text)
         if c in "\n\t\u200c\u200d" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn")
     )
+    return unicodedata.normalize("NFC", kept)
 
 
 def has_words(lyrics: str) -> bool:

@@ -13,7 +13,7 @@ from playground.song_api import Call, Fault
 from services.making.pacing import Pacer
 from tests.world import World, buttons_of, running, said, text_of
 
-LYRICS = "[verse]\nLights go by\n[chorus]\n@everyone *Midnight* train http://x"
+LYRICS = "[verse]\nLights go by\n[chorus]\n@everyone *Midnight train http://x"
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ async def test_from_help_to_a_song_in_the_channel(world: World) -> None:
     assert attached.filename == "1-everyone-midnight-train-http-x.mp3"
     assert world.file(post)[:3] == b"ID3"
     text = text_of(post)
-    assert r"@{0}everyone \*Midnight\* train http:{0}//x".format("\u200b") in text
+    assert r"@{0}everyone \*Midnight train http:{0}//x".format("\u200b") in text
     assert "funk, <{0}@{0}&1>".format("\u200b") in text
     assert "Seed: 7" in text
 

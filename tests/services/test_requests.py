@@ -168,6 +168,7 @@ def test_genres_are_cut_at_nothing_but_refused_when_too_long() -> None:
 
 def test_genres_are_one_tidy_line() -> None:
     assert parse(genres="  funk,\n\t pop \x07 , 105\u202e BPM ").genres == "funk, pop , 105 BPM"
+    assert parse(genres="funk\vpop\x85rock\u2028soul").genres == "funk pop rock soul"
 
 
 def test_too_long_lyrics_are_refused() -> None:
@@ -196,7 +197,9 @@ def test_an_instrumental_with_words_is_refused_and_says_why() -> None:
     [
         (r"[verse]\nOne\nTwo", "[verse]\nOne\nTwo"),
         ("One\r\nTwo\rThree", "One\nTwo\nThree"),
-        ("  One\n\n  Two  ", "One\n\n  Two"),
+        ("  One\n\n  Two  ", "One\n\nTwo"),
+        ("One\vTwo\fThree\x85Four\u2028Five\u2029Six", "One\nTwo\nThree\nFour\nFive\nSix"),
+        ("\\\x00n la", "la"),
         ("Caf\x00e\u0301", "Caf\u00e9"),
         ("\N{WOMAN}\u200d\N{ROCKET} la", "\N{WOMAN}\u200d\N{ROCKET} la"),
         (
