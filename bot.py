@@ -46,6 +46,7 @@ from services.ending import Ending
 from services.errors import ConfigurationError, Refusal
 from services.housekeeping import Housekeeping
 from services.incidents import Incidents
+from services.making.addresses import Resolver
 from services.making.audio import AudioFitter
 from services.making.forecast import Forecast
 from services.making.pacing import Pacer
@@ -147,7 +148,10 @@ async def composed(
     async with contextlib.AsyncExitStack() as closing:
         database = await Database.open(settings.database_path)
         closing.push_async_callback(database.close)
-        session = await closing.enter_async_context(aiohttp.ClientSession())
+        resolver = Resolver()
+        session = await closing.enter_async_context(
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver))
+        )
         fitter = AudioFitter(at_once=FITTINGS_AT_ONCE)
         closing.push_async_callback(fitter.close)
         artist = UsageArtist(settings.data_dir / "fonts")
@@ -195,6 +199,8 @@ async def composed(
             root=settings.segmind_api_url,
             key=settings.segmind_api_key.get_secret_value(),
             budget=budget,
+            allow=settings.download_allow,
+            resolver=resolver,
         )
         forecast = Forecast(
             pacer,

@@ -1,5 +1,7 @@
 """The one settings object: from the environment, or from `.env`."""
 
+import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +9,7 @@ from pydantic import (
     AfterValidator,
     Field,
     HttpUrl,
+    PlainValidator,
     PositiveInt,
     SecretStr,
     TypeAdapter,
@@ -41,6 +44,22 @@ def _sqlite(url: str) -> str:
     return url
 
 
+def _reachable(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | str:
+    """A network, or the name of a host in lower case.
+
+    Raises:
+        ValueError: neither.
+    """
+    name = text.lower().rstrip(".")
+    # The last part of a name is never all digits: that would be an address, and this one is wrong.
+    if re.fullmatch(r"(?:[a-z0-9_-]{1,63}\.)*(?!\d+$)[a-z0-9-]{1,63}", name):
+        return name
+    return ipaddress.ip_network(text)
+
+
+Reachable = Annotated[
+    ipaddress.IPv4Network | ipaddress.IPv6Network | str, PlainValidator(_reachable)
+]
 Address = Annotated[str, AfterValidator(_address)]
 Secret = Annotated[SecretStr, AfterValidator(_one_word)]
 
@@ -126,14 +145,19 @@ class Settings(BaseSettings):
     operator_ids: Annotated[frozenset[PositiveInt], NoDecode] = Field(
         frozenset(), description="Discord user ids with commas between them"
     )
+    download_allow: Annotated[frozenset[Reachable], NoDecode] = Field(
+        frozenset(),
+        description="networks and host names with commas between them, like "
+        "198.18.0.0/15,storage.internal",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR"
     )
     log_format: Literal["text", "json"] = Field("text", description="text or json")
 
-    @field_validator("operator_ids", "allowed_servers", mode="before")
+    @field_validator("operator_ids", "allowed_servers", "download_allow", mode="before")
     @classmethod
-    def _split_ids(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value

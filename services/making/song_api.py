@@ -10,14 +10,12 @@ import asyncio
 import binascii
 import contextlib
 import html
-import ipaddress
 import json
 import logging
 import math
 import os
 import re
-import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -44,6 +42,7 @@ from services.errors import (
     SubmitForbidden,
     SubmitUncertain,
 )
+from services.making.addresses import GuardedSockets, Network, Resolver
 from services.making.request_budget import Call
 from services.requests import SongRequest
 
@@ -68,6 +67,9 @@ _SMALL_BODY = 2**20
 # A body over a mebibyte is a song in base64 with a few words around it. As a million small values
 # it would take twenty times its size in memory.
 _MOST_VALUES = 10_000
+_BUFFER = 2**16  # bytes, or a sixteenth of that in chunks, that are taken apart at a time
+_FREE_CHUNKS = 10_000
+_BYTES_A_CHUNK = 256  # on average, beyond those
 _BLOCK = 2**20  # bytes handed to the disk at a time: a thread's price once a mebibyte
 _HEADER = 512  # bytes, in which every audio format has shown itself
 _MAX_LOGGED = 400
@@ -242,7 +244,8 @@ class SongApi:
         root: the API's address without `/v1` or `/v2`.
         key: sent as `x-api-key`, and to no other host than the root's.
         budget: the account's calls, and who hears of a 429.
-        resolver: how names of storage hosts become addresses; the system's by default.
+        allow: networks and hosts that downloads may reach besides public addresses.
+        resolver: how names of storage hosts become addresses.
     """
 
     def __init__(
@@ -252,13 +255,15 @@ class SongApi:
         root: str,
         key: str,
         budget: Budget,
+        allow: Collection[Network | str] = (),
         resolver: AbstractResolver | None = None,
     ) -> None:
         self._session = session
         self._root = URL(root.rstrip("/"))
         self._key = key
         self._budget = budget
-        self._resolver = resolver
+        self._allow = allow
+        self._resolver = resolver or Resolver()
         self._unknown_words: set[str] = set()
 
     async def submit(self, request: SongRequest) -> str:
@@ -359,7 +364,7 @@ class SongApi:
         """Fetch a song's audio; return its bytes.
 
         Not counted by the budget: a file is no call of the API, even on the API's host. Any
-        other host must have a public address, looked at where the socket is made.
+        other host must have a public address that is not this machine's, or be one of `allow`.
 
         Raises:
             OutputMissing: a 4xx, an empty body, or text (HTML, JSON): not there, or not yet.
@@ -383,6 +388,7 @@ class SongApi:
             json=body,
             headers={"x-api-key": self._key},
             allow_redirects=False,
+            read_bufsize=_BUFFER,
             timeout=call.timeout,
         )
 
@@ -486,7 +492,7 @@ class SongApi:
     async def _hop(self, url: URL, workspace: Workspace) -> URL | int:
         if _origin(url) == _origin(self._root):
             return await self._get(self._session, url, workspace, {"x-api-key": self._key})
-        guard = _PublicSockets()
+        guard = GuardedSockets(url.host or "", self._allow)
         # A session for each file: songs are seconds apart, so there is no connection worth
         # keeping, no cookie either, and nothing for the caller to close.
         connector = aiohttp.TCPConnector(
@@ -500,7 +506,7 @@ class SongApi:
         except aiohttp.ClientConnectorError:
             if guard.refused is None:
                 raise
-        raise BadOutput(f"{_shown(url)}: {guard.refused} is not a public address")
+        raise BadOutput(f"{_shown(url)}: {guard.refused}")
 
     async def _get(
         self,
@@ -514,6 +520,7 @@ class SongApi:
             url,
             headers={"Accept-Encoding": "identity", **headers},
             allow_redirects=False,
+            read_bufsize=_BUFFER,
             timeout=_FILE,
         ) as response:
             code = response.status
@@ -559,6 +566,26 @@ def retry_after(headers: Mapping[str, str]) -> float:
     return min(max(seconds, shortest), longest)
 
 
+class _TooManyChunks(aiohttp.ClientPayloadError):
+    """A body in pieces so small that taking them apart would keep the loop busy."""
+
+
+async def _pieces(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The body as it comes.
+
+    Raises:
+        _TooManyChunks: its chunks (RFC 9112, 7.1) are too many for its bytes. Each costs as much as
+            a kilobyte does otherwise, and 64 MB in chunks of one byte held the loop for a minute.
+    """
+    chunks = size = 0
+    async for data, whole_chunk in response.content.iter_chunks():
+        chunks += whole_chunk
+        size += len(data)
+        if chunks > _FREE_CHUNKS + size // _BYTES_A_CHUNK:
+            raise _TooManyChunks(f"{chunks:,} chunks for {size:,} bytes")
+        yield data
+
+
 # What an answer holds
 
 
@@ -566,7 +593,7 @@ async def _read(response: aiohttp.ClientResponse, limit: int, start: bytes = b""
     """The answer, its body up to `limit` bytes; its code counts even if the body is cut off."""
     body = bytearray(start)
     try:
-        async for chunk in response.content.iter_any():
+        async for chunk in _pieces(response):
             body += chunk
             if len(body) > limit:
                 break
@@ -736,54 +763,6 @@ def _file_address(text: str, base: URL | None = None) -> URL:
     return url
 
 
-class _PublicSockets:
-    """Makes sockets to public addresses only; remembers what it refused.
-
-    Own code, since the maintained guards are for httpx or requests. Asked by aiohttp for the very
-    address it is about to connect to, so neither a literal address, a name that resolves
-    differently the second time, nor a redirect gets past it.
-    """
-
-    def __init__(self) -> None:
-        self.refused: str | None = None
-
-    def __call__(self, info: aiohttp.AddrInfoType) -> socket.socket:
-        family, kind, protocol, _, address = info
-        if not is_public(str(address[0])):
-            self.refused = str(address[0])
-            raise PermissionError(f"{self.refused} is not a public address")
-        return socket.socket(family, kind, protocol)
-
-
-_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
-# Public by number, or to some versions of Python's `ipaddress`: Azure's host of a machine; IETF's
-# assignments, where Oracle's metadata are; the relays of 6to4 (RFC 7526); documentation (RFC 9637).
-_SPECIAL = tuple(
-    map(
-        ipaddress.ip_network,
-        ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "3fff::/20"),
-    )
-)
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the open internet.
-
-    Not: loopback, private, link-local, shared (CGNAT), multicast, reserved and documentation
-    ranges (IANA's special-purpose registries), and IPv6 that stands for an IPv4 of that kind.
-    """
-    ip = ipaddress.ip_address(address)
-    if any(ip in network for network in _SPECIAL):
-        return False
-    if isinstance(ip, ipaddress.IPv4Address):
-        return ip.is_global and not (ip.is_multicast or ip.is_reserved)
-    if ip in _NAT64:
-        return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)))
-    # 6to4 and Teredo are obsolete (RFC 7526) and no storage is reached through them.
-    return ip in _GLOBAL_UNICAST and ip.is_global and not (ip.sixtofour or ip.teredo)
-
-
 # Onto the disk
 
 
@@ -800,7 +779,7 @@ async def _keep(response: aiohttp.ClientResponse, workspace: Workspace, start: b
     size = len(start)
     try:
         await _in_thread(part.open)
-        async for chunk in response.content.iter_any():
+        async for chunk in _pieces(response):
             block += chunk
             size += len(chunk)
             if size > limit:
@@ -812,6 +791,8 @@ async def _keep(response: aiohttp.ClientResponse, workspace: Workspace, start: b
         _check_is_no_text(name, block, size)
         await _in_thread(part.write, bytes(block))
         await _in_thread(part.commit)
+    except _TooManyChunks as error:
+        raise BadOutput(f"{name}: {error}") from None
     finally:
         await _in_thread(part.discard)
     return size

@@ -1,13 +1,14 @@
 """A house for songs, with the real database and client, whose API is what a test answers."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from services.making.addresses import Network
 from services.making.song_api import SongApi
 from tests.databases import new_database
 from tests.security.answers import KEY, ROOT
@@ -26,12 +27,18 @@ class HouseOnALine(House):
     """Songs are made one after the other; what they leave can be looked at."""
 
     resolver: AbstractResolver | None = None
+    allow: Collection[Network] = ()
 
     def restart(self) -> None:
         """As after a start of the process, with the test's own DNS."""
         super().restart()
         self.api = SongApi(
-            self.session, root=ROOT, key=KEY, budget=self.budget, resolver=self.resolver
+            self.session,
+            root=ROOT,
+            key=KEY,
+            budget=self.budget,
+            allow=self.allow,
+            resolver=self.resolver,
         )
         self.worker._api = self.api
 
@@ -53,6 +60,7 @@ async def house_on_a_line(
     answer: Callable[[str, URL], Reply],
     *,
     resolver: AbstractResolver | None = None,
+    allow: Collection[Network] = (),
 ) -> AsyncIterator[HouseOnALine]:
     """The house; `answer` is who sits at the API's end."""
     database = await new_database(folder / "songs.db")
@@ -65,6 +73,7 @@ async def house_on_a_line(
     ):
         stack.push_async_callback(database.close)
         house = HouseOnALine(database, session, folder)
-        house.resolver, house.channel = resolver, Quiet(folder / "songs.db")
+        house.resolver, house.allow = resolver, allow
+        house.channel = Quiet(folder / "songs.db")
         house.restart()
         yield house

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +13,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from services.making import song_api
+from services.making import addresses
 from tests.security import answers
 from tests.security.answers import AUDIO, ROOT, SIGNED
 from tests.security.house import house_on_a_line
@@ -164,17 +165,17 @@ async def test_no_name_leads_inside(tmp_path: Path, inside: Inside, address: str
 
 
 async def test_a_name_that_changes_its_mind_leads_nowhere_inside(
-    tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, inside: Inside
 ) -> None:
     """What was public when it was first asked for is judged anew for each socket (rebinding).
 
     Loopback's first address plays the open internet here.
     """
-    monkeypatch.setattr(song_api, "is_public", lambda address: address == "127.0.0.1")
     inside.location = f"http://storage.example:{inside.port}/second"
     names = Names("127.0.0.1", "127.0.0.2")
     outputs = [f"http://storage.example:{inside.port}/first"]
-    async with house_on_a_line(tmp_path, naming(outputs), resolver=names) as house:
+    first = [ip_network("127.0.0.1")]
+    async with house_on_a_line(tmp_path, naming(outputs), resolver=names, allow=first) as house:
         assert await house.fails(1) == NOT_FETCHED
     assert names.asked == ["storage.example"] * 2
     assert inside.heard == ["/first"]
@@ -190,7 +191,8 @@ async def test_the_judged_address_is_the_dialled_one(
         judged.append(address)
         return True
 
-    monkeypatch.setattr(song_api, "is_public", is_public)
+    monkeypatch.setattr(addresses, "is_public", is_public)
+    monkeypatch.setattr(addresses, "is_own", lambda *_: False)
     names = Names("127.0.0.1", "10.0.0.1")
     outputs = [f"http://storage.example:{inside.port}/song.wav"]
     async with house_on_a_line(tmp_path, naming(outputs), resolver=names) as house:
@@ -200,3 +202,18 @@ async def test_the_judged_address_is_the_dialled_one(
     assert judged == ["127.0.0.1"]
     assert names.asked == ["storage.example"]
     assert inside.heard == ["/song.wav"]
+
+
+async def test_no_song_is_fetched_from_this_machine(
+    tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither from an address of its own that is public: a firewall may stand before its ports."""
+    monkeypatch.setattr(addresses, "is_public", lambda _: True)
+    outputs = [
+        f"http://{host}:{inside.port}/a.wav?{SIGNED}" for host in ("127.0.0.1", "me.example")
+    ]
+    names = Names("127.0.0.1")
+    async with house_on_a_line(tmp_path, naming(outputs), resolver=names) as house:
+        for number in (1, 2):
+            assert await house.fails(number) == NOT_FETCHED
+    assert inside.heard == []

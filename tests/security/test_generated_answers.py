@@ -24,7 +24,7 @@ from yarl import URL
 
 from services.checking import Checking
 from services.errors import GenerationFailed, NotReached, SongApiError
-from services.making import song_api
+from services.making import addresses, song_api
 from services.making.song_api import MAX_DETAIL, Look, Output, SongApi, Workspace
 from services.requests import SongRequest
 from tests.factories import add_held_song
@@ -87,7 +87,7 @@ def kind_of(method: str, url: URL) -> str:
 @pytest.fixture(autouse=True)
 def nothing_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
     """No generated address is ever dialled."""
-    monkeypatch.setattr(song_api, "is_public", lambda _: False)
+    monkeypatch.setattr(addresses, "is_public", lambda _: False)
 
 
 class Unforeseen(logging.Handler):

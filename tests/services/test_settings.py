@@ -3,6 +3,7 @@
 import logging
 import os
 import pickle
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_the_variables_are_those_of_the_contract() -> None:
         *("DISCORD_TOKEN", "DISCORD_API_URL", "SEGMIND_API_KEY", "SEGMIND_API_URL"),
         *("SEGMIND_MODE", "SEGMIND_RPM", "SEGMIND_CONCURRENCY", "DATABASE_URL", "DATA_DIR"),
         *("DEFAULT_ALLOWANCE", "PRICE_SECONDS", "PRICE_STEPS"),
-        *("SERVER_DAILY_SONGS", "DAILY_SONGS", "ALLOWED_SERVERS"),
+        *("SERVER_DAILY_SONGS", "DAILY_SONGS", "ALLOWED_SERVERS", "DOWNLOAD_ALLOW"),
         *("OPERATOR_IDS", "LOG_LEVEL", "LOG_FORMAT"),
     }
 
@@ -68,6 +69,7 @@ def test_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.price_seconds, settings.price_steps) == (30, 50)
     assert (settings.server_daily_songs, settings.daily_songs) == (100, 500)
     assert settings.allowed_servers == settings.operator_ids == frozenset()
+    assert settings.download_allow == frozenset()
     assert (settings.log_level, settings.log_format) == ("INFO", "text")
 
 
@@ -87,6 +89,7 @@ def test_everything_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
         SERVER_DAILY_SONGS="0",
         DAILY_SONGS="1000000000",
         ALLOWED_SERVERS="1574699336627912704,2",
+        DOWNLOAD_ALLOW="198.18.0.0/15, Storage.Internal., fd00::/8,10.0.0.7,minio",
         OPERATOR_IDS=" 198622483471925248, 7,",
         LOG_LEVEL="debug",
         LOG_FORMAT="json",
@@ -105,6 +108,8 @@ def test_everything_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.price_seconds, settings.price_steps) == (60, 1_000)
     assert (settings.server_daily_songs, settings.daily_songs) == (0, 10**9)
     assert settings.allowed_servers == {1574699336627912704, 2}
+    networks = map(ip_network, ("198.18.0.0/15", "fd00::/8", "10.0.0.7/32"))
+    assert settings.download_allow == {*networks, "storage.internal", "minio"}
     assert settings.operator_ids == {198622483471925248, 7}
     assert (settings.log_level, settings.log_format) == ("DEBUG", "json")
 
@@ -155,6 +160,7 @@ WRONG = [
     ("DAILY_SONGS", "none"),
     ("ALLOWED_SERVERS", "my server"),
     ("ALLOWED_SERVERS", "0"),
+    *(("DOWNLOAD_ALLOW", wrong) for wrong in ("10.0.0.1/8", "10.0.0", "https://s/", "a b", "*.s")),
     ("OPERATOR_IDS", "me"),
     ("OPERATOR_IDS", "7,8.5"),
     ("OPERATOR_IDS", "-7"),

@@ -6,10 +6,13 @@ import gzip
 import json
 import logging
 import socket
+import threading
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,8 @@ from services.errors import (
     SubmitForbidden,
     SubmitUncertain,
 )
-from services.making import song_api
+from services.making import addresses, song_api
+from services.making.addresses import Network, Resolver, is_own, is_public
 from services.making.request_budget import Call, RequestBudget
 from services.making.song_api import (
     Look,
@@ -42,7 +46,6 @@ from services.making.song_api import (
     SongApi,
     Workspace,
     find_output,
-    is_public,
     largest_song,
     payload,
     retry_after,
@@ -61,6 +64,7 @@ SONG = SongRequest(
     lyrics_strength=1.5,
     seed=0,
 )
+LOOPBACK = [ip_network("127.0.0.0/8")]
 AUDIO = b"RIFF" + bytes(range(256)) * 40
 
 
@@ -1161,13 +1165,190 @@ async def test_a_name_is_judged_by_the_address_it_leads_to(wire: Wire, tmp_path:
     assert names.asked == ["storage.example", "mixed.example"]
 
 
-async def test_a_public_storage_is_fetched_without_the_key(
+async def test_this_machines_own_addresses_are_not_fetched(
     wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Public as they may be: what listens there may count on a firewall in front of it."""
+    monkeypatch.setattr(addresses, "is_public", lambda _: True)
+    await wire.start(answering(200, AUDIO), resolver=Names({"*": [["127.0.0.2"]]}))
+    inner = await wire.serve(answering(200, AUDIO))
+    port = inner.rsplit(":", 1)[1]
+    for host, own in (("127.0.0.1", "127.0.0.1"), ("me.example", "127.0.0.2")):
+        output = Output(url=f"http://{host}:{port}/a?sig=SECRET")
+        error = await failing(wire.api.download(output, at(tmp_path / "song")), BadOutput, "SECRET")
+        assert f"{own} is this machine's own address" in str(error)
+    assert wire.seen == []
+
+
+@pytest.mark.parametrize(
+    ("family", "address", "own"),
+    [
+        (socket.AF_INET, ("127.0.0.1", 80), True),
+        (socket.AF_INET, ("8.8.8.8", 80), False),
+        (socket.AF_INET, ("192.0.2.1", 80), False),
+    ],
+)
+@pytest.mark.parametrize("binds_anything", [False, True])
+def test_the_kernel_knows_this_machines_addresses(
+    monkeypatch: pytest.MonkeyPatch,
+    family: int,
+    address: tuple[str, int],
+    *,
+    own: bool,
+    binds_anything: bool,
+) -> None:
+    if binds_anything:  # as where `ip_nonlocal_bind` is set
+        monkeypatch.setattr(addresses, "_can_bind", lambda *_: True)
+    assert is_own(family, address) is own
+
+
+def test_an_address_without_a_way_to_it_is_not_this_machines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(addresses, "_can_bind", lambda *_: True)
+    assert not is_own(socket.AF_INET, ("255.255.255.255", 80))
+
+
+@pytest.mark.parametrize(
+    ("allow", "reached"),
+    [
+        ([ip_network("198.18.0.0/15")], False),
+        ([ip_network("127.0.0.0/8")], True),
+        (["storage.example"], True),
+        (["example"], False),
+        ([ip_network("::/0"), "other.example"], False),
+    ],
+)
+async def test_what_the_operator_allows_is_reached(
+    wire: Wire, tmp_path: Path, allow: list[Network | str], *, reached: bool
+) -> None:
+    names = Names({"*": [["127.0.0.1"]]})
+    await wire.start(answering(), resolver=names, allow=allow)
+    storage = await wire.serve(answering(200, AUDIO))
+    port = storage.rsplit(":", 1)[1]
+    download = wire.api.download(
+        Output(url=f"http://Storage.Example.:{port}/a?sig=SECRET"), at(tmp_path / "song")
+    )
+    if reached:
+        assert await download == len(AUDIO)
+    else:
+        error = await failing(download, BadOutput, "SECRET")
+        reason = "127.0.0.1 is not a public address (DOWNLOAD_ALLOW can allow it)"
+        assert str(error).endswith(reason)
+
+
+# How names are looked up
+
+
+class Dns:
+    """The system's resolver: `dead.example` and its like are never answered for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[str] = []
+        self.answer = threading.Event()
+        monkeypatch.setattr(socket, "getaddrinfo", self)
+
+    def __call__(self, host: str, port: int, **_: object) -> list[Any]:
+        self.asked.append(host)
+        if "dead" in host:
+            assert self.answer.wait(30)
+        if "none" in host:
+            raise socket.gaierror("no such name")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", port))]
+
+
+@pytest.fixture
+def dns(monkeypatch: pytest.MonkeyPatch) -> Iterator[Dns]:
+    dns = Dns(monkeypatch)
+    yield dns
+    dns.answer.set()
+
+
+async def test_names_without_an_answer_keep_no_file_work_waiting(
+    wire: Wire, tmp_path: Path, dns: Dns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(song_api, "_FILE", aiohttp.ClientTimeout(connect=0.05))
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    await wire.start(answering(200, AUDIO))
+
+    async def fetch(name: str) -> None:
+        output = Output(url=f"http://{name}.example/a?sig=SECRET")
+        await failing(wire.api.download(output, at(tmp_path / name)), NotReached, "SECRET")
+
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(fetch(f"dead{n % 8}") for n in range(16)))
+        # In the thread for files, which none of them has.
+        workspace = at(tmp_path / "song")
+        assert await wire.api.download(Output(url=wire.root + "/a"), workspace) == len(AUDIO)
+    assert sorted(dns.asked) == [f"dead{n}.example" for n in range(8)]  # one thread for each
+
+
+async def test_a_lookup_ends_as_the_systems_does(dns: Dns) -> None:
+    resolver = Resolver()
+    (found,) = await resolver.resolve("storage.example", 80)
+    assert (found["hostname"], found["host"], found["port"]) == ("storage.example", "192.0.2.7", 80)
+    for _ in range(2):
+        with pytest.raises(socket.gaierror):
+            await resolver.resolve("none.example", 80)
+    waiting = asyncio.create_task(resolver.resolve("dead.example", 80))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    assert dns.asked == ["storage.example", "none.example", "none.example", "dead.example"]
+    again = asyncio.create_task(resolver.resolve("dead.example", 80))
+    await asyncio.sleep(0)
+    dns.answer.set()
+    assert await again == [found | {"hostname": "dead.example"}]
+    assert len(dns.asked) == 4
+
+
+async def test_lookups_that_nobody_waits_for_end_with_the_resolver(dns: Dns) -> None:
+    resolver = Resolver()
+    waiting = asyncio.create_task(resolver.resolve("dead.example", 80))
+    await asyncio.sleep(0)
+    await resolver.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+# Chunks
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1, BadOutput), (2_000, None)])
+async def test_a_body_in_tiny_chunks_is_not_taken_apart(
+    wire: Wire, tmp_path: Path, size: int, expected: type[SongApiError] | None
+) -> None:
+    """Each costs as much as a kilobyte: 3 MB in chunks of one byte took the loop 2.7 s."""
+    sent = 0
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        assert request.transport is not None
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        request.transport.write(head)
+        for _ in range(40):  # a million bytes on the wire each
+            rows = 1_000_000 // (size + 6)
+            request.transport.write(b"%x\r\n%b\r\n" % (size, b"A" * size) * rows)
+            sent += rows * size
+            await asyncio.sleep(0)
+            if request.transport.is_closing() or expected is None:
+                break
+        request.transport.write(b"0\r\n\r\n")
+        return web.Response()
+
+    await wire.start(handler)
+    download = wire.api.download(Output(url=wire.root + "/a"), at(tmp_path / "song"))
+    if expected is None:
+        assert await download == sent
+    else:
+        assert "chunks for" in str(await failing(download, expected))
+    if size == 1:
+        await failing(wire.api.submit(SONG), SubmitUncertain)
+
+
+async def test_a_public_storage_is_fetched_without_the_key(wire: Wire, tmp_path: Path) -> None:
     # Loopback plays the open internet here; the rule itself is tested above.
-    monkeypatch.setattr(song_api, "is_public", lambda address: address == "127.0.0.1")
     names = Names({"storage.example": [["127.0.0.1"]]})
-    await wire.start(answering(), resolver=names)
+    await wire.start(answering(), resolver=names, allow=LOOPBACK)
     storage = await wire.serve(answering(200, AUDIO, {"Set-Cookie": "a=b"}))
     port = storage.rsplit(":", 1)[1]
     for url in (f"http://storage.example:{port}/a.wav?s=1", f"{storage}/b.wav"):
@@ -1179,11 +1360,8 @@ async def test_a_public_storage_is_fetched_without_the_key(
     assert wire.seen[0].headers["Host"] == f"storage.example:{port}"
 
 
-async def test_a_storage_that_cannot_be_reached_is_passing(
-    wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(song_api, "is_public", lambda _: True)
-    await wire.start(answering(), resolver=Names({}))
+async def test_a_storage_that_cannot_be_reached_is_passing(wire: Wire, tmp_path: Path) -> None:
+    await wire.start(answering(), resolver=Names({}), allow=LOOPBACK)
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     for host in (f"127.0.0.1:{port}", "storage.example"):
@@ -1238,13 +1416,10 @@ async def test_a_redirect_to_a_private_address_is_not_followed(wire: Wire, tmp_p
         assert [request.path for request in wire.seen] == ["/0"]
 
 
-async def test_a_name_that_turns_private_on_the_way_is_caught(
-    wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The first answer is public (as far as this test says), the second is not: rebinding.
-    monkeypatch.setattr(song_api, "is_public", lambda address: address == "127.0.0.1")
+async def test_a_name_that_turns_private_on_the_way_is_caught(wire: Wire, tmp_path: Path) -> None:
+    # The first answer may be reached, the second may not: rebinding.
     names = Names({"storage.example": [["127.0.0.1"], ["127.0.0.2"]]})
-    await wire.start(answering(), resolver=names)
+    await wire.start(answering(), resolver=names, allow=[ip_network("127.0.0.1")])
     storage = await wire.serve(redirecting("/song"))
     port = storage.rsplit(":", 1)[1]
     wire.seen.clear()
@@ -1255,11 +1430,10 @@ async def test_a_name_that_turns_private_on_the_way_is_caught(
 
 
 async def test_the_key_does_not_follow_a_redirect_to_another_host(
-    wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wire: Wire, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(song_api, "is_public", lambda _: True)
     storage = await wire.serve(answering(200, AUDIO))
-    await wire.start(redirecting(f"{storage}/song"))
+    await wire.start(redirecting(f"{storage}/song"), allow=LOOPBACK)
     assert await wire.api.download(Output(url=wire.root + "/0"), at(tmp_path / "song")) == len(
         AUDIO
     )

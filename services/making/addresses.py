@@ -1,0 +1,202 @@
+"""Which addresses a song may be fetched from, and how names are looked up.
+
+Own code, since the maintained guards are for httpx or requests, and aiohttp's resolver looks names
+up in the threads that all file work shares.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import threading
+from collections.abc import Collection
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MOST_LOOKUPS = 32
+"""Names that are looked up at the same time."""
+
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
+# Public by number, or to some versions of Python's `ipaddress`: Azure's host of a machine; IETF's
+# assignments, where Oracle's metadata are; the relays of 6to4 (RFC 7526); documentation (RFC 9637).
+_SPECIAL = tuple(
+    map(
+        ipaddress.ip_network,
+        ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "3fff::/20"),
+    )
+)
+
+
+class GuardedSockets:
+    """Makes sockets to addresses that downloads may reach; remembers why it refused one.
+
+    Asked by aiohttp for the very address it is about to connect to, so neither a literal address, a
+    name that resolves differently the second time, nor a redirect gets past it.
+
+    Args:
+        host: whose address it will be, as the URL says.
+        allowed: networks and names of hosts that may be reached besides the public ones, this
+            machine's own addresses among them.
+    """
+
+    def __init__(self, host: str, allowed: Collection[Network | str] = ()) -> None:
+        self._any = _plain(host) in allowed
+        self._networks = [one for one in allowed if not isinstance(one, str)]
+        self.refused: str | None = None
+
+    def __call__(self, info: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, address = info
+        if reason := self._reason_against(family, address):
+            self.refused = reason
+            raise PermissionError(reason)
+        return socket.socket(family, kind, protocol)
+
+    def _reason_against(self, family: int, address: tuple[Any, ...]) -> str | None:
+        text = str(address[0])
+        ip = ipaddress.ip_address(text)
+        if self._any or any(ip in network for network in self._networks):
+            return None
+        if not is_public(text):
+            return f"{text} is not a public address (DOWNLOAD_ALLOW can allow it)"
+        if is_own(family, address):
+            return f"{text} is this machine's own address (DOWNLOAD_ALLOW can allow it)"
+        return None
+
+
+def _plain(host: str) -> str:
+    return host.lower().rstrip(".")
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address belongs to the open internet.
+
+    Not: loopback, private, link-local, shared (CGNAT), multicast, reserved and documentation
+    ranges (IANA's special-purpose registries), and IPv6 that stands for an IPv4 of that kind.
+    """
+    ip = ipaddress.ip_address(address)
+    if any(ip in network for network in _SPECIAL):
+        return False
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip.is_global and not (ip.is_multicast or ip.is_reserved)
+    if ip in _NAT64:
+        return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)))
+    # 6to4 and Teredo are obsolete (RFC 7526) and no storage is reached through them.
+    return ip in _GLOBAL_UNICAST and ip.is_global and not (ip.sixtofour or ip.teredo)
+
+
+def is_own(family: int, address: tuple[Any, ...]) -> bool:
+    """Whether an address, as sockets have it, belongs to this machine.
+
+    The kernel is asked, since a list of the interfaces would take a dependency. It binds sockets to
+    no other addresses, unless `ip_nonlocal_bind` is set, as beside keepalived. Then what goes to an
+    address of its own still leaves from the same one, but for second addresses of one network.
+    """
+    if _can_bind(family, str(address[0])):
+        return not _can_bind(family, _NOBODYS[family]) or _is_sender_to(family, address)
+    return False
+
+
+# Documentation's (RFC 5737, RFC 3849): no machine has them.
+_NOBODYS: dict[int, str] = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+
+
+def _can_bind(family: int, host: str) -> bool:
+    with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
+        probe.bind((host, 0))
+        return True
+    return False
+
+
+def _is_sender_to(family: int, address: tuple[Any, ...]) -> bool:
+    """Connecting a datagram socket chooses the sender and sends nothing."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):  # no way there
+        probe.connect(address)
+        sender = ipaddress.ip_address(str(probe.getsockname()[0]))
+        return sender == ipaddress.ip_address(str(address[0]))
+    return False
+
+
+class Resolver(AbstractResolver):
+    """Looks names up in threads that nothing else uses, one for each name.
+
+    A name whose DNS never answers keeps its thread for as long as the system's resolver tries. Such
+    threads must neither keep file work waiting nor, as those of an executor do, the process's end.
+    """
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(MOST_LOOKUPS)
+        self._running: dict[tuple[str, int, int], asyncio.Task[list[ResolveResult]]] = {}
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of a name; who asks for one that is being looked up waits for the same.
+
+        Raises:
+            OSError: there is no such name, or no DNS to ask.
+            UnicodeError: a name that can't be written for the DNS.
+        """
+        key = (host, port, family)
+        lookup = self._running.get(key)
+        if lookup is None:
+            lookup = asyncio.create_task(self._look_up(*key), name=f"look up {host}")
+            self._running[key] = lookup
+            lookup.add_done_callback(lambda _: self._running.pop(key))
+            lookup.add_done_callback(_seen)
+        # Whoever asked may give up; the thread can't.
+        return list(await asyncio.shield(lookup))
+
+    async def close(self) -> None:
+        """Forget the lookups that nobody waits for any more."""
+        for lookup in list(self._running.values()):
+            lookup.cancel()
+
+    async def _look_up(self, host: str, port: int, family: int) -> list[ResolveResult]:
+        async with self._free:
+            future: Future[list[Any]] = Future()
+            future.set_running_or_notify_cancel()
+            work = threading.Thread(
+                target=_get_addresses, args=(future, host, port, family), daemon=True, name="DNS"
+            )
+            work.start()
+            found = await asyncio.shield(asyncio.wrap_future(future))
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address[0],
+                port=address[1],
+                family=kind,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, _, protocol, _, address in found
+        ]
+
+
+def _seen(lookup: asyncio.Task[list[ResolveResult]]) -> None:
+    """Nobody may be left to hear that it failed."""
+    if not lookup.cancelled():
+        lookup.exception()
+
+
+def _get_addresses(future: "Future[list[Any]]", host: str, port: int, family: int) -> None:
+    """In a thread: it may last for as long as the system's resolver tries."""
+    try:
+        found = socket.getaddrinfo(
+            host, port, family=family, type=socket.SOCK_STREAM, flags=_flags(host)
+        )
+    except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+        future.set_exception(error)
+    else:
+        future.set_result(found)
+
+
+def _flags(host: str) -> int:
+    """Only families that this machine has; Windows finds no localhost with that."""
+    return 0 if _plain(host) == "localhost" else socket.AI_ADDRCONFIG
