@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import contextlib
 import functools
+import io
 import logging
 import random
 import signal
@@ -495,6 +496,9 @@ def main(arguments: list[str] | None = None) -> int:
     grant.add_argument("amount", type=int, help="how many credits")
     grant.add_argument("--reason", required=True, help="the member sees it in /credits")
     options = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A server's name, say, under a locale that lacks its letters.
+        sys.stdout.reconfigure(errors="backslashreplace")
     if options.command == "play":
         return _play(once=options.once)
     try:

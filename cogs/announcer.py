@@ -281,7 +281,9 @@ class DiscordAnnouncer:
             return await self._post(song, file)
 
     async def _post(self, song: Song, file: Path) -> int:
-        attachment, card = await asyncio.to_thread(discord.File, file), cards.post_card(song)
+        name = cards.audio_filename(song, file)
+        attachment = await asyncio.to_thread(discord.File, file, name)
+        card = cards.post_card(song)
         with translated("the post"):
             message = await self._channel(song).send(
                 content=f"<@{song.member_id}>",

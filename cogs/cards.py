@@ -6,10 +6,12 @@ Limits are Discord's ("Embed Limits"): title 256, description 4,096, field 1,024
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 
 import discord
 
 from db.records import Song, Status
+from services.making.audio_file import file_stem
 from services.queue import View
 from services.quota.admission import NOT_ALLOWED
 from services.quota.amounts import Prices, credits_text
@@ -57,6 +59,11 @@ def plain(text: str, longest: int = 256) -> str:
 def title(song: Song, longest: int = 80) -> str:
     """The song's title, safe to show."""
     return plain(title_of(song.genres, song.lyrics) or f"Song #{song.number}", longest)
+
+
+def audio_filename(song: Song, file: Path) -> str:
+    """The name under which people get the song's file: `42-midnight-train.mp3`."""
+    return file_stem(song.number, title_of(song.genres, song.lyrics)) + file.suffix
 
 
 def ago(moment: datetime) -> str:

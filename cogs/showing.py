@@ -32,7 +32,7 @@ async def hand_over(interaction: discord.Interaction[Any], song: Song) -> bool:
         return False
 
     async def send(song: Song, file: Path) -> None:
-        attachment = await asyncio.to_thread(discord.File, file)
+        attachment = await asyncio.to_thread(discord.File, file, cards.audio_filename(song, file))
         with contextlib.closing(attachment), translated("handing it over"):
             async with asyncio.timeout(LONGEST_UPLOAD):
                 # An edit, so that a repeat after a lost answer changes nothing.

@@ -17,8 +17,12 @@ ROOT = Path(__file__).resolve().parents[1]
 TAIL = 4_000
 """Bytes that `tail` keeps."""
 
-# Only what starting Python takes: a child has no business with our keys.
-_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "SYSTEMROOT", "TEMP")
+# Only what starting Python takes: a child has no business with our keys. The locale is among it,
+# so that the name of a file is the same bytes to both.
+_KEPT_VARIABLES = (
+    *("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "SYSTEMROOT", "TEMP"),
+    *("LC_ALL", "LC_CTYPE", "LANG", "PYTHONUTF8"),
+)
 # Windows wants to be told at the start; for the others see _step_back.
 _CREATION_FLAGS: int = getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0) | getattr(
     subprocess, "CREATE_NO_WINDOW", 0

@@ -86,12 +86,18 @@ async def test_a_grant_beside_the_running_bot(here: Path, running_bot: Database)
 
 
 async def test_the_list_of_servers_ends_with_what_could_not_be_posted(
-    here: Path, running_bot: Database
+    here: Path, running_bot: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Under a locale that knows ASCII alone; the server's name is more than that."""
+    monkeypatch.setenv("LC_ALL", "POSIX")
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    async with running_bot.write() as connection:
+        await servers.set_name(connection, SERVER, "Über")
     await add_song(
         running_bot, step=Step.ENDED, undelivered="The channel is gone.", file="1-song.mp3"
     )
     listed = call(here, "servers")
+    assert "\\xdcber" in listed.stdout
     assert listed.stdout.endswith(
         "Could not be posted, and kept for their members: 1\n"
         "  1 since 2026-03-14 12:00 UTC: The channel is gone.\n"

@@ -124,7 +124,7 @@ def _mpeg_frame_length(header: bytes) -> int:
 
 
 def file_stem(number: int, title: str) -> str:
-    """Name a song's file, without the extension: `42-midnight-train`.
+    """Name a song's file as people see it, without the extension: `42-midnight-train`.
 
     At most `MAX_STEM` characters, and only lower-case letters and digits of any script (with
     their vowel signs) and single hyphens: what every file system takes and Discord's Markdown

@@ -47,7 +47,7 @@ from services.errors import (
 )
 from services.incidents import Incidents, Kind
 from services.making.audio import AudioFitter, Fitted
-from services.making.audio_file import Tags, file_stem
+from services.making.audio_file import Tags
 from services.making.pacing import Pacer
 from services.making.request_budget import Call, RequestBudget
 from services.making.run_times import Run
@@ -71,10 +71,15 @@ POSTING_DEADLINE = timedelta(minutes=30)
 DEFAULT_UPLOAD_LIMIT = 10 * 2**20
 """Bytes: what Discord takes in a server without boosts."""
 MOST_SUBMITS = 2
-UNTOLD = ("at", "file")
-"""Of a move, in the log: a line has its own time, and a file's name is in the member's words."""
+UNTOLD = ("at",)
+"""Of a move, in the log: a line has its own time."""
 SOURCE = "source"
 """The name of what was downloaded, in the song's folder."""
+STEM = "song"
+"""The name of what is posted, in the song's folder, before its extension.
+
+ASCII: not every system's locale can write a title. It is named after its title when it is sent.
+"""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 NOT_IN_TIME = "The song service did not finish it within 30 minutes."
@@ -806,7 +811,7 @@ async def fit_song(fitter: AudioFitter, song: Song, folder: Path, *, limit: int)
     return await fitter.fit(
         folder / SOURCE,
         folder,
-        stem=file_stem(song.number, title_of(song.genres, song.lyrics)),
+        stem=STEM,
         limit=limit,
         tags=_tags(song),
         asked_seconds=song.seconds,

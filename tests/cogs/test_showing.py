@@ -330,6 +330,8 @@ async def test_the_button_gives_the_song(world: World, restarted: bool) -> None:
     await world.spawner.rest()
     assert pressed.followups == []
     assert world.file(said(result)) == tiny_wav(seconds=10)
+    (attached,) = said(result).attachments
+    assert attached.filename == "1-funk-pop.mp3"
     assert "Here it is, for you alone." in text_of(result.response)
     assert buttons_of(result.response) == []
     (song,) = await world.rows()

@@ -30,6 +30,7 @@ async def test_a_child_is_told_what_it_needs_and_no_secrets(
     monkeypatch.setenv("DISCORD_TOKEN", "s3cret")
     monkeypatch.setenv("HOME", "/home/of/fonts")
     monkeypatch.setenv("PATH", "/bin")
+    monkeypatch.setenv("LC_ALL", "POSIX")
     child = await start(
         program(TELLS), niceness=5, keep=("HOME", "NOT_THERE"), told={"THREADS": "1"}
     )
@@ -37,7 +38,8 @@ async def test_a_child_is_told_what_it_needs_and_no_secrets(
     answer = json.loads(out)
     assert Path(answer["at"]) == ROOT
     told = answer["told"]
-    assert {"HOME": "/home/of/fonts", "PATH": "/bin", "THREADS": "1"}.items() <= told.items()
+    expected = {"HOME": "/home/of/fonts", "PATH": "/bin", "THREADS": "1", "LC_ALL": "POSIX"}
+    assert expected.items() <= told.items()
     assert "DISCORD_TOKEN" not in told
     assert "NOT_THERE" not in told
 

@@ -68,7 +68,7 @@ async def test_from_waiting_to_the_channel(house: House) -> None:
     await house.start()
     await house.has_completed()
     assert house.channel.posts == {1: [house.audio]}
-    assert house.channel.names == ["1-midnight-train.mp3"]
+    assert house.channel.names == ["song.mp3"]
     assert house.submits == 1
     assert house.files() == []
     assert await house.free() == FREE - 1
@@ -945,7 +945,7 @@ async def test_can_not_be_posted_and_is_kept(house: House, scope: Scope) -> None
     await house.start()
     song = await house.is_undelivered()
     assert song.undelivered == "No permission."
-    assert song.file == "1-midnight-train.mp3"
+    assert song.file == "song.mp3"
     assert house.channel.shown[-1] == ("COMPLETED", "ended")
     assert len(house.owner.told) == (scope is Scope.EVERYBODY)
 
