@@ -38,13 +38,13 @@ from cogs.song import SongCog
 from db import servers as server_rows
 from db import songs as song_rows
 from db.database import Database
-from db.migrate import SchemaTooNewError
+from db.migrate import SchemaTooNewError, SchemaTooOldError
 from services import heartbeat, logs
 from services.checking import Checking
 from services.clock import utc_now
 from services.delivery import Delivery
 from services.ending import Ending
-from services.errors import ConfigurationError, Refusal
+from services.errors import AlreadyRunning, ConfigurationError, Refusal
 from services.housekeeping import Housekeeping
 from services.incidents import Incidents
 from services.making.addresses import Resolver
@@ -71,6 +71,7 @@ from services.quota.usage_picture import UsageArtist
 from services.requests import MAX_SEED
 from services.servers import Servers
 from services.settings import Settings, load
+from services.sole_process import sole_process
 from services.songs import Songs
 
 log = logging.getLogger("songwright")
@@ -317,6 +318,7 @@ async def run(settings: Settings) -> int:
     """The real thing, until SIGTERM or SIGINT; the exit status.
 
     Raises:
+        AlreadyRunning: another process uses the database or the data folder.
         discord.HTTPException, aiohttp.ClientError, OSError: Discord can't be reached.
         Exception: whatever a part beside Discord's events has died of.
     """
@@ -326,7 +328,13 @@ async def run(settings: Settings) -> int:
     gateway.use()
     stopped = asyncio.Event()
     _on_signals(stopped.set)
-    async with composed(settings) as application, _saying_goodbye(application.client) as client:
+    async with contextlib.AsyncExitStack() as stack:
+        alone = sole_process(settings.database_path, settings.data_dir)
+        await _first(stack.enter_async_context(alone), stopped.wait())
+        if stopped.is_set():
+            return 0
+        application = await stack.enter_async_context(composed(settings))
+        client = await stack.enter_async_context(_saying_goodbye(application.client))
         try:
             await _first(client.login(settings.discord_token.get_secret_value()), stopped.wait())
             if not stopped.is_set():
@@ -458,14 +466,15 @@ def _money(database: Database, rulebook: Rulebook) -> tuple[Changelog, Credits]:
 
 @contextlib.asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, Rulebook]]:
-    """The database that is there.
+    """The database that is there; a bot may be using it.
 
     Raises:
         FileNotFoundError: there is none.
+        SchemaTooOldError: its schema can't be brought up to date under a bot that uses it.
     """
     if not settings.database_path.exists():
         raise FileNotFoundError(f"there is no database at {settings.database_path}")
-    database = await Database.open(settings.database_path)
+    database = await Database.open(settings.database_path, beside_bot=True)
     try:
         yield database, Rulebook(_defaults(settings))
     finally:
@@ -526,6 +535,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _refused(str(error))
     except ConfigurationError as error:
         return _refused(str(error))
+    except (AlreadyRunning, SchemaTooOldError) as error:
+        log.critical("can't run: %s", error)
+        return FAILED
     except UNUSABLE as error:
         traced = log.isEnabledFor(logging.DEBUG)
         log.critical("can't run: %s: %s", type(error).__name__, error, exc_info=traced)

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from db.connection import Connection, InlineConnection
-from db.migrate import migrate
+from db.migrate import SchemaTooOldError, migrate, pending
+from db.process_lock import LocksUnsupportedError, ProcessLock
 
 T = TypeVar("T")
 
@@ -50,11 +51,14 @@ class Database:
         self._lock = asyncio.Lock()
 
     @classmethod
-    async def open(cls, path: Path) -> "Database":
+    async def open(cls, path: Path, *, beside_bot: bool = False) -> "Database":
         """Open the file, made if absent, and bring its schema up to date.
+
+        With `beside_bot` a running bot may have it open, whose schema is not changed under it.
 
         Raises:
             SchemaTooNewError: a later version of Songwright has written it.
+            SchemaTooOldError: an earlier one has, and a bot is using it, or may be.
             sqlite3.Error: the file can't be opened, or is no database.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +70,7 @@ class Database:
             for pragma in PRAGMAS:
                 # Fetched, since SQLite commits nothing beside a statement that is in progress.
                 await writer.execute_fetchall(f"PRAGMA {pragma}")
-            await migrate(writer)
+            await (_migrate_beside_bot(writer, path) if beside_bot else migrate(writer))
             reader = await unwanted.enter_async_context(_connection(path))
             reader.row_factory = sqlite3.Row
             await reader.execute_fetchall("PRAGMA query_only = ON")
@@ -131,6 +135,26 @@ class Database:
 def _connection(path: Path) -> aiosqlite.Connection:
     """Opened when it is entered or awaited."""
     return aiosqlite.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT)
+
+
+async def _migrate_beside_bot(connection: aiosqlite.Connection, path: Path) -> None:
+    """Bring the schema up to date if it is not, and if no bot has the database."""
+    if not await pending(connection):
+        return
+    lock = ProcessLock.beside(path)
+    try:
+        free = lock.acquire()
+    except LocksUnsupportedError:
+        free = False  # a bot may be there all the same
+    if not free:
+        raise SchemaTooOldError(
+            f"{path} was written by an earlier version, and a running bot may be using it. Start "
+            "the bot with this version first: it brings the database up to date."
+        )
+    try:
+        await migrate(connection)
+    finally:
+        lock.release()
 
 
 def _whole(

@@ -11,8 +11,25 @@ class SchemaTooNewError(Exception):
     """A later version of Songwright has written this file: run that version, or a backup."""
 
 
+class SchemaTooOldError(Exception):
+    """An earlier version of Songwright has written this file, and may be using it now."""
+
+
 async def migrate(connection: aiosqlite.Connection) -> None:
     """Run every migration that this file has not seen, in the order of their numbers.
+
+    Raises:
+        SchemaTooNewError: the file has seen a migration that this code does not have.
+    """
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY) STRICT"
+    )
+    for number, script in (await pending(connection)).items():
+        await _run(connection, number, script)
+
+
+async def pending(connection: aiosqlite.Connection) -> dict[int, str]:
+    """Number and text of each migration that this file has not seen; nothing is written.
 
     Raises:
         SchemaTooNewError: the file has seen a migration that this code does not have.
@@ -23,9 +40,7 @@ async def migrate(connection: aiosqlite.Connection) -> None:
         raise SchemaTooNewError(
             f"The database has migrations that this version lacks: {sorted(unknown)}."
         )
-    for number, script in known.items():
-        if number not in seen:
-            await _run(connection, number, script)
+    return {number: script for number, script in known.items() if number not in seen}
 
 
 def migrations() -> Iterator[tuple[int, str]]:
@@ -49,9 +64,9 @@ def statements(script: str) -> Iterator[str]:
 
 
 async def _seen(connection: aiosqlite.Connection) -> set[int]:
-    await connection.execute(
-        "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY) STRICT"
-    )
+    there = "SELECT 1 FROM sqlite_schema WHERE name = 'migrations'"
+    if not list(await connection.execute_fetchall(there)):
+        return set()
     rows = await connection.execute_fetchall("SELECT number FROM migrations")
     return {row["number"] for row in rows}
 

@@ -2,6 +2,7 @@
 
 SongwrightError
 |-- ConfigurationError      a setting is missing or wrong: the process can't start
+|-- AlreadyRunning          another process uses the database or the data folder
 |-- Refusal                 the person asked for something we won't do; str() is for them
 |   |-- InvalidRequest      an option is out of bounds
 |   |-- NotEnoughCredits
@@ -46,6 +47,10 @@ class SongwrightError(Exception):
 
 class ConfigurationError(SongwrightError):
     """A setting is missing or wrong. `str()` has one line for each, naming the variable."""
+
+
+class AlreadyRunning(SongwrightError):
+    """Another process uses the database or the data folder. `str()` says which, and what to do."""
 
 
 class Refusal(SongwrightError):

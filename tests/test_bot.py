@@ -19,6 +19,7 @@ import pytest
 
 import bot
 from cogs.connection.client import Client, Services
+from db.process_lock import ProcessLock
 from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
 from services import logs
@@ -418,6 +419,62 @@ async def test_another_end_of_the_connection_is_not_taken_for_the_token(
     world.wire.gateway.close(4013)
     with pytest.raises(discord.ConnectionClosed):
         await asyncio.wait_for(ending, SOON)
+
+
+# --- two at once ----------------------------------------------------------------------------------
+
+
+async def test_a_second_bot_waits_for_the_first_and_goes_on_with_its_songs(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a rolling deployment: the new one is started before the old one is stopped."""
+    monkeypatch.setattr("services.sole_process.ASK_AGAIN", 0.01)
+    world.slow(running=1.5)
+    async with running(world, monkeypatch):
+        songs = [await world.song() for _ in range(2)]
+        await until(lambda: {world.step(song) for song in songs} == {"submitted"})
+        second = asyncio.create_task(run_here(world, monkeypatch))
+        await until(lambda: "songs.db: waiting up to 60 s for it to stop" in caplog.text)
+        assert world.wire.gateway.identifies == 1
+    try:
+        for song in songs:
+            assert (await world.ended(song))["status"] == "COMPLETED"
+    finally:
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+    assert (len(world.posts), world.submits()) == (2, 2)
+
+
+async def test_a_second_bot_can_be_stopped_while_it_waits(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stops: list[Callable[[], None]] = []
+    async with running(world, monkeypatch):
+        monkeypatch.setattr(bot, "_on_signals", stops.append)
+        second = asyncio.create_task(run_here(world, monkeypatch))
+        await until(lambda: "waiting up to" in caplog.text)
+        stops[0]()
+        assert await asyncio.wait_for(second, SOON) == 0
+
+
+def test_a_bot_that_may_not_run_beside_another_says_so_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_environment(monkeypatch, tmp_path, EXAMPLE)
+    monkeypatch.setattr("services.sole_process.PATIENCE", 0.0)
+    monkeypatch.setattr(logs, "set_up", lambda *_: None)
+    lock = ProcessLock(tmp_path / "data/songwright.lock")
+    lock.path.parent.mkdir()
+    assert lock.acquire()
+    assert bot.main(["run"]) == 1
+    lock.release()
+    assert caplog.messages == [
+        (
+            "can't run: Another Songwright process is still using data. Stop it, or set another "
+            "DATABASE_URL and DATA_DIR for this one."
+        )
+    ]
+    assert not (tmp_path / "data/songs.db").exists()
 
 
 # --- what ends it ---------------------------------------------------------------------------------

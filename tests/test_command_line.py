@@ -1,6 +1,7 @@
 """`bot.py servers` and `bot.py grant`, beside a bot that runs or not."""
 
 import asyncio
+import errno
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,9 +13,11 @@ import pytest
 import bot
 from db import servers
 from db.database import Database
+from db.migrate import SchemaTooOldError, migrations
 from db.records import Step
 from services.clock import utc_now
 from services.quota.rules import Member
+from services.sole_process import sole_process
 from tests.factories import SERVER, add_song, make_credits
 
 ROOT = Path(bot.__file__).parent
@@ -174,3 +177,65 @@ def test_without_a_database_it_says_so_and_makes_none(
     assert bot.main(list(command)) == 1
     assert "there is no database at songs.db" in caplog.text
     assert not (here / "songs.db").exists()
+
+
+COMMANDS = [("servers",), ("check",), ("grant", str(SERVER), "7", "5", "--reason", "x")]
+
+
+@pytest.fixture
+def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From its call on this code is a version that has one more migration."""
+
+    def switch() -> None:
+        ours = list(migrations())
+        more = [*ours, (len(ours) + 1, "CREATE TABLE later (a);")]
+        monkeypatch.setattr("db.migrate.migrations", lambda: iter(more))
+
+    return switch
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+async def test_no_command_changes_the_schema_under_a_running_bot(
+    here: Path,
+    running_bot: Database,
+    command: tuple[str, ...],
+    newer: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("services.logs.set_up", lambda *_: None)
+    newer()
+    async with sole_process(here / "songs.db", here / "data"):
+        assert await asyncio.to_thread(bot.main, list(command)) == 1
+        (row,) = await running_bot.reader.execute_fetchall("SELECT max(number) FROM migrations")
+        assert row[0] == len(list(migrations()))
+    assert caplog.messages == [
+        (
+            "can't run: songs.db was written by an earlier version, and a running bot may be using "
+            "it. Start the bot with this version first: it brings the database up to date."
+        )
+    ]
+    # Nobody has it now.
+    assert await asyncio.to_thread(bot.main, list(command)) == 0
+    (row,) = await running_bot.reader.execute_fetchall("SELECT max(number) FROM migrations")
+    assert row[0] == len(list(migrations())) + 1
+    assert await asyncio.to_thread(bot.main, list(command)) == 0
+    await running_bot.close()
+
+
+async def test_a_schema_stays_where_nobody_knows_whether_a_bot_runs(
+    here: Path,
+    running_bot: Database,
+    newer: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a file system without locks."""
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    await running_bot.close()
+    newer()
+    monkeypatch.setattr("db.process_lock._lock", refuse)
+    with pytest.raises(SchemaTooOldError):
+        await Database.open(here / "songs.db", beside_bot=True)
