@@ -21,7 +21,7 @@ from discord.ext import commands
 from cogs import cards
 from cogs.answers import LONGEST_PAUSE, PASSING, is_lost, translated, understood
 from cogs.buttons import status_buttons
-from cogs.interactions.permissions import lacking_to_post
+from cogs.interactions.permissions import lacking_to_post, lacking_to_read, permissions_in
 from db.records import Song, Status
 from services import logs
 from services.clock import Clock
@@ -347,8 +347,7 @@ class DiscordAnnouncer:
         if guild is None or guild.unavailable:
             return False
         channel = await self._whole_channel(guild, song)
-        mine = channel.permissions_for(guild.me)
-        return not lacking_to_post(mine, in_thread=isinstance(channel, discord.Thread))
+        return not lacking_to_post(channel, permissions_in(channel, guild.me))
 
     async def _check_history_readable(self, song: Song) -> None:
         """To a bot that may not read it Discord shows an empty history, which looks like absence.
@@ -362,7 +361,7 @@ class DiscordAnnouncer:
                 raise CannotPost("I am no longer in the server.")
             raise PostUncertain("the server is not known yet")
         channel = await self._whole_channel(guild, song)
-        if not channel.permissions_for(guild.me).read_message_history:
+        if lacking_to_read(channel, permissions_in(channel, guild.me)):
             raise CannotPost(UNREADABLE)
 
     async def _whole_channel(

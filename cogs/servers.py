@@ -115,6 +115,22 @@ class ServersCog(commands.Cog):
         self._client.services.delivery.wake(payload.guild_id)
 
     @commands.Cog.listener()
+    async def on_thread_create(self, thread: discord.Thread) -> None:
+        """One that was just made, and that the bot can see."""
+        self._client.services.delivery.wake(thread.guild.id, channel_id=thread.id)
+
+    @commands.Cog.listener()
+    async def on_thread_join(self, thread: discord.Thread) -> None:
+        """The bot was added to it, or can see it now."""
+        self._client.services.delivery.wake(thread.guild.id, channel_id=thread.id)
+
+    @commands.Cog.listener()
+    async def on_thread_remove(self, thread: discord.Thread) -> None:
+        """The bot was removed from it. discord.py would go on knowing a private one as seen."""
+        if thread.is_private():
+            thread.guild._remove_thread(thread)  # noqa: SLF001 - there is no public way
+
+    @commands.Cog.listener()
     async def on_resumed(self) -> None:
         """Discord may have been away for long."""
         for guild in self._client.guilds:

@@ -133,6 +133,8 @@ class Delivery:
         self._inherited: set[int] = set()
         self._changed_at: dict[int, float] = {}
         """When something changed in a server that may let songs be posted there."""
+        self._opened_at: dict[int, float] = {}
+        """When a channel with such songs was opened to the bot."""
         self._woken = asyncio.Event()
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
@@ -200,9 +202,15 @@ class Delivery:
 
     # --- to its channel ---------------------------------------------------------------------------
 
-    def wake(self, server_id: int) -> None:
-        """Something has changed there: songs may be posted again, perhaps."""
-        self._changed_at[server_id] = self._monotonic()
+    def wake(self, server_id: int, *, channel_id: int | None = None) -> None:
+        """Something has changed there: songs may be posted again, perhaps.
+
+        `channel_id`: that channel is open to the bot now, which needs no second thought.
+        """
+        now = self._monotonic()
+        self._changed_at[server_id] = now
+        if channel_id is not None:
+            self._opened_at[channel_id] = now
         self._woken.set()
 
     async def run(self) -> None:
@@ -285,9 +293,9 @@ class Delivery:
         return song.ended_at is not None and self._clock() - song.ended_at > KEPT
 
     def _due(self, song: Song) -> bool:
-        """Whether it may be sent again: soon after a change, else ever more seldom."""
+        """Whether it may be sent again: soon after a change, else with growing delays."""
         tries = self._tries.get(song.song_id)
-        if tries is None:
+        if tries is None or self._opened_at.get(song.channel_id, tries.last) > tries.last:
             return True
         changed = self._changed_at.get(song.server_id, tries.last) > tries.last
         pause = SOONEST if changed else AFTER_A_REFUSAL.pause(tries.count)
@@ -305,6 +313,8 @@ class Delivery:
         self._inherited &= song_ids
         self._tries = {key: tries for key, tries in self._tries.items() if key in song_ids}
         self._changed_at = {key: at for key, at in self._changed_at.items() if key in servers}
+        channels = {song.channel_id for song in waiting}
+        self._opened_at = {key: at for key, at in self._opened_at.items() if key in channels}
 
     async def _try_again(self, song_id: int) -> Scope | None:
         """Post it. Where something that is known speaks against it nothing is done: see `_see_to`.

@@ -183,7 +183,8 @@ def test_the_invitation_asks_for_what_song_checks() -> None:
         and isinstance(node.value, ast.Name)
         and node.value.id == "mine"
     }
-    assert checked == set(PERMISSIONS)
+    # Of voice channels and locked threads alone: who opens them to songs gives these as well.
+    assert checked - {"connect", "manage_threads"} == set(PERMISSIONS)
 
 
 # --- what is named is there -----------------------------------------------------------------------

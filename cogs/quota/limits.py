@@ -46,7 +46,11 @@ SONG_CHANNELS = [
     discord.ChannelType.stage_voice,
     discord.ChannelType.forum,
 ]
-"""Where commands can be used; threads and posts count as the channel that they are in."""
+"""Where commands can be used; threads and posts count as the channel that they are in.
+
+Media channels are missing: Discord's description of its API does not list them (16) for options,
+and an option that is refused is refused with all commands.
+"""
 
 
 class SongChannel(app_commands.Transformer):
@@ -331,9 +335,7 @@ def _lacking(guild: discord.Guild | None, channel_id: int) -> list[str]:
     channel = guild.get_channel(channel_id) if guild is not None else None
     if guild is None or channel is None:
         return ["View Channel"]
-    # What is asked for in a forum is asked for in its posts, which are threads.
-    in_thread = isinstance(channel, discord.ForumChannel)
-    return lacking_to_post(channel.permissions_for(guild.me), in_thread=in_thread)
+    return lacking_to_post(channel, channel.permissions_for(guild.me))
 
 
 def channels_text(rules: Rules) -> str:

@@ -31,6 +31,13 @@ from services.settings import Settings
 from tests.wire import Channel, DiscordWire, Fault, Interaction, Limits, Member, Permission
 from tests.wire.permissions import BOT
 from tests.wire.server import Recorded
+from tests.wire.state import (
+    FORUM_CHANNEL,
+    MEDIA_CHANNEL,
+    PRIVATE_THREAD,
+    STAGE_CHANNEL,
+    VOICE_CHANNEL,
+)
 
 SOON = 10.0
 MIB = 2**20
@@ -669,3 +676,117 @@ async def test_only_a_channel_that_is_not_known_is_asked_for(stage: Stage) -> No
     stage.wire.delete_channel(thread)
     with pytest.raises(CannotPost, match="The channel is gone"):
         await stage.announcer.can_post(replace(song, channel_id=thread.id))
+
+
+# --- kinds of channel -----------------------------------------------------------------------------
+
+
+async def test_a_private_thread_without_the_bot_costs_nothing_and_with_it_is_used(
+    stage: Stage,
+) -> None:
+    """Accepted, made and paid, and then refused on every try, it was."""
+    thread = stage.wire.thread(stage.channel, "secret", kind=PRIVATE_THREAD, has_bot=False)
+    stage.channel = thread
+    assert "not in this private thread" in await refused_here(stage)
+    guild = stage.client.get_guild(thread.guild.id if thread.guild else 0)
+    assert guild is not None
+    stage.wire.add_bot(thread)
+    await until(lambda: guild.get_thread(thread.id))
+    await stage.song()
+    stage.wire.change_thread(thread, archived=True)
+    await until(lambda: not guild.get_thread(thread.id))
+    stage.wire.change_thread(thread)  # opened again: Discord does not repeat who is in it
+    await until(lambda: guild.get_thread(thread.id))
+    await stage.song()
+    stage.wire.remove_bot_from(thread)
+    await until(lambda: not guild.get_thread(thread.id))
+    assert "not in this private thread" in await refused_here(stage)
+
+
+async def refused_here(stage: Stage) -> str:
+    """What `/song` is answered with where it is refused before anything is spent."""
+    asked = await stage.wire.slash(
+        stage.alice, stage.channel, "song", genres="funk", instrumental=True, seconds=10
+    )
+    message = await asked.wait_message(lambda m: bool(m.content))
+    assert await song_rows.get(stage.application.database.reader, asked.id) is None
+    return message.content
+
+
+async def test_a_locked_thread_is_refused_before_anything_is_spent(stage: Stage) -> None:
+    stage.channel = thread = stage.wire.thread(stage.channel, "night")
+    stage.wire.change_thread(thread, locked=True)
+    assert "I lack Manage Threads (the thread is locked)." in await refused_here(stage)
+
+
+@pytest.mark.parametrize("kind", [VOICE_CHANNEL, STAGE_CHANNEL])
+async def test_the_text_of_a_voice_channel_takes_connect(
+    stage: Stage, file: Path, kind: int
+) -> None:
+    guild = stage.channel.guild
+    assert guild is not None
+    stage.channel = stage.wire.channel(guild, "talk", kind=kind)
+    assert "I lack Connect." in await refused_here(stage)
+    stage.wire.permit(stage.channel, BOT | Permission.CONNECT)
+    _, song = await stage.posting()
+    assert await stage.announcer.find_post(song) is None
+    assert await stage.announcer.post(song, file)
+    known = stage.client.get_channel(stage.channel.id)
+    assert isinstance(known, discord.VoiceChannel | discord.StageChannel)
+    stage.wire.permit(stage.channel, BOT)
+    await until(lambda: not known.permissions_for(known.guild.me).connect)
+    assert not await stage.announcer.can_post(song)
+    with pytest.raises(CannotPost, match="can't read the channel's history"):
+        await stage.announcer.find_post(song)
+
+
+@pytest.mark.parametrize("kind", [FORUM_CHANNEL, MEDIA_CHANNEL])
+async def test_in_a_post_of_a_forum_songs_are_posted(stage: Stage, file: Path, kind: int) -> None:
+    guild = stage.channel.guild
+    assert guild is not None
+    # Send Messages is the permission to begin posts there, and counts for nothing within them.
+    may = BOT & ~Permission.SEND_MESSAGES
+    forum = stage.wire.channel(guild, "requests", permissions=may, kind=kind)
+    stage.channel = stage.wire.thread(forum, "songs, please")
+    _, song = await stage.posting()
+    assert await stage.announcer.post(song, file)
+    assert await stage.announcer.can_post(song)
+
+
+async def test_an_archived_thread_is_opened_by_the_post(stage: Stage, file: Path) -> None:
+    stage.channel = thread = stage.wire.thread(stage.channel, "night")
+    _, song = await stage.posting()
+    stage.wire.change_thread(thread, archived=True)
+    guild = stage.client.get_guild(song.server_id)
+    assert guild is not None
+    await until(lambda: not guild.get_thread(thread.id))
+    assert await stage.announcer.can_post(song)
+    assert await stage.announcer.post(song, file)
+    assert not thread.archived
+    stage.wire.change_thread(thread, archived=True, locked=True)
+    assert not await stage.announcer.can_post(song)
+    with pytest.raises(CannotPost, match="The thread is locked"):
+        await stage.announcer.post(song, file)
+
+
+async def test_a_song_for_a_private_thread_is_posted_as_soon_as_the_bot_is_back_in_it(
+    stage: Stage,
+) -> None:
+    """Without waiting for the minutes after a refusal."""
+    stage.channel = thread = stage.wire.thread(stage.channel, "secret", kind=PRIVATE_THREAD)
+    _, song = await stage.undelivered()
+    audio = stage.application.settings.data_dir / "songs" / str(song.song_id) / str(song.file)
+    audio.parent.mkdir(parents=True)
+    audio.write_bytes(b"ID3 some music")
+    guild = stage.client.get_guild(song.server_id)
+    assert guild is not None
+    stage.wire.remove_bot_from(thread)
+    await until(lambda: not guild.get_thread(thread.id))
+    delivery = stage.application.delivery
+    await delivery.once()
+    assert "private thread has to have me" in ((await stage.row(song.song_id)).undelivered or "")
+    opened_before = delivery._opened_at.get(thread.id)
+    stage.wire.add_bot(thread)
+    await until(lambda: delivery._opened_at.get(thread.id) != opened_before)
+    await delivery.once()
+    assert (await stage.row(song.song_id)).post_id is not None

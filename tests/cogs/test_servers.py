@@ -16,6 +16,7 @@ from db.records import Status
 from tests.cogs.test_announcer import Stage, stage, until
 from tests.wire import Guild, payloads
 from tests.wire.permissions import BOT
+from tests.wire.state import PRIVATE_THREAD
 from tests.world import World, text_of
 
 __all__ = ["stage"]  # a fixture
@@ -185,7 +186,9 @@ async def woken(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The servers that delivery was woken for, after READY has done so."""
     servers: list[int] = []
     await until(lambda: not any("on_ready" in task.get_name() for task in asyncio.all_tasks()))
-    monkeypatch.setattr(stage.application.delivery, "wake", servers.append)
+    monkeypatch.setattr(
+        stage.application.delivery, "wake", lambda server_id, **_: servers.append(server_id)
+    )
     return servers
 
 
@@ -251,6 +254,30 @@ async def test_a_thread_that_is_opened_again_wakes_delivery(
         woken,
         lambda: stage.wire.gateway.dispatch("THREAD_UPDATE", opened, guild_of(stage)),
     )
+
+
+async def test_a_thread_that_the_bot_is_added_to_wakes_delivery(
+    stage: Stage, woken: list[int]
+) -> None:
+    wire = stage.wire
+    thread = wire.thread(stage.channel, "secret", kind=PRIVATE_THREAD, has_bot=False)
+    await tells(stage, woken, lambda: wire.add_bot(thread))
+    await tells(stage, woken, lambda: wire.thread(stage.channel, "open"))
+
+
+async def test_a_public_thread_that_the_bot_is_removed_from_is_seen_all_the_same(
+    stage: Stage,
+) -> None:
+    thread = stage.wire.thread(stage.channel, "night")
+    guild = stage.client.get_guild(guild_of(stage).id)
+    assert guild is not None
+    await until(lambda: guild.get_thread(thread.id))
+    known = guild.get_thread(thread.id)
+    cog = stage.client.get_cog("ServersCog")
+    assert isinstance(cog, ServersCog)
+    assert known is not None
+    await cog.on_thread_remove(known)
+    assert guild.get_thread(thread.id) is known
 
 
 async def test_a_server_that_is_back_wakes_delivery(stage: Stage, woken: list[int]) -> None:

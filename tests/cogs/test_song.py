@@ -401,6 +401,7 @@ def slash_by_hand(world: World, forms: asyncio.Queue[discord.ui.Modal]) -> Any:
         id=1,
         guild_id=world.guild.id,
         user=world.alice,
+        guild=None,
         channel=None,
         channel_id=world.channel.id,
         application_id=1,

@@ -495,6 +495,21 @@ async def test_a_change_has_it_tried_soon_but_not_at_once_each_time(depot: Depot
     assert len(depot.channels.tried) - tries == 600 // SOONEST  # nothing has changed since
 
 
+async def test_a_channel_that_was_opened_to_the_bot_is_tried_at_once(depot: Depot) -> None:
+    await depot.keep(1)
+    await depot.keep(2, channel_id=CHANNEL + 1)
+    depot.channels.before_post.extend([CannotPost("No.")] * 2)
+    await depot.round()
+    await depot.round(after=1.0)
+    assert depot.channels.tried == [1, 2]
+    depot.delivery.wake(SERVER, channel_id=CHANNEL)
+    await depot.round(after=1.0)
+    assert depot.channels.tried == [1, 2, 1]
+    await depot.is_posted(1)
+    await depot.round(after=1.0)
+    assert depot.delivery._opened_at == {}
+
+
 async def test_one_refusal_speaks_for_the_channel_and_for_no_other(depot: Depot) -> None:
     for song_id, channel_id in ((1, CHANNEL), (2, CHANNEL), (3, CHANNEL + 1)):
         await depot.keep(song_id, channel_id=channel_id)

@@ -9,7 +9,9 @@ from .state import (
     DM_CHANNEL,
     EPHEMERAL,
     EPOCH_MS,
-    PUBLIC_THREAD,
+    OF_POSTS,
+    THREADS,
+    VOICE,
     Attachment,
     Channel,
     Guild,
@@ -120,8 +122,17 @@ def channel(c: Channel, bot: User) -> dict[str, Any]:
         "rate_limit_per_user": 0,
         "flags": 0,
     }
-    if c.type == PUBLIC_THREAD:
+    if c.type in THREADS:
         return payload | _thread_fields(c, bot)
+    if c.type in VOICE:
+        payload |= {"bitrate": 64_000, "user_limit": 0, "rtc_region": None}
+    if c.type in OF_POSTS:
+        payload |= {
+            "available_tags": [],
+            "default_reaction_emoji": None,
+            "default_sort_order": None,
+        }
+        payload |= {"default_forum_layout": 0}
     return payload | {
         "position": 0,
         "nsfw": False,
@@ -138,24 +149,31 @@ def channel(c: Channel, bot: User) -> dict[str, Any]:
 
 
 def _thread_fields(c: Channel, bot: User) -> dict[str, Any]:
-    return {
+    fields: dict[str, Any] = {
         "owner_id": str(bot.id),
         "message_count": len(c.messages),
         "member_count": 1,
         "total_message_sent": len(c.messages),
         "thread_metadata": {
-            "archived": False,
+            "archived": c.archived,
             "archive_timestamp": created(c.id),
             "auto_archive_duration": 4320,
-            "locked": False,
+            "locked": c.locked,
             "create_timestamp": created(c.id),
         },
-        "member": {
-            "id": str(c.id),
-            "user_id": str(bot.id),
-            "join_timestamp": created(c.id),
-            "flags": 0,
-        },
+    }
+    if c.has_bot:
+        fields["member"] = thread_member(c, bot)
+    return fields
+
+
+def thread_member(c: Channel, bot: User) -> dict[str, Any]:
+    """The bot's own membership."""
+    return {
+        "id": str(c.id),
+        "user_id": str(bot.id),
+        "join_timestamp": created(c.id),
+        "flags": 0,
     }
 
 
@@ -212,6 +230,7 @@ def guild_create(g: Guild, bot: User, *, known: bool) -> dict[str, Any]:
     has just joined says nothing of it. By this discord.py tells the two apart.
     """
     channels = list(g.channels.values())
+    threads = [c for c in channels if c.type in THREADS and c.visible and not c.archived]
     return {
         **guild(g, bot),
         "joined_at": JOINED,
@@ -219,8 +238,8 @@ def guild_create(g: Guild, bot: User, *, known: bool) -> dict[str, Any]:
         **({"unavailable": False} if known else {}),
         "member_count": len(g.members) + 1,
         "members": [bot_member(g, bot)],
-        "channels": [channel(c, bot) for c in channels if c.type != PUBLIC_THREAD],
-        "threads": [channel(c, bot) for c in channels if c.type == PUBLIC_THREAD],
+        "channels": [channel(c, bot) for c in channels if c.type not in THREADS],
+        "threads": [channel(c, bot) for c in threads],
         "presences": [],
         "voice_states": [],
         "stage_instances": [],
@@ -329,4 +348,7 @@ def interacting_member(m: Member) -> dict[str, Any]:
 
 
 def interacting_channel(c: Channel, m: Member, bot: User) -> dict[str, Any]:
-    return {**channel(c, bot), "permissions": str(int(m.permissions))}
+    """Discord does not say here whether the bot is in a thread."""
+    payload = {**channel(c, bot), "permissions": str(int(m.permissions))}
+    payload.pop("member", None)
+    return payload

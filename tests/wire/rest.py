@@ -14,7 +14,8 @@ from .state import (
     EPHEMERAL,
     LOADING,
     MIB,
-    PUBLIC_THREAD,
+    OF_POSTS,
+    THREADS,
     Attachment,
     Channel,
     Guild,
@@ -201,10 +202,8 @@ class Rest:
         channel = self.state.channels.get(call.id("channel_id"))
         if channel is None:
             raise refusal(404, 10003, "Unknown Channel")
-        if channel.guild is not None:
-            joined = channel.guild.joined
-            if not joined or not channel.allows(Permission.VIEW_CHANNEL):
-                raise refusal(403, 50001, "Missing Access")
+        if channel.guild is not None and not (channel.guild.joined and channel.visible):
+            raise refusal(403, 50001, "Missing Access")
         return channel
 
     # Messages of a channel
@@ -241,6 +240,7 @@ class Rest:
             if earlier is not None:
                 return Answer(body=payloads.message(earlier, self.state))
         message = self._make(call, channel, flags, nonce=nonce)
+        channel.archived = False  # a message opens a thread again
         return Answer(body=payloads.message(message, self.state))
 
     def _check_may_send(self, channel: Channel, body: dict[str, Any], call: Call) -> None:
@@ -248,9 +248,13 @@ class Rest:
             if channel.recipient is None or not channel.recipient.dms_open:
                 raise refusal(403, 50007, "Cannot send messages to this user")
             return
+        if channel.type in OF_POSTS:
+            raise refusal(400, 40058, "Cannot send a message in a forum channel")
+        if channel.locked and not channel.allows(Permission.MANAGE_THREADS):
+            raise refusal(403, 160005, "Thread is locked")
         needed = int(
             Permission.SEND_MESSAGES_IN_THREADS
-            if channel.type == PUBLIC_THREAD
+            if channel.type in THREADS
             else Permission.SEND_MESSAGES
         )
         if body.get("embeds"):

@@ -23,7 +23,17 @@ from .limits import Limits, RateLimiter
 from .openapi import Description
 from .permissions import BOT, Permission
 from .rest import Handler, Rest
-from .state import Channel, Guild, Member, Message, Role, State, User
+from .state import (
+    PUBLIC_THREAD,
+    TEXT_CHANNEL,
+    Channel,
+    Guild,
+    Member,
+    Message,
+    Role,
+    State,
+    User,
+)
 
 T = TypeVar("T")
 BASE = "/api/v10"
@@ -245,19 +255,53 @@ class DiscordWire:
         self._tell_of(guild)
         return guild
 
-    def channel(self, guild: Guild, name: str, *, permissions: int = BOT) -> Channel:
-        """A text channel; `permissions` are the bot's own in it."""
-        channel = self.state.add_channel(guild, name, int(permissions))
+    def channel(
+        self, guild: Guild, name: str, *, permissions: int = BOT, kind: int = TEXT_CHANNEL
+    ) -> Channel:
+        """`permissions` are the bot's own in it; `kind` is a channel type of Discord's."""
+        channel = self.state.add_channel(guild, name, int(permissions), kind)
         self.gateway.dispatch("CHANNEL_CREATE", payloads.channel(channel, self.state.bot), guild)
         return channel
 
-    def thread(self, parent: Channel, name: str) -> Channel:
-        """A public thread with its parent's permissions."""
-        thread = self.state.add_thread(parent, name)
+    def thread(
+        self, parent: Channel, name: str, *, kind: int = PUBLIC_THREAD, has_bot: bool = True
+    ) -> Channel:
+        """A thread or post with its parent's permissions; told where the bot may see it."""
+        thread = self.state.add_thread(parent, name, kind, has_bot=has_bot)
         assert thread.guild is not None
-        payload = {**payloads.channel(thread, self.state.bot), "newly_created": True}
-        self.gateway.dispatch("THREAD_CREATE", payload, thread.guild)
+        if thread.visible:
+            payload = {**payloads.channel(thread, self.state.bot), "newly_created": True}
+            self.gateway.dispatch("THREAD_CREATE", payload, thread.guild)
         return thread
+
+    def add_bot(self, thread: Channel) -> None:
+        """Somebody mentions the bot in the thread, say."""
+        assert thread.guild is not None
+        thread.has_bot = True
+        payload = payloads.channel(thread, self.state.bot)
+        self.gateway.dispatch("THREAD_CREATE", payload, thread.guild)
+        added = [payloads.thread_member(thread, self.state.bot)]
+        self._members_update(thread, added_members=added)
+
+    def remove_bot_from(self, thread: Channel) -> None:
+        """Somebody removes the bot from the thread."""
+        thread.has_bot = False
+        self._members_update(thread, removed_member_ids=[str(self.state.bot.id)])
+
+    def _members_update(self, thread: Channel, **changes: object) -> None:
+        assert thread.guild is not None
+        payload = {"id": str(thread.id), "guild_id": str(thread.guild.id), "member_count": 1}
+        self.gateway.dispatch("THREAD_MEMBERS_UPDATE", payload | changes, thread.guild)
+
+    def change_thread(
+        self, thread: Channel, *, archived: bool = False, locked: bool = False
+    ) -> None:
+        """As a moderator does; the event says nothing about members."""
+        assert thread.guild is not None
+        thread.archived, thread.locked = archived, locked
+        payload = payloads.channel(thread, self.state.bot)
+        payload.pop("member", None)
+        self.gateway.dispatch("THREAD_UPDATE", payload, thread.guild)
 
     def role(self, guild: Guild, name: str, *, permissions: int = 0) -> Role:
         role = self.state.add_role(guild, name, int(permissions))

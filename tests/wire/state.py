@@ -19,7 +19,12 @@ UPLOAD_LIMITS = {0: 10 * MIB, 1: 10 * MIB, 2: 50 * MIB, 3: 100 * MIB}
 NONCE_SECONDS = 180.0  # Discord says "the past few minutes"
 NONCES_KEPT = 10_000
 EPHEMERAL, LOADING, COMPONENTS_V2 = 1 << 6, 1 << 7, 1 << 15
-TEXT_CHANNEL, DM_CHANNEL, PUBLIC_THREAD = 0, 1, 11
+TEXT_CHANNEL, DM_CHANNEL, VOICE_CHANNEL, STAGE_CHANNEL = 0, 1, 2, 13
+FORUM_CHANNEL, MEDIA_CHANNEL = 15, 16
+ANNOUNCEMENT_THREAD, PUBLIC_THREAD, PRIVATE_THREAD = 10, 11, 12
+THREADS = (ANNOUNCEMENT_THREAD, PUBLIC_THREAD, PRIVATE_THREAD)
+VOICE = (VOICE_CHANNEL, STAGE_CHANNEL)
+OF_POSTS = (FORUM_CHANNEL, MEDIA_CHANNEL)
 
 
 @dataclass(eq=False, slots=True)
@@ -79,7 +84,10 @@ class Guild:
 
 @dataclass(eq=False, slots=True)
 class Channel:
-    """`permissions` are the bot's own here. A thread has a `parent`, a DM a `recipient`."""
+    """`permissions` are the bot's own here. A thread has a `parent`, a DM a `recipient`.
+
+    `has_bot`: the bot is a member of the thread, which counts in a private one.
+    """
 
     id: int
     name: str
@@ -88,11 +96,23 @@ class Channel:
     parent: "Channel | None" = None
     recipient: User | None = None
     permissions: int = 0
+    archived: bool = False
+    locked: bool = False
+    has_bot: bool = True
     messages: dict[int, "Message"] = field(default_factory=dict)
     changed: Signal = field(default_factory=Signal)
 
     def allows(self, permission: int) -> bool:
         return self.permissions & permission == permission
+
+    @property
+    def visible(self) -> bool:
+        """Whether the bot may see it: https://docs.discord.com/developers/topics/permissions."""
+        needed = Permission.VIEW_CHANNEL
+        if self.type in VOICE:
+            needed |= Permission.CONNECT
+        hidden = self.type == PRIVATE_THREAD and not self.has_bot
+        return self.allows(needed) and not (hidden and not self.allows(Permission.MANAGE_THREADS))
 
     def history(
         self,
@@ -259,19 +279,24 @@ class State:
         guild.members[user.id] = member
         return member
 
-    def add_channel(self, guild: Guild, name: str, permissions: int) -> Channel:
-        channel = Channel(self.new_id(), name, TEXT_CHANNEL, guild, permissions=permissions)
+    def add_channel(
+        self, guild: Guild, name: str, permissions: int, kind: int = TEXT_CHANNEL
+    ) -> Channel:
+        channel = Channel(self.new_id(), name, kind, guild, permissions=permissions)
         guild.channels[channel.id] = self.channels[channel.id] = channel
         return channel
 
-    def add_thread(self, parent: Channel, name: str) -> Channel:
+    def add_thread(
+        self, parent: Channel, name: str, kind: int = PUBLIC_THREAD, *, has_bot: bool = True
+    ) -> Channel:
         thread = Channel(
             self.new_id(),
             name,
-            PUBLIC_THREAD,
+            kind,
             parent.guild,
             parent=parent,
             permissions=parent.permissions,
+            has_bot=has_bot,
         )
         assert parent.guild is not None
         parent.guild.channels[thread.id] = self.channels[thread.id] = thread

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import discord
@@ -10,6 +11,8 @@ import simcord
 from simcord.components import walk_components
 
 from cogs.interactions.outdated import SENTENCE
+from cogs.quota.limits import check_channels
+from services.errors import NotPermitted
 from services.quota.managing import Manager
 from services.quota.words import MAX_WORDS
 from tests.cogs.quota.test_allowances import (
@@ -126,6 +129,14 @@ async def test_a_channel_where_songs_cannot_be_posted_is_refused_by_name(world: 
         "give it to me in the channel's settings, or choose other channels. Nothing was changed."
     )
     assert await changed(world) == []
+
+
+def test_the_text_of_a_voice_channel_takes_connect() -> None:
+    may = discord.Permissions(discord.Permissions.all_channel().value, connect=False)
+    talk = SimpleNamespace(type=discord.ChannelType.voice, permissions_for=lambda _: may)
+    guild: Any = SimpleNamespace(me=None, get_channel=lambda _: talk)
+    with pytest.raises(NotPermitted, match=r"I lack in <#7> Connect\."):
+        check_channels(guild, [7])
 
 
 async def test_a_forum_is_a_channel_too(world: World) -> None:
