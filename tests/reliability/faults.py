@@ -365,6 +365,18 @@ def _api_half_files(dice: random.Random, length: Length, call: ApiCall) -> ApiFa
     return ApiFault(cut="body") if call.path.startswith("/files/") else None
 
 
+def _api_not_there_yet(dice: random.Random, length: Length, call: ApiCall) -> ApiFault | None:
+    """Queues and storage answer like that right after a submit, and right after COMPLETED."""
+    if call.path.startswith("/files/"):
+        return dice.choice((ApiFault(403), ApiFault(404), ApiFault(200, HTML), ApiFault(200)))
+    if call.method != "GET" or "/v2/requests/" not in call.path:
+        return None
+    missing = ApiFault(404, '{"error": "Unknown request"}')
+    if call.path.endswith("/status"):
+        return missing
+    return dice.choice((missing, ApiFault(200, '{"status": "COMPLETED", "output": null}')))
+
+
 @contextlib.asynccontextmanager
 async def key_refused(door: Doors, length: Length) -> AsyncIterator[None]:
     """It is over once the bot has seen that the key works again."""
@@ -390,6 +402,7 @@ API: Mapping[str, During] = MappingProxyType(
         "answers lost": _at_api(_half(_api_lost)),
         "garbage": _at_api(_half(_api_garbage)),
         "downloads cut in the middle": _at_api(_api_half_files),
+        "not there yet": _at_api(_api_not_there_yet),
     }
 )
 
