@@ -42,6 +42,7 @@ from services.errors import (
     Scope,
     SongApiError,
     SongGone,
+    SubmitForbidden,
     SubmitUncertain,
     TooLargeToPost,
 )
@@ -52,6 +53,7 @@ from services.making.pacing import Pacer
 from services.making.request_budget import Call, RequestBudget
 from services.making.run_times import Run
 from services.making.song_api import Look, Output, SongApi, Workspace, largest_song
+from services.making.submit_refusals import SubmitRefusals
 from services.quota.ceilings import OperatorCeilings
 from services.requests import SongRequest, title_of
 
@@ -187,6 +189,7 @@ class Worker:
         self._monotonic = monotonic
         self._sleep = sleep
         self._backoff = backoff
+        self._submit_refusals = SubmitRefusals(api, monotonic=monotonic)
         # Songs that another process may have posted although their rows do not say so.
         self._inherited: set[int] = set()
         self.uninterrupted: set[int] = set()
@@ -254,7 +257,7 @@ class Worker:
                 await self._passing(error)
                 failures += 1
             except SongApiError as error:
-                if await self._refused(song, error):
+                if await self._refused(song, await self._attributed(song, error)):
                     return True
                 if await self._waits_again(song):
                     return False
@@ -264,6 +267,19 @@ class Worker:
                 await self._sleep(self._backoff.pause(failures))
             song = await self._read(song.song_id)
         return True
+
+    async def _attributed(self, song: Song, error: SongApiError) -> SongApiError:
+        """The refusal of a submit; one that is this request's alone does not blame the account.
+
+        While songs are paused the refusal is known, and what meets it waits.
+        """
+        if (
+            isinstance(error, SubmitForbidden)
+            and self._incidents.paused is None
+            and await self._submit_refusals.concerns_request(song.member_id)
+        ):
+            return RequestRejected(f"{error} (this request alone: the key works)")
+        return error
 
     async def _mark_again(self, song: Song, began: datetime) -> bool:
         """Count another submit of a song whose answer was lost; its end if it may have none."""
@@ -298,6 +314,7 @@ class Worker:
         refusals = self._incidents.refusals
         request_id = await self._api.submit(_request(song))
         await self._write(song, songs.mark_submitted, request_id=request_id, at=self._clock())
+        self._submit_refusals.accepted()
         await self._incidents.account_works(refusals=refusals)
 
     async def _make_at_once(self, song: Song) -> None:
@@ -314,6 +331,7 @@ class Worker:
             raise SubmitUncertain("the song did not come whole within 30 minutes") from None
         took = self._age(began)
         await self._downloaded(song, began, low=took, high=took)
+        self._submit_refusals.accepted()
         await self._incidents.account_works(refusals=refusals)
 
     async def _fetch_made(self, output: Output, workspace: Workspace) -> None:

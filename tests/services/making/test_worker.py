@@ -3,7 +3,7 @@
 import asyncio
 import errno
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -172,8 +172,9 @@ async def test_how_long_it_took_is_kept_and_learnt(
     [
         (400, "The song service did not accept this request."),
         (401, "The song service refused the bot's account; its operator has been told."),
-        (403, "The song service refused the bot's account; its operator has been told."),
-        (404, "The song service refused the bot's account; its operator has been told."),
+        (402, "The song service refused the bot's account; its operator has been told."),
+        (403, "The song service did not accept this request."),
+        (404, "The song service did not accept this request."),
         (406, "The song service refused the bot's account; its operator has been told."),
         (413, "The song service did not accept this request."),
         (418, "The song service did not accept this request."),
@@ -345,13 +346,14 @@ async def open_incidents(house: House) -> list[str]:
         (401, Kind.KEY_REFUSED),
         (403, Kind.KEY_REFUSED),
         (404, Kind.KEY_REFUSED),
+        (402, Kind.OUT_OF_CREDITS),
         (406, Kind.OUT_OF_CREDITS),
     ],
 )
 async def test_the_first_song_fails_and_the_others_wait(
     house: House, code: int, kind: Kind
 ) -> None:
-    house.server.fault = always(submit=Fault(code))
+    house.server.fault = always(submit=Fault(code), credits=Fault(401))
     for song_id in (1, 2, 3):
         await house.add(song_id)
     await asyncio.gather(*(house.start(song_id) for song_id in (1, 2, 3)))
@@ -395,6 +397,113 @@ async def test_a_song_that_was_sent_before_a_refusal_ends_no_pause(
     await house.has_completed()
     assert house.incidents.paused is Kind.OUT_OF_CREDITS
     assert len(house.owner.told) == 1
+
+
+# --- one request's refusal ----------------------------------------------------------------------
+
+REFUSED = "The song service did not accept this request."
+POISON = "bomb"
+
+
+def refusing_words(*, code: int = 403) -> Callable[[Call], Fault | None]:
+    """A firewall before the API that dislikes the genres of some songs."""
+
+    def fault(call: Call) -> Fault | None:
+        poisoned = kind_of(call) == "submit" and call.body["genres"] == POISON
+        return Fault(code, "<html>Request blocked</html>") if poisoned else None
+
+    return fault
+
+
+async def start_as(house: House, song_id: int, member_id: int, genres: str = POISON) -> None:
+    await house.add(song_id, member_id=member_id, genres=genres)
+    await house.start(song_id)
+
+
+@pytest.mark.parametrize("sync", [False, True])
+@pytest.mark.parametrize("code", [403, 404])
+async def test_a_firewall_that_refuses_one_song_pauses_nobody(
+    house: House, code: int, sync: bool
+) -> None:
+    house.sync = sync
+    house.restart()
+    house.server.fault = refusing_words(code=code)
+    await start_as(house, 1, member_id=1)
+    assert await house.has_failed(1) == REFUSED
+    assert house.incidents.paused is None
+    assert house.owner.told == []
+    assert await counted(house) == twice(0, 0)
+    await start_as(house, 2, member_id=2, genres="funk")
+    await house.has_completed(2)
+
+
+async def test_however_often_one_member_is_refused_nobody_else_pays(house: House) -> None:
+    """And the account is checked once a minute at most."""
+    house.server.fault = refusing_words()
+    for song_id in range(1, 7):
+        await start_as(house, song_id, member_id=1)
+        assert await house.has_failed(song_id) == REFUSED
+        house.time.elapsed += 25.0
+    assert calls_of(house, "credits") == 2
+    assert house.incidents.paused is None
+
+
+async def test_refusals_of_two_members_are_the_accounts(house: House) -> None:
+    """A key may read the balance and not submit."""
+    house.server.fault = refusing_words()
+    await start_as(house, 1, member_id=1)
+    house.time.elapsed += 599.0
+    await start_as(house, 2, member_id=2)
+    assert await house.has_failed(2) == ACCOUNT_REFUSED
+    assert house.incidents.paused is Kind.KEY_REFUSED
+    assert len(house.owner.told) == 1
+    await start_as(house, 3, member_id=3)
+    await house.waits_again(3)
+
+
+@pytest.mark.parametrize("between", ["ten minutes", "an accepted song"])
+async def test_refusals_that_have_nothing_to_do_with_each_other(house: House, between: str) -> None:
+    house.server.fault = refusing_words()
+    await start_as(house, 1, member_id=1)
+    if between == "ten minutes":
+        house.time.elapsed += 601.0
+    else:
+        await start_as(house, 2, member_id=3, genres="funk")
+    await start_as(house, 3, member_id=2)
+    assert await house.has_failed(3) == REFUSED
+    assert house.incidents.paused is None
+
+
+async def test_refused_together_two_pay_and_the_others_wait(house: House) -> None:
+    house.server.fault = refusing_words()
+    for song_id in (1, 2, 3, 4):
+        await house.add(song_id, member_id=song_id, genres=POISON)
+    await asyncio.gather(*(house.start(song_id) for song_id in (1, 2, 3, 4)))
+    ends = Counter([(await house.song(song_id)).status for song_id in (1, 2, 3, 4)])
+    assert ends == {"FAILED": 2, "QUEUED": 2}
+    assert calls_of(house, "credits") == 1
+    assert house.incidents.paused is Kind.KEY_REFUSED
+
+
+@pytest.mark.parametrize("answer", [Fault(401), Fault(402), Fault(503), Fault(cut="answer")])
+async def test_where_the_account_can_not_be_read_the_refusal_is_the_accounts(
+    house: House, answer: Fault
+) -> None:
+    house.server.fault = always(submit=Fault(403), credits=answer)
+    await house.add()
+    await house.start()
+    assert await house.has_failed() == ACCOUNT_REFUSED
+    assert house.incidents.paused is Kind.KEY_REFUSED
+
+
+@pytest.mark.parametrize("code", [401, 402, 406, 302])
+async def test_what_is_always_the_accounts_is_not_checked(house: House, code: int) -> None:
+    house.server.fault = always(submit=Fault(code))
+    await house.add()
+    await house.start()
+    assert await house.has_failed() == ACCOUNT_REFUSED
+    assert calls_of(house, "credits") == 0
+    assert house.incidents.paused is not None
 
 
 @pytest.mark.parametrize("code", [401, 403])

@@ -1,0 +1,72 @@
+"""Whose refusal a 403 or 404 to a submit is: the operator's account's, or one request's alone.
+
+A firewall in front of the API answers 403 to words that it dislikes (google/adk-python 4372,
+BerriAI/litellm 12421). If that counted as the account's, any member could pause songs in every
+server, at no cost.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from services.errors import SongApiError
+from services.making.song_api import SongApi
+
+log = logging.getLogger(__name__)
+
+CHECK_EVERY = 60.0
+"""Seconds for which an account check holds."""
+RELATED_WITHIN = 600.0
+"""Seconds within which refusals of two members' songs are the account's."""
+
+
+class SubmitRefusals:
+    """Remembers the refusals that were put down to their requests."""
+
+    def __init__(self, api: SongApi, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._api = api
+        self._monotonic = monotonic
+        # The member whose song was refused last, and when.
+        self._last: tuple[int, float] | None = None
+        # When the account was checked last, and whether the key worked.
+        self._check: tuple[float, bool] | None = None
+        # Of songs that are refused together, each sees what the one before it was put down to.
+        self._one_at_a_time = asyncio.Lock()
+
+    def accepted(self) -> None:
+        """Hear that the API has accepted a submit: the account works."""
+        self._last = None
+
+    async def concerns_request(self, member_id: int) -> bool:
+        """Whether the refusal of a member's song is that request's alone.
+
+        The account must be readable, but that does not prove that it may submit. So a second
+        member's song, refused within ten minutes and with nothing accepted between, is the
+        account's.
+        """
+        async with self._one_at_a_time:
+            if self._last is not None:
+                other, at = self._last
+                if other != member_id and self._monotonic() - at <= RELATED_WITHIN:
+                    return False
+            if not await self._key_works():
+                return False
+            self._last = (member_id, self._monotonic())
+            return True
+
+    async def _key_works(self) -> bool:
+        """Whether the balance can be read, checked once a minute at most."""
+        if self._check is not None:
+            checked_at, works = self._check
+            if self._monotonic() - checked_at < CHECK_EVERY:
+                return works
+        try:
+            await self._api.credits()
+        except SongApiError as error:
+            log.warning("The account at the song API: %s", error)
+            works = False
+        else:
+            works = True
+        self._check = (self._monotonic(), works)
+        return works
