@@ -152,7 +152,7 @@ def look_early(world: World) -> None:
 
 def make_noise(world: World) -> None:
     """What the API makes can't be played."""
-    world.api._compose = lambda **_: b"RIFF, they said" * 1000
+    world.api._compose = lambda **_: b"RIFF\0, they said" * 1000
 
 
 def lose_post(world: World) -> None:
