@@ -77,7 +77,9 @@ _TIMES = r"(?:repeat )?(?:[x\u00d7*] ?[0-9]{1,2}|[0-9]{1,2} ?(?:[x\u00d7]|times)
 _IN_BRACKETS = rf"[(\[\uff08【\uff3b] ?(?:{_TIMES}) ?[)\]\uff09】\uff3d]"
 _REPEAT_FIRST = re.compile(_IN_BRACKETS, re.IGNORECASE)
 _REPEAT_LAST = re.compile(
-    rf"(?:{_IN_BRACKETS}|(?<!\S)(?:[x\u00d7][0-9]{{1,2}}|[0-9]{{1,2}}[x\u00d7]))\Z", re.IGNORECASE
+    rf"(?:{_IN_BRACKETS}|(?<!\S)(?:[x\u00d7][0-9]{{1,2}}|[0-9]{{1,2}}[x\u00d7])"
+    r"|(?<=\S)[0-9]{1,4}Embed)\Z",  # the end of a copied page of Genius
+    re.IGNORECASE,
 )
 _LONGEST_REPEAT = 24
 
@@ -85,7 +87,10 @@ _TIME = re.compile(r"[\[<][0-9]{1,3}:[0-9]{2}(?:[.:][0-9]{1,3}){0,2}[\]>]")
 _NOT_SUNG = re.compile(
     r"\[(?:ti|ar|al|au|lr|by|re|ve|id|length|offset|tool|#) ?:[^\]]*\]"  # LRC's header
     r"|(?:作[词詞曲]|[编編]曲) ?[:\uff1a].*"  # who wrote it, in Chinese and Japanese LRC files
-    r"|`{3,} ?[A-Za-z0-9_+-]*|~{3,}",
+    r"|`{3,} ?[A-Za-z0-9_+-]*|~{3,}"
+    # What a copied page of Genius brings (genius-lyrics 36, LyricsReloaded 11).
+    r"|[0-9]* ?contributors?(?:translations)?.* lyrics|you might also like|[0-9]*embed"
+    r"|(?:see .{1,80} ?live ?)?get tickets as low as .{1,20}",
     re.IGNORECASE,
 )
 _FENCE_MARK = re.compile(r"`{3,}")

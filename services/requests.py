@@ -23,6 +23,9 @@ LYRICS_STRENGTH = (0.1, 10.0)
 
 _SECTION = re.compile(r"\[([^\[\]\n]*)\]")
 _LINE_BREAK = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
+# What people type between genres where keyboards have other commas, or paste a list.
+_OTHER_COMMAS = ";\n\uff0c\uff1b\u3001\u060c\u061b"
+_SEPARATORS = re.compile(rf"[,\s]*[{_OTHER_COMMAS}][,\s{_OTHER_COMMAS}]*")
 _TITLE_SECTIONS = ("chorus", "verse")
 
 
@@ -56,6 +59,7 @@ class SongRequest:
     ) -> "SongRequest":
         """Check every option.
 
+        `genres` are sent with plain commas between them, the only ones that the API's page names.
         `lyrics` may hold line breaks or typed `\\n`, and headings in any form. They are kept as
         they are sent (`services.lyrics`), so that a song is made again from what made it.
         Without a word outside brackets they mean an instrumental. `random_seed` gives a seed from
@@ -64,7 +68,7 @@ class SongRequest:
         Raises:
             InvalidRequest: an option is out of bounds, or `instrumental` came with words.
         """
-        tidy_genres = " ".join(clean(genres).split())
+        tidy_genres = " ".join(_SEPARATORS.sub(", ", clean(genres)).split()).strip(", ")
         if not any(c.isalnum() for c in tidy_genres):
             raise InvalidRequest("Please name at least one genre, like `funk, pop`.")
         if len(tidy_genres) > MAX_GENRES:

@@ -76,6 +76,7 @@ def test_heading_is_sent_as_tag_and_is_no_title(typed: str, tag: str) -> None:
         *("Chorus of angels", "Chorus!", "Chorus 2024", "Bridge - over", "Break my heart"),
         *("Hook", "Solo", "End", "Final", "Most", "Ponte", "Rap", "Drop", "(solo) te quiero"),
         *("Solo, solo", "(break) it down", "- I love you", "12:30 in the morning", "No. 1", "1"),
+        *("See me live", "You might also like me", "Embed me"),
         *("f*ck this sh*t", "snake_case_here", "don`t", "2 * 3 * 4", "...", "君 不 见", "「副歌」"),
     ],
 )
@@ -113,6 +114,8 @@ def test_what_is_not_surely_a_heading_stays_a_line(line: str) -> None:
         ("[03:11.53][02:31.83]la\n[1:07.899]lo\n[00:01:02]li", "la|lo|li"),
         ("[00:12.34][Chorus]\n[00:15.00]la", "[chorus]|la"),
         ("la\v[chorus]\u2028lo", "la|[chorus]|lo"),
+        ("12 ContributorsTrain Lyrics\nOne\nYou might also like[Chorus]Two", "One|[chorus]|Two"),
+        ("One\nSee Alice LiveGet tickets as low as $45\nTwo7Embed", "One|Two"),
     ],
 )
 def test_words_and_tags_stand_on_lines_of_their_own(typed: str, lines: str) -> None:

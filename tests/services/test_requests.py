@@ -168,7 +168,21 @@ def test_genres_are_cut_at_nothing_but_refused_when_too_long() -> None:
 
 def test_genres_are_one_tidy_line() -> None:
     assert parse(genres="  funk,\n\t pop \x07 , 105\u202e BPM ").genres == "funk, pop , 105 BPM"
-    assert parse(genres="funk\vpop\x85rock\u2028soul").genres == "funk pop rock soul"
+    assert parse(genres="funk\vpop\x85rock\u2028soul").genres == "funk, pop, rock, soul"
+
+
+@pytest.mark.parametrize(
+    "genres",
+    [
+        "funk, pop, soul",
+        "funk\uff0cpop\u3001soul",  # otwarchive 1615, vnite 441
+        "funk; pop;soul;",
+        "funk\uff1b pop, \nsoul",
+        "funk\u060c pop\u061b soul",
+    ],
+)
+def test_genres_are_parted_by_plain_commas(genres: str) -> None:
+    assert parse(genres=genres).genres == "funk, pop, soul"
 
 
 def test_too_long_lyrics_are_refused() -> None:
