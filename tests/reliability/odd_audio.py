@@ -1,3 +1,5 @@
+# mypy: allow-untyped-calls
+# (mutagen has no annotations)
 """Files as song services, encoders and taggers really write them, by the public report of each."""
 
 import io
