@@ -9,6 +9,7 @@ import contextlib
 import functools
 import io
 import logging
+import os
 import random
 import signal
 import sqlite3
@@ -39,7 +40,7 @@ from db import servers as server_rows
 from db import songs as song_rows
 from db.database import Database
 from db.migrate import SchemaTooNewError, SchemaTooOldError
-from services import heartbeat, logs
+from services import data_folder, heartbeat, logs
 from services.checking import Checking
 from services.clock import utc_now
 from services.delivery import Delivery
@@ -144,9 +145,12 @@ async def composed(
 
     Raises:
         SchemaTooNewError, sqlite3.Error: the database can't be used.
+        ConfigurationError: the data folder holds what may be somebody else's.
         OSError: a folder can't be made.
     """
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    known = await Database.is_ours(settings.database_path)
+    data_folder.claim(settings.data_dir, known=known)
+    data_folder.close_to_others(settings.database_path, settings.data_dir)
     async with contextlib.AsyncExitStack() as closing:
         database = await Database.open(settings.database_path)
         closing.push_async_callback(database.close)
@@ -505,6 +509,8 @@ def main(arguments: list[str] | None = None) -> int:
     grant.add_argument("amount", type=int, help="how many credits")
     grant.add_argument("--reason", required=True, help="the member sees it in /credits")
     options = parser.parse_args(arguments)
+    # What is made from here on is for this user alone: it holds lyrics and live tokens.
+    os.umask(0o077)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A server's name, say, under a locale that lacks its letters.
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from db.connection import Connection, InlineConnection
-from db.migrate import SchemaTooOldError, migrate, pending
+from db.migrate import SchemaTooOldError, migrate, pending, seen
 from db.process_lock import LocksUnsupportedError, ProcessLock
 
 T = TypeVar("T")
@@ -77,6 +77,19 @@ class Database:
             unwanted.pop_all()
             return cls(writer, reader)
 
+    @staticmethod
+    async def is_ours(path: Path) -> bool:
+        """Whether there is a database that Songwright has made. Nothing is made or changed.
+
+        Raises:
+            sqlite3.Error: the file can't be opened, or is no database.
+        """
+        if not await asyncio.to_thread(path.exists):
+            return False
+        async with _read_only(path) as connection:
+            connection.row_factory = sqlite3.Row
+            return bool(await seen(connection))
+
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[aiosqlite.Connection]:
         """One transaction: committed when the block ends, rolled back whole when it raises.
@@ -135,6 +148,12 @@ class Database:
 def _connection(path: Path) -> aiosqlite.Connection:
     """Opened when it is entered or awaited."""
     return aiosqlite.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT)
+
+
+def _read_only(path: Path) -> aiosqlite.Connection:
+    """Makes no file, but for SQLite's own beside the database."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    return aiosqlite.connect(address, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT)
 
 
 async def _migrate_beside_bot(connection: aiosqlite.Connection, path: Path) -> None:

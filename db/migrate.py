@@ -35,12 +35,12 @@ async def pending(connection: aiosqlite.Connection) -> dict[int, str]:
         SchemaTooNewError: the file has seen a migration that this code does not have.
     """
     known = dict(migrations())
-    seen = await _seen(connection)
-    if unknown := seen - set(known):
+    run = await seen(connection)
+    if unknown := run - set(known):
         raise SchemaTooNewError(
             f"The database has migrations that this version lacks: {sorted(unknown)}."
         )
-    return {number: script for number, script in known.items() if number not in seen}
+    return {number: script for number, script in known.items() if number not in run}
 
 
 def migrations() -> Iterator[tuple[int, str]]:
@@ -63,7 +63,8 @@ def statements(script: str) -> Iterator[str]:
         raise ValueError(f"A migration ends in the middle of a statement: {statement.strip()!r}")
 
 
-async def _seen(connection: aiosqlite.Connection) -> set[int]:
+async def seen(connection: aiosqlite.Connection) -> set[int]:
+    """The numbers of the migrations that have been run on this file; none if it is not ours."""
     there = "SELECT 1 FROM sqlite_schema WHERE name = 'migrations'"
     if not list(await connection.execute_fetchall(there)):
         return set()

@@ -14,6 +14,7 @@ from db import checks, songs
 from db.connection import Connection
 from db.database import Database
 from db.records import from_ms
+from services.data_folder import MARKER
 from services.quota.credits import Credits
 
 MENDABLE = {"COMPLETED": "settle", "FAILED": "refund", "CANCELLED": "refund"}
@@ -129,6 +130,8 @@ class Checking:
         inside = self._songs_dir.iterdir() if self._songs_dir.is_dir() else ()
         there = {int(f.name): f for f in inside if f.name.isdecimal() and f.is_dir()}
         found = []
+        # Without the mark of a start it may be another's folder: nothing is deleted from it.
+        fix = fix and (self._songs_dir / MARKER).exists()
         for song_id in sorted(there.keys() - needed):
             if fix:
                 shutil.rmtree(there[song_id])

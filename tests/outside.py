@@ -119,6 +119,10 @@ class World:
         rows = self.rows("SELECT kind FROM ledger WHERE song_id = ? ORDER BY after_id", song.id)
         return [row["kind"] for row in rows]
 
+    def song_folders(self) -> list[Path]:
+        """What lies in the folder of songs, but for its marker."""
+        return list((self.folder / "data/songs").glob("[!.]*"))
+
     def submits(self, song: Interaction | None = None) -> int:
         """How many submits came to the API's door: of one song, or of all."""
         return sum(

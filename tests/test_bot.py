@@ -28,6 +28,7 @@ from services.making import runner
 from services.making.audio_file import AudioFormat, recognise
 from services.settings import Settings, load
 from tests.bot_process import BotProcess
+from tests.databases import write_new
 from tests.inside import configure, running, set_environment
 from tests.music import mp3, music_to_encode, wav
 from tests.outside import MAKE, SOON, SUBMIT, World, own_process, until, world_outside
@@ -106,6 +107,8 @@ def check_secrets_are_nowhere(world: World, process: BotProcess, song: Interacti
     assert "DEBUG" in process.output
     kept = [path for path in world.folder.rglob("*") if path.is_file()]
     assert world.folder / "data/songs.db" in kept
+    ours = [world.folder / "data", *(world.folder / "data").rglob("*")]
+    assert [path for path in ours if path.stat().st_mode & 0o077] == []
     for secret in (world.wire.token, world.api.key, song.token):
         assert secret not in process.output
         assert [path for path in kept if secret.encode() in path.read_bytes()] == []
@@ -475,6 +478,42 @@ def test_a_bot_that_may_not_run_beside_another_says_so_in_one_line(
         )
     ]
     assert not (tmp_path / "data/songs.db").exists()
+
+
+# --- what it finds in its folders -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", ["songs", "exports"])
+def test_a_data_folder_with_other_peoples_files_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    folder: str,
+) -> None:
+    """The folder of a music collection, say: its albums by number looked like songs of ours."""
+    album = tmp_path / "data" / folder / "1999"
+    album.mkdir(parents=True)
+    set_environment(monkeypatch, tmp_path, EXAMPLE)
+    monkeypatch.setattr(logs, "set_up", lambda *_: None)
+    for _ in range(2):  # that nothing was made of the database counts at the second start too
+        assert bot.main(["run"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"data/{folder} holds files that may not be Songwright's")
+    assert album.is_dir()
+
+
+async def test_a_data_folder_of_an_earlier_version_goes_on(
+    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = world.folder / "data"
+    (data / "songs/7").mkdir(parents=True)
+    (data / "lost+found").mkdir()
+    await write_new(data / "songs.db")
+    (data / "songs.db").chmod(0o644)
+    async with running(world, monkeypatch):
+        await until(lambda: not (data / "songs/7").exists())  # no song of ours needs it
+        assert (data / "songs.db").stat().st_mode & 0o777 == 0o600
+    assert (data / "lost+found").is_dir()
 
 
 # --- what ends it ---------------------------------------------------------------------------------

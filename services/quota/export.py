@@ -68,7 +68,7 @@ class Export:
 
     async def clear(self) -> None:
         """Remove what a process that was killed has left. For the start: it takes every export."""
-        await asyncio.to_thread(_remove, self._folder)
+        await asyncio.to_thread(_clear, self._folder)
 
     @contextlib.asynccontextmanager
     async def write(
@@ -107,6 +107,9 @@ class Export:
             yield Exported(parts, sum(part.rows for part in parts))
 
 
+_PREFIX = "tmp"
+"""What the names of exports' folders begin with: whatever else lies beside them is left alone."""
+
 # --- The thread and the folder --------------------------------------------------------------------
 
 
@@ -126,7 +129,7 @@ async def _own_folder(thread: Executor, parent: Path) -> AsyncIterator[Path]:
 
     def make() -> Path:
         parent.mkdir(parents=True, exist_ok=True)
-        made.append(Path(tempfile.mkdtemp(dir=parent)))
+        made.append(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent)))
         return made[0]
 
     def remove() -> None:
@@ -142,6 +145,11 @@ async def _own_folder(thread: Executor, parent: Path) -> AsyncIterator[Path]:
 async def _run(thread: Executor, work: Callable[[], T]) -> T:
     """Shielded: work that has been handed over is done, however often the task is cancelled."""
     return await asyncio.shield(asyncio.get_running_loop().run_in_executor(thread, work))
+
+
+def _clear(parent: Path) -> None:
+    for folder in parent.glob(f"{_PREFIX}*"):
+        _remove(folder)
 
 
 def _remove(folder: Path) -> None:

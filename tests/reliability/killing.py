@@ -220,10 +220,9 @@ class Series:
         return {song.id for song in self._songs} <= {row["song_id"] for row in rows}
 
     def _left_behind(self) -> list[Path]:
-        folder = self._world.folder / "data/songs"
         kept = self._world.rows("SELECT song_id FROM songs WHERE file IS NOT NULL")
         needed = {str(row["song_id"]) for row in kept}
-        return [f for f in folder.iterdir() if f.name not in needed] if folder.exists() else []
+        return [f for f in self._world.song_folders() if f.name not in needed]
 
 
 async def at_rest(record: Path) -> None:

@@ -107,12 +107,11 @@ def status_shown(song: Interaction) -> str | None:
 
 
 def _of_files(world: World) -> Iterator[str]:
-    folder = world.folder / "data/songs"
     kept = {
         str(row["song_id"])
         for row in world.rows("SELECT song_id FROM songs WHERE file IS NOT NULL")
     }
-    for inside in folder.iterdir() if folder.is_dir() else ():
+    for inside in world.song_folders():
         if inside.name not in kept:
             yield f"{inside.name} was left in the folder of songs"
 

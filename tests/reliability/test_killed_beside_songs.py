@@ -76,8 +76,7 @@ async def come_to_an_end(world: World, bots: Nursery, songs: Sequence[Interactio
     """In a process that nothing kills; how they ended."""
     async with bots.bot(world, constants=QUICK) as bot:
         ends = [(await world.ended(song))["status"] for song in songs]
-        folder = world.folder / "data/songs"
-        await until(lambda: not folder.is_dir() or not any(folder.iterdir()))
+        await until(lambda: not world.song_folders())
         assert await bot.stop() == 0
     assert await broken_promises(world) == []
     return ends

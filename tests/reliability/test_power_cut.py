@@ -198,7 +198,7 @@ async def test_the_bot_goes_on_from_a_cut_log(
             lost += 1 if long else 3
         # What the kills left behind is the housekeeping's.
         async with bots.bot(world, constants=constants) as bot:
-            await until(lambda: not any((data / "songs").iterdir()))
+            await until(lambda: not world.song_folders())
             assert await bot.stop() == 0
     assert lost > 6
     # The one whose very ask was lost is in the channel, and nothing was spent for it.

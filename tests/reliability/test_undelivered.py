@@ -445,7 +445,7 @@ async def test_killed_while_prices_are_given_back(
         assert await asyncio.wait_for(asyncio.shield(bot.status), SOON) == -signal.SIGKILL
     async with bots.bot(world, constants=AT_ONCE) as bot:
         await until(lambda: all(world.entries(song)[-1] == "compensate" for song in songs))
-        await until(lambda: list((world.folder / "data/songs").iterdir()) == [])
+        await until(lambda: world.song_folders() == [])
         assert await bot.stop() == 0
     for song in songs:
         await check(world, song, posts=0, back=True)

@@ -10,6 +10,7 @@ import pytest
 from db.database import Database
 from db.records import Status, Step
 from services.checking import Checking, Finding
+from services.data_folder import MARKER, claim
 from services.ending import Ending
 from services.quota.credits import Credits
 from services.quota.managing import Manager
@@ -47,6 +48,7 @@ async def checking(
     ]
     for song in (kept, handed_over, given_back):
         await ending.complete(song, undelivered="The channel is gone.")
+    claim(tmp_path / "data", known=True)
     (tmp_path / "data/songs/5").mkdir(parents=True)
     (tmp_path / "data/songs/5/song.mp3").write_bytes(b"audio")
     assert await ending.hand_over(handed_over)
@@ -227,7 +229,7 @@ async def test_files_are_held_against_rows(
     (folder / "4").mkdir()
     (folder / "mine").mkdir()
     await mends(checking, "Song 1 has ended, and its files are still there.")
-    assert sorted(path.name for path in folder.iterdir()) == ["4", "5", "mine"]
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["4", "5", "mine"]
     await break_it(
         database,
         "UPDATE songs SET step = 'fitted', status = 'PROCESSING', submitted_at = 1, "
@@ -237,6 +239,18 @@ async def test_files_are_held_against_rows(
     assert finding == Finding("Song 4 should have the file 4.mp3: it is gone.")
     (folder / "4" / "4.mp3").write_bytes(b"audio")
     assert await checking.run(fix=False) == []
+
+
+async def test_nothing_is_deleted_from_a_folder_without_a_marker(
+    checking: Checking, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / "songs"
+    (folder / "1").mkdir(parents=True)
+    (folder / MARKER).unlink()
+    (finding,) = await checking.run(fix=True)
+    assert finding == Finding("Song 1 has ended, and its files are still there.")
+    assert (folder / "1").is_dir()
+    (folder / "1").rmdir()
 
 
 async def test_a_damaged_file_is_told(checking: Checking, database: Database) -> None:

@@ -260,8 +260,7 @@ def answers(result: simcord.InteractionResult) -> list[simcord.ResponseMessage]:
 
 
 def left(world: World) -> list[Path]:
-    folder = world.folder / "exports"
-    return list(folder.iterdir()) if folder.exists() else []
+    return list((world.folder / "exports").glob("[!.]*"))
 
 
 async def test_the_ledger_is_a_file_for_a_spreadsheet(world: World) -> None:
