@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from services import data_folder
 from services.data_folder import FOLDERS, MARKER, claim, close_to_others
 from services.errors import ConfigurationError
 
@@ -109,7 +108,7 @@ def test_a_file_system_without_rights_is_a_warning(
 def test_windows_has_no_such_rights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "songs").mkdir()
     (tmp_path / "songs").chmod(0o755)
-    monkeypatch.setattr(data_folder.os, "name", "nt")
+    monkeypatch.setattr("services.data_folder.os.name", "nt")
     close_to_others(tmp_path / "songs.db", tmp_path)
     monkeypatch.undo()
     assert rights(tmp_path / "songs") == 0o755
