@@ -175,7 +175,7 @@ async def composed(
             clock=utc_now,
             tell=lambda: manager_log.wake(),  # noqa: PLW0108 - it is made in the next line
         )
-        manager_log = ManagerLog(client, changelog, rulebook.defaults, spawn=spawn)
+        manager_log = ManagerLog(client, changelog, rulebook.defaults, spawn=spawn, clock=utc_now)
         ceiling = ServerCeiling(database, rulebook, changelog, clock=utc_now)
         operator_ceilings = OperatorCeilings(
             database,

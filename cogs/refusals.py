@@ -35,6 +35,9 @@ NOT_NOW: Final = frozenset(
 )
 """Transient: these say nothing about the message."""
 
+MALFORMED: Final = frozenset({50006, 50035, 50109})
+"""What was sent is not a message: a defect of ours, which time does not fix."""
+
 _NO_PERMISSION = (
     "I lack a permission in the channel: I need to view it, send messages, embed links and attach "
     "files."
@@ -43,12 +46,13 @@ _NO_ACCESS = (
     "I can't see the channel: I need View Channel there, in a voice channel Connect as well, and a "
     "private thread has to have me as a member (mention me there)."
 )
-_MALFORMED = "I built a message that Discord does not accept. That is a defect of mine."
+_DEFECT = "I built a message that Discord does not accept. That is a defect of mine."
 _BAD_FILE = "Discord did not accept the audio file."
 _ACCOUNT = "Discord has restricted this bot's account."
 _WRONG_KIND = "Songs can't be posted in this kind of channel."
 
 REFUSALS: Final[dict[int, tuple[Scope, str]]] = {
+    **dict.fromkeys(MALFORMED, (Scope.EVERYBODY, _DEFECT)),
     UNKNOWN_CHANNEL: (Scope.CHANNEL, "The channel is gone."),
     10004: (Scope.SERVER, "I am no longer in the server."),
     20009: (Scope.MESSAGE, "Discord's filter for explicit content blocked the post."),
@@ -58,18 +62,15 @@ REFUSALS: Final[dict[int, tuple[Scope, str]]] = {
     40007: (Scope.SERVER, "I am banned from the server."),
     40058: (Scope.CHANNEL, _WRONG_KIND),  # a forum takes posts, no messages
     MISSING_ACCESS: (Scope.CHANNEL, _NO_ACCESS),
-    50006: (Scope.EVERYBODY, _MALFORMED),
     50007: (Scope.CHANNEL, "Discord does not let me write to this person."),
     50008: (Scope.CHANNEL, _WRONG_KIND),
     50009: (Scope.SERVER, "The server's verification level keeps me out."),
     50013: (Scope.CHANNEL, _NO_PERMISSION),
     50014: (Scope.EVERYBODY, _ACCOUNT),
     50024: (Scope.CHANNEL, _WRONG_KIND),
-    50035: (Scope.EVERYBODY, _MALFORMED),
     50046: (Scope.MESSAGE, _BAD_FILE),
     50083: (Scope.CHANNEL, "The thread is archived, and I can't open it again."),
     50095: (Scope.SERVER, "Discord does not offer this server where the bot runs."),
-    50109: (Scope.EVERYBODY, _MALFORMED),
     50110: (Scope.MESSAGE, _BAD_FILE),
     50123: (Scope.MESSAGE, _BAD_FILE),
     50146: (Scope.MESSAGE, _BAD_FILE),
@@ -98,3 +99,11 @@ def refusal(error: discord.HTTPException) -> CannotPost | TooLargeToPost:
         return CannotPost(reason, scope=scope)
     scope = Scope.CHANNEL if error.status in (403, 404) else Scope.EVERYBODY
     return CannotPost(f"Discord refused it ({error.status}, code {error.code}).", scope=scope)
+
+
+def passes_with_time(error: discord.HTTPException) -> bool:
+    """Whether the same message may be taken later: once a permission is given again, say."""
+    if error.code in MALFORMED or error.code == UNKNOWN_CHANNEL:
+        return False
+    refused = refusal(error)
+    return isinstance(refused, CannotPost) and refused.scope is not Scope.MESSAGE

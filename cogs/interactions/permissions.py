@@ -113,6 +113,15 @@ def lacking_to_post(channel: object, mine: discord.Permissions) -> list[str]:
     A channel of a kind that discord.py does not know counts as a text channel. An archived thread
     needs nothing more: a message opens it again, unless it is locked.
     """
+    needed = (("Attach Files", mine.attach_files), _to_read(mine))
+    return [
+        *lacking_to_write(channel, mine),
+        *(name for name, granted in needed if not granted),
+    ]
+
+
+def lacking_to_write(channel: object, mine: discord.Permissions) -> list[str]:
+    """The same, to post a message with an embed."""
     if _kind(channel) in (*THREADS, *OF_POSTS):
         send = ("Send Messages in Threads", mine.send_messages_in_threads)
     else:
@@ -123,8 +132,6 @@ def lacking_to_post(channel: object, mine: discord.Permissions) -> list[str]:
         send,
         ("Manage Threads (the thread is locked)", mine.manage_threads or not locked),
         ("Embed Links", mine.embed_links),
-        ("Attach Files", mine.attach_files),
-        _to_read(mine),
     )
     return [name for name, granted in needed if not granted]
 

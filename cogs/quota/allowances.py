@@ -11,6 +11,7 @@ from discord.ext import commands
 from cogs.answers import acknowledged
 from cogs.connection.client import Client
 from cogs.interactions.people import manager_of, member_of
+from cogs.quota.log_channel import obstacle
 from cogs.quota.options import (
     SO_ALREADY,
     check_no_bot,
@@ -248,7 +249,10 @@ class Allowances(commands.Cog):
         done = await services.managing.set_ceiling(by, credits)
         rules, now = await services.managing.rules(by.server_id), services.clock()
         used = await services.ceiling.used(by.server_id, rules.timeline.period(now))
-        said = _ceiling_text(credits, rules, now, used=used) if done else SO_ALREADY
+        can_log = obstacle(interaction.guild, rules.log_channel_id) is None
+        said = (
+            _ceiling_text(credits, rules, now, used=used, can_log=can_log) if done else SO_ALREADY
+        )
         await interaction.followup.send(said, ephemeral=True)
 
 
@@ -264,12 +268,14 @@ def _per(credits: int | None, rules: Rules, now: datetime) -> str:
     return f"{credits_text(credits)} {EACH[rules.timeline.at(now).every]}"
 
 
-def _ceiling_text(credits: int | None, rules: Rules, now: datetime, *, used: int) -> str:
+def _ceiling_text(
+    credits: int | None, rules: Rules, now: datetime, *, used: int, can_log: bool
+) -> str:
     if credits is None:
         return "The server has no ceiling of its own now: it may spend what its members have."
     told = (
         f"It is told in <#{rules.log_channel_id}> when 80 % and when all of it are spent."
-        if rules.log_channel_id
+        if rules.log_channel_id and can_log
         else "Choose a channel with `/quota log`, to be told there when 80 % of it are spent."
     )
     return (

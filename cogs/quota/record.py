@@ -15,9 +15,10 @@ from cogs.connection.client import Client
 from cogs.errors import guarded
 from cogs.interactions.people import data_of, manager_of, services
 from cogs.interactions.rows import Row
+from cogs.quota.log_channel import LOG_CHANNELS, check_can_log, obstacle, promise
 from cogs.quota.texts import change_line, change_title, value_text
 from db.records import Change
-from services.errors import InvalidRequest, NotPermitted, NotPossible
+from services.errors import InvalidRequest, NotPossible
 from services.quota.changelog import History
 from services.quota.managing import SETTABLE
 from services.quota.rules import Defaults
@@ -39,8 +40,8 @@ class LogChannel(app_commands.Transformer):
 
     @property
     def channel_types(self) -> list[discord.ChannelType]:
-        """Not threads: they are archived when nobody writes."""
-        return [discord.ChannelType.text, discord.ChannelType.news]
+        """See `LOG_CHANNELS`."""
+        return LOG_CHANNELS
 
     async def transform(
         self,
@@ -94,39 +95,10 @@ class Record(commands.Cog):
         elif off:
             await managing.set_log(by, None)
         rules = await managing.rules(by.server_id)
-        await interaction.followup.send(_log_text(rules.log_channel_id), ephemeral=True)
-
-
-def check_can_log(guild: discord.Guild | None, chosen: app_commands.AppCommandChannel) -> None:
-    """Whether the bot could write there.
-
-    Raises:
-        NotPermitted: names what the bot lacks.
-    """
-    channel = guild and guild.get_channel(chosen.id)
-    mine = channel.permissions_for(guild.me) if guild and channel else discord.Permissions.none()
-    needed = (
-        ("View Channel", mine.view_channel),
-        ("Send Messages", mine.send_messages),
-        ("Embed Links", mine.embed_links),
-    )
-    if missing := [name for name, granted in needed if not granted]:
-        raise NotPermitted(
-            f"I can't write in <#{chosen.id}>: I lack {', '.join(missing)} there. Please give it "
-            "to me in the channel's settings, or choose another channel. Nothing was changed."
+        await interaction.followup.send(
+            promise(rules.log_channel_id, obstacle(interaction.guild, rules.log_channel_id)),
+            ephemeral=True,
         )
-
-
-def _log_text(channel_id: int | None) -> str:
-    if channel_id is None:
-        return (
-            "Changes are told in no channel. `/quota log` with a `channel` chooses one; "
-            "`/quota history` shows them all the same."
-        )
-    return (
-        f"Each change, and each warning of the ceiling, is told in <#{channel_id}>. `/quota log` "
-        "with `off` ends it."
-    )
 
 
 # --- the history ----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from cogs.connection.client import Services
 from cogs.errors import answer, check_alone, guarded, text_file
 from cogs.interactions.people import data_of, manager_of, services
 from cogs.quota.forms import Form, Now, Sent, Typed
+from cogs.quota.log_channel import obstacle
 from cogs.quota.member_view import member_view
 from cogs.quota.people_forms import PEOPLE_FORMS, member_by_id
 from cogs.quota.places import ID, PLACE, Page, Place, look_up_id
@@ -91,6 +92,7 @@ async def _settings(
         living=None
         if guild is None or guild.unavailable
         else frozenset(role.id for role in guild.roles),
+        log_obstacle=obstacle(guild, rules.log_channel_id),
     )
 
 

@@ -12,7 +12,7 @@ from discord import app_commands, ui
 
 from cogs.quota.forms import Form, Now, Sent, allowance_typed, number_typed, text_field
 from cogs.quota.limits import SONG_CHANNELS, WORDS_FIELD, WordsForm, check_channels
-from cogs.quota.record import check_can_log
+from cogs.quota.log_channel import LOG_CHANNELS, check_can_log
 from services.quota.amounts import MAX_AMOUNT, MAX_CEILING, MAX_REASON, Prices
 from services.quota.calendar import LONGEST_NAME, Calendar, Every
 from services.quota.managing import MAX_CHANNELS, MAX_COOLDOWN, MAX_UNFINISHED
@@ -21,7 +21,6 @@ from services.requests import SECONDS, STEPS
 
 Field = ui.Item[ui.Modal]
 
-LOG_CHANNELS = [discord.ChannelType.text, discord.ChannelType.news]
 EVERY = {
     Every.DAY: ("Every day", None),
     Every.WEEK: ("Every week", "On Monday"),

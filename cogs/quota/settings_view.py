@@ -13,6 +13,7 @@ from discord import ui
 
 from cogs.cards import BLURPLE, ago, plain
 from cogs.credit_cards import bar
+from cogs.quota.log_channel import named
 from cogs.quota.places import Page, Place, act_id, form_id, look_up_id, tab_id, turn_id
 from cogs.quota.texts import shown
 from services.quota.amounts import Prices, credits_text
@@ -47,7 +48,7 @@ class Settings:
     `used` is counted against the ceiling in the running period. `members` and `blocked` are those
     rules about members that the page shows, `count` is how many there are in all; beside the limits
     it is how many members are blocked now. `living` are the roles that exist, None where that isn't
-    known.
+    known. `log_obstacle`: why nothing can be posted in the log channel, as far as that is known.
     """
 
     rules: Rules
@@ -58,6 +59,7 @@ class Settings:
     blocked: Sequence[tuple[int, Block]] = ()
     count: int = 0
     living: frozenset[int] | None = None
+    log_obstacle: str | None = None
 
     @property
     def each(self) -> str:
@@ -118,10 +120,15 @@ def _credits_page(settings: Settings, _: int) -> Iterator[ui.Item[Layout]]:
     yield _setting(
         "Ceiling",
         _ceiling_text(settings),
-        "The most that all members together may spend. Your log channel hears of it at 80 % and "
-        "at 100 %.",
+        f"The most that all members together may spend. {_heard(settings)}",
         _change("ceiling", here),
     )
+
+
+def _heard(settings: Settings) -> str:
+    if settings.rules.log_channel_id is None or settings.log_obstacle is not None:
+        return "With a log channel that I can write in, you are told at 80 % and at 100 %."
+    return "Your log channel hears of it at 80 % and at 100 %."
 
 
 def _allowance_text(settings: Settings) -> str:
@@ -287,7 +294,7 @@ def _more_page(settings: Settings, _: int) -> Iterator[ui.Item[Layout]]:
     yield ui.Separator()
     yield _setting(
         "Log channel",
-        f"<#{rules.log_channel_id}>" if rules.log_channel_id else "None (the default)",
+        named(rules.log_channel_id, settings.log_obstacle),
         "Each change is told there: who, what, before and after, and why.",
         _change("log", here),
     )

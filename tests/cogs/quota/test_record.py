@@ -8,6 +8,7 @@ import pytest
 import simcord
 from simcord.components import walk_components
 
+from cogs.quota.log_channel import GONE, named, obstacle, promise
 from cogs.quota.record import taken_back_text
 from db.records import Change
 from services.quota.changelog import PAGE
@@ -236,6 +237,39 @@ async def test_the_channel_is_chosen_shown_and_given_up(world: World) -> None:
     result = await world.mona.slash(world.channel, "quota log", off=True)
     assert said(result).content.startswith("Changes are told in no channel.")
     assert await log_channel(world) is None
+
+
+async def test_a_log_channel_that_is_gone_is_shown_as_gone_and_promised_nowhere(
+    world: World,
+) -> None:
+    logs = world.guild.create_text_channel("logs")
+    await world.mona.slash(world.channel, "quota log", channel=logs)
+    world.env.backend.delete_channel(logs.id)
+    await world.env.settle()
+    result = await world.mona.slash(world.channel, "quota log")
+    assert said(result).content.startswith("The log channel is gone")
+    result = await world.mona.slash(world.channel, "quota ceiling", credits=100)
+    assert "Choose a channel with `/quota log`" in said(result).content
+    result = await world.mona.slash(world.channel, "quota show")
+    shown = text_of(said(result))
+    assert "Your log channel hears of it" not in shown
+    assert f"<#{logs.id}>" not in shown
+
+
+async def test_a_log_channel_that_was_closed_to_the_bot_is_said_to_be(world: World) -> None:
+    logs = world.guild.create_text_channel("logs")
+    await world.mona.slash(world.channel, "quota log", channel=logs)
+    guild = world.client.get_guild(world.guild.id)
+    assert guild is not None
+    why = "I lack Send Messages there"
+    assert obstacle(guild, logs.id) is None
+    assert obstacle(None, logs.id) is None
+    assert obstacle(guild, None) is None
+    assert why in promise(logs.id, why)
+    assert why in named(logs.id, why)
+    assert named(logs.id, None) == f"<#{logs.id}>"
+    assert named(logs.id, GONE).startswith("**Gone**")
+    assert named(None, None) == "None (the default)"
 
 
 async def test_a_channel_and_its_end_at_once(world: World) -> None:
