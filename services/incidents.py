@@ -21,6 +21,8 @@ from services.errors import SongsPaused
 log = logging.getLogger(__name__)
 
 API_DOWN_AFTER = timedelta(minutes=5)
+MOST_RESULTS_LOST = 3
+"""Songs in a row whose results are lost, before the operator hears of it."""
 
 
 class Kind(StrEnum):
@@ -31,6 +33,7 @@ class Kind(StrEnum):
     API_DOWN = "api_down"
     DISK_NEARLY_FULL = "disk_nearly_full"
     UNDELIVERED = "undelivered"
+    RESULTS_LOST = "results_lost"
 
 
 PAUSING = (Kind.KEY_REFUSED, Kind.OUT_OF_CREDITS)
@@ -43,6 +46,9 @@ _BEGINS = {
     Kind.API_DOWN: "The song API has not answered for 5 minutes. Songs go on when it does.",
     Kind.DISK_NEARLY_FULL: "The disk of the data folder is nearly full. Songs fail when it is.",
     Kind.UNDELIVERED: "A song could not be posted, for a reason that others will share.",
+    Kind.RESULTS_LOST: f"The results of {MOST_RESULTS_LOST} songs in a row could not be downloaded "
+    "or played. Members get their credits back, but the song API charges your account. If the "
+    "reason names an address that is not public, see DOWNLOAD_ALLOW.",
 }
 _ENDS = {
     Kind.KEY_REFUSED: "The song API accepts the key again. Songs go on.",
@@ -50,6 +56,7 @@ _ENDS = {
     Kind.API_DOWN: "The song API answers again.",
     Kind.DISK_NEARLY_FULL: "The disk of the data folder has room again.",
     Kind.UNDELIVERED: "Songs are posted again.",
+    Kind.RESULTS_LOST: "A song was downloaded and can be played again.",
 }
 
 
@@ -74,6 +81,8 @@ class Incidents:
         self._unwritten: dict[str, Incident] = {}
         """What the disk has no room for, by kind; it holds instead of the row."""
         self._silent_since: datetime | None = None
+        self._results_lost: set[int] = set()
+        """The songs whose results were lost since one was last fetched and played."""
         # Telling takes time, and an incident may end, or be told by another, meanwhile.
         self._telling = asyncio.Lock()
 
@@ -182,3 +191,14 @@ class Incidents:
         self._silent_since = self._silent_since or now
         if now - self._silent_since >= API_DOWN_AFTER:
             await self.begin(Kind.API_DOWN, detail)
+
+    async def result_lost(self, song_id: int, detail: str) -> None:
+        """A song was made, and can't be fetched or played. The third in a row is an incident."""
+        self._results_lost.add(song_id)
+        if len(self._results_lost) >= MOST_RESULTS_LOST:
+            await self.begin(Kind.RESULTS_LOST, f"song {song_id}: {detail}")
+
+    async def result_played(self) -> None:
+        """A song was fetched and can be played."""
+        self._results_lost.clear()
+        await self.end(Kind.RESULTS_LOST)

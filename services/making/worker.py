@@ -33,6 +33,7 @@ from services.errors import (
     DeliveryError,
     GenerationFailed,
     KeyRefused,
+    NotAudio,
     NotReached,
     NotThereYet,
     OutputMissing,
@@ -131,6 +132,8 @@ class _Absence:
     fresh_addresses: int = 0
     output: Output | None = None
     """Where it was last said to be."""
+    failing_since: float | None = None
+    """When it could not be fetched first, whatever kept it from that (monotonic)."""
 
     @property
     def until_fresh_address(self) -> float:
@@ -377,13 +380,11 @@ class Worker:
                 failures += 1
                 await self._passing(error)
             except SongApiError as error:
-                never_made = resumed and isinstance(error, GenerationFailed)
-                if await self._refused(song, error, never_made=never_made):
+                if await self._refused(song, error, resumed=resumed):
                     return
                 failures, why_not = failures + 1, _for_member(error)
             else:
                 failures, low, why_not, absence = 0, looked_at, NOT_IN_TIME, _Absence()
-                await self._incidents.api_answered()
                 if look.status == "PROCESSING" and song.status is not Status.PROCESSING:
                     await self._write(song, songs.mark_processing)
                     song = replace(song, status=Status.PROCESSING)
@@ -400,11 +401,14 @@ class Worker:
         request_id, workspace = _there(song.request_id), self._workspace(song)
         while True:
             try:
-                return await self._api.look(request_id, workspace)
+                look = await self._api.look(request_id, workspace)
             except SongGone as error:
                 if resumed:
                     raise
                 await self._wait_until_there(absence, error)
+            else:
+                await self._incidents.api_answered()
+                return look
 
     async def _fetch(self, song: Song, output: Output | None, absence: _Absence) -> None:
         """Fetch the audio of a song that is COMPLETED, again where it is not there yet.
@@ -419,6 +423,9 @@ class Worker:
             try:
                 output = output or await self._api.result(request_id, workspace)
                 await self._timed_download(output, workspace, absence, limit=self._left(song))
+            except ApiUnavailable as error:
+                await self._note_failing(song, absence, error)
+                raise
             except NotThereYet as error:
                 absence.output = output or absence.output
                 least = 0.0 if absence.output else absence.until_fresh_address
@@ -430,6 +437,14 @@ class Worker:
                     output = None
             else:
                 return
+
+    async def _note_failing(self, song: Song, absence: _Absence, error: ApiUnavailable) -> None:
+        """Tell the operator of a storage that stays out of reach, long before the deadline."""
+        now = self._monotonic()
+        if absence.failing_since is None:
+            absence.failing_since = now
+        if now - absence.failing_since >= NOT_YET:
+            await self._incidents.result_lost(song.song_id, str(error))
 
     async def _wait_until_there(
         self, absence: _Absence, error: NotThereYet, *, least: float = 0.0, overdue: bool = False
@@ -516,8 +531,10 @@ class Worker:
         elif isinstance(error, OSError) and error.errno in DISK_FULL:
             await self._incidents.begin(Kind.DISK_NEARLY_FULL, str(error))
 
-    async def _refused(self, song: Song, error: SongApiError, *, never_made: bool = False) -> bool:
+    async def _refused(self, song: Song, error: SongApiError, *, resumed: bool = False) -> bool:
         """The API's last word on a song; whether that was its end.
+
+        `resumed`: see `_await_audio`. What the API has forgotten by then is no lost result.
 
         Of an account's refusal, the first song to meet it fails. The others are not over: what was
         being submitted was not accepted, and what is being made may still be fetched.
@@ -532,7 +549,11 @@ class Worker:
         log.log(logging.ERROR if ours else logging.INFO, "%s", error)
         if song.step is Step.SUBMITTING and isinstance(error, AccountProblem | RequestRejected):
             await self._uncount(song)
+        never_made = resumed and isinstance(error, GenerationFailed)
         await (self._failed if never_made else self._fail)(song, _for_member(error))
+        forgotten = resumed and isinstance(error, SongGone)
+        if isinstance(error, NotThereYet | BadOutput) and not forgotten:
+            await self._incidents.result_lost(song.song_id, str(error))
         return True
 
     async def _uncount(self, song: Song) -> None:
@@ -568,12 +589,17 @@ class Worker:
         except AudioError as error:
             log.warning("%s", error)
             await self._fail(song, str(error))
+            if isinstance(error, NotAudio):
+                await self._incidents.result_lost(song.song_id, str(error))
+            else:
+                await self._incidents.result_played()
         except FileNotFoundError:
             await self._fail(song, "The song's audio was lost before it could be posted.")
         except OSError:
             await self._fail(song, "There was no room here to prepare it for the channel.")
         else:
             await self._write(song, songs.mark_fitted, file=fitted.path.name)
+            await self._incidents.result_played()
         return await self._read(song.song_id)
 
     async def _encode(self, song: Song, limit: int) -> Fitted:

@@ -133,6 +133,9 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
     "An incident is told: the song's row is written before or after it, not with it.": [
         "services.making.worker.Worker._passing: self._incidents.begin(",
         "services.making.worker.Worker._refused: self._incidents.begin(",
+        "services.making.worker.Worker._refused: self._incidents.result_lost(",
+        "services.making.worker.Worker._fit: self._incidents.result_played(), ",
+        "services.making.worker.Worker._fetch: self._note_failing(",
         "services.making.worker.Worker._undelivered: self._incidents.begin(",
     ],
 }

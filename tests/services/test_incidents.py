@@ -229,3 +229,18 @@ async def test_an_answer_between_begins_the_five_minutes_anew(
     clock.advance(minutes=4)
     await incidents.api_silent("timeout")
     assert operator.received == []
+
+
+async def test_one_song_whose_result_is_lost_again_and_again_is_no_incident(
+    incidents: Incidents, operator: Letters
+) -> None:
+    for _ in range(5):
+        await incidents.result_lost(1, "404")
+    await incidents.result_lost(2, "404")
+    assert operator.received == []
+    await incidents.result_lost(3, "403")
+    await incidents.result_lost(4, "403")
+    assert len(operator.received) == 1
+    assert "song 3: 403" in operator.received[0]
+    await incidents.result_played()
+    assert len(operator.received) == 2

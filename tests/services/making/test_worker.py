@@ -847,6 +847,88 @@ async def finished_file(house: House) -> str:
     return str(output.url).rsplit("/files/", 1)[1]
 
 
+# --- results that are lost ----------------------------------------------------------------------
+
+
+async def test_three_lost_results_in_a_row_are_an_incident(house: House) -> None:
+    """Of whatever kind; the operator hears why, and when it is over. Songs are not paused."""
+    house.server.fault = script(file=[Fault(404)] * 99)
+    await house.add(1)
+    await house.start(1)
+    house.audio = b"\0\1\2 no music"
+    house.server.fault = None
+    await house.add(2)
+    await house.start(2)
+    assert await open_incidents(house) == []
+    house.server.fault = always(result=Fault(200, '{"output": "https://10.0.0.1/a.wav"}'))
+    await house.add(3)
+    await house.start(3)
+    for song_id in (1, 2, 3):
+        await house.has_failed(song_id)
+    assert await open_incidents(house) == [Kind.RESULTS_LOST]
+    rows = await house.database.reader.execute_fetchall("SELECT detail FROM incidents")
+    assert "10.0.0.1 is not a public address" in next(iter(rows))["detail"]
+    assert house.incidents.paused is None
+    assert len(house.owner.told) == 1
+
+    house.server.fault, house.audio = None, quiet()
+    await house.add(4)
+    await house.start(4)
+    await house.has_completed(4)
+    assert await open_incidents(house) == []
+    assert len(house.owner.told) == 2
+
+
+async def test_lost_results_with_a_played_one_between_are_no_incident(house: House) -> None:
+    for song_id in range(1, 6):
+        lost = song_id != 3
+        house.audio = b"\0\1\2 no music" if lost else quiet()
+        await house.add(song_id)
+        await house.start(song_id)
+        assert (await house.song(song_id)).status == ("FAILED" if lost else "COMPLETED")
+    assert house.owner.told == []
+
+
+@pytest.mark.parametrize("seconds", [1, 10])
+async def test_a_song_that_is_too_short_can_be_played(house: House, seconds: int) -> None:
+    await house.incidents.begin(Kind.RESULTS_LOST, "song 7")
+    house.audio = quiet(seconds)
+    await house.add()
+    await house.start()
+    assert await open_incidents(house) == []
+
+
+async def test_storage_that_can_not_be_reached_is_an_incident_after_two_minutes(
+    house: House,
+) -> None:
+    """Not only when the songs' half hours are over."""
+    opened: list[float] = []
+
+    def fault(call: Call) -> Fault | None:
+        if kind_of(call) != "file":
+            return None
+        if house.owner.told and not opened:
+            opened.append(house.time.elapsed)
+        return Fault(503)
+
+    house.server.fault = fault
+    for song_id in (1, 2, 3):
+        await house.add(song_id)
+    await asyncio.gather(*(house.start(song_id) for song_id in (1, 2, 3)))
+    assert await open_incidents(house) == [Kind.RESULTS_LOST]
+    assert 120.0 <= opened[0] < 600.0
+
+
+async def test_what_the_api_has_forgotten_while_the_bot_was_away_is_no_incident(
+    house: House,
+) -> None:
+    for song_id in (1, 2, 3):
+        await house.add(song_id, step="submitted", request_id="unknown")
+        await house.carry(song_id)
+        await house.has_failed(song_id)
+    assert house.owner.told == []
+
+
 # --- deadlines and clocks -----------------------------------------------------------------------
 
 
