@@ -18,9 +18,10 @@ from cogs.answers import (
     is_lost,
     understood,
 )
+from cogs.connection.presence import check_is_member
 from cogs.interactions.command_form import is_current
 from services import logs
-from services.errors import NotPossible, Refusal
+from services.errors import NotPermitted, NotPossible, Refusal
 from services.making.worker import Backoff
 
 log = logging.getLogger(__name__)
@@ -54,13 +55,15 @@ class Tree(app_commands.CommandTree[discord.Client]):
         False, and told so, where it did not come in the form in which it is registered.
         """
         logs.about_from_here(interaction.id)
+        try:
+            check_is_member(interaction)
+        except NotPermitted as refused:
+            await _refuse(interaction, str(refused))
+            return False
         if is_current(interaction):
             return True
         log.warning("interaction %d: an older form of a command", interaction.id)
-        if interaction.type is discord.InteractionType.autocomplete:
-            await interaction.response.autocomplete([])
-        else:
-            await say(interaction, OUTDATED)
+        await _refuse(interaction, OUTDATED)
         return False
 
     async def on_error(
@@ -70,6 +73,13 @@ class Tree(app_commands.CommandTree[discord.Client]):
         await answer(interaction, getattr(error, "original", error))
 
 
+async def _refuse(interaction: discord.Interaction, text: str) -> None:
+    if interaction.type is discord.InteractionType.autocomplete:
+        await interaction.response.autocomplete([])
+    else:
+        await say(interaction, text)
+
+
 async def guarded(
     interaction: discord.Interaction, work: Coroutine[Any, Any, None], *, song_id: int | None = None
 ) -> None:
@@ -77,6 +87,8 @@ async def guarded(
     with logs.about(song_id or interaction.id), contextlib.closing(work):
         try:
             check_alone(interaction)
+            if song_id is None:  # a song that exists is its member's, wherever the bot is
+                check_is_member(interaction)
             await work
         except Exception as error:  # noqa: BLE001 - the one handler answers and logs it
             await answer(interaction, error)

@@ -10,6 +10,7 @@ from cogs import cards
 from cogs.answers import PASSING, understood
 from cogs.connection.client import Client
 from db.records import Song
+from services.servers import Shard
 
 log = logging.getLogger(__name__)
 
@@ -21,19 +22,31 @@ class ServersCog(commands.Cog):
         self._client = client
 
     @commands.Cog.listener()
-    async def on_ready(self) -> None:
-        """Every shard knows its servers, those that are unavailable for now among them."""
-        present = {guild.id: guild.name or "" for guild in self._client.guilds}
-        log.info("ready in %d servers", len(present))
-        self._show(await self._client.services.servers.reconcile(present))
-        for server_id in present:
-            self._client.services.delivery.wake(server_id)
+    async def on_shard_session(self, shard: Shard) -> None:
+        """A shard's READY, each one: it lists all its servers, the unavailable ones too."""
+        servers, present = self._client.services.servers, self._client.presence
+        self._show(await servers.reconcile(shard, present))
+
+    @commands.Cog.listener()
+    async def on_shard_ready(self, shard_id: int) -> None:
+        """Discord has told of the shard's servers what it had to tell."""
+        shard = Shard(shard_id, self._client.shard_count or 1)
+        guilds = [guild for guild in self._client.guilds if shard.serves(guild.id)]
+        log.info("shard %d is ready in %d servers", shard_id, len(guilds))
+        await self._client.services.servers.note_names(
+            shard, {guild.id: guild.name for guild in guilds if guild.name}
+        )
+        for guild in guilds:
+            self._client.services.delivery.wake(guild.id)
 
     @commands.Cog.listener()
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Say hello once, where the bot may write."""
         self._client.services.delivery.wake(guild.id)
         first_time = await self._client.services.servers.join(guild.id, guild.name)
+        if guild.id not in self._client.presence:  # removed before that was written down
+            await self.on_server_left(guild.id)
+            return
         if first_time:
             await self._say_hello(guild)
         await self._client.services.servers.notify_operator()
@@ -64,9 +77,9 @@ class ServersCog(commands.Cog):
             await self._client.services.servers.rename(after.id, after.name)
 
     @commands.Cog.listener()
-    async def on_guild_remove(self, guild: discord.Guild) -> None:
-        """Thrown out: what waits there is cancelled and refunded."""
-        self._show(await self._client.services.servers.leave(guild.id))
+    async def on_server_left(self, server_id: int) -> None:
+        """Removed: what waits there is cancelled and refunded."""
+        self._show(await self._client.services.servers.leave(server_id))
 
     # What may let songs be posted that could not be. Permissions are the server's, a role's, a
     # channel's, and come with the bot's own roles; a closed thread may be opened again.
@@ -143,11 +156,23 @@ class ServersCog(commands.Cog):
 
 
 def first_writable(guild: discord.Guild) -> discord.TextChannel | None:
-    """The server's system channel, else its first text channel, that the bot may write in."""
-    channels = [guild.system_channel, *guild.text_channels]
+    """The channel for the hello: one that the bot may write in.
+
+    The server's system channel, else one where everybody talks. Rules, announcements and what only
+    moderators see come last.
+    """
+    channels = [guild.system_channel, *sorted(guild.text_channels, key=_is_no_place_to_talk)]
     for channel in channels:
         if channel is not None:
             mine = channel.permissions_for(guild.me)
             if mine.view_channel and mine.send_messages and mine.embed_links:
                 return channel
     return None
+
+
+def _is_no_place_to_talk(channel: discord.TextChannel) -> bool:
+    guild = channel.guild
+    special = (guild.rules_channel, guild.public_updates_channel, guild.safety_alerts_channel)
+    everybody = channel.permissions_for(guild.default_role)
+    talking = everybody.view_channel and everybody.send_messages
+    return channel.is_news() or channel in special or not talking

@@ -18,6 +18,7 @@ from cogs import genres as completion
 from cogs.answers import acknowledged
 from cogs.buttons import ID, queue_answer
 from cogs.connection.client import Client
+from cogs.connection.presence import check_is_member
 from cogs.errors import answer, text_file
 from cogs.interactions.people import asker, data_of, member_of, server_of
 from cogs.interactions.permissions import check_can_post
@@ -258,6 +259,7 @@ class SongCog(commands.Cog):
         typed = typed_text(data_of(interaction), FORM)
         try:
             message_id = await acknowledged(interaction)
+            check_is_member(interaction)
             await self._make_from_form(interaction, draft_id, typed, message_id)
         except Exception as error:  # noqa: BLE001 - the one handler answers and logs it
             # What was typed is never lost: it comes back with the sentence.

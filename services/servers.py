@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from db import changes, ledger, offers, rules, servers, songs
@@ -22,6 +23,18 @@ NAMED = 10
 """Servers whose names and ids stand in one message to the operator."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of the connections that share the servers (Discord, "Sharding")."""
+
+    number: int
+    count: int
+
+    def serves(self, server_id: int) -> bool:
+        """Whether this shard hears of a server."""
+        return (server_id >> 22) % self.count == self.number
+
+
 class Servers:
     """What happens to a server's songs and settings when the bot comes and goes."""
 
@@ -39,6 +52,8 @@ class Servers:
         self._operator = operator
         self._clock = clock
         self._allowed = allowed
+        self._first_start: bool | None = None
+        self._seen: set[Shard] = set()
         # A message takes time, and a round may find the same servers meanwhile.
         self._notifying = asyncio.Lock()
 
@@ -78,23 +93,36 @@ class Servers:
         async with self._database.write() as connection:
             await servers.set_name(connection, server_id, name)
 
-    async def reconcile(self, present: Mapping[int, str]) -> list[Song]:
-        """Leave the servers that are gone from `present`: thrown out while the bot was away.
+    async def reconcile(self, shard: Shard, present: Container[int]) -> list[Song]:
+        """Leave the servers of one shard that the bot was removed from while it was away.
 
-        `present` has the names; one that is unavailable for now is called nothing.
+        `present` follows what Discord says meanwhile: who joins after READY is in it. Gives the
+        songs that were cancelled.
+        """
+        if self._first_start is None:
+            self._first_start = not await servers.any_known(self._database.reader)
+        cancelled: list[Song] = []
+        for server_id in await servers.names_present(self._database.reader):
+            if shard.serves(server_id) and server_id not in present:
+                cancelled += await self.leave(server_id)
+        return cancelled
+
+    async def note_names(self, shard: Shard, names: Mapping[int, str]) -> None:
+        """What the available servers of one shard are called, after each READY.
+
+        One that is not known yet was joined while the bot was away.
         """
         known = await servers.names_present(self._database.reader)
         # At the first start ever, whoever starts the bot knows where it is.
-        started_before = await servers.any_known(self._database.reader)
+        joined = not self._first_start or shard in self._seen
+        self._seen.add(shard)
         async with self._database.write() as connection:
-            for server_id, name in present.items():
-                if name and known.get(server_id) != name:
+            for server_id, name in names.items():
+                if known.get(server_id) != name:
                     await servers.ensure_server(connection, server_id)
                     await servers.set_name(connection, server_id, name)
-                    if started_before and server_id not in known:
+                    if joined and server_id not in known:
                         await servers.mark_joined(connection, server_id, at=self._clock())
-        gone = known.keys() - present.keys()
-        return [song for server_id in gone for song in await self.leave(server_id)]
 
     async def notify_operator(self) -> None:
         """Send the operator a message about servers that the bot was added to.

@@ -2,11 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import discord
 from discord.ext import commands
 
 from cogs.answers import LONGEST_PAUSE
+from cogs.connection.presence import ConnectionState, Presence
 from cogs.errors import Tree
 from services.clock import Clock
 from services.delivery import Delivery
@@ -70,6 +72,22 @@ class Client(commands.AutoShardedBot):
             max_ratelimit_timeout=LONGEST_PAUSE,
         )
         self._prepare = prepare
+
+    @property
+    def presence(self) -> Presence:
+        """The servers that the bot is a member of."""
+        state: ConnectionState = self._connection  # type: ignore[assignment]
+        return state.presence
+
+    def _get_state(self, **options: Any) -> ConnectionState:  # noqa: ANN401 - discord.py's
+        """The connection's state, as discord.py asks for it."""
+        return ConnectionState(
+            dispatch=self.dispatch,
+            handlers=self._handlers,
+            hooks=self._hooks,
+            http=self.http,
+            **options,
+        )
 
     async def setup_hook(self) -> None:
         """Called by discord.py after the login."""

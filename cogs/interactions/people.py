@@ -6,6 +6,7 @@ from typing import Any, cast
 import discord
 
 from cogs.connection.client import Client, Services
+from cogs.connection.presence import check_is_member
 from cogs.interactions.permissions import check_manages
 from services.errors import NotPermitted
 from services.quota.managing import Manager
@@ -68,8 +69,10 @@ def manager_of(interaction: discord.Interaction) -> Manager:
     """Who decides here, checked.
 
     Raises:
-        NotPermitted: not in a server, or the person lacks Manage Server.
+        NotPermitted: not in a server, or one that the bot is not in, or the person lacks Manage
+            Server.
     """
+    check_is_member(interaction)
     check_manages(interaction)
     return Manager(server_of(interaction), interaction.user.id)
 

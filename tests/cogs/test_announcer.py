@@ -110,8 +110,16 @@ class Stage:
 
 @pytest.fixture
 async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    async with staged(tmp_path, monkeypatch) as stage:
+        yield stage
+
+
+@contextlib.asynccontextmanager
+async def staged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, shards: int = 1
+) -> AsyncIterator[Stage]:
     monkeypatch.setattr(module, "BETWEEN_EDITS", 0.02)
-    async with DiscordWire(limits=Limits.none()) as wire:
+    async with DiscordWire(limits=Limits.none(), shards=shards) as wire:
         guild = wire.guild("One")
         channel, alice = wire.channel(guild, "songs"), wire.member(guild, "alice")
         monkeypatch.setattr(discord.http.Route, "BASE", wire.api_url)

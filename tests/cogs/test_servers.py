@@ -98,6 +98,28 @@ async def test_the_system_channel_comes_first(world: World) -> None:
     assert chosen.name == "welcome"
 
 
+async def test_hello_comes_last_where_nobody_talks(world: World) -> None:
+    """ad_discordbot 68, reputation-bot 82: without a system channel it went to the rules."""
+    guild = invited(world, channels=("rules", "news", "moderators", "read-only", "general"))
+    await world.env.settle()
+    assert [len(c.history()) for c in guild.channels.values()] == [1, 0, 0, 0, 0]
+    cached: Any = world.client.get_guild(guild.id)
+    rules, news, moderators, read_only, general = cached.text_channels
+    cached._rules_channel_id = rules.id
+    news._type = discord.ChannelType.news.value
+    hidden = discord.PermissionOverwrite(view_channel=False)
+    for channel, denied in ((moderators, hidden), (read_only, SILENT)):
+        payload = {"id": str(guild.id), "type": 0, "allow": "0"}
+        channel._overwrites.append(
+            discord.abc._Overwrites({**payload, "deny": str(denied.pair()[1].value)})  # type: ignore[typeddict-item]
+        )
+    # The bot has been given what everybody lacks.
+    cached.me._roles.add(cached.id)
+    assert first_writable(cached) == general
+    cached._remove_channel(general)
+    assert first_writable(cached) in (rules, news)
+
+
 async def test_hello_is_said_once_also_after_being_invited_again(world: World) -> None:
     guild = invited(world)
     await world.env.settle()
@@ -185,7 +207,7 @@ async def test_thrown_out_while_away_is_seen_at_the_next_start(world: World) -> 
 async def woken(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The servers that delivery was woken for, after READY has done so."""
     servers: list[int] = []
-    await until(lambda: not any("on_ready" in task.get_name() for task in asyncio.all_tasks()))
+    await until(lambda: not any("_ready" in task.get_name() for task in asyncio.all_tasks()))
     monkeypatch.setattr(
         stage.application.delivery, "wake", lambda server_id, **_: servers.append(server_id)
     )

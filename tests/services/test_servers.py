@@ -14,7 +14,7 @@ from services.ending import Ending
 from services.quota.credits import Credits
 from services.quota.managing import Manager
 from services.quota.rules import Member
-from services.servers import KEPT_AFTER_LEAVING, NOTIFIED_WITHIN, Servers
+from services.servers import KEPT_AFTER_LEAVING, NOTIFIED_WITHIN, Servers, Shard
 from tests.factories import (
     MEMBER,
     NOON,
@@ -26,6 +26,7 @@ from tests.factories import (
 )
 
 OTHER = SERVER + 1
+ALL = Shard(0, 1)
 
 
 class Letters:
@@ -108,10 +109,21 @@ async def test_who_is_gone_after_an_absence_is_left(
     for server_id in (SERVER, OTHER):
         await servers.join(server_id, "Synths")
         await add_held_song(database, credits, server_id, server_id=server_id, number=1)
-    await servers.reconcile({OTHER: "Synths", 404: "New"})
+    (cancelled,) = await servers.reconcile(ALL, {OTHER})
+    assert cancelled.song_id == SERVER
     assert (await read(database, SERVER)).status is Status.CANCELLED
     assert (await read(database, OTHER)).step is Step.WAITING
-    assert set(await server_rows.names_present(database.reader)) == {OTHER, 404}
+    assert set(await server_rows.names_present(database.reader)) == {OTHER}
+
+
+async def test_shard_leaves_servers_of_its_own_alone(servers: Servers, database: Database) -> None:
+    theirs = {shard << 22 | n: Shard(shard, 2) for shard in (0, 1) for n in (1, 2)}
+    for server_id, shard in theirs.items():
+        await servers.join(server_id, "Synths")
+        assert shard.serves(server_id)
+        assert not Shard(1 - shard.number, 2).serves(server_id)
+    await servers.reconcile(Shard(1, 2), {1 << 22 | 2})
+    assert set(await server_rows.names_present(database.reader)) == set(theirs) - {1 << 22 | 1}
 
 
 async def test_a_leave_that_is_cut_short_is_done_again(
@@ -131,7 +143,7 @@ async def test_a_leave_that_is_cut_short_is_done_again(
         patch.setattr(Ending, "cancel", cut_short)
         with pytest.raises(OSError, match="killed"):
             await servers.leave(SERVER)
-    await servers.reconcile({})
+    await servers.reconcile(ALL, set())
     assert [(await read(database, song_id)).status for song_id in (1, 2)] == ["CANCELLED"] * 2
     assert (await credits.balance(Member(SERVER, MEMBER))).free == 10
 
@@ -231,8 +243,8 @@ async def test_a_server_is_called_what_discord_said_last(
     await servers.rename(404, "Nobody's")
     names = {SERVER: "Synths & Sons", OTHER: "Strings"}
     assert await server_rows.names_present(database.reader) == names
-    # Renamed while the bot was away; the other is unavailable for now, and called nothing.
-    await servers.reconcile({SERVER: "Drums", OTHER: "", 404: ""})
+    # Renamed while the bot was away; the other is unavailable for now.
+    await servers.note_names(ALL, {SERVER: "Drums"})
     assert await server_rows.names_present(database.reader) == names | {SERVER: "Drums"}
 
 
@@ -241,7 +253,7 @@ async def test_who_invited_the_bot_while_it_was_away_is_there(
 ) -> None:
     await servers.join(SERVER, "Synths")
     await servers.leave(SERVER)
-    await servers.reconcile({SERVER: "Drums", OTHER: "Strings"})
+    await servers.note_names(ALL, {SERVER: "Drums", OTHER: "Strings"})
     names = {SERVER: "Drums", OTHER: "Strings"}
     assert await server_rows.names_present(database.reader) == names
     assert await servers.join(OTHER, "Strings")  # the hello is still to be said there
@@ -260,7 +272,7 @@ async def test_only_names_that_have_changed_are_written(
         return await set_name(connection, server_id, name)
 
     monkeypatch.setattr(server_rows, "set_name", watched)
-    await servers.reconcile({SERVER: "Synths", OTHER: "Drums"})
+    await servers.note_names(ALL, {SERVER: "Synths", OTHER: "Drums"})
     assert named == [(OTHER, "Drums")]
 
 
@@ -341,11 +353,15 @@ async def test_a_notice_that_does_not_go_out_is_retried_for_a_day(
 async def test_servers_joined_while_the_bot_was_away_are_in_one_notice(
     servers: Servers, operator: Letters
 ) -> None:
-    await servers.reconcile({SERVER: "Synths"})  # the first start: whoever starts it knows
+    other = Shard(1, 2)
+    # The first start: whoever starts it knows. The shards come one after the other.
+    for shard, server_id in ((Shard(0, 2), SERVER), (other, OTHER)):
+        await servers.reconcile(shard, set())
+        await servers.note_names(shard, {server_id: "Synths"})
     await servers.notify_operator()
     assert operator.received == []
     away = {404 + n: f"New {n}" for n in range(12)}
-    await servers.reconcile({SERVER: "Synths", 999: "", **away})
+    await servers.note_names(other, {OTHER: "Synths", **away})
     await servers.notify_operator()
     (notice,) = operator.received
     assert "The bot was added to 12 servers." in notice
