@@ -31,6 +31,7 @@ SongwrightError
 |-- AudioError              the bytes are no song we can post
     |   |-- NotAudio            empty, another type, or it can't be decoded
     |   |-- TooShort            less than half of what was asked
+    |   |-- SilentAudio         nothing but silence
     |   `-- DoesNotFit          no bit rate brings it under the limit
     `-- DeliveryError           the song could not be posted
         |-- CannotPost          for good: permission or channel gone, upload refused
@@ -174,6 +175,10 @@ class NotAudio(AudioError):
 
 class TooShort(AudioError):
     """Less than half of the seconds that were asked for."""
+
+
+class SilentAudio(AudioError):
+    """Nothing can be heard in it, from its beginning to its end."""
 
 
 class DoesNotFit(AudioError):

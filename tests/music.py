@@ -40,6 +40,11 @@ def music_to_encode(*, seconds: int, **_: Any) -> bytes:
     return wav(seconds)
 
 
+def is_mp3(content: bytes) -> bool:
+    """Whether it begins as one does: with a tag, or with a frame."""
+    return content.startswith(b"ID3") or (content[:1] == b"\xff" and content[1:2] > b"\xe0")
+
+
 @lru_cache(maxsize=8)
 def mp3(seconds: int, *, kilobits: int = 64) -> bytes:
     """Noise in 32 kHz mono, soon decoded: one second, over and over."""

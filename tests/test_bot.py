@@ -25,12 +25,11 @@ from playground.song_api import Fault as ApiFault
 from services import logs
 from services.housekeeping import Housekeeping
 from services.making import runner
-from services.making.audio_file import AudioFormat, recognise
 from services.settings import Settings, load
 from tests.bot_process import BotProcess
 from tests.databases import write_new
 from tests.inside import configure, running, set_environment
-from tests.music import mp3, music_to_encode, wav
+from tests.music import is_mp3, mp3, music_to_encode, wav
 from tests.outside import MAKE, SOON, SUBMIT, World, own_process, until, world_outside
 from tests.wire import (
     Fault,
@@ -85,7 +84,7 @@ async def test_a_song_end_to_end(world: World) -> None:
 
 def check_post(world: World, post: Message, song: Interaction) -> None:
     (file,) = post.attachments
-    assert recognise(file.content or b"") is AudioFormat.MP3
+    assert is_mp3(file.content or b"")
     assert file.filename == "1-1-übung-bei-nacht-夜.mp3"
     assert file.size < 10 * 2**20 < len(wav(60))
     assert post.nonce == str(song.id)
@@ -285,7 +284,7 @@ async def test_what_cannot_be_posted_is_handed_over(
     assert world.posts == []
     assert world.entries(song) == ["hold", "settle"]
     (file,) = status.attachments
-    assert recognise(file.content or b"") is AudioFormat.MP3
+    assert is_mp3(file.content or b"")
     assert "Here it is, for you alone" in shown(status)
     assert not (world.folder / "data/songs" / str(song.id)).exists()
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from services import child_process
-from services.errors import AudioError, DoesNotFit, NotAudio, TooShort
+from services.errors import AudioError, DoesNotFit, NotAudio, SilentAudio, TooShort
 from services.making.audio_file import AudioFormat, Tags
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ _NICENESS = 15
 
 _UNREADABLE = "The song API sent something that can't be played."
 _CHILD_ERRORS: dict[str, type[AudioError]] = {
-    error.__name__: error for error in (NotAudio, TooShort, DoesNotFit)
+    error.__name__: error for error in (NotAudio, TooShort, SilentAudio, DoesNotFit)
 }
 
 
@@ -58,13 +58,15 @@ class AudioFitter:
     ) -> Fitted:
         """Write `source`, tagged and at most `limit` bytes long, to `folder` as `<stem>.<format>`.
 
-        MP3, Ogg (Vorbis, Opus) and M4A (AAC) that fit stay as they are, but for their tags,
-        which are replaced. All else becomes MP3 at the best bit rate that fits. The file appears
-        whole or not at all, replacing one of the same name. `source` is left alone.
+        MP3, Vorbis, Opus and AAC that fit are copied, packet by packet, to MP3, Ogg or M4A with
+        our tags and nothing else. All else becomes MP3 at the best bit rate that fits. The decoder
+        decides what is audio; NaN and infinity are silence. The file appears whole or not at all,
+        replacing one of the same name. `source` is left alone.
 
         Raises:
             NotAudio: not one of our formats, empty, endless, or the decoder crashed or hung.
             TooShort: less than half of `asked_seconds`, as decoded.
+            SilentAudio: it peaks at -70 dBFS at most.
             DoesNotFit: over `limit` even at the lowest bit rate.
             OSError: the disk is full, a path can't be used, or no process can be started: not the
                 song's fault, so it may be tried again.

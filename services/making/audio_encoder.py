@@ -7,10 +7,11 @@ it is decoded frame by frame, twice, since only decoding tells a song's true len
 and streamed WAV has none), and the bit rate follows from the length.
 """
 
+import array
 import errno
 import json
+import math
 import os
-import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import av
 from av.audio.frame import AudioFrame
@@ -28,15 +29,13 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 from mutagen import MutagenError
-from mutagen.apev2 import delete as delete_apev2
 from mutagen.id3 import COMM, ID3, TCON, TIT2, TPE1, USLT
-from mutagen.id3 import delete as delete_id3
 from mutagen.mp4 import MP4
 from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 
-from services.errors import AudioError, DoesNotFit, NotAudio, TooShort
-from services.making.audio_file import HEAD, AudioFormat, Tags, id3_length, recognise
+from services.errors import AudioError, DoesNotFit, NotAudio, SilentAudio, TooShort
+from services.making.audio_file import AudioFormat, Tags
 from services.requests import clean, has_words
 
 BIT_RATES = (192, 160, 128, 112, 96, 80, 64, 56, 48, 40, 32)
@@ -45,27 +44,34 @@ BIT_RATES = (192, 160, 128, 112, 96, 80, 64, 56, 48, 40, 32)
 LONGEST = 600.0
 """Seconds. The longest song that can be asked for is 240: what decodes to more is a bomb."""
 
+SILENCE = 10 ** (-70 / 20)
+"""Peak amplitude, full scale being 1, up to which a song is silent: -70 dBFS.
+
+Measured: zeros stay zeros in every format read here; dither of one 16-bit step comes out of lossy
+codecs at -82 dBFS at most, of four steps at -74. A tone at -60 can be heard.
+"""
+
 MEMORY = 512 * 1024 * 1024
 """Bytes a child may take; a usual song takes a tenth of it."""
 
 CPU_SECONDS = 300
 """Seconds of CPU a child may take; the longest song takes a twentieth of it."""
 
-# Each format opened with its own demuxer and from local files only: left to guess, FFmpeg
-# would take a playlist for a song and open the addresses in it.
-_DEMUXERS = {
-    AudioFormat.WAV: "wav",
-    AudioFormat.MP3: "mp3",
-    AudioFormat.FLAC: "flac",
-    AudioFormat.OGG: "ogg",
-    AudioFormat.M4A: "mp4",
+FORMATS = ("wav", "w64", "aiff", "flac", "mp3", "aac", "ogg", "mov", "matroska")
+"""FFmpeg's names of the containers that are read; `mov` stands for MP4 and M4A, `aac` for ADTS."""
+
+DECODERS = (
+    *("mp3float", "mp3", "mp2float", "mp2", "aac", "vorbis", "opus", "flac", "alac"),
+    *sorted(name for name in av.codecs_available if name.startswith("pcm_")),
+)
+"""FFmpeg's names of the decoders that are used: nothing else is decoded, pictures neither."""
+
+_INPUT = {
+    "format_whitelist": ",".join(FORMATS),
+    "codec_whitelist": ",".join(DECODERS),
+    # The file is opened here. Nothing that it names is: no playlist's addresses, no other file.
+    "protocol_whitelist": "none",
 }
-_AS_IT_IS = {
-    AudioFormat.MP3: ("mp3",),
-    AudioFormat.OGG: ("vorbis", "opus"),
-    AudioFormat.M4A: ("aac",),
-}
-_MOST_ID3_TAGS = 4
 _ENCODER_OVERHEAD = 0.1  # seconds: its delay, its padding and the frame that declares them
 _UNPLAYABLE = "The song API sent something that can't be played."
 
@@ -94,62 +100,59 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """What a file holds, as decoded. `codec` is FFmpeg's name of it."""
+    """What a file holds, as decoded. `codec` is FFmpeg's name of it.
+
+    `peak` is at least that much, full scale being 1: it is not looked for beyond `SILENCE`.
+    `broken` are the numbers of the packets that can't be decoded.
+    """
 
     seconds: float
     codec: str
     hertz: int
     channels: int
+    peak: float
+    broken: frozenset[int]
 
 
 def fit(job: Job) -> tuple[AudioFormat, float]:
     """Write `job.part`; return what it is and its seconds.
 
     Raises:
-        NotAudio, TooShort, DoesNotFit: see `services.making.audio.AudioFitter.fit`.
+        NotAudio, TooShort, SilentAudio, DoesNotFit: see `services.making.audio.AudioFitter.fit`.
         OSError: a file can't be read or written.
     """
-    kind = recognise_file(job.source)
-    if kind is None:
-        raise NotAudio(_UNPLAYABLE)
-    sound = measure(job.source, kind)
-    if sound.seconds < job.asked_seconds / 2:
-        raise TooShort(
-            f"The song is {sound.seconds:.0f} s long, though {job.asked_seconds} s were asked for."
-        )
-    if not _kept_as_it_is(job, kind, sound):
-        _encode_to_fit(job, kind, sound)
-        kind = AudioFormat.MP3
-    with job.part.open("rb+") as file:
-        os.fsync(file.fileno())  # a power cut after the rename must not leave an empty song
+    with job.source.open("rb") as source, job.part.open("wb+") as part:
+        sound = measure(source)
+        if sound.seconds < job.asked_seconds / 2:
+            raise TooShort(
+                f"The song is {sound.seconds:.0f} s long, though {job.asked_seconds} s were asked "
+                "for."
+            )
+        if sound.peak <= SILENCE:
+            raise SilentAudio("The song API sent nothing but silence.")
+        kind = _remux(job, source, part, sound) or _encode_to_fit(job, source, part, sound)
+        part.flush()
+        os.fsync(part.fileno())  # a power cut after the rename must not leave an empty song
     return kind, sound.seconds
 
 
-def recognise_file(source: Path) -> AudioFormat | None:
-    """`recognise`, looking behind ID3 tags of any length (they may hold pictures)."""
-    with source.open("rb") as file:
-        start, head = 0, file.read(HEAD)
-        for _ in range(_MOST_ID3_TAGS):
-            start += id3_length(head)
-            file.seek(start)
-            head = file.read(HEAD)
-    return recognise(head)
-
-
-def measure(source: Path, kind: AudioFormat) -> Sound:
+def measure(source: BinaryIO) -> Sound:
     """Decode all of it.
 
     Raises:
         NotAudio: nothing can be decoded, it is longer than `LONGEST`, or there is video in it.
     """
-    seconds, hertz, channels = Fraction(0), 0, 0
+    seconds, hertz, channels, peak = Fraction(0), 0, 0, 0.0
+    broken = set[int]()
     try:
-        with _opened(source, kind) as container:
+        with _opened(source) as container:
             stream = _audio_stream(container)
-            for frame in _frames(container, stream):
+            for frame in _frames(container, stream, broken):
                 seconds += Fraction(frame.samples, frame.sample_rate)
                 if not hertz:
                     hertz, channels = frame.sample_rate, frame.layout.nb_channels
+                if peak <= SILENCE:
+                    peak = max(peak, _peak(frame))
                 if seconds > LONGEST:
                     raise NotAudio(f"The song API sent more than {LONGEST:.0f} s of sound.")
             codec = stream.codec_context.codec.canonical_name
@@ -157,29 +160,57 @@ def measure(source: Path, kind: AudioFormat) -> Sound:
         raise NotAudio(_UNPLAYABLE) from error
     if not seconds:
         raise NotAudio(_UNPLAYABLE)
-    return Sound(seconds=float(seconds), codec=codec, hertz=hertz, channels=channels)
+    return Sound(float(seconds), codec, hertz, channels, peak, frozenset(broken))
 
 
-def _opened(source: Path, kind: AudioFormat) -> InputContainer:
-    options = {"protocol_whitelist": "file"}
-    if kind is AudioFormat.WAV and _understates_its_length(source):
+def _opened(source: BinaryIO) -> InputContainer:
+    """From the beginning, by whichever of `FORMATS` FFmpeg finds it to be."""
+    options = dict(_INPUT)
+    if wav_understates_its_length(source):
         options["ignore_length"] = "1"
-    return av.open(
-        str(source), "r", format=_DEMUXERS[kind], options=options, metadata_errors="ignore"
-    )
+    source.seek(0)
+    return av.open(source, "r", options=options, metadata_errors="ignore")
 
 
-def _understates_its_length(source: Path) -> bool:
-    """Whether a WAV declares less than half of what follows: its header was never completed.
+def wav_understates_its_length(source: BinaryIO) -> bool:
+    """Whether a WAV has more sound than its `data` chunk says: its header was never completed.
 
+    So it is where what follows the declared end are no whole chunks up to the end of the file.
     FFmpeg reads to the end where the size is 0 or too large, but would believe a small one.
     """
-    with source.open("rb") as file:
-        head = file.read(HEAD)
-        size = os.fstat(file.fileno()).st_size
-    at = head.find(b"data", 12)
-    declared = int.from_bytes(head[at + 4 : at + 8], "little")
-    return at > 0 and 0 < declared < (size - at - 8) / 2
+    end = source.seek(0, os.SEEK_END)
+    source.seek(0)
+    head = source.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return False
+    at = 12
+    while chunk := _chunk(source, at, end):
+        name, size = chunk
+        at += 8 + size
+        if name == b"data":
+            return size > 0 and not any(_are_chunks(source, at + pad, end) for pad in (0, size % 2))
+        at += size % 2
+    return False
+
+
+def _are_chunks(source: BinaryIO, at: int, end: int) -> bool:
+    """Whether nothing or whole chunks lie between; the last one's padding may be missing."""
+    while chunk := _chunk(source, at, end):
+        at += 8 + chunk[1] + chunk[1] % 2
+    return end <= at <= end + 1
+
+
+def _chunk(source: BinaryIO, at: int, end: int) -> tuple[bytes, int] | None:
+    """A chunk's name and its size in bytes; None where none is, or it is longer than the file.
+
+    Source: "Multimedia Programming Interface and Data Specifications 1.0", RIFF: four printable
+    characters, a size without these eight bytes, and a byte of padding where it is odd.
+    """
+    source.seek(at)
+    head = source.read(8)
+    name, size = head[:4], int.from_bytes(head[4:], "little")
+    is_one = len(head) == 8 and all(0x20 <= byte < 0x7F for byte in name) and at + 8 + size <= end
+    return (name, size) if is_one else None
 
 
 def _audio_stream(container: InputContainer) -> AudioStream:
@@ -188,59 +219,141 @@ def _audio_stream(container: InputContainer) -> AudioStream:
         raise NotAudio("The song API sent a video.")
     if not container.streams.audio:
         raise NotAudio(_UNPLAYABLE)
-    return container.streams.audio[0]
+    stream = container.streams.audio[0]
+    if stream.codec_context.codec.name not in DECODERS:
+        raise NotAudio(_UNPLAYABLE)
+    return stream
 
 
-def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """What can be decoded; a damaged packet costs its few milliseconds, not the song."""
+def _frames(
+    container: InputContainer, stream: AudioStream, broken: set[int]
+) -> Iterator[AudioFrame]:
+    """What can be decoded, without bad samples; a damaged packet costs its milliseconds alone.
+
+    The numbers of such packets go into `broken`.
+    """
     stream.codec_context.thread_count = 1  # threads bring an audio decoder memory, not speed
-    for packet in container.demux(stream):
-        with suppress(av.InvalidDataError):
-            yield from stream.decode(packet)
+    for number, packet in enumerate(container.demux(stream)):
+        try:
+            frames = stream.decode(packet)
+        except av.FFmpegError:
+            broken.add(number)
+            continue
+        for frame in frames:
+            _silence_bad_samples(frame)
+            yield frame
 
 
-def _kept_as_it_is(job: Job, kind: AudioFormat, sound: Sound) -> bool:
-    """Copy and tag what may stay; False if it has to be encoded."""
-    if sound.codec not in _AS_IT_IS.get(kind, ()) or job.source.stat().st_size > job.limit:
-        return False
-    shutil.copyfile(job.source, job.part)
+_FLOATS: dict[str, Literal["f", "d"]] = {"flt": "f", "fltp": "f", "dbl": "d", "dblp": "d"}
+
+
+def _silence_bad_samples(frame: AudioFrame) -> None:
+    """Make NaN and infinity zero: as integers they would be at full scale."""
+    code = _FLOATS.get(frame.format.name)
+    if code is None:
+        return
+    width = array.array(code).itemsize
+    count = frame.samples * (1 if frame.format.is_planar else frame.layout.nb_channels)
+    top = width - 1 if sys.byteorder == "little" else 0
+    for plane in frame.planes:
+        values = memoryview(plane)[: count * width]
+        # Their exponent is all ones. The byte that holds most of it tells cheaply that none is.
+        exponents = bytes(values[top::width])
+        if b"\x7f" in exponents or b"\xff" in exponents:
+            numbers = values.cast("B").cast(code)
+            for i, number in enumerate(numbers):
+                if not math.isfinite(number):
+                    numbers[i] = 0.0
+
+
+def _peak(frame: AudioFrame) -> float:
+    """The largest amplitude in it, full scale being 1."""
+    peak = 0.0
+    for piece in AudioResampler("fltp", frame.layout, frame.sample_rate).resample(frame):
+        for plane in piece.planes:
+            values = array.array("f", bytes(plane)[: piece.samples * 4])
+            peak = max(peak, *map(abs, (max(values), min(values))))
+    return peak
+
+
+def _remux(job: Job, source: BinaryIO, part: BinaryIO, sound: Sound) -> AudioFormat | None:
+    """Write the sound as it is with our tags; None if it has to be encoded.
+
+    Packet by packet, not byte by byte: what else is in the file, before, between or behind the
+    sound, stays behind.
+    """
+    if sound.codec not in _KEPT or job.source.stat().st_size > job.limit:
+        return None
+    kind, muxer, tag = _KEPT[sound.codec]
     try:
-        _TAGGERS[sound.codec](job.part, job.tags)
-    except MutagenError:  # FFmpeg could read it, so it will be encoded
-        return False
-    return job.part.stat().st_size <= job.limit
+        with (
+            _opened(source) as container,
+            av.open(_empty(part), "w", format=muxer, options=_muxer_options(muxer)) as output,
+        ):
+            stream = _audio_stream(container)
+            copy = output.add_stream_from_template(stream)
+            for number, packet in enumerate(container.demux(stream)):
+                if packet.size and number not in sound.broken:
+                    packet.stream = copy
+                    output.mux(packet)
+        tag(part, job.tags)
+    except (av.FFmpegError, MutagenError) as error:
+        if _of_the_system(error):
+            raise
+        return None  # it can be decoded, so it can be encoded
+    return kind if _size(part) <= job.limit else None
 
 
-def _encode_to_fit(job: Job, kind: AudioFormat, sound: Sound) -> None:
-    """Encode at the best bit rate that fits by computation; look, and go lower if it does not."""
+def _muxer_options(muxer: str) -> dict[str, str]:
+    return {"id3v2_version": "0"} if muxer == "mp3" else {}  # we write our own
+
+
+def _of_the_system(error: Exception) -> bool:
+    """Whether a library's error is the disk's fault; mutagen wraps those."""
+    return isinstance(error, OSError) or any(isinstance(part, OSError) for part in error.args)
+
+
+def _empty(part: BinaryIO) -> BinaryIO:
+    if _size(part):
+        part.truncate(0)
+    return _from_start(part)
+
+
+def _size(part: BinaryIO) -> int:
+    """Bytes."""
+    return part.seek(0, os.SEEK_END)
+
+
+def _encode_to_fit(job: Job, source: BinaryIO, part: BinaryIO, sound: Sound) -> AudioFormat:
+    """Encode at the best bit rate that fits by computation; check, and go lower if it does not."""
     tag = BytesIO()
     _id3(job.tags).save(tag, v2_version=3, padding=_no_padding)
     room = job.limit - len(tag.getvalue())
     for kilobits in BIT_RATES:
         if kilobits * 125 * (sound.seconds + _ENCODER_OVERHEAD) <= room:
-            _encode(job.source, kind, sound, job.part, kilobits)
-            _tag_mp3(job.part, job.tags)
-            if job.part.stat().st_size <= job.limit:
-                return
+            _encode(source, sound, part, kilobits)
+            _tag_mp3(part, job.tags)
+            if _size(part) <= job.limit:
+                return AudioFormat.MP3
     raise DoesNotFit(f"The song does not fit into {job.limit / 2**20:.1f} MiB, the limit here.")
 
 
-def _encode(source: Path, kind: AudioFormat, sound: Sound, part: Path, kilobits: int) -> None:
+def _encode(source: BinaryIO, sound: Sound, part: BinaryIO, kilobits: int) -> None:
     """MP3 at a constant bit rate, mono or stereo, at 44.1 or 48 kHz: the simpler ratio."""
     hertz = 44_100 if 44_100 % sound.hertz == 0 or sound.hertz % 44_100 == 0 else 48_000
     layout = "mono" if sound.channels == 1 else "stereo"
     with (
-        _opened(source, kind) as container,
-        av.open(str(part), "w", format="mp3", options={"id3v2_version": "0"}) as output,
+        _opened(source) as container,
+        av.open(_empty(part), "w", format="mp3", options=_muxer_options("mp3")) as output,
     ):
         # Compression level 7: a third faster than LAME's usual 5, to no ear's loss at these rates.
-        # 16 bits rather than float, for models emit NaN at times and LAME takes it for a sound.
         options = {"compression_level": "7"}
         stream = output.add_stream("libmp3lame", rate=hertz, layout=layout, options=options)
         encoder = cast("AudioStream", stream)
         encoder.bit_rate = kilobits * 1000
         encoder.format = "s16p"
-        for frame in _converted(_frames(container, _audio_stream(container)), layout, hertz):
+        frames = _frames(container, _audio_stream(container), set())
+        for frame in _converted(frames, layout, hertz):
             output.mux(encoder.encode(frame))
         output.mux(encoder.encode(None))
 
@@ -273,10 +386,9 @@ def _with_end(frames: Iterator[AudioFrame]) -> Iterator[AudioFrame | None]:
     yield None
 
 
-def _tag_mp3(path: Path, tags: Tags) -> None:
-    delete_id3(path)
-    delete_apev2(path)
-    _id3(tags).save(path, v2_version=3, padding=_no_padding)
+def _tag_mp3(file: BinaryIO, tags: Tags) -> None:
+    file.seek(0)
+    _id3(tags).save(file, v2_version=3, padding=_no_padding)
 
 
 def _id3(tags: Tags) -> ID3:
@@ -291,38 +403,49 @@ def _id3(tags: Tags) -> ID3:
     return id3
 
 
-def _tag_vorbis(path: Path, tags: Tags) -> None:
-    _tag_ogg(OggVorbis(path), tags)
+def _tag_vorbis(file: BinaryIO, tags: Tags) -> None:
+    _tag_ogg(OggVorbis(_from_start(file)), file, tags)
 
 
-def _tag_opus(path: Path, tags: Tags) -> None:
-    _tag_ogg(OggOpus(path), tags)
+def _tag_opus(file: BinaryIO, tags: Tags) -> None:
+    _tag_ogg(OggOpus(_from_start(file)), file, tags)
 
 
-def _tag_ogg(file: OggVorbis | OggOpus, tags: Tags) -> None:
-    file.delete()
-    file["title"] = clean(tags.title)
-    file["artist"] = clean(tags.artist)
-    file["genre"] = clean(tags.genres)
-    file["comment"] = _comment(tags)
+def _tag_ogg(ogg: OggVorbis | OggOpus, file: BinaryIO, tags: Tags) -> None:
+    ogg.delete(_from_start(file))
+    ogg["title"] = clean(tags.title)
+    ogg["artist"] = clean(tags.artist)
+    ogg["genre"] = clean(tags.genres)
+    ogg["comment"] = _comment(tags)
     if has_words(tags.lyrics):
-        file["lyrics"] = clean(tags.lyrics)
-    file.save(padding=_no_padding)
+        ogg["lyrics"] = clean(tags.lyrics)
+    ogg.save(_from_start(file), padding=_no_padding)
 
 
-def _tag_m4a(path: Path, tags: Tags) -> None:
-    file = MP4(path)
-    file.delete()
-    file["\xa9nam"] = clean(tags.title)
-    file["\xa9ART"] = clean(tags.artist)
-    file["\xa9gen"] = clean(tags.genres)
-    file["\xa9cmt"] = _comment(tags)
+def _tag_m4a(file: BinaryIO, tags: Tags) -> None:
+    m4a = MP4(_from_start(file))
+    m4a.delete(_from_start(file))
+    m4a["\xa9nam"] = clean(tags.title)
+    m4a["\xa9ART"] = clean(tags.artist)
+    m4a["\xa9gen"] = clean(tags.genres)
+    m4a["\xa9cmt"] = _comment(tags)
     if has_words(tags.lyrics):
-        file["\xa9lyr"] = clean(tags.lyrics)
-    file.save(padding=_no_padding)
+        m4a["\xa9lyr"] = clean(tags.lyrics)
+    m4a.save(_from_start(file), padding=_no_padding)
 
 
-_TAGGERS = {"mp3": _tag_mp3, "vorbis": _tag_vorbis, "opus": _tag_opus, "aac": _tag_m4a}
+def _from_start(file: BinaryIO) -> BinaryIO:
+    file.seek(0)
+    return file
+
+
+_KEPT = {
+    "mp3": (AudioFormat.MP3, "mp3", _tag_mp3),
+    "vorbis": (AudioFormat.OGG, "ogg", _tag_vorbis),
+    "opus": (AudioFormat.OGG, "ogg", _tag_opus),
+    "aac": (AudioFormat.M4A, "ipod", _tag_m4a),
+}
+"""By FFmpeg's name of the codec: what is posted as it is, the muxer that writes it, its tags."""
 
 
 def _comment(tags: Tags) -> str:

@@ -10,8 +10,8 @@ import simcord
 
 import bot
 from playground import discord as playground
-from services.making.audio_file import AudioFormat, recognise
 from services.quota.rules import Member
+from tests.music import is_mp3
 
 
 def play_once() -> int:
@@ -81,7 +81,7 @@ async def test_the_audio_is_audio() -> None:
             while not any(message.attachments for message in world.channel.history()):  # noqa: ASYNC110 - the simulation has no event for it
                 await asyncio.sleep(0.05)
         (post,) = [message for message in world.channel.history() if message.attachments]
-        assert recognise(await post.attachments[0].read()) is AudioFormat.MP3
+        assert is_mp3(await post.attachments[0].read())
 
 
 async def test_a_refresh_waits_for_an_action_and_is_tried_again() -> None:

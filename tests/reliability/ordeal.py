@@ -18,11 +18,11 @@ import pytest
 from playground.song_api import Timing
 from services.errors import NotAudio
 from services.making.audio import AudioFitter, Fitted
-from services.making.audio_file import HEAD, AudioFormat, recognise
+from services.making.audio_file import AudioFormat
 from services.making.worker import Backoff
 from tests.bot_process import BotProcess
 from tests.inside import running
-from tests.music import short
+from tests.music import is_mp3, short
 from tests.outside import World, own_process, until
 from tests.reliability.faults import Doors, During, Length, doors
 from tests.reliability.promises import broken_promises, is_gone, status_shown
@@ -282,9 +282,8 @@ async def _copied(
     _: AudioFitter, source: Path, folder: Path, *, stem: str, asked_seconds: int, **__: object
 ) -> Fitted:
     def copy() -> Fitted:
-        with source.open("rb") as file:
-            if recognise(file.read(HEAD)) is None:
-                raise NotAudio("The song API sent something that can't be played.")
+        if not is_mp3(source.read_bytes()):
+            raise NotAudio("The song API sent something that can't be played.")
         path = Path(shutil.copyfile(source, folder / f"{stem}.mp3"))
         return Fitted(path, AudioFormat.MP3, float(asked_seconds), path.stat().st_size)
 

@@ -42,11 +42,11 @@ FREE = 10
 
 
 def quiet(seconds: float = SECONDS) -> bytes:
-    """A WAV that nobody hears."""
+    """A WAV that is hardly heard."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setparams((1, 2, 8_000, 0, "NONE", ""))
-        file.writeframes(b"\1\0\xff\xff" * int(4_000 * seconds))
+        file.writeframes(b"\1\1\xff\xfe" * int(4_000 * seconds))
     return buffer.getvalue()
 
 
