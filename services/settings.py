@@ -1,6 +1,7 @@
-"""The one settings object: from the environment, or from `.env`."""
+"""The one settings object: from the environment, from `.env`, or from files with secrets."""
 
 import ipaddress
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,9 +17,22 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from services.errors import ConfigurationError
+
+SECRETS_DIR = Path("/run/secrets")
+"""Where Docker, Podman and Kubernetes put secrets, each in a file with its variable's name."""
+SECRETS = ("discord_token", "segmind_api_key")
+LONGEST_SECRET = 4_096
+"""Bytes read of a file: whatever it is, it is not read whole where it is longer."""
 
 _SQLITE = "sqlite:///"
 _ADDRESS = TypeAdapter(HttpUrl)
@@ -64,6 +78,46 @@ Address = Annotated[str, AfterValidator(_address)]
 Secret = Annotated[SecretStr, AfterValidator(_one_word)]
 
 
+class _NamedFiles(PydanticBaseSettingsSource):
+    """Secrets in files that variables name, as containers do: `DISCORD_TOKEN_FILE` and the like."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[None, str, bool]:  # noqa: ARG002 - pydantic's form
+        """Nothing: the fields are found together."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, str]:
+        """The secrets whose files are named.
+
+        Raises:
+            ConfigurationError: one line for each that can't be read, or is set twice.
+        """
+        found, wrong = {}, []
+        for name in SECRETS:
+            variable = f"{name}_file".upper()
+            if (path := self.current_state.get(variable.lower())) is None:
+                continue
+            if name in self.current_state:
+                wrong.append(f"{name.upper()} and {variable} are both set: remove one of them.")
+                continue
+            try:
+                found[name] = _content(path)
+            except (OSError, ValueError) as error:
+                # The path is not shown: it may be the secret itself, put in the wrong place.
+                why = (isinstance(error, OSError) and error.strerror) or "it is not UTF-8 text"
+                wrong.append(
+                    f"{variable} can't be read ({why}): expected the path of a file that holds "
+                    "nothing but the secret and that the bot's user may read."
+                )
+        if wrong:
+            raise ConfigurationError("\n".join(wrong)) from None
+        return found
+
+
+def _content(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return file.read(LONGEST_SECRET).decode().strip()
+
+
 class Settings(BaseSettings):
     """What the operator decides. A field's description says what its variable wants.
 
@@ -82,12 +136,18 @@ class Settings(BaseSettings):
         description="the bot's token, from the Bot page of your application in Discord's "
         "developer portal"
     )
+    discord_token_file: Path | None = Field(
+        None, description="the path of a file that holds the bot's token, in place of DISCORD_TOKEN"
+    )
     discord_api_url: Address = Field(
         "https://discord.com/api/v10",
         description="an http or https address, like https://discord.com/api/v10",
     )
     segmind_api_key: Secret = Field(
         description="the song API's key, from your Segmind account (it begins with SG_)"
+    )
+    segmind_api_key_file: Path | None = Field(
+        None, description="the path of a file that holds the key, in place of SEGMIND_API_KEY"
     )
     segmind_api_url: Address = Field(
         "https://api.segmind.com",
@@ -167,6 +227,19 @@ class Settings(BaseSettings):
     def _any_case(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What comes first goes before what comes after it."""
+        named = _NamedFiles(settings_cls)
+        return init_settings, env_settings, dotenv_settings, named, file_secret_settings
+
     @property
     def database_path(self) -> Path:
         """Where the database is, relative to the working directory unless absolute."""
@@ -180,13 +253,25 @@ def load() -> Settings:
         ConfigurationError: one line for each variable that is missing or wrong, naming it and what
             it wants, never what it held.
     """
+    # Others' containers and machines have no such folder, or one that is not for us.
+    there = SECRETS_DIR.is_dir() and os.access(SECRETS_DIR, os.R_OK | os.X_OK)
     try:
-        return Settings()
+        return Settings(_secrets_dir=SECRETS_DIR if there else None)
+    except SettingsError as error:
+        raise ConfigurationError(_unreadable(error.__cause__)) from None
     except ValidationError as error:
         # `from None`: the cause would carry the values, secrets among them.
         raise ConfigurationError("\n".join(_lines(error))) from None
     except UnicodeDecodeError:
         raise ConfigurationError(".env can't be read: it wants text in UTF-8.") from None
+    except OSError as error:
+        raise ConfigurationError(_unreadable(error)) from None
+
+
+def _unreadable(error: BaseException | None) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename} can't be read: {error.strerror}. Let the bot's user read it."
+    return f"A secret in {SECRETS_DIR} can't be read: expected UTF-8 text."
 
 
 def _lines(error: ValidationError) -> list[str]:

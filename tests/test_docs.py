@@ -66,7 +66,7 @@ def row_of(name: str, document: Path) -> str:
 
 def shown(field: FieldInfo) -> str:
     """A default as one writes it into an environment; blank where there is nothing to write."""
-    return "" if field.default == frozenset() else str(field.default)
+    return "" if field.default in (None, frozenset()) else str(field.default)
 
 
 def example() -> dict[str, str]:

@@ -27,6 +27,14 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def secrets_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In place of the machine's; there is none yet."""
+    folder = tmp_path / "secrets"
+    monkeypatch.setattr("services.settings.SECRETS_DIR", folder)
+    return folder
+
+
 def given(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
     for name, value in (NEEDED | variables).items():
         monkeypatch.setenv(name, value)
@@ -44,6 +52,7 @@ def complaint() -> str:
 def test_the_variables_are_those_of_the_contract() -> None:
     assert set(VARIABLES) == {
         *("DISCORD_TOKEN", "DISCORD_API_URL", "SEGMIND_API_KEY", "SEGMIND_API_URL"),
+        *("DISCORD_TOKEN_FILE", "SEGMIND_API_KEY_FILE"),
         *("SEGMIND_MODE", "SEGMIND_RPM", "SEGMIND_CONCURRENCY", "DATABASE_URL", "DATA_DIR"),
         *("DEFAULT_ALLOWANCE", "PRICE_SECONDS", "PRICE_STEPS"),
         *("SERVER_DAILY_SONGS", "DAILY_SONGS", "ALLOWED_SERVERS", "DOWNLOAD_ALLOW"),
@@ -181,8 +190,12 @@ def test_a_wrong_one_is_named_with_what_it_wants_and_never_shown(
         assert value not in words
 
 
+UNTYPED = {"DATA_DIR", "DISCORD_TOKEN_FILE", "SEGMIND_API_KEY_FILE"}
+"""Any text is a path. What can be wrong with the files comes below."""
+
+
 def test_every_variable_that_can_be_wrong_is_tried() -> None:
-    assert {name for name, _ in WRONG} | {"DATA_DIR"} == set(VARIABLES)
+    assert {name for name, _ in WRONG} | UNTYPED == set(VARIABLES)
 
 
 def test_each_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,6 +238,157 @@ def test_a_file_that_is_no_text_is_said_plainly(tmp_path: Path) -> None:
 def test_a_secret_has_no_edges_of_white_space(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, SEGMIND_API_KEY=f" {KEY}\n")
     assert load().segmind_api_key.get_secret_value() == KEY
+
+
+# --- secrets in files -----------------------------------------------------------------------------
+
+
+def in_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes) -> Path:
+    """The key is in the environment, the token in a file that a variable names."""
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+    monkeypatch.setenv("DISCORD_TOKEN_FILE", str(file))
+    return file
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", " \n\n"])
+def test_a_variable_names_the_file_of_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    in_files(monkeypatch, tmp_path, f"{TOKEN}{end}".encode())
+    assert load().discord_token.get_secret_value() == TOKEN
+
+
+def test_env_can_name_the_files_too(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    (tmp_path / "key").write_text(KEY)
+    # As .env.example stands there: what is left empty counts as not set.
+    (tmp_path / ".env").write_text(
+        "DISCORD_TOKEN=\nSEGMIND_API_KEY=\nDISCORD_TOKEN_FILE=token\nSEGMIND_API_KEY_FILE=key\n"
+    )
+    settings = load()
+    assert settings.discord_token.get_secret_value() == TOKEN
+    assert settings.segmind_api_key.get_secret_value() == KEY
+
+
+EXPECTED = "expected the path of a file that holds nothing but the secret and that the bot's user"
+
+
+def test_a_file_that_is_missing_is_said_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+    # A common slip: the secret itself where its path belongs.
+    monkeypatch.setenv("DISCORD_TOKEN_FILE", TOKEN)
+    said = complaint()
+    assert said.startswith(
+        f"DISCORD_TOKEN_FILE can't be read (No such file or directory): {EXPECTED}"
+    )
+    assert TOKEN not in said
+
+
+@pytest.mark.parametrize("what", ["folder", "no text", "no path"])
+def test_a_file_that_can_not_be_read_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    file = in_files(monkeypatch, tmp_path, b"\xff\xfe secret")
+    if what == "folder":
+        file.unlink()
+        file.mkdir()  # as Docker makes where the file to mount is missing
+    elif what == "no path":
+        monkeypatch.setenv("DISCORD_TOKEN_FILE", "x" * 5_000)
+    (line,) = complaint().splitlines()
+    assert line.startswith("DISCORD_TOKEN_FILE can't be read (")
+    assert "secret\n" not in line
+
+
+def test_a_file_without_the_secret_is_said_without_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_files(monkeypatch, tmp_path, b"words " * 100_000)
+    said = complaint()
+    assert said.startswith("DISCORD_TOKEN is wrong")
+    assert "words" not in said
+
+
+def test_a_secret_and_its_file_are_one_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_files(monkeypatch, tmp_path, TOKEN.encode())
+    monkeypatch.setenv("DISCORD_TOKEN", TOKEN)
+    monkeypatch.setenv("SEGMIND_API_KEY_FILE", "nowhere")
+    assert complaint().splitlines() == [
+        "DISCORD_TOKEN and DISCORD_TOKEN_FILE are both set: remove one of them.",
+        "SEGMIND_API_KEY and SEGMIND_API_KEY_FILE are both set: remove one of them.",
+    ]
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_secrets_of_a_container_are_found_by_their_names(
+    secrets_dir: Path, monkeypatch: pytest.MonkeyPatch, upper: bool
+) -> None:
+    secrets_dir.mkdir()
+    for name, value in NEEDED.items():
+        (secrets_dir / (name if upper else name.lower())).write_text(f"{value}\n")
+    (secrets_dir / "of_another_program").write_text("x")
+    settings = load()
+    assert settings.discord_token.get_secret_value() == TOKEN
+    assert settings.segmind_api_key.get_secret_value() == KEY
+    # The environment goes first; and a variable may name the very same file.
+    monkeypatch.setenv("SEGMIND_API_KEY", "SG_other")
+    file = secrets_dir / ("DISCORD_TOKEN" if upper else "discord_token")
+    monkeypatch.setenv("DISCORD_TOKEN_FILE", str(file))
+    settings = load()
+    assert settings.segmind_api_key.get_secret_value() == "SG_other"
+    assert settings.discord_token.get_secret_value() == TOKEN
+
+
+def test_a_folder_of_secrets_that_is_not_for_us_does_not_matter(
+    secrets_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets_dir.mkdir()
+    given(monkeypatch)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(Path, "iterdir", lambda _: pytest.fail("it was looked into"))
+    assert load().discord_token.get_secret_value() == TOKEN
+
+
+def test_a_secret_of_a_container_that_is_not_for_the_bots_user_is_said(
+    secrets_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, **_: object) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    secrets_dir.mkdir()
+    (secrets_dir / "discord_token").write_text(TOKEN)
+    monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+    monkeypatch.setattr(Path, "read_text", refuse)
+    file = secrets_dir / "discord_token"
+    assert complaint() == f"{file} can't be read: Permission denied. Let the bot's user read it."
+    monkeypatch.undo()
+
+
+def test_a_secret_of_a_container_that_is_no_text_is_said(
+    secrets_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets_dir.mkdir()
+    (secrets_dir / "discord_token").write_bytes(b"\xff")
+    monkeypatch.setenv("SEGMIND_API_KEY", KEY)
+    assert complaint() == f"A secret in {secrets_dir} can't be read: expected UTF-8 text."
+
+
+def test_an_env_that_can_not_be_read_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", ".env")
+
+    (tmp_path / ".env").touch()
+    given(monkeypatch)
+    monkeypatch.setattr("dotenv.main.open", refuse, raising=False)
+    assert complaint() == ".env can't be read: Permission denied. Let the bot's user read it."
+
+
+# --- what may be seen of it -----------------------------------------------------------------------
 
 
 def test_nothing_can_be_changed_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
