@@ -83,6 +83,14 @@ async def unfinished(connection: Connection) -> list[Song]:
     return list(map(_song, rows))
 
 
+async def running(connection: Connection) -> set[int]:
+    """The songs whose work has begun and not ended."""
+    rows = await connection.execute_fetchall(
+        "SELECT song_id FROM songs WHERE step <> 'ended' AND step <> 'waiting'"
+    )
+    return {row["song_id"] for row in rows}
+
+
 async def under_way(connection: Connection) -> set[int]:
     """The songs that wait or run."""
     rows = await connection.execute_fetchall("SELECT song_id FROM songs WHERE step <> 'ended'")

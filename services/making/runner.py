@@ -21,7 +21,7 @@ from services.quota.ceilings import OperatorCeilings
 log = logging.getLogger(__name__)
 
 LOOK_AT_ACCOUNT = 60.0
-"""Seconds between looks at an account that was refused."""
+"""Seconds between looks at an account that was refused, and at songs that nobody runs."""
 LEAST_TRIALS = 2
 """Trials that may lose their answers in one pause; more where more have room at the API."""
 MOST_FAILURES = 6
@@ -42,7 +42,7 @@ def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
 
 class Runner:
     """Starts waiting songs in fair order, as long as there are fewer than `at_once` at the API, and
-    resumes the others.
+    resumes the others: at the start, and each minute what another process has left meanwhile.
     """
 
     def __init__(
@@ -78,6 +78,8 @@ class Runner:
         # A waiting song is to be the trial; those that were, as long as they are at the API.
         self._canary = False
         self._trials: set[asyncio.Task[None]] = set()
+        # While it is held, each song that has begun in this process has its task.
+        self._beginning = asyncio.Lock()
         self._unreached = False
         self._pauses = 0
         self.waiting = 0
@@ -90,10 +92,8 @@ class Runner:
     async def run(self) -> None:
         """Resume what is unfinished, then start what waits, until cancelled."""
         for song in await songs.unfinished(self._database.reader):
-            with logs.about(song.song_id):
-                log.info("resumed: it is at %s", song.step)
-            self._carry(song, fresh=False)
-        watch = self._spawn(self._watch_account(), "watch the account")
+            self._resume(song)
+        watch = self._spawn(self._each_minute(), "watch the account")
         failures = 0
         try:
             while True:
@@ -134,12 +134,33 @@ class Runner:
             await self._sit_out()
             # First the place, then the choice: who is next is decided as late as possible.
             await self._budget.take(Call.SUBMIT)
-            song = await self._mark_next() if self._may_start() else None
-            if song is not None:
-                task = self._carry(song, fresh=True)
-                if self._canary:
-                    self._canary = False
-                    self._trials.add(task)
+            async with self._beginning:
+                song = await self._mark_next() if self._may_start() else None
+                if song is not None:
+                    task = self._carry(song, fresh=True)
+                    if self._canary:
+                        self._canary = False
+                        self._trials.add(task)
+
+    def _resume(self, song: Song) -> None:
+        with logs.about(song.song_id):
+            log.info("resumed: it is at %s", song.step)
+        self._carry(song, fresh=False)
+
+    async def _resume_left(self) -> None:
+        """Take up unfinished songs that nobody runs.
+
+        A process that was stopped after this one had started may have left them: their rows are all
+        that this one knows of them.
+        """
+        async with self._beginning:
+            # First, so that what ends during the query is none of them.
+            known = set(self._carrying.values())
+            for song_id in sorted(await songs.running(self._database.reader) - known):
+                song = await songs.get(self._database.reader, song_id)
+                if song is not None:
+                    self._worker.inherit(song_id)
+                    self._resume(song)
 
     async def _sit_out(self) -> None:
         """Pause where the last start found no connection; what waits may be cancelled meanwhile."""
@@ -215,15 +236,19 @@ class Runner:
         if made:
             await self._worker.deliver(song_id)
 
-    async def _watch_account(self) -> None:
-        """While songs are paused, look at the account each minute; songs go on when it works."""
+    async def _each_minute(self) -> None:
+        """Take up songs that nobody runs; while songs are paused, look at the account.
+
+        Songs go on when it works.
+        """
         while True:
             await self._sleep(LOOK_AT_ACCOUNT)
             try:
+                await self._resume_left()
                 # One that no song came to use is none of the next pause's.
                 self._canary = self._incidents.paused is not None and await self._wants_trial()
             except Exception:
-                log.exception("looking at the account")
+                log.exception("looking at the account, and at songs that nobody runs")
             # Also where an accepted song has ended the pause meanwhile.
             self.wake()
 

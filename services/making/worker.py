@@ -204,6 +204,10 @@ class Worker:
         """Read which songs another process has left, before there are any of this one."""
         self._inherited = await songs.under_way(self._database.reader)
 
+    def inherit(self, song_id: int) -> None:
+        """Another process has left this song meanwhile, and may have posted it."""
+        self._inherited.add(song_id)
+
     def folder(self, song_id: int) -> Path:
         """Where a song's files are until it has ended."""
         return self._data_dir / "songs" / str(song_id)

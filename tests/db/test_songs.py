@@ -592,6 +592,7 @@ OFTEN: dict[str, Callable[[Connection], Awaitable[object]]] = {
     "next_waiting": songs.next_waiting,
     "count_waiting": songs.count_waiting,
     "unfinished": songs.unfinished,
+    "running": songs.running,
     "needing_files": songs.needing_files,
     "waiting_since_before": lambda c: songs.waiting_since_before(c, NOON),
     "waiting_of_server": lambda c: songs.waiting_of_server(c, SERVER),

@@ -245,6 +245,51 @@ async def test_only_what_another_process_had_is_looked_for(house: House) -> None
     assert house.channel.looked_for == [1]
 
 
+async def test_what_another_process_leaves_later_is_taken_up(house: House) -> None:
+    """At a rolling deployment the old process ends after the new one has begun."""
+    async with house.running():
+        await eventually(minutes_are_over(house))
+        await house.add_submitted(1)
+        house.put(2, "2.mp3")
+        await house.add(2, step="fitted")
+        house.channel.posts[2] = [house.audio]
+        await house.add(3, step="submitting")
+        house.minutes.put_nowait(None)
+        await house.until("ended", "ended", "ended")
+    for song_id in (1, 2, 3):
+        await house.has_completed(song_id)
+    assert house.submits == 1  # 3, whose answer may be lost
+    assert sorted(house.channel.looked_for) == [1, 2, 3]
+
+
+async def test_what_is_under_way_here_is_not_taken_up(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also not between the mark of a song and its task."""
+    caplog.set_level("INFO")
+    real = house.runner._mark_next
+
+    async def mark_next() -> Song | None:
+        song = await real()
+        house.minutes.put_nowait(None)
+        for _ in range(100):
+            await asyncio.sleep(0.001)
+        return song
+
+    monkeypatch.setattr(house.runner, "_mark_next", mark_next)
+    gate = behind_a_gate(house, "look", first=1)
+    await house.add(1)
+    async with house.running():
+        await house.until_submits(1)
+        await two_minutes(house)
+        assert list(house.runner._carrying.values()) == [1]
+        gate.set()
+        await house.until("ended")
+    await house.has_completed()
+    assert "resumed" not in caplog.text
+    assert house.channel.looked_for == [1]  # it waited when the process began
+
+
 async def test_too_much_for_the_minute(house: House) -> None:
     house.server.fault = script(
         submit=[Fault(429, headers={"Retry-After": "30"})] * 2, look=[Fault(429)]
