@@ -139,7 +139,6 @@ async def composed(
     *,
     spawn: Spawn = spawn,
     prepare: Callable[[Client], Awaitable[None]] | None = None,
-    limits: Limits = Limits(),
 ) -> AsyncIterator[Application]:
     """Everything, made and handed to each other; nothing has been started.
 
@@ -169,7 +168,7 @@ async def composed(
         operator = OwnerMessages(client)
         incidents = Incidents(database, operator, clock=utc_now)
         await incidents.load()
-        rulebook = Rulebook(_defaults(settings, limits))
+        rulebook = Rulebook(_defaults(settings))
         changelog = Changelog(
             database,
             clock=utc_now,
@@ -485,9 +484,13 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, Rulebook]
         await database.close()
 
 
-def _defaults(settings: Settings, limits: Limits = Limits()) -> Defaults:
-    prices = Prices(settings.price_seconds, settings.price_steps)
-    return Defaults(allowance=settings.default_allowance, prices=prices, limits=limits)
+def _defaults(settings: Settings) -> Defaults:
+    return Defaults(
+        allowance=settings.default_allowance,
+        prices=Prices(settings.price_seconds, settings.price_steps),
+        limits=Limits(cooldown=settings.default_cooldown),
+        hourly_refunds=settings.member_hourly_refunds,
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

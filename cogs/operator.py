@@ -14,7 +14,7 @@ from cogs.connection.client import Client
 from cogs.interactions.people import server_of
 from db.records import OperatorCeiling, Tally, Undelivered
 from services.errors import InvalidRequest, NotPermitted
-from services.quota.amounts import MAX_CEILING, credits_text
+from services.quota.amounts import MAX_CEILING, credits_text, songs_text
 from services.quota.ceilings import DefaultBudgets
 from services.quota.overview import ServerUse
 
@@ -165,11 +165,6 @@ def allowed_text(credits: int | None, songs: int | None) -> str:
         *([] if songs is None else [songs_text(songs)]),
     ]
     return " and ".join(parts) or "as much as there is"
-
-
-def songs_text(count: int) -> str:
-    """`1 song`, `2 songs`."""
-    return f"{count:,} song" if count == 1 else f"{count:,} songs"
 
 
 def _whom(ceiling: OperatorCeiling) -> str:

@@ -30,6 +30,23 @@ class Step(StrEnum):
     ENDED = "ended"
 
 
+class Fault(StrEnum):
+    """Why a song was CANCELLED or FAILED: at whose door that lies."""
+
+    MEMBER = "member"
+    """Its own member cancelled it."""
+    SERVER = "server"
+    """Cancelled by a manager, by a block, or since the bot left."""
+    REQUEST = "request"
+    """The song API accepted it and could not, or would not, make that song."""
+    SERVICE = "service"
+    """The song API's, or of the way there."""
+    ACCOUNT = "account"
+    """The operator's account or budget."""
+    MACHINE = "machine"
+    """This bot, or the machine that it runs on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Song:
     """One row of `songs`. `step` tells which of the optional fields are there."""
@@ -69,6 +86,7 @@ class Song:
     delivered_at: datetime | None
     counted_at: datetime | None
     in_doubt: bool
+    fault: Fault | None
 
     @property
     def ended(self) -> bool:

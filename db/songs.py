@@ -10,6 +10,7 @@ from datetime import datetime
 
 from db.connection import Connection
 from db.records import (
+    Fault,
     RunTime,
     Song,
     Status,
@@ -136,6 +137,23 @@ async def last_asked(connection: Connection, server_id: int, member_id: int) -> 
         (server_id, member_id),
     )
     return next((maybe_from_ms(row["newest"]) for row in rows), None)
+
+
+async def ends_by_choice(
+    connection: Connection, member_id: int, *, since: datetime, until: datetime, limit: int
+) -> list[datetime]:
+    """When songs of a member, in any server, were cancelled by them or failed for what they
+    requested; the newest `limit` of them, newest first.
+    """
+    rows = await connection.execute_fetchall(
+        """
+        SELECT ended_at FROM songs
+        WHERE member_id = ? AND fault IN ('member', 'request') AND ended_at > ? AND ended_at <= ?
+        ORDER BY ended_at DESC LIMIT ?
+        """,
+        (member_id, to_ms(since), to_ms(until), limit),
+    )
+    return [from_ms(row["ended_at"]) for row in rows]
 
 
 async def price_of_completed(
@@ -484,16 +502,20 @@ async def end(
     post_id: int | None = None,
     undelivered: str | None = None,
     in_doubt: bool = False,
+    fault: Fault | None = None,
 ) -> bool:
     """The song is over. `expected` names the step it must be at; None takes any before the end.
 
     Its file is kept only where it could not be posted. One that was found in the channel without a
-    mark of it was sent at some time after it was asked for. `in_doubt`: see the schema.
+    mark of it was sent at some time after it was asked for. `in_doubt`, `fault`: see the schema.
+    Nobody will sing the lyrics of a cancelled song: they go at once.
     """
     cursor = await connection.execute(
         """
         UPDATE songs SET step = 'ended', status = :status, ended_at = :at, reason = :reason,
                          post_id = :post_id, undelivered = :undelivered, in_doubt = :in_doubt,
+                         fault = :fault,
+                         lyrics = CASE :status WHEN 'CANCELLED' THEN '' ELSE lyrics END,
                          posting_at = CASE WHEN :post_id IS NULL THEN posting_at
                                            ELSE coalesce(posting_at, asked_at) END,
                          delivered_at = CASE WHEN :post_id IS NULL THEN NULL ELSE :at END,
@@ -508,6 +530,7 @@ async def end(
             "post_id": post_id,
             "undelivered": undelivered,
             "in_doubt": in_doubt,
+            "fault": fault,
             "expected": expected,
         },
     )
@@ -687,6 +710,15 @@ async def forget_tokens_until(connection: Connection, moment: datetime) -> int:
     return cursor.rowcount
 
 
+async def forget_lyrics_of_failed(connection: Connection, *, ended_before: datetime) -> int:
+    """Drop the lyrics of songs that failed before then; how many there were."""
+    cursor = await connection.execute(
+        "UPDATE songs SET lyrics = '' WHERE status = 'FAILED' AND lyrics <> '' AND ended_at < ?",
+        (to_ms(ended_before),),
+    )
+    return cursor.rowcount
+
+
 async def with_token(connection: Connection, *, ended: bool) -> list[Song]:
     """Songs whose status message can still be edited."""
     rows = await connection.execute_fetchall(
@@ -729,6 +761,7 @@ def _song(row: sqlite3.Row) -> Song:
     values |= {name: maybe_from_ms(values[name]) for name in _TIMES}
     values |= {"status": Status(values["status"]), "step": Step(values["step"])}
     values["in_doubt"] = bool(values["in_doubt"])
+    values["fault"] = None if values["fault"] is None else Fault(values["fault"])
     return Song(**values)
 
 

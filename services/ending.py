@@ -4,7 +4,7 @@ import logging
 
 from db import songs
 from db.database import Database
-from db.records import Song, Status, Step
+from db.records import Fault, Song, Status, Step
 from services import logs
 from services.clock import Clock
 from services.quota.credits import Credits
@@ -52,9 +52,17 @@ class Ending:
             _tell(song, f"COMPLETED and settled, {where}")
         return ended
 
-    async def fail(self, song: Song, reason: str, *, expected: Step | None = None) -> bool:
+    async def fail(
+        self,
+        song: Song,
+        reason: str,
+        *,
+        fault: Fault = Fault.SERVICE,
+        expected: Step | None = None,
+    ) -> bool:
         """It was not made, for a reason fit for the member. The price goes back.
 
+        `fault` is one of those that a song may fail by.
         False too where it is not at the step that is `expected`, if one is.
         """
         async with self._database.write() as connection:
@@ -65,15 +73,19 @@ class Ending:
                 at=self._clock(),
                 expected=expected,
                 reason=reason,
+                fault=fault,
             )
             if ended:
                 await self._credits.refund(connection, song)
         if ended:
-            _tell(song, f"FAILED and refunded: {reason}")
+            _tell(song, f"FAILED and refunded: {reason} (fault: {fault})")
         return ended
 
-    async def cancel(self, song: Song) -> bool:
-        """It is not wanted any more. False too where it has been submitted meanwhile."""
+    async def cancel(self, song: Song, *, fault: Fault = Fault.SERVER) -> bool:
+        """It is not wanted any more, by its member or by the server.
+
+        False too where it has been submitted meanwhile.
+        """
         async with self._database.write() as connection:
             ended = await songs.end(
                 connection,
@@ -81,11 +93,12 @@ class Ending:
                 status=Status.CANCELLED,
                 at=self._clock(),
                 expected=Step.WAITING,
+                fault=fault,
             )
             if ended:
                 await self._credits.refund(connection, song)
         if ended:
-            _tell(song, "CANCELLED and refunded")
+            _tell(song, f"CANCELLED and refunded, by the {fault}")
         return ended
 
     async def hand_over(self, song: Song) -> bool:

@@ -134,11 +134,15 @@ class OutputMissing(NotThereYet):
 
 
 class GenerationFailed(SongApiError):
-    """The model failed, or its content was blocked. `detail` is fit for the member."""
+    """The model failed, or its content was blocked. `detail` is fit for the member.
 
-    def __init__(self, detail: str) -> None:
+    `by_request`: what was requested is at fault, not the service.
+    """
+
+    def __init__(self, detail: str, *, by_request: bool = True) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.by_request = by_request
 
 
 class RateLimited(SongApiError):

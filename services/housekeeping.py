@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 WAITING_DEADLINE = timedelta(hours=6)
 DRAFT_LIFETIME = timedelta(hours=1)
+LYRICS_OF_FAILED = timedelta(hours=24)
+"""How long lyrics of a song that failed are kept, so that it can be tried again."""
 EVERY = 60.0
 """Seconds from one round to the next."""
 NEARLY_FULL = 512 * 2**20
@@ -87,6 +89,7 @@ class Housekeeping:
         async with self._database.write() as connection:
             await songs.forget_tokens_until(connection, now)
             await drafts.delete_before(connection, now - DRAFT_LIFETIME)
+            await songs.forget_lyrics_of_failed(connection, ended_before=now - LYRICS_OF_FAILED)
 
     async def _remove_files(self) -> None:
         """Files of songs that need none: a crash came between a song's end and their removal."""

@@ -184,6 +184,20 @@ class Settings(BaseSettings):
         le=1_000,
         description="the steps that one credit pays, a whole number from 1 to 1,000",
     )
+    default_cooldown: int = Field(
+        5,
+        ge=0,
+        le=604_800,
+        description="seconds that a member waits from one song to the next where a server has not "
+        "decided, a whole number from 0 to 604,800",
+    )
+    member_hourly_refunds: int = Field(
+        10,
+        ge=0,
+        le=1_000_000,
+        description="songs that one member may cancel, or have fail for what they requested, in an "
+        "hour, a whole number from 0 to 1,000,000; 0 is no limit",
+    )
     server_daily_songs: int = Field(
         100,
         ge=0,

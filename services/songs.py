@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from db import drafts, servers, songs
 from db.connection import Connection
 from db.database import Database
-from db.records import Draft, Song, Status, Step
+from db.records import Draft, Fault, Song, Status, Step
 from services import logs
 from services.clock import Clock
 from services.ending import Ending
@@ -185,6 +185,15 @@ class Songs:
         self, connection: Connection, asker: Interaction, rules: Rules, *, at: datetime
     ) -> None:
         server_id, member_id = asker.server_id, asker.member_id
+        if limit := self._rulebook.defaults.hourly_refunds:
+            ends = await songs.ends_by_choice(
+                connection,
+                member_id,
+                since=at - admission.REFUNDS_COUNT_FOR,
+                until=at,
+                limit=limit,
+            )
+            admission.check_refunds(ends, limit)
         admission.check_pace(
             rules,
             unfinished=await songs.count_unfinished(connection, server_id, member_id),
@@ -231,6 +240,7 @@ class Songs:
             delivered_at=None,
             counted_at=None,
             in_doubt=False,
+            fault=None,
         )
 
     async def cancel(self, song_id: int, *, server_id: int, member_id: int, manager: bool) -> Song:
@@ -243,7 +253,8 @@ class Songs:
         song = await self.get(song_id, server_id=server_id)
         if song.member_id != member_id and not manager:
             raise NotPermitted("Only the member who asked for this song can cancel it.")
-        if not await self._ending.cancel(song):
+        fault = Fault.MEMBER if song.member_id == member_id else Fault.SERVER
+        if not await self._ending.cancel(song, fault=fault):
             song = await self.get(song_id, server_id=server_id)
             raise NotPossible(
                 f"Song #{song.number} is {song.status} and can't be cancelled any more."

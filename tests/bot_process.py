@@ -83,6 +83,8 @@ def settings_for(wire: DiscordWire, api: SongApiServer, **more: str) -> dict[str
         "DISCORD_API_URL": wire.api_url,
         "SEGMIND_API_KEY": api.key,
         "SEGMIND_API_URL": api.root,
+        "DEFAULT_COOLDOWN": "0",
+        "MEMBER_HOURLY_REFUNDS": "0",
         "DAILY_SONGS": "0",
         "SERVER_DAILY_SONGS": "0",
         **more,

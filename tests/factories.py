@@ -88,7 +88,10 @@ def make_song(song_id: int = 1, **fields: Any) -> Song:
         "delivered_at": None,
         "counted_at": NOON if submitted or step is Step.SUBMITTING else None,
         "in_doubt": False,
+        "fault": None,
     }
+    if status is Status.CANCELLED:
+        values["lyrics"] = ""
     if status is Status.COMPLETED and not fields.get("undelivered"):
         values |= {"post_id": 9_000 + song_id, "delivered_at": NOON}
     return Song(**values | fields)

@@ -25,6 +25,7 @@ from playground.song_api import Fault as ApiFault
 from services import logs
 from services.housekeeping import Housekeeping
 from services.making import runner
+from services.quota.rules import Defaults, Limits
 from services.settings import Settings, load
 from tests.bot_process import BotProcess
 from tests.databases import write_new
@@ -578,6 +579,14 @@ def test_the_log_says_who_can_add_the_bot(
     (record,) = caplog.records
     assert record.levelno == level
     assert says in record.getMessage()
+
+
+def test_what_the_operator_sets_counts_where_a_server_has_not_decided(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = {"DISCORD_TOKEN": "x", "SEGMIND_API_KEY": "y"}
+    set_environment(monkeypatch, world.folder, secrets)
+    assert bot._defaults(load()) == Defaults(limits=Limits(cooldown=5), hourly_refunds=10)
 
 
 async def test_every_button_and_menu_outlives_a_restart() -> None:

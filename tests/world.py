@@ -112,6 +112,8 @@ class World:
                 "segmind_api_url": self.api.root,
                 "segmind_mode": "sync",
                 "segmind_rpm": 10_000,
+                "default_cooldown": 0,
+                "member_hourly_refunds": 0,
                 "database_url": f"sqlite:///{self.folder / 'songs.db'}",
                 "data_dir": self.folder,
                 **self._values,

@@ -85,6 +85,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9][\x21-\x7e]{0,199}")
 _WAITING = {"QUEUED", "IN_QUEUE", "PENDING", "WAITING", "SUBMITTED", "ACCEPTED", "CREATED"}
 _RUNNING = {"PROCESSING", "IN_PROGRESS", "RUNNING", "STARTED", "STARTING", "GENERATING"}
 _SUCCEEDED = {"COMPLETED", "COMPLETE", "SUCCESS", "SUCCEEDED", "SUCCESSFUL", "DONE", "FINISHED"}
+# Of the next ones, those that what was requested may be the reason for.
+_BY_REQUEST = {"FAILED", "FAIL", "REJECTED", "REFUSED", "DENIED", "BLOCKED", "INVALID"}
 _ENDED_BADLY = {
     *("FAILED", "FAIL", "FAILURE", "ERROR", "ERRORED", "CANCELLED", "CANCELED", "ABORTED"),
     *("TIMEOUT", "TIMED_OUT", "TIMEDOUT", "EXPIRED", "REJECTED", "REFUSED", "DENIED", "BLOCKED"),
@@ -430,7 +432,10 @@ class SongApi:
             words = _words(answer.data.get("error")) or _words(answer.data.get("detail"))
             if answer.word != "FAILED":  # nobody documented it, so it is named
                 words = f"The song service ended it as {answer.word}. {words}"
-            raise GenerationFailed(_for_member(self._without_key(words)))
+            raise GenerationFailed(
+                _for_member(self._without_key(words)),
+                by_request=answer.word in _BY_REQUEST and answer.code < 500,
+            )
 
     def _unfinished(self, word: str) -> Status:
         """What a status that is not final means. A word that nobody knows is polled on."""

@@ -21,7 +21,7 @@ from typing import Protocol, TypeVar
 from db import songs
 from db.connection import Connection
 from db.database import Database, DiskFullError
-from db.records import Song, Status, Step
+from db.records import Fault, Song, Status, Step
 from services.clock import Clock
 from services.ending import Ending
 from services.errors import (
@@ -41,11 +41,14 @@ from services.errors import (
     RateLimited,
     RequestRejected,
     Scope,
+    SilentAudio,
     SongApiError,
     SongGone,
+    SongwrightError,
     SubmitForbidden,
     SubmitUncertain,
     TooLargeToPost,
+    TooShort,
 )
 from services.incidents import Incidents, Kind
 from services.making.audio import AudioFitter, Fitted
@@ -304,7 +307,9 @@ class Worker:
             return False
         await self._budget.take(Call.SUBMIT)
         if not await self._count(song, self._operator_ceilings.mark_submitting):
-            await self._fail(song, "The operator's ceiling for today leaves no second try.")
+            await self._fail(
+                song, "The operator's ceiling for today leaves no second try.", Fault.ACCOUNT
+            )
             return False
         return True
 
@@ -554,7 +559,8 @@ class Worker:
         if song.step is Step.SUBMITTING and isinstance(error, AccountProblem | RequestRejected):
             await self._uncount(song)
         never_made = resumed and isinstance(error, GenerationFailed)
-        await (self._failed if never_made else self._fail)(song, _for_member(error))
+        fail = self._failed if never_made else self._fail
+        await fail(song, _for_member(error), _fault_of(error))
         forgotten = resumed and isinstance(error, SongGone)
         if isinstance(error, NotThereYet | BadOutput) and not forgotten:
             await self._incidents.result_lost(song.song_id, str(error))
@@ -592,15 +598,17 @@ class Worker:
             fitted = await self._encode(song, limit)
         except AudioError as error:
             log.warning("%s", error)
-            await self._fail(song, str(error))
+            await self._fail(song, str(error), _fault_of(error))
             if isinstance(error, NotAudio):
                 await self._incidents.result_lost(song.song_id, str(error))
             else:
                 await self._incidents.result_played()
         except FileNotFoundError:
-            await self._fail(song, "The song's audio was lost before it could be posted.")
+            reason = "The song's audio was lost before it could be posted."
+            await self._fail(song, reason, Fault.MACHINE)
         except OSError:
-            await self._fail(song, "There was no room here to prepare it for the channel.")
+            reason = "There was no room here to prepare it for the channel."
+            await self._fail(song, reason, Fault.MACHINE)
         else:
             await self._write(song, songs.mark_fitted, file=fitted.path.name)
             await self._incidents.result_played()
@@ -645,7 +653,8 @@ class Worker:
                     await self._posted(song, post_id)
                 return
             except FileNotFoundError:
-                await self._fail(song, "The song's file was lost before it could be posted.")
+                reason = "The song's file was lost before it could be posted."
+                await self._fail(song, reason, Fault.MACHINE)
                 return
             except TooLargeToPost:
                 if file.stat().st_size <= DEFAULT_UPLOAD_LIMIT:
@@ -741,7 +750,7 @@ class Worker:
             await self._undelivered(song, CannotPost(reason, scope=Scope.EVERYBODY), in_doubt=True)
         elif not song.ended:
             # Not looked for: that may be what can't be done.
-            await self._failed(song, reason)
+            await self._failed(song, reason, Fault.MACHINE)
 
     # --- how --------------------------------------------------------------------------------------
 
@@ -814,13 +823,13 @@ class Worker:
         await asyncio.to_thread(workspace.file.parent.mkdir, parents=True, exist_ok=True)
         return workspace
 
-    async def _fail(self, song: Song, reason: str) -> None:
+    async def _fail(self, song: Song, reason: str, fault: Fault = Fault.SERVICE) -> None:
         """It was not made, unless it was posted before."""
         if not await self._was_posted(song):
-            await self._failed(song, reason)
+            await self._failed(song, reason, fault)
 
-    async def _failed(self, song: Song, reason: str) -> None:
-        if await self._once_there_is_room(lambda: self._ending.fail(song, reason)):
+    async def _failed(self, song: Song, reason: str, fault: Fault) -> None:
+        if await self._once_there_is_room(lambda: self._ending.fail(song, reason, fault=fault)):
             self._over(song)
 
     def _over(self, song: Song) -> None:
@@ -894,6 +903,17 @@ def _for_member(error: SongApiError) -> str:
             return "The song service's result could not be fetched."
         case _:
             return "The song service could not make this song."
+
+
+def _fault_of(error: SongwrightError) -> Fault:
+    """Whether the member pays for trying it again and again, or somebody else is at fault."""
+    match error:
+        case GenerationFailed(by_request=True) | TooShort() | SilentAudio():
+            return Fault.REQUEST
+        case AccountProblem():
+            return Fault.ACCOUNT
+        case _:
+            return Fault.SERVICE
 
 
 def _there(value: T | None) -> T:

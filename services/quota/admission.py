@@ -1,16 +1,18 @@
 """Whether a song may be asked for, as a server's managers have decided. Pure."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.clock import relative
 from services.errors import AgainstTheRules, ServerNotAllowed, TooManySongs
+from services.quota.amounts import songs_text
 from services.quota.rules import Rules
 from services.quota.words import unwanted
 from services.requests import SongRequest
 
 NOTHING_SPENT = "Nothing was spent."
+REFUNDS_COUNT_FOR = timedelta(hours=1)
 NOT_ALLOWED = (
     "I can't make songs in this server: my operator has not allowed it. Ask them to add the server "
     "id {server_id} to ALLOWED_SERVERS."
@@ -87,6 +89,22 @@ def check_words(rules: Rules, request: SongRequest) -> None:
         )
 
 
+def check_refunds(ends: Sequence[datetime], limit: int) -> None:
+    """Whether a member has had fewer than `limit` songs refunded by choice in `REFUNDS_COUNT_FOR`.
+
+    `ends`: when those that still count were over, newest first, at most `limit`.
+
+    Raises:
+        TooManySongs: they have to wait until the oldest of them counts no more.
+    """
+    if limit and len(ends) >= limit:
+        raise TooManySongs(
+            f"In the last hour you cancelled {songs_text(limit)}, or they failed because of what "
+            "you requested. That is the limit. You can request a song again "
+            f"{relative(ends[limit - 1] + REFUNDS_COUNT_FOR)}. {NOTHING_SPENT}"
+        )
+
+
 def check_pace(rules: Rules, *, unfinished: int, last_asked: datetime | None, at: datetime) -> None:
     """Whether a member may have one more song now.
 
@@ -96,8 +114,8 @@ def check_pace(rules: Rules, *, unfinished: int, last_asked: datetime | None, at
     limits = rules.limits
     if unfinished >= limits.unfinished:
         raise TooManySongs(
-            f"You have {unfinished} songs under way here, and {limits.unfinished} is the most at "
-            "once. Please wait for one to end, or cancel one in `/queue`."
+            f"You already have {songs_text(unfinished)} in progress here, and the limit is "
+            f"{limits.unfinished:,}. Wait until one is done, or cancel one in `/queue`."
         )
     if last_asked is None:
         return
@@ -105,6 +123,6 @@ def check_pace(rules: Rules, *, unfinished: int, last_asked: datetime | None, at
     # A clock that was set back does not make anybody wait for longer than they ever would.
     if at < again <= at + timedelta(seconds=limits.cooldown):
         raise TooManySongs(
-            f"Members wait {limits.cooldown:,} s from one song to the next here: please ask again "
+            f"Members can request one song every {limits.cooldown:,} s here. Try again "
             f"{relative(again)}. {NOTHING_SPENT}"
         )

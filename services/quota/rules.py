@@ -85,11 +85,16 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What holds where a server has decided nothing: the operator's word. Credits a day."""
+    """What holds where a server has decided nothing: the operator's word. Credits a day.
+
+    `hourly_refunds`: songs that a member may cancel, or have fail for what they requested, in an
+    hour, over all servers; 0 is no limit. No server decides on it: the operator pays for them.
+    """
 
     allowance: int = 10
     prices: Prices = Prices()
     limits: Limits = Limits()
+    hourly_refunds: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,7 +234,7 @@ async def test_a_fourth_song_at_once_is_refused(world: World) -> None:
     for _ in range(3):
         await world.song()
     result = await world.song()
-    assert "3 songs under way" in text_of(result.response)
+    assert "3 songs in progress" in text_of(result.response)
     assert len(await world.rows()) == 3
     assert await world.free() == 7
 

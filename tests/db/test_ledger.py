@@ -389,6 +389,14 @@ async def test_what_is_left_of_grants_is_known_by_members_page_by_page(
 
 
 NO_POST: dict[str, Any] = {"step": Step.ENDED, "post_id": None, "delivered_at": None}
+CANCELLED = NO_POST | {
+    "status": Status.CANCELLED,
+    "submits": 0,
+    "request_id": None,
+    "lyrics": "",
+    "submitted_at": None,
+    "counted_at": None,
+}
 
 
 @pytest.mark.parametrize(
@@ -421,6 +429,11 @@ NO_POST: dict[str, Any] = {"step": Step.ENDED, "post_id": None, "delivered_at": 
         {"step": Step.POSTING, "in_doubt": True},
         NO_POST | {"undelivered": "No.", "in_doubt": True},
         NO_POST | {"undelivered": "No.", "file": "1.mp3", "in_doubt": 2},
+        {"step": Step.WAITING, "fault": "member"},
+        {"step": Step.ENDED, "fault": "service"},
+        NO_POST | {"status": Status.FAILED, "reason": "No.", "fault": "member"},
+        CANCELLED | {"fault": "request"},
+        CANCELLED | {"lyrics": "[verse]\nMidnight train"},
         {"step": "lost"},
         {"status": "MAYBE"},
     ],

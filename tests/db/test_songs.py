@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from db import ledger, servers, songs
 from db.database import Database
-from db.records import Song, Status, Step, Undelivered
+from db.records import Fault, Song, Status, Step, Undelivered
 from services.ending import Ending
 from services.quota.credits import Credits
 from services.quota.managing import Manager
@@ -645,3 +645,56 @@ async def test_what_is_read_often_never_reads_the_whole_history(
     assert [line for line in explaining.plan if WHOLE_HISTORY.match(line)] == []
     if name in MINE_ALONE:
         assert "songs_unfinished" in explaining.plan[0]
+
+
+# --- whose fault it was ---------------------------------------------------------------------------
+
+
+async def test_ends_by_choice_are_a_members_own_in_every_server(database: Database) -> None:
+    ends = [
+        (Status.CANCELLED, Fault.MEMBER, {}),
+        (Status.CANCELLED, Fault.SERVER, {}),
+        (Status.FAILED, Fault.REQUEST, {"server_id": SERVER + 1}),
+        (Status.FAILED, Fault.SERVICE, {}),
+        (Status.FAILED, Fault.ACCOUNT, {}),
+        (Status.FAILED, Fault.MACHINE, {}),
+        (Status.FAILED, None, {}),  # before it was recorded
+        (Status.FAILED, Fault.REQUEST, {"member_id": MEMBER + 1}),
+        (Status.FAILED, Fault.REQUEST, {}),
+        (Status.COMPLETED, None, {}),
+    ]
+    for number, (status, fault, fields) in enumerate(ends, start=1):
+        at = NOON + timedelta(minutes=number)
+        await add_song(
+            database, number, step=Step.ENDED, status=status, fault=fault, ended_at=at, **fields
+        )
+
+    async def found(since: int, until: int, limit: int) -> list[int]:
+        ended = await songs.ends_by_choice(
+            database.reader,
+            MEMBER,
+            since=NOON + timedelta(minutes=since),
+            until=NOON + timedelta(minutes=until),
+            limit=limit,
+        )
+        return [(at - NOON) // timedelta(minutes=1) for at in ended]
+
+    assert await found(0, 60, 10) == [9, 3, 1]
+    assert await found(0, 60, 2) == [9, 3]
+    assert await found(1, 8, 10) == [3]
+
+
+async def test_both_indexes_of_faults_are_used(database: Database) -> None:
+    """Each is looked at with every request, or every minute, however long the history is."""
+    plans = {
+        "songs_refunded_by_choice": """
+            SELECT ended_at FROM songs WHERE member_id = 1 AND fault IN ('member', 'request')
+            AND ended_at > 1 AND ended_at <= 2 ORDER BY ended_at DESC LIMIT 10
+        """,
+        "songs_failed_with_lyrics": """
+            UPDATE songs SET lyrics = '' WHERE status = 'FAILED' AND lyrics <> '' AND ended_at < 1
+        """,
+    }
+    for index, sql in plans.items():
+        rows = await database.reader.execute_fetchall(f"EXPLAIN QUERY PLAN {sql}")
+        assert index in " ".join(row["detail"] for row in rows)

@@ -70,6 +70,8 @@ def _of_song(
             yield f"{name} is undelivered with {handed_over=}, {kept=} and {given_back=}"
     elif row["status"] in ("FAILED", "CANCELLED"):
         expected = (["hold", "refund"], [])
+        if row["fault"] is None:
+            yield f"{name} is {row['status']}, and its row does not say by whose fault"
     else:
         yield f"{name} has not ended: {row['status']}, {row['step']}"
         return

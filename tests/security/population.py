@@ -272,6 +272,8 @@ async def population(folder: Path, patch: pytest.MonkeyPatch) -> AsyncIterator[P
         segmind_rpm=10_000,
         database_url=f"sqlite:///{folder / 'songs.db'}",
         data_dir=folder / "data",
+        default_cooldown=0,
+        member_hourly_refunds=0,
         operator_ids=frozenset({OPERATOR}),
     )
     async with bot_at_hand(folder, settings) as bot:

@@ -27,7 +27,11 @@ async def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     async with population(tmp_path, monkeypatch) as here:
         async with here.bot.database.write() as connection:
             await connection.execute(
-                "UPDATE songs SET genres = ?, lyrics = ? WHERE member_id = ?",
+                """
+                UPDATE songs SET genres = ?1, lyrics = CASE status WHEN 'CANCELLED' THEN ''
+                                                                   ELSE ?2 END
+                WHERE member_id = ?3
+                """,
                 (WORDS[0], f"[verse]\n{WORDS[1]}", here.people["alice"].id),
             )
         here.bot.door.said.clear()

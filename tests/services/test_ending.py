@@ -8,7 +8,7 @@ import pytest
 
 from db import ledger, songs
 from db.database import Database
-from db.records import Song, Status, Step
+from db.records import Fault, Song, Status, Step
 from services.ending import Ending
 from services.quota.credits import Credits
 from services.quota.rules import Member
@@ -183,3 +183,23 @@ async def test_a_song_without_a_hold_can_not_end(database: Database, ending: End
     with pytest.raises(sqlite3.IntegrityError):
         await ending.fail(song, "No.")
     assert await read(database, song) == song
+
+
+async def test_who_ended_a_song_stands_in_its_row(
+    database: Database, credits: Credits, ending: Ending
+) -> None:
+    ends: list[tuple[Fault, Callable[[Song], Awaitable[bool]]]] = [
+        (Fault.SERVICE, lambda song: ending.fail(song, "Lost.")),
+        (Fault.REQUEST, lambda song: ending.fail(song, "Blocked.", fault=Fault.REQUEST)),
+        (Fault.SERVER, ending.cancel),
+        (Fault.MEMBER, lambda song: ending.cancel(song, fault=Fault.MEMBER)),
+    ]
+    for song_id, (fault, end) in enumerate(ends, start=1):
+        song = await add_held_song(database, credits, song_id)
+        assert await end(song)
+        ended = await read(database, song)
+        assert ended.fault is fault
+        assert ended.lyrics == ("" if ended.status is Status.CANCELLED else song.lyrics)
+    posted = await add_held_song(database, credits, 9, step=Step.POSTING)
+    assert await ending.complete(posted, post_id=9)
+    assert (await read(database, posted)).fault is None

@@ -13,7 +13,14 @@ from db.database import Database
 from db.records import Draft, Song, Status, Step
 from services import housekeeping
 from services.ending import Ending
-from services.housekeeping import EVERY, NEARLY_FULL, ROOM_AGAIN, WAITING_DEADLINE, Housekeeping
+from services.housekeeping import (
+    EVERY,
+    LYRICS_OF_FAILED,
+    NEARLY_FULL,
+    ROOM_AGAIN,
+    WAITING_DEADLINE,
+    Housekeeping,
+)
 from services.incidents import Incidents, Kind
 from services.quota.credits import Credits
 from services.quota.rules import Member
@@ -117,6 +124,20 @@ async def test_a_song_that_is_started_meanwhile_is_not_ended(
     await house.keeping.once()
     assert (await house.song()).step is Step.SUBMITTING
     assert house.changed == []
+
+
+async def test_lyrics_of_what_failed_go_after_a_day(house: House) -> None:
+    ended = {"step": Step.ENDED, "status": Status.FAILED, "ended_at": NOON}
+    await add_song(house.database, 1, **ended)
+    await add_song(house.database, 2, **ended | {"ended_at": NOON + timedelta(seconds=1)})
+    await add_song(house.database, 3, step=Step.ENDED)
+    house.clock.now += LYRICS_OF_FAILED
+    await house.keeping.once()
+    assert (await house.song(1)).lyrics
+    house.clock.advance(seconds=1)
+    await house.keeping.once()
+    assert [bool((await house.song(n)).lyrics) for n in (1, 2, 3)] == [False, True, True]
+    assert (await house.song(1)).genres
 
 
 async def test_tokens_and_drafts_die(house: House) -> None:

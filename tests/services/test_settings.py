@@ -55,6 +55,7 @@ def test_the_variables_are_those_of_the_contract() -> None:
         *("DISCORD_TOKEN_FILE", "SEGMIND_API_KEY_FILE"),
         *("SEGMIND_MODE", "SEGMIND_RPM", "SEGMIND_CONCURRENCY", "DATABASE_URL", "DATA_DIR"),
         *("DEFAULT_ALLOWANCE", "PRICE_SECONDS", "PRICE_STEPS"),
+        *("DEFAULT_COOLDOWN", "MEMBER_HOURLY_REFUNDS"),
         *("SERVER_DAILY_SONGS", "DAILY_SONGS", "ALLOWED_SERVERS", "DOWNLOAD_ALLOW"),
         *("OPERATOR_IDS", "LOG_LEVEL", "LOG_FORMAT"),
     }
@@ -76,6 +77,7 @@ def test_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.data_dir == Path("data")
     assert settings.default_allowance == 10
     assert (settings.price_seconds, settings.price_steps) == (30, 50)
+    assert (settings.default_cooldown, settings.member_hourly_refunds) == (5, 10)
     assert (settings.server_daily_songs, settings.daily_songs) == (100, 500)
     assert settings.allowed_servers == settings.operator_ids == frozenset()
     assert settings.download_allow == frozenset()
@@ -95,6 +97,8 @@ def test_everything_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
         DEFAULT_ALLOWANCE="0",
         PRICE_SECONDS="60",
         PRICE_STEPS="1000",
+        DEFAULT_COOLDOWN="604800",
+        MEMBER_HOURLY_REFUNDS="0",
         SERVER_DAILY_SONGS="0",
         DAILY_SONGS="1000000000",
         ALLOWED_SERVERS="1574699336627912704,2",
@@ -115,6 +119,7 @@ def test_everything_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.data_dir == Path("/srv/data")
     assert settings.default_allowance == 0
     assert (settings.price_seconds, settings.price_steps) == (60, 1_000)
+    assert (settings.default_cooldown, settings.member_hourly_refunds) == (604_800, 0)
     assert (settings.server_daily_songs, settings.daily_songs) == (0, 10**9)
     assert settings.allowed_servers == {1574699336627912704, 2}
     networks = map(ip_network, ("198.18.0.0/15", "fd00::/8", "10.0.0.7/32"))
@@ -164,6 +169,8 @@ WRONG = [
     ("PRICE_SECONDS", "1001"),
     ("PRICE_STEPS", "0"),
     ("PRICE_STEPS", "0.5"),
+    ("DEFAULT_COOLDOWN", "604801"),
+    ("MEMBER_HOURLY_REFUNDS", "-1"),
     ("SERVER_DAILY_SONGS", "-1"),
     ("DAILY_SONGS", "1000000001"),
     ("DAILY_SONGS", "none"),

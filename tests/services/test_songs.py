@@ -15,7 +15,7 @@ import pytest
 from db import ceilings, changes
 from db import songs as rows
 from db.database import Database
-from db.records import Draft, OperatorCeiling, Song, Status, Step
+from db.records import Draft, Fault, OperatorCeiling, Song, Status, Step
 from services.ending import Ending
 from services.errors import (
     AgainstTheRules,
@@ -187,7 +187,9 @@ async def test_while_songs_are_paused_nothing_is_spent(
 async def test_a_member_has_a_number_of_songs_at_once(songs: Songs, credits: Credits) -> None:
     for interaction_id in (1, 2, 3):
         await songs.ask(asker(interaction_id), request(seconds=30))
-    with pytest.raises(TooManySongs, match="3 songs under way"):
+    with pytest.raises(
+        TooManySongs, match="You already have 3 songs in progress here, and the limit is 3"
+    ):
         await songs.ask(asker(4), request(seconds=30))
     assert await free(credits) == 7
     # Others, and this member elsewhere, have their own.
@@ -248,6 +250,63 @@ async def test_an_ask_that_is_cancelled_is_whole_or_not_at_all(
         if song is not None:
             await songs.cancel(turns + 1, server_id=SERVER, member_id=MEMBER, manager=False)
     assert True in outcomes
+
+
+# --- Failing and cancelling on purpose ------------------------------------------------------------
+
+TWO_AN_HOUR = Defaults(limits=Limits(unfinished=100), hourly_refunds=2)
+
+
+async def test_a_member_cancels_and_fails_only_so_often_in_an_hour(
+    database: Database, incidents: Incidents, clock: SettableClock, tmp_path: Path
+) -> None:
+    """Each accepted submit is paid by the operator, whatever becomes of the song."""
+    songs = composed(database, incidents, clock, defaults=TWO_AN_HOUR)
+    ending = songs._ending
+    first = await songs.ask(asker(1), request(seconds=10))
+    await songs.cancel(1, server_id=SERVER, member_id=MEMBER, manager=False)
+    clock.advance(minutes=20)
+    second = await songs.ask(asker(2, server_id=SERVER + 1), request(seconds=10))
+    assert await ending.fail(second, "Blocked.", fault=Fault.REQUEST)
+    before = dump(tmp_path)
+    with pytest.raises(TooManySongs) as refused:
+        await songs.ask(asker(3), request(seconds=10))
+    assert str(refused.value) == (
+        "In the last hour you cancelled 2 songs, or they failed because of what you requested. "
+        "That is the limit. You can request a song again "
+        f"<t:{int((first.asked_at + timedelta(hours=1)).timestamp())}:R>. Nothing was spent."
+    )
+    assert dump(tmp_path) == before
+    await songs.ask(asker(4, member_id=MEMBER + 1), request(seconds=10))
+    clock.advance(minutes=40)
+    await songs.ask(asker(5), request(seconds=10))
+
+
+async def test_what_is_not_the_members_doing_counts_for_nothing(
+    database: Database, incidents: Incidents, clock: SettableClock
+) -> None:
+    songs = composed(database, incidents, clock, defaults=TWO_AN_HOUR)
+    ending = songs._ending
+    for song_id, fault in enumerate((Fault.SERVICE, Fault.ACCOUNT, Fault.MACHINE), start=1):
+        song = await songs.ask(asker(song_id), request(seconds=10))
+        assert await ending.fail(song, "Lost.", fault=fault)
+    for song_id in (4, 5):
+        await songs.ask(asker(song_id), request(seconds=10))
+        await songs.cancel(song_id, server_id=SERVER, member_id=99, manager=True)
+    song = await songs.ask(asker(6), request(seconds=10))
+    assert await ending.cancel(song)  # the bot left, say
+    await songs.ask(asker(7), request(seconds=10))
+
+
+async def test_songs_of_a_clock_that_was_set_back_make_nobody_wait(
+    database: Database, incidents: Incidents, clock: SettableClock
+) -> None:
+    songs = composed(database, incidents, clock, defaults=TWO_AN_HOUR)
+    for song_id in (1, 2):
+        await songs.ask(asker(song_id), request(seconds=10))
+        await songs.cancel(song_id, server_id=SERVER, member_id=MEMBER, manager=False)
+    clock.advance(hours=-5)
+    await songs.ask(asker(3), request(seconds=10))
 
 
 # --- Whoever may not ------------------------------------------------------------------------------
@@ -313,8 +372,12 @@ async def every_reason(
         (AgainstTheRules, "60 `seconds`", lambda: managing.set_limits(BY, seconds=240)),
         (AgainstTheRules, "40 `steps`", lambda: managing.set_limits(BY, steps=150)),
         (AgainstTheRules, "funk.* is not wanted", lambda: managing.set_words(BY, [])),
-        (TooManySongs, "1 songs under way", lambda: managing.set_limits(BY, unfinished=2)),
-        (TooManySongs, "ask again <t:", lambda: managing.set_limits(BY, cooldown=0)),
+        (
+            TooManySongs,
+            "already have 1 song in progress",
+            lambda: managing.set_limits(BY, unfinished=2),
+        ),
+        (TooManySongs, "Try again <t:", lambda: managing.set_limits(BY, cooldown=0)),
         (CeilingReached, "The bot's operator", lambda: operator.drop("each", 0)),
         (NotEnoughCredits, "you have 4", lambda: managing.set_allowance(BY, 10)),
         (CeilingReached, "ceiling leaves no room", lambda: managing.set_ceiling(BY, None)),

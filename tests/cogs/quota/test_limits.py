@@ -61,7 +61,7 @@ async def test_limits_are_in_force_at_once(world: World) -> None:
     )
     assert "At most 60 `seconds` are allowed" in await asked(world, seconds=61)
     await world.song()
-    assert "1 is the most at once" in await asked(world)
+    assert "already have 1 song in progress here, and the limit is 1" in await asked(world)
     answer = await quota(world, "limits", at_once=3, steps=100, cooldown=60)
     assert "3 songs at once, each up to 60 s and 100 steps, with 60 s from one song" in answer
     assert await quota(world, "limits", steps=100) == SO_ALREADY

@@ -116,6 +116,8 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             segmind_api_key=SecretStr("SG_0123456789abcdef"),
             database_url=f"sqlite:///{tmp_path / 'songs.db'}",
             data_dir=tmp_path,
+            default_cooldown=0,
+            member_hourly_refunds=0,
         )
         async with bot.composed(settings) as application:
             await application.client.login(wire.token)

@@ -310,6 +310,8 @@ async def test_other_words_for_failed_end_a_song_at_once(wire: Wire, word: str) 
         ):
             error = await failing(call, GenerationFailed)
             assert str(error) == f"The song service ended it as {shown}. {words}".rstrip()
+            assert isinstance(error, GenerationFailed)
+            assert error.by_request is (word == "REJECTED")
     for code, expected in ((503, ApiUnavailable), (404, SongGone), (429, RateLimited)):
         await wire.start(answering(code, {"status": word}))
         await failing(wire.api.look(ID, NOWHERE), expected)

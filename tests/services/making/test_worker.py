@@ -16,18 +16,24 @@ from playground.song_api import Call, Fault, Timing
 from services.errors import (
     CannotPost,
     DoesNotFit,
+    GenerationFailed,
+    NotAudio,
     NotReached,
+    OutOfCredits,
     PostUncertain,
     Scope,
+    SilentAudio,
     SongApiError,
+    SongwrightError,
     TooLargeToPost,
+    TooShort,
 )
 from services.incidents import Kind
 from services.making import audio
 from services.making.audio import AudioFitter
 from services.making.run_times import Run
 from services.making.song_api import Workspace, largest_song
-from services.making.worker import ACCOUNT_REFUSED, DEFAULT_UPLOAD_LIMIT, Backoff
+from services.making.worker import ACCOUNT_REFUSED, DEFAULT_UPLOAD_LIMIT, Backoff, _fault_of
 from services.quota.ceilings import utc_day
 from services.requests import SongRequest
 from tests.factories import NOON, SERVER
@@ -185,6 +191,8 @@ async def test_a_refused_submit(house: House, code: int, reason: str) -> None:
     await house.add()
     await house.start()
     assert await house.has_failed() == reason
+    expected = "account" if "account" in reason else "service"
+    assert (await house.song()).fault == expected
     assert house.submits == 1
     assert await house.free() == FREE
 
@@ -556,6 +564,7 @@ async def test_a_song_that_failed_says_why(house: House, genres: str, says: str)
     await house.add(genres=genres)
     await house.start()
     assert (await house.has_failed()).startswith(says)
+    assert (await house.song()).fault == "request"
 
 
 @pytest.mark.parametrize("genres", ["fail", "blocked"])
@@ -565,6 +574,7 @@ async def test_a_song_that_failed_in_one_call(house: House, genres: str) -> None
     await house.add(genres=genres)
     await house.start()
     assert "because the genres ask for it" in await house.has_failed()
+    assert (await house.song()).fault == "request"
 
 
 PASSING = {
@@ -618,13 +628,37 @@ async def test_pauses_grow_while_the_api_fails(house: House) -> None:
     assert last >= 30 > first
 
 
-@pytest.mark.parametrize("audio", [b"", b"I am no music.", b"\0\1\2 I am no music.", quiet(1)])
-async def test_a_result_that_is_no_song(house: House, audio: bytes) -> None:
+@pytest.mark.parametrize(
+    ("audio", "fault"),
+    [
+        (b"", "service"),
+        (b"I am no music.", "service"),
+        (b"\0\1\2 I am no music.", "service"),
+        (quiet(1), "request"),
+    ],
+)
+async def test_a_result_that_is_no_song(house: House, audio: bytes, fault: str) -> None:
     house.audio = audio
     await house.add()
     await house.start()
     await house.has_failed()
+    assert (await house.song()).fault == fault
     assert await house.free() == FREE
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (GenerationFailed("Blocked."), "request"),
+        (GenerationFailed("TIMEOUT", by_request=False), "service"),
+        (TooShort("Too short."), "request"),
+        (SilentAudio("Silence."), "request"),
+        (NotAudio("A web page."), "service"),
+        (OutOfCredits("402"), "account"),
+    ],
+)
+def test_whose_fault_an_error_is(error: SongwrightError, fault: str) -> None:
+    assert _fault_of(error) == fault
 
 
 async def test_a_refusal_without_a_name_of_its_own(
@@ -1199,6 +1233,7 @@ async def test_the_file_has_vanished(house: House) -> None:
     await house.add(step="posting")
     await house.carry()
     assert await house.has_failed() == "The song's file was lost before it could be posted."
+    assert (await house.song()).fault == "machine"
 
 
 async def test_the_source_has_vanished(house: House) -> None:
@@ -1733,6 +1768,7 @@ async def test_a_second_submit_that_finds_no_room_is_its_end(
     await house.start()
     reason = await house.has_failed()
     assert reason == "The operator's ceiling for today leaves no second try."
+    assert (await house.song()).fault == "account"
     assert house.submits == 1
     assert await counted(house) == twice(1, 3)
     assert await house.free() == FREE

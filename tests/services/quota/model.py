@@ -61,6 +61,7 @@ class Made:
     submits: int = 0
     counted_on: datetime | None = None
     ended_at: datetime | None = None
+    by_choice: bool = False
 
     @property
     def unfinished(self) -> bool:
@@ -113,8 +114,11 @@ def draw(pots: list[Pot], amount: int) -> list[tuple[str, int]]:
 class Model:
     """All servers. Methods that begin with `would` only look."""
 
-    def __init__(self, people: list[Person], *, daily_songs: Mapping[str, int]) -> None:
+    def __init__(
+        self, people: list[Person], *, daily_songs: Mapping[str, int], hourly_refunds: int
+    ) -> None:
         self.daily_songs = daily_songs
+        self.hourly_refunds = hourly_refunds
         self.purses = {person: Purse() for person in people}
         self.roles: dict[Person, frozenset[int] | None] = dict.fromkeys(people, frozenset())
         self.settings: dict[int, dict[tuple[str, int], Any]] = {s: {} for s, _ in people}
@@ -224,6 +228,8 @@ class Model:
             return AgainstTheRules
         if seconds > limits["seconds"]:
             return AgainstTheRules
+        if self.ended_by_choice(person[1], now) >= self.hourly_refunds:
+            return TooManySongs
         if sum(song.unfinished for song in self.of(person)) >= limits["unfinished"]:
             return TooManySongs
         if self._cooling(person, limits["cooldown"], now):
@@ -235,6 +241,15 @@ class Model:
         if not unlimited and self.would_open(person, now).free(now) < price:
             return NotEnoughCredits
         return CeilingReached if self.would_pass(server, price, now) else None
+
+    def ended_by_choice(self, who: int, now: datetime) -> int:
+        """A member's songs, in every server, cancelled by them or refused for what they are."""
+        ends = [
+            song.ended_at
+            for song in self.songs
+            if song.person[1] == who and song.by_choice and song.ended_at is not None
+        ]
+        return sum(now - timedelta(hours=1) < whole_ms(at) <= now for at in ends)
 
     def would_pass(self, server: int, price: int, now: datetime) -> bool:
         """Whether a song would pass the server's own ceiling."""
@@ -386,6 +401,11 @@ def price_of(seconds: int) -> int:
 
 def ms(at: datetime) -> int:
     return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def whole_ms(at: datetime) -> datetime:
+    """As it is read again."""
+    return moment(ms(at))
 
 
 def moment(milliseconds: int) -> datetime:

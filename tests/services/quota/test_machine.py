@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from db.connection import Connection
-from db.records import Change, OperatorCeiling, Song
+from db.records import Change, Fault, OperatorCeiling, Song
 from services.delivery import KEPT
 from services.errors import AgainstTheRules, NotEnoughCredits, NotPossible
 from services.quota.calendar import Calendar, Every
 from services.quota.ceilings import DefaultBudgets, ServerCeilingReached
 from services.quota.giving import ResetPlan
 from services.quota.managing import Manager
-from services.quota.rules import Member
+from services.quota.rules import Defaults, Member
 from tests.databases import database_in_memory
 from tests.factories import SettableClock
 from tests.services.quota.composed import compose
@@ -66,7 +66,15 @@ hours = st.sampled_from([None, 1, 24, 24 * 9])
 """Until when something holds, from now."""
 
 lengths = st.lists(st.sampled_from([30, 30, 60, 240]), min_size=1, max_size=5)
-hows = st.sampled_from(["post", "undelivered", "fail", "cancel"])
+hows = st.sampled_from(["post", "undelivered", "fail", "refuse", "cancel", "cancel by another"])
+STATES = {
+    "post": "posted",
+    "fail": "failed",
+    "refuse": "failed",
+    "cancel": "cancelled",
+    "cancel by another": "cancelled",
+}
+"""What a song is once it has ended so; undelivered ones are just that."""
 limits = st.sampled_from(
     [
         *(("unfinished", 3), ("unfinished", 100), ("unfinished", 100)),
@@ -122,6 +130,11 @@ NEVER = {
             OR sum(kind = 'refund') <> (status IN ('FAILED', 'CANCELLED'))
             OR sum(kind = 'compensate') > (undelivered IS NOT NULL AND delivered_at IS NULL)
     """,
+    "an end that nobody has to answer for, or lyrics of a cancelled song": """
+        SELECT song_id FROM songs
+        WHERE (status IN ('FAILED', 'CANCELLED')) <> (fault IS NOT NULL)
+              OR (status = 'CANCELLED' AND lyrics <> '')
+    """,
     "a period's count that is not what is held and settled in it, less what was given back": """
         SELECT server_id, period_at FROM server_periods
         WHERE used <> (
@@ -164,9 +177,12 @@ class Machine(RuleBasedStateMachine):
         self.database = self.run(self.open.enter_async_context(database_in_memory()))
         self.clock = SettableClock()
         self.product = compose(
-            self.database, self.clock, budgets=DefaultBudgets(all_servers=12, each_server=9)
+            self.database,
+            self.clock,
+            defaults=Defaults(hourly_refunds=6),
+            budgets=DefaultBudgets(all_servers=12, each_server=9),
         )
-        self.model = Model(PEOPLE, daily_songs={"all": 12, "each": 9})
+        self.model = Model(PEOPLE, daily_songs={"all": 12, "each": 9}, hourly_refunds=6)
         self.made: dict[int, Song] = {}
         self.ids = itertools.count(1)
 
@@ -368,7 +384,7 @@ class Machine(RuleBasedStateMachine):
             self.end_one(data.draw(st.sampled_from(self.unfinished())), how)
 
     def end_one(self, made: Made, how: str) -> None:
-        if how == "cancel" and made.state != "waiting":
+        if how.startswith("cancel") and made.state != "waiting":
             assert not self.run(self.product.ending.cancel(self.made[made.song_id]))
             return
         if how in ("post", "undelivered"):
@@ -378,8 +394,9 @@ class Machine(RuleBasedStateMachine):
         assert self.run(self.finish(self.made[made.song_id], how))
         assert not self.run(self.finish(self.made[made.song_id], "fail"))
         made.ended_at = self.clock()
-        made.state = {"post": "posted", "fail": "failed", "cancel": "cancelled"}.get(how, how)
-        if how in ("fail", "cancel"):
+        made.state = STATES.get(how, how)
+        made.by_choice = how in ("refuse", "cancel")
+        if made.state in ("failed", "cancelled"):
             self.model.give_back(made, self.clock())
 
     @rule(
@@ -401,9 +418,12 @@ class Machine(RuleBasedStateMachine):
             return await ending.complete(song, post_id=9)
         if how == "undelivered":
             return await ending.complete(song, undelivered="No.")
-        if how == "cancel":
+        if how == "cancel by another":
             return await ending.cancel(song)
-        return await ending.fail(song, "No.")
+        if how == "cancel":
+            return await ending.cancel(song, fault=Fault.MEMBER)
+        fault = Fault.REQUEST if how == "refuse" else Fault.SERVICE
+        return await ending.fail(song, "No.", fault=fault)
 
     def undelivered(self) -> list[Made]:
         return [song for song in self.model.songs if song.state == "undelivered"]
