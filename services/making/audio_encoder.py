@@ -62,6 +62,7 @@ FORMATS = ("wav", "w64", "aiff", "flac", "mp3", "aac", "ogg", "mov", "matroska")
 
 DECODERS = (
     *("mp3float", "mp3", "mp2float", "mp2", "aac", "vorbis", "opus", "flac", "alac"),
+    *("adpcm_ms", "adpcm_ima_wav"),
     *sorted(name for name in av.codecs_available if name.startswith("pcm_")),
 )
 """FFmpeg's names of the decoders that are used: nothing else is decoded, pictures neither."""
