@@ -6,7 +6,6 @@ The only file where the parts meet: settings -> database -> services -> cogs.
 import argparse
 import asyncio
 import contextlib
-import functools
 import io
 import logging
 import os
@@ -26,7 +25,7 @@ from cogs import buttons
 from cogs.announcer import DiscordAnnouncer
 from cogs.connection import gateway
 from cogs.connection.client import Client, Services
-from cogs.connection.registration import register_commands
+from cogs.connection.registration import Registration
 from cogs.credits import CreditsCog
 from cogs.interactions.outdated import OutdatedCog
 from cogs.library import LibraryCog
@@ -81,7 +80,14 @@ WRONG_SETTINGS = 2
 LEARNT_FROM = 100
 """Songs of the past that the pacing starts from."""
 FITTINGS_AT_ONCE = 2
-UNUSABLE = (SchemaTooNewError, sqlite3.Error, OSError, aiohttp.ClientError, discord.HTTPException)
+UNUSABLE = (
+    SchemaTooNewError,
+    sqlite3.Error,
+    OSError,
+    aiohttp.ClientError,
+    discord.HTTPException,
+    discord.GatewayNotFound,
+)
 """What the operator understands without a trace: the disk, the network, Discord."""
 FAILED = 1
 GRACE = 5.0
@@ -104,6 +110,7 @@ class Application:
     manager_log: ManagerLog
     delivery: Delivery
     housekeeping: Housekeeping
+    registration: Registration
     settings: Settings
 
     @contextlib.asynccontextmanager
@@ -118,6 +125,7 @@ class Application:
             spawn(self.manager_log.run(), "manager log"),
             spawn(self.delivery.run(), "delivery"),
             spawn(self.housekeeping.run(), "housekeeping"),
+            spawn(self.registration.run(), "registration"),
             spawn(heartbeat.beat(self.settings.data_dir), "heartbeat"),
         ]
         parts = asyncio.gather(*tasks)
@@ -164,7 +172,7 @@ async def composed(
         export = Export(database, folder=settings.data_dir / "exports")
         await export.clear()
 
-        client = Client(prepare or functools.partial(_prepare, database=database))
+        client = Client(prepare or _prepare)
         operator = OwnerMessages(client)
         incidents = Incidents(database, operator, clock=utc_now)
         await incidents.load()
@@ -296,7 +304,15 @@ async def composed(
             show=announcer.show,
         )
         yield Application(
-            client, database, runner, announcer, manager_log, delivery, housekeeping, settings
+            client,
+            database,
+            runner,
+            announcer,
+            manager_log,
+            delivery,
+            housekeeping,
+            Registration(client, database, incidents),
+            settings,
         )
 
 
@@ -309,12 +325,12 @@ async def add_cogs(client: Client) -> None:
     client.add_dynamic_items(*buttons.PERSISTENT, *quota.PERSISTENT)
 
 
-async def _prepare(client: Client, *, database: Database) -> None:
+async def _prepare(client: Client) -> None:
     await add_cogs(client)
-    _, address, _ = await client.http.get_bot_gateway()
-    # Where discord.py dials after a session that can't be resumed; only the first dial asks.
+    shards, address, _ = await client.http.get_bot_gateway()
+    # Where discord.py dials. Knowing the count, it does not ask for both once more.
+    client.shard_count = shards
     discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(address)
-    await register_commands(client, database)
 
 
 async def run(settings: Settings) -> int:
@@ -342,6 +358,7 @@ async def run(settings: Settings) -> int:
             await _first(client.login(settings.discord_token.get_secret_value()), stopped.wait())
             if not stopped.is_set():
                 _log_who_can_add_it(client, settings)
+                await _first(application.registration.first(), stopped.wait())
                 async with application.working() as parts:
                     await _first(client.connect(), parts, stopped.wait())
         except discord.LoginFailure:

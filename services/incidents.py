@@ -34,6 +34,7 @@ class Kind(StrEnum):
     DISK_NEARLY_FULL = "disk_nearly_full"
     UNDELIVERED = "undelivered"
     RESULTS_LOST = "results_lost"
+    COMMANDS_NOT_REGISTERED = "commands_not_registered"
 
 
 PAUSING = (Kind.KEY_REFUSED, Kind.OUT_OF_CREDITS)
@@ -49,6 +50,8 @@ _BEGINS = {
     Kind.RESULTS_LOST: f"The results of {MOST_RESULTS_LOST} songs in a row could not be downloaded "
     "or played. Members get their credits back, but the song API charges your account. If the "
     "reason names an address that is not public, see DOWNLOAD_ALLOW.",
+    Kind.COMMANDS_NOT_REGISTERED: "Discord did not register the bot's commands. Songs go on, with "
+    "the commands that were registered before. Registering is retried.",
 }
 _ENDS = {
     Kind.KEY_REFUSED: "The song API accepts the key again. Songs go on.",
@@ -57,6 +60,7 @@ _ENDS = {
     Kind.DISK_NEARLY_FULL: "The disk of the data folder has room again.",
     Kind.UNDELIVERED: "Songs are posted again.",
     Kind.RESULTS_LOST: "A song was downloaded and can be played again.",
+    Kind.COMMANDS_NOT_REGISTERED: "The bot's commands are registered.",
 }
 
 

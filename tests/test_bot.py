@@ -18,6 +18,7 @@ import discord
 import pytest
 
 import bot
+from cogs.connection import registration
 from cogs.connection.client import Client, Services
 from db.process_lock import ProcessLock
 from playground.song_api import Call as ApiCall
@@ -25,6 +26,7 @@ from playground.song_api import Fault as ApiFault
 from services import logs
 from services.housekeeping import Housekeeping
 from services.making import runner
+from services.making.worker import Backoff
 from services.quota.rules import Defaults, Limits
 from services.settings import Settings, load
 from tests.bot_process import BotProcess
@@ -543,6 +545,18 @@ async def test_a_stop_is_heard_while_discord_does_not_answer_the_login(
     world.wire.faults.hook = silent
     assert await asyncio.wait_for(run_here(world, monkeypatch), SOON) == 0
     assert world.wire.gateway.identifies == 0
+
+
+async def test_commands_that_are_refused_do_not_stop_the_bot(
+    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registration, "AGAIN", Backoff(first=0.01, longest=0.01))
+    route = "/applications/{application_id}/commands"
+    refused = Fault(status=400, body={"message": "no", "code": 30034})
+    world.wire.faults.plan(refused, method="PUT", route=route, times=3)
+    async with running(world, monkeypatch):
+        await world.wire.until(lambda: world.wire.state.command_puts == 1)
+        assert "song" in {command["name"] for command in world.wire.state.commands}
 
 
 async def test_a_silent_gateway_does_not_hold_up_the_end(

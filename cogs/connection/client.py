@@ -9,6 +9,7 @@ from discord.ext import commands
 
 from cogs.answers import LONGEST_PAUSE
 from cogs.connection.presence import ConnectionState, Presence
+from cogs.connection.rate_limits import waited_out
 from cogs.errors import Tree
 from services.clock import Clock
 from services.delivery import Delivery
@@ -88,6 +89,11 @@ class Client(commands.AutoShardedBot):
             http=self.http,
             **options,
         )
+
+    async def login(self, token: str) -> None:
+        """As discord.py's, which calls `setup_hook`; rate limits are waited out, however long."""
+        with waited_out(self.http):
+            await super().login(token)
 
     async def setup_hook(self) -> None:
         """Called by discord.py after the login."""

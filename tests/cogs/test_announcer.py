@@ -137,6 +137,7 @@ async def staged(
             client = application.client
             client._connection.guild_ready_timeout = 0.01
             await client.login(wire.token)
+            await application.registration.first()
             connection = asyncio.create_task(client.connect())
             await wire.ready()
             await asyncio.wait_for(client.wait_until_ready(), SOON)

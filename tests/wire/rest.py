@@ -31,6 +31,7 @@ REPLY, THINK, DEFER_UPDATE, UPDATE, CHOICES, FORM = 4, 5, 6, 7, 8, 9
 Handler = Callable[[Call], Answer]
 ME = "/users/@me"
 GUILD = "/guilds/{guild_id}"
+ENTRY_POINT = 4
 COMMANDS = "/applications/{application_id}/commands"
 CHANNEL = "/channels/{channel_id}"
 MESSAGES = f"{CHANNEL}/messages"
@@ -133,6 +134,10 @@ class Rest:
     def put_commands(self, call: Call) -> Answer:
         self._own_application(call)
         known = {command["name"]: command["id"] for command in self.state.commands}
+        given = {str(command.get("id")) for command in call.body or []}
+        for command in self.state.commands:
+            if command["type"] == ENTRY_POINT and command["id"] not in given:
+                raise refusal(400, 50240, "You cannot remove this app's Entry Point command")
         self.state.commands = [
             self._register(command, known.get(command["name"])) for command in call.body or []
         ]
