@@ -554,6 +554,18 @@ async def undelivered(connection: Connection) -> list[Song]:
     return list(map(_song, rows))
 
 
+async def count_undelivered(connection: Connection, server_id: int) -> int:
+    """How many of a server's songs could not be posted and wait to be delivered."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT count(*) AS n FROM songs WHERE server_id = ?
+              AND undelivered IS NOT NULL AND delivered_at IS NULL AND file IS NOT NULL
+        """,
+        (server_id,),
+    )
+    return _number(rows)
+
+
 async def undelivered_by_reason(connection: Connection) -> list[Undelivered]:
     """How many songs wait to be delivered, for each reason; the most first."""
     rows = await connection.execute_fetchall(

@@ -38,7 +38,7 @@ from services.errors import (
 )
 from services.incidents import Incidents, Kind
 from services.making.audio import AudioFitter
-from services.making.worker import DEFAULT_UPLOAD_LIMIT, Backoff, fit_song
+from services.making.worker import DEFAULT_UPLOAD_LIMIT, SOURCE, Backoff, fit_song
 
 log = logging.getLogger(__name__)
 
@@ -255,7 +255,9 @@ class Delivery:
         try:
             if self._overdue(song):
                 await self._give_back(song.song_id)
-            elif not refused and self._due(song):
+                return None
+            await self._keep_one_file(song.song_id)
+            if not refused and self._due(song):
                 return await self._try_again(song.song_id)
         except DeliveryError as error:
             self._tried(song.song_id)
@@ -380,9 +382,7 @@ class Delivery:
             await self._compensate(song)
         except TooLargeToPost:
             await self._not_posted(song)
-            if self._size(song) <= DEFAULT_UPLOAD_LIMIT:
-                raise CannotPost("Discord refused the file's size.", scope=Scope.MESSAGE) from None
-            await self._post(song, DEFAULT_UPLOAD_LIMIT)
+            raise CannotPost("Discord refused the file's size.", scope=Scope.MESSAGE) from None
         except CannotPost:
             await self._not_posted(song)
             raise
@@ -431,6 +431,40 @@ class Delivery:
         except CannotPost as error:
             log.info("whether it was posted can't be found out: %s", error)
             return False
+
+    # --- on the disk ------------------------------------------------------------------------------
+
+    async def _keep_one_file(self, song_id: int) -> None:
+        """Keep only the file to deliver, of at most `DEFAULT_UPLOAD_LIMIT` bytes.
+
+        What was downloaded is up to 92 MB, and a song may wait for a day. Until the smaller file is
+        there, the source stays.
+        """
+        async with self._alone(song_id):
+            song = await self._kept(song_id)
+            if song is None or not (self._folder(song) / SOURCE).exists():
+                return
+            try:
+                song = await self._small(song)
+                for file in self._folder(song).iterdir():
+                    if file.name != song.file and file.is_file():
+                        file.unlink()
+            except OSError as error:
+                log.warning("its source stays on the disk for now: %s", error)
+
+    async def _small(self, song: Song) -> Song:
+        """Make it fit into a server without boosts; one that no bit rate makes fit stays as it is.
+
+        Raises:
+            OSError: see `AudioFitter.fit`.
+        """
+        if self._size(song) <= DEFAULT_UPLOAD_LIMIT:
+            return song
+        try:
+            return await self._fit(song, DEFAULT_UPLOAD_LIMIT)
+        except AudioError as error:
+            log.warning("its file stays as large as it is: %s", error)
+            return song
 
     # --- back -------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ SongwrightError
 |   |-- InvalidRequest      an option is out of bounds
 |   |-- NotEnoughCredits
 |   |-- TooManySongs
+|   |-- TooManyUndelivered  of the server's songs wait to be delivered
 |   |-- CeilingReached      of the server, or of the operator
 |   |-- SongsPaused         the operator's account at the song API needs them first
 |   |-- AgainstTheRules     the server's managers decided otherwise
@@ -68,6 +69,10 @@ class NotEnoughCredits(Refusal):
 
 class TooManySongs(Refusal):
     """The member's songs waiting or running are at their limit. Nothing was spent."""
+
+
+class TooManyUndelivered(Refusal):
+    """The server's songs that could not be posted are at their limit. Nothing was spent."""
 
 
 class CeilingReached(Refusal):

@@ -116,11 +116,13 @@ class Songs:
         """Whether `ask` would be refused already, before its words have been typed.
 
         Raises:
-            ServerNotAllowed, SongsPaused, AgainstTheRules: see `ask`.
+            ServerNotAllowed, SongsPaused, TooManyUndelivered, AgainstTheRules: see `ask`.
         """
         admission.check_server(self._allowed_servers, asker.server_id)
         self._incidents.check_not_paused()
-        rules = await self._rulebook.read(self._database.reader, asker.server_id, asker.member_id)
+        reader = self._database.reader
+        admission.check_undelivered(await songs.count_undelivered(reader, asker.server_id))
+        rules = await self._rulebook.read(reader, asker.server_id, asker.member_id)
         admission.check_member(rules, asker.place, at=self._clock())
         admission.check_size(rules, request.seconds, request.steps)
         admission.check_words(rules, request)
@@ -131,8 +133,8 @@ class Songs:
         The same interaction delivered twice is the same song, held once.
 
         Raises:
-            ServerNotAllowed, SongsPaused, AgainstTheRules, TooManySongs, CeilingReached,
-                NotEnoughCredits: nothing was spent.
+            ServerNotAllowed, SongsPaused, TooManyUndelivered, AgainstTheRules, TooManySongs,
+                CeilingReached, NotEnoughCredits: nothing was spent.
         """
 
         async def decide(connection: Connection) -> tuple[Song, bool]:
@@ -169,6 +171,7 @@ class Songs:
         admission.check_server(self._allowed_servers, asker.server_id)
         self._incidents.check_not_paused()
         now, server_id = self._clock(), asker.server_id
+        admission.check_undelivered(await songs.count_undelivered(connection, server_id))
         rules = await self._rulebook.read(connection, server_id, asker.member_id)
         admission.check_member(rules, asker.place, at=now)
         admission.check_size(rules, request.seconds, request.steps)

@@ -84,7 +84,7 @@ def settings_for(wire: DiscordWire, api: SongApiServer, **more: str) -> dict[str
         "SEGMIND_API_KEY": api.key,
         "SEGMIND_API_URL": api.root,
         "DEFAULT_COOLDOWN": "0",
-        "MEMBER_HOURLY_REFUNDS": "0",
+        "MEMBER_HOURLY_REFUNDS": "1000000",
         "DAILY_SONGS": "0",
         "SERVER_DAILY_SONGS": "0",
         **more,

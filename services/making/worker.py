@@ -862,11 +862,16 @@ def _request(song: Song) -> SongRequest:
 async def fit_song(fitter: AudioFitter, song: Song, folder: Path, *, limit: int) -> Fitted:
     """Encode and tag what was downloaded to the song's folder, to at most `limit` bytes.
 
+    From the file that was ready before, where only that is kept any more.
+
     Raises:
         AudioError, OSError: see `AudioFitter.fit`; FileNotFoundError where it is gone.
     """
+    source = folder / SOURCE
+    if song.file is not None and not source.exists():
+        source = folder / song.file
     return await fitter.fit(
-        folder / SOURCE,
+        source,
         folder,
         stem=STEM,
         limit=limit,

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.clock import relative
-from services.errors import AgainstTheRules, ServerNotAllowed, TooManySongs
+from services.errors import AgainstTheRules, ServerNotAllowed, TooManySongs, TooManyUndelivered
 from services.quota.amounts import songs_text
 from services.quota.rules import Rules
 from services.quota.words import unwanted
 from services.requests import SongRequest
 
 NOTHING_SPENT = "Nothing was spent."
+MAX_UNDELIVERED = 25
+"""Songs of a server that could not be posted, up to 10 MiB each, before new ones are refused."""
 REFUNDS_COUNT_FOR = timedelta(hours=1)
 NOT_ALLOWED = (
     "I can't make songs in this server: my operator has not allowed it. Ask them to add the server "
@@ -35,6 +37,21 @@ def check_server(allowed: Collection[int], server_id: int) -> None:
     """
     if allowed and server_id not in allowed:
         raise ServerNotAllowed(f"{NOT_ALLOWED.format(server_id=server_id)} {NOTHING_SPENT}")
+
+
+def check_undelivered(count: int) -> None:
+    """Whether a server has room for one more song that might not be postable.
+
+    Raises:
+        TooManyUndelivered: `MAX_UNDELIVERED` wait for their members or their channels.
+    """
+    if count >= MAX_UNDELIVERED:
+        raise TooManyUndelivered(
+            f"{count:,} songs of this server could not be posted, which is the limit. Their "
+            "members can get them with `/show`. I also post them as soon as I may: those who "
+            "manage this server can give me View Channel, Send Messages, Embed Links, Attach Files "
+            f"and Read Message History in their channels. {NOTHING_SPENT}"
+        )
 
 
 def check_member(rules: Rules, place: Place, *, at: datetime) -> None:

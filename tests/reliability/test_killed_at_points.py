@@ -102,8 +102,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "services.making.worker.Worker._await_audio: self._fail(",
         "services.making.worker.Worker._look: self._wait_until_there(",
         "services.making.worker.Worker._fetch: self._wait_until_there(",
-        "services.making.worker.Worker._fit: self._fail(song, \"The song's audio was lost",
-        "services.making.worker.Worker._fit: self._fail(song, 'There was no room",
+        "services.making.worker.Worker._fit: self._fail(song, reason, Fault.MACHINE)",
         "services.making.worker.Worker._encode: self._passing(error)",
         "services.making.worker.Worker._encode: self._sleep(",
         "services.making.worker.Worker._was_posted: self._sleep(",
@@ -119,7 +118,6 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
     "The song is refused again, or made smaller; the row says the same as before.": [
         "services.delivery.Delivery._post: self._fit(",
         "services.delivery.Delivery._post: self._not_posted(",
-        "services.delivery.Delivery._post: self._post(",
         "services.delivery.Delivery._try_again: self._refused(",
         "services.delivery.Delivery._send: self._fit(",
         "services.delivery.Delivery._send: send(song, self._file(song)) (2)",

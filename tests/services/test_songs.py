@@ -27,8 +27,10 @@ from services.errors import (
     ServerNotAllowed,
     SongsPaused,
     TooManySongs,
+    TooManyUndelivered,
 )
 from services.incidents import Incidents, Kind
+from services.quota.admission import MAX_UNDELIVERED
 from services.quota.amounts import Prices
 from services.quota.ceilings import OperatorCeilings, ServerCeilingReached
 from services.quota.credits import Credits
@@ -250,6 +252,33 @@ async def test_an_ask_that_is_cancelled_is_whole_or_not_at_all(
         if song is not None:
             await songs.cancel(turns + 1, server_id=SERVER, member_id=MEMBER, manager=False)
     assert True in outcomes
+
+
+async def test_a_server_with_many_undelivered_songs_gets_no_more(
+    songs: Songs, database: Database, tmp_path: Path
+) -> None:
+    """Each is up to 10 MiB for a day."""
+    kept = {"step": Step.ENDED, "undelivered": "The channel is gone.", "file": "song.mp3"}
+    for number in range(1, MAX_UNDELIVERED):
+        await add_song(database, 100 + number, number=number, **kept)
+    async with database.write() as connection:
+        await connection.execute("UPDATE servers SET last_number = 100")
+    song = await songs.ask(asker(1), request(seconds=30))
+    await add_song(database, 200, number=200, **kept)
+    await add_song(database, 201, number=201, **kept | {"delivered_at": NOON, "file": None})
+    before = dump(tmp_path)
+    for refused in (songs.check, songs.ask):
+        with pytest.raises(TooManyUndelivered) as error:
+            await refused(asker(2), request(seconds=30))
+        assert str(error.value).startswith(
+            "25 songs of this server could not be posted, which is the limit. Their members can "
+            "get them with `/show`."
+        )
+    assert dump(tmp_path) == before
+    assert await songs.ask(asker(1), request(seconds=30)) == song
+    elsewhere = asker(3, server_id=SERVER + 1)
+    await songs.check(elsewhere, request(seconds=30))
+    await songs.ask(elsewhere, request(seconds=30))
 
 
 # --- Failing and cancelling on purpose ------------------------------------------------------------
