@@ -33,7 +33,9 @@ HEADINGS = {
     "[Coro]|Refrão|Ritornello|Припев:|"
     "Приспів|Refren|Nakarat|【副歌】|\uff08副歌\uff09|サビ|\uff3bサビ\uff3d|ラスサビ|"
     "[후렴]|후렴|[Điệp khúc]|"
-    "[ท่อนฮุก]",
+    "[ท่อนฮุก]|--- Chorus ---|=== Chorus ===|\u2014 Chorus \u2014|~Hook~|Chorus \u2013|"
+    "\u266a Chorus \u266a|\N{GUITAR} [Chorus]|[[Chorus]]|《副歌》|\uff5bChorus\uff5d|"
+    "Chorus [All]|CHORUS (2X)|Chorus.|1. **Chorus**|*Chorus*:",
     "[post-chorus]": "[Post-Chorus]|[Постприпев]",
     "[bridge]": "[Bridge]|Bridge|### Bridge|*Bridge*|[Puente]|Ponte:|[Pont]|【桥段】|[Бридж]|"
     "[Middle Eight]",
@@ -75,7 +77,18 @@ def test_heading_is_sent_as_tag_and_is_no_title(typed: str, tag: str) -> None:
         *("Verse of my life", "Bridge over troubled water", "Refrain from evil", "The chorus"),
         *("Chorus of angels", "Chorus!", "Chorus 2024", "Bridge - over", "Break my heart"),
         *("Hook", "Solo", "End", "Final", "Most", "Ponte", "Rap", "Drop", "(solo) te quiero"),
-        *("Solo, solo", "(break) it down", "- I love you", "12:30 in the morning", "No. 1", "1"),
+        *(
+            "Solo, solo",
+            "- Hook",
+            "Chorus (oh yeah)",
+            "...",
+            "\N{GUITAR}",
+            "(break) it down",
+            "- I love you",
+            "12:30 in the morning",
+            "No. 1",
+            "1",
+        ),
         *("See me live", "You might also like me", "Embed me"),
         *("f*ck this sh*t", "snake_case_here", "don`t", "2 * 3 * 4", "...", "君 不 见", "「副歌」"),
     ],
