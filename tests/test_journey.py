@@ -111,7 +111,7 @@ async def test_from_help_to_a_song_in_the_channel(world: World) -> None:
 
     # Nothing of it is left behind.
     assert song.token is None
-    assert not list((world.folder / "songs").iterdir())
+    assert not list((world.folder / "songs").glob("[!.]*"))
 
 
 async def test_a_song_that_fails_costs_nothing_and_says_why(world: World) -> None:
