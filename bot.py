@@ -38,9 +38,10 @@ from cogs.song import SongCog
 from db import servers as server_rows
 from db import songs as song_rows
 from db.database import Database
+from db.faults import NO_ROOM, DatabaseFileError
 from db.migrate import SchemaTooNewError, SchemaTooOldError
 from services import data_folder, heartbeat, logs
-from services.checking import Checking
+from services.checking import Checking, check_unopened
 from services.clock import utc_now
 from services.delivery import Delivery
 from services.ending import Ending
@@ -80,8 +81,10 @@ WRONG_SETTINGS = 2
 LEARNT_FROM = 100
 """Songs of the past that the pacing starts from."""
 FITTINGS_AT_ONCE = 2
+IN_WORDS = (AlreadyRunning, SchemaTooOldError, SchemaTooNewError, DatabaseFileError)
+"""Errors whose text says what is wrong and what to do."""
 UNUSABLE = (
-    SchemaTooNewError,
+    *IN_WORDS,
     sqlite3.Error,
     OSError,
     aiohttp.ClientError,
@@ -467,9 +470,14 @@ async def _grant(
 
 async def _check(settings: Settings, *, fix: bool) -> int:
     """`bot.py check`; status 1 while something is wrong."""
-    async with _opened(settings) as (database, rulebook):
-        _, credits = _money(database, rulebook)
-        found = await Checking(database, credits, data_dir=settings.data_dir).run(fix=fix)
+    try:
+        async with _opened(settings) as (database, rulebook):
+            _, credits = _money(database, rulebook)
+            found = await Checking(database, credits, data_dir=settings.data_dir).run(fix=fix)
+    except DatabaseFileError as error:
+        if not error.damaged:
+            raise
+        found = await check_unopened(settings.database_path, error)
     for finding in found:
         print(f"{'mended' if finding.mended else 'WRONG '}  {finding.text}")
     wrong = sum(not finding.mended for finding in found)
@@ -561,16 +569,24 @@ def main(arguments: list[str] | None = None) -> int:
         return _refused(str(error))
     except ConfigurationError as error:
         return _refused(str(error))
-    except (AlreadyRunning, SchemaTooOldError) as error:
-        log.critical("can't run: %s", error)
-        return FAILED
     except UNUSABLE as error:
         traced = log.isEnabledFor(logging.DEBUG)
-        log.critical("can't run: %s: %s", type(error).__name__, error, exc_info=traced)
+        log.critical("can't run: %s", _why(error), exc_info=traced)
         return FAILED
     except Exception:
         log.critical("a defect has ended the bot", exc_info=True)
         return FAILED
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, IN_WORDS):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return (
+            f"{error.filename or 'a file'} can't be written: {error.strerror}. Make room on that "
+            "disk, then run this again."
+        )
+    return f"{type(error).__name__}: {error}"
 
 
 def _id(typed: str) -> int:

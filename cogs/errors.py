@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import io
 import logging
 from collections.abc import Coroutine
@@ -20,6 +19,7 @@ from cogs.answers import (
 )
 from cogs.connection.presence import check_is_member
 from cogs.interactions.command_form import is_current
+from db.faults import NO_ROOM
 from services import logs
 from services.errors import NotPermitted, NotPossible, Refusal
 from services.making.worker import Backoff
@@ -134,7 +134,7 @@ def sentence(interaction: discord.Interaction, error: BaseException) -> str:
             "try again if it was not."
         )
     number = logs.subject() or interaction.id
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         log.warning("interaction %d: %s", interaction.id, error)
         return (
             "The bot's disk is full, so nothing was done. Its operator hears of it; please try "

@@ -7,6 +7,7 @@ other, as the services' transactions keep them. The ledger is the truth: the res
 from typing import NamedTuple
 
 from db.connection import Connection
+from db.faults import DatabaseFileError
 
 
 class Sum(NamedTuple):
@@ -47,9 +48,31 @@ class Whereabouts(NamedTuple):
 
 
 async def damage(connection: Connection) -> list[str]:
-    """What SQLite itself finds wrong with the file, at most 100 lines."""
-    rows = await connection.execute_fetchall("PRAGMA integrity_check(100)")
-    return [text for (text,) in rows if text != "ok"]
+    """What SQLite itself finds wrong with the file, at most 100 lines.
+
+    Table by table, where the damage is such that the file can't be checked as a whole.
+
+    Raises:
+        DatabaseFileError: not even the list of tables can be read.
+    """
+    try:
+        rows = await connection.execute_fetchall("PRAGMA integrity_check(100)")
+        return [text for (text,) in rows if text != "ok"]
+    except DatabaseFileError:
+        tables = await connection.execute_fetchall(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"
+        )
+        return [text for (table,) in tables for text in await _damage_of_table(connection, table)]
+
+
+async def _damage_of_table(connection: Connection, table: str) -> list[str]:
+    try:
+        rows = await connection.execute_fetchall(
+            "SELECT integrity_check FROM pragma_integrity_check(?)", (table,)
+        )
+        return [text for (text,) in rows if text != "ok"]
+    except DatabaseFileError:
+        return [f"the table {table} can't be read"]
 
 
 async def broken_references(connection: Connection) -> list[str]:

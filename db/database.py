@@ -2,16 +2,16 @@
 
 import asyncio
 import contextlib
-import errno
-import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import aiosqlite
 
+from db import checks
 from db.connection import Connection, InlineConnection
+from db.faults import DatabaseFileError, named
 from db.migrate import SchemaTooOldError, migrate, pending, seen
 from db.process_lock import LocksUnsupportedError, ProcessLock
 
@@ -30,13 +30,6 @@ PRAGMAS = (
     # A token that is forgotten leaves no trace in the file.
     "secure_delete = ON",
 )
-
-
-class DiskFullError(OSError):
-    """There is no room for a transaction, and nothing of it was done. Its `errno` is ENOSPC."""
-
-    def __init__(self) -> None:
-        super().__init__(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class Database:
@@ -59,7 +52,8 @@ class Database:
         Raises:
             SchemaTooNewError: a later version of Songwright has written it.
             SchemaTooOldError: an earlier one has, and a bot is using it, or may be.
-            sqlite3.Error: the file can't be opened, or is no database.
+            DatabaseFileError: the file can't be opened, or is no database.
+            DiskFullError: there is no room to open it.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         # A connection that is left open keeps its thread, and the thread keeps the process.
@@ -82,13 +76,22 @@ class Database:
         """Whether there is a database that Songwright has made. Nothing is made or changed.
 
         Raises:
-            sqlite3.Error: the file can't be opened, or is no database.
+            DatabaseFileError, DiskFullError: the file can't be opened, or is no database.
         """
         if not await asyncio.to_thread(path.exists):
             return False
         async with _read_only(path) as connection:
             connection.row_factory = sqlite3.Row
             return bool(await seen(connection))
+
+    @staticmethod
+    async def damage(path: Path) -> list[str]:
+        """What SQLite finds wrong with a file that can't be opened, as far as it can be read."""
+        try:
+            async with _read_only(path) as connection:
+                return await checks.damage(connection)
+        except DatabaseFileError:
+            return []
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[aiosqlite.Connection]:
@@ -105,11 +108,9 @@ class Database:
                 await self._writer.execute("BEGIN IMMEDIATE")
                 yield self._writer
                 await _to_its_end(self._writer.commit())
-            except BaseException as error:
+            except BaseException:
                 # Does nothing where no transaction is open: BEGIN failed, or COMMIT was through.
                 await _to_its_end(self._writer.rollback())
-                if _is_of_a_full_disk(error):
-                    raise DiskFullError from error
                 raise
 
     async def transact(self, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
@@ -145,15 +146,54 @@ class Database:
             await self._writer.close()
 
 
+class _FileConnection(aiosqlite.Connection):
+    """Whose errors name the file, where they are about it."""
+
+    def __init__(self, opened: sqlite3.Connection, path: Path) -> None:
+        super().__init__(lambda: opened, iter_chunk_size=64)
+        self._path = path
+
+    async def _execute(self, fn: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - its form
+        with _naming(self._path):
+            return await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Raise DiskFullError or DatabaseFileError for what SQLite raises about the file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if (of_the_file := named(error, path)) is None:
+            raise
+        raise of_the_file from error
+
+
 def _connection(path: Path) -> aiosqlite.Connection:
-    """Opened when it is entered or awaited."""
-    return aiosqlite.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT)
+    """Its thread starts when it is entered or awaited."""
+    return _opened(path, path)
 
 
 def _read_only(path: Path) -> aiosqlite.Connection:
     """Makes no file, but for SQLite's own beside the database."""
-    address = f"{path.absolute().as_uri()}?mode=ro"
-    return aiosqlite.connect(address, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT)
+    return _opened(path, f"{path.absolute().as_uri()}?mode=ro")
+
+
+def _opened(path: Path, address: Path | str) -> aiosqlite.Connection:
+    """`address` is a path, or a URI as text.
+
+    Opened here and not in the thread that it is for: where that fails, aiosqlite leaves the thread
+    behind, which then complains of a loop that is closed.
+    """
+    with _naming(path):
+        opened = sqlite3.connect(
+            address,
+            uri=isinstance(address, str),
+            isolation_level=None,
+            timeout=BUSY_TIMEOUT,
+            check_same_thread=False,
+        )
+    return _FileConnection(opened, path)
 
 
 async def _migrate_beside_bot(connection: aiosqlite.Connection, path: Path) -> None:
@@ -184,17 +224,10 @@ def _whole(
         connection.execute("BEGIN IMMEDIATE")
         result = _at_once(work(InlineConnection(connection)))
         connection.commit()
-    except BaseException as error:
+    except BaseException:
         connection.rollback()
-        if _is_of_a_full_disk(error):
-            raise DiskFullError from error
         raise
     return result
-
-
-def _is_of_a_full_disk(error: BaseException) -> bool:
-    # One that was not raised by SQLite itself has no code.
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def _at_once(work: Coroutine[Any, Any, T]) -> T:

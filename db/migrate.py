@@ -38,7 +38,8 @@ async def pending(connection: aiosqlite.Connection) -> dict[int, str]:
     run = await seen(connection)
     if unknown := run - set(known):
         raise SchemaTooNewError(
-            f"The database has migrations that this version lacks: {sorted(unknown)}."
+            f"The database has migrations that this version lacks: {sorted(unknown)}. Run the "
+            "version that wrote it, or a later one."
         )
     return {number: script for number, script in known.items() if number not in run}
 

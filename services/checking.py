@@ -13,6 +13,7 @@ from pathlib import Path
 from db import checks, songs
 from db.connection import Connection
 from db.database import Database
+from db.faults import DatabaseFileError
 from db.records import from_ms
 from services.data_folder import MARKER
 from services.quota.credits import Credits
@@ -29,6 +30,14 @@ class Finding:
     mended: bool = False
 
 
+async def check_unopened(path: Path, error: DatabaseFileError) -> list[Finding]:
+    """What is wrong with a database that `error` kept from being opened."""
+    return [
+        Finding(str(error)),
+        *(Finding(f"The file is damaged: {text}") for text in await Database.damage(path)),
+    ]
+
+
 class Checking:
     """Looks for what must not be. The bot may run meanwhile."""
 
@@ -38,21 +47,32 @@ class Checking:
         self._songs_dir = data_dir / "songs"
 
     async def run(self, *, fix: bool) -> list[Finding]:
-        """Everything that is wrong; with `fix`, what can be mended is.
+        """Everything that is wrong; with `fix`, what can be fixed is.
 
-        All of it in one transaction, so that nothing changes between two looks; others wait.
+        All of it in one transaction, so that nothing changes meanwhile; others wait. In a damaged
+        file nothing is fixed: what can't be read there is said, and the rest is checked.
         """
-        async with self._database.write() as connection:
-            found = [
-                finding
-                for part in (self._file, self._sums, self._songs, self._undelivered)
-                async for finding in part(connection, fix=fix)
-            ]
-            needed = await songs.needing_files(connection)
-            kept = await songs.with_kept_files(connection)
+        found = list[Finding]()
+        try:
+            async with self._database.write() as connection:
+                found += await _readable("The file", self._file(connection))
+                fix = fix and not found
+                for subject, part in (
+                    ("The ledger", self._sums),
+                    ("The songs", self._songs),
+                    ("Undelivered songs", self._undelivered),
+                ):
+                    found += await _readable(subject, part(connection, fix=fix))
+                needed = await songs.needing_files(connection)
+                kept = await songs.with_kept_files(connection)
+        except DatabaseFileError as error:
+            # Also of the commit, which SQLite may refuse after damage, with nothing to write.
+            if not (found and error.damaged):
+                raise
+            return [*found, Finding("The files of songs were not checked.")]
         return [*found, *await asyncio.to_thread(self._folders, needed, kept, fix=fix)]
 
-    async def _file(self, connection: Connection, *, fix: bool) -> AsyncIterator[Finding]:  # noqa: ARG002 - SQLite mends nothing
+    async def _file(self, connection: Connection) -> AsyncIterator[Finding]:
         for text in await checks.damage(connection):
             yield Finding(f"The file is damaged: {text}")
         for text in await checks.broken_references(connection):
@@ -140,3 +160,15 @@ class Checking:
             if not (self._songs_dir / str(song_id) / file).is_file():
                 found.append(Finding(f"Song {song_id} should have the file {file}: it is gone."))
         return found
+
+
+async def _readable(subject: str, findings: AsyncIterator[Finding]) -> list[Finding]:
+    """The findings, as far as the file can be read."""
+    found = list[Finding]()
+    try:
+        async for finding in findings:
+            found.append(finding)
+    except DatabaseFileError as error:
+        why = "the file is damaged" if error.damaged else error
+        found.append(Finding(f"{subject} could not be checked to the end: {why}."))
+    return found

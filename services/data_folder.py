@@ -33,7 +33,10 @@ def claim(data_dir: Path, *, known: bool) -> None:
                 f"{folder} holds files that may not be Songwright's, and the bot deletes from that "
                 "folder. Move them elsewhere, or set DATA_DIR to another folder."
             )
-        marker.write_text(_TEXT, encoding="ascii")
+        try:
+            marker.write_text(_TEXT, encoding="ascii")
+        except OSError as error:  # of a full disk, which does not say where
+            raise OSError(error.errno, error.strerror, str(marker)) from error
 
 
 def close_to_others(database_path: Path, data_dir: Path) -> None:

@@ -22,7 +22,8 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from db import songs
-from db.database import Database, DiskFullError
+from db.database import Database
+from db.faults import DiskFullError
 from db.records import Song
 from services import logs
 from services.clock import Clock

@@ -8,7 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from db import drafts, songs
-from db.database import Database, DiskFullError
+from db.database import Database
+from db.faults import DiskFullError
 from db.records import Step
 from services.clock import Clock
 from services.ending import Ending

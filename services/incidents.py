@@ -13,7 +13,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from db import operations
-from db.database import Database, DiskFullError
+from db.database import Database
+from db.faults import DiskFullError
 from db.records import Incident
 from services.clock import Clock
 from services.errors import SongsPaused

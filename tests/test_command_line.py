@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -18,7 +19,10 @@ from db.records import Step
 from services.clock import utc_now
 from services.quota.rules import Member
 from services.sole_process import sole_process
+from tests.databases import write_new
+from tests.db.test_faults import damage
 from tests.factories import SERVER, add_song, make_credits
+from tests.small_disk import small_disk
 
 ROOT = Path(bot.__file__).parent
 
@@ -239,3 +243,70 @@ async def test_a_schema_stays_where_nobody_knows_whether_a_bot_runs(
     monkeypatch.setattr("db.process_lock._lock", refuse)
     with pytest.raises(SchemaTooOldError):
         await Database.open(here / "songs.db", beside_bot=True)
+
+
+def test_a_start_on_a_full_disk_names_the_file_and_what_to_do(
+    here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("services.logs.set_up", lambda *_: None)
+    with small_disk(here / "data", mebibytes=1) as disk:
+        disk.fill()
+        assert bot.main(["run"]) == 1
+    (line,) = caplog.messages
+    assert re.fullmatch(
+        r"can't run: data/songs/\.songwright can't be written: No space left on device\. "
+        r"Make room on that disk, then run this again\.",
+        line,
+    )
+
+
+async def test_a_start_beside_a_database_on_a_full_disk_names_it(
+    here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("services.logs.set_up", lambda *_: None)
+    with small_disk(here / "disk", mebibytes=2) as disk:
+        monkeypatch.setenv("DATABASE_URL", "sqlite:///disk/songs.db")
+        await write_new(disk.folder / "songs.db")
+        disk.fill()
+        assert await asyncio.to_thread(bot.main, ["servers"]) == 1
+    (line,) = caplog.messages
+    assert line.startswith("can't run: disk/songs.db can't be written: the disk is full, over its")
+
+
+def test_what_can_not_be_opened_is_one_line(here: Path) -> None:
+    """It was a trace of a thread, without the file's name."""
+    (here / "songs.db").mkdir()
+    done = call(here, "servers")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert (
+        "can't run: songs.db can't be used (unable to open database file: Is a directory)" in line
+    )
+
+
+@pytest.mark.parametrize("table", ["servers", "migrations"])
+async def test_a_check_tells_what_is_damaged(
+    here: Path,
+    running_bot: Database,
+    table: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where the damage keeps the database from being opened."""
+    monkeypatch.setattr("services.logs.set_up", lambda *_: None)
+    await running_bot.close()
+    await asyncio.to_thread(damage, here / "songs.db", table)
+    for arguments in (["check"], ["check", "--fix"]):
+        assert await asyncio.to_thread(bot.main, arguments) == 1
+        said = capsys.readouterr().out
+        assert f"WRONG   The file is damaged: the table {table} can't be read" in said
+        assert said.endswith(" wrong, 0 mended.\n")
+
+
+async def test_a_check_of_what_can_not_be_used_says_so(
+    here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("services.logs.set_up", lambda *_: None)
+    (here / "songs.db").mkdir()
+    assert await asyncio.to_thread(bot.main, ["check"]) == 1
+    assert "songs.db can't be used" in caplog.text

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from db import servers, songs
-from db.database import Database, DiskFullError
+from db.database import Database
+from db.faults import DiskFullError
 from db.records import Song, Step
 from services import logs
 from services.clock import Clock

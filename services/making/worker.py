@@ -6,7 +6,6 @@ the channel. Both read the row, do the next thing, and write before and after it
 
 import asyncio
 import contextlib
-import errno
 import logging
 import math
 import random
@@ -20,7 +19,8 @@ from typing import Protocol, TypeVar
 
 from db import songs
 from db.connection import Connection
-from db.database import Database, DiskFullError
+from db.database import Database
+from db.faults import NO_ROOM, DiskFullError
 from db.records import Fault, Song, Status, Step
 from services.clock import Clock
 from services.ending import Ending
@@ -86,7 +86,6 @@ STEM = "song"
 
 ASCII: not every system's locale can write a title. It is named after its title when it is sent.
 """
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 NOT_IN_TIME = "The song service did not finish it within 30 minutes."
 ACCOUNT_REFUSED = "The song service refused the bot's account; its operator has been told."
@@ -537,7 +536,7 @@ class Worker:
         log.warning("%s", error)
         if isinstance(error, ApiUnavailable | SubmitUncertain):
             await self._incidents.api_silent(str(error))
-        elif isinstance(error, OSError) and error.errno in DISK_FULL:
+        elif isinstance(error, OSError) and error.errno in NO_ROOM:
             await self._incidents.begin(Kind.DISK_NEARLY_FULL, str(error))
 
     async def _refused(self, song: Song, error: SongApiError, *, resumed: bool = False) -> bool:

@@ -20,7 +20,7 @@ from cogs import announcer as module
 from cogs.announcer import DiscordAnnouncer
 from cogs.connection.client import Client
 from db import songs as song_rows
-from db.database import DiskFullError
+from db.faults import DiskFullError
 from db.records import Song
 from services.clock import utc_now
 from services.ending import Ending
@@ -290,7 +290,7 @@ async def test_the_last_edit_is_noted_once_the_disk_has_room(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, song = await stage.song()
-    forget, full = Queue.forget_token, [DiskFullError()]
+    forget, full = Queue.forget_token, [DiskFullError(Path("songs.db"))]
 
     async def fail_once(queue: Queue, song: Song) -> None:
         if full:

@@ -1,6 +1,8 @@
 """The one handler of errors."""
 
+import errno
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +13,7 @@ from discord import app_commands
 
 from cogs import errors
 from cogs.errors import text_file
-from db.database import DiskFullError
+from db.faults import DiskFullError
 from services.errors import InvalidRequest, NotPossible
 from services.making.worker import Backoff
 from tests.world import World, said
@@ -77,8 +79,13 @@ async def test_what_nobody_foresaw_has_a_number_that_is_in_the_log(
     assert record.getMessage() == "error 77 in interaction 77"
 
 
-async def test_a_full_disk_has_a_sentence_and_no_trace(caplog: pytest.LogCaptureFixture) -> None:
-    assert "disk is full, so nothing was done" in await answer(DiskFullError())
+@pytest.mark.parametrize(
+    "error", [DiskFullError(Path("songs.db")), OSError(errno.EDQUOT, "Disk quota exceeded")]
+)
+async def test_a_full_disk_has_a_sentence_and_no_trace(
+    error: OSError, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert "disk is full, so nothing was done" in await answer(error)
     (record,) = caplog.records
     assert (record.levelno, record.exc_info) == (logging.WARNING, None)
 

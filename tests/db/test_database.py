@@ -13,7 +13,8 @@ import pytest
 
 from db import servers
 from db.connection import Connection
-from db.database import Database, DiskFullError
+from db.database import Database
+from db.faults import DiskFullError
 from tests.small_disk import small_disk
 
 SERVERS = (1, 2)
@@ -277,23 +278,19 @@ async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_folder_is_refused(tmp_path: Path) -> None:
-    before = threading.enumerate()
     with pytest.raises(sqlite3.OperationalError):
         await Database.open(tmp_path)
-    # aiosqlite does not wait for the thread of a connection that could not be made.
-    for thread in set(threading.enumerate()) - set(before):
-        await asyncio.to_thread(thread.join)
 
 
 async def test_opening_that_is_cut_short_leaves_no_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[aiosqlite.Connection] = []
-    connect = aiosqlite.connect
+    begin = aiosqlite.Connection.__init__
 
-    def watched(*arguments: Any, **named: Any) -> aiosqlite.Connection:
-        opened.append(connect(*arguments, **named))
-        return opened[-1]
+    def watched(connection: aiosqlite.Connection, *arguments: Any, **named: Any) -> None:
+        begin(connection, *arguments, **named)
+        opened.append(connection)
 
     execute = aiosqlite.Connection.execute_fetchall
 
@@ -302,7 +299,7 @@ async def test_opening_that_is_cut_short_leaves_no_thread(
             raise asyncio.CancelledError
         return await execute(self, sql, *arguments)
 
-    monkeypatch.setattr(aiosqlite, "connect", watched)
+    monkeypatch.setattr(aiosqlite.Connection, "__init__", watched)
     monkeypatch.setattr(aiosqlite.Connection, "execute_fetchall", failing)
     with pytest.raises(asyncio.CancelledError):
         await Database.open(tmp_path / "songs.db")

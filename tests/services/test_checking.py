@@ -15,6 +15,7 @@ from services.ending import Ending
 from services.quota.credits import Credits
 from services.quota.managing import Manager
 from services.quota.rules import Member
+from tests.db.test_faults import damage
 from tests.factories import (
     MEMBER,
     SERVER,
@@ -263,3 +264,23 @@ async def test_a_damaged_file_is_told(checking: Checking, database: Database) ->
     )
     texts = [finding.text for finding in await checking.run(fix=True)]
     assert any(text.startswith("The file is damaged: ") for text in texts)
+
+
+async def test_what_can_be_read_of_a_damaged_file_is_checked_and_nothing_is_fixed(
+    checking: Checking, database: Database, tmp_path: Path
+) -> None:
+    """It died of the damage that it looks for; and its fixes would have written into that."""
+    await break_it(database, "UPDATE lots SET remaining = 1 WHERE kind = 'grant'")
+    (tmp_path / "data/songs/1").mkdir()
+    await database._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+    for table in ("server_periods", "songs"):
+        damage(tmp_path / "songs.db", table)
+    await database._writer.execute_fetchall("PRAGMA shrink_memory")
+    found = await checking.run(fix=True)
+    assert not any(finding.mended for finding in found)
+    texts = [finding.text for finding in found]
+    assert "The file is damaged: the table songs can't be read" in texts
+    assert any(text.startswith("Lot grant:900 has 1 left") for text in texts)
+    assert "The ledger could not be checked to the end: the file is damaged." in texts
+    assert texts[-1] == "The files of songs were not checked."
+    assert (tmp_path / "data/songs/1").is_dir()

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from db import songs
-from db.database import Database, DiskFullError
+from db.database import Database
+from db.faults import DiskFullError
 from db.records import Song, Step
 from services import delivery as module
 from services.delivery import AFTER_A_REFUSAL, EVERY, KEPT, SOONEST, Delivery
@@ -235,7 +236,7 @@ def full_disk(depot: Depot, monkeypatch: pytest.MonkeyPatch, *, for_writes: int)
     async def tried(self: Database) -> AsyncIterator[Any]:
         if left:
             left.pop()
-            raise DiskFullError
+            raise DiskFullError(Path("songs.db"))
         async with write(self) as connection:
             yield connection
 
@@ -828,7 +829,7 @@ async def test_a_full_disk_after_a_late_post_doubles_nothing(
     await depot.keep()
 
     async def no_room(*_: object, **__: object) -> bool:
-        raise DiskFullError
+        raise DiskFullError(Path("songs.db"))
 
     with monkeypatch.context() as patch:
         patch.setattr(depot.ending, "post_late", no_room)

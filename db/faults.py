@@ -1,0 +1,85 @@
+"""What is wrong with the database's file, by its name: SQLite's own errors don't give it."""
+
+import errno
+import os
+import sqlite3
+import tempfile
+from pathlib import Path
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""What a system says of a file that can't grow: the disk is full, or the user's quota."""
+
+_NOT_WRITTEN = (
+    sqlite3.SQLITE_FULL,
+    # A quota is not SQLITE_FULL: that is ENOSPC alone ("Result and Error Codes", os_unix.c).
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+)
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_OF_THE_FILE = (
+    *_DAMAGED,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+)
+
+
+class DiskFullError(OSError):
+    """There is no room for a transaction, and nothing of it was done. Its `errno` is ENOSPC."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.ENOSPC, "the disk is full, over its quota, or failing", str(path))
+
+
+class DatabaseFileError(sqlite3.OperationalError):
+    """The file can't be used. `str()` names it and says what to do."""
+
+    damaged = False
+    """Whether it is no database, or not a sound one; else it can't be opened, read or written."""
+
+
+def named(error: sqlite3.Error, path: Path) -> Exception | None:
+    """What an error of SQLite's says of the file; None if it is about something else."""
+    # One that was not raised by SQLite itself has no code.
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    if code in _NOT_WRITTEN:
+        return DiskFullError(path)
+    primary = code & 0xFF
+    if primary not in _OF_THE_FILE:
+        return None
+    if primary in _DAMAGED:
+        found = DatabaseFileError(
+            f"{path} is damaged, or is no database ({error}). Stop the bot and put the newest "
+            "backup in its place: see Backups in docs/operating.md."
+        )
+    else:
+        why = _why_not(path)
+        if why is not None and why.errno in NO_ROOM:
+            return DiskFullError(path)
+        reason = f"{error}: {why.strerror}" if why is not None else f"{error}"
+        found = DatabaseFileError(
+            f"{path} can't be used ({reason}). Let the bot's user read and write the file and its "
+            "folder, or set another DATABASE_URL."
+        )
+    found.damaged = primary in _DAMAGED
+    found.sqlite_errorcode, found.sqlite_errorname = code, error.sqlite_errorname
+    return found
+
+
+def _why_not(path: Path) -> OSError | None:
+    """What the system has against writing this file, or one beside it; None if nothing.
+
+    The file itself is not opened: SQLite's locks on it would be gone when it is closed again.
+    """
+    if path.is_dir():
+        return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        return PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    try:
+        with tempfile.NamedTemporaryFile(prefix=f"{path.name}-", dir=path.parent) as probe:
+            probe.write(bytes(2**16))  # what SQLite needs to begin with
+    except OSError as error:
+        return error
+    return None

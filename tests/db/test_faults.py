@@ -1,0 +1,151 @@
+"""What is wrong with the database's file is said with its name."""
+
+import asyncio
+import errno
+import os
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from db import servers
+from db.connection import Connection
+from db.database import Database
+from db.faults import DatabaseFileError, DiskFullError, named
+from tests import quota
+from tests.databases import write_new
+from tests.small_disk import small_disk
+
+
+async def add_server(connection: Connection) -> None:
+    await servers.ensure_server(connection, 1)
+
+
+async def in_a_block(database: Database) -> None:
+    async with database.write() as connection:
+        await add_server(connection)
+
+
+async def in_one_trip(database: Database) -> None:
+    await database.transact(add_server)
+
+
+@pytest.mark.parametrize("write", [in_a_block, in_one_trip])
+async def test_a_quota_is_as_a_full_disk(
+    database: Database, tmp_path: Path, write: Callable[[Database], Awaitable[None]]
+) -> None:
+    """SQLite calls it an I/O error, and songs that were made and paid for were FAILED of it."""
+    with quota.used_up():
+        for _ in range(2):
+            with pytest.raises(DiskFullError, match="over its quota") as caught:
+                await write(database)
+            assert (caught.value.errno, caught.value.filename) == (
+                errno.ENOSPC,
+                str(tmp_path / "songs.db"),
+            )
+    assert await servers.names_present(database.reader) == {}
+    await write(database)
+    assert await servers.names_present(database.reader) == {1: None}
+
+
+async def test_a_database_that_can_not_be_made_on_a_full_disk(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", mebibytes=1) as disk:
+        disk.fill()
+        with pytest.raises(DiskFullError) as caught:
+            await Database.open(disk.folder / "songs.db")
+        assert caught.value.filename == str(disk.folder / "songs.db")
+
+
+async def test_a_database_that_can_not_be_opened_on_a_full_disk(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", mebibytes=1) as disk:
+        await write_new(disk.folder / "songs.db")
+        disk.fill()
+        with pytest.raises(DiskFullError):
+            await Database.open(disk.folder / "songs.db")
+        disk.clear()
+        await (await Database.open(disk.folder / "songs.db")).close()
+
+
+async def test_what_can_not_be_opened_is_named_and_leaves_no_thread(tmp_path: Path) -> None:
+    """The thread's complaint of a closed loop was a trace on the operator's screen."""
+    before = set(threading.enumerate())
+    with pytest.raises(DatabaseFileError, match=r"Is a directory\). Let the bot's user") as caught:
+        await Database.open(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path} can't be used")
+    assert not caught.value.damaged
+    assert set(threading.enumerate()) == before
+
+
+def error_of(code: int, name: str) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("unable to open database file")
+    error.sqlite_errorcode, error.sqlite_errorname = code, name
+    return error
+
+
+def test_rights_that_are_missing_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "songs.db").touch()
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may do everything
+    error = named(error_of(sqlite3.SQLITE_CANTOPEN, "SQLITE_CANTOPEN"), tmp_path / "songs.db")
+    assert "songs.db can't be used (unable to open database file: Permission denied)" in str(error)
+
+
+def test_a_folder_that_is_missing_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "songs.db"
+    error = named(error_of(sqlite3.SQLITE_CANTOPEN, "SQLITE_CANTOPEN"), path)
+    assert "No such file or directory" in str(error)
+
+
+def test_where_nothing_is_found_sqlites_own_word_is_said(tmp_path: Path) -> None:
+    """A limit of open files, say."""
+    error = named(error_of(sqlite3.SQLITE_IOERR_READ, "SQLITE_IOERR_READ"), tmp_path / "songs.db")
+    assert isinstance(error, DatabaseFileError)
+    assert "(unable to open database file)" in str(error)
+    assert error.sqlite_errorcode == sqlite3.SQLITE_IOERR_READ
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_about_the_file_is_left_alone(tmp_path: Path) -> None:
+    assert named(error_of(sqlite3.SQLITE_BUSY, "SQLITE_BUSY"), tmp_path) is None
+    assert named(sqlite3.ProgrammingError("closed"), tmp_path) is None
+
+
+async def test_damage_that_is_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "songs.db"
+    await write_new(path)
+    database = await Database.open(path)
+    await in_a_block(database)
+    await database.close()
+    damage(path)
+    database = await Database.open(path)
+    try:
+        with pytest.raises(DatabaseFileError, match=r"songs\.db is damaged.*backup") as caught:
+            await database.reader.execute_fetchall("SELECT * FROM servers")
+        assert caught.value.damaged
+    finally:
+        await database.close()
+    assert await Database.damage(path) == ["the table servers can't be read"]
+    assert await Database.damage(tmp_path / "none.db") == []
+
+
+def damage(path: Path, table: str = "servers") -> None:
+    """Overwrite a table's first page, as a disk does that loses a sector."""
+    with sqlite3.connect(path) as connection:
+        ((page,),) = connection.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)
+        ).fetchall()
+        ((size,),) = connection.execute("PRAGMA page_size").fetchall()
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xde\xad" * (size // 2))
+
+
+async def test_a_database_whose_list_of_migrations_is_damaged_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "songs.db"
+    await write_new(path)
+    await asyncio.to_thread(damage, path, "migrations")
+    with pytest.raises(DatabaseFileError) as caught:
+        await Database.open(path)
+    assert caught.value.damaged
