@@ -18,7 +18,8 @@ from cogs.answers import PASSING, understood
 from cogs.connection.client import Client
 from cogs.connection.rate_limits import retry_after
 from db import operations
-from db.database import Database, DiskFullError
+from db.database import Database
+from db.faults import DiskFullError
 from services.incidents import Incidents, Kind
 from services.making.worker import Backoff
 
