@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests import quota
 from tests.outside import World
 from tests.reliability.conftest import BotsClock
 from tests.reliability.faults import Doors, Length
@@ -38,6 +39,23 @@ async def test_the_disk_is_full(
         disk.clear()
 
     told = await ordeal(full)
+    assert (told.posted, told.in_vain) == (told.asked - DURING, DURING)
+    said = turned_away(ordeal.world)
+    assert len(said) == DURING
+    assert all("The bot's disk is full, so nothing was done." in text for text in said)
+    figure(str(told))
+
+
+async def test_the_quota_is_used_up(ordeal: Ordeal, figure: Callable[[str], None]) -> None:
+    """As on a full disk, of which SQLite says nothing then: it tells of an I/O error."""
+
+    @contextlib.asynccontextmanager
+    async def no_quota(door: Doors, length: Length) -> AsyncIterator[None]:
+        with quota.used_up():
+            yield
+
+    # What SQLite calls can't be changed in another process: in both forms the bot runs here.
+    told = await replace(ordeal, long=False)(no_quota)
     assert (told.posted, told.in_vain) == (told.asked - DURING, DURING)
     said = turned_away(ordeal.world)
     assert len(said) == DURING
