@@ -98,8 +98,8 @@ GRACE = 5.0
 LAST_EDITS = 1.0
 GOODBYE = 2.0
 """Seconds that Discord has to answer the end of the connection; discord.py would wait for 30."""
-TOKEN_REFUSED = 4004
-"""Discord, "Gateway Close Event Codes": authentication failed."""
+TOKEN_REFUSED, OTHER_SHARDS, DISALLOWED_INTENTS = 4004, (4010, 4011), 4014
+"""Discord, "Gateway Close Event Codes"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +330,8 @@ async def add_cogs(client: Client) -> None:
 
 async def _prepare(client: Client) -> None:
     await add_cogs(client)
-    shards, address, _ = await client.http.get_bot_gateway()
+    shards, address, limit = await client.http.get_bot_gateway()
+    client.session_starts.told(limit)
     # Where discord.py dials. Knowing the count, it does not ask for both once more.
     client.shard_count = shards
     discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(address)
@@ -369,14 +370,29 @@ async def run(settings: Settings) -> int:
                 "DISCORD_TOKEN is refused by Discord. Make a new one on the Bot page of your "
                 "application in Discord's developer portal (Reset Token)."
             )
-        except discord.ConnectionClosed as error:
-            if error.code != TOKEN_REFUSED:
-                raise
-            return _refused(
-                "DISCORD_TOKEN is refused by Discord: it was reset meanwhile. The new one is on "
-                "the Bot page of your application in Discord's developer portal."
-            )
+        except (discord.ConnectionClosed, discord.PrivilegedIntentsRequired) as error:
+            return _disconnected(getattr(error, "code", DISALLOWED_INTENTS))
     return 0
+
+
+def _disconnected(code: int) -> int:
+    """Discord has ended the connection for a reason that connecting again would not change."""
+    if code == TOKEN_REFUSED:
+        return _refused(
+            "DISCORD_TOKEN is refused by Discord: it was reset meanwhile. The new one is on "
+            "the Bot page of your application in Discord's developer portal."
+        )
+    if code in OTHER_SHARDS:
+        log.critical(
+            "Discord wants this bot's servers split over more shards (gateway close code %d). "
+            "Start it again: it asks for their number at each start.",
+            code,
+        )
+        return FAILED
+    return _refused(
+        f"Discord refuses the way this bot connects (gateway close code {code}). Please update "
+        "Songwright; if this is the newest version, report it."
+    )
 
 
 def _log_who_can_add_it(client: Client, settings: Settings) -> None:

@@ -415,17 +415,6 @@ async def test_a_token_reset_while_it_runs(
     assert "DISCORD_TOKEN is refused" in capsys.readouterr().err
 
 
-async def test_another_end_of_the_connection_is_not_taken_for_the_token(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """4013 is Discord's word for intents that do not exist: a defect, not the operator's affair."""
-    ending = asyncio.create_task(run_here(world, monkeypatch))
-    await world.wire.ready()
-    world.wire.gateway.close(4013)
-    with pytest.raises(discord.ConnectionClosed):
-        await asyncio.wait_for(ending, SOON)
-
-
 # --- two at once ----------------------------------------------------------------------------------
 
 
@@ -661,14 +650,28 @@ async def test_a_token_refused_at_the_login(
     assert world.wire.gateway.identifies == 0
 
 
-async def test_discord_cannot_be_reached(world: World) -> None:
-    await world.wire.down()
-    process = BotProcess(world.folder, world.settings)
-    await process.start()
-    assert await process.ended() == 1
-    assert "can't run: ClientConnectorError" in process.output
-    assert "Traceback" not in process.output
-    await world.wire.up()
+@pytest.mark.parametrize(
+    ("code", "status", "says"),
+    [
+        (4011, 1, "more shards (gateway close code 4011). Start it again"),
+        (4013, 2, "the way this bot connects (gateway close code 4013)"),
+        (4014, 2, "the way this bot connects (gateway close code 4014)"),
+    ],
+)
+async def test_a_connection_that_discord_refuses_ends_the_bot_with_a_sentence(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    code: int,
+    status: int,
+    says: str,
+) -> None:
+    """Connecting again would be refused again (Discord.Net 1600, Discord4J 656)."""
+    async with running(world, monkeypatch, status=status):
+        world.wire.gateway.close(code)
+    assert says in capsys.readouterr().err + caplog.text
+    assert "Traceback" not in caplog.text
 
 
 EXAMPLE = {"DISCORD_TOKEN": "a.bot.token", "SEGMIND_API_KEY": "SG_0123456789abcdef"}

@@ -8,8 +8,9 @@ import discord
 from discord.ext import commands
 
 from cogs.answers import LONGEST_PAUSE
+from cogs.connection.login import until_answered
 from cogs.connection.presence import ConnectionState, Presence
-from cogs.connection.rate_limits import waited_out
+from cogs.connection.session_starts import SessionStarts
 from cogs.errors import Tree
 from services.clock import Clock
 from services.delivery import Delivery
@@ -73,6 +74,7 @@ class Client(commands.AutoShardedBot):
             max_ratelimit_timeout=LONGEST_PAUSE,
         )
         self._prepare = prepare
+        self.session_starts = SessionStarts(self.http)
 
     @property
     def presence(self) -> Presence:
@@ -91,9 +93,14 @@ class Client(commands.AutoShardedBot):
         )
 
     async def login(self, token: str) -> None:
-        """As discord.py's, which calls `setup_hook`; rate limits are waited out, however long."""
-        with waited_out(self.http):
+        """As discord.py's, which calls `setup_hook`; Discord is waited for, however long."""
+        with until_answered(self.http):
             await super().login(token)
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Called by discord.py before each new session of a shard."""
+        await super().before_identify_hook(shard_id, initial=initial)
+        await self.session_starts.take()
 
     async def setup_hook(self) -> None:
         """Called by discord.py after the login."""

@@ -16,7 +16,7 @@ from discord import AppCommandType
 
 from cogs.answers import PASSING, understood
 from cogs.connection.client import Client
-from cogs.connection.rate_limits import retry_after
+from cogs.connection.login import retry_after
 from db import operations
 from db.database import Database
 from db.faults import DiskFullError

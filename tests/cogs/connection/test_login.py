@@ -1,4 +1,4 @@
-"""A rate limit at any call of the login is waited out."""
+"""Whatever keeps Discord from answering a call of the login is waited out."""
 
 import asyncio
 import logging
@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 import bot
 from cogs.answers import LONGEST_PAUSE
-from cogs.connection import rate_limits
-from cogs.connection.rate_limits import retry_after
+from cogs.connection import login
+from cogs.connection.login import retry_after
 from services.settings import Settings
 from tests.wire import DiscordWire, Fault, Limits
 
@@ -88,9 +88,28 @@ async def test_cloudflares_limit_is_waited_out_too(
     first, second = slept
     assert first == 900
     assert 30 <= second <= 60
-    lines = [r.getMessage() for r in caplog.records if r.name == rate_limits.__name__]
+    lines = [r.getMessage() for r in caplog.records if r.name == login.__name__]
     assert lines[0] == "rate limited at GET /users/@me, retrying in 900 s"
     assert len(lines) == 2
+
+
+@pytest.mark.parametrize("route", CALLS)
+async def test_a_network_that_is_not_up_yet_is_waited_for(
+    wire: DiscordWire,
+    tmp_path: Path,
+    slept: list[float],
+    caplog: pytest.LogCaptureFixture,
+    route: str,
+) -> None:
+    """As after a power cut, when the machine is up before its router (Red-DiscordBot 5780)."""
+    for _ in range(3):  # aiohttp itself repeats some once
+        wire.faults.plan(Fault(cut="before"), method="GET", route=route)
+    await logged_in(wire, tmp_path)
+    lines = [r.getMessage() for r in caplog.records if r.name == login.__name__]
+    assert lines
+    assert all("Discord can't be reached" in line and "retrying in" in line for line in lines)
+    assert len(slept) == len(lines)
+    assert 2.5 <= slept[0] <= 5
 
 
 async def test_another_refusal_ends_the_login(wire: DiscordWire, tmp_path: Path) -> None:

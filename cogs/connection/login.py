@@ -1,8 +1,9 @@
-"""Rate limits that the bot can't start without waiting for.
+"""What the bot has to wait for before it can start: rate limits, and a network that is not up yet.
 
 discord.py fails a call that would have to wait longer than `max_ratelimit_timeout`, and at once
 where it is not Discord but Cloudflare before it that limits. A bot that ends there is started again
-by its supervisor, asks again, and makes it worse.
+by its supervisor, asks again, and makes it worse. After a power cut the machine is often up before
+its router (Red-DiscordBot 5780), and not every supervisor starts a bot again.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+import aiohttp
 import discord
 from discord.http import HTTPClient, Route
 
@@ -21,11 +23,13 @@ log = logging.getLogger(__name__)
 RATE_LIMITED = 429
 AGAIN = Backoff(first=60.0, longest=3600.0)
 """Where it is not said for how long."""
+UNREACHED = Backoff(first=5.0, longest=300.0)
+TRANSIENT = (discord.DiscordServerError, aiohttp.ClientError, OSError)
 
 
 @contextlib.contextmanager
-def waited_out(http: HTTPClient) -> Iterator[None]:
-    """While the block runs, each rate limit is waited out, with one line in the log, however long.
+def until_answered(http: HTTPClient) -> Iterator[None]:
+    """While the block runs, calls are repeated until Discord answers them, a log line each time.
 
     Only for the login: every call through `http` would wait.
     """
@@ -36,14 +40,15 @@ def waited_out(http: HTTPClient) -> Iterator[None]:
         while True:
             try:
                 return await request(route, **options)
+            except TRANSIENT as error:
+                failures += 1
+                pause, why = UNREACHED.pause(failures), f"Discord can't be reached ({error})"
             except discord.HTTPException as error:
                 if error.status != RATE_LIMITED:
                     raise
                 failures += 1
-                pause = retry_after(error) or AGAIN.pause(failures)
-            log.warning(
-                "rate limited at %s %s, retrying in %.0f s", route.method, route.path, pause
-            )
+                pause, why = retry_after(error) or AGAIN.pause(failures), "rate limited"
+            log.warning("%s at %s %s, retrying in %.0f s", why, route.method, route.path, pause)
             await asyncio.sleep(pause)
 
     # Where Discord says for how long, discord.py waits by itself and logs that.
