@@ -63,20 +63,24 @@ class House:
         changelog = Changelog(database, clock=utc_now, tell=lambda: None)
         ceiling = ServerCeiling(database, rulebook, changelog, clock=utc_now)
         credits = Credits(database, rulebook, ceiling, clock=utc_now)
+        ending = Ending(database, credits, clock=utc_now)
         songs = Songs(
             database,
             rulebook,
             credits,
             ceiling,
             OperatorCeilings(database, clock=utc_now),
-            Ending(database, credits, clock=utc_now),
+            ending,
             Incidents(database, Nobody(), clock=utc_now),
             clock=utc_now,
             random_seed=lambda: 1,
             wake=lambda: None,
             tell=lambda: None,
         )
-        return cls(database, songs, credits, Managing(database, rulebook, changelog, clock=utc_now))
+        managing = Managing(
+            database, rulebook, changelog, ending, clock=utc_now, changed=lambda _: None
+        )
+        return cls(database, songs, credits, managing)
 
     async def decide(self) -> None:
         """Every server has rules, as one that is well looked after."""

@@ -388,6 +388,18 @@ async def waiting_of_server(connection: Connection, server_id: int) -> list[Song
     return list(map(_song, rows))
 
 
+async def waiting_of_member(connection: Connection, server_id: int, member_id: int) -> list[Song]:
+    """A member's waiting songs in a server."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT * FROM songs WHERE step = 'waiting' AND server_id = ? AND member_id = ?
+        ORDER BY asked_at, song_id
+        """,
+        (server_id, member_id),
+    )
+    return list(map(_song, rows))
+
+
 # --- A song's way -------------------------------------------------------------------------------
 
 

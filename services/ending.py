@@ -3,6 +3,7 @@
 import logging
 
 from db import songs
+from db.connection import Connection
 from db.database import Database
 from db.records import Fault, Song, Status, Step
 from services import logs
@@ -87,18 +88,29 @@ class Ending:
         False too where it has been submitted meanwhile.
         """
         async with self._database.write() as connection:
-            ended = await songs.end(
-                connection,
-                song.song_id,
-                status=Status.CANCELLED,
-                at=self._clock(),
-                expected=Step.WAITING,
-                fault=fault,
-            )
-            if ended:
-                await self._credits.refund(connection, song)
+            ended = await self._cancel(connection, song, fault)
         if ended:
             _tell(song, f"CANCELLED and refunded, by the {fault}")
+        return ended
+
+    async def cancel_waiting(
+        self, connection: Connection, server_id: int, member_id: int
+    ) -> list[Song]:
+        """Cancel all that a member has waiting in a server, inside a transaction; what it was."""
+        waiting = await songs.waiting_of_member(connection, server_id, member_id)
+        return [song for song in waiting if await self._cancel(connection, song, Fault.SERVER)]
+
+    async def _cancel(self, connection: Connection, song: Song, fault: Fault) -> bool:
+        ended = await songs.end(
+            connection,
+            song.song_id,
+            status=Status.CANCELLED,
+            at=self._clock(),
+            expected=Step.WAITING,
+            fault=fault,
+        )
+        if ended:
+            await self._credits.refund(connection, song)
         return ended
 
     async def hand_over(self, song: Song) -> bool:

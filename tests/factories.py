@@ -8,6 +8,7 @@ from db import servers
 from db.database import Database
 from db.records import Song, Status, Step, to_ms
 from services.clock import Clock
+from services.ending import Ending
 from services.quota.ceilings import ServerCeiling
 from services.quota.changelog import Changelog
 from services.quota.credits import Credits
@@ -138,7 +139,14 @@ def make_credits(database: Database, clock: Clock, *, defaults: Defaults = Defau
 def make_managing(database: Database, credits: Credits) -> Managing:
     """What managers decide, beside those credits."""
     changelog = credits._ceiling._changelog
-    return Managing(database, credits._rulebook, changelog, clock=credits._clock)
+    return Managing(
+        database,
+        credits._rulebook,
+        changelog,
+        Ending(database, credits, clock=credits._clock),
+        clock=credits._clock,
+        changed=lambda _: None,
+    )
 
 
 def make_giving(database: Database, credits: Credits) -> Giving:

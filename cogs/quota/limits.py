@@ -185,7 +185,8 @@ class Limiting(commands.Cog):
         how_long = f"until {shown(ends)}" if ends else "until `/quota unblock`"
         said = (
             f"<@{member.id}> can make no songs here {how_long}, and is told why: "
-            f"{cards.plain(reason)}. Their songs under way are finished."
+            f"{cards.plain(reason)}. Their waiting songs are cancelled and refunded; "
+            "songs that have started will still be finished."
         )
         await interaction.followup.send(said if done else SO_ALREADY, ephemeral=True)
 

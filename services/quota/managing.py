@@ -1,7 +1,8 @@
 """What those who manage a server decide. Each decision is a change, which can be taken back."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 from db import changes, rules, servers
 from db.connection import Connection
 from db.database import Database
-from db.records import Change, to_ms
+from db.records import Change, Song, to_ms
 from services.clock import Clock
+from services.ending import Ending
 from services.errors import InvalidRequest, NotPossible
 from services.quota.amounts import MAX_AMOUNT, MAX_CEILING, check_end, check_reason
 from services.quota.calendar import Calendar, Every, Timeline
@@ -19,10 +21,13 @@ from services.quota.rules import (
     Name,
     Rulebook,
     Rules,
+    block_of,
     rows_of,
 )
 from services.quota.words import parse_words, without
 from services.requests import SECONDS, STEPS
+
+log = logging.getLogger(__name__)
 
 CALENDAR = "calendar"
 """The name of a change of the calendar, which is no rule but a row from when on it holds."""
@@ -47,12 +52,21 @@ class Managing:
     """Changes rules. A method gives None where things were so already: then nothing is changed."""
 
     def __init__(
-        self, database: Database, rulebook: Rulebook, changelog: Changelog, *, clock: Clock
+        self,
+        database: Database,
+        rulebook: Rulebook,
+        changelog: Changelog,
+        ending: Ending,
+        *,
+        clock: Clock,
+        changed: Callable[[int], None],
     ) -> None:
         self._database = database
         self._rulebook = rulebook
         self._changelog = changelog
+        self._ending = ending
         self._clock = clock
+        self._changed = changed
 
     # --- who gets how much ----------------------------------------------------------------------
 
@@ -176,14 +190,19 @@ class Managing:
     async def block(
         self, by: Manager, member_id: int, *, reason: str, until: datetime | None = None
     ) -> Change | None:
-        """A member makes no songs here.
+        """A member makes no songs here; what they have waiting is cancelled and refunded.
 
         Raises:
             InvalidRequest: no fitting reason, an end that can't be, or too many are blocked.
         """
         why = check_reason(reason)
         value = {"reason": why, "until": self._future(until)}
-        return await self._set(by, Name.BLOCK, value, member_id, reason=why)
+        async with self._database.write() as connection:
+            change = await self._put(connection, by, Name.BLOCK, value, member_id, reason=why)
+            cancelled = await self._ending.cancel_waiting(connection, by.server_id, member_id)
+        self._changelog.tell()
+        self._show(cancelled)
+        return change
 
     async def unblock(self, by: Manager, member_id: int) -> Change | None:
         """A member makes songs again."""
@@ -284,7 +303,13 @@ class Managing:
                     "`/quota take`, what was taken granted with `/quota grant`."
                 )
             undone = await self._put_back(connection, by, change)
+            cancelled = (
+                await self._ending.cancel_waiting(connection, by.server_id, change.subject_id)
+                if self._blocks_again(change)
+                else []
+            )
         self._changelog.tell()
+        self._show(cancelled)
         return undone or change
 
     async def settings_to_reset(self, server_id: int) -> list[tuple[str, int]]:
@@ -309,6 +334,17 @@ class Managing:
         return count
 
     # --- how ------------------------------------------------------------------------------------
+
+    def _blocks_again(self, change: Change) -> bool:
+        """Whether somebody is blocked once a change is taken back."""
+        if change.name != Name.BLOCK or change.before is None:
+            return False
+        return block_of(json.loads(change.before)).holds(self._clock())
+
+    def _show(self, cancelled: Iterable[Song]) -> None:
+        for song in cancelled:
+            log.info("[%d] CANCELLED and refunded: its member was blocked", song.song_id)
+            self._changed(song.song_id)
 
     async def _set(
         self,

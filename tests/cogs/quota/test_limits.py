@@ -194,7 +194,8 @@ async def test_who_is_blocked_makes_no_songs_until_then(world: World) -> None:
     end = int(datetime(2026, 1, 2, tzinfo=UTC).timestamp())
     assert answer == (
         f"<@{world.bob.id}> can make no songs here until <t:{end}:f>, and is told why: "
-        "\\*spam\\*. Their songs under way are finished."
+        "\\*spam\\*. Their waiting songs are cancelled and refunded; songs that have started will "
+        "still be finished."
     )
     same = {"member": world.bob, "reason": "*spam*", "until": "today"}
     assert await quota(world, "block", **same) == SO_ALREADY

@@ -50,6 +50,8 @@ class Product:
     operator: OperatorCeilings
     told: list[None] = field(default_factory=list)
     """One for each time that there may be changes to tell."""
+    shown: list[int] = field(default_factory=list)
+    """Songs whose status message is to be edited."""
 
     async def ask(self, song_id: int = 1, *, who: Member = WHO, **changes: Any) -> Song:
         """Ask for a song: of 30 s, which costs one credit, unless said otherwise."""
@@ -134,6 +136,7 @@ def compose(
 ) -> Product:
     """All of it on one database."""
     told: list[None] = []
+    shown: list[int] = []
 
     def tell() -> None:
         told.append(None)
@@ -163,12 +166,13 @@ def compose(
         songs,
         ending,
         credits,
-        Managing(database, rulebook, changelog, clock=clock),
+        Managing(database, rulebook, changelog, ending, clock=clock, changed=shown.append),
         Giving(database, rulebook, credits, changelog, clock=clock),
         changelog,
         ceiling,
         operator,
         told,
+        shown,
     )
 
 

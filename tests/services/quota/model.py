@@ -331,6 +331,13 @@ class Model:
             purse.put(f"return:{song.song_id}", "return", late, end)
         self.used[song.person[0], song.period] -= song.price
 
+    def cancel_waiting(self, person: Person, now: datetime) -> None:
+        """What waits is not wanted any more, by no choice of its member's."""
+        for song in self.of(person):
+            if song.state == "waiting":
+                song.state, song.ended_at = "cancelled", now
+                self.give_back(song, now)
+
     def count_submit(self, song: Made, day: datetime, by: int) -> None:
         for whose in (0, song.person[0]):
             self.submits[day, whose] += by
@@ -392,6 +399,8 @@ class Model:
             self.set_calendar(server, actor, Calendar(**change.before), now, number)
         else:
             self.set(server, actor, change.name, change.before, change.subject, number)
+            if change.name == "block" and self.blocked((server, change.subject), now):
+                self.cancel_waiting((server, change.subject), now)
 
 
 def price_of(seconds: int) -> int:

@@ -140,7 +140,7 @@ async def test_each_is_asked_in_the_transaction_that_spends(
     database: Database, clock: SettableClock, decision: str
 ) -> None:
     product: Product = compose(database, clock)
-    await product.ask(1)
+    assert await product.submit(await product.ask(1))  # a block would cancel what waits
     decide, refusal = DECISIONS[decision]
     await decide(product.managing)
     with pytest.raises(refusal):

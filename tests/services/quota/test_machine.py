@@ -490,6 +490,7 @@ class Machine(RuleBasedStateMachine):
             name, subject = "block", 11
             value = {"reason": "Spam.", "until": None if until is None else ms(until)}
             change = self.run(managing.block(manager, 11, reason="Spam.", until=until))
+            self.model.cancel_waiting((server, 11), self.clock())
         elif what == "unblock":
             name, subject = "block", 11
             change = self.run(managing.unblock(manager, 11))

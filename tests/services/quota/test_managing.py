@@ -21,7 +21,7 @@ from services.quota.managing import (
     Manager,
     Managing,
 )
-from services.quota.rules import Limits, Name, Rules
+from services.quota.rules import Limits, Member, Name, Rules
 from tests.factories import MEMBER, NOON, SERVER, SettableClock
 from tests.services.quota.composed import BY, MANAGER, Product, compose
 
@@ -440,3 +440,41 @@ async def test_so_many_rules_about_somebody_and_no_more(
         await decide(product.managing, 3)
     assert await decide(product.managing, 2) is None  # one that there is can be set anew
     assert len(await product.changes()) == 2
+
+
+# --- what a block does to songs -------------------------------------------------------------------
+
+
+async def test_a_block_cancels_and_refunds_what_the_member_has_waiting(product: Product) -> None:
+    waiting, started = await product.ask(1), await product.ask(2, seconds=60)
+    others = await product.ask(3, who=Member(SERVER, MEMBER + 1))
+    assert await product.submit(started)
+    await product.managing.block(BY, MEMBER, reason="Spam.")
+    rows = "SELECT song_id, status, fault FROM songs ORDER BY song_id"
+    assert await product.rows(rows) == [
+        (waiting.song_id, "CANCELLED", "server"),
+        (started.song_id, "QUEUED", None),
+        (others.song_id, "QUEUED", None),
+    ]
+    assert product.shown == [waiting.song_id]
+    assert await product.free() == 10 - started.price
+    assert await product.rows("SELECT entry_id FROM ledger WHERE kind = 'refund'") == [
+        (f"refund:{waiting.song_id}",)
+    ]
+
+
+async def test_a_block_that_comes_back_cancels_too(product: Product, clock: SettableClock) -> None:
+    until = clock() + timedelta(hours=1)
+    await product.managing.block(BY, MEMBER, reason="Spam.", until=until)
+    for _ in range(2):
+        await product.managing.unblock(BY, MEMBER)
+    song = await product.ask(1)
+    (_, unblocked) = await product.changes()
+    undone = await product.managing.undo(BY, unblocked.number)
+    assert product.shown == [song.song_id]
+    await product.managing.undo(BY, undone.number)
+    await product.ask(2)
+    clock.advance(hours=2)  # the block that would come back is over
+    again = (await product.changes())[-1]
+    await product.managing.undo(BY, again.number)
+    assert product.shown == [song.song_id]
