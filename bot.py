@@ -114,6 +114,7 @@ class Application:
     delivery: Delivery
     housekeeping: Housekeeping
     registration: Registration
+    fitter: AudioFitter
     settings: Settings
 
     @contextlib.asynccontextmanager
@@ -322,6 +323,7 @@ async def composed(
             delivery,
             housekeeping,
             Registration(client, database, incidents),
+            fitter,
             settings,
         )
 
@@ -366,7 +368,11 @@ async def run(settings: Settings) -> int:
         application = await stack.enter_async_context(composed(settings))
         client = await stack.enter_async_context(_saying_goodbye(application.client))
         try:
-            await _first(client.login(settings.discord_token.get_secret_value()), stopped.wait())
+            login = asyncio.gather(
+                client.login(settings.discord_token.get_secret_value()),
+                application.fitter.check_sandbox(settings.data_dir),
+            )
+            await _first(login, stopped.wait())
             if not stopped.is_set():
                 _log_who_can_add_it(client, settings)
                 await _first(application.registration.first(), stopped.wait())

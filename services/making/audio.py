@@ -8,13 +8,17 @@ keeps 50 MB for each of them, and killing one breaks all of a `ProcessPoolExecut
 """
 
 import asyncio
+import io
 import json
 import logging
+import shutil
 import sys
+import wave
 from asyncio.subprocess import Process
+from collections.abc import Coroutine
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from services import child_process
 from services.errors import AudioError, DoesNotFit, NotAudio, SilentAudio, TooShort
@@ -22,9 +26,14 @@ from services.making.audio_file import AudioFormat, Tags
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _PROGRAM = (sys.executable, "-m", "services.making.audio_encoder")
 _NICENESS = 15
 
+LOWEST_LIMIT = 1024 * 1024
+_NO_TAGS = Tags(title="", artist="", genres="", lyrics="", seed=0, number=0)
+_REFUSED = "SandboxRefused"
 _UNREADABLE = "The song API sent something that can't be played."
 _CHILD_ERRORS: dict[str, type[AudioError]] = {
     error.__name__: error for error in (NotAudio, TooShort, SilentAudio, DoesNotFit)
@@ -49,8 +58,9 @@ class AudioFitter:
     """
 
     def __init__(self, *, at_once: int = 2) -> None:
+        self._sandboxed = True
         self._places = asyncio.Semaphore(at_once)
-        self._running: set[asyncio.Task[Fitted]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     async def fit(
@@ -73,11 +83,39 @@ class AudioFitter:
         """
         if self._closed:
             raise RuntimeError("the fitter is closed")
-        job = _Job(source, folder, stem, limit, asked_seconds, tags)
-        task = asyncio.create_task(self._in_turn(job), name=f"fit {stem}")
+        job = _Job(source, folder, stem, limit, asked_seconds, tags, sandboxed=self._sandboxed)
+        return await self._owned(self._in_turn(job), name=f"fit {stem}")
+
+    async def check_sandbox(self, folder: Path) -> None:
+        """Fit a short sound in `folder`: songs go without the sandbox where it refuses that.
+
+        For the start, so that a defect of it shows before a song fails. What is missing of it on
+        this system is logged. A disk that is full, or a machine too busy to tell, changes nothing.
+        """
+        await self._owned(self._check_sandbox(folder), name="check the sandbox")
+
+    async def _owned(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
+        """Its result; `close` cancels it."""
+        task = asyncio.create_task(work, name=name)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await task
+
+    async def _check_sandbox(self, folder: Path) -> None:
+        own = folder / "sandbox-test"
+        job = _Job(own / "source", own, "tone", LOWEST_LIMIT, 0, _NO_TAGS)
+        try:
+            own.mkdir(exist_ok=True)
+            job.source.write_bytes(_tone())
+            answer = await _attempt(job, idle=False)
+        except (NotAudio, ChildProcessError) as error:
+            answer = {"error": type(error).__name__, "message": str(error)}
+        except (TimeoutError, OSError) as error:
+            answer = {"error": OSError.__name__, "message": repr(error)}
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
+        self._sandboxed = answer.get("error") in (None, OSError.__name__)
+        _log_sandbox(answer)
 
     async def close(self) -> None:
         """Cancel what runs or waits, and return when no child is left."""
@@ -104,6 +142,7 @@ class _Job:
     limit: int
     asked_seconds: int
     tags: Tags
+    sandboxed: bool = True
 
     @property
     def part(self) -> Path:
@@ -123,6 +162,7 @@ class _Job:
             "limit": self.limit,
             "asked_seconds": self.asked_seconds,
             "tags": asdict(self.tags),
+            "sandboxed": self.sandboxed,
         }
         return json.dumps(fields).encode() + b"\n"
 
@@ -131,12 +171,47 @@ def _publish(answer: dict[str, Any], job: _Job) -> Fitted:
     """Turn a child's answer into its error, or into the finished file."""
     if error := _CHILD_ERRORS.get(answer.get("error", "")):
         raise error(answer["message"])
+    if answer.get("error") == _REFUSED:
+        log.error("A defect: the sandbox refused the audio encoder a file: %s", answer["message"])
+        raise NotAudio("The song could not be prepared for the channel.")
     if "error" in answer:
         raise OSError(answer["errno"], answer["message"])
     kind = AudioFormat(answer["format"])
     path = job.folder / f"{job.stem}.{kind}"
     job.part.replace(path)
     return Fitted(path=path, format=kind, seconds=answer["seconds"], size=answer["size"])
+
+
+def _tone() -> bytes:
+    """Half a second as a WAV."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((1, 2, 8_000, 0, "NONE", ""))
+        file.writeframes((b"\0\x20" * 9 + b"\0\xe0" * 9) * 222)
+    return buffer.getvalue()
+
+
+def _log_sandbox(answer: dict[str, Any]) -> None:
+    """Tell the operator what stands between a hostile file and the machine, and what does not."""
+    if answer.get("error") == OSError.__name__:
+        log.warning("The audio encoder's sandbox could not be tested: %s", answer["message"])
+        return
+    if "error" in answer:
+        log.warning(
+            "The audio encoder did not get through its sandbox, so songs are decoded without it. "
+            "A hostile file could read what this user can. Please report this: %s: %s",
+            answer["error"],
+            answer["message"],
+        )
+        return
+    in_force = answer.get("sandbox") or {}
+    missing = [name for name in ("landlock", "seccomp") if not in_force.get(name)]
+    if missing:
+        log.warning(
+            "This system has no %s: the audio encoder's sandbox is incomplete (see "
+            "docs/security.md, the sandbox).",
+            " and no ".join(missing),
+        )
 
 
 def _discard(part: Path) -> None:

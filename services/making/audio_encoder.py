@@ -14,10 +14,11 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
@@ -35,7 +36,9 @@ from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 
 from services.errors import AudioError, DoesNotFit, NotAudio, SilentAudio, TooShort
+from services.making import sandbox
 from services.making.audio_file import AudioFormat, Tags
+from services.making.sandbox import Sandbox
 from services.requests import clean, has_words
 
 BIT_RATES = (192, 160, 128, 112, 96, 80, 64, 56, 48, 40, 32)
@@ -56,6 +59,12 @@ MEMORY = 512 * 1024 * 1024
 
 CPU_SECONDS = 300
 """Seconds of CPU a child may take; the longest song takes a twentieth of it."""
+
+LARGEST = 16 * 1024 * 1024
+"""Bytes a child may write beyond the limit it was given: `LONGEST` at the best bit rate."""
+
+OPEN_FILES = 64
+"""Files a child may have open; it needs a dozen."""
 
 FORMATS = ("wav", "w64", "aiff", "flac", "mp3", "aac", "ogg", "mov", "matroska")
 """FFmpeg's names of the containers that are read; `mov` stands for MP4 and M4A, `aac` for ADTS."""
@@ -86,6 +95,7 @@ class Job:
     limit: int
     asked_seconds: int
     tags: Tags
+    sandboxed: bool = True
 
     @classmethod
     def from_json(cls, line: bytes) -> "Job":
@@ -96,6 +106,7 @@ class Job:
             limit=fields["limit"],
             asked_seconds=fields["asked_seconds"],
             tags=Tags(**fields["tags"]),
+            sandboxed=fields["sandboxed"],
         )
 
 
@@ -115,14 +126,17 @@ class Sound:
     broken: frozenset[int]
 
 
-def fit(job: Job) -> tuple[AudioFormat, float]:
+def fit(job: Job, opened: Callable[[], None] = lambda: None) -> tuple[AudioFormat, float]:
     """Write `job.part`; return what it is and its seconds.
+
+    `opened` is called once its files are open: from then on it opens no other.
 
     Raises:
         NotAudio, TooShort, SilentAudio, DoesNotFit: see `services.making.audio.AudioFitter.fit`.
         OSError: a file can't be read or written.
     """
     with job.source.open("rb") as source, job.part.open("wb+") as part:
+        opened()
         sound = measure(source)
         if sound.seconds < job.asked_seconds / 2:
             raise TooShort(
@@ -459,18 +473,34 @@ def _no_padding(_: Any) -> int:  # noqa: ANN401 - mutagen's PaddingInfo, which h
     return 0
 
 
-def _answer(job: Job) -> dict[str, Any]:
+def _answer(job: Job, enter: Callable[[], Sandbox | None] = lambda: None) -> dict[str, Any]:
     """What goes out on stdout: the result, or an error of ours by its name."""
+    entered: Sandbox | None = None
+
+    def opened() -> None:
+        nonlocal entered
+        entered = enter()
+
     try:
-        kind, seconds = fit(job)
+        kind, seconds = fit(job, opened)
     except AudioError as error:
-        return {"error": type(error).__name__, "message": str(error)}
+        answer: dict[str, Any] = {"error": type(error).__name__, "message": str(error)}
     except (OSError, MutagenError) as error:
-        # What mutagen can't tag as it is was encoded, so here it can only be the disk's fault.
-        number = getattr(error, "errno", None) or errno.EIO
-        message = getattr(error, "strerror", None) or str(error)
-        return {"error": "OSError", "errno": number, "message": message}
-    return {"format": kind.value, "seconds": seconds, "size": job.part.stat().st_size}
+        answer = _of_system_error(error, sandboxed=entered is not None)
+    else:
+        answer = {"format": kind.value, "seconds": seconds, "size": job.part.stat().st_size}
+    return answer | {"sandbox": entered and asdict(entered)}
+
+
+def _of_system_error(error: OSError | MutagenError, *, sandboxed: bool) -> dict[str, Any]:
+    """The disk's fault, unless it can't be: files were open before the sandbox was entered."""
+    number = getattr(error, "errno", None) or errno.EIO
+    message = getattr(error, "strerror", None) or str(error)
+    if sandboxed and number in (errno.EACCES, errno.EPERM):
+        return {"error": "SandboxRefused", "message": str(error)}
+    if number == errno.EFBIG:
+        return {"error": NotAudio.__name__, "message": _UNPLAYABLE}
+    return {"error": "OSError", "errno": number, "message": message}
 
 
 def _end_with_parent() -> None:
@@ -481,8 +511,8 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _bound_ourselves() -> None:
-    """Bound what a hostile file can take, where the system knows how."""
+def _bound_ourselves(limit: int) -> None:
+    """Bound what a hostile file can take, where the system knows how. `limit` is in bytes."""
     if sys.platform != "win32":
         import resource  # noqa: PLC0415 - Windows has none
 
@@ -490,19 +520,29 @@ def _bound_ourselves() -> None:
             (resource.RLIMIT_DATA, MEMORY),
             (resource.RLIMIT_CPU, CPU_SECONDS),
             (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_FSIZE, limit + LARGEST),
+            (resource.RLIMIT_NOFILE, OPEN_FILES),
         ):
             _, hard = resource.getrlimit(what)
             with suppress(ValueError, OSError):  # a system that knows the limit but not the number
                 resource.setrlimit(what, (bound, hard))
 
 
+def _shut_in(*, sandboxed: bool) -> Sandbox | None:
+    """Give up what is not needed. Before the first thread, which would stay free."""
+    entered = sandbox.enter() if sandboxed else None
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    return entered
+
+
 def main() -> None:
     """Read one job, do it, answer."""
     with open(0, "rb", buffering=0, closefd=False) as stdin:
         job = Job.from_json(stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _bound_ourselves()
-    print(json.dumps(_answer(job)), flush=True)
+    _bound_ourselves(job.limit)
+    with suppress(OSError):  # opening its files tells better
+        os.chdir(job.part.parent)
+    print(json.dumps(_answer(job, partial(_shut_in, sandboxed=job.sandboxed))), flush=True)
 
 
 if __name__ == "__main__":

@@ -43,10 +43,11 @@ from mutagen.oggvorbis import OggVorbis
 
 from services import child_process
 from services.errors import AudioError, DoesNotFit, NotAudio, SilentAudio, TooShort
-from services.making import audio, audio_encoder
+from services.making import audio, audio_encoder, sandbox
 from services.making.audio import AudioFitter, Fitted
 from services.making.audio_encoder import Job, Sound, fit, measure
 from services.making.audio_file import MAX_STEM, AudioFormat, Tags, file_stem
+from services.making.sandbox import Sandbox
 
 MIB = 2**20
 TAGS = Tags(
@@ -727,6 +728,7 @@ def test_answers_with_errors_by_name(tmp_path: Path, wav: Path) -> None:
     assert answer == {
         "error": "TooShort",
         "message": "The song is 2 s long, though 9 s were asked for.",
+        "sandbox": None,
     }
     assert audio_encoder._answer(job(tmp_path / "absent"))["errno"] == errno.ENOENT
 
@@ -759,10 +761,12 @@ def test_bounds_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         asked[what] = bounds[0]
 
     monkeypatch.setattr(resource, "setrlimit", refuse_cores)
-    audio_encoder._bound_ourselves()
+    audio_encoder._bound_ourselves(10 * MIB)
     assert asked == {
         resource.RLIMIT_DATA: audio_encoder.MEMORY,
         resource.RLIMIT_CPU: audio_encoder.CPU_SECONDS,
+        resource.RLIMIT_FSIZE: 10 * MIB + audio_encoder.LARGEST,
+        resource.RLIMIT_NOFILE: audio_encoder.OPEN_FILES,
     }
 
 
@@ -771,7 +775,9 @@ def test_main_reads_a_job_and_answers_on_one_line(
 ) -> None:
     fitter_job = audio._Job(mp3, tmp_path, "42", 10 * MIB, 2, TAGS)
     ended = threading.Event()
-    monkeypatch.setattr(audio_encoder, "_bound_ourselves", lambda: None)
+    monkeypatch.setattr(audio_encoder, "_bound_ourselves", lambda limit: None)
+    monkeypatch.setattr(os, "chdir", lambda folder: None)
+    monkeypatch.setattr(sandbox, "enter", lambda: Sandbox(7, seccomp=True))
     monkeypatch.setattr(os, "_exit", lambda status: ended.set())
     reading, writing = os.pipe()
     saved = os.dup(0)
@@ -791,6 +797,7 @@ def test_main_reads_a_job_and_answers_on_one_line(
         "format": "mp3",
         "seconds": pytest.approx(2, abs=0.05),
         "size": fitter_job.part.stat().st_size,
+        "sandbox": {"landlock": 7, "seccomp": True},
     }
 
 
@@ -1122,3 +1129,112 @@ async def test_what_cannot_be_removed_is_logged(
     with pytest.raises(IsADirectoryError):
         await start(AudioFitter(), wav, folder)
     assert "Could not remove" in caplog.text
+
+
+# ----------------------------------------------------------------------- the sandbox
+
+
+async def sandboxed_jobs(fitter: AudioFitter, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the next song's child will be told to enter it."""
+    jobs: list[audio._Job] = []
+
+    async def note(job: audio._Job) -> dict[str, Any]:
+        jobs.append(job)
+        return {"error": "NotAudio", "message": "no"}
+
+    monkeypatch.setattr(audio, "_run_child", note)
+    with suppress(NotAudio):
+        await start(fitter, Path("source"), Path())
+    return jobs[0].sandboxed
+
+
+async def test_the_sandbox_lets_a_sound_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fitter = AudioFitter()
+    await fitter.check_sandbox(tmp_path)
+    assert "did not get through" not in caplog.text
+    assert names(tmp_path) == []
+    assert await sandboxed_jobs(fitter, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("result", "stays_on", "logged"),
+    [
+        ({"error": "SandboxRefused", "message": "/usr/lib"}, False, "/usr/lib"),
+        ({"error": "NotAudio", "message": "no"}, False, "Please report"),
+        (NotAudio("no answer"), False, "no answer"),
+        (ChildProcessError("signal 31"), False, "signal 31"),
+        (TimeoutError(), True, "could not be tested"),
+        (OSError(errno.ENOSPC, "full"), True, "could not be tested"),
+        ({"error": "OSError", "errno": errno.ENOSPC, "message": "full"}, True, "tested: full"),
+        ({"sandbox": {"landlock": 0, "seccomp": True}}, True, "no landlock: "),
+        ({"sandbox": {"landlock": 0, "seccomp": False}}, True, "no landlock and no seccomp: "),
+        ({"sandbox": {"landlock": 7, "seccomp": True}}, True, ""),
+    ],
+)
+async def test_a_sandbox_that_refuses_a_sound_is_left_out(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    result: dict[str, Any] | Exception,
+    stays_on: bool,
+    logged: str,
+) -> None:
+    async def attempt(job: audio._Job, **_: Any) -> dict[str, Any]:
+        assert job.source.read_bytes().startswith(b"RIFF")
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    monkeypatch.setattr(audio, "_attempt", attempt)
+    fitter = AudioFitter()
+    await fitter.check_sandbox(tmp_path)
+    assert logged in caplog.text
+    assert bool(logged) is bool(caplog.text)
+    assert names(tmp_path) == []
+    assert await sandboxed_jobs(fitter, monkeypatch) is stays_on
+
+
+async def test_a_refusal_by_the_sandbox_is_a_defect(
+    folder: Path, wav: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was a fault of the disk, over which a song is tried for half an hour."""
+    says = 'print(\'{"error": "SandboxRefused", "message": "/some/file"}\')'
+    monkeypatch.setattr(audio, "_PROGRAM", (sys.executable, "-c", says))
+    with pytest.raises(NotAudio, match="could not be prepared"):
+        await start(AudioFitter(), wav, folder)
+    assert "/some/file" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("number", "sandboxed", "error"),
+    [
+        (errno.EACCES, True, "SandboxRefused"),
+        (errno.EPERM, True, "SandboxRefused"),
+        (errno.EACCES, False, "OSError"),
+        (errno.ENOSPC, True, "OSError"),
+        (errno.EFBIG, True, "NotAudio"),
+    ],
+)
+def test_whose_fault_a_system_error_is(
+    tmp_path: Path,
+    wav: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    sandboxed: bool,
+    error: str,
+) -> None:
+    def fail(source: Any) -> Sound:
+        raise OSError(number, "words")
+
+    monkeypatch.setattr(audio_encoder, "measure", fail)
+    source = tmp_path / "song"
+    source.symlink_to(wav)
+    state = Sandbox(7, seccomp=True) if sandboxed else None
+    assert audio_encoder._answer(job(source), lambda: state)["error"] == error
+
+
+def test_is_not_shut_in_where_it_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio_encoder, "_end_with_parent", lambda: None)
+    assert audio_encoder._shut_in(sandboxed=False) is None
