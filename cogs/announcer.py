@@ -27,7 +27,7 @@ from services import logs
 from services.clock import Clock
 from services.errors import CannotPost, PostUncertain, TooLargeToPost
 from services.making.runner import Spawn
-from services.making.worker import DEFAULT_UPLOAD_LIMIT
+from services.making.worker import DEFAULT_UPLOAD_LIMIT, Backoff
 from services.queue import Queue, View
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,8 @@ class _Shown:
     status: Status
     cancellable: bool
     message_id: int | None
-    delivered: bool
+    undelivered: str | None
+    waits_for_delivery: bool
     place: int | None
     waiting: int
     free: int | None
@@ -78,7 +79,8 @@ class _Shown:
             status=song.status,
             cancellable=song.cancellable,
             message_id=song.message_id,
-            delivered=song.delivered_at is not None,
+            undelivered=song.undelivered,
+            waits_for_delivery=song.waits_for_delivery,
             place=view.place,
             waiting=view.waiting,
             free=view.free,
@@ -96,10 +98,12 @@ class _Shown:
 class _Board:
     """What is known of one status message: when it may be edited next, and what it shows.
 
-    Its `task` edits it, and nobody else does until the song has ended.
+    Its `task` edits it, and nobody else does until the song has ended. `failures`: edits in a row
+    that Discord did not make.
     """
 
     next_at: float = 0.0
+    failures: int = 0
     dirty: bool = False
     shown: _Shown | None = None
     task: asyncio.Task[None] | None = None
@@ -238,7 +242,9 @@ class DiscordAnnouncer:
                 # Deleted by its member, or the token is over: the post alone tells the end.
                 log.info("its status message is gone: %s", error)
                 return await self._forget(song, board)
-        return song.ended and await self._forget(song, board)
+        # What could not be posted may still be: the message follows for as long as it can.
+        is_over = song.ended and not song.waits_for_delivery
+        return is_over and await self._forget(song, board)
 
     async def _forget(self, song: Song, board: _Board) -> bool:
         """The last edit is made: its token goes, once the disk has room to say so."""
@@ -249,9 +255,12 @@ class DiscordAnnouncer:
         return True
 
     def _again(self, board: _Board, error: Exception) -> bool:
+        """With growing delays: Discord makes few edits of a message over an hour old (30046)."""
         log.warning("its status message waits: %s", error)
         board.dirty = True
-        board.next_at = self._monotonic() + 2 * BETWEEN_EDITS
+        board.failures += 1
+        pauses = Backoff(first=4 * BETWEEN_EDITS, longest=LONGEST_PAUSE)
+        board.next_at = self._monotonic() + pauses.pause(board.failures)
         return False
 
     async def _edit(self, view: View, board: _Board) -> None:
@@ -265,7 +274,7 @@ class DiscordAnnouncer:
             async with asyncio.timeout(LONGEST_PAUSE):
                 await webhook.edit_message(song.message_id, embed=card, view=buttons)
         log.debug("its status message shows %s", song.status)
-        board.shown = _Shown.of(view)
+        board.shown, board.failures = _Shown.of(view), 0
         board.next_at = self._monotonic() + BETWEEN_EDITS
 
     # --- the post ---------------------------------------------------------------------------------

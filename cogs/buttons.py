@@ -126,7 +126,9 @@ class GetButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:get:(?P<song>{I
     async def _get(self, interaction: discord.Interaction[Any]) -> None:
         view = await _own_song(interaction, self.song_id)
         await interaction.response.defer()
-        if not await showing.hand_over(interaction, view.song):
+        # Should Discord not take it, the message goes on following what becomes of the song.
+        renewed = await _keep_token(interaction, self.song_id)
+        if not renewed or not await showing.hand_over(interaction, view.song, in_status=True):
             await _show_now(interaction, self.song_id)
 
 
@@ -137,13 +139,18 @@ async def _renew(interaction: discord.Interaction[Any], song_id: int) -> bool:
     if view.song.ended:
         await _show_now(interaction, song_id)
         return False
-    message_id = interaction.message.id if interaction.message else None
-    renewed = await services(interaction).songs.renew_token(
-        song_id, asker(interaction, message_id=message_id)
-    )
+    renewed = await _keep_token(interaction, song_id)
     if not renewed:
         await _show_now(interaction, song_id)
     return renewed
+
+
+async def _keep_token(interaction: discord.Interaction[Any], song_id: int) -> bool:
+    """False where the song is over."""
+    message_id = interaction.message.id if interaction.message else None
+    return await services(interaction).songs.renew_token(
+        song_id, asker(interaction, message_id=message_id)
+    )
 
 
 async def _show_now(interaction: discord.Interaction[Any], song_id: int) -> None:

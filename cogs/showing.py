@@ -20,8 +20,12 @@ LONGEST_UPLOAD = 180.0
 """Seconds for a file and its answer. Webhooks know no longest pause of their own: see `Client`."""
 
 
-async def hand_over(interaction: discord.Interaction[Any], song: Song) -> bool:
+async def hand_over(
+    interaction: discord.Interaction[Any], song: Song, *, in_status: bool = False
+) -> bool:
     """Give a song that could not be posted to its member, in the answer, which was deferred.
+
+    `in_status`: the answer is the song's status message.
 
     False: the person is not its member, or there is nothing to give (any more).
 
@@ -42,7 +46,9 @@ async def hand_over(interaction: discord.Interaction[Any], song: Song) -> bool:
 
     delivery, limit = services(interaction).delivery, interaction.filesize_limit
     try:
-        return await delivery.give(song, interaction.user.id, limit=limit, send=send)
+        return await delivery.give(
+            song, interaction.user.id, limit=limit, send=send, in_status=in_status
+        )
     except DeliveryError as error:
         log.warning("it could not be handed over: %s", error)
         why = str(error) if isinstance(error, CannotPost) else "Discord did not take the song now."

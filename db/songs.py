@@ -590,15 +590,22 @@ async def undelivered_by_reason(connection: Connection) -> list[Undelivered]:
     return [Undelivered(r["undelivered"], r["songs"], from_ms(r["oldest"])) for r in rows]
 
 
-async def mark_delivered(connection: Connection, song_id: int, *, at: datetime) -> bool:
-    """It was given to its member. False if it was delivered already, or given back."""
+async def mark_delivered(
+    connection: Connection, song_id: int, *, at: datetime, in_status: bool = False
+) -> bool:
+    """It was given to its member. False if it was delivered already, or given back.
+
+    `in_status`: in its status message, which shows it from now on and is not edited any more.
+    """
     cursor = await connection.execute(
         """
-        UPDATE songs SET delivered_at = ?, file = NULL, in_doubt = 0
-        WHERE song_id = ? AND step = 'ended' AND undelivered IS NOT NULL AND delivered_at IS NULL
-              AND file IS NOT NULL
+        UPDATE songs SET delivered_at = :at, file = NULL, in_doubt = 0,
+                         token = CASE WHEN :in_status THEN NULL ELSE token END,
+                         token_until = CASE WHEN :in_status THEN NULL ELSE token_until END
+        WHERE song_id = :song_id AND step = 'ended' AND undelivered IS NOT NULL
+              AND delivered_at IS NULL AND file IS NOT NULL
         """,
-        (to_ms(at), song_id),
+        {"at": to_ms(at), "song_id": song_id, "in_status": in_status},
     )
     return cursor.rowcount == 1
 
@@ -705,11 +712,15 @@ async def with_kept_files(connection: Connection) -> dict[int, str]:
 async def set_token(
     connection: Connection, song_id: int, *, message_id: int | None, token: str, until: datetime
 ) -> bool:
-    """A newer interaction's token edits the status message from now on."""
+    """A newer interaction's token edits the status message from now on.
+
+    False where nothing will be shown any more: it has ended, and does not wait to be delivered.
+    """
     cursor = await connection.execute(
         """
         UPDATE songs SET message_id = coalesce(?, message_id), token = ?, token_until = ?
-        WHERE song_id = ? AND step <> 'ended'
+        WHERE song_id = ? AND (step <> 'ended' OR (undelivered IS NOT NULL AND file IS NOT NULL
+                                                   AND delivered_at IS NULL))
         """,
         (message_id, token, to_ms(until), song_id),
     )

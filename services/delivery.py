@@ -146,11 +146,14 @@ class Delivery:
 
     # --- to its member ----------------------------------------------------------------------------
 
-    async def give(self, song: Song, member_id: int, *, limit: int, send: Send) -> bool:
+    async def give(
+        self, song: Song, member_id: int, *, limit: int, send: Send, in_status: bool = False
+    ) -> bool:
         """Give a song that could not be posted to its member, in an answer of `limit` bytes.
 
         It counts as delivered once `send` has come back; before, nothing has changed. False: there
-        is nothing to give (any more), and its row says why.
+        is nothing to give (any more), and its row says why. `in_status`: `send` puts it into its
+        status message, which is not edited any more then.
 
         Raises:
             NotPermitted: it is somebody else's.
@@ -172,17 +175,17 @@ class Delivery:
                 ) from None
             except AudioError as error:
                 raise NotPossible(str(error)) from error
-            given = await self._write_down(kept)
+            given = await self._write_down(kept, in_status=in_status)
             if given:
                 self._over(kept)
             return given
 
-    async def _write_down(self, song: Song) -> bool:
+    async def _write_down(self, song: Song, *, in_status: bool) -> bool:
         """Its member has it: that can't be undone, so the row's saying so waits for a full disk."""
         failures = 0
         while True:
             try:
-                return await self._ending.hand_over(song)
+                return await self._ending.hand_over(song, in_status=in_status)
             except DiskFullError as error:
                 failures += 1
                 log.warning("it was handed over, and to say so waits: %s", error)

@@ -113,13 +113,15 @@ class Ending:
             await self._credits.refund(connection, song)
         return ended
 
-    async def hand_over(self, song: Song) -> bool:
-        """A song that could not be posted was given to its member.
+    async def hand_over(self, song: Song, *, in_status: bool = False) -> bool:
+        """A song that could not be posted was given to its member; `in_status`: see `songs`.
 
         False too where its price was given back.
         """
         async with self._database.write() as connection:
-            delivered = await songs.mark_delivered(connection, song.song_id, at=self._clock())
+            delivered = await songs.mark_delivered(
+                connection, song.song_id, at=self._clock(), in_status=in_status
+            )
         if delivered:
             _tell(song, "handed over to its member")
         return delivered

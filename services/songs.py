@@ -314,7 +314,8 @@ class Songs:
     async def renew_token(self, song_id: int, button: Interaction) -> bool:
         """A button on the status message brought a new token: it is used from now on.
 
-        False: the song is over by now, and nobody will edit its message any more.
+        False: the song is over by now (one that waits to be delivered is not), and nobody will edit
+        its message any more.
 
         The caller has checked that it was pressed by the song's own member.
         """

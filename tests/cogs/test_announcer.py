@@ -636,12 +636,71 @@ async def test_a_server_that_is_away_is_waited_for_and_one_that_is_gone_is_not(
 async def test_its_member_is_told_how_to_get_it(stage: Stage) -> None:
     asked, song = await stage.undelivered()
     stage.announcer.changed(song.song_id)
-    await until(lambda: not stage.announcer._boards)
-    (message,) = asked.messages
+    message = await asked.wait_message(lambda m: "could not be posted" in str(m.embeds))
     assert "The channel is gone." in str(message.embeds)
     assert f"`/show {song.number}`" in str(message.embeds)
     assert f"song:get:{song.song_id}" in str(message.components)
+    assert (await stage.row(song.song_id)).token == asked.token
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        ("post_late", "Listen to it in the channel"),
+        ("hand_over", "got it, alone"),
+        ("compensate", "its price was given back"),
+    ],
+)
+async def test_what_becomes_of_it_is_shown_while_its_token_lives(
+    stage: Stage, end: str, words: str, restarted: bool
+) -> None:
+    """It said "could not be posted" for ever, although its token lived."""
+    asked, song = await stage.undelivered()
+    stage.announcer.changed(song.song_id)
+    message = await asked.wait_message(lambda m: "could not be posted" in str(m.embeds))
+    await until(lambda: not stage.announcer._boards[song.song_id].dirty)
+    if restarted:
+        stage.announcer._boards.clear()
+    ending = Ending(stage.application.database, stage.client.services.credits, clock=utc_now)
+    assert await getattr(ending, end)(song, *([9] if end == "post_late" else []))
+    stage.announcer.changed(song.song_id)
+    await asked.wait_message(lambda m: words in str(m.embeds))
+    await until(lambda: not stage.announcer._boards)
+    assert message.components == []
     assert (await stage.row(song.song_id)).token is None
+
+
+async def test_a_newer_reason_why_it_could_not_be_posted_is_shown(stage: Stage) -> None:
+    asked, song = await stage.undelivered()
+    stage.announcer.changed(song.song_id)
+    await asked.wait_message(lambda m: "The channel is gone." in str(m.embeds))
+    await stage.move(song, song_rows.set_undelivered, reason="This server's AutoMod blocked it.")
+    stage.announcer.changed(song.song_id)
+    await asked.wait_message(lambda m: "AutoMod blocked it." in str(m.embeds))
+
+
+async def test_an_undelivered_song_whose_token_is_over_is_not_shown_any_more(stage: Stage) -> None:
+    asked, song = await stage.undelivered()
+    stage.announcer.changed(song.song_id)
+    message = await asked.wait_message(lambda m: "could not be posted" in str(m.embeds))
+    async with stage.application.database.write() as connection:
+        assert song.token_until is not None
+        await song_rows.forget_tokens_until(connection, song.token_until)
+    edits = len(message.edits)
+    stage.announcer.show(song.song_id)
+    await until(lambda: not stage.announcer._boards)
+    assert len(message.edits) == edits
+
+
+async def test_edits_that_fail_are_made_with_growing_delays(stage: Stage) -> None:
+    """discord-api-docs 4413, aikaterna-cogs 302: few edits of a message over an hour old."""
+    _, song = await stage.song()
+    stage.answer("PATCH", EDIT, 429, 30046, times=5 * 3)  # five each are discord.py's own
+    stage.announcer.show(song.song_id)
+    board = stage.announcer._boards[song.song_id]
+    await until(lambda: board.failures == 3)
+    await until(lambda: board.failures == 0)
 
 
 async def test_it_can_be_posted_where_nothing_known_speaks_against_it(stage: Stage) -> None:

@@ -71,7 +71,7 @@ async def undelivered(world: World) -> simcord.InteractionResult:
     result = await world.song()
     async with world.working():
         await world.ended()
-        await world.until(lambda song: song.token is None)
+    world.application.announcer._stopping = False  # the bot goes on
     (song,) = await world.rows()
     assert song.waits_for_delivery
     return result
@@ -371,23 +371,60 @@ async def test_another_button_is_no_wish_to_have_it_alone(world: World, verb: st
     assert buttons_of(result.response) == ["Get the song"]
 
 
-async def test_a_press_after_it_was_posted_late_leads_to_the_post(world: World) -> None:
+async def test_it_shows_that_it_was_posted_late_and_so_does_a_press_that_came_too_late(
+    world: World,
+) -> None:
     result = await undelivered(world)
+    button = custom_id(result.response, "Get the song")
     async with world.working():
         await world.until(lambda song: song.post_id is not None)
-    await world.alice.click(said(result), label="Get the song")
+        await world.spawner.rest()
     assert "Listen to it in the channel" in text_of(result.response)
     assert buttons_of(result.response) == []
+    await world.press(world.alice, said(result), button)
+    assert "Listen to it in the channel" in text_of(result.response)
     (post,) = world.posts()
     assert world.file(post) == tiny_wav(seconds=10)
 
 
-async def test_a_press_after_its_price_went_back_says_so(world: World) -> None:
+@pytest.mark.parametrize("token_lives", [True, False])
+async def test_it_or_a_press_shows_that_its_price_went_back(
+    world: World, token_lives: bool
+) -> None:
     result = await undelivered(world)
+    button = custom_id(result.response, "Get the song")
     world.clock.moved += timedelta(days=2)
+    if not token_lives:
+        await world.application.housekeeping.once()
     await world.application.delivery.once()
-    await world.alice.click(said(result), label="Get the song")
+    await world.spawner.rest()
+    assert ("its price was given back" in text_of(result.response)) is token_lives
+    await world.press(world.alice, said(result), button)
     assert "its price was given back" in text_of(result.response)
+    assert buttons_of(result.response) == []
+
+
+async def test_after_a_press_in_vain_the_message_follows_by_the_new_token(world: World) -> None:
+    result = await undelivered(world)
+    (before,) = await world.rows()
+    world.env.inject_error(*EDIT, status=400, code=400_001)
+    pressed = await world.alice.click(said(result), label="Get the song")
+    (song,) = await world.rows()
+    assert song.waits_for_delivery
+    assert song.token not in (None, before.token)
+    assert "Your song is kept" in text_of(pressed.followups[0])
+    world.env.backend.faults.clear()
+    async with world.working():
+        await world.until(lambda song: song.post_id is not None)
+        await world.spawner.rest()
+    assert "Listen to it in the channel" in text_of(result.response)
+
+
+async def test_after_show_gave_it_its_message_says_so(world: World) -> None:
+    result = await undelivered(world)
+    await show(world, world.alice)
+    await world.spawner.rest()
+    assert "got it, alone" in text_of(result.response)
     assert buttons_of(result.response) == []
 
 

@@ -211,6 +211,10 @@ MOVES: dict[str, tuple[Callable[[Connection], Awaitable[object]], set[Step]]] = 
         lambda connection: songs.mark_delivered(connection, 1, at=LATER),
         set(),
     ),
+    "set_undelivered": (
+        lambda connection: songs.set_undelivered(connection, 1, reason="No."),
+        set(),
+    ),
     "mark_posting_late": (
         lambda connection: songs.mark_posting_late(connection, 1, at=LATER),
         set(),
