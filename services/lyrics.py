@@ -69,7 +69,7 @@ _OPENS, _CLOSES = r"\[【\uff3b\u3014〖《〈{<\uff5b\uff1c", r"\]】\uff3d\u30
 _BRACKET = re.compile(rf"([{_OPENS}][^{_OPENS}{_CLOSES}\n]{{1,120}}[{_CLOSES}])")
 _FIRST_BRACKET = re.compile(r"(\[[^\[\]\n]{1,120}\])(?=.)")
 _PARENTHESES = re.compile(r"[(\uff08]([^()\uff08\uff09\n]{1,100})[)\uff09]")
-_BEGINNING = re.compile(r"([^:\uff1a\n]{1,40}?)(?:[:\uff1a]| [-\u2013\u2014] )")
+_BEGINNING = re.compile(r"([^:\uff1a\n]{1,40}?)(?:[:\uff1a](?![0-9])| [-\u2013\u2014] )")
 _LABEL = re.compile(r"[:|,(]| [-~] |[\u2013\u2014]")
 _LABEL_OF_A_NUMBERED = re.compile(r" ?\((?=[^()]*\)\Z)")
 _HASHES = re.compile(r"#{1,6} ")

@@ -80,6 +80,7 @@ def test_heading_is_sent_as_tag_and_is_no_title(typed: str, tag: str) -> None:
         *(
             "Solo, solo",
             "- Hook",
+            "Verse 3:16 is what she said",
             "Chorus (oh yeah)",
             "...",
             "\N{GUITAR}",
