@@ -16,6 +16,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from time import monotonic
 
 import aiohttp
 import discord
@@ -42,7 +43,7 @@ from db.faults import NO_ROOM, DatabaseFileError
 from db.migrate import SchemaTooNewError, SchemaTooOldError
 from services import data_folder, heartbeat, logs
 from services.checking import Checking, check_unopened
-from services.clock import utc_now
+from services.clock import WatchedClock, utc_now
 from services.delivery import Delivery
 from services.ending import Ending
 from services.errors import AlreadyRunning, ConfigurationError, Refusal
@@ -176,31 +177,30 @@ async def composed(
         export = Export(database, folder=settings.data_dir / "exports")
         await export.clear()
 
+        clock = WatchedClock(utc_now, monotonic)
         client = Client(prepare or _prepare)
         operator = OwnerMessages(client)
-        incidents = Incidents(database, operator, clock=utc_now)
+        incidents = Incidents(database, operator, clock=clock)
         await incidents.load()
         rulebook = Rulebook(_defaults(settings))
         changelog = Changelog(
             database,
-            clock=utc_now,
+            clock=clock,
             tell=lambda: manager_log.wake(),  # noqa: PLW0108 - it is made in the next line
         )
-        manager_log = ManagerLog(client, changelog, rulebook.defaults, spawn=spawn, clock=utc_now)
-        ceiling = ServerCeiling(database, rulebook, changelog, clock=utc_now)
+        manager_log = ManagerLog(client, changelog, rulebook.defaults, spawn=spawn, clock=clock)
+        ceiling = ServerCeiling(database, rulebook, changelog, clock=clock)
         operator_ceilings = OperatorCeilings(
             database,
-            clock=utc_now,
+            clock=clock,
             defaults=DefaultBudgets(
                 all_servers=settings.daily_songs or None,
                 each_server=settings.server_daily_songs or None,
             ),
         )
-        credits = Credits(database, rulebook, ceiling, clock=utc_now)
-        ending = Ending(database, credits, clock=utc_now)
-        servers = Servers(
-            database, ending, operator, clock=utc_now, allowed=settings.allowed_servers
-        )
+        credits = Credits(database, rulebook, ceiling, clock=clock)
+        ending = Ending(database, credits, clock=clock)
+        servers = Servers(database, ending, operator, clock=clock, allowed=settings.allowed_servers)
 
         past = await song_rows.run_times(database.reader, limit=LEARNT_FROM)
         # After a restart the last minute counts as full; who never submitted made no calls.
@@ -223,10 +223,10 @@ async def composed(
             pacer,
             at_once=settings.segmind_concurrency,
             per_minute=settings.segmind_rpm,
-            clock=utc_now,
+            clock=clock,
         )
         queue = Queue(database, credits, forecast)
-        announcer = DiscordAnnouncer(client, queue, clock=utc_now, spawn=spawn)
+        announcer = DiscordAnnouncer(client, queue, clock=clock, spawn=spawn)
         worker = Worker(
             database,
             api,
@@ -239,7 +239,7 @@ async def composed(
             announcer,
             data_dir=settings.data_dir,
             sync=settings.segmind_mode == "sync",
-            clock=utc_now,
+            clock=clock,
         )
         runner = Runner(
             database,
@@ -249,7 +249,7 @@ async def composed(
             incidents,
             operator_ceilings,
             at_once=settings.segmind_concurrency,
-            clock=utc_now,
+            clock=clock,
             spawn=spawn,
         )
         songs = Songs(
@@ -260,7 +260,7 @@ async def composed(
             operator_ceilings,
             ending,
             incidents,
-            clock=utc_now,
+            clock=clock,
             random_seed=lambda: random.SystemRandom().randint(0, MAX_SEED),
             wake=runner.wake,
             tell=changelog.tell,
@@ -273,7 +273,7 @@ async def composed(
             incidents,
             announcer,
             data_dir=settings.data_dir,
-            clock=utc_now,
+            clock=clock,
         )
         await worker.load()
         await delivery.load()
@@ -283,7 +283,7 @@ async def composed(
             servers,
             incidents,
             data_dir=settings.data_dir,
-            clock=utc_now,
+            clock=clock,
             changed=announcer.changed,
         )
         client.services = Services(
@@ -295,22 +295,22 @@ async def composed(
                 rulebook,
                 changelog,
                 ending,
-                clock=utc_now,
+                clock=clock,
                 changed=announcer.changed,
             ),
-            giving=Giving(database, rulebook, credits, changelog, clock=utc_now),
-            usage=Usage(database, clock=utc_now),
+            giving=Giving(database, rulebook, credits, changelog, clock=clock),
+            usage=Usage(database, clock=clock),
             artist=artist,
             export=export,
             changelog=changelog,
             ceiling=ceiling,
             ceilings=operator_ceilings,
             defaults=rulebook.defaults,
-            overview=Overview(database, rulebook, clock=utc_now),
+            overview=Overview(database, rulebook, clock=clock),
             operator_ids=settings.operator_ids,
             servers=servers,
             delivery=delivery,
-            clock=utc_now,
+            clock=clock,
             wake=runner.wake,
             show=announcer.show,
         )

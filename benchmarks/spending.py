@@ -20,7 +20,7 @@ from db import database as database_module
 from db.connection import Connection
 from db.database import Database
 from db.records import to_ms
-from services.clock import utc_now
+from services.clock import WatchedClock, utc_now
 from services.ending import Ending
 from services.incidents import Incidents
 from services.quota.ceilings import OperatorCeilings, ServerCeiling
@@ -71,7 +71,7 @@ class House:
             ceiling,
             OperatorCeilings(database, clock=utc_now),
             ending,
-            Incidents(database, Nobody(), clock=utc_now),
+            Incidents(database, Nobody(), clock=WatchedClock()),
             clock=utc_now,
             random_seed=lambda: 1,
             wake=lambda: None,

@@ -26,7 +26,7 @@ from db.database import Database
 from db.faults import DiskFullError
 from db.records import Song
 from services import logs
-from services.clock import Clock
+from services.clock import WatchedClock
 from services.ending import Ending
 from services.errors import (
     AudioError,
@@ -114,7 +114,7 @@ class Delivery:
         channels: Channels,
         *,
         data_dir: Path,
-        clock: Clock,
+        clock: WatchedClock,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -296,7 +296,7 @@ class Delivery:
         return lock is not None and lock.locked()
 
     def _overdue(self, song: Song) -> bool:
-        return song.ended_at is not None and self._clock() - song.ended_at > KEPT
+        return song.ended_at is not None and self._clock.elapsed_since(song.ended_at) > KEPT
 
     def _due(self, song: Song) -> bool:
         """Whether it may be sent again: soon after a change, else with growing delays."""

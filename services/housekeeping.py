@@ -11,10 +11,11 @@ from db import drafts, songs
 from db.database import Database
 from db.faults import DiskFullError
 from db.records import Step
-from services.clock import Clock
+from services.clock import WatchedClock
 from services.ending import Ending
 from services.incidents import Incidents, Kind
 from services.servers import Servers
+from services.songs import TOKEN_LIFETIME
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Housekeeping:
         incidents: Incidents,
         *,
         data_dir: Path,
-        clock: Clock,
+        clock: WatchedClock,
         changed: Callable[[int], None],
         free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
     ) -> None:
@@ -79,18 +80,19 @@ class Housekeeping:
                 log.exception("housekeeping: %s failed", part.__name__)
 
     async def _end_overdue(self) -> None:
-        before = self._clock() - WAITING_DEADLINE
+        before = self._clock.ago(WAITING_DEADLINE)
         for song in await songs.waiting_since_before(self._database.reader, before):
             reason = "It waited for 6 hours without being started."
             if await self._ending.fail(song, reason, expected=Step.WAITING):
                 self._changed(song.song_id)
 
     async def _forget(self) -> None:
-        now = self._clock()
+        received = self._clock.ago(TOKEN_LIFETIME)
+        failed = self._clock.ago(LYRICS_OF_FAILED)
         async with self._database.write() as connection:
-            await songs.forget_tokens_until(connection, now)
-            await drafts.delete_before(connection, now - DRAFT_LIFETIME)
-            await songs.forget_lyrics_of_failed(connection, ended_before=now - LYRICS_OF_FAILED)
+            await songs.forget_tokens_until(connection, received + TOKEN_LIFETIME)
+            await drafts.delete_before(connection, self._clock.ago(DRAFT_LIFETIME))
+            await songs.forget_lyrics_of_failed(connection, ended_before=failed)
 
     async def _remove_files(self) -> None:
         """Files of songs that need none: a crash came between a song's end and their removal."""

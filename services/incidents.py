@@ -16,7 +16,7 @@ from db import operations
 from db.database import Database
 from db.faults import DiskFullError
 from db.records import Incident
-from services.clock import Clock
+from services.clock import WatchedClock
 from services.errors import SongsPaused
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class Operator(Protocol):
 class Incidents:
     """Opens and closes incidents, and tells the operator of both."""
 
-    def __init__(self, database: Database, operator: Operator, *, clock: Clock) -> None:
+    def __init__(self, database: Database, operator: Operator, *, clock: WatchedClock) -> None:
         self._database = database
         self._operator = operator
         self._clock = clock
@@ -192,9 +192,8 @@ class Incidents:
 
     async def api_silent(self, detail: str) -> None:
         """A call to the song API failed in passing; after five minutes of that it is down."""
-        now = self._clock()
-        self._silent_since = self._silent_since or now
-        if now - self._silent_since >= API_DOWN_AFTER:
+        self._silent_since = self._silent_since or self._clock()
+        if self._clock.elapsed_since(self._silent_since) >= API_DOWN_AFTER:
             await self.begin(Kind.API_DOWN, detail)
 
     async def result_lost(self, song_id: int, detail: str) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from db import changes, ledger, offers, rules, servers, songs
 from db.database import Database
 from db.records import Server, Song
-from services.clock import Clock
+from services.clock import WatchedClock
 from services.ending import Ending
 from services.incidents import Operator
 
@@ -44,7 +44,7 @@ class Servers:
         ending: Ending,
         operator: Operator,
         *,
-        clock: Clock,
+        clock: WatchedClock,
         allowed: Collection[int] = (),
     ) -> None:
         self._database = database
@@ -131,7 +131,7 @@ class Servers:
         message and its mark sends it twice.
         """
         async with self._notifying:
-            since = self._clock() - NOTIFIED_WITHIN
+            since = self._clock.ago(NOTIFIED_WITHIN)
             joined = await servers.to_notify(self._database.reader, since=since)
             for allowed in (True, False):
                 some = [server for server in joined if self.allows(server.server_id) is allowed]
@@ -144,8 +144,7 @@ class Servers:
 
     async def forget_old(self) -> None:
         """Drop settings and words of servers left long ago. The ledger stays, without words."""
-        now = self._clock()
-        before = now - KEPT_AFTER_LEAVING
+        now, before = self._clock(), self._clock.ago(KEPT_AFTER_LEAVING)
         for server_id in await servers.servers_left_before(self._database.reader, before):
             async with self._database.write() as connection:
                 if await servers.forget(connection, server_id, at=now):

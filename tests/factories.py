@@ -7,7 +7,7 @@ from typing import Any
 from db import servers
 from db.database import Database
 from db.records import Song, Status, Step, to_ms
-from services.clock import Clock
+from services.clock import Clock, WatchedClock
 from services.ending import Ending
 from services.quota.ceilings import ServerCeiling
 from services.quota.changelog import Changelog
@@ -30,14 +30,26 @@ _STATUS = {
 }
 
 
-class SettableClock:
-    """A `services.clock.Clock` that stands still until it is moved."""
+class SettableClock(WatchedClock):
+    """One that stands still until it is moved."""
 
     def __init__(self, now: datetime = NOON) -> None:
         self.now = now
+        self._jumped = timedelta()
+        super().__init__(lambda: self.now, self._elapsed)
 
-    def __call__(self) -> datetime:
-        return self.now
+    def _elapsed(self) -> float:
+        return (self.now - self._jumped - NOON).total_seconds()
+
+    def jump(self, **by: float) -> datetime:
+        """Somebody sets it, and no time passes."""
+        self.now += timedelta(**by)
+        self._jumped += timedelta(**by)
+        return self()
+
+    def restarted(self) -> WatchedClock:
+        """The clock of a process that begins now."""
+        return WatchedClock(lambda: self.now, self._elapsed)
 
     def advance(self, **by: float) -> datetime:
         """Move on by a `timedelta(**by)`; back, where it is negative."""

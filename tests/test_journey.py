@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-import bot
 from db.records import Status, Step
 from playground.song_api import Call, Fault
 from services.making.pacing import Pacer
@@ -22,7 +21,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr("cogs.announcer.BETWEEN_EDITS", 0.0)
     monkeypatch.setattr(Pacer, "next_look", lambda self, *, age, **_: age + 0.02)
     world = World(tmp_path, segmind_mode="async")
-    monkeypatch.setattr(bot, "utc_now", world.clock)
+    world.clock.install(monkeypatch)
     async with running(world):
         yield world
 

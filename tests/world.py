@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import discord
+import pytest
 import simcord
 from simcord.backend import serializers
 from simcord.enums import InteractionType
@@ -43,8 +44,16 @@ class Clock:
         self.moved = timedelta()
 
     def __call__(self) -> datetime:
-        elapsed = timedelta(seconds=time.perf_counter() - self._began)
-        return datetime(2026, 1, 1, tzinfo=UTC) + elapsed + self.moved
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        """Seconds that have passed."""
+        return time.perf_counter() - self._began + self.moved.total_seconds()
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let bots go by it."""
+        monkeypatch.setattr(bot, "utc_now", self)
+        monkeypatch.setattr(bot, "monotonic", self.monotonic)
 
 
 class Spawner:

@@ -24,7 +24,7 @@ from cogs.quota.log_channel import GONE, obstacle
 from cogs.quota.texts import change_line
 from cogs.refusals import passes_with_time, refusal
 from db.records import Change
-from services.clock import Clock
+from services.clock import WatchedClock
 from services.errors import CannotPost, Scope
 from services.making.runner import Spawn
 from services.making.worker import Backoff
@@ -93,7 +93,7 @@ class ManagerLog:
         defaults: Defaults,
         *,
         spawn: Spawn,
-        clock: Clock,
+        clock: WatchedClock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._bot = bot
@@ -227,7 +227,7 @@ class ManagerLog:
             await self._pause(channel_id, LOOK_EVERY)
 
     def _is_late(self, message: Message) -> bool:
-        return self._clock() - message.changes[-1].at >= KEPT
+        return self._clock.elapsed_since(message.changes[-1].at) >= KEPT
 
     async def _pause(self, channel_id: int, seconds: float) -> None:
         self._pausing.add(channel_id)

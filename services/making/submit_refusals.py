@@ -7,30 +7,30 @@ server, at no cost.
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable
+from datetime import datetime, timedelta
 
+from services.clock import WatchedClock
 from services.errors import SongApiError
 from services.making.song_api import SongApi
 
 log = logging.getLogger(__name__)
 
-CHECK_EVERY = 60.0
-"""Seconds for which an account check holds."""
-RELATED_WITHIN = 600.0
-"""Seconds within which refusals of two members' songs are the account's."""
+CHECK_EVERY = timedelta(minutes=1)
+"""For how long an account check holds."""
+RELATED_WITHIN = timedelta(minutes=10)
+"""Within it refusals of two members' songs are the account's."""
 
 
 class SubmitRefusals:
     """Remembers the refusals that were put down to their requests."""
 
-    def __init__(self, api: SongApi, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, api: SongApi, *, clock: WatchedClock) -> None:
         self._api = api
-        self._monotonic = monotonic
+        self._clock = clock
         # The member whose song was refused last, and when.
-        self._last: tuple[int, float] | None = None
+        self._last: tuple[int, datetime] | None = None
         # When the account was checked last, and whether the key worked.
-        self._check: tuple[float, bool] | None = None
+        self._check: tuple[datetime, bool] | None = None
         # Of songs that are refused together, each sees what the one before it was put down to.
         self._one_at_a_time = asyncio.Lock()
 
@@ -48,18 +48,18 @@ class SubmitRefusals:
         async with self._one_at_a_time:
             if self._last is not None:
                 other, at = self._last
-                if other != member_id and self._monotonic() - at <= RELATED_WITHIN:
+                if other != member_id and self._clock.elapsed_since(at) <= RELATED_WITHIN:
                     return False
             if not await self._key_works():
                 return False
-            self._last = (member_id, self._monotonic())
+            self._last = (member_id, self._clock())
             return True
 
     async def _key_works(self) -> bool:
         """Whether the balance can be read, checked once a minute at most."""
         if self._check is not None:
             checked_at, works = self._check
-            if self._monotonic() - checked_at < CHECK_EVERY:
+            if self._clock.elapsed_since(checked_at) < CHECK_EVERY:
                 return works
         try:
             await self._api.credits()
@@ -68,5 +68,5 @@ class SubmitRefusals:
             works = False
         else:
             works = True
-        self._check = (self._monotonic(), works)
+        self._check = (self._clock(), works)
         return works

@@ -10,7 +10,6 @@ import logging
 import math
 import random
 import shutil
-import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,7 +21,7 @@ from db.connection import Connection
 from db.database import Database
 from db.faults import NO_ROOM, DiskFullError
 from db.records import Fault, Song, Status, Step
-from services.clock import Clock
+from services.clock import WatchedClock
 from services.ending import Ending
 from services.errors import (
     AccountProblem,
@@ -134,8 +133,8 @@ class _Absence:
     fresh_addresses: int = 0
     output: Output | None = None
     """Where it was last said to be."""
-    failing_since: float | None = None
-    """When it could not be fetched first, whatever kept it from that (monotonic)."""
+    failing_since: datetime | None = None
+    """When it could not be fetched first, whatever kept it from that."""
 
     @property
     def until_fresh_address(self) -> float:
@@ -174,8 +173,7 @@ class Worker:
         *,
         data_dir: Path,
         sync: bool,
-        clock: Clock,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: WatchedClock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         backoff: Backoff = Backoff(),
     ) -> None:
@@ -191,10 +189,9 @@ class Worker:
         self._data_dir = data_dir
         self._sync = sync
         self._clock = clock
-        self._monotonic = monotonic
         self._sleep = sleep
         self._backoff = backoff
-        self._submit_refusals = SubmitRefusals(api, monotonic=monotonic)
+        self._submit_refusals = SubmitRefusals(api, clock=clock)
         # Songs that another process may have posted although their rows do not say so.
         self._inherited: set[int] = set()
         self.uninterrupted: set[int] = set()
@@ -448,10 +445,10 @@ class Worker:
 
     async def _note_failing(self, song: Song, absence: _Absence, error: ApiUnavailable) -> None:
         """Tell the operator of a storage that stays out of reach, long before the deadline."""
-        now = self._monotonic()
         if absence.failing_since is None:
-            absence.failing_since = now
-        if now - absence.failing_since >= NOT_YET:
+            absence.failing_since = self._clock()
+        overdue = self._overdue(_there(song.submitted_at))
+        if overdue or self._age(absence.failing_since) >= NOT_YET:
             await self._incidents.result_lost(song.song_id, str(error))
 
     async def _wait_until_there(
@@ -487,12 +484,12 @@ class Worker:
             SongApiError, OSError: see `SongApi.download`.
             ApiUnavailable: also where it takes longer.
         """
-        began = self._monotonic()
+        began = self._clock()
         try:
             async with asyncio.timeout(limit):
                 await self._api.download(output, workspace)
         except NotThereYet:
-            absence.waited += self._monotonic() - began
+            absence.waited += self._age(began)
             raise
         except TimeoutError:
             raise ApiUnavailable("the download did not end in time") from None
@@ -519,8 +516,9 @@ class Worker:
         """Its audio is on disk. It ended between the ages `low` and `high`, in seconds."""
         await self._incidents.api_answered()
         run_low, run_high = round(low * 1000), round(high * 1000)
-        # A clock that was set back makes an interval that never was: nothing is learnt from it.
-        possible = run_low <= run_high and run_high > 0
+        # How old a song is that was submitted at a time still to come is a guess, after the clock
+        # was set back: nothing is learnt from it.
+        possible = run_low <= run_high and run_high > 0 and submitted_at <= self._clock()
         await self._write(
             song,
             songs.mark_downloaded,
@@ -672,7 +670,7 @@ class Worker:
                 failures += 1
                 may_be_there = True
                 log.warning("%s", error)
-                if self._clock() - began >= POSTING_DEADLINE:
+                if self._clock.elapsed_since(began) >= POSTING_DEADLINE:
                     silence = CannotPost(
                         "Discord did not answer for 30 minutes.", scope=Scope.EVERYBODY
                     )
@@ -695,7 +693,7 @@ class Worker:
                 failures += 1
                 log.info("it is not known whether it was posted before: %s", error)
                 passing = isinstance(error, PostUncertain)
-                if not passing or self._clock() - began >= POSTING_DEADLINE:
+                if not passing or self._clock.elapsed_since(began) >= POSTING_DEADLINE:
                     return False
                 await self._sleep(self._backoff.pause(failures))
             else:
@@ -762,13 +760,13 @@ class Worker:
         finally:
             self.uninterrupted.discard(song.song_id)
 
-    def _age(self, submitted_at: datetime) -> float:
-        """Seconds since then; 0 where the clock was set back meanwhile."""
-        return max(0.0, (self._clock() - submitted_at).total_seconds())
+    def _age(self, moment: datetime) -> float:
+        """Seconds since then."""
+        return self._clock.elapsed_since(moment).total_seconds()
 
     def _overdue(self, submitted_at: datetime) -> bool:
         """Whether its time at the API is over."""
-        return self._clock() - submitted_at >= MAKING_DEADLINE
+        return self._clock.elapsed_since(submitted_at) >= MAKING_DEADLINE
 
     async def _read(self, song_id: int) -> Song:
         return _there(await songs.get(self._database.reader, song_id))

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-import bot
 from services.making import audio
 from services.making.pacing import Pacer
 from tests.music import COPYING_ENCODER
@@ -25,6 +24,6 @@ async def world(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> AsyncIterator[World]:
     world = World(tmp_path)
-    monkeypatch.setattr(bot, "utc_now", world.clock)
+    world.clock.install(monkeypatch)
     async with running(world):
         yield world

@@ -10,7 +10,6 @@ import discord
 import pytest
 import simcord
 
-import bot
 from cogs import operator
 from cogs.operator import allowed_text, overview_card
 from db.records import OperatorCeiling, ServerCount, Step, Tally, Undelivered
@@ -29,7 +28,7 @@ async def world(
 ) -> AsyncIterator[World]:
     """One in which mona is the operator, in a server of her own: an administrator."""
     world = World(tmp_path, operator_ids=frozenset({1}))
-    monkeypatch.setattr(bot, "utc_now", world.clock)
+    world.clock.install(monkeypatch)
     async with running(world):
         admins = world.guild.create_role("admins", permissions=discord.Permissions(8))
         world.mona = world.guild.add_member(world.env.create_user("olga"), roles=[admins])
@@ -46,7 +45,7 @@ async def test_without_an_operator_there_are_no_such_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(tmp_path)
-    monkeypatch.setattr(bot, "utc_now", world.clock)
+    world.clock.install(monkeypatch)
     async with running(world):
         assert world.env.backend.find_command("operator", None) is None
 

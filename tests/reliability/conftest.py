@@ -1,5 +1,6 @@
 """Each test has a world of its own."""
 
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,13 +28,17 @@ def ordeal(
 
 
 class BotsClock:
-    """A clock that somebody sets while it runs."""
+    """A clock that somebody sets while it runs, and time that passes at once."""
 
     def __init__(self) -> None:
-        self.ahead = timedelta(0)
+        self.set_by = timedelta(0)
+        self.passed = timedelta(0)
 
     def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return datetime.now(UTC) + self.passed + self.set_by
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.passed.total_seconds()
 
 
 @pytest.fixture
@@ -41,4 +46,5 @@ def bots_clock(monkeypatch: pytest.MonkeyPatch) -> BotsClock:
     """The clock of a bot that runs in the test's loop."""
     clock = BotsClock()
     monkeypatch.setattr(bot, "utc_now", clock)
+    monkeypatch.setattr(bot, "monotonic", clock.monotonic)
     return clock

@@ -86,20 +86,27 @@ async def locked(door: Doors, length: Length) -> AsyncIterator[None]:
         other.rollback()
 
 
-async def test_the_clock_is_set_back_an_hour(
-    ordeal: Ordeal, bots_clock: BotsClock, figure: Callable[[str], None]
+@pytest.mark.parametrize(
+    "hours", [(1, 0, -1), (0, 2, 26)], ids=["back an hour", "forward hours and a day"]
+)
+async def test_the_clock_is_set(
+    ordeal: Ordeal,
+    bots_clock: BotsClock,
+    figure: Callable[[str], None],
+    hours: tuple[int, int, int],
 ) -> None:
-    """It was an hour fast, and is right from then on; and then it is an hour slow."""
+    """Twice while songs are under way: by what it shows all deadlines pass, or none ever does."""
+    before, first, second = (timedelta(hours=number) for number in hours)
 
     @contextlib.asynccontextmanager
-    async def set_back(door: Doors, length: Length) -> AsyncIterator[None]:
-        bots_clock.ahead = timedelta(0)
+    async def setting(door: Doors, length: Length) -> AsyncIterator[None]:
+        bots_clock.set_by = first
         await asyncio.sleep(length.fault / 2)
-        bots_clock.ahead = timedelta(hours=-1)
+        bots_clock.set_by = second
         yield
 
-    bots_clock.ahead = timedelta(hours=1)
+    bots_clock.set_by = before
     # The clock of a process can't be set alone: in both forms the bot runs here.
-    told = await replace(ordeal, long=False)(set_back)
+    told = await replace(ordeal, long=False)(setting)
     assert (told.posted, told.in_vain) == (told.asked, 0)
     figure(str(told))

@@ -171,7 +171,7 @@ async def test_the_bot_is_thrown_out_for_good(
             door.release()
             await all_over(world, within=SHORT.patience)
             kept = len(world.rows(KEPT))
-            bots_clock.ahead = timedelta(hours=25)
+            bots_clock.passed = timedelta(hours=25)
             began = time.monotonic()
             await all_delivered(world, SHORT)
             given_back = Told.of(world, until_over=time.monotonic() - began)
@@ -179,7 +179,7 @@ async def test_the_bot_is_thrown_out_for_good(
             assert world.rows(spent)[0][0] == 0
             assert world.rows("SELECT 1 FROM rules")
             assert not world.rows("SELECT 1 FROM songs WHERE genres = ''")
-            bots_clock.ahead = timedelta(days=31)
+            bots_clock.passed = timedelta(days=31)
             await until(lambda: not world.rows("SELECT 1 FROM songs WHERE genres != ''"))
             assert not world.rows("SELECT 1 FROM rules")
             assert len(world.rows("SELECT 1 FROM ledger WHERE song_id IS NOT NULL")) == (

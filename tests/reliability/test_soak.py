@@ -88,6 +88,7 @@ def test_an_hour_of_steady_load(
 def take_along(loop: FastForward, monkeypatch: pytest.MonkeyPatch) -> None:
     """All clocks of the bot go with the loop's."""
     monkeypatch.setattr(bot, "utc_now", lambda: datetime.fromtimestamp(loop.wall(), UTC))
+    monkeypatch.setattr(bot, "monotonic", loop.time)
     timed: dict[str, Callable[..., object]] = {
         "DiscordAnnouncer": functools.partial(DiscordAnnouncer, monotonic=loop.time),
         "Queue": functools.partial(Queue, monotonic=loop.time),

@@ -304,11 +304,11 @@ async def test_a_day_passes(
     rounds = Rounds(monkeypatch)
     async with running(world, monkeypatch):
         song = await undelivered(world)
-        bots_clock.ahead = timedelta(hours=23, minutes=59)
+        bots_clock.passed = timedelta(hours=23, minutes=59)
         await rounds.more(2)
         assert world.entries(song) == ["hold", "settle"]
         assert file_of(world, song) is not None
-        bots_clock.ahead = DAY
+        bots_clock.passed = DAY
         await until(lambda: "compensate" in world.entries(song))
         await until(lambda: not (world.folder / "data/songs" / str(song.id)).exists())
         world.wire.permit(world.channel, BOT)

@@ -443,6 +443,19 @@ async def test_what_its_member_takes_right_now_is_not_touched_and_holds_up_no_ot
     await depot.is_handed_over(1)
 
 
+@pytest.mark.parametrize("hours", [25, -25])
+async def test_a_clock_that_is_set_gives_nothing_back(depot: Depot, hours: int) -> None:
+    await depot.keep()
+    depot.channels.open = False
+    depot.clock.advance(seconds=7)
+    depot.clock.jump(hours=hours)
+    await depot.round()
+    await depot.is_kept()
+    depot.clock.advance(days=2, hours=2)
+    await depot.round()
+    await depot.is_given_back()
+
+
 # --- to its channel -------------------------------------------------------------------------------
 
 

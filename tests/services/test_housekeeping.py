@@ -107,6 +107,37 @@ async def test_a_song_waits_for_six_hours_and_no_longer(house: House) -> None:
     assert (await house.credits.balance(Member(SERVER, MEMBER))).free == 6
 
 
+@pytest.mark.parametrize("hours", [7, 24 * 365, -7])
+async def test_a_clock_that_is_set_ends_and_forgets_nothing(house: House, hours: float) -> None:
+    """Waiting songs, tokens, drafts, lyrics of what failed, and what a server has left behind."""
+    until = NOON + timedelta(minutes=15)
+    await add_held_song(house.database, house.credits, 1, token="secret", token_until=until)
+    failed = {"step": Step.ENDED, "status": Status.FAILED, "ended_at": NOON}
+    await add_song(house.database, 2, **failed)
+    async with house.database.write() as connection:
+        await drafts.insert(connection, Draft(7, SERVER, MEMBER, "{}"), at=NOON)
+        await servers.ensure_server(connection, SERVER + 1)
+        await servers.mark_left(connection, SERVER + 1, at=NOON)
+        await songs.forget_token(connection, 2, token="secret")
+    house.clock.advance(seconds=7)
+    house.clock.jump(hours=hours)
+    await house.keeping.once()
+    song = await house.song()
+    assert (song.step, song.token) == (Step.WAITING, "secret")
+    assert (await house.song(2)).lyrics
+    assert await drafts.get(house.database.reader, 7) is not None
+    left = await servers.servers_left_before(house.database.reader, NOON + timedelta(days=9_999))
+    assert left == [SERVER + 1]
+
+    # A clock that was set back may make it later, but not for ever.
+    house.clock.advance(days=31)
+    await house.keeping.once()
+    song = await house.song()
+    assert (song.status, song.token) == (Status.FAILED, None)
+    assert not (await house.song(2)).lyrics
+    assert await drafts.get(house.database.reader, 7) is None
+
+
 async def test_a_song_that_is_started_meanwhile_is_not_ended(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

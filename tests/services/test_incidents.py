@@ -218,6 +218,19 @@ async def test_the_api_is_down_after_five_silent_minutes(
     assert len(operator.received) == 2
 
 
+@pytest.mark.parametrize("hours", [2, -2])
+async def test_a_clock_that_is_set_is_no_silence(
+    incidents: Incidents, operator: Letters, clock: SettableClock, hours: int
+) -> None:
+    await incidents.api_silent("timeout")
+    clock.jump(hours=hours)
+    await incidents.api_silent("timeout")
+    assert operator.received == []
+    clock.advance(minutes=5)
+    await incidents.api_silent("timeout")
+    assert len(operator.received) == 1
+
+
 async def test_an_answer_between_begins_the_five_minutes_anew(
     incidents: Incidents, operator: Letters, clock: SettableClock
 ) -> None:

@@ -24,7 +24,7 @@ from services.quota.changelog import TOLD_AT_ONCE, Changelog, as_json
 from services.quota.managing import Manager
 from services.quota.rules import Defaults, Name
 from services.settings import Settings
-from tests.factories import NOON, make_song
+from tests.factories import NOON, SettableClock, make_song
 from tests.wire import Channel, DiscordWire, Fault, Guild, Limits, Permission
 from tests.wire.permissions import BOT
 
@@ -382,8 +382,8 @@ async def test_what_is_refused_for_a_day_is_given_up_and_the_rest_is_not(
     monkeypatch.setattr(module, "LONGEST", 1)  # each in a message of its own
     first, second = (change.at for change in await stage.changelog.untold())
     assert first < second
-    now = first + module.KEPT
-    monkeypatch.setattr(log, "_clock", lambda: now)
+    now = first + (second - first) / 2 + module.KEPT
+    monkeypatch.setattr(log, "_clock", SettableClock(now))
     stage.answer(403, 50013, times=None)
     async with stage.running():
         await until(lambda: stage.sent > 3)

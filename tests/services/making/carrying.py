@@ -21,6 +21,7 @@ from db import ledger, songs
 from db.database import Database
 from db.records import Song
 from playground.song_api import PLAYGROUND_KEY, Call, Fault, SongApiServer, Timing, serve
+from services.clock import WatchedClock
 from services.ending import Ending
 from services.errors import NotAudio, TooShort
 from services.incidents import Incidents
@@ -226,13 +227,14 @@ class House:
 
     def restart(self) -> None:
         """New objects over the same database, as after the process was started again."""
-        self.incidents = Incidents(self.database, self.owner, clock=self.time)
-        self.credits = make_credits(self.database, self.time)
-        self.ending = Ending(self.database, self.credits, clock=self.time)
+        self.clock = WatchedClock(self.time, self.time.monotonic)
+        self.incidents = Incidents(self.database, self.owner, clock=self.clock)
+        self.credits = make_credits(self.database, self.clock)
+        self.ending = Ending(self.database, self.credits, clock=self.clock)
         self.budget = Minute(self.time)
         self.pacer = Pacer(self.budget)
         self.api = SongApi(self.session, root=self.root, key=PLAYGROUND_KEY, budget=self.budget)
-        self.ceilings = OperatorCeilings(self.database, clock=self.time)
+        self.ceilings = OperatorCeilings(self.database, clock=self.clock)
         self.worker = Worker(
             self.database,
             self.api,
@@ -245,8 +247,7 @@ class House:
             self.channel,
             data_dir=self.folder,
             sync=self.sync,
-            clock=self.time,
-            monotonic=self.time.monotonic,
+            clock=self.clock,
             sleep=self.time.sleep,
         )
         self.runner = Runner(
@@ -257,7 +258,7 @@ class House:
             self.incidents,
             self.ceilings,
             at_once=self.at_once,
-            clock=self.time,
+            clock=self.clock,
             sleep=self._runner_sleep,
         )
 

@@ -805,13 +805,17 @@ async def test_a_full_disk_between_is_not_counted(
 
 async def test_a_status_that_answers_again_starts_the_wait_over(house: House) -> None:
     """Replicas of the API's own database may disagree for a while."""
-    house.timing = Timing(2.0, 300.0)
-    house.server.fault = lambda call: (
-        Fault(404) if kind_of(call) == "look" and 10 < house.time.elapsed % 100 < 60 else None
-    )
+    house.timing = Timing(2.0, 1_500.0)
+
+    def fault(call: Call) -> Fault | None:
+        missing = kind_of(call) == "look" and calls_of(house, "look") % 7 != 0
+        return Fault(404) if missing else None
+
+    house.server.fault = fault
     await house.add()
     await house.start()
     await house.has_completed()
+    assert calls_of(house, "look") > 4 * 7  # each time 31 s or more were waited
 
 
 @pytest.mark.parametrize("name", ["storage 404", "result null"])
@@ -953,6 +957,20 @@ async def test_storage_that_can_not_be_reached_is_an_incident_after_two_minutes(
     assert 120.0 <= opened[0] < 600.0
 
 
+async def test_storage_that_can_not_be_reached_after_the_bot_was_away_is_an_incident(
+    house: House,
+) -> None:
+    for song_id in (1, 2, 3):
+        await house.add_submitted(song_id)
+    house.time.elapsed += 3_000.0
+    house.restart()
+    house.server.fault = always(file=Fault(503))
+    for song_id in (1, 2, 3):
+        await house.carry(song_id)
+        await house.has_failed(song_id)
+    assert await open_incidents(house) == [Kind.RESULTS_LOST]
+
+
 async def test_what_the_api_has_forgotten_while_the_bot_was_away_is_no_incident(
     house: House,
 ) -> None:
@@ -1035,12 +1053,76 @@ async def test_a_clock_set_back_while_a_song_is_made(
     assert (song.run_low, song.run_high) == (None, None)
 
 
-async def test_a_clock_set_back_while_it_is_posted(house: House) -> None:
+JUMPS = [timedelta(hours=2), timedelta(hours=26), timedelta(hours=-2), timedelta(seconds=-10)]
+
+
+def jumping(
+    house: House, monkeypatch: pytest.MonkeyPatch, jump: timedelta, *, after: float
+) -> None:
+    """Somebody sets the clock after so many seconds."""
+
+    async def sleep(seconds: float) -> None:
+        await house.time.run(seconds)
+        house.clock()
+        if house.time.elapsed >= after:
+            house.time.setback = -jump
+
+    monkeypatch.setattr(house.worker, "_sleep", sleep)
+
+
+@pytest.mark.parametrize("sync", [False, True])
+@pytest.mark.parametrize("jump", JUMPS)
+async def test_a_clock_that_is_set_fails_no_song(
+    house: House, monkeypatch: pytest.MonkeyPatch, jump: timedelta, sync: bool
+) -> None:
+    """One was 7 s old when the clock was set by 2 h."""
+    house.sync = sync
+    house.restart()
+    house.timing = Timing(2.0, 100.0)
+    jumping(house, monkeypatch, jump, after=7.0)
+    house.server.fault = script(submit=[Fault(503)], look=[Fault(404)] * 4, file=[Fault(404)] * 2)
+    house.channel.before_post.extend([PostUncertain("503")] * 3)
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert await open_incidents(house) == []
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+async def test_a_clock_that_is_set_moves_no_deadline(
+    house: House, monkeypatch: pytest.MonkeyPatch, jump: timedelta
+) -> None:
+    house.timing = Timing(10.0, 1e6)
+    jumping(house, monkeypatch, jump, after=600.0)
+    await house.add()
+    await house.start()
+    assert await house.has_failed() == "The song service did not finish it within 30 minutes."
+    assert 1_799 <= house.time.elapsed < 1_920
+
+
+async def test_a_clock_that_was_set_back_while_the_bot_was_away_moves_no_deadline(
+    house: House,
+) -> None:
+    house.timing = Timing(10.0, 1e6)
+    await house.add_submitted()
+    house.time.setback = timedelta(hours=3)
+    house.restart()
+    await house.carry()
+    await house.has_failed()
+    assert 1_799 <= house.time.elapsed < 1_920
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+async def test_a_clock_that_is_set_while_it_is_posted(
+    house: House, monkeypatch: pytest.MonkeyPatch, jump: timedelta
+) -> None:
+    jumping(house, monkeypatch, jump, after=3.5)
+    house.channel.before_find.extend([PostUncertain("the server is not known yet")] * 2)
     house.channel.before_post.extend([PostUncertain("503")] * 3)
     house.put(1, "1.mp3")
-    await house.add(step="posting")
-    house.time.setback = timedelta(hours=1)
-    await house.carry()
+    await house.add(step="fitted")
+    await house.worker.load()
+    await house.worker.deliver(1)
     await house.has_completed()
 
 

@@ -9,7 +9,7 @@ from db import servers
 from db import songs as song_rows
 from db.database import Database
 from db.records import Change, Song
-from services.clock import Clock
+from services.clock import Clock, WatchedClock
 from services.ending import Ending
 from services.incidents import Incidents
 from services.quota.ceilings import DefaultBudgets, OperatorCeilings, ServerCeiling
@@ -154,7 +154,7 @@ def compose(
         ceiling,
         operator,
         ending,
-        Incidents(database, Nobody(), clock=clock),
+        Incidents(database, Nobody(), clock=WatchedClock(clock)),
         clock=clock,
         random_seed=lambda: 7,
         wake=lambda: None,
