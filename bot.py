@@ -6,6 +6,7 @@ The only file where the parts meet: settings -> database -> services -> cogs.
 import argparse
 import asyncio
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -82,6 +83,7 @@ WRONG_SETTINGS = 2
 LEARNT_FROM = 100
 """Songs of the past that the pacing starts from."""
 FITTINGS_AT_ONCE = 2
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 IN_WORDS = (AlreadyRunning, SchemaTooOldError, SchemaTooNewError, DatabaseFileError)
 """Errors whose text says what is wrong and what to do."""
 UNUSABLE = (
@@ -614,6 +616,11 @@ def _why(error: Exception) -> str:
         return (
             f"{error.filename or 'a file'} can't be written: {error.strerror}. Make room on that "
             "disk, then run this again."
+        )
+    if isinstance(error, OSError) and error.filename and error.errno in NOT_ALLOWED:
+        return (
+            f"{error.filename} can't be used: {error.strerror}. Let the bot's user read and write "
+            "it and its folder, then run this again."
         )
     return f"{type(error).__name__}: {error}"
 

@@ -11,7 +11,8 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 _NOT_WRITTEN = (
     sqlite3.SQLITE_FULL,
-    # A quota is not SQLITE_FULL: that is ENOSPC alone ("Result and Error Codes", os_unix.c).
+    # SQLITE_FULL is ENOSPC alone (os_unix.c): a quota is this. So is a disk that fails, which can't
+    # be told from it: that is waited for too, and the operator hears of it.
     sqlite3.SQLITE_IOERR_WRITE,
     sqlite3.SQLITE_IOERR_SHMOPEN,
     sqlite3.SQLITE_IOERR_SHMSIZE,

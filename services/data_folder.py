@@ -11,6 +11,8 @@ log = logging.getLogger(__name__)
 FOLDERS = ("songs", "exports")
 """Nothing is deleted from any other folder."""
 MARKER = ".songwright"
+_OF_EXT4 = "lost+found"
+"""Stands in the root of each such volume, also of one that is mounted right here."""
 _TEXT = "Songwright keeps files here and deletes them. Don't put anything else into this folder.\n"
 
 
@@ -28,7 +30,7 @@ def claim(data_dir: Path, *, known: bool) -> None:
         marker = folder / MARKER
         if marker.exists():
             continue
-        if not known and any(folder.iterdir()):
+        if not known and any(file.name != _OF_EXT4 for file in folder.iterdir()):
             raise ConfigurationError(
                 f"{folder} holds files that may not be Songwright's, and the bot deletes from that "
                 "folder. Move them elsewhere, or set DATA_DIR to another folder."

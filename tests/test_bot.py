@@ -674,6 +674,22 @@ async def test_a_connection_that_discord_refuses_ends_the_bot_with_a_sentence(
     assert "Traceback" not in caplog.text
 
 
+def test_a_folder_that_the_bot_may_not_write_to_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A volume that was made by root, say."""
+
+    def refuse(path: str, *_: object) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    set_environment(monkeypatch, tmp_path, EXAMPLE)
+    monkeypatch.setattr(logs, "set_up", lambda *_: None)
+    monkeypatch.setattr("db.process_lock.os.open", refuse)
+    assert bot.main(["run"]) == 1
+    (line,) = caplog.messages
+    assert "songs.db.lock can't be used: Permission denied. Let the bot's user" in line
+
+
 EXAMPLE = {"DISCORD_TOKEN": "a.bot.token", "SEGMIND_API_KEY": "SG_0123456789abcdef"}
 
 

@@ -43,6 +43,7 @@ def test_a_marked_folder_stays_ours_without_its_database(tmp_path: Path) -> None
 
 def test_whatever_else_lies_in_the_data_folder_does_not_matter(tmp_path: Path) -> None:
     (tmp_path / "lost+found").mkdir()
+    (tmp_path / "songs/lost+found").mkdir(parents=True)
     (tmp_path / "songs.db").write_bytes(b"")
     claim(tmp_path, known=False)
     assert (tmp_path / "lost+found").is_dir()
