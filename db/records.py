@@ -87,6 +87,7 @@ class Song:
     counted_at: datetime | None
     in_doubt: bool
     fault: Fault | None
+    large_reads: int
 
     @property
     def ended(self) -> bool:

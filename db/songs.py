@@ -479,6 +479,27 @@ async def mark_downloaded(
     return cursor.rowcount == 1
 
 
+async def begin_large_read(connection: Connection, song_id: int) -> bool:
+    """About to read its large answer. False where that ended three processes, or it moved on."""
+    cursor = await connection.execute(
+        """
+        UPDATE songs SET large_reads = large_reads + 1
+        WHERE song_id = ? AND step IN ('submitting', 'submitted') AND large_reads < 3
+        """,
+        (song_id,),
+    )
+    return cursor.rowcount == 1
+
+
+async def end_large_read(connection: Connection, song_id: int) -> bool:
+    """The process has outlived it, whatever became of the answer. False if none was begun."""
+    cursor = await connection.execute(
+        "UPDATE songs SET large_reads = large_reads - 1 WHERE song_id = ? AND large_reads > 0",
+        (song_id,),
+    )
+    return cursor.rowcount == 1
+
+
 async def mark_fitted(connection: Connection, song_id: int, *, file: str) -> bool:
     """It can be posted. From `posting` too: Discord refused its size, and it was fitted again."""
     cursor = await connection.execute(

@@ -244,6 +244,7 @@ class Songs:
             counted_at=None,
             in_doubt=False,
             fault=None,
+            large_reads=0,
         )
 
     async def cancel(self, song_id: int, *, server_id: int, member_id: int, manager: bool) -> Song:

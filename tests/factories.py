@@ -102,6 +102,7 @@ def make_song(song_id: int = 1, **fields: Any) -> Song:
         "counted_at": NOON if submitted or step is Step.SUBMITTING else None,
         "in_doubt": False,
         "fault": None,
+        "large_reads": 0,
     }
     if status is Status.CANCELLED:
         values["lyrics"] = ""

@@ -7,15 +7,14 @@ HTTP library's errors are not chained to ours either: their `repr` shows the req
 """
 
 import asyncio
-import binascii
 import contextlib
 import html
-import json
+import itertools
 import logging
 import math
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -43,6 +42,18 @@ from services.errors import (
     SubmitUncertain,
 )
 from services.making.addresses import GuardedSockets, Network, Resolver
+from services.making.outline import (
+    BASE64,
+    DATA,
+    Inner,
+    Outline,
+    Song,
+    Spool,
+    decoded,
+    parse,
+    plain_base64,
+    texts,
+)
 from services.making.request_budget import Call
 from services.requests import SongRequest
 
@@ -63,10 +74,9 @@ MAX_ADDRESS = 8_190
 Status = Literal["QUEUED", "PROCESSING", "COMPLETED"]
 
 _ROOM = 4 * 2**20  # bytes for headers, tags and a song that came out some seconds longer
-_SMALL_BODY = 2**20
-# A body over a mebibyte is a song in base64 with a few words around it. As a million small values
-# it would take twenty times its size in memory.
-_MOST_VALUES = 10_000
+_SMALL_BODY = 2**20  # bytes; a larger one holds a song, and is read while no other is
+_PIECE = 2**16  # bytes of a body that are parsed at once, or handed over as its next piece
+_MOST_TEXTS = 1_000  # that are looked through for a song
 _BUFFER = 2**16  # bytes, or a sixteenth of that in chunks, that are taken apart at a time
 _FREE_CHUNKS = 10_000
 _BYTES_A_CHUNK = 256  # on average, beyond those
@@ -99,7 +109,8 @@ _CONNECT = 10.0
 _SUBMIT = aiohttp.ClientTimeout(total=60, connect=_CONNECT)
 _GLANCE = aiohttp.ClientTimeout(total=30, connect=_CONNECT)
 # By progress: a slow line is not a dead one, and a look's answer may hold the song as base64.
-_LOOK = aiohttp.ClientTimeout(total=300, connect=_CONNECT, sock_read=30)
+_LOOK = aiohttp.ClientTimeout(total=None, connect=_CONNECT, sock_read=30)
+_LOOK_PATIENCE = 300.0  # seconds for all of it, but for waiting while another song's is read
 _FILE = aiohttp.ClientTimeout(total=None, connect=_CONNECT, sock_read=30)
 # The vendor's SDK gives a song 600 s; the one call of v1 is silent for all of them.
 _MAKE = aiohttp.ClientTimeout(total=None, connect=_CONNECT, sock_read=600)
@@ -135,11 +146,12 @@ class Workspace:
     """Where the audio of one song goes, and what it may take.
 
     `file` is there as a whole or not at all. `limit` is in bytes of audio: a larger song is a
-    `BadOutput`.
+    `BadOutput`. `alone` is entered while an answer of over a mebibyte is read: no other is then.
     """
 
     file: Path
     limit: int
+    alone: Callable[[], AbstractAsyncContextManager[object]] = contextlib.nullcontext
 
     @property
     def largest_body(self) -> int:
@@ -154,15 +166,21 @@ def largest_song(seconds: int) -> int:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Output:
-    """Where a song is: at an address, or in the answer itself. Callers only pass it on."""
+    """Where a song is: at an address, in the answer itself, or on the disk already.
+
+    Callers only pass it on.
+    """
 
     url: str | None = None
     base64: str | None = None
+    file: Path | None = None
 
     def __repr__(self) -> str:
         # The query of a signed address opens the file to whoever reads the log.
         if self.url is not None:
             return f"Output(url={_without_queries(self.url)!r})"
+        if self.file is not None:
+            return f"Output(file={self.file.name!r})"
         return f"Output(base64=<{len(self.base64 or '')} characters>)"
 
 
@@ -188,7 +206,13 @@ class _Endpoint:
     timeout: aiohttp.ClientTimeout
     missing: type[SongApiError]  # 404
     unclear: type[SongApiError]  # 408, 5xx, no answer, or one that makes no sense
-    limit: int = _SMALL_BODY  # bytes of the body that are read
+    workspace: Workspace | None = None  # where the answer may hold a song
+    patience: float | None = None  # seconds, see _LOOK_PATIENCE
+
+    @property
+    def limit(self) -> int:
+        """Bytes of the body that are read."""
+        return _SMALL_BODY if self.workspace is None else self.workspace.largest_body
 
     def __str__(self) -> str:
         return f"{self.method} /{self.path}"
@@ -196,12 +220,23 @@ class _Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """A code with the JSON object of its body, if it was one; `body` is for the log."""
+    """A code with the JSON object of its body, if it was one; `start` is for the log."""
 
     code: int
     headers: Mapping[str, str]
-    body: bytes
+    start: bytes
+    size: int
     data: dict[str, Any]
+    spool: Spool
+
+    async def output(self) -> "Output | None":
+        """Where the song is, if the answer says so.
+
+        Raises:
+            BadOutput: it is in the answer, and broken or over the maximum.
+        """
+        # In a thread: there may be tens of thousands of values to look through.
+        return await _in_thread(_settle_output, self.data.get("output"), self.spool)
 
     @property
     def fine(self) -> bool:
@@ -267,6 +302,7 @@ class SongApi:
         self._allow = allow
         self._resolver = resolver or Resolver()
         self._unknown_words: set[str] = set()
+        self._one_large = asyncio.Lock()
 
     async def submit(self, request: SongRequest) -> str:
         """Hand a song in (v2) and return its request id.
@@ -290,17 +326,17 @@ class SongApi:
 
         Raises:
             GenerationFailed: the model failed or blocked the content.
+            BadOutput, OSError: the song is in the answer, and broken, or can't be written.
             SongGone: 404, not known yet, unknown or expired (an hour after its end).
             ApiUnavailable: 408, 5xx, a lost answer, or one that makes no sense: look again.
         """
         path = f"v2/requests/{quote(request_id, safe='')}/status"
-        call = _Endpoint("GET", path, _LOOK, SongGone, ApiUnavailable, workspace.largest_body)
+        call = _look_at(path, workspace)
         await self._budget.take(Call.LOOK)
         answer = await self._ask(call)
         self._raise_if_failed(call, answer)
         if answer.completed:
-            output = find_output(answer.data.get("output"))
-            return Look("COMPLETED", output, _inference_seconds(answer.data))
+            return Look("COMPLETED", await answer.output(), _inference_seconds(answer.data))
         if answer.fine and answer.word:
             return Look(self._unfinished(answer.word))
         raise self._refusal(call, answer)
@@ -310,16 +346,16 @@ class SongApi:
 
         Raises:
             OutputMissing: the answer names no output.
-            BadOutput: it is over the maximum.
+            BadOutput, OSError: as `look`; also where it is over the maximum.
             GenerationFailed, SongGone, ApiUnavailable: as `look`; also when it is not ready.
         """
         path = f"v2/requests/{quote(request_id, safe='')}"
-        call = _Endpoint("GET", path, _LOOK, SongGone, ApiUnavailable, workspace.largest_body)
+        call = _look_at(path, workspace)
         await self._budget.take(Call.RESULT)
         answer = await self._ask(call)
         self._raise_if_failed(call, answer)
-        output = find_output(answer.data.get("output"))
-        if answer.done and output is not None:
+        output = await answer.output() if answer.done else None
+        if output is not None:
             return output
         unnamed = answer.fine and not answer.word and "output" in answer.data
         if answer.completed or unnamed:
@@ -349,16 +385,15 @@ class SongApi:
             GenerationFailed, KeyRefused, SubmitForbidden: as `submit`.
             OutputMissing, BadOutput, OSError: as `download`.
         """
-        limit = workspace.largest_body
-        call = _Endpoint("POST", f"v1/{MODEL}", _MAKE, SubmitForbidden, SubmitUncertain, limit)
+        call = _Endpoint("POST", f"v1/{MODEL}", _MAKE, SubmitForbidden, SubmitUncertain, workspace)
         answer = await self._translated(
             call, SubmitUncertain, self._make(call, payload(request), workspace)
         )
         if answer is None:
             return None
         self._raise_if_failed(call, answer)
-        output = find_output(answer.data.get("output"))
-        if output is None or not answer.done:
+        output = await answer.output() if answer.done else None
+        if output is None:
             raise self._refusal(call, answer)
         return output
 
@@ -374,6 +409,8 @@ class SongApi:
             ApiUnavailable: cut off, or the storage is down: try again.
             OSError: the file can't be written.
         """
+        if output.file is not None:
+            return await _in_thread(_put_in_place, output.file, workspace.file)
         if output.url is None:
             return await _in_thread(_write_base64, output.base64 or "", workspace)
         url = _file_address(output.url)
@@ -398,19 +435,60 @@ class SongApi:
         return await self._translated(call, call.unclear, self._answer(call, body))
 
     async def _answer(self, call: _Endpoint, body: Mapping[str, object] | None) -> _Answer:
-        async with self._request(call, body) as response:
-            return await _read(response, call.limit)
+        async with asyncio.timeout(call.patience) as clock, self._request(call, body) as response:
+            return await self._read(response, call, clock)
 
     async def _make(
         self, call: _Endpoint, body: Mapping[str, object], workspace: Workspace
     ) -> _Answer | None:
         """None: the answer was the song, and it is kept."""
-        async with self._request(call, body) as response:
+        async with asyncio.timeout(None) as clock, self._request(call, body) as response:
             start = await response.content.readany()
             if not 200 <= response.status < 300 or _is_text(start):
-                return await _read(response, call.limit, start)
+                return await self._read(response, call, clock, start)
             await _keep(response, workspace, start)
             return None
+
+    async def _read(
+        self,
+        response: aiohttp.ClientResponse,
+        call: _Endpoint,
+        clock: asyncio.Timeout,
+        start: bytes = b"",
+    ) -> _Answer:
+        """The answer, its body up to the limit; its code counts even if the body is cut off."""
+        body = _Body(call.workspace)
+        value: object = None
+        try:
+            async with contextlib.AsyncExitStack() as alone:
+                await body.add(start)
+                async for piece in _pieces(response):
+                    if body.is_small and body.size + len(piece) > _SMALL_BODY:
+                        await alone.enter_async_context(self._alone(call, clock))
+                    await body.add(piece)
+                    if body.size > call.limit:
+                        break
+                else:
+                    value = await body.value()
+        except _LOST:
+            pass
+        finally:
+            if value is None and body.spool.taken:
+                await _in_thread(body.spool.discard)
+        data = value if isinstance(value, dict) else {}
+        return _Answer(response.status, response.headers, body.start, body.size, data, body.spool)
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, call: _Endpoint, clock: asyncio.Timeout) -> AsyncIterator[None]:
+        """While a large body is read, no other is; what waits for that is not the API's fault."""
+        if call.workspace is None:
+            yield  # its limit is below
+            return
+        clock.reschedule(None)
+        async with self._one_large, call.workspace.alone():
+            if call.patience is not None:
+                clock.reschedule(asyncio.get_running_loop().time() + call.patience)
+            yield
 
     async def _translated(self, what: object, unclear: type[SongApiError], work: Awaitable[T]) -> T:
         """Await `work`; what the network does to it becomes an error of ours."""
@@ -469,12 +547,12 @@ class SongApi:
                 return RequestRejected(says)
             case code if 300 <= code < 400 and call.method == "POST":
                 return KeyRefused(f"{says} (a redirect: is the API's address right?)")
-        if answer.fine and len(answer.body) > call.limit > _SMALL_BODY:
+        if answer.fine and answer.size > call.limit > _SMALL_BODY:
             return BadOutput(f"{call}: {answer.code}, a body over {call.limit:,} bytes")
         return call.unclear(says)
 
     def _account_of(self, call: _Endpoint, answer: _Answer) -> str:
-        body = answer.body[: 4 * _MAX_LOGGED].decode("utf-8", "replace")
+        body = answer.start.decode("utf-8", "replace")
         return f"{call}: {answer.code} {self._plain(body)}".rstrip()
 
     def _plain(self, text: str) -> str:
@@ -594,37 +672,51 @@ async def _pieces(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 # What an answer holds
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int, start: bytes = b"") -> _Answer:
-    """The answer, its body up to `limit` bytes; its code counts even if the body is cut off."""
-    body = bytearray(start)
-    try:
-        async for chunk in _pieces(response):
-            body += chunk
-            if len(body) > limit:
-                break
-        whole = len(body) <= limit
-    except _LOST:
-        whole = False
-    data = await _json_object(bytes(body)) if whole else {}
-    return _Answer(response.status, response.headers, bytes(body), data)
+class _Body:
+    """An answer's body as it comes: a small one in memory, of a larger one an outline."""
+
+    def __init__(self, workspace: Workspace | None) -> None:
+        self.spool = Spool() if workspace is None else Spool(workspace.file, workspace.limit)
+        self.start = b""
+        self.size = 0
+        self._outline = Outline(self.spool)
+        self._piece = bytearray()
+        self._in_outline = False
+
+    @property
+    def is_small(self) -> bool:
+        return self.size <= _SMALL_BODY
+
+    async def add(self, piece: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            OSError: a song in them can't be written.
+        """
+        self._piece += piece
+        self.size += len(piece)
+        self.start = self.start or bytes(self._piece)[: 4 * _MAX_LOGGED]
+        if len(self._piece) > _PIECE:
+            self._in_outline = True
+            await self._hand_over()
+
+    async def value(self) -> object:
+        """What the body says, when it is over; None if nothing that is understood."""
+        if not self._in_outline:
+            return parse(bytes(self._piece))
+        await self._hand_over()
+        return await _in_thread(self._outline.value)
+
+    async def _hand_over(self) -> None:
+        piece = bytes(self._piece)
+        self._piece.clear()
+        await _in_thread(self._outline.feed, piece)
 
 
-async def _json_object(body: bytes) -> dict[str, Any]:
-    if len(body) < _SMALL_BODY:
-        data = _parse(body)
-    elif sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
-        data = None
-    else:
-        data = await _in_thread(_parse, body)  # parsing it would hold the loop up
-    return data if isinstance(data, dict) else {}
-
-
-def _parse(body: bytes) -> object:
-    try:
-        # A wrong character in the words must not hide the status.
-        return json.loads(body.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError):
-        return None
+def _look_at(path: str, workspace: Workspace) -> _Endpoint:
+    return _Endpoint(
+        "GET", path, _LOOK, SongGone, ApiUnavailable, workspace, patience=_LOOK_PATIENCE
+    )
 
 
 def _is_text(start: bytes) -> bool:
@@ -655,52 +747,56 @@ def _inference_seconds(data: Mapping[str, Any]) -> float | None:
     return seconds if seconds is not None and seconds >= 0 else None
 
 
-def find_output(value: object) -> Output | None:
+def find_output(value: object, taken: Mapping[str, Song | Inner] = {}) -> Output | None:
     """The song in what the API calls `output`: an address, base64, or a list or object of them.
 
     An address that looks like audio goes before any other, any address before base64, and long
-    base64 before short (what stands beside it may be a checksum).
+    base64 before short (what stands beside it may be a checksum). `taken`: see `outline.Spool`.
+
+    Raises:
+        BadOutput: it was decoded already, and is broken or over the maximum.
     """
-    # What a text is, its beginning tells; searching all of a song in base64 would take a second.
-    strings = [(name, text[:MAX_ADDRESS], text) for name, text in _strings(value)]
-    for audio_only in (True, False):
-        for name, head, text in strings:
-            if _SCHEME.match(head) and (not audio_only or _AUDIO.search(f"{name} {head}")):
-                return _output_at(text)
-    songs = (text for _, head, text in strings if _BASE64.match(head))
-    longest = max(songs, key=len, default=None)
-    return None if longest is None else Output(base64=longest)
+    found = list(itertools.islice(texts(value, taken), _MOST_TEXTS))
+    written = [(name, text) for name, text in found if isinstance(text, str)]
+    addresses = [(f"{n} {t[:MAX_ADDRESS]}", t) for n, t in written if _is_address(t)]
+    for described, text in addresses:
+        if _AUDIO.search(described):
+            return Output(url=text.strip())
+    if addresses:
+        return Output(url=addresses[0][1].strip())
+    in_base64 = [text for _, text in written if DATA.match(text) or BASE64.match(text)]
+    songs = [text for _, text in found if isinstance(text, Song)]
+    if songs:
+        return _decoded_output(max(songs, key=lambda song: song.length))
+    longest = max(in_base64, key=len, default=None)
+    data = None if longest is None else DATA.match(longest)
+    return None if longest is None else Output(base64=longest[data.end() if data else 0 :])
 
 
 # No character of base64 is a colon, so what has a scheme is an address (or a data: one); an MP3's
 # base64 does begin with "//", so what has none is never taken for an address.
 _SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*:")
 _AUDIO = re.compile(r"audio|\.(?:wav|mp3|flac|ogg|opus|m4a)\b", re.IGNORECASE)
-_BASE64 = re.compile(r"\s*[A-Za-z0-9+/_-]{64}")
-_JSON = re.compile(r"\s*[\[{]")
-_DATA = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
 
 
-def _strings(value: object, name: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        # JSON in a string, as the vendor's own SDK expects of some models.
-        inner = _parse(value.encode(errors="replace")) if depth < 5 and _JSON.match(value) else None
-        if isinstance(inner, dict | list):
-            yield from _strings(inner, name, depth + 1)
-        else:
-            yield name, value
-    elif depth < 5 and isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _strings(inner, f"{name} {key}", depth + 1)
-    elif depth < 5 and isinstance(value, list):
-        for inner in value:
-            yield from _strings(inner, name, depth + 1)
+def _is_address(text: str) -> bool:
+    return _SCHEME.match(text) is not None and DATA.match(text) is None
 
 
-def _output_at(text: str) -> Output:
-    if data := _DATA.match(text):
-        return Output(base64=text[data.end() :])
-    return Output(url=text.strip())
+def _settle_output(value: object, spool: Spool) -> Output | None:
+    """The song, and no files but its own."""
+    output: Output | None = None
+    try:
+        output = find_output(value, spool.taken)
+    finally:
+        spool.discard(but=None if output is None else output.file)
+    return output
+
+
+def _decoded_output(song: Song) -> Output:
+    if song.error is not None:
+        raise BadOutput(song.error)
+    return Output(file=song.file)
 
 
 def _words(value: object, depth: int = 0) -> str:
@@ -815,32 +911,29 @@ def _check_is_no_text(name: str, block: bytearray, size: int) -> None:
 
 
 def _write_base64(text: str, workspace: Workspace) -> int:
+    """What was in a small answer: all at once."""
+    try:
+        data = decoded(plain_base64(text))
+    except ValueError as error:
+        raise BadOutput(f"base64: {error}") from error
+    if not 0 < len(data) <= workspace.limit:
+        raise BadOutput(f"base64: {len(data):,} bytes, of at most {workspace.limit:,}")
     part = _PartFile(workspace.file)
-    size = 0
     try:
         part.open()
-        for block in _decoded(text):
-            size += len(block)
-            if size > workspace.limit:
-                raise BadOutput(f"base64: over {workspace.limit:,} bytes")
-            part.write(block)
-        if size == 0:
-            raise BadOutput("base64: empty")
+        part.write(data)
         part.commit()
     finally:
         part.discard()
-    return size
+    return len(data)
 
 
-def _decoded(text: str) -> Iterator[bytes]:
-    """Either alphabet, with or without line breaks and padding, a block at a time."""
-    text = "".join(text.split()).rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
-    for start in range(0, len(text), _BLOCK):  # a multiple of 4 characters
-        block = text[start : start + _BLOCK]
-        try:
-            yield binascii.a2b_base64(block + "=" * (-len(block) % 4), strict_mode=True)
-        except ValueError as error:
-            raise BadOutput(f"base64: {error}") from error
+def _put_in_place(file: Path, target: Path) -> int:
+    """Give a song that was in an answer its name, its bytes surely on the disk."""
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
+    file.replace(target)
+    return target.stat().st_size
 
 
 class _PartFile:

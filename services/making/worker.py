@@ -10,7 +10,7 @@ import logging
 import math
 import random
 import shutil
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -812,7 +812,38 @@ class Worker:
 
     def _workspace(self, song: Song) -> Workspace:
         """Where its audio goes, and what it may take by what was requested."""
-        return Workspace(self.folder(song.song_id) / SOURCE, largest_song(song.seconds))
+        return Workspace(
+            self.folder(song.song_id) / SOURCE,
+            largest_song(song.seconds),
+            lambda: self._reading_large(song),
+        )
+
+    @contextlib.asynccontextmanager
+    async def _reading_large(self, song: Song) -> AsyncIterator[None]:
+        """Count the reading of its large answer as long as it lasts: a death leaves it counted.
+
+        Raises:
+            BadOutput: the process has died three times meanwhile.
+        """
+
+        async def begin() -> bool:
+            async with self._database.write() as connection:
+                return await songs.begin_large_read(connection, song.song_id)
+
+        if not await self._once_there_is_room(begin):
+            raise BadOutput("reading the answer has ended the process three times")
+        try:
+            yield
+        finally:
+            await _to_its_end(self._end_large_read(song))
+
+    async def _end_large_read(self, song: Song) -> None:
+        try:
+            async with self._database.write() as connection:
+                if not await songs.end_large_read(connection, song.song_id):
+                    log.warning("its large answer was read, and nobody had counted that")
+        except DiskFullError as error:
+            log.warning("the reading of its large answer stays counted: %s", error)
 
     async def _with_folder(self, song: Song) -> Workspace:
         """The same, its folder made."""
@@ -834,6 +865,18 @@ class Worker:
         self._announcer.changed(song.song_id)
         # Not in a thread: a stop between the two would leave the files to the housekeeping.
         shutil.rmtree(self.folder(song.song_id), ignore_errors=True)
+
+
+async def _to_its_end(write: Coroutine[object, object, None]) -> None:
+    """Wait for a task's last write, also where the task is cancelled, more than once."""
+    task = asyncio.ensure_future(write)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        raise
 
 
 def _tell(moved: bool, move: Callable[..., Awaitable[bool]], values: Mapping[str, object]) -> None:

@@ -702,3 +702,18 @@ async def test_both_indexes_of_faults_are_used(database: Database) -> None:
     for index, sql in plans.items():
         rows = await database.reader.execute_fetchall(f"EXPLAIN QUERY PLAN {sql}")
         assert index in " ".join(row["detail"] for row in rows)
+
+
+async def test_large_reads_are_counted_up_to_three_and_only_at_the_api(database: Database) -> None:
+    await add_song(database, step="submitted")
+    async with database.write() as connection:
+        assert not await songs.end_large_read(connection, 1)
+        counted = [await songs.begin_large_read(connection, 1) for _ in range(4)]
+        assert counted == [True, True, True, False]
+        assert await songs.end_large_read(connection, 1)
+    song = await songs.get(database.reader, 1)
+    assert song is not None
+    assert song.large_reads == 2
+    await add_song(database, 2, step="downloaded")
+    async with database.write() as connection:
+        assert not await songs.begin_large_read(connection, 2)

@@ -88,7 +88,11 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
     "The same as what is passed, for an answer or an address of another shape.": [
         "services.making.worker.Worker._make_at_once: self._fetch_made(",
         "services.making.song_api.SongApi.download: _in_thread(_write_base64",
-        "services.making.song_api.SongApi._make: _read(",
+        "services.making.song_api.SongApi.download: _in_thread(_put_in_place",
+        "services.making.song_api.SongApi.make: answer.output()",
+        "services.making.song_api.SongApi._make: self._read(",
+        "services.making.song_api.SongApi._read: alone.enter_async_context(",
+        "services.making.song_api.SongApi._read: _in_thread(body.spool.discard",
         "services.making.song_api.SongApi._hop: aiohttp.ClientSession(",
         "services.making.song_api.SongApi._hop: self._get(session,",
         "services.making.song_api._keep: _in_thread(part.write, bytes(block))",

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import json
 import logging
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from ipaddress import ip_network
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -714,14 +716,14 @@ async def test_a_bomb_is_read_no_further_than_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept = []
-    read = song_api._read
+    read = SongApi._read
 
     async def watched(*args: Any) -> Any:
         answer = await read(*args)
-        kept.append(len(answer.body))
+        kept.append(answer.size)
         return answer
 
-    monkeypatch.setattr(song_api, "_read", watched)
+    monkeypatch.setattr(SongApi, "_read", watched)
     bomb = gzip.compress(b'{"status": "COMPLETED", "output": "' + b"A" * 2**25 + b'"}')
     assert len(bomb) < 2**16
     await wire.start(answering(200, bomb, {"Content-Encoding": "gzip"}))
@@ -734,14 +736,179 @@ async def test_a_bomb_is_read_no_further_than_the_limit(
     await failing(Calls[name](wire.api, at(tmp_path / "song", 1000)), unclear)
 
 
+LARGE = AUDIO * 300
+"""Over 3 MB."""
+
+
+def large(audio: bytes = LARGE) -> dict[str, object]:
+    """An answer with a song in it, beside other things that look like one."""
+    text = base64.b64encode(audio).decode()
+    return {"status": "COMPLETED", "output": {"sha": "a" * 64, "cover": text[:50_000], "a": text}}
+
+
 async def test_a_large_base64_answer_is_read(wire: Wire, tmp_path: Path) -> None:
-    audio = AUDIO * 300  # over 3 MB, so that it crosses the blocks
-    encoded = base64.b64encode(audio).decode()
-    await wire.start(answering(200, {"status": "COMPLETED", "output": encoded}))
-    look = await wire.api.look(ID, NOWHERE)
+    await wire.start(answering(200, large()))
+    workspace = at(tmp_path / "1" / "song")
+    look = await wire.api.look(ID, workspace)
     assert look.output is not None
-    assert await wire.api.download(look.output, at(tmp_path / "song")) == len(audio)
-    assert (tmp_path / "song").read_bytes() == audio
+    assert repr(look.output) == "Output(file='song.answer1')"
+    assert files_in(tmp_path / "1") == ["song.answer1"]  # the cover's is removed
+    assert await wire.api.download(look.output, workspace) == len(LARGE)
+    assert (tmp_path / "1" / "song").read_bytes() == LARGE
+    assert files_in(tmp_path / "1") == ["song"]
+    assert await wire.api.make(SONG, workspace) == look.output
+
+
+async def test_a_large_answer_with_an_address_leaves_no_file(wire: Wire, tmp_path: Path) -> None:
+    body = large() | {"output": [large()["output"], "https://s/a.wav"]}
+    await wire.start(answering(200, body))
+    assert await wire.api.result(ID, at(tmp_path / "song")) == Output(url="https://s/a.wav")
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (large(LARGE * 2), BadOutput),  # over the limit
+        (large() | {"output": base64.b64encode(LARGE).decode() + "!"}, BadOutput),
+        (large() | {"status": "FAILED"}, GenerationFailed),
+        ({"output": large()["output"], "a": ["a"] * 90_000, "status": "COMPLETED"}, ApiUnavailable),
+    ],
+)
+async def test_a_large_answer_without_a_song_leaves_no_file(
+    wire: Wire, tmp_path: Path, body: object, expected: type[SongApiError]
+) -> None:
+    await wire.start(answering(200, body))
+    await failing(wire.api.look(ID, at(tmp_path / "song", 4_000_000)), expected)
+    assert expected is GenerationFailed or files_in(tmp_path) == []
+
+
+async def test_a_large_answer_that_breaks_off_leaves_no_file(wire: Wire, tmp_path: Path) -> None:
+    body = json.dumps(large()).encode()
+    await wire.start(cut_off(200, body[:-100_000], len(body)))
+    await failing(wire.api.look(ID, at(tmp_path / "song")), ApiUnavailable)
+    assert files_in(tmp_path) == []
+
+
+async def test_a_song_in_an_answer_that_cannot_be_written_is_no_error_of_the_api(
+    wire: Wire, tmp_path: Path
+) -> None:
+    (tmp_path / "song.answer0").mkdir()
+    await wire.start(answering(200, large()))
+    with pytest.raises(IsADirectoryError):
+        await wire.api.look(ID, at(tmp_path / "song"))
+
+
+async def test_large_answers_are_read_one_at_a_time(wire: Wire, tmp_path: Path) -> None:
+    now: set[int] = set()
+    together: list[int] = []
+
+    def workspace(number: int) -> Workspace:
+        @contextlib.asynccontextmanager
+        async def alone() -> AsyncIterator[None]:
+            now.add(number)
+            together.append(len(now))
+            await asyncio.sleep(0.01)
+            yield
+            now.discard(number)
+
+        return Workspace(tmp_path / f"{number}", 2**25, alone)
+
+    await wire.start(answering(200, large()))
+    results = await asyncio.gather(*(wire.api.result(ID, workspace(n)) for n in range(4)))
+    assert together == [1] * 4
+    for output in results:
+        assert output.file is not None
+        assert output.file.stat().st_size == len(LARGE)
+    await wire.start(answering(200, {"output": "https://s/a.wav"}))
+    await wire.api.result(ID, workspace(9))
+    assert together == [1] * 4  # a small answer is none of them
+
+
+async def test_who_waits_for_a_slow_large_answer_is_not_out_of_time(
+    wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that trickles holds the others up for as long as it may take, and no longer."""
+    monkeypatch.setattr(song_api, "_LOOK_PATIENCE", 0.3)
+    body = json.dumps(large()).encode()
+    slow = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if slow.is_set():
+            return web.Response(body=body)
+        slow.set()
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(body[: 2**21])
+        await asyncio.sleep(5)
+        return response
+
+    await wire.start(handler)
+    api = wire.client()
+    inside = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def alone() -> AsyncIterator[None]:
+        inside.set()
+        yield
+
+    first = asyncio.create_task(api.result(ID, Workspace(tmp_path / "1", 2**25, alone)))
+    await inside.wait()
+    second = asyncio.create_task(api.result(ID, at(tmp_path / "2")))
+    error = await failing(first, ApiUnavailable)
+    assert "TimeoutError" in str(error)
+    assert (await second).file == tmp_path / "2.answer1"
+
+
+SHAPES: dict[str, Callable[[], object]] = {
+    "a long name above many texts": lambda: {"k" * 150_000: ["a:"] * 25_000},
+    "names in names": lambda: {"k" * 100_000: {"k" * 100_000: {"k" * 100_000: ["a:"] * 90_000}}},
+    "many numbers": lambda: [1] * 120_000,
+    "many lists": lambda: [[]] * 80_000,
+    "many texts": lambda: [""] * 60_000,
+    "many names": lambda: {f"{n}": {} for n in range(15_000)},
+    "json in texts": lambda: ["[[]]"] * 30_000,
+    "a long text": lambda: "<" * 900_000,
+    "escapes": lambda: "\u1234" * 150_000,
+    "backslashes": lambda: "\\" * 400_000,
+    "a song": lambda: "A" * 16_000_000,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_no_shape_of_an_answer_holds_the_loop(
+    wire: Wire, tmp_path: Path, shape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """302 kB of the first one held it for 87 s."""
+    body = json.dumps({"status": "COMPLETED", "output": SHAPES[shape]()}).encode()
+    latest: list[float] = []
+
+    class Content:
+        """An answer's body that nobody has to send."""
+
+        async def iter_chunks(self) -> AsyncIterator[tuple[bytes, bool]]:
+            for start in range(0, len(body), 2**16):
+                await asyncio.sleep(0)
+                yield body[start : start + 2**16], False
+
+    async def tick() -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            latest[-1] = max(latest[-1], time.perf_counter() - before)
+
+    await wire.start(answering())
+    answered = SimpleNamespace(status=200, headers={}, content=Content())
+    monkeypatch.setattr(wire.api, "_request", lambda *_: contextlib.nullcontext(answered))
+    for _ in range(3):  # a machine that is busy with something else is no failure
+        latest.append(0.0)
+        ticking = asyncio.create_task(tick())
+        with contextlib.suppress(SongApiError):
+            await wire.api.look(ID, at(tmp_path / "song"))
+        ticking.cancel()
+        if latest[-1] < 0.1:
+            return
+    raise AssertionError(f"late by {latest} s")
 
 
 # What `output` can be

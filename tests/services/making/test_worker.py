@@ -1,7 +1,9 @@
 """One song's life: every answer of the API and of the channel, and a crash at every step."""
 
 import asyncio
+import base64
 import errno
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
@@ -10,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from db import ceilings
+from db import ceilings, songs
+from db.faults import DiskFullError
 from db.records import OperatorCeiling, Song, Tally
 from playground.song_api import Call, Fault, Timing
 from services.errors import (
@@ -29,7 +32,7 @@ from services.errors import (
     TooShort,
 )
 from services.incidents import Kind
-from services.making import audio
+from services.making import audio, song_api
 from services.making.audio import AudioFitter
 from services.making.run_times import Run
 from services.making.song_api import Workspace, largest_song
@@ -1378,6 +1381,138 @@ async def test_a_song_may_take_what_its_seconds_need(
         await house.start(number)
     assert limits == [largest_song(10), largest_song(240)]
     assert limits[1] > 92_160_044
+
+
+# --- a large answer -----------------------------------------------------------------------------
+
+
+class Reading:
+    """What happens while the large answer of a song is read."""
+
+    def __init__(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.counted: list[int] = []
+        """What the row said meanwhile."""
+        self.then: Callable[[], Any] = lambda: None
+        self._house = house
+        value = song_api._Body.value
+
+        async def watched(body: song_api._Body) -> object:
+            if not body.is_small:
+                self.counted.append((await house.song()).large_reads)
+                self.then()
+            return await value(body)
+
+        monkeypatch.setattr(song_api._Body, "value", watched)
+        house.server._output = "base64"
+        house.audio = quiet(100)  # 1.6 MB
+
+    async def dies(self) -> None:
+        """The process, while it reads. Nothing is written down then."""
+
+        def death() -> None:
+            raise Crash
+
+        async def nothing(_: Song) -> None:
+            return None
+
+        self.then = death
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self._house.worker, "_end_large_read", nothing)
+            with pytest.raises(Crash):
+                await self._house.carry()
+        self.then = lambda: None
+        self._house.restart()
+
+
+@pytest.fixture
+def reading(house: House, monkeypatch: pytest.MonkeyPatch) -> Reading:
+    return Reading(house, monkeypatch)
+
+
+@pytest.mark.parametrize("sync", [False, True])
+async def test_the_reading_of_a_large_answer_is_counted_while_it_lasts(
+    house: House, reading: Reading, *, sync: bool
+) -> None:
+    house.sync = sync
+    if sync:  # v1 answers with the file itself, unless something else stands between
+        text = base64.b64encode(house.audio).decode()
+        house.server.fault = script(submit=[Fault(200, json.dumps({"output": text}))])
+    house.restart()
+    await house.add()
+    await house.start()
+    await house.has_completed()
+    assert house.channel.posts[1] == [house.audio]
+    assert reading.counted == [1]
+    assert (await house.song()).large_reads == 0
+
+
+async def test_a_song_fails_whose_large_answer_ended_three_processes(
+    house: House, reading: Reading
+) -> None:
+    await house.add_submitted()
+    for died in (1, 2, 3):
+        await reading.dies()
+        assert (await house.song()).large_reads == died
+    await house.carry()
+    assert await house.has_failed() == "The song service's result could not be fetched."
+    assert reading.counted == [1, 2, 3]
+
+
+async def test_two_deaths_are_no_three(house: House, reading: Reading) -> None:
+    await house.add_submitted()
+    for _ in range(2):
+        await reading.dies()
+    await house.carry()
+    await house.has_completed()
+    assert reading.counted == [1, 2, 3]
+
+
+async def test_a_stop_and_an_error_are_no_deaths(house: House, reading: Reading) -> None:
+    await house.add_submitted()
+    stops = iter([True, False, False])
+
+    def stop() -> None:
+        if next(stops):
+            task.cancel()
+            asyncio.get_running_loop().call_soon(task.cancel)  # impatient
+        else:
+            reading.then = lambda: None
+            raise no_space()
+
+    reading.then = stop
+    task = asyncio.create_task(house.carry())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await house.song()).large_reads == 0
+    house.restart()
+    await house.carry()
+    await house.has_completed()
+    assert reading.counted == [1, 1, 1]
+    assert (await house.song()).large_reads == 0
+
+
+async def test_a_reading_that_cannot_be_uncounted_stays_counted(
+    house: House,
+    reading: Reading,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def full(*_: object) -> bool:
+        raise DiskFullError(Path("songs.db"))
+
+    async def lost(*_: object) -> bool:
+        return False
+
+    await house.add_submitted()
+    monkeypatch.setattr(songs, "end_large_read", full)
+    await house.carry()
+    await house.has_completed()
+    assert (await house.song()).large_reads == 1
+    assert "the reading of its large answer stays counted" in caplog.text
+    monkeypatch.setattr(songs, "end_large_read", lost)
+    await house.add_submitted(2)
+    await house.carry(2)
+    assert "nobody had counted that" in caplog.text
 
 
 async def test_a_song_that_ended_elsewhere_while_it_was_made(
