@@ -128,11 +128,6 @@ class ServersCog(commands.Cog):
         self._client.services.delivery.wake(payload.guild_id)
 
     @commands.Cog.listener()
-    async def on_thread_create(self, thread: discord.Thread) -> None:
-        """One that was just made, and that the bot can see."""
-        self._client.services.delivery.wake(thread.guild.id, channel_id=thread.id)
-
-    @commands.Cog.listener()
     async def on_thread_join(self, thread: discord.Thread) -> None:
         """The bot was added to it, or can see it now."""
         self._client.services.delivery.wake(thread.guild.id, channel_id=thread.id)

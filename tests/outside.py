@@ -26,6 +26,18 @@ SOON = 60.0
 """Seconds after which a test gives up waiting for what it started."""
 
 
+def is_shown(song: Interaction, row: sqlite3.Row) -> bool:
+    """Whether its status message says how it ended.
+
+    Of one that waits to be delivered the token stays, so that it can go on following.
+    """
+    if row["token"] is None:
+        return True
+    waits = row["file"] is not None and row["delivered_at"] is None
+    shown = "" if song.original is None else str(song.original.embeds)
+    return waits and f"**{row['status']}**" in shown
+
+
 @dataclass
 class World:
     """One server with a channel and a member, the song API, and a folder for the bot's data."""
@@ -106,11 +118,11 @@ class World:
         return await until(over, within)
 
     async def ended(self, song: Interaction, within: float = SOON) -> sqlite3.Row:
-        """Its row once it has ended and nothing more is to be shown."""
+        """Its row once it has ended, and nothing more is to be shown until it is delivered."""
 
         def over() -> sqlite3.Row | None:
             row = self.row(song)
-            return row if row and row["ended_at"] and row["token"] is None else None
+            return row if row and row["ended_at"] and is_shown(song, row) else None
 
         return await until(over, within)
 

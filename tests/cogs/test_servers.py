@@ -284,7 +284,6 @@ async def test_a_thread_that_the_bot_is_added_to_wakes_delivery(
     wire = stage.wire
     thread = wire.thread(stage.channel, "secret", kind=PRIVATE_THREAD, has_bot=False)
     await tells(stage, woken, lambda: wire.add_bot(thread))
-    await tells(stage, woken, lambda: wire.thread(stage.channel, "open"))
 
 
 async def test_a_public_thread_that_the_bot_is_removed_from_is_seen_all_the_same(

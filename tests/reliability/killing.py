@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.outside import World, until
+from tests.outside import World, is_shown, until
 from tests.reliability.crash_points import Pass, Plan
 from tests.reliability.killable_bot import NOTHING, KillableBot, Nursery
 from tests.reliability.promises import broken_promises
@@ -212,12 +212,13 @@ class Series:
     def _over(self) -> bool:
         rows = self._world.rows(
             """
-            SELECT song_id FROM songs
-            WHERE step = 'ended' AND token IS NULL AND (file IS NULL OR NOT ?)
+            SELECT * FROM songs
+            WHERE step = 'ended' AND (file IS NULL OR NOT ?)
             """,
             self._scenario.late,
         )
-        return {song.id for song in self._songs} <= {row["song_id"] for row in rows}
+        ended = {row["song_id"]: row for row in rows}
+        return all(song.id in ended and is_shown(song, ended[song.id]) for song in self._songs)
 
     def _left_behind(self) -> list[Path]:
         kept = self._world.rows("SELECT song_id FROM songs WHERE file IS NOT NULL")

@@ -23,7 +23,7 @@ from services.making.worker import Backoff
 from tests.bot_process import BotProcess
 from tests.inside import running
 from tests.music import is_mp3, short
-from tests.outside import World, own_process, until
+from tests.outside import World, is_shown, own_process, until
 from tests.reliability.faults import Doors, During, Length, doors
 from tests.reliability.promises import broken_promises, is_gone, status_shown
 from tests.wire import Interaction
@@ -344,11 +344,19 @@ def steps(world: World) -> set[str]:
 
 
 async def all_over(world: World, *, within: float) -> None:
-    """Every song that was taken in has ended, and its message says so."""
-    await until(
-        lambda: not world.rows("SELECT 1 FROM songs WHERE ended_at IS NULL OR token IS NOT NULL"),
-        within,
-    )
+    """Every song that was taken in has ended, and its message says so.
+
+    That of one that waits to be delivered goes on following what becomes of it.
+    """
+
+    def over() -> bool:
+        rows = {row["song_id"]: row for row in world.rows("SELECT * FROM songs")}
+        accepted = [song for song in world.asked.values() if song.id in rows]
+        return all(row["ended_at"] for row in rows.values()) and all(
+            is_shown(song, rows[song.id]) for song in accepted
+        )
+
+    await until(over, within)
 
 
 def false_hopes(world: World) -> list[str]:

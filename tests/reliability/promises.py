@@ -86,7 +86,8 @@ def _of_status_message(world: World, song: Interaction, row: sqlite3.Row) -> Ite
     """It tells the truth for as long as it can be edited; a deleted one tells nothing."""
     shown = status_shown(song)
     editable = world.wire.clock.now() - song.dispatched < TOKEN_SECONDS
-    if row["token"] is not None:
+    waits = row["file"] is not None and row["delivered_at"] is None
+    if row["token"] is not None and not waits:
         yield f"song {song.id} has ended, and its message is still to be edited"
     elif shown is None and editable and not is_gone(song):
         yield f"song {song.id} is {row['status']}, and its message does not say so"

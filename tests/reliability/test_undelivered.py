@@ -25,6 +25,7 @@ from tests.reliability.promises import broken_promises
 from tests.reliability.scenarios import MESSAGES, PROGRAM, QUICK, refuse_post
 from tests.wire import Call, Fault, Interaction, Member, Permission
 from tests.wire.permissions import BOT
+from tests.wire.state import PRIVATE_THREAD
 
 forked = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
 
@@ -132,11 +133,11 @@ async def show(world: World, song: Interaction, member: Member | None = None) ->
 
 
 async def delivered(world: World, *songs: Interaction) -> None:
-    """Until each has reached its member, and the bot has put its files away."""
+    """Until each has reached its member, its message says so, and its files are away."""
 
     def all_are() -> bool:
         rows = [world.row(song) for song in songs]
-        over = all(row is not None and row["delivered_at"] is not None for row in rows)
+        over = all(row and row["delivered_at"] and row["token"] is None for row in rows)
         folder = world.folder / "data/songs"
         return over and not any((folder / str(song.id)).exists() for song in songs)
 
@@ -182,6 +183,32 @@ async def test_a_permission_withdrawn_while_it_runs_and_given_back(
     figure(f"posted {took:.1f} s after that, with 1 refusal before")
 
 
+@pytest.mark.long
+async def test_removed_from_its_private_thread_and_added_again(
+    world: World, figure: Callable[[str], None]
+) -> None:
+    """Its permissions stay as they are. The process as a user starts it: nothing is hurried."""
+    world.channel = thread = world.wire.thread(world.channel, "secret", kind=PRIVATE_THREAD)
+    async with own_process(world) as process:
+        with posts_held(world):
+            song = await world.song()
+            await until(lambda: world.step(song))
+            world.wire.remove_bot_from(thread)
+        row = await world.ended(song)
+        assert "private thread has to have me" in row["undelivered"]
+        message = await song.wait_message(lambda m: "could not be posted" in str(m.embeds), SOON)
+        began = time.monotonic()
+        world.wire.add_bot(thread)
+        await world.post()
+        took = time.monotonic() - began
+        await delivered(world, song)
+        await until(lambda: "Listen to it in the channel" in str(message.embeds))
+        assert await process.stop() == 0
+    await check(world, song, posts=1)
+    assert await broken_promises(world) == []
+    figure(f"posted {took:.1f} s after that, with {refused(world)} refusal before")
+
+
 async def test_show_gives_it_and_that_is_its_delivery(
     world: World, monkeypatch: pytest.MonkeyPatch, figure: Callable[[str], None]
 ) -> None:
@@ -216,6 +243,7 @@ async def test_its_channel_is_deleted(
         row = await world.ended(song)
         assert row["undelivered"] == "The channel is gone."
         assert await show(world, song) is not None
+        await delivered(world, song)
     await check(world, song, posts=0)
     assert await broken_promises(world) == []
     figure("1 song, heard from another channel")
@@ -407,6 +435,7 @@ async def test_killed_while_it_is_posted_late_and_then_a_day_passes(
         a_day_passes(world)
         async with bots.bot(world, constants=AT_ONCE) as bot:
             await until(lambda: file_of(world, song) is None)  # noqa: B023
+            await world.ended(song)
             assert await bot.stop() == 0
         await check(world, song, posts=int(carried_out), back=not carried_out)
         world.wire.permit(world.channel, BOT)
