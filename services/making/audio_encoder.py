@@ -494,8 +494,10 @@ def _answer(job: Job, enter: Callable[[], Sandbox | None] = lambda: None) -> dic
 
 def _of_system_error(error: OSError | MutagenError, *, sandboxed: bool) -> dict[str, Any]:
     """The disk's fault, unless it can't be: files were open before the sandbox was entered."""
-    number = getattr(error, "errno", None) or errno.EIO
-    message = getattr(error, "strerror", None) or str(error)
+    # mutagen wraps what the system says: which of its errors it was decides what is done about it.
+    told = next((part for part in (error, *error.args) if isinstance(part, OSError)), None)
+    number = getattr(told, "errno", None) or errno.EIO
+    message = getattr(told, "strerror", None) or str(error)
     if sandboxed and number in (errno.EACCES, errno.EPERM):
         return {"error": "SandboxRefused", "message": str(error)}
     if number == errno.EFBIG:

@@ -740,16 +740,18 @@ def test_a_full_disk_is_not_the_songs_fault(wav: Path, mp3: Path) -> None:
         assert (answer["error"], answer["errno"]) == ("OSError", errno.ENOSPC)
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_disk_that_fills_up_while_tagging(
-    tmp_path: Path, wav: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, wav: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def full(path: Path, tags: Tags) -> None:
-        raise MutagenError(OSError(errno.ENOSPC, "full"))
+        raise MutagenError(OSError(number, "full"))
 
     monkeypatch.setattr(audio_encoder, "_tag_mp3", full)
     source = tmp_path / "song"
     source.symlink_to(wav)
-    assert audio_encoder._answer(job(source))["error"] == "OSError"
+    answer = audio_encoder._answer(job(source))
+    assert (answer["error"], answer["errno"], answer["message"]) == ("OSError", number, "full")
 
 
 def test_bounds_itself(monkeypatch: pytest.MonkeyPatch) -> None:
