@@ -1,9 +1,9 @@
-"""`python -m benchmarks`: everything that is measured, as Markdown. About 4 min on 2 idle cores.
+"""`python -m benchmarks`: everything that is measured, as Markdown. About 5 min on 2 idle cores.
 
 Figures are ratios within one run wherever a goal depends on them: machines differ.
 """
 
-from benchmarks import acknowledgement, audio, in_flight, pacing, picture, spending
+from benchmarks import acknowledgement, audio, in_flight, large_songs, pacing, picture, spending
 
 
 def main() -> None:
@@ -15,6 +15,8 @@ def main() -> None:
     acknowledgement.main()
     print()
     in_flight.main()
+    print()
+    large_songs.main()
     print()
     spending.main()
     print()
