@@ -1,0 +1,49 @@
+"""A song whose answer ends the process, at each start again, until it costs its own song alone."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.music import wav
+from tests.outside import world_outside
+from tests.reliability.crash_points import AFTER, Pass, Plan, all_points
+from tests.reliability.killable_bot import nursery
+from tests.reliability.promises import broken_promises
+
+WITHIN = 45.0
+MARKED = "services.making.worker.Worker._reading_large: self._once_there_is_room(begin)"
+"""Its answer is about to be read, and the row says so."""
+
+
+@pytest.mark.long
+async def test_an_answer_that_ends_the_process_three_times_ends_its_song(
+    tmp_path: Path, figure: Callable[[str], None]
+) -> None:
+    (marked,) = (p for p in all_points() if p.startswith(MARKED) and p.endswith(f", {AFTER}"))
+    kill: Pass = (marked, 1)
+    async with nursery() as bots, world_outside(tmp_path) as world:
+        world.api._output = "base64"
+        world.api._compose = lambda **_: wav(10)  # 2.4 MB of base64
+        world.slow(running=0.1)
+        counted: list[int] = []
+        async with bots.bot(world, Plan(kill=kill)) as bot:
+            song = await world.song()
+            assert await bot.status == -signal.SIGKILL
+        while len(counted) < 2:
+            counted.append(world.rows("SELECT large_reads FROM songs")[0][0])
+            async with bots.bot(world, Plan(kill=kill)) as bot:
+                assert await bot.status == -signal.SIGKILL
+        async with bots.bot(world) as bot:
+            failed = await world.ended(song, WITHIN)
+            next_one = await world.song()
+            posted = await world.ended(next_one, WITHIN)
+            assert await bot.stop() == 0
+        assert (failed["status"], failed["large_reads"]) == ("FAILED", 3)
+        assert failed["reason"] == "The song service's result could not be fetched."
+        assert world.entries(song) == ["hold", "refund"]
+        assert (posted["status"], posted["large_reads"]) == ("COMPLETED", 0)
+        assert counted == [1, 2]
+        assert await broken_promises(world) == []
+    figure("3 kills, 1 song refunded, the next one posted")
