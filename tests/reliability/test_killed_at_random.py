@@ -134,7 +134,7 @@ def too_much(world: World) -> list[str]:
 
 def all_over(world: World) -> bool:
     rows = world.rows("SELECT 1 FROM songs WHERE step <> 'ended' OR token IS NOT NULL")
-    return not rows and not list((world.folder / "data/songs").glob("*"))
+    return not rows and not world.song_folders()
 
 
 def wrong_ends(world: World, history: History) -> list[str]:
