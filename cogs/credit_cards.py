@@ -60,7 +60,7 @@ def bar(part: int, whole: int, cells: int = 12) -> str:
 def _bar_line(balance: Balance) -> Iterator[str]:
     """What is left of the period's allowance and of everything else that there is some left of."""
     allowed = balance.allowance.credits
-    given = sum(lot.amount for lot in balance.lots if lot.kind != "allowance")
+    given = balance.sums.granted_amount
     if allowed is not None and (whole := allowed + given):
         yield f"{bar(balance.free, whole)} {balance.free:,} of {whole:,} left"
 
@@ -90,7 +90,7 @@ def sources_text(standing: Standing) -> str:
     lots = [lot for lot in balance.lots if balance.unlimited or lot.kind != "allowance"]
     return _fitting(
         [allowance, *map(lot_line, lots[:LOTS_SHOWN])],
-        rest=lambda lines: _summed_up(lots[lines - 1 :]),
+        rest=lambda lines: f"and {rest_text(balance, lots[: lines - 1])}",
         more=len(lots) > LOTS_SHOWN,
     )
 
@@ -132,8 +132,14 @@ def lot_line(lot: Lot) -> str:
     return f"{left} {what}{_why(lot.reason)} {DOT} {ends}"
 
 
-def _summed_up(lots: Sequence[Lot]) -> str:
-    return f"and {len(lots):,} more {DOT} {credits_text(sum(lot.remaining for lot in lots))}"
+def rest_text(balance: Balance, shown: Sequence[Lot]) -> str:
+    """How many credits stand in how many other lots than those that are shown."""
+    sums = balance.sums
+    lots, credits = (
+        (sums.lots, balance.free) if balance.unlimited else (sums.granted_lots, balance.granted)
+    )
+    left = credits - sum(lot.remaining for lot in shown)
+    return f"{lots - len(shown):,} more {DOT} {credits_text(left)}"
 
 
 # --- where it went --------------------------------------------------------------------------------

@@ -8,48 +8,152 @@ import sqlite3
 from datetime import datetime
 
 from db.connection import Connection
-from db.records import Entry, Lot, from_ms, maybe_from_ms, to_ms
+from db.records import Entry, Lot, LotSums, from_ms, maybe_from_ms, to_ms
+
+MOST_LOTS = 25
+"""Lots of a member that are read at once: they may have thousands, each of a gift of one credit."""
 
 
 async def spendable(
-    connection: Connection, server_id: int, member_id: int, *, at: datetime
+    connection: Connection,
+    server_id: int,
+    member_id: int,
+    *,
+    at: datetime,
+    granted_only: bool = False,
+    most: int = MOST_LOTS,
 ) -> list[Lot]:
     """Lots with something left that have not expired; what expires first stands first.
 
-    With who granted or gave them and why: a grant's entry has its lot's id, a gift's that of its
-    parts without their number.
+    `most` of them. `granted_only` leaves allowances out. With who granted or gave them and
+    why: a grant's entry has its lot's id, a gift's that of its parts without their number.
     """
     rows = await connection.execute_fetchall(
         """
+        WITH expiring AS (
+            SELECT lot_id FROM lots
+            WHERE server_id = :server_id AND member_id = :member_id AND remaining > 0
+                  AND expires_at > :at AND (kind <> 'allowance' OR NOT :granted_only)
+            ORDER BY expires_at, lot_id LIMIT :most
+        ), lasting AS (
+            SELECT lot_id FROM lots
+            WHERE server_id = :server_id AND member_id = :member_id AND remaining > 0
+                  AND expires_at IS NULL AND (kind <> 'allowance' OR NOT :granted_only)
+            ORDER BY lot_id LIMIT :most
+        ), first AS (
+            SELECT lot_id FROM expiring UNION ALL SELECT lot_id FROM lasting
+        )
         SELECT lot_id, lots.kind, lots.amount, remaining, revision, expires_at, ledger.reason,
                ledger.actor_id
-        FROM lots LEFT JOIN ledger ON ledger.entry_id = CASE lots.kind
+        FROM first JOIN lots USING (lot_id) LEFT JOIN ledger ON ledger.entry_id = CASE lots.kind
             WHEN 'grant' THEN lot_id
             WHEN 'gift' THEN rtrim(lot_id, '0123456789') || 'received' END
-        WHERE lots.server_id = ? AND lots.member_id = ? AND remaining > 0
-              AND (expires_at IS NULL OR expires_at > ?)
-        ORDER BY expires_at IS NULL, expires_at, lot_id
+        ORDER BY expires_at IS NULL, expires_at, lot_id LIMIT :most
         """,
-        (server_id, member_id, to_ms(at)),
+        {
+            "server_id": server_id,
+            "member_id": member_id,
+            "at": to_ms(at),
+            "granted_only": granted_only,
+            "most": most,
+        },
     )
     return list(map(_lot, rows))
 
 
-async def unclosed(
-    connection: Connection, server_id: int, member_id: int, *, besides: str
+async def lasting_longest(
+    connection: Connection,
+    server_id: int,
+    member_id: int,
+    *,
+    at: datetime,
+    granted_only: bool = False,
+    most: int = MOST_LOTS,
 ) -> list[Lot]:
-    """Lots with something left, expired or not; and one `besides`, whatever is left of it."""
+    """Lots as `spendable`, what expires last first, and without who gave them and why."""
+    rows = await connection.execute_fetchall(
+        """
+        WITH lasting AS (
+            SELECT lot_id FROM lots
+            WHERE server_id = :server_id AND member_id = :member_id AND remaining > 0
+                  AND expires_at IS NULL AND (kind <> 'allowance' OR NOT :granted_only)
+            ORDER BY lot_id DESC LIMIT :most
+        ), expiring AS (
+            SELECT lot_id FROM lots
+            WHERE server_id = :server_id AND member_id = :member_id AND remaining > 0
+                  AND expires_at > :at AND (kind <> 'allowance' OR NOT :granted_only)
+            ORDER BY expires_at DESC, lot_id DESC LIMIT :most
+        ), last AS (
+            SELECT lot_id FROM lasting UNION ALL SELECT lot_id FROM expiring
+        )
+        SELECT lot_id, kind, amount, remaining, revision, expires_at, NULL AS reason,
+               NULL AS actor_id
+        FROM last JOIN lots USING (lot_id)
+        ORDER BY expires_at IS NOT NULL, expires_at DESC, lot_id DESC LIMIT :most
+        """,
+        {
+            "server_id": server_id,
+            "member_id": member_id,
+            "at": to_ms(at),
+            "granted_only": granted_only,
+            "most": most,
+        },
+    )
+    return list(map(_lot, rows))
+
+
+async def sums(connection: Connection, server_id: int, member_id: int, *, at: datetime) -> LotSums:
+    """What all of a member's lots hold that have not expired."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT count(*) AS lots,
+               coalesce(sum(kind <> 'allowance'), 0) AS granted_lots,
+               coalesce(sum(remaining) FILTER (WHERE kind = 'allowance'), 0) AS allowance,
+               coalesce(sum(remaining) FILTER (WHERE kind <> 'allowance'), 0) AS granted,
+               coalesce(sum(amount) FILTER (WHERE kind <> 'allowance'), 0) AS granted_amount
+        FROM lots WHERE server_id = ? AND member_id = ? AND remaining > 0
+              AND (expires_at IS NULL OR expires_at > ?)
+        """,
+        (server_id, member_id, to_ms(at)),
+    )
+    return next(LotSums(**dict(row)) for row in rows)
+
+
+async def free_up_to(
+    connection: Connection, server_id: int, member_id: int, *, at: datetime, price: int
+) -> int:
+    """What a member has to spend; where that is more than `price`, any figure from it on.
+
+    Each lot has a credit at least, so no more than `price` of them are read.
+    """
+    rows = await connection.execute_fetchall(
+        """
+        SELECT coalesce(sum(remaining), 0) AS free FROM (
+            SELECT remaining FROM lots WHERE server_id = ? AND member_id = ? AND remaining > 0
+                   AND (expires_at IS NULL OR expires_at > ?) LIMIT ?
+        ) AS some
+        """,
+        (server_id, member_id, to_ms(at), price),
+    )
+    return next(int(row["free"]) for row in rows)
+
+
+async def expired(
+    connection: Connection, server_id: int, member_id: int, *, at: datetime, besides: str
+) -> list[Lot]:
+    """Lots with something left whose time is over, oldest first; not `besides`, which is running.
+
+    `MOST_LOTS` at most: what is left over is closed another time, and nothing of it can be spent.
+    """
     rows = await connection.execute_fetchall(
         """
         SELECT lot_id, kind, amount, remaining, revision, expires_at, NULL AS reason,
                NULL AS actor_id
-        FROM lots WHERE server_id = :server_id AND member_id = :member_id AND remaining > 0
-        UNION
-        SELECT lot_id, kind, amount, remaining, revision, expires_at, NULL, NULL
-        FROM lots WHERE lot_id = :besides
-        ORDER BY expires_at, lot_id
+        FROM lots WHERE server_id = ? AND member_id = ? AND remaining > 0 AND expires_at <= ?
+              AND lot_id <> ?
+        ORDER BY expires_at, lot_id LIMIT ?
         """,
-        {"server_id": server_id, "member_id": member_id, "besides": besides},
+        (server_id, member_id, to_ms(at), besides, MOST_LOTS),
     )
     return list(map(_lot, rows))
 

@@ -233,6 +233,21 @@ class Lot:
 
 
 @dataclass(frozen=True, slots=True)
+class LotSums:
+    """What a member's lots hold that have not expired, however many there are.
+
+    `allowance` is of the period's, the rest of granted, given and returned ones: `granted` is what
+    is left of these, `granted_amount` what they were filled with.
+    """
+
+    lots: int = 0
+    granted_lots: int = 0
+    allowance: int = 0
+    granted: int = 0
+    granted_amount: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One row of the ledger, with the number of its song and its post where it has them."""
 

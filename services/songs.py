@@ -179,10 +179,10 @@ class Songs:
         await self._check_pace(connection, asker, rules, at=now)
         price = self.prices.of(request.seconds, request.steps)
         await self._operator_ceilings.check(connection, server_id, price)
-        balance = await self._credits.open(connection, asker.member, rules, at=now)
+        opened = await self._credits.open(connection, asker.member, rules, at=now)
         song = self._new(asker, request, await servers.take_number(connection, server_id), now)
         await songs.insert(connection, song)
-        return song, await self._credits.hold(connection, song, balance, rules)
+        return song, await self._credits.hold(connection, song, opened, rules)
 
     async def _check_pace(
         self, connection: Connection, asker: Interaction, rules: Rules, *, at: datetime

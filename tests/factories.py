@@ -1,12 +1,13 @@
 """Songs, rows and a clock for tests: defaults that are valid, so that a test says what matters."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from db import servers
 from db.database import Database
-from db.records import Song, Status, Step, to_ms
+from db.records import Lot, LotSums, Song, Status, Step, to_ms
 from services.clock import Clock, WatchedClock
 from services.ending import Ending
 from services.quota.ceilings import ServerCeiling
@@ -137,8 +138,22 @@ async def hold(
     member = Member(song.server_id, song.member_id, roles)
     async with database.write() as connection:
         rules = await credits._rulebook.read(connection, song.server_id, song.member_id)
-        balance = await credits.open(connection, member, rules, at=credits._clock())
-        await credits.hold(connection, song, balance, rules)
+        opened = await credits.open(connection, member, rules, at=credits._clock())
+        await credits.hold(connection, song, opened, rules)
+
+
+def sums_of(lots: Iterable[Lot]) -> LotSums:
+    """What these lots hold, as the database would sum it up."""
+    lots = list(lots)
+    own = [lot for lot in lots if lot.kind == "allowance"]
+    others = [lot for lot in lots if lot.kind != "allowance"]
+    return LotSums(
+        lots=len(lots),
+        granted_lots=len(others),
+        allowance=sum(lot.remaining for lot in own),
+        granted=sum(lot.remaining for lot in others),
+        granted_amount=sum(lot.amount for lot in others),
+    )
 
 
 def make_credits(database: Database, clock: Clock, *, defaults: Defaults = Defaults()) -> Credits:

@@ -10,7 +10,7 @@ from datetime import datetime
 from discord import ui
 
 from cogs.cards import BLURPLE, ago, plain
-from cogs.credit_cards import bar, lot_line
+from cogs.credit_cards import bar, lot_line, rest_text
 from cogs.quota.places import Page, Place, act_id, form_id, tab_id
 from cogs.quota.settings_view import DANGER, PLAIN, Layout, per
 from cogs.quota.texts import shown
@@ -155,8 +155,8 @@ def _given(balance: Balance) -> Iterator[str]:
     # A limit that was lifted leaves the running period's credits behind.
     lots = [lot for lot in balance.lots if balance.unlimited or lot.kind != "allowance"]
     yield from map(lot_line, lots[:LOTS_SHOWN])
-    if rest := lots[LOTS_SHOWN:]:
-        yield f"and {len(rest):,} more, {credits_text(sum(lot.remaining for lot in rest))}"
+    if len(lots) > LOTS_SHOWN:
+        yield f"and {rest_text(balance, lots[:LOTS_SHOWN])}"
 
 
 def _notes(standing: Standing, *, at: datetime) -> Iterator[str]:

@@ -8,11 +8,12 @@ one transaction of their caller, with the change that they belong to.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from db import ledger, offers, servers, songs
 from db.connection import Connection
 from db.database import Database
-from db.records import Entry, Lot, Offer, Song, to_ms
+from db.records import Entry, Lot, LotSums, Offer, Song, to_ms
 from services.clock import Clock, relative
 from services.errors import NotEnoughCredits
 from services.quota.amounts import credits_text
@@ -20,37 +21,66 @@ from services.quota.calendar import Every, Period
 from services.quota.ceilings import ServerCeiling
 from services.quota.rules import Allowance, Member, Rulebook, Rules
 
+
+class ReadLots(Protocol):
+    """How lots are read, a part at a time: `ledger.spendable` or `ledger.lasting_longest`."""
+
+    async def __call__(
+        self,
+        connection: Connection,
+        server_id: int,
+        member_id: int,
+        *,
+        at: datetime,
+        granted_only: bool = False,
+        most: int = ledger.MOST_LOTS,
+    ) -> list[Lot]:
+        """Read the next ones that have something left."""
+        ...
+
+
 EACH = {Every.DAY: "a day", Every.WEEK: "a week", Every.MONTH: "a month"}
 
 
 @dataclass(frozen=True, slots=True)
-class Balance:
-    """A member's credits in a server. What is held for unfinished songs counts as spent."""
+class Opened:
+    """A member's lots are up to date: what they may have, in which period, and when that was."""
 
-    lots: Sequence[Lot]
     allowance: Allowance
     period: Period
     every: Every
-
-    @property
-    def free(self) -> int:
-        """What can be spent, taken or given away. An unlimited member's songs take none of it."""
-        return sum(lot.remaining for lot in self.lots)
+    at: datetime
 
     @property
     def unlimited(self) -> bool:
         """Whether songs cost this member nothing."""
         return self.allowance.credits is None
 
+
+@dataclass(frozen=True, slots=True)
+class Balance(Opened):
+    """A member's credits in a server. What is held for unfinished songs counts as spent.
+
+    `lots` are the first that expire, `ledger.MOST_LOTS` at most; `sums` are of all.
+    """
+
+    lots: Sequence[Lot]
+    sums: LotSums
+
+    @property
+    def free(self) -> int:
+        """What can be spent, taken or given away. An unlimited member's songs take none of it."""
+        return self.sums.allowance + self.sums.granted
+
     @property
     def of_period(self) -> int:
         """What is left of the period's allowance."""
-        return sum(lot.remaining for lot in self.lots if lot.kind == "allowance")
+        return self.sums.allowance
 
     @property
     def granted(self) -> int:
         """What is left of grants, gifts and late refunds."""
-        return self.free - self.of_period
+        return self.sums.granted
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +128,7 @@ class Credits:
         async def look(connection: Connection) -> Standing:
             server_id, member_id = member.server_id, member.member_id
             rules = await self._rulebook.read(connection, server_id, member_id)
-            balance = await self.open(connection, member, rules, at=self._clock())
+            balance = await self._balance(connection, member, rules)
             since = balance.period.start
             return Standing(
                 member,
@@ -118,12 +148,15 @@ class Credits:
         allowed = rules.allowance_of(member.roles or (), at=now).credits
         if allowed is None:
             return Glance(rules, None)
-        lots = await ledger.spendable(reader, member.server_id, member.member_id, at=now)
-        lot_id = _allowance_lot(member, rules.timeline.period(now))
-        opened = await ledger.get_lot(reader, lot_id)
-        used = opened.amount - opened.remaining if opened else 0
-        # Where a clock was set back, an allowance of the period to come is there too.
-        others = sum(lot.remaining for lot in lots if lot.lot_id != lot_id)
+        sums = await ledger.sums(reader, member.server_id, member.member_id, at=now)
+        opened = await ledger.get_lot(reader, _allowance_lot(member, rules.timeline.period(now)))
+        others = sums.allowance + sums.granted
+        if opened is None:
+            return Glance(rules, allowed + others)
+        # Where a clock was set back, it may be for another end: then it is not among the sums.
+        if opened.expires_at is None or opened.expires_at > now:
+            others -= opened.remaining
+        used = opened.amount - opened.remaining
         return Glance(rules, max(0, allowed - used) + others)
 
     async def left(self, song: Song) -> tuple[int | None, bool]:
@@ -138,8 +171,8 @@ class Credits:
         opened = await ledger.get_lot(reader, _allowance_lot(song, timeline.period(now)))
         if opened is None:
             return None, unlimited
-        lots = await ledger.spendable(reader, song.server_id, song.member_id, at=now)
-        return sum(lot.remaining for lot in lots), unlimited
+        sums = await ledger.sums(reader, song.server_id, song.member_id, at=now)
+        return sums.allowance + sums.granted, unlimited
 
     async def rules(self, server_id: int, member_id: int = 0) -> Rules:
         """A server's rules, with those about one member."""
@@ -150,11 +183,11 @@ class Credits:
     async def balance_in(self, connection: Connection, member: Member) -> Balance:
         """`balance`, inside a transaction."""
         rules = await self._rulebook.read(connection, member.server_id, member.member_id)
-        return await self.open(connection, member, rules, at=self._clock())
+        return await self._balance(connection, member, rules)
 
     async def open(
         self, connection: Connection, member: Member, rules: Rules, *, at: datetime
-    ) -> Balance:
+    ) -> Opened:
         """Bring a member's lots up to date: expiries, what their roles were given, the allowance.
 
         Where the roles are not known, what depends on them stays as it is.
@@ -163,25 +196,20 @@ class Credits:
         await servers.ensure_member(connection, member.server_id, member.member_id)
         period = rules.timeline.period(at)
         own_id = _allowance_lot(member, period)
-        own = None
-        for lot in await ledger.unclosed(
-            connection, member.server_id, member.member_id, besides=own_id
+        # The period's may have been made for an end that `_allow` corrects.
+        own = await ledger.get_lot(connection, own_id)
+        for lot in await ledger.expired(
+            connection, member.server_id, member.member_id, at=at, besides=own_id
         ):
-            if lot.lot_id == own_id:
-                own = lot  # it may have been made for an end that `_allow` corrects
-            elif lot.expires_at is not None and lot.expires_at <= at:
-                await self._expire(connection, member, lot, at=at)
+            await self._expire(connection, member, lot, at=at)
         allowance = rules.allowance_of(member.roles or (), at=at)
         if member.roles is not None:
             if allowance.credits is not None:
                 await self._allow(connection, member, own, allowance.credits, period, at=at)
             await self._take_offers(connection, member, at=at)
-        lots = await ledger.spendable(connection, member.server_id, member.member_id, at=at)
-        return Balance(lots, allowance, period, rules.timeline.at(at).every)
+        return Opened(allowance, period, rules.timeline.at(at).every, at)
 
-    async def hold(
-        self, connection: Connection, song: Song, balance: Balance, rules: Rules
-    ) -> bool:
+    async def hold(self, connection: Connection, song: Song, opened: Opened, rules: Rules) -> bool:
         """Set the song's price aside; whether that brought a warning of the server's ceiling.
 
         An unlimited member's song is entered with amount 0 and its price beside it.
@@ -190,9 +218,13 @@ class Credits:
             NotEnoughCredits: less than the price is free.
             ServerCeilingReached: the price would pass it.
         """
-        if not balance.unlimited and balance.free < song.price:
-            raise NotEnoughCredits(_not_enough(song.price, balance))
-        warned = await self._ceiling.count(connection, song, rules, balance.period)
+        if not opened.unlimited:
+            free = await ledger.free_up_to(
+                connection, song.server_id, song.member_id, at=opened.at, price=song.price
+            )
+            if free < song.price:
+                raise NotEnoughCredits(_not_enough(song.price, free, opened))
+        warned = await self._ceiling.count(connection, song, rules, opened.period)
         entry_id = f"hold:{song.song_id}"
         entered = await ledger.insert(
             connection,
@@ -201,14 +233,16 @@ class Credits:
             server_id=song.server_id,
             member_id=song.member_id,
             song_id=song.song_id,
-            amount=0 if balance.unlimited else -song.price,
+            amount=0 if opened.unlimited else -song.price,
             price=song.price,
-            period_at=balance.period.start,
+            period_at=opened.period.start,
             at=self._clock(),
         )
         _must(entered, entry_id)
-        if not balance.unlimited:
-            await self.take_out(connection, entry_id, balance.lots, amount=song.price)
+        if not opened.unlimited:
+            await self.take_out(
+                connection, entry_id, ledger.spendable, song, amount=song.price, at=opened.at
+            )
         return warned
 
     async def settle(self, connection: Connection, song: Song) -> None:
@@ -290,20 +324,37 @@ class Credits:
         await ledger.add_part(connection, entry_id, lot_id, amount=amount)
 
     async def take_out(
-        self, connection: Connection, entry_id: str, lots: Sequence[Lot], *, amount: int
+        self,
+        connection: Connection,
+        entry_id: str,
+        read: ReadLots,
+        whose: Member | Song,
+        *,
+        amount: int,
+        at: datetime,
+        granted_only: bool = False,
     ) -> list[tuple[Lot, int]]:
-        """Take an amount from lots, in their order; what was taken from which.
+        """Take an amount from a member's lots, in the order of `read`; what was taken from which.
 
         The lots hold so much: it was asked for in the same transaction.
         """
         owed, taken = amount, []
-        for lot in lots:
-            if part := min(owed, lot.remaining):
-                moved = await ledger.move(connection, entry_id, lot.lot_id, amount=-part)
-                _must(moved, f"{entry_id}, {lot.lot_id}")
-                taken.append((lot, part))
-                owed -= part
-        _must(owed == 0, entry_id)
+        while owed:
+            lots = await read(
+                connection,
+                whose.server_id,
+                whose.member_id,
+                at=at,
+                granted_only=granted_only,
+                most=min(owed, ledger.MOST_LOTS),  # each has one credit at least
+            )
+            _must(bool(lots), entry_id)
+            for lot in lots:
+                if part := min(owed, lot.remaining):
+                    moved = await ledger.move(connection, entry_id, lot.lot_id, amount=-part)
+                    _must(moved, f"{entry_id}, {lot.lot_id}")
+                    taken.append((lot, part))
+                    owed -= part
         return taken
 
     async def take_away(
@@ -311,17 +362,20 @@ class Credits:
         connection: Connection,
         entry_id: str,
         member: Member,
-        lots: Sequence[Lot],
         *,
         amount: int,
         actor_id: int | None,
         reason: str | None,
+        granted_only: bool = False,
     ) -> int | None:
         """Take up to an amount of what is free; how much it was, None where the fact is known.
 
         What lasts longest goes first: taken from the allowance, it would be back with the next.
+        `granted_only` leaves the allowance as it is.
         """
-        taken = min(amount, sum(lot.remaining for lot in lots))
+        at = self._clock()
+        sums = await ledger.sums(connection, member.server_id, member.member_id, at=at)
+        taken = min(amount, sums.granted + (0 if granted_only else sums.allowance))
         if not await ledger.insert(
             connection,
             entry_id,
@@ -331,13 +385,33 @@ class Credits:
             amount=-taken,
             actor_id=actor_id,
             reason=reason,
-            at=self._clock(),
+            at=at,
         ):
             return None
-        await self.take_out(connection, entry_id, lots[::-1], amount=taken)
+        await self.take_out(
+            connection,
+            entry_id,
+            ledger.lasting_longest,
+            member,
+            amount=taken,
+            at=at,
+            granted_only=granted_only,
+        )
         return taken
 
     # --- how ------------------------------------------------------------------------------------
+
+    async def _balance(self, connection: Connection, member: Member, rules: Rules) -> Balance:
+        opened = await self.open(connection, member, rules, at=self._clock())
+        server_id, member_id, at = member.server_id, member.member_id, opened.at
+        return Balance(
+            opened.allowance,
+            opened.period,
+            opened.every,
+            at,
+            await ledger.spendable(connection, server_id, member_id, at=at),
+            await ledger.sums(connection, server_id, member_id, at=at),
+        )
 
     async def _allow(
         self,
@@ -378,10 +452,10 @@ class Credits:
                 continue
             entry_id = f"{offer.kind}:{offer.offer_id}:{member.member_id}"
             if await ledger.amount(connection, entry_id) is None:
-                await self._take_offer(connection, entry_id, member, offer, at=at)
+                await self._take_offer(connection, entry_id, member, offer)
 
     async def _take_offer(
-        self, connection: Connection, entry_id: str, member: Member, offer: Offer, *, at: datetime
+        self, connection: Connection, entry_id: str, member: Member, offer: Offer
     ) -> None:
         if offer.kind == "grant":
             await self.put_in(
@@ -394,12 +468,10 @@ class Credits:
                 reason=offer.reason,
             )
             return
-        lots = await ledger.spendable(connection, member.server_id, member.member_id, at=at)
         await self.take_away(
             connection,
             entry_id,
             member,
-            lots,
             amount=offer.amount,
             actor_id=offer.actor_id,
             reason=offer.reason,
@@ -487,13 +559,13 @@ def _allowance_lot(whose: Member | Song, period: Period) -> str:
     return f"allowance:{whose.server_id}:{whose.member_id}:{to_ms(period.start)}"
 
 
-def _not_enough(price: int, balance: Balance) -> str:
-    cost = f"This song costs {credits_text(price)} and you have {balance.free:,}."
-    if not balance.allowance.credits:
+def _not_enough(price: int, free: int, opened: Opened) -> str:
+    cost = f"This song costs {credits_text(price)} and you have {free:,}."
+    if not opened.allowance.credits:
         return f"{cost} Those who manage this server can give you more."
     return (
-        f"{cost} {balance.allowance.credits:,} {EACH[balance.every]} are yours here; they refill "
-        f"{relative(balance.period.end)}."
+        f"{cost} {opened.allowance.credits:,} {EACH[opened.every]} are yours here; they refill "
+        f"{relative(opened.period.end)}."
     )
 
 

@@ -107,13 +107,12 @@ class Giving:
         check_amount(amount)
         why = check_reason(reason)
         async with self._database.write() as connection:
-            balance = await self._credits.balance_in(connection, member)
+            await self._credits.balance_in(connection, member)
             entry_id = f"take:{take_id}"
             taken = await self._credits.take_away(
                 connection,
                 entry_id,
                 member,
-                balance.lots,
                 amount=amount,
                 actor_id=actor_id,
                 reason=why,
@@ -285,7 +284,7 @@ class Giving:
             )
         # What lasts longest goes first: what expires today would be a poor gift.
         taken = await self._credits.take_out(
-            connection, entry_id, balance.lots[::-1], amount=amount
+            connection, entry_id, ledger.lasting_longest, giver, amount=amount, at=balance.at
         )
         for place, (lot, part) in enumerate(taken):
             await self._credits.add_lot(
@@ -338,15 +337,14 @@ class Giving:
     ) -> int:
         member = Member(by.server_id, member_id, roles=None)
         balance = await self._credits.balance_in(connection, member)
-        lots = [lot for lot in balance.lots if lot.kind != "allowance"]
         taken = await self._credits.take_away(
             connection,
             f"reset:{reset_id}:{member_id}",
             member,
-            lots,
-            amount=sum(lot.remaining for lot in lots),
+            amount=balance.granted,
             actor_id=by.actor_id,
             reason=reason,
+            granted_only=True,
         )
         return taken or 0
 

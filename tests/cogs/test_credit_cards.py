@@ -18,7 +18,7 @@ from services.quota.calendar import Calendar, Every, Period, Timeline
 from services.quota.credits import Balance, Standing
 from services.quota.rules import Allowance, Block, Member, Rules, Source
 from tests.cogs.test_cards import SNOWFLAKE, text, within_limits
-from tests.factories import NOON
+from tests.factories import NOON, sums_of
 
 LATER = NOON + timedelta(days=1)
 ENTRY_KINDS = ("allowance", "grant", "take", "gift", "expire", "hold", "refund", "compensate")
@@ -26,7 +26,7 @@ ENTRY_KINDS = ("allowance", "grant", "take", "gift", "expire", "hold", "refund",
 
 def make_standing(lots: Sequence[Lot] = (), **fields: Any) -> Standing:
     allowance = Allowance(10, Source.DEFAULT)
-    balance = Balance(lots, allowance, Period(NOON, LATER), Every.DAY)
+    balance = Balance(allowance, Period(NOON, LATER), Every.DAY, NOON, lots, sums_of(lots))
     values: dict[str, Any] = {"rules": Rules(allowance), "spent": 0, "held": 0, "entries": ()}
     return Standing(Member(1_000, 3_000), balance, **values | fields)
 

@@ -8,7 +8,7 @@ import pytest
 
 from db import ledger, servers
 from db.database import Database
-from db.records import Lot, Status, Step, to_ms
+from db.records import Lot, LotSums, Status, Step, to_ms
 from services.quota.credits import Credits
 from tests.factories import (
     MEMBER,
@@ -18,6 +18,7 @@ from tests.factories import (
     add_held_song,
     add_song,
     make_song,
+    sums_of,
 )
 
 TODAY = NOON.replace(hour=0)
@@ -281,10 +282,14 @@ async def test_what_expires_first_stands_first(database: Database) -> None:
     reader = database.reader
     spendable = await ledger.spendable(reader, SERVER, MEMBER, at=NOON)
     assert [lot.lot_id for lot in spendable] == ["c", "a", "b", "lot"]
-    unclosed = await ledger.unclosed(reader, SERVER, MEMBER, besides="a")
-    assert sorted(lot.lot_id for lot in unclosed) == ["a", "b", "c", "lot", "over"]
-    unclosed = await ledger.unclosed(reader, SERVER, MEMBER, besides="empty")
-    assert sorted(lot.lot_id for lot in unclosed) == ["a", "b", "c", "empty", "lot", "over"]
+    assert spendable[::-1] == await ledger.lasting_longest(reader, SERVER, MEMBER, at=NOON)
+    granted = await ledger.spendable(reader, SERVER, MEMBER, at=NOON, granted_only=True)
+    assert granted == [lot for lot in spendable if lot.kind != "allowance"]
+    assert await ledger.sums(reader, SERVER, MEMBER, at=NOON) == sums_of(spendable)
+    assert await ledger.sums(reader, SERVER, 404, at=NOON) == LotSums()
+    (over,) = await ledger.expired(reader, SERVER, MEMBER, at=NOON, besides="a")
+    assert over.lot_id == "over"
+    assert await ledger.expired(reader, SERVER, MEMBER, at=NOON, besides="over") == []
 
 
 async def test_the_newest_entries_come_first_without_those_that_moved_nothing(

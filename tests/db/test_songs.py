@@ -613,7 +613,10 @@ OFTEN: dict[str, Callable[[Connection], Awaitable[object]]] = {
     "genres_of_server": lambda c: songs.genres_of_server(c, SERVER, limit=50),
     "latest": lambda c: ledger.latest(c, SERVER, MEMBER, limit=10),
     "spendable": lambda c: ledger.spendable(c, SERVER, MEMBER, at=NOON),
-    "unclosed": lambda c: ledger.unclosed(c, SERVER, MEMBER, besides="lot"),
+    "lasting_longest": lambda c: ledger.lasting_longest(c, SERVER, MEMBER, at=NOON),
+    "sums": lambda c: ledger.sums(c, SERVER, MEMBER, at=NOON),
+    "free_up_to": lambda c: ledger.free_up_to(c, SERVER, MEMBER, at=NOON, price=8),
+    "expired": lambda c: ledger.expired(c, SERVER, MEMBER, at=NOON, besides="lot"),
     "parts": lambda c: ledger.parts(c, "hold:1"),
 }
 WHOLE_HISTORY = re.compile(

@@ -11,7 +11,7 @@ from services.quota.calendar import Calendar, Every, Period, Timeline
 from services.quota.credits import Balance, Standing
 from services.quota.rules import Allowance, Block, Member, Rules, Source
 from tests.cogs.quota.layouts import check_limits, text_in
-from tests.factories import NOON
+from tests.factories import NOON, sums_of
 
 LONG_ID = 9_223_372_036_854_775_807
 DAY = Period(NOON - timedelta(hours=12), NOON + timedelta(hours=12))
@@ -35,7 +35,7 @@ def lot(number: int, **fields: Any) -> Lot:
 def standing(
     allowance: Allowance, rules: Rules, *, roles: frozenset[int] | None, lots: Any = ()
 ) -> Standing:
-    balance = Balance(lots, allowance, DAY, Every.DAY)
+    balance = Balance(allowance, DAY, Every.DAY, NOON, lots, sums_of(lots))
     return Standing(Member(1, LONG_ID, roles), balance, rules, 1_000_000, 1_000_000, ())
 
 

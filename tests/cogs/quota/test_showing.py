@@ -147,7 +147,7 @@ async def test_what_is_spent_held_and_granted(world: World) -> None:
     assert "**52 credits** to spend now." in told
     assert "Spent: 2 credits\nHeld for songs under way: 1 credit" in told
     assert "for song 0" in told
-    assert "and 3 more, 15 credits" in told
+    assert "and 3 more \N{MIDDLE DOT} 15 credits" in told
 
 
 async def test_a_block_and_a_pause_are_said(world: World) -> None:

@@ -541,3 +541,71 @@ async def test_a_glance_after_a_clock_was_set_back_counts_what_can_be_spent(
     await product.free()
     clock.now = NOON
     assert (await product.credits.glance(WHO)).free == await product.free() == 20
+
+
+# --- a member with a thousand lots ----------------------------------------------------------------
+
+
+async def with_gifts(product: Product, who: Member, count: int) -> None:
+    """So many lots of one credit, which expire at fifty times."""
+    async with product.database.write() as connection:
+        await product.credits.balance_in(connection, who)
+        for number in range(count):
+            await product.credits.put_in(
+                connection,
+                f"grant:{who.member_id}:{number}",
+                who,
+                amount=1,
+                expires_at=NOON + timedelta(days=2 + number % 50),
+                actor_id=None,
+                reason=None,
+            )
+
+
+async def test_a_thousand_lots_hardly_cost_more_than_one(product: Product) -> None:
+    """Each was read twice, with its giver, while nobody else could write.
+
+    Counted in SQLite's own steps, which no neighbour disturbs: they were 86 times as many.
+    """
+    few, many = member(1), member(2)
+    await with_gifts(product, few, 1)
+    await with_gifts(product, many, 1_000)
+    steps: list[None] = []
+    await product.database._writer.set_progress_handler(lambda: steps.append(None), 100)
+    counted = []
+    for song_id, who in enumerate((few, many, few, many), start=1):
+        steps.clear()
+        await product.ask(song_id, who=who)
+        counted.append(len(steps))
+    await product.database._writer.set_progress_handler(None, 100)  # type: ignore[arg-type]
+    assert sum(counted[1::2]) < 2 * sum(counted[::2])
+    assert len((await product.credits.balance(many)).lots) == ledger.MOST_LOTS
+    assert await product.free(many) == 10 + 1_000 - 2
+
+
+async def test_more_lots_than_are_read_at_once_are_spent_taken_and_given(
+    product: Product, clock: SettableClock
+) -> None:
+    await product.managing.set_gifts(BY, allowed=True)
+    await product.managing.set_allowance(BY, 0)
+    await with_gifts(product, WHO, 100)
+    song = await product.ask(1, seconds=240)
+    moved = await product.giving.gift(WHO, member(2), gift_id=7, amount=40)
+    assert (moved.balance.free, await product.free(member(2))) == (52, 40)
+    assert await product.take(30) == 30
+    await product.ending.cancel(song)
+    assert await product.free() == 30
+    plan = await product.giving.reset(BY, reset_id=8, reason="A new season.")
+    assert (plan.members, plan.credits) == (2, 70)
+    assert await product.free() == await product.free(member(2)) == 0
+
+
+async def test_many_lots_that_expire_together_are_closed_one_part_after_the_other(
+    product: Product, clock: SettableClock
+) -> None:
+    await with_gifts(product, WHO, 60)
+    clock.advance(days=60)
+    closed = "SELECT count(*) FROM ledger WHERE kind = 'expire' AND entry_id LIKE 'expire:grant:%'"
+    for expected in (24, 49, 60, 60):  # and the allowance of that day, which is the oldest
+        assert await product.free() == 10
+        assert await product.rows(closed) == [(expected,)]
