@@ -22,10 +22,11 @@ from cogs import cards
 from cogs.answers import LONGEST_PAUSE, PASSING, is_lost, translated, understood
 from cogs.buttons import status_buttons
 from cogs.interactions.permissions import lacking_to_post, lacking_to_read, permissions_in
+from cogs.refusals import NO_MEMBER
 from db.records import Song, Status
 from services import logs
 from services.clock import Clock
-from services.errors import CannotPost, PostUncertain, TooLargeToPost
+from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
 from services.making.runner import Spawn
 from services.making.worker import DEFAULT_UPLOAD_LIMIT, Backoff
 from services.queue import Queue, View
@@ -53,6 +54,8 @@ UNREADABLE = (
     "out."
 )
 TOKEN_OVER = 50027  # Discord, "JSON Error Codes": invalid webhook token
+GONE = (403, 404)
+"""Answers to an edit of a status message that is not there any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +242,13 @@ class DiscordAnnouncer:
                 # 401 is the token's end here: it is the interaction's, not the bot's.
                 if is_lost(error) and error.code != TOKEN_OVER:
                     return self._again(board, error)
-                # Deleted by its member, or the token is over: the post alone tells the end.
-                log.info("its status message is gone: %s", error)
-                return await self._forget(song, board)
+                if error.code == TOKEN_OVER or error.status in GONE:
+                    # Deleted by its member, or the token is over: the post alone tells the end.
+                    log.info("its status message is gone: %s", error)
+                    return await self._forget(song, board)
+                # Refused for what it says. The next state's words may be taken.
+                log.warning("its status message was not changed: %s", error)
+                board.shown = _Shown.of(view)
         # What could not be posted may still be: the message follows for as long as it can.
         is_over = song.ended and not song.waits_for_delivery
         return is_over and await self._forget(song, board)
@@ -287,7 +294,13 @@ class DiscordAnnouncer:
     async def post(self, song: Song, file: Path) -> int:
         """Send the song to its channel; the message's id."""
         async with self._turns.to("post", song.channel_id):
-            return await self._post(song, file)
+            try:
+                return await self._post(song, file)
+            except CannotPost as error:
+                # To who is no member Discord says the same as to who may not see the channel.
+                if self._has_left(song):
+                    raise CannotPost(NO_MEMBER, scope=Scope.SERVER) from error
+                raise
 
     async def _post(self, song: Song, file: Path) -> int:
         name = cards.audio_filename(song, file)
@@ -344,6 +357,10 @@ class DiscordAnnouncer:
             raise CannotPost("Too much was written since to find out whether it was posted.")
         return None
 
+    def _has_left(self, song: Song) -> bool:
+        """Whether the bot is no member of the song's server: READY lists unavailable ones too."""
+        return self._bot.is_ready() and self._bot.get_guild(song.server_id) is None
+
     def _is_own(self, message: discord.Message) -> bool:
         return self._bot.user is not None and message.author.id == self._bot.user.id
 
@@ -366,8 +383,8 @@ class DiscordAnnouncer:
         """
         guild = self._bot.get_guild(song.server_id)
         if guild is None or guild.unavailable:
-            if self._bot.is_ready() and guild is None:
-                raise CannotPost("I am no longer in the server.")
+            if self._has_left(song):
+                raise CannotPost(NO_MEMBER, scope=Scope.SERVER)
             raise PostUncertain("the server is not known yet")
         channel = await self._whole_channel(guild, song)
         if lacking_to_read(channel, permissions_in(channel, guild.me)):

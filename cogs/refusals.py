@@ -48,13 +48,14 @@ _NO_ACCESS = (
 )
 _DEFECT = "I built a message that Discord does not accept. That is a defect of mine."
 _BAD_FILE = "Discord did not accept the audio file."
+NO_MEMBER: Final = "I am no longer in the server."
 _ACCOUNT = "Discord has restricted this bot's account."
 _WRONG_KIND = "Songs can't be posted in this kind of channel."
 
 REFUSALS: Final[dict[int, tuple[Scope, str]]] = {
     **dict.fromkeys(MALFORMED, (Scope.EVERYBODY, _DEFECT)),
     UNKNOWN_CHANNEL: (Scope.CHANNEL, "The channel is gone."),
-    10004: (Scope.SERVER, "I am no longer in the server."),
+    10004: (Scope.SERVER, NO_MEMBER),
     20009: (Scope.MESSAGE, "Discord's filter for explicit content blocked the post."),
     20026: (Scope.EVERYBODY, _ACCOUNT),  # flagged by the anti-spam system
     40001: (Scope.EVERYBODY, _ACCOUNT),

@@ -24,7 +24,7 @@ from db.faults import DiskFullError
 from db.records import Song
 from services.clock import utc_now
 from services.ending import Ending
-from services.errors import CannotPost, PostUncertain, TooLargeToPost
+from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
 from services.making.runner import spawn
 from services.queue import Queue
 from services.settings import Settings
@@ -319,6 +319,19 @@ async def test_a_message_that_is_gone_is_not_edited_again(stage: Stage) -> None:
     assert stage.wire.answers[("PATCH", EDIT, 404)] == 1
 
 
+async def test_an_edit_that_is_refused_for_its_words_is_not_the_last(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, song = await stage.song()
+    stage.answer("PATCH", EDIT, 400, 200000)
+    stage.announcer.show(song.song_id)
+    await until(lambda: "was not changed" in caplog.text)
+    await stage.move(song, song_rows.mark_submitting, at=utc_now())
+    await stage.move(song, song_rows.mark_processing)
+    stage.announcer.changed(song.song_id)
+    await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
+
+
 async def test_a_change_of_a_song_that_is_not_there_is_nothing(stage: Stage) -> None:
     stage.announcer.changed(1)
     await until(lambda: not stage.announcer._boards)
@@ -607,7 +620,7 @@ async def test_a_deleted_channel_has_no_post(stage: Stage) -> None:
 
 
 async def test_a_server_that_is_away_is_waited_for_and_one_that_is_gone_is_not(
-    stage: Stage,
+    stage: Stage, file: Path
 ) -> None:
     _, song = await stage.posting()
     guild = stage.channel.guild
@@ -625,6 +638,9 @@ async def test_a_server_that_is_away_is_waited_for_and_one_that_is_gone_is_not(
     await until(lambda: stage.client.get_guild(guild.id) is None)
     with pytest.raises(CannotPost, match="no longer in the server"):
         await stage.announcer.find_post(song)
+    with pytest.raises(CannotPost, match="no longer in the server") as refused:
+        await stage.announcer.post(song, file)
+    assert refused.value.scope is Scope.SERVER
     stage.client._ready.clear()  # before READY nobody knows which servers there are
     with pytest.raises(PostUncertain):
         await stage.announcer.find_post(song)
