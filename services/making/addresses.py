@@ -94,8 +94,8 @@ def is_own(family: int, address: tuple[Any, ...]) -> bool:
     """Whether an address, as sockets have it, belongs to this machine.
 
     The kernel is asked, since a list of the interfaces would take a dependency. It binds sockets to
-    no other addresses, unless `ip_nonlocal_bind` is set, as beside keepalived. Then what goes to an
-    address of its own still leaves from the same one, but for second addresses of one network.
+    no other addresses, unless `ip_nonlocal_bind` is set, as with keepalived. Then what goes to the
+    machine itself still leaves from the same address, but for second addresses of one network.
     """
     if _can_bind(family, str(address[0])):
         return not _can_bind(family, _NOBODYS[family]) or _is_sender_to(family, address)

@@ -24,7 +24,9 @@ LONG = 16 * 2**10
 MOST_SONGS = 16
 """Strings that are taken out of one text and kept; of others their beginning is."""
 
-_SHOWN = 4 * 2**10  # bytes that are kept of a long string that is no song
+# Bytes that are kept of a long string that is no song: more than an address may have (8,190), so
+# that one that was cut is none.
+_SHOWN = 9 * 2**10
 _DEEPEST = 2  # JSON in strings of JSON
 
 _QUOTE = ord('"')

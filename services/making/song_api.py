@@ -930,7 +930,7 @@ def _write_base64(text: str, workspace: Workspace) -> int:
 
 def _put_in_place(file: Path, target: Path) -> int:
     """Give a song that was in an answer its name, its bytes surely on the disk."""
-    with file.open("rb") as written:
+    with file.open("rb+") as written:  # Windows syncs no file that is open for reading alone
         os.fsync(written.fileno())
     file.replace(target)
     return target.stat().st_size

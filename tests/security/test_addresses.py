@@ -207,7 +207,7 @@ async def test_the_judged_address_is_the_dialled_one(
 async def test_no_song_is_fetched_from_this_machine(
     tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither from an address of its own that is public: a firewall may stand before its ports."""
+    """Neither from an address that is public: a firewall may stand before its ports."""
     monkeypatch.setattr(addresses, "is_public", lambda _: True)
     outputs = [
         f"http://{host}:{inside.port}/a.wav?{SIGNED}" for host in ("127.0.0.1", "me.example")

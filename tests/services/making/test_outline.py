@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from services.making.outline import LONG, MOST_KEPT, MOST_SONGS, Outline, Song, Spool, texts
+from services.making.outline import LONG, MOST_KEPT, MOST_SONGS, Inner, Outline, Song, Spool, texts
 from tests.security.trials import rows
 
 AUDIO = bytes(range(256)) * 400
@@ -72,6 +72,17 @@ def test_a_song_in_json_in_a_string_is_decoded_too(tmp_path: Path, piece: int) -
     assert songs == []
 
 
+def test_json_in_a_string_with_a_wrong_escape_says_nothing(tmp_path: Path) -> None:
+    inner = json.dumps(["la " * LONG])[1:-1].replace('"', '\\"')
+    body = f'{{"output": "[{inner}\\q]", "seed": 7}}'.encode()
+    spool = Spool(tmp_path / "source", 2**20)
+    reading = Outline(spool)
+    reading.feed(body)
+    (part,) = spool.taken.values()
+    assert isinstance(part, Inner)
+    assert part.value() is None
+
+
 def test_what_stands_beside_a_song_is_kept(tmp_path: Path) -> None:
     says: dict[str, Any] = {
         "error": "why? " * LONG,
@@ -118,7 +129,7 @@ def test_only_so_many_songs_are_kept_and_one_at_last(tmp_path: Path) -> None:
     reading.feed(body)
     value: Any = reading.value()
     assert len(list(tmp_path.iterdir())) == MOST_SONGS
-    assert value["output"][-1] == TEXT[:4_096]
+    assert value["output"][-1] == TEXT[:9_216]
     last = spool.taken["\0" + str(MOST_SONGS - 1)]
     assert isinstance(last, Song)
     spool.discard(but=last.file)
@@ -140,7 +151,7 @@ def test_a_song_that_breaks_off_can_be_discarded(tmp_path: Path) -> None:
 def test_where_no_song_belongs_none_is_kept(tmp_path: Path) -> None:
     reading = Outline(Spool())
     reading.feed(json.dumps({"request_id": "a", "output": TEXT}).encode())
-    assert reading.value() == {"request_id": "a", "output": TEXT[:4_096]}
+    assert reading.value() == {"request_id": "a", "output": TEXT[:9_216]}
 
 
 @pytest.mark.parametrize(

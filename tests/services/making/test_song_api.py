@@ -783,6 +783,19 @@ async def test_a_large_answer_without_a_song_leaves_no_file(
     assert expected is GenerationFailed or files_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("beside", [b"", b'"lyrics": "%b", ' % (b"la " * 30_000)])
+async def test_an_address_that_is_too_long_is_not_fetched(
+    wire: Wire, tmp_path: Path, beside: bytes
+) -> None:
+    """Neither what is left of it in the outline of a larger answer."""
+    address = b"https://s.example/" + b"a" * 40_000
+    body = b'{"status": "COMPLETED", %b"output": "%b"}' % (beside, address)
+    await wire.start(answering(200, body))
+    output = await wire.api.result(ID, at(tmp_path / "song"))
+    error = await failing(wire.api.download(output, at(tmp_path / "song")), BadOutput)
+    assert "an address of" in str(error)
+
+
 async def test_a_large_answer_that_breaks_off_leaves_no_file(wire: Wire, tmp_path: Path) -> None:
     body = json.dumps(large()).encode()
     await wire.start(cut_off(200, body[:-100_000], len(body)))
