@@ -79,8 +79,8 @@ def check_can_post(interaction: discord.Interaction) -> None:
 def _is_shut_out(guild: discord.Guild | None, channel: object, mine: discord.Permissions) -> bool:
     """Whether this is a private thread without the bot, whose permissions say nothing of that.
 
-    The gateway tells only of threads that the bot can see (Discord, "Threads"): one that it has
-    not told of is hidden. Of a server that is unavailable it has told nothing.
+    The gateway announces only threads that the bot can see (Discord, "Threads"): one that it has
+    not announced is hidden. Of a server that is unavailable nothing is known.
     """
     if guild is None or guild.unavailable or not isinstance(channel, discord.Thread):
         return False
@@ -162,7 +162,7 @@ def _kind(channel: object) -> discord.ChannelType | None:
 def permissions_in(
     channel: discord.abc.GuildChannel | discord.Thread, me: discord.Member
 ) -> discord.Permissions:
-    """The bot's own. A thread whose channel the gateway has not told of is one it can't see."""
+    """The bot's own. A thread whose channel is unknown is one that it can't see."""
     if isinstance(channel, discord.Thread) and channel.parent is None:
         return discord.Permissions.none()
     return channel.permissions_for(me)

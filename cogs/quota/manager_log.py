@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 LONGEST = 4_000
 """Characters in one message; an embed's description holds 4,096 (Discord, "Embed Limits")."""
 AFTER_A_FAILURE = Backoff(first=2.0, longest=900.0)
-"""About 100 tries in a day: 10,000 refused requests in ten minutes ban the machine's address."""
+"""About 140 tries in a day: 10,000 refused requests in ten minutes ban the machine's address."""
 KEPT = timedelta(hours=24)
 """How long a line is retried; it stays in the history all the same."""
 LOOK_EVERY = 60.0

@@ -404,7 +404,9 @@ async def test_it_or_a_press_shows_that_its_price_went_back(
     assert buttons_of(result.response) == []
 
 
-async def test_after_a_press_in_vain_the_message_follows_by_the_new_token(world: World) -> None:
+async def test_after_a_press_that_discord_refused_the_message_follows_by_the_new_token(
+    world: World,
+) -> None:
     result = await undelivered(world)
     (before,) = await world.rows()
     world.env.inject_error(*EDIT, status=400, code=400_001)
