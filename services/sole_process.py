@@ -49,6 +49,8 @@ def _locks(database_path: Path, data_dir: Path) -> list[tuple[Path, ProcessLock]
 async def _take(lock: ProcessLock, used: Path, *, until: float) -> None:
     """`until` is a time of the running loop."""
     said = False
+    # The last line of a start that hangs: NFS without its lock manager never answers.
+    log.info("locking %s", lock.path)
     try:
         while not lock.acquire():
             left = until - asyncio.get_running_loop().time()

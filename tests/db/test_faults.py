@@ -97,6 +97,20 @@ def test_a_folder_that_is_missing_is_said(tmp_path: Path) -> None:
     assert "No such file or directory" in str(error)
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_file_that_there_is_no_room_to_make_is_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """SQLite can't open its log then, and does not say why."""
+
+    def refuse(**_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("db.faults.tempfile.NamedTemporaryFile", refuse)
+    error = named(error_of(sqlite3.SQLITE_CANTOPEN, "SQLITE_CANTOPEN"), tmp_path / "songs.db")
+    assert isinstance(error, DiskFullError)
+
+
 def test_where_nothing_is_found_sqlites_own_word_is_said(tmp_path: Path) -> None:
     """A limit of open files, say."""
     error = named(error_of(sqlite3.SQLITE_IOERR_READ, "SQLITE_IOERR_READ"), tmp_path / "songs.db")

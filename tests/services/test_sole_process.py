@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from db import process_lock
+from db.process_lock import ProcessLock
 from services import sole_process as module
 from services.errors import AlreadyRunning
 from services.sole_process import sole_process
@@ -66,6 +67,23 @@ async def test_the_second_goes_on_when_the_first_has_ended(
         assert not entered.is_set()
     await asyncio.wait_for(waiting, 5)
     assert entered.is_set()
+
+
+async def test_a_lock_that_never_comes_is_named_by_the_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On NFS without a lock manager the call does not return, and the process can't be killed."""
+
+    class Hung(BaseException): ...
+
+    def never(descriptor: int) -> None:
+        raise Hung
+
+    monkeypatch.setattr(process_lock, "_lock", never)
+    with caplog.at_level(logging.INFO), pytest.raises(Hung):
+        async with sole_process(tmp_path / "songs.db", tmp_path):
+            pass
+    assert caplog.messages == [f"locking {ProcessLock.beside(tmp_path / 'songs.db').path}"]
 
 
 async def test_two_that_share_nothing_run_at_once(tmp_path: Path) -> None:
