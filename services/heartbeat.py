@@ -29,8 +29,11 @@ async def beat(data_dir: Path) -> None:
 
 
 def alive(data_dir: Path) -> bool:
-    """Whether the last beat is recent."""
+    """Whether the last beat is recent.
+
+    Beats of a time to come are none: the clock was set back, and who is alive beats again soon.
+    """
     try:
-        return time.time() - path(data_dir).stat().st_mtime < TOO_OLD
+        return abs(time.time() - path(data_dir).stat().st_mtime) < TOO_OLD
     except FileNotFoundError:
         return False

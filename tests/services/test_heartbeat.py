@@ -20,7 +20,9 @@ def test_without_a_beat_nobody_is_alive(tmp_path: Path) -> None:
     assert not heartbeat.alive(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize(("seconds", "alive"), [(0, True), (45, True), (61, False), (-30, True)])
+@pytest.mark.parametrize(
+    ("seconds", "alive"), [(0, True), (45, True), (61, False), (-30, True), (-7_200, False)]
+)
 def test_a_beat_counts_for_a_minute(tmp_path: Path, seconds: float, alive: bool) -> None:
     heartbeat.path(tmp_path).touch()
     aged(tmp_path, seconds)
