@@ -390,6 +390,25 @@ async def key_refused(door: Doors, length: Length) -> AsyncIterator[None]:
     )
 
 
+@contextlib.asynccontextmanager
+async def one_song_refused(door: Doors, length: Length) -> AsyncIterator[None]:
+    """What stands before the API dislikes the words of one song, and of no other."""
+    disliked: set[int] = set()
+
+    def answer(call: ApiCall) -> ApiFault | None:
+        if call.method != "POST":
+            return None
+        seed = call.body["seed"]
+        if not disliked:
+            disliked.add(seed)
+        return ApiFault(403, HTML) if seed in disliked else None
+
+    door.at_api = answer
+    yield
+    await until(lambda: bool(disliked), length.patience)
+    door.at_api = None
+
+
 API: Mapping[str, During] = MappingProxyType(
     {
         "down": _api_down,

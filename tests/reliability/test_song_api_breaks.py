@@ -11,6 +11,7 @@ from tests.reliability.faults import (
     LOSES_SUBMITS,
     SELDOM,
     key_refused,
+    one_song_refused,
 )
 from tests.reliability.ordeal import A_MINUTE, DURING, LONG, SHORT, Ordeal, turned_away
 
@@ -50,4 +51,14 @@ async def test_the_key_is_refused(ordeal: Ordeal, figure: Callable[[str], None])
     said = turned_away(ordeal.world)
     assert len(said) == told.in_vain
     assert all(text.startswith("Songs are paused") for text in said)
+    figure(str(told))
+
+
+async def test_one_song_is_refused(ordeal: Ordeal, figure: Callable[[str], None]) -> None:
+    """By a firewall, for its words: the key works, so nobody else notices."""
+    told = await ordeal(one_song_refused)
+    assert (told.failed, told.in_vain) == (1, 0)
+    assert told.posted == told.asked - 1
+    assert turned_away(ordeal.world) == []
+    assert ordeal.world.rows("SELECT kind FROM incidents") == []
     figure(str(told))
