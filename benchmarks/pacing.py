@@ -5,13 +5,14 @@ they are held against is what the best schedule could do if it knew the distribu
 """
 
 import asyncio
+import contextlib
 import itertools
 import json
 import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from statistics import fmean
@@ -27,7 +28,6 @@ from benchmarks.virtual_time import VirtualThreads, run_virtually
 from services.making import pacing, request_budget
 from services.making.pacing import EARLY_LOOKS, Pacer
 from services.making.request_budget import Call, RequestBudget
-from services.making.run_times import Run
 
 MEDIAN = 11.6
 SIGMAS = {"steady (0.15)": 0.15, "usual (0.25)": 0.25, "wild (0.4)": 0.4}
@@ -129,12 +129,23 @@ class Ours:
         self._server, self._budget, self._pacer = server, budget, pacer
 
     async def make(self, song: Song) -> None:
-        """Submit, look at the paced times, fetch the result."""
+        """Submit in the place that it has, poll at the paced times, fetch the result."""
         clock = asyncio.get_running_loop().time
-        await self._ask(song, Call.SUBMIT)
-        accepted = clock()
         seconds, steps = SONG
-        next_look = partial(self._pacer.next_look, seconds=seconds, steps=steps)
+        with self._pacer.submitting(song.number, seconds=seconds, steps=steps):
+            await self._ask(song, Call.SUBMIT, placed=True)
+        with self._pacer.running(song.number, seconds=seconds, steps=steps):
+            await self._poll(song, clock())
+        await self._ask(song, Call.RESULT)
+        song.ended_at = clock()
+
+    async def _poll(self, song: Song, accepted: float) -> None:
+        """Until it is done."""
+        clock = asyncio.get_running_loop().time
+        seconds, steps = SONG
+        next_look = partial(
+            self._pacer.next_look, song_id=song.number, seconds=seconds, steps=steps
+        )
         age, processing = 0.0, False
         while True:
             due = next_look(age=age, processing=processing)
@@ -144,15 +155,16 @@ class Ours:
             if answer.status == "COMPLETED":
                 break
             age, processing = sent - accepted, True
+            self._pacer.unfinished(song.number, age=age)
         song.known_at = clock()
-        self._pacer.learn(Run(seconds, steps, low=age, high=clock() - accepted))
-        await self._ask(song, Call.RESULT)
-        song.ended_at = clock()
+        self._pacer.ended(song.number, low=age, high=clock() - accepted)
 
-    async def _ask(self, song: Song, call: Call) -> tuple[Answer, float]:
+    async def _ask(self, song: Song, call: Call, *, placed: bool = False) -> tuple[Answer, float]:
         """The answer, and when the call was sent."""
         while True:
-            await self._budget.take(call)
+            if not placed:
+                await self._budget.take(call)
+            placed = False
             sent = asyncio.get_running_loop().time()
             answer = await asked(self._server, song, call)
             if answer.code == 200:
@@ -262,39 +274,62 @@ class Load:
 EMPTY, SOME, CROWD = Load(75.0), Load(7.5, at_random=True), Load(0.0)
 
 
-class Slots:
-    """`CONCURRENCY` songs at the API at once; the rest wait in order."""
+async def no_place() -> None:
+    """For who keeps no account of the minute."""
 
-    def __init__(self) -> None:
-        self.waiting = 0
-        self._free = asyncio.Semaphore(CONCURRENCY)
+
+class Slots:
+    """So many songs at the API at once; the rest wait in order, the first one for its place in the
+    minute.
+    """
+
+    def __init__(
+        self,
+        concurrency: int = CONCURRENCY,
+        place: Callable[[], Awaitable[None]] = no_place,
+    ) -> None:
+        self.waiting = self.at_api = 0
+        self._concurrency, self._place = concurrency, place
+        self._first_in_line, self._freed = asyncio.Lock(), asyncio.Event()
 
     async def carry(self, make: Make, song: Song) -> None:
-        """Wait for a slot and make the song in it."""
+        """Wait for a slot and a place, and make the song."""
         self.waiting += 1
-        async with self._free:
+        async with self._first_in_line:
+            while self.at_api >= self._concurrency:
+                self._freed.clear()
+                await self._freed.wait()
+            await self._place()
             self.waiting -= 1
-            await make(song)
+            self.at_api += 1
+        await make(song)
+        self.at_api -= 1
+        self._freed.set()
 
 
 async def all_made(slots: Slots, make: Make, load: Load) -> list[Song]:
     """Every song of the load, made."""
-    songs = [Song(number) for number in range(load.songs)]
+    clock = asyncio.get_running_loop().time
+    songs, began = [Song(number) for number in range(load.songs)], clock()
     async with asyncio.TaskGroup() as group:
         for song, start in zip(songs, load.starts(), strict=True):
-            await asyncio.sleep(start - asyncio.get_running_loop().time())
+            await asyncio.sleep(began + start - clock())
             group.create_task(slots.carry(make, song))
     return songs
 
 
-def run_ours(server: Server, load: Load) -> list[Song]:
-    """This project."""
+def run_ours(
+    server: Server, load: Load, *, concurrency: int = CONCURRENCY, waves: int = 1
+) -> list[Song]:
+    """This project. Each further wave of the load comes when the one before has ended."""
 
     async def main() -> list[Song]:
-        slots = Slots()
-        budget = RequestBudget(PER_MINUTE, clock=asyncio.get_running_loop().time)
+        budget = RequestBudget(server.per_minute, clock=asyncio.get_running_loop().time)
+        slots = Slots(concurrency, place=partial(budget.take, Call.SUBMIT))
         pacer = Pacer(budget, waiting=lambda: slots.waiting)
-        return await all_made(slots, Ours(server, budget, pacer).make, load)
+        ours = Ours(server, budget, pacer)
+        made = [await all_made(slots, ours.make, load) for _ in range(waves)]
+        return list(itertools.chain.from_iterable(made))
 
     return run_virtually(main)
 
@@ -322,6 +357,28 @@ def run_sdk(server: Server, load: Load) -> list[Song]:
     finally:
         sdk.close()
     return songs
+
+
+WAVE, WAVES = 24, 3  # songs requested at once, and how many times in a row
+ALL_AT_ONCE, AT_ONCE = 110, 50  # songs requested at once, and how many of them may be at the API
+SETTLED = 90.0, 270.0  # seconds between which their ends are counted
+
+
+def waves(seed: int) -> list[list[Song]]:
+    """Waves of songs, with a minute that never fills; the songs of each wave."""
+    server = Server(log_normal(0.25, seed), random.Random(seed + 1000), per_minute=6000)
+    songs = run_ours(server, Load(0.0, songs=WAVE), concurrency=AT_ONCE, waves=WAVES)
+    return [songs[wave * WAVE : (wave + 1) * WAVE] for wave in range(WAVES)]
+
+
+def crowd(seed: int) -> tuple[float, float]:
+    """Many songs at once, many of them at the API: songs a minute while `SETTLED`, and the longest
+    time that one of all was unseen, in seconds.
+    """
+    songs = run_ours(scripted(0.25, seed), Load(0.0, songs=ALL_AT_ONCE), concurrency=AT_ONCE)
+    first, last = SETTLED
+    ended = sum(first <= song.ended_at < last for song in songs)
+    return ended / (last - first) * 60.0, max(song.late for song in songs)
 
 
 # --- the limit ------------------------------------------------------------------------------------
@@ -475,6 +532,36 @@ def print_learning() -> None:
         print("|", " | ".join([*cells, *ratios[2:]]), "|")
 
 
+def print_waves() -> None:
+    """What songs that run side by side teach."""
+    print(f"\n### {WAVE} songs at once, {WAVES} times in a row (means over {SEEDS} seeds)\n")
+    print(f"6000 calls a minute, {AT_ONCE} songs at once, sigma 0.25, nothing learnt before.\n")
+    print("| wave | calls a song | looks | late, s | longest, s |")
+    print("|---|---:|---:|---:|---:|")
+    runs = [waves(seed) for seed in range(SEEDS)]
+    for wave in range(WAVES):
+        songs = [song for run in runs for song in run[wave]]
+        seen, longest = Figures.of(songs), max(song.late for song in songs)
+        print(
+            f"| {wave + 1} | {seen.calls:.2f} | {seen.looks:.2f} | {seen.late:.2f}"
+            f" | {longest:.2f} |"
+        )
+
+
+def print_crowd() -> None:
+    """What holding submits back is for."""
+    rates, longest = zip(*(crowd(seed) for seed in range(SEEDS)), strict=True)
+    print(
+        f"\n### {ALL_AT_ONCE} songs at once, {AT_ONCE} of them at the API, {PER_MINUTE} calls a"
+        f" minute ({SEEDS} seeds)\n"
+    )
+    print(
+        f"From {SETTLED[0]:.0f} to {SETTLED[1]:.0f} s: {fmean(rates):.1f} songs a minute, the"
+        f" least {min(rates):.1f}. The longest that a song was done and unseen: {max(longest):.1f}"
+        f" s, {fmean(longest):.1f} s in the mean of the seeds."
+    )
+
+
 def print_margin() -> None:
     """What keeping a call's place a little beyond the minute is for."""
     print("\n### Refused calls in a full minute, by how long a call keeps its place\n")
@@ -487,19 +574,43 @@ def print_margin() -> None:
 
 def print_cost() -> None:
     """What a song in flight costs the processor."""
-    pacer = Pacer(RequestBudget(PER_MINUTE))
+    pacer, now = pacer_in_hand()
     chance = log_normal(0.25, 1)
     plans = [(p, s) for p in (0.005, 0.02, 0.1, 0.5) for s in (0.1, 0.2, 0.4)]
-    learn = timed(lambda: pacer.learn(Run(*SONG, (end := next(chance)), end + 1.0)), 500)
+
+    def learn() -> None:
+        seconds, steps = SONG
+        with pacer.running(0, seconds=seconds, steps=steps):
+            pacer.ended(0, low=(end := next(chance)), high=end + 1.0)
+
+    learning = timed(learn, 500)
     look = timed(lambda: pacer.next_look(seconds=60, steps=50, age=9.0), 5_000)
     todo = iter(plans)
     pacing._solved.cache_clear()  # noqa: SLF001  to see what the first one costs
     plan = timed(lambda: pacing.plan_for(*next(todo)), len(plans))
+
+    def count() -> None:
+        now[0] += 1.0
+        pacer.unfinished(1, age=now[0])
+        pacer.next_look(seconds=60, steps=50, age=9.0)
+
+    with contextlib.ExitStack() as running:
+        for song_id in range(1, WAVE + 1):
+            running.enter_context(pacer.running(song_id, seconds=60, steps=50))
+            pacer.unfinished(song_id, age=6.0)
+        counting = timed(count, 10)
     print("\n### Cost\n")
     print(
-        f"`next_look` {look * 1e6:.0f} us, `learn` {learn * 1e6:.0f} us, a plan not met before"
-        f" {plan * 1e3:.2f} ms."
+        f"`next_look` {look * 1e6:.0f} us, learning a song {learning * 1e6:.0f} us, a plan not met"
+        f" before {plan * 1e3:.2f} ms. While songs run side by side, at most once a second what is"
+        f" known of them is counted: {counting * 1e3:.1f} ms where they are {WAVE}."
     )
+
+
+def pacer_in_hand() -> tuple[Pacer, list[float]]:
+    """A pacer, and the time of its clock."""
+    now = [0.0]
+    return Pacer(RequestBudget(PER_MINUTE, clock=lambda: now[0])), now
 
 
 def timed(act: Callable[[], object], times: int) -> float:
@@ -527,6 +638,8 @@ def main() -> None:
     for name, sigma in SIGMAS.items():
         print_side_by_side(name, sigma)
     print_learning()
+    print_waves()
+    print_crowd()
     print_margin()
     print_cost()
 

@@ -262,17 +262,17 @@ async def any_submitted(connection: Connection) -> bool:
 
 
 async def run_times(connection: Connection, *, limit: int) -> list[RunTime]:
-    """How long the latest songs took at the API, oldest first.
+    """How long the latest songs took at the API, in the order in which they were submitted.
 
     Without those whose interval a clock set back has turned round.
     """
     rows = await connection.execute_fetchall(
         """
         SELECT seconds, steps, run_low, run_high FROM (
-            SELECT seconds, steps, run_low, run_high, ended_at FROM songs
+            SELECT seconds, steps, run_low, run_high, submitted_at FROM songs
             WHERE run_high > 0 AND run_low <= run_high AND ended_at IS NOT NULL
             ORDER BY ended_at DESC LIMIT ?
-        ) AS latest ORDER BY ended_at
+        ) AS latest ORDER BY submitted_at
         """,
         (limit,),
     )

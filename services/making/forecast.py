@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from db.records import Song, Step
 from services.clock import Clock
 from services.making.pacing import Pacer
+from services.making.request_budget import CALLS_A_SONG
 
 AFTERWARDS = 4.0
 """Seconds from the end at the API to the post, for the download, the fitting and the upload."""
@@ -38,7 +39,3 @@ class Forecast:
         by_slots = (place - 1) // self._at_once * run
         by_calls = (place - 1) * CALLS_A_SONG * 60 / self._per_minute
         return max(by_slots, by_calls)
-
-
-CALLS_A_SONG = 3.3
-"""What a song takes of the account's calls when many wait: see benchmarks/README.md."""

@@ -3,20 +3,32 @@
 import asyncio
 import math
 import time
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
+from typing import NamedTuple
 
 WINDOW = 60.0
 MARGIN = 0.5
 """Seconds a call keeps its place beyond the minute: two calls reach the server closer together than
 they were sent, by as much as the first was slower on its way. With 20 to 120 ms on the wire each
-way, 0 had 30 calls of 1,240 refused and 0.1 none (`python -m benchmarks.pacing`)."""
+way, 0 had 23 calls of 1,250 refused and 0.1 none (`python -m benchmarks.pacing`)."""
 
-SPURT, SPURT_FILL = 6.0, 0.5
-"""In a minute fuller than `SPURT_FILL` a submit also has to fit into its last `SPURT` seconds, at
-the limit's own pace. Else the songs of a crowd come in bursts: the minute is used up halfway, and
-their looks wait for its other half."""
+CALLS_A_SONG = 3.1
+"""What a song takes of the account's calls while many wait: its submit, its polls, its result
+(`python -m benchmarks.pacing`)."""
+CALLS_TO_COME = 2.5
+"""What a song at the API still takes of them, with some room for those polled twice."""
+
+CROWDED, APART = 0.5, 1.5
+"""In a minute fuller than `CROWDED`, submits keep the time of `APART` calls between them, at the
+limit's own pace. Otherwise the songs of a crowd end in bursts, and so do their polls."""
+PATIENCE = 2.0
+"""Seconds, and the time of `APART` calls, that a planned poll may wait for its place. With none,
+places are left unused: in a minute of 50 it was 15.1 songs a minute instead of 15.8."""
+CHECK_AGAIN = 0.2
+"""Seconds until a submit that was held back is weighed again: a song may have ended meanwhile."""
 
 SUBMIT_TURN = 30
 """While submits wait, one of so many calls is a submit, at whatever pace: songs that are looked at
@@ -27,11 +39,19 @@ GRAIN = 0.001  # seconds; a timer may fire this much early, which MARGIN covers
 SHORTEST_REFUSAL, LONGEST_REFUSAL = 1.0, 900.0
 
 
+class Planned(NamedTuple):
+    """Calls that a song at the API will make."""
+
+    at: float
+    """When, on the budget's clock; the past where they are due already."""
+    calls: float
+
+
 class Call(IntEnum):
     """What a call is for; where places are short, the lower number goes first.
 
     A result ends a song and frees its slot; a look that is due is already late; a submit only
-    brings more calls: but see `SUBMIT_TURN`.
+    brings more calls, and is held back while the minute can't carry these: but see `SUBMIT_TURN`.
     """
 
     RESULT = 0
@@ -66,12 +86,15 @@ class RequestBudget:
         if per_minute < 1:
             raise ValueError("a budget needs at least one request a minute")
         self.per_minute = per_minute
-        self._clock = clock
+        self.clock = clock
         self._sent: deque[float] = deque()
         self._refused_until = -math.inf
         self._takers: dict[Call, deque[asyncio.Future[float]]] = {call: deque() for call in Call}
         self._waiting = 0
         self._since_submit = 0
+        self._submitted_at = -math.inf
+        self.planned: Callable[[], Sequence[Planned]] = tuple
+        """What the songs at the API will need, and one that would be submitted now."""
         self._timer: asyncio.TimerHandle | None = None
         if full:
             now, gap = clock(), WINDOW / per_minute
@@ -80,10 +103,14 @@ class RequestBudget:
     @property
     def fill(self) -> float:
         """How full the minute is: 0 is empty, 1 is full, more when calls wait for a place."""
-        now = self._clock()
+        return self.fill_ahead(0.0, calls=0.0)
+
+    def fill_ahead(self, seconds: float, *, calls: float) -> float:
+        """How full it will be in so many seconds, if that many more calls are made until then."""
+        now = self.clock()
         self._forget(now)
-        used = self.per_minute if now < self._refused_until else len(self._sent)
-        return (used + self._waiting) / self.per_minute
+        used = self._used_at(now + seconds) if now >= self._refused_until else self.per_minute
+        return (used + self._waiting + calls) / self.per_minute
 
     async def take(self, call: Call = Call.LOOK) -> None:
         """Wait for a place in the minute and use it: the call has to be made at once.
@@ -113,11 +140,15 @@ class RequestBudget:
         """
         pause = SHORTEST_REFUSAL if math.isnan(retry_after) else retry_after
         pause = min(max(pause, SHORTEST_REFUSAL), LONGEST_REFUSAL)
-        self._refused_until = max(self._refused_until, self._clock() + pause)
+        self._refused_until = max(self._refused_until, self.clock() + pause)
 
     def _forget(self, now: float) -> None:
         while self._sent and self._sent[0] + WINDOW + MARGIN - now <= GRAIN:
             self._sent.popleft()
+
+    def _used_at(self, at: float) -> int:
+        """How many of the calls made will still be in the minute then."""
+        return len(self._sent) - bisect_right(self._sent, at - WINDOW - MARGIN)
 
     def _free_in(self, now: float, call: Call) -> float:
         """Seconds until the next call, being `call`, may go; 0 or more than `GRAIN`."""
@@ -125,15 +156,38 @@ class RequestBudget:
         wait = self._refused_until - now
         if len(self._sent) >= self.per_minute:
             wait = max(wait, self._sent[0] + WINDOW + MARGIN - now)
-        elif call is Call.SUBMIT and self._crowded and not self._overdue:
-            spurt = max(int(self.per_minute * SPURT / WINDOW), 1)
-            wait = max(wait, self._sent[-spurt] + SPURT - now)
+        elif call is Call.SUBMIT and not self._overdue:
+            wait = max(wait, self._held_back(now))
         return wait if wait > GRAIN else 0.0
 
-    @property
-    def _crowded(self) -> bool:
-        """Whether a submit has to keep to an even pace."""
-        return len(self._sent) > SPURT_FILL * self.per_minute
+    def _held_back(self, now: float) -> float:
+        """Seconds until a submit may go where there is a place; or be weighed again."""
+        apart = APART * WINDOW / self.per_minute
+        if len(self._sent) > CROWDED * self.per_minute and now < self._submitted_at + apart:
+            return self._submitted_at + apart - now
+        return 0.0 if self._carries_another(now + PATIENCE + apart) else CHECK_AGAIN
+
+    def _carries_another(self, earliest: float) -> bool:
+        """Whether there will be places for all planned calls, if a song is submitted now.
+
+        In each minute that ends with one of them, or `earliest`, no more than the limit may be
+        made, planned or this submit.
+        """
+        planned = self.planned()
+        if len(self._sent) + 1 + CALLS_A_SONG * len(planned) <= self.per_minute:
+            return True
+        late = earliest - self.clock()
+        in_order = [(max(at + late, earliest), min(n, self.per_minute - 1)) for at, n in planned]
+        in_order.sort()
+        calls, first = 1.0, 0
+        for at, count in in_order:
+            calls += count
+            while in_order[first][0] <= at - WINDOW:
+                calls -= in_order[first][1]
+                first += 1
+            if self._used_at(at) + calls > self.per_minute:
+                return False
+        return True
 
     @property
     def _overdue(self) -> bool:
@@ -146,7 +200,7 @@ class RequestBudget:
             self._timer.cancel()
             self._timer = None
         while line := self._line():
-            now = self._clock()
+            now = self.clock()
             waits = [self._free_in(now, call) for call in line]
             if (soonest := min(waits)) > 0.0:
                 self._timer = asyncio.get_running_loop().call_later(soonest, self._serve)
@@ -155,6 +209,7 @@ class RequestBudget:
             self._sent.append(now)
             self._waiting -= 1
             self._since_submit = 0 if call is Call.SUBMIT else self._since_submit + 1
+            self._submitted_at = now if call is Call.SUBMIT else self._submitted_at
             self._takers[call].popleft().set_result(now)
 
     def _line(self) -> list[Call]:

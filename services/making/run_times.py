@@ -129,27 +129,26 @@ class _Fit:
 
     def predict(self, x: Vector) -> tuple[float, float]:
         """Location and scale of the next song's logarithm, relative to the page's."""
-        spread = _dot(x, self._along(x))
-        return _dot(self.mean, x), math.sqrt(self.rate / self.shape * (1.0 + spread))
+        doubt = _dot(x, self.along(x))
+        return _dot(self.mean, x), math.sqrt(self.rate / self.shape * (1.0 + doubt))
 
-    def after(self, x: Vector, seen: _Interval, weight: float) -> "_Fit":
+    def after(self, x: Vector, along: Vector, seen: _Interval, weight: float) -> "_Fit":
         """Having seen a song where `predict` expected one; `weight` 0 to 1 is how much it counts.
 
-        An interval tells less than a point: the step goes to its mean, and certainty grows by the
-        share of the variance that it took away (Fisher scoring).
+        An interval tells less than a point: the level moves as if the song had ended at its mean,
+        and certainty grows by the share of the variance that it took away (moment matching).
         """
-        _, scale = self.predict(x)
-        along = self._along(x)
+        noise, doubt = self.rate / self.shape, _dot(x, along)
+        gain = 1.0 / (1.0 + doubt)
         told = weight * (1.0 - seen.variance)
-        gain = 1.0 / (1.0 + told * _dot(x, along))
         level, length, steps = (
             _plus(row, -told * gain * a, along) for row, a in zip(self.cov, along, strict=True)
         )
-        square = (seen.mean**2 + seen.variance) * self.rate / self.shape
+        square = (seen.mean**2 + seen.variance) * noise
         shape, rate = self.shape + weight / 2.0, self.rate + weight / 2.0 * square
         kept = min(1.0, MEMORY / shape)
         return _Fit(
-            mean=_plus(self.mean, weight * seen.mean * scale * gain, along),
+            mean=_plus(self.mean, weight * seen.mean * math.sqrt(noise * gain), along),
             cov=(_plus(level, DRIFT**2, (1.0, 0.0, 0.0)), length, steps),
             shape=shape * kept,
             rate=rate * kept,
@@ -166,7 +165,8 @@ class _Fit:
             rate=self.rate * kept,
         )
 
-    def _along(self, x: Vector) -> Vector:
+    def along(self, x: Vector) -> Vector:
+        """How the coefficients vary with such a song, in units of the noise's variance."""
         return _dot(self.cov[0], x), _dot(self.cov[1], x), _dot(self.cov[2], x)
 
 
@@ -232,8 +232,14 @@ class RunTimes:
             self._known[key] = self._mixed(seconds, steps)
         return self._known[key]
 
+    def copy(self) -> "RunTimes":
+        """Another one that knows the same, to learn what may turn out differently."""
+        other = RunTimes()
+        other._fits = self._fits
+        return other
+
     def learn(self, run: Run) -> None:
-        """Take in a song that ended. In the order in which they ended."""
+        """Learn from one more song. In the order in which they were submitted."""
         x = _features(run.seconds, run.steps)
         usual = math.log(page_time(run.seconds, run.steps))
         low = math.log(run.low) - usual if run.low else -math.inf
@@ -260,11 +266,12 @@ class RunTimes:
 
 def _judged(weight: float, fit: _Fit, x: Vector, low: float, high: float) -> tuple[float, _Fit]:
     """The fit with the song learnt, weighed by how likely it had held the song to be."""
-    at, scale = fit.predict(x)
+    along = fit.along(x)
+    at, scale = _dot(fit.mean, x), math.sqrt(fit.rate / fit.shape * (1.0 + _dot(x, along)))
     freedom = 2.0 * fit.shape
     z = (low - at) / scale, (high - at) / scale
     usual = (1.0 - STRAY) * _within(_as_normal(z[0], freedom), _as_normal(z[1], freedom))
     away = at + STRAY_SHIFT
     stray = STRAY * _within((low - away) / STRAY_SPREAD, (high - away) / STRAY_SPREAD)
     likely = max(usual + stray, 1e-300)
-    return weight * likely, fit.after(x, _censored(*z), usual / likely)
+    return weight * likely, fit.after(x, along, _censored(*z), usual / likely)

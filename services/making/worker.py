@@ -11,6 +11,7 @@ import math
 import random
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -54,7 +55,6 @@ from services.making.audio import AudioFitter, Fitted
 from services.making.audio_file import Tags
 from services.making.pacing import Pacer
 from services.making.request_budget import Call, RequestBudget
-from services.making.run_times import Run
 from services.making.song_api import Look, Output, SongApi, Workspace, largest_song
 from services.making.submit_refusals import SubmitRefusals
 from services.quota.ceilings import OperatorCeilings
@@ -233,7 +233,8 @@ class Worker:
         if song.step is Step.SUBMITTED:
             # Thousands may be looked at for minutes: their words stay in the database meanwhile.
             song = replace(song, genres="", lyrics="")
-            await self._await_audio(song, resumed=resumed)
+            with self._followed(song):
+                await self._await_audio(song, resumed=resumed)
         return True
 
     async def _submit(self, song: Song, *, fresh: bool) -> bool:
@@ -247,7 +248,7 @@ class Worker:
             fresh = False
             song = await self._read(song.song_id)
             try:
-                with self._uninterrupted(song):
+                with self._uninterrupted(song), self._counted(song):
                     await (self._make_at_once(song) if self._sync else self._hand_in(song))
             except NotReached as error:
                 await self._passing(error)
@@ -318,6 +319,20 @@ class Worker:
         uncounted = await self._count(song, self._operator_ceilings.unmark_submitting)
         return uncounted and song.submits == 1
 
+    def _counted(self, song: Song) -> AbstractContextManager[None]:
+        """Tell the pacer of its submit; v1's is the whole run."""
+        if self._sync:
+            return self._pacer.running(
+                song.song_id, seconds=song.seconds, steps=song.steps, polled=False
+            )
+        return self._pacer.submitting(song.song_id, seconds=song.seconds, steps=song.steps)
+
+    def _followed(self, song: Song) -> AbstractContextManager[None]:
+        """Tell the pacer of a run; where its age is a guess (`_downloaded`), only of its calls."""
+        certain = _there(song.submitted_at) <= self._clock()
+        follow = self._pacer.running if certain else self._pacer.submitting
+        return follow(song.song_id, seconds=song.seconds, steps=song.steps)
+
     async def _hand_in(self, song: Song) -> None:
         refusals = self._incidents.refusals
         request_id = await self._api.submit(_request(song))
@@ -338,6 +353,7 @@ class Worker:
         except TimeoutError:
             raise SubmitUncertain("the song did not come whole within 30 minutes") from None
         took = self._age(began)
+        self._pacer.ended(song.song_id, low=took, high=took)
         await self._downloaded(song, began, low=took, high=took)
         self._submit_refusals.accepted()
         await self._incidents.account_works(refusals=refusals)
@@ -378,6 +394,7 @@ class Worker:
                 look = await self._look(song, absence, resumed=resumed)
                 high = self._age(submitted_at)
                 if look.status == "COMPLETED":
+                    self._pacer.ended(song.song_id, low=low, high=high)
                     await self._fetch(song, look.output, absence)
                     await self._downloaded(song, submitted_at, low=low, high=high)
                     return
@@ -390,6 +407,7 @@ class Worker:
                 failures, why_not = failures + 1, _for_member(error)
             else:
                 failures, low, why_not, absence = 0, looked_at, NOT_IN_TIME, _Absence()
+                self._pacer.unfinished(song.song_id, age=low)
                 if look.status == "PROCESSING" and song.status is not Status.PROCESSING:
                     await self._write(song, songs.mark_processing)
                     song = replace(song, status=Status.PROCESSING)
@@ -506,6 +524,7 @@ class Worker:
             steps=song.steps,
             age=looked_at,
             processing=song.status is Status.PROCESSING,
+            song_id=song.song_id,
         )
         pause = self._backoff.pause(failures) if failures else 0.0
         return max(pause, at - self._age(_there(song.submitted_at)), 0.0)
@@ -526,8 +545,6 @@ class Worker:
             run_low=run_low if possible else None,
             run_high=run_high if possible else None,
         )
-        if possible:
-            self._pacer.learn(Run(song.seconds, song.steps, low, high))
 
     async def _passing(self, error: Exception) -> None:
         """Something that passes: the song goes on."""

@@ -522,7 +522,7 @@ async def test_what_has_waited_too_long(database: Database) -> None:
     assert [song.song_id for song in found] == [2]
 
 
-async def test_the_latest_run_times_oldest_first(database: Database) -> None:
+async def test_the_latest_run_times_in_the_order_of_their_submits(database: Database) -> None:
     for song_id in range(1, 5):
         await add_song(
             database,
@@ -530,6 +530,7 @@ async def test_the_latest_run_times_oldest_first(database: Database) -> None:
             step=Step.ENDED,
             run_low=song_id * 1_000,
             run_high=song_id * 2_000,
+            submitted_at=NOON - timedelta(hours=1, minutes=-song_id % 3),
             ended_at=NOON - timedelta(minutes=song_id),
         )
     await add_song(database, 5, step=Step.ENDED)
@@ -540,9 +541,9 @@ async def test_the_latest_run_times_oldest_first(database: Database) -> None:
     await add_song(database, 8, step=Step.FITTED, run_low=5, run_high=6)
     times = await songs.run_times(database.reader, limit=3)
     assert [(run.low_ms, run.high_ms) for run in times] == [
-        (3_000, 6_000),
-        (2_000, 4_000),
         (1_000, 2_000),
+        (2_000, 4_000),
+        (3_000, 6_000),
     ]
     assert (times[0].seconds, times[0].steps) == (60, 50)
 

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from db.records import Step
-from services.making.forecast import AFTERWARDS, CALLS_A_SONG, Forecast
+from services.making.forecast import AFTERWARDS, Forecast
 from services.making.pacing import Pacer
-from services.making.request_budget import RequestBudget
+from services.making.request_budget import CALLS_A_SONG, RequestBudget
 from tests.factories import NOON, SettableClock, make_song
 
 

@@ -11,12 +11,17 @@ from hypothesis import strategies as st
 
 from benchmarks.virtual_time import run_virtually
 from services.making.request_budget import (
+    APART,
+    CALLS_TO_COME,
+    CHECK_AGAIN,
     LONGEST_REFUSAL,
     MARGIN,
+    PATIENCE,
     SHORTEST_REFUSAL,
     SUBMIT_TURN,
     WINDOW,
     Call,
+    Planned,
     RequestBudget,
 )
 
@@ -234,3 +239,87 @@ class TestBudget:
     def test_a_budget_of_nothing_is_refused(self) -> None:
         with pytest.raises(ValueError, match="at least one"):
             RequestBudget(0)
+
+
+class TestHeldBack:
+    """Submits wait for what the songs at the API still need."""
+
+    def test_crowd_starts_as_many_as_the_minute_carries_to_their_end(self) -> None:
+        async def main() -> int:
+            budget, at_api = budget_of(50), 0
+            # Each will be polled after 17 s, and one more too.
+            budget.planned = lambda: [Planned(17.0, CALLS_TO_COME)] * (at_api + 1)
+
+            async def submit() -> None:
+                nonlocal at_api
+                await budget.take(Call.SUBMIT)
+                at_api += 1
+
+            crowd = [asyncio.create_task(submit()) for _ in range(50)]
+            await asyncio.sleep(16.0)
+            for each in crowd:
+                each.cancel()
+            return at_api
+
+        assert virtually(main) == 14  # 14 submits and 35 calls to come
+
+    def test_it_goes_when_another_song_has_ended(self) -> None:
+        async def main() -> float:
+            budget, at_api = budget_of(50), 20
+            budget.planned = lambda: [Planned(0.0, CALLS_TO_COME)] * (at_api + 1)
+            submit = asyncio.create_task(budget.take(Call.SUBMIT))
+            await asyncio.sleep(5.0)
+            assert not submit.done()
+            at_api = 0
+            await submit
+            return now()
+
+        assert virtually(main) == pytest.approx(5.0, abs=1.1 * CHECK_AGAIN)
+
+    def test_calls_of_different_minutes_do_not_add_up(self) -> None:
+        async def main() -> float:
+            budget = budget_of(50)
+            budget.planned = lambda: [Planned(WINDOW * k, 40.0) for k in range(5)]
+            await budget.take(Call.SUBMIT)
+            return now()
+
+        assert virtually(main) == 0.0
+
+    def test_places_that_come_free_by_then_count(self) -> None:
+        async def main() -> float:
+            budget = budget_of(10)
+            for _ in range(8):
+                await budget.take()
+            await asyncio.sleep(30.0)
+            # The eight are gone after 60.5 s; what is planned may wait until 11 s after its time.
+            budget.planned = lambda: [Planned(now() + 17.0, CALLS_TO_COME)] * 2
+            await budget.take(Call.SUBMIT)
+            return now()
+
+        patience = PATIENCE + APART * WINDOW / 10
+        expected = WINDOW + MARGIN - 17.0 - patience
+        assert virtually(main) == pytest.approx(expected, abs=1.1 * CHECK_AGAIN)
+
+    @pytest.mark.parametrize("per_minute", [1, 2, 3])
+    def test_smallest_accounts_carry_one_song_at_a_time(self, per_minute: int) -> None:
+        async def main() -> float:
+            budget = budget_of(per_minute)
+            for _ in range(per_minute):
+                await budget.take()
+            budget.planned = lambda: [Planned(now() + 17.0, CALLS_TO_COME)]
+            await budget.take(Call.SUBMIT)
+            return now()
+
+        assert virtually(main) <= 2 * WINDOW
+
+    def test_looks_that_end_nothing_leave_a_submit_its_turn(self) -> None:
+        async def main() -> float:
+            budget = budget_of(50)
+            budget.planned = lambda: [Planned(0.0, 1.0)] * 100
+            submit = asyncio.create_task(budget.take(Call.SUBMIT))
+            for _ in range(SUBMIT_TURN):
+                await budget.take()
+            await submit
+            return now()
+
+        assert virtually(main) <= 1.1 * CHECK_AGAIN

@@ -34,7 +34,6 @@ from services.errors import (
 from services.incidents import Kind
 from services.making import audio, song_api
 from services.making.audio import AudioFitter
-from services.making.run_times import Run
 from services.making.song_api import Workspace, largest_song
 from services.making.worker import ACCOUNT_REFUSED, DEFAULT_UPLOAD_LIMIT, Backoff, _fault_of
 from services.quota.ceilings import utc_day
@@ -160,8 +159,11 @@ async def test_the_servers_limit_is_the_fitters(house: House) -> None:
 async def test_how_long_it_took_is_kept_and_learnt(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learnt: list[Run] = []
-    monkeypatch.setattr(house.pacer, "learn", learnt.append)
+    reported: list[tuple[str, dict[str, float]]] = []
+    for name in ("unfinished", "ended"):
+        monkeypatch.setattr(
+            house.pacer, name, lambda _, name=name, **ages: reported.append((name, ages))
+        )
     house.timing = Timing(2.0, 20.0)
     await house.add()
     await house.start()
@@ -169,8 +171,10 @@ async def test_how_long_it_took_is_kept_and_learnt(
     assert song.run_low is not None
     assert song.run_high is not None
     assert 0 < song.run_low < 22_000 <= song.run_high
-    (run,) = learnt
-    assert [round(run.low * 1000), round(run.high * 1000)] == [song.run_low, song.run_high]
+    *polls, (name, run) = reported
+    assert name == "ended"
+    assert [round(run[age] * 1000) for age in ("low", "high")] == [song.run_low, song.run_high]
+    assert polls[-1] == ("unfinished", {"age": run["low"]})
 
 
 # --- what the API answers to a submit -----------------------------------------------------------
@@ -1026,14 +1030,13 @@ async def test_away_for_long_and_not_ready(house: House) -> None:
     assert house.calls("GET") == 1
 
 
-async def test_a_clock_set_back_an_hour(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    learnt: list[Run] = []
-    monkeypatch.setattr(house.pacer, "learn", learnt.append)
+async def test_a_clock_set_back_an_hour(house: House) -> None:
+    before = house.pacer.expected(seconds=60, steps=50)
     await house.add_submitted()
     house.time.setback = timedelta(hours=1)
     await house.carry()
     await house.has_completed()
-    assert learnt == []
+    assert house.pacer.expected(seconds=60, steps=50) == before
     song = await house.song()
     assert (song.run_low, song.run_high) == (None, None)
 
