@@ -164,6 +164,9 @@ async def _ours(wire: DiscordWire, api_url: str, folder: Path) -> AsyncIterator[
         "SEGMIND_API_KEY": PLAYGROUND_KEY,
         "SEGMIND_API_URL": api_url,
         "SEGMIND_MODE": "sync",  # songs come as fast as they are made, with nothing to be learnt
+        "DEFAULT_COOLDOWN": "0",
+        "DAILY_SONGS": "0",
+        "SERVER_DAILY_SONGS": "0",
     }
     async with bot_process(folder, settings) as process:
         yield process

@@ -36,6 +36,8 @@ MEMBERS = 100_000
 DAYS = 3
 """Each member made a song on each of them: four entries a day, less one on the last."""
 MEASURED = 1_000
+GIFTS = 1_000
+"""Lots of one member, in the full file; in the empty one they have a single one."""
 ROLES = 40
 ROLE_RULES = 25
 
@@ -82,6 +84,21 @@ class House:
         )
         return cls(database, songs, credits, managing)
 
+    async def give(self, lots: int) -> None:
+        """One member gets credits in so many lots."""
+        async with self.database.write() as connection:
+            await self.credits.balance_in(connection, GIFTED)
+            for number in range(lots):
+                await self.credits.put_in(
+                    connection,
+                    f"grant:gifted:{number}",
+                    GIFTED,
+                    amount=100_000 // lots,
+                    expires_at=None,
+                    actor_id=1,
+                    reason="thanks",
+                )
+
     async def decide(self) -> None:
         """Every server has rules, as one that is well looked after."""
         for server_id in range(1, SERVERS + 1):
@@ -92,6 +109,9 @@ class House:
             await self.managing.set_channels(by, list(range(1, 11)))
             for role in range(ROLE_RULES):
                 await self.managing.set_role(by, 1_000 + role, 10 + role)
+
+
+GIFTED = Member(1, MEMBERS + 1)
 
 
 def main() -> None:
@@ -106,11 +126,13 @@ async def _measured() -> list[str]:
             began = time.perf_counter()
             entries, size = await asyncio.to_thread(_fill, large)
             filled = time.perf_counter() - began
-            for house in (empty, full):
+            for house, lots in ((empty, 1), (full, GIFTS)):
                 await house.decide()
+                await house.give(lots)
             works = {
                 "one entry and its commit": _one_entry,
                 "asking for a song": _ask,
+                f"the same, of a member with {GIFTS:,} lots (empty: 1)": _ask_gifted,
                 "`/credits`, `/quota show @member`": _standing,
                 "`/quota show`": _settings,
                 "first page of `/history`": _history,
@@ -217,6 +239,10 @@ async def _ask(house: House, member: Member) -> None:
         roles=member.roles or frozenset(),
     )
     await house.songs.ask(asker, REQUEST)
+
+
+async def _ask_gifted(house: House, _: Member) -> None:
+    await _ask(house, GIFTED)
 
 
 async def _standing(house: House, member: Member) -> None:
