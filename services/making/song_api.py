@@ -98,9 +98,9 @@ _SUCCEEDED = {"COMPLETED", "COMPLETE", "SUCCESS", "SUCCEEDED", "SUCCESSFUL", "DO
 # Of the next ones, those that what was requested may be the reason for.
 _BY_REQUEST = {"FAILED", "FAIL", "REJECTED", "REFUSED", "DENIED", "BLOCKED", "INVALID"}
 _ENDED_BADLY = {
-    *("FAILED", "FAIL", "FAILURE", "ERROR", "ERRORED", "CANCELLED", "CANCELED", "ABORTED"),
+    *("FAILED", "FAIL", "FAILURE", "ERROR", "ERRORED", "CANCELLED", "CANCELED", "CANCEL"),
     *("TIMEOUT", "TIMED_OUT", "TIMEDOUT", "EXPIRED", "REJECTED", "REFUSED", "DENIED", "BLOCKED"),
-    *("TERMINATED", "KILLED", "STOPPED", "DELETED", "INVALID", "CRASHED"),
+    *("ABORTED", "TERMINATED", "KILLED", "STOPPED", "DELETED", "INVALID", "CRASHED"),
 }
 _STATUS_WORD = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 _MOST_UNKNOWN = 20  # words that are logged once each

@@ -298,7 +298,7 @@ async def test_other_words_for_completed(wire: Wire, word: str) -> None:
     "word",
     [
         *("CANCELLED", "canceled", "ERROR", "FAILURE", "TIMEOUT", "EXPIRED", "ABORTED"),
-        *("REJECTED", "timed out", "TERMINATED"),
+        *("REJECTED", "timed out", "TERMINATED", "CANCEL", "deleted"),
     ],
 )
 async def test_other_words_for_failed_end_a_song_at_once(wire: Wire, word: str) -> None:
@@ -323,7 +323,13 @@ async def test_an_unknown_status_is_polled_on_and_logged_once(
     wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
     words = iter(
-        ["warming-up", "IN_PROGRESS", "WARMING UP", "in_queue", *(f"W{n}" for n in range(99))]
+        [
+            "warming-up",
+            "IN_PROGRESS",
+            "WARMING UP",
+            "CANCELLATION_REQUESTED",
+            *(f"W{n}" for n in range(99)),
+        ]
     )
 
     async def each(request: web.Request) -> web.StreamResponse:
