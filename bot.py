@@ -15,9 +15,10 @@ import signal
 import sqlite3
 import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 import aiohttp
 import discord
@@ -588,11 +589,11 @@ def main(arguments: list[str] | None = None) -> int:
             ),
         )
         if options.command == "servers":
-            return asyncio.run(_list_servers(settings))
+            return _printing(_list_servers(settings))
         if options.command == "check":
-            return asyncio.run(_check(settings, fix=options.fix))
+            return _printing(_check(settings, fix=options.fix))
         if options.command == "grant":
-            return asyncio.run(
+            return _printing(
                 _grant(settings, options.server, options.member, options.amount, options.reason)
             )
         return asyncio.run(run(settings))
@@ -607,6 +608,18 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception:
         log.critical("a defect has ended the bot", exc_info=True)
         return FAILED
+
+
+def _printing(work: Coroutine[Any, Any, int]) -> int:
+    """Run a command that prints; FAILED without a word where nobody reads on, as in `| head`."""
+    try:
+        status = asyncio.run(work)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would flush once more at its end, and complain ("Note on SIGPIPE", its docs).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return status
 
 
 def _why(error: Exception) -> str:

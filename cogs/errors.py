@@ -19,7 +19,7 @@ from cogs.answers import (
 )
 from cogs.connection.presence import check_is_member
 from cogs.interactions.command_form import is_current
-from db.faults import NO_ROOM
+from db.faults import NO_ROOM, DatabaseBusyError
 from services import logs
 from services.errors import NotPermitted, NotPossible, Refusal
 from services.making.worker import Backoff
@@ -139,6 +139,12 @@ def sentence(interaction: discord.Interaction, error: BaseException) -> str:
         return (
             "The bot's disk is full, so nothing was done. Its operator hears of it; please try "
             "again later."
+        )
+    if isinstance(error, DatabaseBusyError):
+        log.warning("interaction %d: %s", interaction.id, error)
+        return (
+            "The bot's database is in use by another program, so nothing was done. Please try "
+            "again in a minute."
         )
     log.error("error %d in interaction %d", number, interaction.id, exc_info=error)
     return (

@@ -52,7 +52,8 @@ class Database:
         Raises:
             SchemaTooNewError: a later version of Songwright has written it.
             SchemaTooOldError: an earlier one has, and a bot is using it, or may be.
-            DatabaseFileError: the file can't be opened, or is no database.
+            DatabaseFileError: the file can't be opened or written, or is no database.
+            DatabaseBusyError: another program has kept it locked for `BUSY_TIMEOUT` seconds.
             DiskFullError: there is no room to open it.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +66,10 @@ class Database:
                 # Fetched, since SQLite commits nothing beside a statement that is in progress.
                 await writer.execute_fetchall(f"PRAGMA {pragma}")
             await (_migrate_beside_bot(writer, path) if beside_bot else migrate(writer))
+            if not beside_bot:
+                # A file that can only be read opens without an error, and fails at the first song.
+                # Not by BEGIN IMMEDIATE, which SQLite makes a BEGIN there.
+                await writer.execute("DELETE FROM migrations WHERE number IS NULL")
             reader = await unwanted.enter_async_context(_connection(path))
             reader.row_factory = sqlite3.Row
             await reader.execute_fetchall("PRAGMA query_only = ON")
@@ -101,7 +106,7 @@ class Database:
         commit is under way waits for its end, so that nobody else starts inside it.
 
         Raises:
-            DiskFullError: nothing was written.
+            DiskFullError, DatabaseBusyError: nothing was written.
         """
         async with self._lock:
             try:
@@ -160,7 +165,7 @@ class _FileConnection(aiosqlite.Connection):
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Raise DiskFullError or DatabaseFileError for what SQLite raises about the file."""
+    """Raise an error that names the file for what SQLite raises about it."""
     try:
         yield
     except sqlite3.Error as error:

@@ -41,6 +41,14 @@ class DatabaseFileError(sqlite3.OperationalError):
     """Whether it is no database, or not a sound one; else it can't be opened, read or written."""
 
 
+class DatabaseBusyError(sqlite3.OperationalError):
+    """Another program has kept the file locked for too long. `str()` names it."""
+
+
+NOT_NOW = (DiskFullError, DatabaseBusyError)
+"""A write that nothing has come of, and that may be repeated as it is."""
+
+
 def named(error: sqlite3.Error, path: Path) -> Exception | None:
     """What an error of SQLite's says of the file; None if it is about something else."""
     # One that was not raised by SQLite itself has no code.
@@ -48,6 +56,13 @@ def named(error: sqlite3.Error, path: Path) -> Exception | None:
     if code in _NOT_WRITTEN:
         return DiskFullError(path)
     primary = code & 0xFF
+    if primary == sqlite3.SQLITE_BUSY:
+        busy = DatabaseBusyError(
+            f"{path} is locked by another program: a backup, or a database browser with a change "
+            "that was not saved. Close it."
+        )
+        busy.sqlite_errorcode, busy.sqlite_errorname = code, error.sqlite_errorname
+        return busy
     if primary not in _OF_THE_FILE:
         return None
     if primary in _DAMAGED:

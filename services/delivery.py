@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 
 from db import songs
 from db.database import Database
-from db.faults import DiskFullError
+from db.faults import NOT_NOW, DiskFullError
 from db.records import Song
 from services import logs
 from services.clock import WatchedClock
@@ -186,10 +186,11 @@ class Delivery:
         while True:
             try:
                 return await self._ending.hand_over(song, in_status=in_status)
-            except DiskFullError as error:
+            except NOT_NOW as error:
                 failures += 1
                 log.warning("it was handed over, and to say so waits: %s", error)
-                await self._incidents.begin(Kind.DISK_NEARLY_FULL, str(error))
+                if isinstance(error, DiskFullError):
+                    await self._incidents.begin(Kind.DISK_NEARLY_FULL, str(error))
             await self._sleep(UNTIL_THERE_IS_ROOM.pause(failures))
 
     async def _send(self, song: Song, limit: int, send: Send) -> None:

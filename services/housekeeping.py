@@ -9,7 +9,7 @@ from pathlib import Path
 
 from db import drafts, songs
 from db.database import Database
-from db.faults import DiskFullError
+from db.faults import NOT_NOW
 from db.records import Step
 from services.clock import WatchedClock
 from services.ending import Ending
@@ -74,7 +74,7 @@ class Housekeeping:
         for part in parts:
             try:
                 await part()
-            except DiskFullError as error:
+            except NOT_NOW as error:
                 log.warning("housekeeping: %s waits: %s", part.__name__, error)
             except Exception:
                 log.exception("housekeeping: %s failed", part.__name__)

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from db import operations
 from db.database import Database
-from db.faults import DiskFullError
+from db.faults import NOT_NOW
 from db.records import Incident
 from services.clock import WatchedClock
 from services.errors import SongsPaused
@@ -134,7 +134,7 @@ class Incidents:
                 async with self._database.write() as connection:
                     known = {row.kind: row for row in await operations.incidents(connection)}
                     await operations.close_incident(connection, kind)
-            except DiskFullError:
+            except NOT_NOW:
                 return False
             self._open.discard(kind)
             incident = self._unwritten.pop(kind, known.get(kind))
@@ -167,7 +167,7 @@ class Incidents:
                 )
                 if incident.told_at is not None:
                     await operations.mark_told(connection, incident.kind, at=incident.told_at)
-        except DiskFullError:
+        except NOT_NOW:
             self._unwritten[incident.kind] = incident
             return not known
         self._unwritten.pop(incident.kind, None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import re
 import subprocess
 import sys
@@ -90,6 +91,22 @@ async def test_a_grant_beside_the_running_bot(here: Path, running_bot: Database)
     assert f"{SERVER}    One" in listed.stdout
     assert "Could not be posted" not in listed.stdout
     await running_bot.close()
+
+
+async def test_a_list_that_nobody_reads_to_its_end_complains_of_nothing(
+    here: Path, running_bot: Database
+) -> None:
+    """As in `bot.py servers | head -1`."""
+    await running_bot.close()
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        command = [sys.executable, str(ROOT / "bot.py"), "servers"]
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=here, stdout=closed, stderr=subprocess.PIPE
+        )
+        _, said = await process.communicate()
+    assert (process.returncode, said) == (1, b"")
 
 
 async def test_the_list_of_servers_ends_with_what_could_not_be_posted(

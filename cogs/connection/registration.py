@@ -19,7 +19,7 @@ from cogs.connection.client import Client
 from cogs.connection.login import retry_after
 from db import operations
 from db.database import Database
-from db.faults import DiskFullError
+from db.faults import NOT_NOW
 from services.incidents import Incidents, Kind
 from services.making.worker import Backoff
 
@@ -75,7 +75,7 @@ class Registration:
         try:
             async with asyncio.timeout(within):
                 await register_commands(self._client, self._database)
-        except (*PASSING, discord.HTTPException, DiskFullError) as error:
+        except (*PASSING, discord.HTTPException, *NOT_NOW) as error:
             await self._failed(error)
         else:
             self._failures = 0
@@ -86,7 +86,7 @@ class Registration:
         self._pause = max(retry_after(error), AGAIN.pause(self._failures))
         reason = str(error) or type(error).__name__
         log.warning("the commands are not registered, retrying in %.0f s: %s", self._pause, reason)
-        transient = isinstance(error, (*PASSING, DiskFullError)) or retry_after(error)
+        transient = isinstance(error, (*PASSING, *NOT_NOW)) or retry_after(error)
         if not transient or self._waited + self._pause >= NOTIFY_AFTER:
             await self._incidents.begin(Kind.COMMANDS_NOT_REGISTERED, reason)
 

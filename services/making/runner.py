@@ -8,7 +8,7 @@ from typing import Any
 
 from db import servers, songs
 from db.database import Database
-from db.faults import DiskFullError
+from db.faults import NOT_NOW
 from db.records import Song, Step
 from services import logs
 from services.clock import Clock
@@ -103,7 +103,7 @@ class Runner:
                     await self._start_all()
                 except Exception as error:
                     failures += 1
-                    if isinstance(error, DiskFullError):
+                    if isinstance(error, NOT_NOW):
                         log.warning("starting songs waits: %s", error)
                     else:
                         log.exception("starting songs: error %d in a row", failures)

@@ -20,7 +20,7 @@ from typing import Protocol, TypeVar
 from db import songs
 from db.connection import Connection
 from db.database import Database
-from db.faults import NO_ROOM, DiskFullError
+from db.faults import NO_ROOM, NOT_NOW
 from db.records import Fault, Song, Status, Step
 from services.clock import WatchedClock
 from services.ending import Ending
@@ -588,7 +588,7 @@ class Worker:
             async with self._database.write() as connection:
                 await self._operator_ceilings.uncount(connection, song, counted_at)
 
-        await self._once_there_is_room(write)
+        await self._once_it_can_be_written(write)
 
     # --- to the channel ---------------------------------------------------------------------------
 
@@ -737,7 +737,7 @@ class Worker:
 
     async def _posted(self, song: Song, post_id: int, *, expected: Step = Step.POSTING) -> None:
         """It is in the channel."""
-        if await self._once_there_is_room(
+        if await self._once_it_can_be_written(
             lambda: self._ending.complete(song, post_id=post_id, expected=expected)
         ):
             self._over(song)
@@ -747,7 +747,7 @@ class Worker:
         """Made, paid for, and not posted: the file stays, for its member."""
         log.warning("it can't be posted: %s", error)
         reason = str(error)
-        if not await self._once_there_is_room(
+        if not await self._once_it_can_be_written(
             lambda: self._ending.complete(song, undelivered=reason, in_doubt=in_doubt)
         ):
             return
@@ -797,7 +797,7 @@ class Worker:
             async with self._database.write() as connection:
                 return await move(connection, song.song_id, **values)
 
-        moved = await self._once_there_is_room(write)
+        moved = await self._once_it_can_be_written(write)
         _tell(moved, move, values)
         if moved:
             self._announcer.changed(song.song_id)
@@ -810,19 +810,19 @@ class Worker:
             async with self._database.write() as connection:
                 return await move(connection, song)
 
-        moved = await self._once_there_is_room(write)
+        moved = await self._once_it_can_be_written(write)
         _tell(moved, move, {})
         if moved:
             self._announcer.changed(song.song_id)
         return moved
 
-    async def _once_there_is_room(self, write: Callable[[], Awaitable[T]]) -> T:
-        """A write that waits for a full disk: what it tells has happened, and can't be undone."""
+    async def _once_it_can_be_written(self, write: Callable[[], Awaitable[T]]) -> T:
+        """A write that waits until the database takes it: what it says has happened already."""
         failures = 0
         while True:
             try:
                 return await write()
-            except DiskFullError as error:
+            except NOT_NOW as error:
                 failures += 1
                 await self._passing(error)
             await self._sleep(self._backoff.pause(failures))
@@ -874,7 +874,7 @@ class Worker:
             await self._failed(song, reason, fault)
 
     async def _failed(self, song: Song, reason: str, fault: Fault) -> None:
-        if await self._once_there_is_room(lambda: self._ending.fail(song, reason, fault=fault)):
+        if await self._once_it_can_be_written(lambda: self._ending.fail(song, reason, fault=fault)):
             self._over(song)
 
     def _over(self, song: Song) -> None:

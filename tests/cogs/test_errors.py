@@ -13,7 +13,7 @@ from discord import app_commands
 
 from cogs import errors
 from cogs.errors import text_file
-from db.faults import DiskFullError
+from db.faults import DatabaseBusyError, DiskFullError
 from services.errors import InvalidRequest, NotPossible
 from services.making.worker import Backoff
 from tests.world import World, said
@@ -86,6 +86,14 @@ async def test_a_full_disk_has_a_sentence_and_no_trace(
     error: OSError, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert "disk is full, so nothing was done" in await answer(error)
+    (record,) = caplog.records
+    assert (record.levelno, record.exc_info) == (logging.WARNING, None)
+
+
+async def test_a_locked_database_has_a_sentence_and_no_trace(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert "in use by another program, so nothing was done" in await answer(DatabaseBusyError("x"))
     (record,) = caplog.records
     assert (record.levelno, record.exc_info) == (logging.WARNING, None)
 

@@ -13,8 +13,8 @@ import pytest
 
 from db import servers
 from db.connection import Connection
-from db.database import Database
-from db.faults import DiskFullError
+from db.database import Database, _read_only
+from db.faults import DatabaseBusyError, DatabaseFileError, DiskFullError
 from tests.small_disk import small_disk
 
 SERVERS = (1, 2)
@@ -199,12 +199,25 @@ async def test_a_lock_of_another_process_is_an_error_and_then_over(
     await database._writer.execute("PRAGMA busy_timeout = 0")
     other = sqlite3.connect(tmp_path / "songs.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(sqlite3.OperationalError, match="locked"):
+    with pytest.raises(DatabaseBusyError, match=r"songs\.db is locked by another program"):
         await write_both(database)
     other.execute("COMMIT")
     other.close()
     await write_both(database)
     assert await present(database) == set(SERVERS)
+
+
+async def test_a_file_that_can_only_be_read_does_not_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It opened, and failed at the first song (wakapi 471, homebox 449, navidrums 31)."""
+    path = tmp_path / "songs.db"
+    await (await Database.open(path)).close()
+    # As root, whom no permission stops, by SQLite's own way to open a file for reading.
+    monkeypatch.setattr("db.database._connection", _read_only)
+    with pytest.raises(DatabaseFileError, match=r"songs\.db can't be used \(attempt to write"):
+        await Database.open(path)
+    await (await Database.open(path, beside_bot=True)).close()
 
 
 async def test_a_full_disk_takes_nothing_and_then_all_again(tmp_path: Path) -> None:
@@ -383,7 +396,7 @@ async def test_a_trip_that_can_not_begin_does_no_work(database: Database, tmp_pa
 
     other = sqlite3.connect(tmp_path / "songs.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(sqlite3.OperationalError, match="locked"):
+    with pytest.raises(DatabaseBusyError, match=r"songs\.db is locked by another program"):
         await database.transact(work)
     other.execute("COMMIT")
     other.close()

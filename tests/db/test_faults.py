@@ -121,7 +121,7 @@ def test_where_nothing_is_found_sqlites_own_word_is_said(tmp_path: Path) -> None
 
 
 def test_what_is_not_about_the_file_is_left_alone(tmp_path: Path) -> None:
-    assert named(error_of(sqlite3.SQLITE_BUSY, "SQLITE_BUSY"), tmp_path) is None
+    assert named(error_of(sqlite3.SQLITE_LOCKED, "SQLITE_LOCKED"), tmp_path) is None
     assert named(sqlite3.ProgrammingError("closed"), tmp_path) is None
 
 
