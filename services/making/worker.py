@@ -847,7 +847,7 @@ class Worker:
             async with self._database.write() as connection:
                 return await songs.begin_large_read(connection, song.song_id)
 
-        if not await self._once_there_is_room(begin):
+        if not await self._once_it_can_be_written(begin):
             raise BadOutput("reading the answer has ended the process three times")
         try:
             yield
@@ -859,7 +859,7 @@ class Worker:
             async with self._database.write() as connection:
                 if not await songs.end_large_read(connection, song.song_id):
                     log.warning("its large answer was read, and nobody had counted that")
-        except DiskFullError as error:
+        except NOT_NOW as error:
             log.warning("the reading of its large answer stays counted: %s", error)
 
     async def _with_folder(self, song: Song) -> Workspace:
