@@ -750,8 +750,9 @@ def _inference_seconds(data: Mapping[str, Any]) -> float | None:
 def find_output(value: object, taken: Mapping[str, Song | Inner] = {}) -> Output | None:
     """The song in what the API calls `output`: an address, base64, or a list or object of them.
 
-    An address that looks like audio goes before any other, any address before base64, and long
-    base64 before short (what stands beside it may be a checksum). `taken`: see `outline.Spool`.
+    An address that looks like audio goes before any other, one that looks like the song's cover or
+    video comes last; any address goes before base64, and long base64 before short (what stands
+    beside it may be a checksum). `taken`: see `outline.Spool`.
 
     Raises:
         BadOutput: it was decoded already, and is broken or over the maximum.
@@ -759,11 +760,8 @@ def find_output(value: object, taken: Mapping[str, Song | Inner] = {}) -> Output
     found = list(itertools.islice(texts(value, taken), _MOST_TEXTS))
     written = [(name, text) for name, text in found if isinstance(text, str)]
     addresses = [(f"{n} {t[:MAX_ADDRESS]}", t) for n, t in written if _is_address(t)]
-    for described, text in addresses:
-        if _AUDIO.search(described):
-            return Output(url=text.strip())
     if addresses:
-        return Output(url=addresses[0][1].strip())
+        return Output(url=min(addresses, key=lambda address: _unlike_audio(address[0]))[1].strip())
     in_base64 = [text for _, text in written if DATA.match(text) or BASE64.match(text)]
     songs = [text for _, text in found if isinstance(text, Song)]
     if songs:
@@ -777,6 +775,16 @@ def find_output(value: object, taken: Mapping[str, Song | Inner] = {}) -> Output
 # base64 does begin with "//", so what has none is never taken for an address.
 _SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*:")
 _AUDIO = re.compile(r"audio|\.(?:wav|mp3|flac|ogg|opus|m4a)\b", re.IGNORECASE)
+_PICTURE = re.compile(
+    r"image|cover|picture|thumbnail|video|\.(?:png|jpe?g|webp|gif|mp4|webm)\b", re.IGNORECASE
+)
+
+
+def _unlike_audio(described: str) -> int:
+    """How little an address, with its name in the answer, looks like a song's; 0 is the most."""
+    if _AUDIO.search(described):
+        return 0
+    return 2 if _PICTURE.search(described) else 1
 
 
 def _is_address(text: str) -> bool:
