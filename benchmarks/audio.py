@@ -2,14 +2,18 @@
 
 import array
 import asyncio
+import contextlib
 import json
 import math
+import os
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import wave
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +28,10 @@ AT_ONCE = 4
 SECONDS_AT_ONCE = 30
 TICK = 0.002
 ROUNDS = 2
+BUSY_AT_ONCE = 2
+BUSY_ROUNDS = 3
+LATER_AT_MOST = 15
+"""Seconds that a busy machine may cost."""
 TAGS = Tags("Midnight Train", "Songwright", "funk, pop", "[verse]\nla la\n" * 50, 69_822_014, 42)
 
 # A small process between: until it execs, a child counts as large as the process it came from.
@@ -40,7 +48,7 @@ print(json.dumps([answer["size"], used.ru_utime + used.ru_stime, used.ru_maxrss]
 
 
 def main() -> None:
-    """Print two Markdown tables; takes about 20 s on two idle cores."""
+    """Print three Markdown tables; takes about 45 s on two idle cores."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         print("| WAV, 44.1 kHz stereo | CPU s | ms of CPU per s | peak MB | MP3 bytes | kb/s |")
@@ -51,6 +59,45 @@ def main() -> None:
         print("| the loop's lateness, p99 | ms | times idle |")
         print("|---|---|---|")
         asyncio.run(_lateness(_write_wav(folder / "loop.wav", SECONDS_AT_ONCE)))
+        print()
+        print(f"| {BUSY_AT_ONCE} songs of {LENGTHS[0]} s at once, median of {BUSY_ROUNDS} | s |")
+        print("|---|---|")
+        asyncio.run(_beside_others(folder / f"{LENGTHS[0]}.wav"))
+
+
+async def _beside_others(source: Path) -> None:
+    """How long songs take on a calm machine and on a busy one, in turns."""
+    calm: list[float] = []
+    busy: list[float] = []
+    for _ in range(BUSY_ROUNDS):
+        calm.append(await _timed(source))
+        with _one_busy_process_per_core():
+            busy.append(await _timed(source))
+    calm_median, busy_median = statistics.median(calm), statistics.median(busy)
+    print(f"| nothing else | {calm_median:.1f} |")
+    print(f"| one busy process on each core | {busy_median:.1f} |")
+    print(f"| later by (goal: {LATER_AT_MOST}) | **{busy_median - calm_median:.1f}** |")
+
+
+async def _timed(source: Path) -> float:
+    began = time.monotonic()
+    await _in_children(source, at_once=BUSY_AT_ONCE, seconds=LENGTHS[0])
+    return time.monotonic() - began
+
+
+@contextlib.contextmanager
+def _one_busy_process_per_core() -> Iterator[None]:
+    """At the usual priority, in this session: Linux may weigh sessions against each other first."""
+    spinning = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in range(os.cpu_count() or 1)
+    ]
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
 
 
 def _write_wav(path: Path, seconds: int) -> Path:
@@ -74,6 +121,7 @@ def _cost(source: Path, seconds: int) -> str:
         "limit": LIMIT,
         "asked_seconds": seconds,
         "tags": {field: getattr(TAGS, field) for field in TAGS.__dataclass_fields__},
+        "sandboxed": True,
     }
     program = (sys.executable, "-m", audio_encoder.__name__)
     done = subprocess.run(
@@ -96,7 +144,9 @@ async def _lateness(source: Path) -> None:
     threads: list[float] = []
     for _ in range(ROUNDS):
         await _watched(idle, lambda: asyncio.sleep(2))
-        await _watched(children, lambda: _in_children(source))
+        await _watched(
+            children, lambda: _in_children(source, at_once=AT_ONCE, seconds=SECONDS_AT_ONCE)
+        )
         await _watched(threads, lambda: _in_threads(source))
     base = _p99(idle)
     for name, late in (
@@ -118,8 +168,8 @@ async def _watched(late: list[float], work: Callable[[], Awaitable[object]]) -> 
     await task
 
 
-async def _in_children(source: Path) -> None:
-    fitter = AudioFitter(at_once=AT_ONCE)
+async def _in_children(source: Path, *, at_once: int, seconds: int) -> None:
+    fitter = AudioFitter(at_once=at_once)
     await asyncio.gather(
         *(
             fitter.fit(
@@ -128,9 +178,9 @@ async def _in_children(source: Path) -> None:
                 stem=str(i),
                 limit=LIMIT,
                 tags=TAGS,
-                asked_seconds=SECONDS_AT_ONCE,
+                asked_seconds=seconds,
             )
-            for i in range(AT_ONCE)
+            for i in range(at_once)
         )
     )
     await fitter.close()

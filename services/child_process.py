@@ -40,14 +40,13 @@ async def start(
     program: Sequence[str],
     *,
     niceness: int,
-    idle: bool = False,
     keep: Sequence[str] = (),
     told: Mapping[str, str] | None = None,
 ) -> Process:
     """Start a program in `ROOT`, with a pipe for each of its three streams.
 
-    `niceness` is 1 to 19, 19 the nicest; `idle` lets it run only where nobody else wants to, on
-    Linux. Of the environment it gets what starting Python takes and the variables that `keep`
+    `niceness` is 1 to 19, 19 the nicest. Of the environment it gets what starting Python takes and
+    the variables that `keep`
     names, and what it is `told`.
 
     Raises:
@@ -66,22 +65,18 @@ async def start(
         )
     except FileNotFoundError as error:
         raise CannotStartError(error.errno, error.strerror, error.filename) from error
-    _step_back(process.pid, niceness=niceness, idle=idle)
+    _step_back(process.pid, niceness)
     return process
 
 
-def _step_back(pid: int, *, niceness: int, idle: bool) -> None:
+def _step_back(pid: int, niceness: int) -> None:
     """Let the bot go before the child, also on a busy machine.
 
-    Niceness alone is not enough: beside four busy processes on two cores the loop's p99 was
-    2.0 ms late with it, 0.2 ms with SCHED_IDLE and without them (Linux 6.18; see sched(7)). Done
-    from here, since the child's imports alone take a tenth of a second.
+    Done from here, since the child's imports alone take a tenth of a second.
     """
-    with suppress(OSError):  # it has ended already, or we are not allowed to
-        if hasattr(os, "setpriority"):
+    if hasattr(os, "setpriority"):
+        with suppress(OSError):  # it has ended already, or we are not allowed to
             os.setpriority(os.PRIO_PROCESS, pid, niceness)
-        if idle and hasattr(os, "SCHED_IDLE"):
-            os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
 
 
 async def tail(stream: asyncio.StreamReader) -> bytes:

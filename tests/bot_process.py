@@ -17,18 +17,11 @@ KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "SYSTEMROOT", "TEMP",
 
 
 class BotProcess:
-    """One run of `bot.py` in `folder`, where its database, its data and its log are.
+    """One run of `bot.py` in `folder`, where its database, its data and its log are."""
 
-    `idle_children`: as it is, its encoders run only where nobody else wants to. Without them songs
-    get done beside a busy suite, too: see `tests.children`.
-    """
-
-    def __init__(
-        self, folder: Path, settings: dict[str, str], *, idle_children: bool = True
-    ) -> None:
+    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
         self._folder = folder
         self._settings = settings
-        self._idle_children = idle_children
         self._process: asyncio.subprocess.Process | None = None
         self.output = ""
         """What it wrote, on both streams; there once it has ended."""
@@ -41,15 +34,12 @@ class BotProcess:
     async def start(self, *arguments: str) -> None:
         """Returns at once; `DiscordWire.ready` tells when it is connected."""
         kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-        program, begins_in = [str(ROOT / "bot.py")], self._folder
-        if not self._idle_children:
-            program, begins_in = ["-m", "tests.children", str(self._folder)], ROOT
         with (self._folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *program,
+                str(ROOT / "bot.py"),
                 *arguments,
-                cwd=begins_in,
+                cwd=self._folder,
                 env=kept | self._settings,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
@@ -92,11 +82,9 @@ def settings_for(wire: DiscordWire, api: SongApiServer, **more: str) -> dict[str
 
 
 @contextlib.asynccontextmanager
-async def bot_process(
-    folder: Path, settings: dict[str, str], *, idle_children: bool = True
-) -> AsyncIterator[BotProcess]:
+async def bot_process(folder: Path, settings: dict[str, str]) -> AsyncIterator[BotProcess]:
     """A started bot; it is killed at the end, if it still runs."""
-    process = BotProcess(folder, settings, idle_children=idle_children)
+    process = BotProcess(folder, settings)
     await process.start()
     try:
         yield process

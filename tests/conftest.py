@@ -12,9 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from db.database import Database
-from services import child_process
 from services.quota.credits import Credits
-from tests.children import let_none_starve
 from tests.databases import new_database
 from tests.factories import SettableClock, make_credits
 
@@ -98,12 +96,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("figures")
         for nodeid, text in sorted(told):
             terminalreporter.write_line(f"{nodeid}: {text}")
-
-
-@pytest.fixture(autouse=True)
-def no_child_starves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """See `let_none_starve`."""
-    let_none_starve(child_process, monkeypatch.setattr)
 
 
 @pytest.fixture

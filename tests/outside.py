@@ -159,15 +159,10 @@ async def world_outside(folder: Path, *, wire: DiscordWire | None = None) -> Asy
 
 
 @contextlib.asynccontextmanager
-async def own_process(
-    world: World, *, idle_children: bool = False, **settings: str
-) -> AsyncIterator[BotProcess]:
-    """`bot.py` between the world's two sides, once it is connected.
-
-    With `idle_children` it is as a user starts it, also for the machine beside it.
-    """
+async def own_process(world: World, **settings: str) -> AsyncIterator[BotProcess]:
+    """`bot.py` between the world's two sides, once it is connected."""
     settings = world.settings | settings
-    async with bot_process(world.folder, settings, idle_children=idle_children) as process:
+    async with bot_process(world.folder, settings) as process:
         await world.wire.ready(4 * SOON)  # a busy machine takes long to start Python
         yield process
 

@@ -29,7 +29,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _PROGRAM = (sys.executable, "-m", "services.making.audio_encoder")
-_NICENESS = 15
+_NICENESS = 5
+"""Beside one busy process on each core a child gets a quarter of it: see docs/decisions/0029."""
+
+_ATTEMPTS = 2
 
 LOWEST_LIMIT = 1024 * 1024
 _NO_TAGS = Tags(title="", artist="", genres="", lyrics="", seed=0, number=0)
@@ -107,7 +110,7 @@ class AudioFitter:
         try:
             own.mkdir(exist_ok=True)
             job.source.write_bytes(_tone())
-            answer = await _attempt(job, idle=False)
+            answer = await _attempt(job)
         except (NotAudio, ChildProcessError) as error:
             answer = {"error": type(error).__name__, "message": str(error)}
         except (TimeoutError, OSError) as error:
@@ -224,11 +227,11 @@ def _discard(part: Path) -> None:
 async def _run_child(job: _Job) -> dict[str, Any]:
     """Give the job to a new child, and to a second one if this machine stopped the first.
 
-    A busy machine starves it, and one that is short of memory kills it.
+    One that is busier than anybody foresaw starves it; one that is short of memory kills it.
     """
-    for idle in (True, False):
+    for _ in range(_ATTEMPTS):
         try:
-            return await _attempt(job, idle=idle)
+            return await _attempt(job)
         except TimeoutError:
             log.warning("The audio encoder was killed after %.0f s.", job.patience)
         except ChildProcessError as error:
@@ -236,7 +239,7 @@ async def _run_child(job: _Job) -> dict[str, Any]:
     raise NotAudio(_UNREADABLE)
 
 
-async def _attempt(job: _Job, *, idle: bool) -> dict[str, Any]:
+async def _attempt(job: _Job) -> dict[str, Any]:
     """One child's answer. It does not outlive this call.
 
     Raises:
@@ -244,7 +247,7 @@ async def _attempt(job: _Job, *, idle: bool) -> dict[str, Any]:
         ChildProcessError: it was killed.
         TimeoutError: `job.patience` is over.
     """
-    process = await child_process.start(_PROGRAM, niceness=_NICENESS, idle=idle)
+    process = await child_process.start(_PROGRAM, niceness=_NICENESS)
     try:
         async with asyncio.timeout(job.patience):
             reply, said = await _converse(process, job.to_line())

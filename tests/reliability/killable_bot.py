@@ -27,7 +27,6 @@ from typing import IO, Any
 import aiosqlite
 
 from tests.bot_process import KEPT_VARIABLES, ROOT
-from tests.children import let_none_starve
 from tests.outside import World, until
 from tests.reliability.crash_points import Plan, Points, install
 
@@ -176,7 +175,6 @@ def serve() -> None:
     points.subject = importlib.import_module("services.logs").subject
     main = importlib.import_module("bot").main
     _carry_subjects_into_threads()
-    let_none_starve(importlib.import_module("services.child_process"), setattr)
     gc.freeze()  # a collection in a fork would copy every page
     signal.signal(signal.SIGCHLD, _reap)
     for line in iter(sys.stdin.buffer.readline, b""):

@@ -216,7 +216,7 @@ class Ordeal:
     async def bot(self, *, status: int = 0) -> AsyncIterator[Bot]:
         """A bot of a world that is prepared; `status` is not 0 where it ends by itself."""
         if self.long:
-            async with own_process(self.world, idle_children=True) as process:
+            async with own_process(self.world) as process:
                 yield Bot(self.world, process, (self.world.folder / "log").read_text)
             return
         self.caplog.set_level(logging.INFO)

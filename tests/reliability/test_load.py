@@ -71,7 +71,7 @@ async def test_a_crowd_presses_at_once(
     members = crowd(world, SIZES[long])
     world.slow(running=0.2)
     at_once = "4" if long else "8"
-    async with own_process(world, idle_children=True, SEGMIND_CONCURRENCY=at_once) as process:
+    async with own_process(world, SEGMIND_CONCURRENCY=at_once) as process:
         await raise_limit(world, members)
         async with most_memory(process.pid) as together:
             asked = await press(world, presses(members), within=len(members) / A_SECOND, made=8)
@@ -137,7 +137,7 @@ async def in_flight(world: World) -> AsyncIterator[BotProcess]:
     """A bot that has looked at every song there is at least once."""
     world.api.calls.clear()
     settings = {"SEGMIND_CONCURRENCY": "10000", "SEGMIND_RPM": "12000"}
-    async with own_process(world, idle_children=True, **settings) as process:
+    async with own_process(world, **settings) as process:
         await patiently(lambda: len(looked_at(world)) == len(world.asked))
         await asyncio.sleep(1.0)
         yield process
@@ -158,7 +158,7 @@ async def test_a_start_with_thousands_of_unfinished_songs(
     found = steps(world)
     world.api.calls.clear()
     began = time.monotonic()
-    async with own_process(world, idle_children=True, SEGMIND_RPM=str(per_minute)) as process:
+    async with own_process(world, SEGMIND_RPM=str(per_minute)) as process:
         pressed = await world.wire.slash(members[0], channel_of(members[0]), "queue")
         await pressed.acknowledged(PATIENCE)
         ready = time.monotonic() - began
