@@ -56,7 +56,7 @@ def used_up() -> Iterator[None]:
 
 
 def _vfs() -> "ctypes._Pointer[_Vfs] | None":
-    """Of the very library that Python has loaded; another copy would have calls of its own."""
+    """Of the very library that Python has loaded; another copy would have other calls."""
     maps = Path("/proc/self/maps")
     lines = maps.read_text().splitlines() if maps.exists() else []
     for library in {line.split()[-1] for line in lines if "libsqlite3" in line}:
