@@ -434,7 +434,8 @@ async def _first(*works: Awaitable[object]) -> None:
     finally:
         for future in futures:
             future.cancel()
-        await asyncio.wait(futures)
+        # Not `wait`: asyncio would log the errors of those that were cancelled, as never retrieved.
+        await asyncio.gather(*futures, return_exceptions=True)
     for future in done:
         future.result()
 
