@@ -278,15 +278,15 @@ class Worker:
     async def _attributed(self, song: Song, error: SongApiError) -> SongApiError:
         """The refusal of a submit; one that is this request's alone does not blame the account.
 
-        While songs are paused the refusal is known, and what meets it waits.
+        Once the key is known to be refused, what meets that waits, but not for ever.
         """
-        if (
-            isinstance(error, SubmitForbidden)
-            and self._incidents.paused is None
-            and await self._submit_refusals.concerns_request(song.member_id)
-        ):
-            return RequestRejected(f"{error} (this request alone: the key works)")
-        return error
+        if not isinstance(error, SubmitForbidden):
+            return error
+        if self._incidents.paused is Kind.KEY_REFUSED:
+            alone = await self._submit_refusals.concerns_probe(song.song_id)
+        else:
+            alone = await self._submit_refusals.concerns_request(song.member_id)
+        return RequestRejected(f"{error} (this request alone: the key works)") if alone else error
 
     async def _mark_again(self, song: Song, began: datetime) -> bool:
         """Count another submit of a song whose answer was lost; its end if it may have none."""

@@ -435,6 +435,29 @@ async def minute(house: House) -> None:
     await eventually(looked)
 
 
+@pytest.mark.parametrize(("kind", "probes"), [(Kind.KEY_REFUSED, 3), (Kind.OUT_OF_CREDITS, 1)])
+async def test_a_song_that_a_firewall_refuses_does_not_keep_songs_paused(
+    house: House, kind: Kind, probes: int
+) -> None:
+    """The account works again, and this song is the only one to try that with."""
+    await house.incidents.begin(kind, "told before")
+    house.server.fault = always(submit=Fault(403))
+    await house.add()
+    async with house.running():
+        for number in range(1, probes):
+            await minute(house)
+            await house.until_submits(number)
+            await house.until("waiting")
+            assert paused(house) is kind
+        await minute(house)
+        await house.until("ended")
+        house.minutes.put_nowait(None)
+        await until_unpaused(house)
+    assert await house.has_failed() == "The song service did not accept this request."
+    assert house.submits == probes
+    assert len(house.owner.told) == 2
+
+
 async def test_out_of_credits(house: House) -> None:
     house.server.credits = 1
     with_places(house, 1)
