@@ -378,7 +378,7 @@ class SongApi:
         return balance
 
     async def make(self, request: SongRequest, workspace: Workspace) -> Output | None:
-        """Make a song in one call (v1). None: its audio is kept; else it has to be downloaded.
+        """Make a song in one call (v1). None: its audio is kept. Otherwise download it.
 
         Raises:
             SubmitUncertain: a 5xx, a lost or cut-off answer: the song may have been made.
