@@ -373,7 +373,7 @@ async def run(settings: Settings) -> int:
         try:
             login = asyncio.gather(
                 client.login(settings.discord_token.get_secret_value()),
-                application.fitter.check_sandbox(settings.data_dir),
+                application.fitter.check_sandbox(),
             )
             await _first(login, stopped.wait())
             if not stopped.is_set():

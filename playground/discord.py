@@ -181,7 +181,7 @@ async def playing(compose: Compose, add_cogs: Prepare) -> AsyncIterator[Playgrou
         application = await stack.enter_async_context(
             compose(settings, spawn=outside, prepare=prepare)
         )
-        await application.fitter.check_sandbox(folder)
+        await application.fitter.check_sandbox()
         env = await stack.enter_async_context(
             simcord.run(application.client, shard_count=1, check_errors=False)
         )

@@ -11,8 +11,8 @@ import asyncio
 import io
 import json
 import logging
-import shutil
 import sys
+import tempfile
 import wave
 from asyncio.subprocess import Process
 from collections.abc import Coroutine
@@ -89,13 +89,13 @@ class AudioFitter:
         job = _Job(source, folder, stem, limit, asked_seconds, tags, sandboxed=self._sandboxed)
         return await self._owned(self._in_turn(job), name=f"fit {stem}")
 
-    async def check_sandbox(self, folder: Path) -> None:
-        """Fit a short sound in `folder`: songs go without the sandbox where it refuses that.
+    async def check_sandbox(self) -> None:
+        """Fit a short sound: songs go without the sandbox where it refuses that.
 
         For the start, so that a defect of it shows before a song fails. What is missing of it on
         this system is logged. A disk that is full, or a machine too busy to tell, changes nothing.
         """
-        await self._owned(self._check_sandbox(folder), name="check the sandbox")
+        await self._owned(self._check_sandbox(), name="check the sandbox")
 
     async def _owned(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
         """Its result; `close` cancels it."""
@@ -104,19 +104,16 @@ class AudioFitter:
         task.add_done_callback(self._running.discard)
         return await task
 
-    async def _check_sandbox(self, folder: Path) -> None:
-        own = folder / "sandbox-test"
-        job = _Job(own / "source", own, "tone", LOWEST_LIMIT, 0, _NO_TAGS)
+    async def _check_sandbox(self) -> None:
         try:
-            own.mkdir(exist_ok=True)
-            job.source.write_bytes(_tone())
-            answer = await _attempt(job)
+            with tempfile.TemporaryDirectory(prefix="songwright-") as name:
+                job = _Job(Path(name, "source"), Path(name), "tone", LOWEST_LIMIT, 0, _NO_TAGS)
+                job.source.write_bytes(_tone())
+                answer = await _attempt(job)
         except (NotAudio, ChildProcessError) as error:
             answer = {"error": type(error).__name__, "message": str(error)}
         except (TimeoutError, OSError) as error:
             answer = {"error": OSError.__name__, "message": repr(error)}
-        finally:
-            shutil.rmtree(own, ignore_errors=True)
         self._sandboxed = answer.get("error") in (None, OSError.__name__)
         _log_sandbox(answer)
 

@@ -15,6 +15,7 @@ import resource
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import unicodedata
 from asyncio.subprocess import Process
@@ -1152,8 +1153,9 @@ async def sandboxed_jobs(fitter: AudioFitter, monkeypatch: pytest.MonkeyPatch) -
 async def test_the_sandbox_lets_a_sound_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     fitter = AudioFitter()
-    await fitter.check_sandbox(tmp_path)
+    await fitter.check_sandbox()
     assert "did not get through" not in caplog.text
     assert names(tmp_path) == []
     assert await sandboxed_jobs(fitter, monkeypatch)
@@ -1189,8 +1191,9 @@ async def test_a_sandbox_that_refuses_a_sound_is_left_out(
         return result
 
     monkeypatch.setattr(audio, "_attempt", attempt)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     fitter = AudioFitter()
-    await fitter.check_sandbox(tmp_path)
+    await fitter.check_sandbox()
     assert logged in caplog.text
     assert bool(logged) is bool(caplog.text)
     assert names(tmp_path) == []
