@@ -313,7 +313,7 @@ def _remux(job: Job, source: BinaryIO, part: BinaryIO, sound: Sound) -> AudioFor
                     output.mux(packet)
         tag(part, job.tags)
     except (av.FFmpegError, MutagenError) as error:
-        if _of_the_system(error):
+        if _system_error(error):
             raise
         return None  # it can be decoded, so it can be encoded
     return kind if _size(part) <= job.limit else None
@@ -323,9 +323,9 @@ def _muxer_options(muxer: str) -> dict[str, str]:
     return {"id3v2_version": "0"} if muxer == "mp3" else {}  # we write our own
 
 
-def _of_the_system(error: Exception) -> bool:
-    """Whether a library's error is the disk's fault; mutagen wraps those."""
-    return isinstance(error, OSError) or any(isinstance(part, OSError) for part in error.args)
+def _system_error(error: Exception) -> OSError | None:
+    """What the system said, if a library's error is that; mutagen wraps it."""
+    return next((part for part in (error, *error.args) if isinstance(part, OSError)), None)
 
 
 def _empty(part: BinaryIO) -> BinaryIO:
@@ -494,8 +494,7 @@ def _answer(job: Job, enter: Callable[[], Sandbox | None] = lambda: None) -> dic
 
 def _of_system_error(error: OSError | MutagenError, *, sandboxed: bool) -> dict[str, Any]:
     """The disk's fault, unless it can't be: files were open before the sandbox was entered."""
-    # mutagen wraps what the system says: which of its errors it was decides what is done about it.
-    told = next((part for part in (error, *error.args) if isinstance(part, OSError)), None)
+    told = _system_error(error)  # which it was decides what is done about it
     number = getattr(told, "errno", None) or errno.EIO
     message = getattr(told, "strerror", None) or str(error)
     if sandboxed and number in (errno.EACCES, errno.EPERM):

@@ -743,16 +743,19 @@ def test_a_full_disk_is_not_the_songs_fault(wav: Path, mp3: Path) -> None:
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_disk_that_fills_up_while_tagging(
-    tmp_path: Path, wav: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    tmp_path: Path, wav: Path, mp3: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    def full(path: Path, tags: Tags) -> None:
+    def full(file: Any, tags: Tags) -> None:
         raise MutagenError(OSError(number, "full"))
 
+    kind, muxer, _ = audio_encoder._KEPT["mp3"]
+    monkeypatch.setitem(audio_encoder._KEPT, "mp3", (kind, muxer, full))
     monkeypatch.setattr(audio_encoder, "_tag_mp3", full)
-    source = tmp_path / "song"
-    source.symlink_to(wav)
-    answer = audio_encoder._answer(job(source))
-    assert (answer["error"], answer["errno"], answer["message"]) == ("OSError", number, "full")
+    for name, original in (("encoded", wav), ("copied", mp3)):
+        source = tmp_path / name
+        source.symlink_to(original)
+        answer = audio_encoder._answer(job(source))
+        assert (answer["error"], answer["errno"], answer["message"]) == ("OSError", number, "full")
 
 
 def test_bounds_itself(monkeypatch: pytest.MonkeyPatch) -> None:
