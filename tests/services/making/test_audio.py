@@ -390,9 +390,10 @@ TONE = chunk(b"data", b"".join(struct.pack("<h", 9_000 * (i // 9 % 2)) for i in 
         riff(chunk(b"JUNK", bytes(28)), FORM, TONE),
         riff(chunk(b"JUNK", chunk(b"data", bytes(100)) + bytes(20)), FORM, TONE),
         riff(chunk(b"JUNK", bytes(20_000)), FORM, TONE, chunk(b"PICT", NOISE)),
+        riff(chunk(b"JUNK", bytes(20_000)), FORM, b"data" + struct.pack("<I", 1_000) + TONE[8:]),
         riff(chunk(b"odd ", b"o"), FORM, chunk(b"LIST", b"INFOdata"), TONE),
     ],
-    ids=["tag", "picture", "no padding", "junk", "data in junk", "large junk", "odd"],
+    ids=["tag", "picture", "no padding", "junk", "data in junk", "large junk", "too small", "odd"],
 )
 def test_chunks_are_walked(content: bytes) -> None:
     """A picture behind the sound was noise; `data` within another chunk was taken for the sound."""
