@@ -62,7 +62,8 @@ def check_can_post(interaction: discord.Interaction) -> None:
         NotPermitted: names what the bot lacks.
     """
     channel, mine = interaction.channel, interaction.app_permissions
-    if _kind(channel) in WITHOUT_SONGS:
+    # None: of a kind that this version of discord.py does not know.
+    if channel is None or _kind(channel) in WITHOUT_SONGS:
         raise NotPermitted("Songs can't be posted here. Please use a text channel of the server.")
     if _is_shut_out(interaction.guild, channel, mine):
         raise NotPermitted(

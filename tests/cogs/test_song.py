@@ -402,7 +402,7 @@ def slash_by_hand(world: World, forms: asyncio.Queue[discord.ui.Modal]) -> Any:
         guild_id=world.guild.id,
         user=world.alice,
         guild=None,
-        channel=None,
+        channel=SimpleNamespace(type=discord.ChannelType.text, id=world.channel.id),
         channel_id=world.channel.id,
         application_id=1,
         token="token",

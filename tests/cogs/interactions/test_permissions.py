@@ -40,7 +40,9 @@ def channel(kind: ChannelType, *, locked: bool = False) -> Any:
 
 def test_every_missing_permission_is_named() -> None:
     interaction: Any = SimpleNamespace(
-        channel=None, guild=None, app_permissions=discord.Permissions.none()
+        channel=channel(ChannelType.text),
+        guild=None,
+        app_permissions=discord.Permissions.none(),
     )
     names = "View Channel, Send Messages, Embed Links, Attach Files, Read Message History"
     with pytest.raises(NotPermitted, match=names):
@@ -98,6 +100,12 @@ def asked_in(where: Any, guild: Any, mine: discord.Permissions = INVITED) -> Non
 def test_where_no_song_can_be_posted(kind: ChannelType) -> None:
     with pytest.raises(NotPermitted, match="Please use a text channel"):
         asked_in(channel(kind), None)
+
+
+def test_a_channel_of_a_kind_that_is_not_known_yet_is_refused() -> None:
+    """discord.py does not even give its id (discord-haskell 40, interactions.py 1781)."""
+    with pytest.raises(NotPermitted, match="Please use a text channel"):
+        asked_in(None, None)
 
 
 def test_a_private_thread_without_the_bot_is_refused() -> None:
