@@ -8,6 +8,7 @@ keeps 50 MB for each of them, and killing one breaks all of a `ProcessPoolExecut
 """
 
 import asyncio
+import errno
 import io
 import json
 import logging
@@ -33,6 +34,8 @@ _NICENESS = 5
 """Beside one busy process on each core a child gets a quarter of it: see docs/decisions/0029."""
 
 _ATTEMPTS = 2
+_LONGEST_MESSAGE = 300
+"""Characters of what a child says to the song's member; ours are shorter."""
 
 LOWEST_LIMIT = 1024 * 1024
 _NO_TAGS = Tags(title="", artist="", genres="", lyrics="", seed=0, number=0)
@@ -255,23 +258,43 @@ async def _attempt(job: _Job) -> dict[str, Any]:
     if said:
         log.warning("The audio encoder said: %s", said.decode(errors="replace"))
     try:
-        answer: dict[str, Any] = json.loads(reply)
-    except ValueError:
+        return _checked(json.loads(reply))
+    except (ValueError, TypeError, LookupError, RecursionError):
         if process.returncode is not None and process.returncode < 0:
             raise ChildProcessError(
                 f"The audio encoder was killed by signal {-process.returncode}."
             ) from None
         log.warning("The audio encoder ended with %s and no answer.", process.returncode)
         raise NotAudio(_UNREADABLE) from None
-    return answer
+
+
+def _checked(answer: Any) -> dict[str, Any]:  # noqa: ANN401 - what JSON holds
+    """An answer, its parts of the right kind: the child may do what a hostile file says.
+
+    Raises:
+        ValueError, TypeError, LookupError: it is none.
+    """
+    common = {"sandbox": answer.get("sandbox") if isinstance(answer, dict) else None}
+    if "error" in answer:
+        return common | {
+            "error": str(answer["error"]),
+            "errno": int(answer.get("errno", errno.EIO)),
+            "message": str(answer["message"])[:_LONGEST_MESSAGE],
+        }
+    return common | {
+        "format": AudioFormat(answer["format"]),
+        "seconds": float(answer["seconds"]),
+        "size": int(answer["size"]),
+    }
 
 
 async def _converse(process: Process, line: bytes) -> tuple[bytes, bytes]:
-    """Send the job, and read to the end what comes back."""
+    """Send the job, and read to the end what comes back: of each stream the last 4,000 bytes."""
     assert process.stdin and process.stdout and process.stderr  # noqa: PT018, S101 - three pipes
     # Not closed and not drained: the child takes the end of its stdin for the end of the bot,
     # and one that died before reading shows by having no answer.
     process.stdin.write(line)
-    reply, said = await asyncio.gather(process.stdout.read(), child_process.tail(process.stderr))
+    # Each bounded: a child that a hostile file has taken over could write until we are killed.
+    reply, said = await asyncio.gather(*map(child_process.tail, (process.stdout, process.stderr)))
     await process.wait()
     return reply, said

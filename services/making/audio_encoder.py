@@ -57,6 +57,9 @@ codecs at -82 dBFS at most, of four steps at -74. A tone at -60 can be heard.
 MEMORY = 512 * 1024 * 1024
 """Bytes a child may take; a usual song takes a tenth of it."""
 
+ADDRESSES = MEMORY + 256 * 1024 * 1024
+"""Bytes a child may map, its 150 MiB of libraries too: `MEMORY` counts nothing that is shared."""
+
 CPU_SECONDS = 300
 """Seconds of CPU a child may take; the longest song takes a twentieth of it."""
 
@@ -513,26 +516,40 @@ def _end_with_parent() -> None:
 
 
 def _bound_ourselves(limit: int) -> None:
-    """Bound what a hostile file can take, where the system knows how. `limit` is in bytes."""
+    """Bound what a hostile file can take, where the system knows how. `limit` is in bytes.
+
+    The hard limits too: whoever takes this process over could lift the others again.
+    """
     if sys.platform != "win32":
         import resource  # noqa: PLC0415 - Windows has none
 
         for what, bound in (
             (resource.RLIMIT_DATA, MEMORY),
+            (resource.RLIMIT_AS, ADDRESSES),
             (resource.RLIMIT_CPU, CPU_SECONDS),
             (resource.RLIMIT_CORE, 0),
             (resource.RLIMIT_FSIZE, limit + LARGEST),
             (resource.RLIMIT_NOFILE, OPEN_FILES),
         ):
             _, hard = resource.getrlimit(what)
+            lowest = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
             with suppress(ValueError, OSError):  # a system that knows the limit but not the number
-                resource.setrlimit(what, (bound, hard))
+                resource.setrlimit(what, (lowest, lowest))
+
+
+def _start_no_more() -> None:
+    """Start no thread beyond those that run. Root may nevertheless (Linux, setrlimit(2))."""
+    if sys.platform != "win32":
+        import resource  # noqa: PLC0415 - Windows has none
+
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
 def _shut_in(*, sandboxed: bool) -> Sandbox | None:
     """Give up what is not needed. Before the first thread, which would stay free."""
     entered = sandbox.enter() if sandboxed else None
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    _start_no_more()
     return entered
 
 

@@ -43,6 +43,8 @@ _DENIED = {
     "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
     "truncate": (76, 45),
+    # What no limit of a process counts: space behind the end of a file, and files in memory.
+    "fallocate": (285, 47), "memfd_create": (319, 279), "memfd_secret": (447, 447),
     "io_uring_setup": (425, 425), "bpf": (321, 280), "perf_event_open": (298, 241),
     "userfaultfd": (323, 282), "add_key": (248, 217), "request_key": (249, 218),
     "keyctl": (250, 219), "unshare": (272, 97), "setns": (308, 268),
@@ -50,11 +52,13 @@ _DENIED = {
 }  # fmt: skip
 _OF_ITSELF = {"kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131)}
 _CLONE, _CLONE3, _PRLIMIT = (56, 220), (435, 435), (302, 261)
+_FCNTL = (72, 25)
+_SET_OWNER = (8, 15)  # F_SETOWN, F_SETOWN_EX: whom the kernel signals when a file is ready
 _CLONE_THREAD = 0x10000
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
 _X32 = 0x40000000  # x86_64 has a second set of numbers from here on
 _LOAD, _EQUAL, _AT_LEAST, _HAS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
+_NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT, _SECOND_ARGUMENT_AT = 0, 4, 16, 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,12 @@ def _filter(architecture: int, column: int, pid: int) -> Sequence[_Step]:
         *_when_argument([_CLONE[column]], _HAS, _CLONE_THREAD),
         *_when_argument([_PRLIMIT[column]], _EQUAL, 0),
         *_when_argument(_numbers(_OF_ITSELF.values(), column), _EQUAL, pid),
+        *_when(
+            [_FCNTL[column]],
+            (_LOAD, 0, 0, _SECOND_ARGUMENT_AT),
+            *_when(_SET_OWNER, (_RETURN, 0, 0, refused)),
+            (_RETURN, 0, 0, _ALLOW),
+        ),
         (_RETURN, 0, 0, _ALLOW),
     ]
 

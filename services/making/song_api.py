@@ -385,7 +385,15 @@ class SongApi:
             GenerationFailed, KeyRefused, SubmitForbidden: as `submit`.
             OutputMissing, BadOutput, OSError: as `download`.
         """
-        call = _Endpoint("POST", f"v1/{MODEL}", _MAKE, SubmitForbidden, SubmitUncertain, workspace)
+        call = _Endpoint(
+            "POST",
+            f"v1/{MODEL}",
+            _MAKE,
+            SubmitForbidden,
+            SubmitUncertain,
+            workspace,
+            patience=_LOOK_PATIENCE,  # counts from where a large answer is read
+        )
         answer = await self._translated(
             call, SubmitUncertain, self._make(call, payload(request), workspace)
         )
@@ -738,7 +746,11 @@ def _is_prose(start: bytes) -> bool:
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) else None
+    try:
+        number = float(value)
+    except OverflowError:  # JSON's whole numbers have any number of digits
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _inference_seconds(data: Mapping[str, Any]) -> float | None:

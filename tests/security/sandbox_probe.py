@@ -3,8 +3,11 @@
 `python -m tests.security.sandbox_probe LAYERS PORT`. What became of each try is the error's words.
 """
 
+import contextlib
 import ctypes
+import fcntl
 import json
+import mmap
 import os
 import resource
 import socket
@@ -54,11 +57,24 @@ def tries(port: int) -> dict[str, Callable[[], object]]:
         "change a file's mode": lambda: (here / "source").chmod(0o600),
         "bound the parent": lambda: resource.prlimit(PARENT, resource.RLIMIT_CORE),
         "slow down the parent": lambda: os.setpriority(os.PRIO_PROCESS, PARENT, 19),
+        "signal the parent by a file": lambda: fcntl.fcntl(0, fcntl.F_SETOWN, PARENT),
+        "reserve the disk": lambda: called(LIBC.fallocate(0, 1, 0, 1)),
+        "keep a file in memory": lambda: os.memfd_create("x"),
+        "lift its bounds": lift,
         "grow": lambda: bytearray(2 * audio_encoder.MEMORY),
+        "grow by what could be shared": lambda: mmap.mmap(-1, 2 * audio_encoder.MEMORY),
         "import what decoding may need": lambda: __import__("encodings.cp037"),
         "start a thread": start_thread,
         "signal itself": lambda: os.kill(os.getpid(), 0),
     }
+
+
+def lift() -> None:
+    for what in (resource.RLIMIT_DATA, resource.RLIMIT_CPU, resource.RLIMIT_FSIZE):
+        with contextlib.suppress(ValueError):  # Python's word for EPERM here
+            resource.setrlimit(what, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            return
+    raise PermissionError
 
 
 def fork() -> None:
@@ -80,7 +96,7 @@ def called(result: int) -> None:
 def outcome(attempt: Callable[[], object]) -> str:
     try:
         attempt()
-    except (OSError, MemoryError) as error:
+    except (OSError, MemoryError, RuntimeError) as error:
         return type(error).__name__
     return "done"
 

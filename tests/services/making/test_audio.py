@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import tracemalloc
 import unicodedata
 from asyncio.subprocess import Process
 from collections.abc import Callable
@@ -765,15 +766,19 @@ def test_bounds_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse_cores(what: int, bounds: tuple[int, int]) -> None:
         if what == resource.RLIMIT_CORE:
             raise ValueError("not here")
+        assert bounds[0] == bounds[1], "it could be lifted again"
         asked[what] = bounds[0]
 
+    hard = {resource.RLIMIT_NOFILE: 9}
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (0, hard.get(what, -1)))
     monkeypatch.setattr(resource, "setrlimit", refuse_cores)
     audio_encoder._bound_ourselves(10 * MIB)
     assert asked == {
         resource.RLIMIT_DATA: audio_encoder.MEMORY,
+        resource.RLIMIT_AS: audio_encoder.ADDRESSES,
         resource.RLIMIT_CPU: audio_encoder.CPU_SECONDS,
         resource.RLIMIT_FSIZE: 10 * MIB + audio_encoder.LARGEST,
-        resource.RLIMIT_NOFILE: audio_encoder.OPEN_FILES,
+        resource.RLIMIT_NOFILE: 9,  # what it had is less
     }
 
 
@@ -783,6 +788,7 @@ def test_main_reads_a_job_and_answers_on_one_line(
     fitter_job = audio._Job(mp3, tmp_path, "42", 10 * MIB, 2, TAGS)
     ended = threading.Event()
     monkeypatch.setattr(audio_encoder, "_bound_ourselves", lambda limit: None)
+    monkeypatch.setattr(audio_encoder, "_start_no_more", lambda: None)
     monkeypatch.setattr(os, "chdir", lambda folder: None)
     monkeypatch.setattr(sandbox, "enter", lambda: Sandbox(7, seccomp=True))
     monkeypatch.setattr(os, "_exit", lambda status: ended.set())
@@ -898,6 +904,14 @@ async def test_no_audio_no_source_no_folder(folder: Path, tmp_path: Path, wav: P
         ("raise SystemExit(3)", "ended with 3"),
         ("import sys; sys.stderr.write('x' * 100_000 + 'the end')", "the end"),
         ("print('{')", "no answer"),
+        ("print('[' * 1_000_000)", "no answer"),
+        ("print('[' * 2_000)", "no answer"),
+        ("print('[]')", "no answer"),
+        ("print('1')", "no answer"),
+        ("print('{}')", "no answer"),
+        ("""print('{"error": []}')""", "no answer"),
+        ("""print('{"format": "exe", "seconds": 1, "size": 1}')""", "no answer"),
+        ("""print('{"format": "mp3", "seconds": "long", "size": 1}')""", "no answer"),
         ("raise MemoryError", "MemoryError"),
     ],
 )
@@ -915,6 +929,31 @@ async def test_a_child_that_crashes_is_an_error_of_ours(
         await start(AudioFitter(), wav, folder)
     assert logged in caplog.text
     assert len(caplog.text) < 10_000
+
+
+async def test_a_child_that_never_stops_talking_takes_no_memory(
+    folder: Path, wav: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes it over could fill the bot's: 600 MB took 1.2 GB."""
+    talks = "import os\nfor _ in range(64): os.write(1, b'x' * 2**20)"
+    monkeypatch.setattr(audio, "_PROGRAM", (sys.executable, "-c", talks))
+    tracemalloc.start()
+    try:
+        with pytest.raises(NotAudio):
+            await start(AudioFitter(), wav, folder)
+        assert tracemalloc.get_traced_memory()[1] < 8 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+async def test_a_childs_long_words_are_cut(
+    folder: Path, wav: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says = """print('{"error": "NotAudio", "message": "' + 3_000 * 'x' + '"}')"""
+    monkeypatch.setattr(audio, "_PROGRAM", (sys.executable, "-c", says))
+    with pytest.raises(NotAudio) as raised:
+        await start(AudioFitter(), wav, folder)
+    assert len(str(raised.value)) == audio._LONGEST_MESSAGE
 
 
 async def test_no_process_can_be_started(
@@ -1244,5 +1283,8 @@ def test_whose_fault_a_system_error_is(
 
 
 def test_is_not_shut_in_where_it_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    bounds: list[tuple[int, tuple[int, int]]] = []
     monkeypatch.setattr(audio_encoder, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(resource, "setrlimit", lambda *bound: bounds.append(bound))
     assert audio_encoder._shut_in(sandboxed=False) is None
+    assert bounds == [(resource.RLIMIT_NPROC, (0, 0))]

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import fcntl
 import os
 import struct
 import sys
@@ -130,10 +131,13 @@ def test_the_projects_folder_is_not_among_the_code(monkeypatch: pytest.MonkeyPat
 AUDIT = {machine: number for machine, (number, _) in sandbox._MACHINES.items()}
 
 
-def verdict(machine: str, number: int, argument: int = 0, *, audit: int | None = None) -> str:
+def verdict(
+    machine: str, number: int, argument: int = 0, second: int = 0, *, audit: int | None = None
+) -> str:
     """What the filter for a machine says to a call."""
     steps = sandbox._filter(AUDIT[machine], list(AUDIT).index(machine), PID)
-    loaded = {0: number, 4: AUDIT[machine] if audit is None else audit, 16: argument}
+    architecture = AUDIT[machine] if audit is None else audit
+    loaded = {0: number, 4: architecture, 16: argument, 24: second}
     names = {
         sandbox._ALLOW: "allowed",
         sandbox._REFUSE | errno.EPERM: REFUSED,
@@ -181,6 +185,15 @@ def test_filter_lets_threads_begin_and_no_processes(machine: str) -> None:
     assert verdict(machine, sandbox._CLONE[column], 17) == REFUSED
     assert verdict(machine, sandbox._PRLIMIT[column], 0) == "allowed"
     assert verdict(machine, sandbox._PRLIMIT[column], 1) == REFUSED
+
+
+@pytest.mark.parametrize("machine", AUDIT)
+def test_filter_lets_no_file_signal_another(machine: str) -> None:
+    fcntl_number = sandbox._FCNTL[list(AUDIT).index(machine)]
+    for command in (fcntl.F_SETOWN, 15):  # F_SETOWN_EX
+        assert verdict(machine, fcntl_number, 3, command) == REFUSED
+    for command in (fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_SETFL, fcntl.F_DUPFD_CLOEXEC):
+        assert verdict(machine, fcntl_number, 3, command) == "allowed"
 
 
 def test_filter_knows_one_set_of_numbers_only() -> None:

@@ -271,6 +271,7 @@ async def test_a_submit_that_is_completed_is_accepted_whatever_the_code(wire: Wi
         (200, {"status": "COMPLETED", "metrics": {"inference_time": -1}}, Look("COMPLETED")),
         (200, {"status": "COMPLETED", "metrics": {"inference_time": "9"}}, Look("COMPLETED")),
         (200, {"status": "COMPLETED", "metrics": {"inference_time": True}}, Look("COMPLETED")),
+        (200, {"status": "COMPLETED", "metrics": {"inference_time": 10**400}}, Look("COMPLETED")),
     ],
 )
 async def test_a_look_reads_the_status(
@@ -389,7 +390,10 @@ async def test_credits(wire: Wire) -> None:
     assert (wire.seen[0].path, wire.budget.taken) == ("/v1/get-user-credits", [Call.LOOK])
 
 
-@pytest.mark.parametrize("body", [{"credits": None}, {"credits": "9"}, {}, [], b'{"credits": NaN}'])
+@pytest.mark.parametrize(
+    "body",
+    [{"credits": None}, {"credits": "9"}, {}, [], b'{"credits": NaN}', {"credits": 10**400}],
+)
 async def test_credits_that_make_no_sense_are_passing(wire: Wire, body: object) -> None:
     await wire.start(answering(200, body))
     await failing(wire.api.credits(), ApiUnavailable)
@@ -844,8 +848,13 @@ async def test_large_answers_are_read_one_at_a_time(wire: Wire, tmp_path: Path) 
     assert together == [1] * 4  # a small answer is none of them
 
 
+@pytest.mark.parametrize(("call", "means"), [("result", ApiUnavailable), ("make", SubmitUncertain)])
 async def test_who_waits_for_a_slow_large_answer_is_not_out_of_time(
-    wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wire: Wire,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    means: type[SongApiError],
 ) -> None:
     """One that trickles holds the others up for as long as it may take, and no longer."""
     monkeypatch.setattr(song_api, "_LOOK_PATIENCE", 0.3)
@@ -871,10 +880,10 @@ async def test_who_waits_for_a_slow_large_answer_is_not_out_of_time(
         inside.set()
         yield
 
-    first = asyncio.create_task(api.result(ID, Workspace(tmp_path / "1", 2**25, alone)))
+    first = asyncio.ensure_future(Calls[call](api, Workspace(tmp_path / "1", 2**25, alone)))
     await inside.wait()
     second = asyncio.create_task(api.result(ID, at(tmp_path / "2")))
-    error = await failing(first, ApiUnavailable)
+    error = await failing(first, means)
     assert "TimeoutError" in str(error)
     assert (await second).file == tmp_path / "2.answer1"
 
