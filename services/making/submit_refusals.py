@@ -7,6 +7,7 @@ server, at no cost.
 
 import asyncio
 import logging
+from collections import Counter
 from datetime import datetime, timedelta
 
 from services.clock import WatchedClock
@@ -20,7 +21,7 @@ CHECK_EVERY = timedelta(minutes=1)
 RELATED_WITHIN = timedelta(minutes=10)
 """Within it refusals of two members' songs are the account's."""
 MOST_PROBES = 3
-"""How often in a row one song may be refused while the key is known to be."""
+"""How often one song may be refused while the key is known to be."""
 
 
 class SubmitRefusals:
@@ -33,14 +34,15 @@ class SubmitRefusals:
         self._last: tuple[int, datetime] | None = None
         # When the account was checked last, and whether the key worked.
         self._check: tuple[datetime, bool] | None = None
-        # The song that was refused last while the key was, and how often in a row.
-        self._probe = (0, 0)
+        # How often songs were refused while the key was.
+        self._probes = Counter[int]()
         # Of songs that are refused together, each sees what the one before it was put down to.
         self._one_at_a_time = asyncio.Lock()
 
     def accepted(self) -> None:
         """Hear that the API has accepted a submit: the account works."""
-        self._last, self._probe = None, (0, 0)
+        self._last = None
+        self._probes.clear()
 
     async def concerns_request(self, member_id: int) -> bool:
         """Whether the refusal of a member's song is that request's alone.
@@ -62,15 +64,13 @@ class SubmitRefusals:
     async def concerns_probe(self, song_id: int) -> bool:
         """Whether the refusal of a song is that request's alone, while the key is refused.
 
-        Such a song waits again, since the refusal is known. But no new songs come then: if the only
-        one left to probe the account with is refused for its words, songs would stay paused until
-        its six hours are over.
+        Such a song waits again, since the refusal is known. But no new songs come then: if those
+        left to probe the account with are refused for their words, songs would stay paused until
+        their six hours are over. They take turns, so each has its own count.
         """
         async with self._one_at_a_time:
-            known, times = self._probe
-            times = times + 1 if known == song_id else 1
-            self._probe = (song_id, times)
-            return times >= MOST_PROBES and await self._key_works()
+            self._probes[song_id] += 1
+            return self._probes[song_id] >= MOST_PROBES and await self._key_works()
 
     async def _key_works(self) -> bool:
         """Whether the balance can be read, checked once a minute at most."""

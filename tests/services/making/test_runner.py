@@ -458,6 +458,29 @@ async def test_a_song_that_a_firewall_refuses_does_not_keep_songs_paused(
     assert len(house.owner.told) == 2
 
 
+async def test_songs_that_a_firewall_refuses_take_turns_and_do_not_keep_songs_paused(
+    house: House,
+) -> None:
+    """A start moves its server to the end, so that no song is tried twice in a row."""
+    await house.incidents.begin(Kind.KEY_REFUSED, "told before")
+    house.server.fault = always(submit=Fault(403))
+    for song_id in (1, 2):
+        await house.add(song_id, server_id=song_id, member_id=song_id)
+    async with house.running():
+        for number in range(1, 5):
+            await minute(house)
+            await house.until_submits(number)
+            await house.until("waiting", "waiting")
+        assert paused(house) is Kind.KEY_REFUSED
+        await minute(house)
+        await house.until("ended", "waiting")
+        await minute(house)
+        await house.until("ended", "ended")
+        house.minutes.put_nowait(None)
+        await until_unpaused(house)
+    assert house.submits == 6
+
+
 async def test_out_of_credits(house: House) -> None:
     house.server.credits = 1
     with_places(house, 1)
