@@ -63,20 +63,23 @@ class SongRequest:
         `lyrics` may hold line breaks or typed `\\n`, and headings in any form. They are kept as
         they are sent (`services.lyrics`), so that a song is made again from what made it.
         Without a word outside brackets they mean an instrumental. `random_seed` gives a seed from
-        0 to `MAX_SEED` where none was asked for.
+        0 to `MAX_SEED` where none was asked for. What was typed within a limit is not refused for
+        what it becomes: `[chorus]` is longer than the heading that it stands for.
 
         Raises:
             InvalidRequest: an option is out of bounds, or `instrumental` came with words.
         """
-        tidy_genres = " ".join(_SEPARATORS.sub(", ", clean(genres)).split()).strip(", ")
+        typed_genres = clean(genres)
+        tidy_genres = " ".join(_SEPARATORS.sub(", ", typed_genres).split()).strip(", ")
         if not any(c.isalnum() for c in tidy_genres):
             raise InvalidRequest("Please name at least one genre, like `funk, pop`.")
-        if len(tidy_genres) > MAX_GENRES:
+        if len(tidy_genres) > MAX_GENRES < len(typed_genres):
             raise InvalidRequest(
                 f"The genres are {len(tidy_genres):,} characters long; {MAX_GENRES} is the most."
             )
-        words = normalised(clean(lyrics or "").replace("\\n", "\n"))
-        if len(words) > MAX_LYRICS:
+        typed = clean(lyrics or "").replace("\\n", "\n").strip()
+        words = normalised(typed)
+        if len(words) > MAX_LYRICS < len(typed):
             raise InvalidRequest(
                 f"The lyrics are {len(words):,} characters long; {MAX_LYRICS:,} is the most."
             )

@@ -191,6 +191,13 @@ def test_too_long_lyrics_are_refused() -> None:
         parse(lyrics="x" * (MAX_LYRICS + 1))
 
 
+def test_lyrics_and_genres_that_were_typed_within_the_limit_may_be_sent_longer() -> None:
+    lyrics = "\n".join(["サビ", "あ" * 80] * 47)
+    assert len(lyrics) <= MAX_LYRICS < len(parse(lyrics=lyrics).lyrics)
+    genres = "、".join(["pop"] * 75)
+    assert len(genres) <= MAX_GENRES < len(parse(genres=genres).genres)
+
+
 @pytest.mark.parametrize(
     "lyrics", [None, "", " \n ", "[verse]\n\n[chorus]\n", "[verse 1] ... [chorus]", "\u202e"]
 )
@@ -252,9 +259,9 @@ def test_any_text_is_a_valid_request_or_one_plain_sentence(
         assert sentence.endswith(".")
         assert len(sentence.splitlines()) == 1
         return
-    assert 1 <= len(request.genres) <= MAX_GENRES
+    assert 1 <= len(request.genres) <= max(MAX_GENRES, 2 * len(genres))
     assert "\n" not in request.genres
-    assert 1 <= len(request.lyrics) <= MAX_LYRICS
+    assert 1 <= len(request.lyrics) <= max(MAX_LYRICS, 20 * len(lyrics or ""))
     assert request.instrumental is (request.lyrics == INSTRUMENTAL)
     assert 1 <= len(request.title) <= MAX_TITLE
     assert request.title == " ".join(request.title.split())
