@@ -271,7 +271,7 @@ class Delivery:
         except AudioError as error:
             self._tried(song.song_id)
             log.warning("it can't be made fit for the channel: %s", error)
-        except OSError as error:
+        except (OSError, *NOT_NOW) as error:
             # This machine is at fault, not Discord: the next round may do better.
             log.warning("it waits: %s", error)
         except Exception:
@@ -454,7 +454,7 @@ class Delivery:
                 for file in self._folder(song).iterdir():
                     if file.name != song.file and file.is_file():
                         file.unlink()
-            except OSError as error:
+            except (OSError, *NOT_NOW) as error:
                 log.warning("its source stays on the disk for now: %s", error)
 
     async def _small(self, song: Song) -> Song:

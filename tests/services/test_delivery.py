@@ -17,7 +17,7 @@ import pytest
 
 from db import songs
 from db.database import Database
-from db.faults import DiskFullError
+from db.faults import DatabaseBusyError, DiskFullError
 from db.records import Song, Step
 from services import delivery as module
 from services.delivery import AFTER_A_REFUSAL, EVERY, KEPT, SOONEST, Delivery
@@ -836,17 +836,24 @@ async def test_a_full_disk_has_it_wait_for_a_minute_only(
     assert "Traceback" not in caplog.text
 
 
-async def test_a_full_disk_after_a_late_post_doubles_nothing(
-    depot: Depot, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error", [DiskFullError(Path("songs.db")), DatabaseBusyError("songs.db is locked")]
+)
+async def test_a_write_that_has_to_wait_after_a_late_post_doubles_nothing(
+    depot: Depot,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
 ) -> None:
     await depot.keep()
 
-    async def no_room(*_: object, **__: object) -> bool:
-        raise DiskFullError(Path("songs.db"))
+    async def not_now(*_: object, **__: object) -> bool:
+        raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(depot.ending, "post_late", no_room)
+        patch.setattr(depot.ending, "post_late", not_now)
         await depot.round()
+    assert "Traceback" not in caplog.text
     await depot.is_kept(in_doubt=True)
     depot.clock.advance(days=2)
     await depot.round()
