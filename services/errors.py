@@ -30,14 +30,14 @@ SongwrightError
 |   |-- SubmitUncertain     5xx or a lost answer on submit: it may have been accepted
 |   `-- BadOutput           the result is too large, malformed, or at an address we won't fetch
 |-- AudioError              the bytes are no song we can post
-    |   |-- NotAudio            empty, another type, or it can't be decoded
-    |   |-- TooShort            less than half of what was asked
-    |   |-- SilentAudio         nothing but silence
-    |   `-- DoesNotFit          no bit rate brings it under the limit
-    `-- DeliveryError           the song could not be posted
-        |-- CannotPost          for good: permission or channel gone, upload refused
-        |-- TooLargeToPost      the limit is lower than we thought: fit it again
-        `-- PostUncertain       no answer, or a passing one: look before sending again
+|   |-- NotAudio            empty, another type, or it can't be decoded
+|   |-- TooShort            less than half of what was asked
+|   |-- SilentAudio         nothing but silence
+|   `-- DoesNotFit          no bit rate brings it under the limit
+`-- DeliveryError           the song could not be posted
+    |-- CannotPost          for good: permission or channel gone, upload refused
+    |-- TooLargeToPost      the limit is lower than we thought: fit it again
+    `-- PostUncertain       no answer, or a passing one: look before sending again
 """
 
 from enum import StrEnum
