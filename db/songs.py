@@ -5,6 +5,7 @@ return whether it was there: False is an answer, not an accident.
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -587,16 +588,17 @@ async def undelivered(connection: Connection) -> list[Song]:
     return list(map(_song, rows))
 
 
-async def count_undelivered(connection: Connection, server_id: int) -> int:
-    """How many of a server's songs could not be posted and wait to be delivered."""
+async def count_undelivered(connection: Connection, server_id: int) -> Counter[int]:
+    """How many of a server's songs could not be posted and wait to be delivered, by member."""
     rows = await connection.execute_fetchall(
         """
-        SELECT count(*) AS n FROM songs WHERE server_id = ?
+        SELECT member_id, count(*) AS n FROM songs WHERE server_id = ?
               AND undelivered IS NOT NULL AND delivered_at IS NULL AND file IS NOT NULL
+        GROUP BY member_id
         """,
         (server_id,),
     )
-    return _number(rows)
+    return Counter({row["member_id"]: row["n"] for row in rows})
 
 
 async def undelivered_by_reason(connection: Connection) -> list[Undelivered]:

@@ -72,7 +72,7 @@ class TooManySongs(Refusal):
 
 
 class TooManyUndelivered(Refusal):
-    """The server's songs that could not be posted are at their limit. Nothing was spent."""
+    """Songs of the server or of the member that could not be posted are at their limit."""
 
 
 class CeilingReached(Refusal):

@@ -1,5 +1,6 @@
 """The one settings object: from the environment, from `.env`, or from files with secrets."""
 
+import errno
 import ipaddress
 import os
 import re
@@ -32,7 +33,7 @@ SECRETS_DIR = Path("/run/secrets")
 """Where Docker, Podman and Kubernetes put secrets, each in a file with its variable's name."""
 SECRETS = ("discord_token", "segmind_api_key")
 LONGEST_SECRET = 4_096
-"""Bytes read of a file: whatever it is, it is not read whole where it is longer."""
+"""Bytes: a file that is longer holds something else, and is not read whole."""
 
 _SQLITE = "sqlite:///"
 _ADDRESS = TypeAdapter(HttpUrl)
@@ -46,7 +47,8 @@ def _address(url: str) -> str:
 def _one_word(secret: SecretStr) -> SecretStr:
     word = secret.get_secret_value().strip()
     # Docker's env files keep quotes; and what JSON would escape could not be found in a log line.
-    if not word or not word.isascii() or any(c.isspace() or c in "\"'\\" for c in word):
+    fits = word.isascii() and word.isprintable() and not any(c in " \"'\\" for c in word)
+    if not word or not fits:
         raise ValueError("not one word")
     return SecretStr(word)
 
@@ -115,7 +117,10 @@ class _NamedFiles(PydanticBaseSettingsSource):
 
 def _content(path: str) -> str:
     with Path(path).open("rb") as file:
-        return file.read(LONGEST_SECRET).decode().strip()
+        content = file.read(LONGEST_SECRET + 1)
+    if len(content) > LONGEST_SECRET:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return content.decode().strip()
 
 
 class Settings(BaseSettings):

@@ -121,7 +121,8 @@ class Songs:
         admission.check_server(self._allowed_servers, asker.server_id)
         self._incidents.check_not_paused()
         reader = self._database.reader
-        admission.check_undelivered(await songs.count_undelivered(reader, asker.server_id))
+        undelivered = await songs.count_undelivered(reader, asker.server_id)
+        admission.check_undelivered(undelivered, asker.member_id)
         rules = await self._rulebook.read(reader, asker.server_id, asker.member_id)
         admission.check_member(rules, asker.place, at=self._clock())
         admission.check_size(rules, request.seconds, request.steps)
@@ -171,7 +172,8 @@ class Songs:
         admission.check_server(self._allowed_servers, asker.server_id)
         self._incidents.check_not_paused()
         now, server_id = self._clock(), asker.server_id
-        admission.check_undelivered(await songs.count_undelivered(connection, server_id))
+        undelivered = await songs.count_undelivered(connection, server_id)
+        admission.check_undelivered(undelivered, asker.member_id)
         rules = await self._rulebook.read(connection, server_id, asker.member_id)
         admission.check_member(rules, asker.place, at=now)
         admission.check_size(rules, request.seconds, request.steps)

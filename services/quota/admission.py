@@ -1,5 +1,6 @@
 """Whether a song may be asked for, as a server's managers have decided. Pure."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,9 @@ from services.requests import SongRequest
 NOTHING_SPENT = "Nothing was spent."
 MAX_UNDELIVERED = 25
 """Songs of a server that could not be posted, up to 10 MiB each, before new ones are refused."""
+MAX_UNDELIVERED_OF_MEMBER = 5
+"""Of them one member's: a member can make songs impossible to post, and must not lock others out.
+"""
 REFUNDS_COUNT_FOR = timedelta(hours=1)
 NOT_ALLOWED = (
     "I can't make songs in this server: my operator has not allowed it. Ask them to add the server "
@@ -39,12 +43,19 @@ def check_server(allowed: Collection[int], server_id: int) -> None:
         raise ServerNotAllowed(f"{NOT_ALLOWED.format(server_id=server_id)} {NOTHING_SPENT}")
 
 
-def check_undelivered(count: int) -> None:
-    """Whether a server has room for one more song that might not be postable.
+def check_undelivered(by_member: Counter[int], member_id: int) -> None:
+    """Whether a server and a member have room for one more song that might not be postable.
 
     Raises:
-        TooManyUndelivered: `MAX_UNDELIVERED` wait for their members or their channels.
+        TooManyUndelivered: `MAX_UNDELIVERED` wait for their members or their channels, or
+            `MAX_UNDELIVERED_OF_MEMBER` for this one.
     """
+    own, count = by_member[member_id], by_member.total()
+    if own >= MAX_UNDELIVERED_OF_MEMBER:
+        raise TooManyUndelivered(
+            f"{own:,} of your songs in this server could not be posted, which is the limit. Get "
+            f"them with `/show`, then request a new one. {NOTHING_SPENT}"
+        )
     if count >= MAX_UNDELIVERED:
         raise TooManyUndelivered(
             f"{count:,} songs of this server could not be posted, which is the limit. Their "

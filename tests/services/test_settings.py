@@ -293,7 +293,7 @@ def test_a_file_that_is_missing_is_said_by_its_variable(monkeypatch: pytest.Monk
     assert TOKEN not in said
 
 
-@pytest.mark.parametrize("what", ["folder", "no text", "no path"])
+@pytest.mark.parametrize("what", ["folder", "no text", "no path", "too long"])
 def test_a_file_that_can_not_be_read_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -303,6 +303,8 @@ def test_a_file_that_can_not_be_read_is_said(
         file.mkdir()  # as Docker makes where the file to mount is missing
     elif what == "no path":
         monkeypatch.setenv("DISCORD_TOKEN_FILE", "x" * 5_000)
+    elif what == "too long":
+        file.write_bytes(b"x" * 5_000)  # its beginning was taken for the token
     (line,) = complaint().splitlines()
     assert line.startswith("DISCORD_TOKEN_FILE can't be read (")
     assert "secret\n" not in line
@@ -311,10 +313,15 @@ def test_a_file_that_can_not_be_read_is_said(
 def test_a_file_without_the_secret_is_said_without_its_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_files(monkeypatch, tmp_path, b"words " * 100_000)
+    in_files(monkeypatch, tmp_path, b"words " * 500)
     said = complaint()
     assert said.startswith("DISCORD_TOKEN is wrong")
     assert "words" not in said
+
+
+def test_control_characters_are_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_files(monkeypatch, tmp_path, bytes(100))  # of a disk that lost its content
+    assert complaint().startswith("DISCORD_TOKEN is wrong")
 
 
 def test_a_secret_and_its_file_are_one_too_many(

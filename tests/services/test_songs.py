@@ -30,7 +30,7 @@ from services.errors import (
     TooManyUndelivered,
 )
 from services.incidents import Incidents, Kind
-from services.quota.admission import MAX_UNDELIVERED
+from services.quota.admission import MAX_UNDELIVERED, MAX_UNDELIVERED_OF_MEMBER
 from services.quota.amounts import Prices
 from services.quota.ceilings import OperatorCeilings, ServerCeilingReached
 from services.quota.credits import Credits
@@ -260,11 +260,11 @@ async def test_a_server_with_many_undelivered_songs_gets_no_more(
     """Each is up to 10 MiB for a day."""
     kept = {"step": Step.ENDED, "undelivered": "The channel is gone.", "file": "song.mp3"}
     for number in range(1, MAX_UNDELIVERED):
-        await add_song(database, 100 + number, number=number, **kept)
+        await add_song(database, 100 + number, number=number, member_id=100 + number, **kept)
     async with database.write() as connection:
         await connection.execute("UPDATE servers SET last_number = 100")
     song = await songs.ask(asker(1), request(seconds=30))
-    await add_song(database, 200, number=200, **kept)
+    await add_song(database, 200, number=200, member_id=200, **kept)
     await add_song(database, 201, number=201, **kept | {"delivered_at": NOON, "file": None})
     before = dump(tmp_path)
     for refused in (songs.check, songs.ask):
@@ -279,6 +279,27 @@ async def test_a_server_with_many_undelivered_songs_gets_no_more(
     elsewhere = asker(3, server_id=SERVER + 1)
     await songs.check(elsewhere, request(seconds=30))
     await songs.ask(elsewhere, request(seconds=30))
+
+
+async def test_no_member_locks_the_others_out_by_undelivered_songs(
+    songs: Songs, database: Database, tmp_path: Path
+) -> None:
+    """A private thread that its owner removes the bot from makes them so, free of charge."""
+    kept = {"step": Step.ENDED, "undelivered": "The channel is gone.", "file": "song.mp3"}
+    for number in range(MAX_UNDELIVERED_OF_MEMBER):
+        await add_song(database, 101 + number, number=101 + number, **kept)
+    await add_song(database, 200, number=200, **kept | {"delivered_at": NOON, "file": None})
+    before = dump(tmp_path)
+    for refused in (songs.check, songs.ask):
+        with pytest.raises(TooManyUndelivered) as error:
+            await refused(asker(1), request(seconds=30))
+        assert str(error.value) == (
+            "5 of your songs in this server could not be posted, which is the limit. Get them with "
+            "`/show`, then request a new one. Nothing was spent."
+        )
+    assert dump(tmp_path) == before
+    await songs.ask(asker(2, member_id=MEMBER + 1), request(seconds=30))
+    await songs.ask(asker(3, server_id=SERVER + 1), request(seconds=30))
 
 
 # --- Failing and cancelling on purpose ------------------------------------------------------------
