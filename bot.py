@@ -213,6 +213,7 @@ async def composed(
             budget,
             [Run(r.seconds, r.steps, r.low_ms / 1000, r.high_ms / 1000) for r in past],
             waiting=lambda: runner.waiting,
+            polled=settings.segmind_mode != "sync",
         )
         api = SongApi(
             session,

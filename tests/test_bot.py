@@ -195,6 +195,16 @@ def quick(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cogs.announcer.BETWEEN_EDITS", 0.01)
 
 
+@pytest.mark.parametrize(("mode", "held_back"), [("async", True), ("sync", False)])
+async def test_submits_are_held_back_only_where_songs_are_polled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, held_back: bool
+) -> None:
+    set_environment(monkeypatch, tmp_path, EXAMPLE | {"SEGMIND_MODE": mode})
+    async with bot.composed(load()) as application:
+        planned = application.runner._budget.planned
+    assert (planned is not None) is held_back
+
+
 async def test_commands_are_registered_once_and_again_when_discord_differs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,6 +144,8 @@ class Pacer:
         budget: how full its minute is makes the price of a look.
         runs: the latest songs that ended, in the order of their submits; a hundred are enough.
         waiting: how many songs wait here to be submitted.
+        polled: whether songs take further calls after their submits. Those of v1 don't, so that
+            their submits need not be held back.
     """
 
     def __init__(
@@ -152,13 +154,15 @@ class Pacer:
         runs: Iterable[Run] = (),
         *,
         waiting: Callable[[], int] = lambda: 0,
+        polled: bool = True,
     ) -> None:
         self._budget = budget
         self._waiting = waiting
         self._learner = Learner(runs, clock=budget.clock)
         self._at_api: dict[int, _AtApi] = {}
         self._latest = USUAL
-        budget.planned = self._planned
+        if polled:
+            budget.planned = self._planned
 
     @contextlib.contextmanager
     def submitting(self, song_id: int, *, seconds: int, steps: int) -> Iterator[None]:
@@ -171,17 +175,11 @@ class Pacer:
             self._at_api.pop(song_id, None)
 
     @contextlib.contextmanager
-    def running(
-        self, song_id: int, *, seconds: int, steps: int, polled: bool = True
-    ) -> Iterator[None]:
-        """Learn from a song that was just submitted; to be entered in the order of the submits.
-
-        `polled`: whether it takes further calls, which are counted among those to come.
-        """
+    def running(self, song_id: int, *, seconds: int, steps: int) -> Iterator[None]:
+        """Learn from a song that was just submitted; to be entered in the order of the submits."""
         self._learner.submitted(song_id, seconds=seconds, steps=steps)
-        counted = self.submitting(song_id, seconds=seconds, steps=steps)
         try:
-            with counted if polled else contextlib.nullcontext():
+            with self.submitting(song_id, seconds=seconds, steps=steps):
                 yield
         finally:
             self._learner.dropped(song_id)

@@ -93,8 +93,9 @@ class RequestBudget:
         self._waiting = 0
         self._since_submit = 0
         self._submitted_at = -math.inf
-        self.planned: Callable[[], Sequence[Planned]] = tuple
-        """What the songs at the API will need, and one that would be submitted now."""
+        self.planned: Callable[[], Sequence[Planned]] | None = None
+        """What the songs at the API will need, and one that would be submitted now. None where a
+        submit brings no further calls: then none is held back."""
         self._timer: asyncio.TimerHandle | None = None
         if full:
             now, gap = clock(), WINDOW / per_minute
@@ -162,18 +163,19 @@ class RequestBudget:
 
     def _held_back(self, now: float) -> float:
         """Seconds until a submit may go where there is a place; or be weighed again."""
+        if self.planned is None:
+            return 0.0
         apart = APART * WINDOW / self.per_minute
         if len(self._sent) > CROWDED * self.per_minute and now < self._submitted_at + apart:
             return self._submitted_at + apart - now
-        return 0.0 if self._carries_another(now + PATIENCE + apart) else CHECK_AGAIN
+        return 0.0 if self._carries_another(self.planned(), now + PATIENCE + apart) else CHECK_AGAIN
 
-    def _carries_another(self, earliest: float) -> bool:
+    def _carries_another(self, planned: Sequence[Planned], earliest: float) -> bool:
         """Whether there will be places for all planned calls, if a song is submitted now.
 
         In each minute that ends with one of them, or `earliest`, no more than the limit may be
         made, planned or this submit.
         """
-        planned = self.planned()
         if len(self._sent) + 1 + CALLS_A_SONG * len(planned) <= self.per_minute:
             return True
         late = earliest - self.clock()

@@ -321,11 +321,8 @@ class Worker:
 
     def _counted(self, song: Song) -> AbstractContextManager[None]:
         """Tell the pacer of its submit; v1's is the whole run."""
-        if self._sync:
-            return self._pacer.running(
-                song.song_id, seconds=song.seconds, steps=song.steps, polled=False
-            )
-        return self._pacer.submitting(song.song_id, seconds=song.seconds, steps=song.steps)
+        follow = self._pacer.running if self._sync else self._pacer.submitting
+        return follow(song.song_id, seconds=song.seconds, steps=song.steps)
 
     def _followed(self, song: Song) -> AbstractContextManager[None]:
         """Tell the pacer of a run; where its age is a guess (`_downloaded`), only of its calls."""

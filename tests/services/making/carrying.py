@@ -232,7 +232,7 @@ class House:
         self.credits = make_credits(self.database, self.clock)
         self.ending = Ending(self.database, self.credits, clock=self.clock)
         self.budget = Minute(self.time)
-        self.pacer = Pacer(self.budget)
+        self.pacer = Pacer(self.budget, polled=not self.sync)
         self.api = SongApi(self.session, root=self.root, key=PLAYGROUND_KEY, budget=self.budget)
         self.ceilings = OperatorCeilings(self.database, clock=self.clock)
         self.worker = Worker(

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.virtual_time import run_virtually
+from services.making.pacing import Pacer
 from services.making.request_budget import (
     APART,
     CALLS_TO_COME,
@@ -215,6 +216,7 @@ class TestBudget:
     def test_a_crowd_of_submits_leaves_room_for_its_looks(self) -> None:
         async def main() -> float:
             budget = budget_of(50)
+            budget.planned = tuple
             crowd = [asyncio.create_task(budget.take(Call.SUBMIT)) for _ in range(50)]
             await asyncio.sleep(1.0)
             await asyncio.gather(*(budget.take(Call.LOOK) for _ in range(20)))
@@ -262,6 +264,17 @@ class TestHeldBack:
             return at_api
 
         assert virtually(main) == 14  # 14 submits and 35 calls to come
+
+    def test_submits_that_no_polls_follow_fill_the_minute_at_once(self) -> None:
+        async def main() -> float:
+            budget = budget_of(50)
+            pacer = Pacer(budget, polled=False)
+            for song_id in range(50):
+                await budget.take(Call.SUBMIT)
+                pacer.running(song_id, seconds=60, steps=50).__enter__()
+            return now()
+
+        assert virtually(main) == 0.0
 
     def test_it_goes_when_another_song_has_ended(self) -> None:
         async def main() -> float:
