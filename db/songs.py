@@ -111,6 +111,18 @@ async def count_unfinished(connection: Connection, server_id: int, member_id: in
     return _number(rows)
 
 
+async def count_unfinished_elsewhere(connection: Connection, server_id: int, member_id: int) -> int:
+    """How many of a member's songs wait or run in all servers but this one."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT count(*) AS n FROM songs
+        WHERE member_id = ? AND server_id <> ? AND step <> 'ended'
+        """,
+        (member_id, server_id),
+    )
+    return _number(rows)
+
+
 async def price_of_unfinished(connection: Connection, server_id: int, member_id: int) -> int:
     """The prices together of a member's songs that wait or run in a server."""
     rows = await connection.execute_fetchall(

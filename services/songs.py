@@ -198,7 +198,8 @@ class Songs:
                 until=at,
                 limit=limit,
             )
-            admission.check_refunds(ends, limit)
+            elsewhere = await songs.count_unfinished_elsewhere(connection, server_id, member_id)
+            admission.check_refunds(ends, limit, elsewhere=elsewhere)
         admission.check_pace(
             rules,
             unfinished=await songs.count_unfinished(connection, server_id, member_id),

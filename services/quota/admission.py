@@ -117,19 +117,27 @@ def check_words(rules: Rules, request: SongRequest) -> None:
         )
 
 
-def check_refunds(ends: Sequence[datetime], limit: int) -> None:
+def check_refunds(ends: Sequence[datetime], limit: int, *, elsewhere: int) -> None:
     """Whether a member has had fewer than `limit` songs refunded by choice in `REFUNDS_COUNT_FOR`.
 
-    `ends`: when those that still count were over, newest first, at most `limit`.
+    `ends`: when those that still count were over, newest first, at most `limit`. `elsewhere`: songs
+    in progress in other servers, which count as if they were refunded too: each server's own limit
+    of songs in progress knows nothing of the others.
 
     Raises:
-        TooManySongs: they have to wait until the oldest of them counts no more.
+        TooManySongs: they have to wait until the oldest of them counts no more, or until one in
+            progress is done.
     """
     if limit and len(ends) >= limit:
         raise TooManySongs(
             f"In the last hour you cancelled {songs_text(limit)}, or they failed because of what "
             "you requested. That is the limit. You can request a song again "
             f"{relative(ends[limit - 1] + REFUNDS_COUNT_FOR)}. {NOTHING_SPENT}"
+        )
+    if limit and len(ends) + elsewhere >= limit:
+        raise TooManySongs(
+            f"You have {songs_text(elsewhere)} in progress in other servers, which leaves no room "
+            f"for one here. Try again when one of them is done. {NOTHING_SPENT}"
         )
 
 

@@ -332,6 +332,26 @@ async def test_a_member_cancels_and_fails_only_so_often_in_an_hour(
     await songs.ask(asker(5), request(seconds=10))
 
 
+async def test_songs_in_other_servers_may_all_fail_too(
+    database: Database, incidents: Incidents, clock: SettableClock, tmp_path: Path
+) -> None:
+    """24 songs failed at once in 8 servers, each within its own limit of songs in progress."""
+    songs = composed(database, incidents, clock, defaults=TWO_AN_HOUR)
+    first = await songs.ask(asker(1), request(seconds=10))
+    await songs.ask(asker(2), request(seconds=10))
+    before = dump(tmp_path)
+    with pytest.raises(TooManySongs) as refused:
+        await songs.ask(asker(3, server_id=SERVER + 1), request(seconds=10))
+    assert str(refused.value) == (
+        "You have 2 songs in progress in other servers, which leaves no room for one here. Try "
+        "again when one of them is done. Nothing was spent."
+    )
+    assert dump(tmp_path) == before
+    await songs.ask(asker(4), request(seconds=10))
+    assert await songs._ending.fail(first, "Lost.")
+    await songs.ask(asker(5, server_id=SERVER + 1, member_id=MEMBER + 1), request(seconds=10))
+
+
 async def test_what_is_not_the_members_doing_counts_for_nothing(
     database: Database, incidents: Incidents, clock: SettableClock
 ) -> None:
