@@ -276,6 +276,17 @@ class TestHeldBack:
 
         assert virtually(main) == 0.0
 
+    @pytest.mark.parametrize(("calls", "held_back"), [(2.25, False), (2.26, True)])
+    def test_its_own_place_counts(self, calls: float, held_back: bool) -> None:
+        async def main() -> bool:
+            budget = budget_of(10)
+            budget.planned = lambda: [Planned(0.0, calls)] * 4
+            submit = asyncio.create_task(budget.take(Call.SUBMIT))
+            await asyncio.sleep(2 * CHECK_AGAIN)
+            return submit.cancel()
+
+        assert virtually(main) is held_back
+
     def test_it_goes_when_another_song_has_ended(self) -> None:
         async def main() -> float:
             budget, at_api = budget_of(50), 20

@@ -562,12 +562,16 @@ async def test_failed_is_final_whatever_the_code(wire: Wire, code: int, name: st
     error = await failing(Calls[name](wire.api, NOWHERE), GenerationFailed)
     assert isinstance(error, GenerationFailed)
     assert error.detail == "too loud"
+    assert error.by_request is (code < 500)
     assert wire.budget.refusals == []
 
 
 @pytest.mark.parametrize(
     ("code", "expected"),
-    [(422, GenerationFailed), (500, GenerationFailed), (401, KeyRefused), (429, RateLimited)],
+    [
+        *((422, GenerationFailed), (500, GenerationFailed), (401, KeyRefused), (402, OutOfCredits)),
+        *((403, SubmitForbidden), (404, SubmitForbidden), (406, OutOfCredits), (429, RateLimited)),
+    ],
 )
 @pytest.mark.parametrize("name", POSTS)
 async def test_failed_on_submit_does_not_hide_the_account(
