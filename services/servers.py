@@ -54,6 +54,8 @@ class Servers:
         self._allowed = allowed
         self._first_start: bool | None = None
         self._seen: set[Shard] = set()
+        # Servers that the operator was notified of although their rows don't say so yet.
+        self._notified: set[int] = set()
         # A message takes time, and a round may find the same servers meanwhile.
         self._notifying = asyncio.Lock()
 
@@ -132,15 +134,22 @@ class Servers:
         """
         async with self._notifying:
             since = self._clock.ago(NOTIFIED_WITHIN)
-            joined = await servers.to_notify(self._database.reader, since=since)
+            joined = [
+                server
+                for server in await servers.to_notify(self._database.reader, since=since)
+                if server.server_id not in self._notified
+            ]
             for allowed in (True, False):
                 some = [server for server in joined if self.allows(server.server_id) is allowed]
                 if some and await self._operator.tell(
                     _joined_text(len(some), allowed=allowed), detail=_names_of(some)
                 ):
-                    async with self._database.write() as connection:
-                        for server in some:
-                            await servers.mark_notified(connection, server.server_id)
+                    self._notified |= {server.server_id for server in some}
+            if self._notified:
+                async with self._database.write() as connection:
+                    for server_id in self._notified:
+                        await servers.mark_notified(connection, server_id)
+                self._notified.clear()
 
     async def forget_old(self) -> None:
         """Drop settings and words of servers left long ago. The ledger stays, without words."""

@@ -2,6 +2,7 @@
 
 import logging
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from db import ledger, songs
 from db import servers as server_rows
 from db.connection import Connection
 from db.database import Database
+from db.faults import DiskFullError
 from db.records import Song, Status, Step
 from services.ending import Ending
 from services.quota.credits import Credits
@@ -330,6 +332,29 @@ async def test_the_operator_is_notified_of_each_join_once(
     await servers.join(SERVER, "Synthesisers")
     await servers.notify_operator()
     assert operator.received[1:] == [f"{ADDED}Synthesisers (id {SERVER})"]
+
+
+async def test_a_notice_is_sent_once_also_while_it_can_not_be_written_down(
+    servers: Servers, operator: Letters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round comes each minute, and a disk may be full for hours."""
+
+    async def no_room(*_: object) -> bool:
+        raise DiskFullError(Path("songs.db"))
+
+    await servers.join(SERVER, "Synths")
+    with monkeypatch.context() as patch:
+        patch.setattr(server_rows, "mark_notified", no_room)
+        for _ in range(2):
+            with pytest.raises(DiskFullError):
+                await servers.notify_operator()
+    for _ in range(2):
+        await servers.notify_operator()
+    assert len(operator.received) == 1
+    await servers.leave(SERVER)
+    await servers.join(SERVER, "Synths")
+    await servers.notify_operator()
+    assert len(operator.received) == 2
 
 
 async def test_a_notice_that_does_not_go_out_is_retried_for_a_day(
