@@ -955,6 +955,7 @@ LONG = base64.b64encode(AUDIO).decode()
         ("  HTTPS://s/a ", Output(url="HTTPS://s/a")),
         (["https://s/a", "https://s/b"], Output(url="https://s/a")),
         (["https://s/cover.png", "https://s/b.mp3"], Output(url="https://s/b.mp3")),
+        (["https://s/a", "https://s/b.mp3"], Output(url="https://s/b.mp3")),
         ({"url": "https://s/a"}, Output(url="https://s/a")),
         (
             {"image": {"url": "https://s/a"}, "audio": {"url": "https://s/b"}},
