@@ -93,10 +93,11 @@ class AudioFitter:
         return await self._owned(self._in_turn(job), name=f"fit {stem}")
 
     async def check_sandbox(self) -> None:
-        """Fit a short sound: songs go without the sandbox where it refuses that.
+        """Fit a short sound: songs go without the sandbox where it alone refuses that.
 
         For the start, so that a defect of it shows before a song fails. What is missing of it on
-        this system is logged. A disk that is full, or a machine too busy to tell, changes nothing.
+        this system is logged. A disk that is full, or a machine too busy or too short of memory to
+        tell, changes nothing.
         """
         await self._owned(self._check_sandbox(), name="check the sandbox")
 
@@ -108,16 +109,12 @@ class AudioFitter:
         return await task
 
     async def _check_sandbox(self) -> None:
-        try:
-            with tempfile.TemporaryDirectory(prefix="songwright-") as name:
-                job = _Job(Path(name, "source"), Path(name), "tone", LOWEST_LIMIT, 0, _NO_TAGS)
-                job.source.write_bytes(_tone())
-                answer = await _attempt(job)
-        except (NotAudio, ChildProcessError) as error:
-            answer = {"error": type(error).__name__, "message": str(error)}
-        except (TimeoutError, OSError) as error:
-            answer = {"error": OSError.__name__, "message": repr(error)}
-        self._sandboxed = answer.get("error") in (None, OSError.__name__)
+        answer = await _fit_tone(sandboxed=True)
+        if answer.get("error") not in (None, OSError.__name__):
+            without = await _fit_tone(sandboxed=False)
+            self._sandboxed = "error" in without
+            if self._sandboxed:
+                answer["error"] = OSError.__name__
         _log_sandbox(answer)
 
     async def close(self) -> None:
@@ -183,6 +180,20 @@ def _publish(answer: dict[str, Any], job: _Job) -> Fitted:
     path = job.folder / f"{job.stem}.{kind}"
     job.part.replace(path)
     return Fitted(path=path, format=kind, seconds=answer["seconds"], size=answer["size"])
+
+
+async def _fit_tone(*, sandboxed: bool) -> dict[str, Any]:
+    """A child's answer to a short sound, or why there is none."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="songwright-") as name:
+            folder = Path(name)
+            job = _Job(folder / "source", folder, "tone", LOWEST_LIMIT, 0, _NO_TAGS, sandboxed)
+            job.source.write_bytes(_tone())
+            return await _attempt(job)
+    except (NotAudio, ChildProcessError) as error:
+        return {"error": type(error).__name__, "message": str(error)}
+    except (TimeoutError, OSError) as error:
+        return {"error": OSError.__name__, "message": repr(error)}
 
 
 def _tone() -> bytes:

@@ -1229,9 +1229,9 @@ async def test_a_sandbox_that_refuses_a_sound_is_left_out(
 ) -> None:
     async def attempt(job: audio._Job) -> dict[str, Any]:
         assert job.source.read_bytes().startswith(b"RIFF")
-        if isinstance(result, Exception):
+        if isinstance(result, Exception) and job.sandboxed:
             raise result
-        return result
+        return result if job.sandboxed and isinstance(result, dict) else {"format": "mp3"}
 
     monkeypatch.setattr(audio, "_attempt", attempt)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -1241,6 +1241,26 @@ async def test_a_sandbox_that_refuses_a_sound_is_left_out(
     assert bool(logged) is bool(caplog.text)
     assert names(tmp_path) == []
     assert await sandboxed_jobs(fitter, monkeypatch) is stays_on
+
+
+@pytest.mark.parametrize("without", [ChildProcessError("signal 9"), NotAudio("no answer")])
+async def test_a_child_that_fails_without_the_sandbox_too_says_nothing_of_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    without: Exception,
+) -> None:
+    """A machine short of memory at the start took the sandbox from every song after it."""
+
+    async def attempt(job: audio._Job) -> dict[str, Any]:
+        raise ChildProcessError("killed by signal 9") if job.sandboxed else without
+
+    monkeypatch.setattr(audio, "_attempt", attempt)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    fitter = AudioFitter()
+    await fitter.check_sandbox()
+    assert "could not be tested: killed by signal 9" in caplog.text
+    assert await sandboxed_jobs(fitter, monkeypatch)
 
 
 async def test_a_refusal_by_the_sandbox_is_a_defect(
