@@ -607,6 +607,8 @@ OFTEN: dict[str, Callable[[Connection], Awaitable[object]]] = {
     "with_token": lambda c: songs.with_token(c, ended=True),
     "forget_tokens_until": lambda c: songs.forget_tokens_until(c, NOON),
     "undelivered": songs.undelivered,
+    "count_undelivered": lambda c: songs.count_undelivered(c, SERVER),
+    "count_unfinished_elsewhere": lambda c: songs.count_unfinished_elsewhere(c, SERVER, MEMBER),
     "undelivered_of_member": lambda c: songs.undelivered_of_member(c, SERVER, MEMBER),
     "by_number": lambda c: songs.by_number(c, SERVER, 42),
     "run_times": lambda c: songs.run_times(c, limit=5),
@@ -651,6 +653,8 @@ async def test_what_is_read_often_never_reads_the_whole_history(
     await OFTEN[name](cast("Connection", explaining))
     assert explaining.plan
     assert [line for line in explaining.plan if WHOLE_HISTORY.match(line)] == []
+    if name == "count_undelivered":
+        assert "songs_undelivered" in explaining.plan[0]
     if name in MINE_ALONE:
         assert "songs_unfinished" in explaining.plan[0]
 
