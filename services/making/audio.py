@@ -270,7 +270,7 @@ async def _attempt(job: _Job) -> dict[str, Any]:
         log.warning("The audio encoder said: %s", said.decode(errors="replace"))
     try:
         return _checked(json.loads(reply))
-    except (ValueError, TypeError, LookupError, RecursionError):
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
         if process.returncode is not None and process.returncode < 0:
             raise ChildProcessError(
                 f"The audio encoder was killed by signal {-process.returncode}."
@@ -283,7 +283,7 @@ def _checked(answer: Any) -> dict[str, Any]:  # noqa: ANN401 - what JSON holds
     """An answer, its parts of the right kind: the child may do what a hostile file says.
 
     Raises:
-        ValueError, TypeError, LookupError: it is none.
+        ValueError, TypeError, LookupError, OverflowError: it is none.
     """
     common = {"sandbox": answer.get("sandbox") if isinstance(answer, dict) else None}
     if "error" in answer:

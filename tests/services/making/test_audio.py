@@ -910,6 +910,7 @@ async def test_no_audio_no_source_no_folder(folder: Path, tmp_path: Path, wav: P
         ("print('1')", "no answer"),
         ("print('{}')", "no answer"),
         ("""print('{"error": []}')""", "no answer"),
+        ("""print('{"error": "OSError", "errno": Infinity, "message": ""}')""", "no answer"),
         ("""print('{"format": "exe", "seconds": 1, "size": 1}')""", "no answer"),
         ("""print('{"format": "mp3", "seconds": "long", "size": 1}')""", "no answer"),
         ("raise MemoryError", "MemoryError"),
