@@ -1,13 +1,15 @@
 """The bot as Discord sees it, and the product as the cogs see it."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import discord
+import yarl
 from discord.ext import commands
 
-from cogs.answers import LONGEST_PAUSE
+from cogs.answers import LONGEST_PAUSE, PASSING
 from cogs.connection.login import until_answered
 from cogs.connection.presence import ConnectionState, Presence
 from cogs.connection.session_starts import SessionStarts
@@ -96,6 +98,15 @@ class Client(commands.AutoShardedBot):
         """As discord.py's, which calls `setup_hook`; Discord is waited for, however long."""
         with until_answered(self.http):
             await super().login(token)
+
+    async def launch_shard(
+        self, gateway: yarl.URL, shard_id: int, *, initial: bool = False
+    ) -> None:
+        """Called by discord.py for each shard at the start, and again where that failed."""
+        # Before it connects: discord.py gives a connection up after 180 s, with a trace.
+        with contextlib.suppress(*PASSING, discord.GatewayNotFound):  # asked again at the identify
+            await self.session_starts.wait()
+        await super().launch_shard(gateway, shard_id, initial=initial)
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Called by discord.py before each new session of a shard."""

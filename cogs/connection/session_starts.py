@@ -32,15 +32,20 @@ class SessionStarts:
         self._http = http
         self._sleep = sleep
         self._left = 0
+        self._logged = False
 
-    async def take(self) -> None:
-        """Begin one, once one is left.
+    async def wait(self) -> None:
+        """Until one is left.
 
         Raises:
-            discord.HTTPException, aiohttp.ClientError, OSError: Discord can't say how many are.
+            discord.GatewayNotFound, aiohttp.ClientError, OSError: Discord can't say how many are.
         """
         if self._left <= RESERVE:
             await self._ask()
+
+    async def take(self) -> None:
+        """Begin one, once one is left; raises what `wait` does."""
+        await self.wait()
         self._left -= 1
 
     def told(self, limit: "SessionStartLimit") -> float:
@@ -49,13 +54,13 @@ class SessionStarts:
         return 0.0 if self._left > 0 else max(limit["reset_after"] / 1000.0, 1.0)
 
     async def _ask(self) -> None:
-        waits = False
         while True:
             _, _, limit = await self._http.get_bot_gateway()
             reset_after = self.told(limit)
             if not reset_after:
+                self._logged = False
                 return
-            if not waits:
+            if not self._logged:  # discord.py cancels a long wait, and begins another
                 log.error(
                     "Discord lets this bot begin no more gateway sessions for %.0f s (%d a day): "
                     "waiting, since one more would reset its token. Songs in progress go on. If "
@@ -63,5 +68,5 @@ class SessionStarts:
                     reset_after,
                     limit["total"],
                 )
-                waits = True
+                self._logged = True
             await self._sleep(min(reset_after, ASK_AGAIN))

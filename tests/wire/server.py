@@ -255,6 +255,10 @@ class DiscordWire:
         self._tell_of(guild)
         return guild
 
+    def limit_sessions(self, left: int) -> None:
+        """How many sessions the bot may still begin today."""
+        self._rest.identifies_left = left
+
     def channel(
         self, guild: Guild, name: str, *, permissions: int = BOT, kind: int = TEXT_CHANNEL
     ) -> Channel:

@@ -1,11 +1,19 @@
 """The gateway sessions that Discord lets a bot begin in a day (discord-api-docs 215)."""
 
+import asyncio
 import logging
+from pathlib import Path
 from typing import Any
 
+import discord
 import pytest
+from pydantic import SecretStr
 
+import bot
+from cogs.connection import session_starts
 from cogs.connection.session_starts import ASK_AGAIN, RESERVE, SessionStarts
+from services.settings import Settings
+from tests.wire import DiscordWire, Limits
 
 
 class Http:
@@ -53,3 +61,56 @@ async def test_what_the_login_was_told_counts() -> None:
     sessions.told({"total": 1000, "remaining": 900, "reset_after": 0, "max_concurrency": 1})
     await sessions.take()
     assert http.asked == 0
+
+
+async def test_the_wait_is_one_line_however_often_it_is_cancelled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.ERROR)
+
+    async def cancelled(_: float) -> None:
+        raise asyncio.CancelledError
+
+    http: Any = Http(0)
+    sessions = SessionStarts(http, sleep=cancelled)
+    for _ in range(2):
+        with pytest.raises(asyncio.CancelledError):
+            await sessions.take()
+    assert len(caplog.records) == 1
+
+
+async def test_a_start_without_sessions_waits_before_it_connects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """discord.py gives up a connection that has not identified after 180 s, and logs a trace."""
+    caplog.set_level(logging.ERROR)
+    monkeypatch.setattr(session_starts, "ASK_AGAIN", 0.01)
+    async with DiscordWire(limits=Limits.none()) as wire:
+        monkeypatch.setattr(discord.http.Route, "BASE", wire.api_url)
+        gateway = discord.gateway.DiscordWebSocket
+        monkeypatch.setattr(gateway, "DEFAULT_GATEWAY", gateway.DEFAULT_GATEWAY)
+        settings = Settings(
+            discord_token=SecretStr(wire.token),
+            segmind_api_key=SecretStr("SG_0123456789abcdef"),
+            database_url=f"sqlite:///{tmp_path / 'songs.db'}",
+            data_dir=tmp_path,
+        )
+        wire.limit_sessions(0)
+        async with bot.composed(settings) as application:
+            client = application.client
+            client.shard_connect_timeout = 0.1
+            await client.login(wire.token)
+            connecting = asyncio.ensure_future(client.connect())
+            try:
+                await asyncio.sleep(0.3)
+                assert wire.gateway.identifies == 0
+                (line,) = [record.getMessage() for record in caplog.records]
+                assert "no more gateway sessions" in line
+                client.shard_connect_timeout = 10.0
+                wire.limit_sessions(1)
+                await asyncio.wait_for(client.wait_until_ready(), 10)
+                assert wire.gateway.identifies == 1
+            finally:
+                connecting.cancel()
+                await client.close()
+                await asyncio.gather(connecting, return_exceptions=True)
