@@ -85,6 +85,8 @@ LEARNT_FROM = 100
 """Songs of the past that the pacing starts from."""
 FITTINGS_AT_ONCE = 2
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+NO_FOLDER = (errno.EEXIST, errno.ENOTDIR)
+"""Of a path where something else than a folder stands already."""
 IN_WORDS = (AlreadyRunning, SchemaTooOldError, SchemaTooNewError, DatabaseFileError)
 """Errors whose text says what is wrong and what to do."""
 UNUSABLE = (
@@ -531,11 +533,14 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, Rulebook]
     """The database that is there; a bot may be using it.
 
     Raises:
-        FileNotFoundError: there is none.
+        ConfigurationError: there is none.
         SchemaTooOldError: its schema can't be brought up to date under a bot that uses it.
     """
     if not settings.database_path.exists():
-        raise FileNotFoundError(f"there is no database at {settings.database_path}")
+        raise ConfigurationError(
+            f"There is no database at {settings.database_path}. Run this where the bot runs, or "
+            "set DATABASE_URL to its database; the first `bot.py run` makes one."
+        )
     database = await Database.open(settings.database_path, beside_bot=True)
     try:
         yield database, Rulebook(_defaults(settings))
@@ -581,7 +586,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load()
         if options.command == "health":
-            return 0 if heartbeat.alive(settings.data_dir) else 1
+            if heartbeat.alive(settings.data_dir):
+                return 0
+            print(
+                f"No heartbeat in {settings.data_dir} for {heartbeat.TOO_OLD:.0f} s: the bot is "
+                "not running, has not logged in yet, or hangs. Its log says which.",
+                file=sys.stderr,
+            )
+            return FAILED
         logs.set_up(
             settings.log_level,
             settings.log_format,
@@ -636,6 +648,11 @@ def _why(error: Exception) -> str:
         return (
             f"{error.filename} can't be used: {error.strerror}. Let the bot's user read and write "
             "it and its folder, then run this again."
+        )
+    if isinstance(error, OSError) and error.filename and error.errno in NO_FOLDER:
+        return (
+            f"{error.filename} can't be used: a file stands where a folder is expected. Move it, "
+            "or set DATABASE_URL and DATA_DIR to other paths."
         )
     return f"{type(error).__name__}: {error}"
 

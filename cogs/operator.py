@@ -96,6 +96,8 @@ class OperatorCog(
         await interaction.followup.send(
             f"What was set for {whom} is removed. {_default_text(scope, ceilings.defaults)}"
             if remove
+            else f"There is no daily limit for {whom} from now on."
+            if unlimited
             else f"The ceiling for {whom} is {allowed_text(credits, songs)} a day (UTC). It holds "
             "from now on; what was submitted today counts.",
             ephemeral=True,
@@ -138,8 +140,7 @@ def overview_card(
             name=f"Could not be posted: {songs_text(total)}", value="\n".join(lines), inline=False
         )
     lines = [
-        f"{_whom(ceiling)}: {allowed_text(ceiling.credits, ceiling.songs)} a day"
-        for ceiling in ceilings
+        f"{_whom(ceiling)}: {_daily_text(ceiling.credits, ceiling.songs)}" for ceiling in ceilings
     ]
     card.add_field(
         name="Ceilings, by days in UTC",
@@ -159,12 +160,17 @@ def overview_card(
 
 
 def allowed_text(credits: int | None, songs: int | None) -> str:
-    """`100 credits and 40 songs`."""
+    """`100 credits and 40 songs`; of None and None, nothing."""
     parts = [
         *([] if credits is None else [credits_text(credits)]),
         *([] if songs is None else [songs_text(songs)]),
     ]
-    return " and ".join(parts) or "as much as there is"
+    return " and ".join(parts)
+
+
+def _daily_text(credits: int | None, songs: int | None) -> str:
+    allowed = allowed_text(credits, songs)
+    return f"{allowed} a day" if allowed else "no limit"
 
 
 def _whom(ceiling: OperatorCeiling) -> str:
@@ -180,7 +186,7 @@ def _default_text(scope: str, defaults: DefaultBudgets) -> str:
         "all": ("DAILY_SONGS", defaults.all_servers),
         "each": ("SERVER_DAILY_SONGS", defaults.each_server),
     }[scope]
-    return f"The default counts again: {allowed_text(None, songs)} a day (UTC), from {variable}."
+    return f"The default counts again: {_daily_text(None, songs)} (UTC), from {variable}."
 
 
 def _some(lines: Sequence[str]) -> str:

@@ -105,7 +105,7 @@ class _NamedFiles(PydanticBaseSettingsSource):
                 found[name] = _content(path)
             except (OSError, ValueError) as error:
                 # The path is not shown: it may be the secret itself, put in the wrong place.
-                why = (isinstance(error, OSError) and error.strerror) or "it is not UTF-8 text"
+                why = (isinstance(error, OSError) and error.strerror) or "it is not one word"
                 wrong.append(
                     f"{variable} can't be read ({why}): expected the path of a file that holds "
                     "nothing but the secret and that the bot's user may read."
@@ -116,11 +116,17 @@ class _NamedFiles(PydanticBaseSettingsSource):
 
 
 def _content(path: str) -> str:
+    """The one word in a file.
+
+    Raises:
+        OSError, ValueError: the file can't be read, or holds something else.
+    """
     with Path(path).open("rb") as file:
         content = file.read(LONGEST_SECRET + 1)
     if len(content) > LONGEST_SECRET:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-    return content.decode().strip()
+    (word,) = content.decode().split()
+    return word
 
 
 class Settings(BaseSettings):

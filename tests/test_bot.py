@@ -703,12 +703,29 @@ def test_a_folder_that_the_bot_may_not_write_to_is_said(
     assert "songs.db.lock can't be used: Permission denied. Let the bot's user" in line
 
 
+def test_a_file_in_place_of_the_data_folder_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was "FileExistsError: [Errno 17]"."""
+    (tmp_path / "file").touch()
+    set_environment(monkeypatch, tmp_path, EXAMPLE | {"DATA_DIR": "file"})
+    monkeypatch.setattr(logs, "set_up", lambda *_: None)
+    assert bot.main(["run"]) == 1
+    (line,) = caplog.messages
+    assert line.startswith(
+        "can't run: file can't be used: a file stands where a folder is expected"
+    )
+
+
 EXAMPLE = {"DISCORD_TOKEN": "a.bot.token", "SEGMIND_API_KEY": "SG_0123456789abcdef"}
 
 
-def test_health(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     set_environment(monkeypatch, tmp_path, EXAMPLE)
     assert bot.main(["health"]) == 1
+    assert capsys.readouterr().err.startswith("No heartbeat in data for 60 s: the bot is not")
     beat = tmp_path / "data/heartbeat"
     beat.parent.mkdir()
     beat.touch()

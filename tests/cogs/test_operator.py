@@ -11,7 +11,7 @@ import pytest
 import simcord
 
 from cogs import operator
-from cogs.operator import allowed_text, overview_card
+from cogs.operator import overview_card
 from db.records import OperatorCeiling, ServerCount, Step, Tally, Undelivered
 from services.errors import InvalidRequest, NotPermitted
 from services.quota.calendar import Period
@@ -85,9 +85,9 @@ async def test_unlimited_wins_over_the_default(world: World) -> None:
     assert "All servers together: 500 songs a day" in shown
     assert "Each server: 100 songs a day" in shown
     answer = await ceiling(world, scope="each", unlimited=True)
-    assert "each server is as much as there is a day (UTC)" in text_of(said(answer))
+    assert text_of(said(answer)) == "There is no daily limit for each server from now on."
     shown = text_of(said(await world.mona.slash(world.channel, "operator show")))
-    assert "Each server: as much as there is a day" in shown
+    assert "Each server: no limit" in shown
     answer = await ceiling(world, scope="server", remove=True)
     assert text_of(said(answer)) == (
         f"What was set for server {world.guild.id} is removed. What is set for each server counts "
@@ -174,7 +174,3 @@ def test_many_servers_and_ceilings_fit_into_a_card() -> None:
     assert (card.fields[0].name or "").endswith("50,000,000 songs")
     assert "and 40 more" in (card.fields[1].value or "")
     assert operator.LISTED == 10
-
-
-def test_an_allowance_of_nothing_in_particular_is_everything() -> None:
-    assert allowed_text(None, None) == "as much as there is"

@@ -310,12 +310,13 @@ def test_a_file_that_can_not_be_read_is_said(
     assert "secret\n" not in line
 
 
+@pytest.mark.parametrize("content", [b"", b"words " * 500])
 def test_a_file_without_the_secret_is_said_without_its_content(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
-    in_files(monkeypatch, tmp_path, b"words " * 500)
+    in_files(monkeypatch, tmp_path, content)
     said = complaint()
-    assert said.startswith("DISCORD_TOKEN is wrong")
+    assert said.startswith(f"DISCORD_TOKEN_FILE can't be read (it is not one word): {EXPECTED}")
     assert "words" not in said
 
 
