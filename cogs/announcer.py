@@ -16,11 +16,11 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 import discord
-from discord.ext import commands
 
 from cogs import cards
 from cogs.answers import LONGEST_PAUSE, PASSING, is_lost, translated, understood
 from cogs.buttons import status_buttons
+from cogs.connection.client import Client
 from cogs.interactions.permissions import lacking_to_post, lacking_to_read, permissions_in
 from cogs.refusals import NO_MEMBER
 from db.records import Song, Status
@@ -140,7 +140,7 @@ class DiscordAnnouncer:
 
     def __init__(
         self,
-        bot: commands.AutoShardedBot,
+        bot: Client,
         queue: Queue,
         *,
         clock: Clock,
@@ -358,8 +358,8 @@ class DiscordAnnouncer:
         return None
 
     def _has_left(self, song: Song) -> bool:
-        """Whether the bot is no member of the song's server: READY lists unavailable ones too."""
-        return self._bot.is_ready() and self._bot.get_guild(song.server_id) is None
+        """Whether the bot is no member of the song's server. discord.py's cache does not tell."""
+        return self._bot.is_ready() and song.server_id not in self._bot.presence
 
     def _is_own(self, message: discord.Message) -> bool:
         return self._bot.user is not None and message.author.id == self._bot.user.id
