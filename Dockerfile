@@ -28,7 +28,7 @@ ENV PATH=/opt/songwright/bin:$PATH \
     DATA_DIR=/data
 USER 10001:10001
 VOLUME /data
-# A beat comes every 15 s and counts for 60; a login takes a few seconds.
+# A beat comes every 15 s and counts for 60.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \
     CMD ["python", "bot.py", "health"]
 STOPSIGNAL SIGTERM

@@ -536,6 +536,7 @@ async def test_a_stop_is_heard_while_discord_does_not_answer_the_login(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def silent(_: Any) -> Fault | None:
+        await until(lambda: bot.main(["health"]) == 0)  # it waits, and is well
         stops[0]()
         await asyncio.sleep(1.0)
         return None
