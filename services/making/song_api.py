@@ -14,7 +14,8 @@ import logging
 import math
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -32,6 +33,7 @@ from services.errors import (
     GenerationFailed,
     KeyRefused,
     NotReached,
+    NotThereYet,
     OutOfCredits,
     OutputMissing,
     RateLimited,
@@ -127,6 +129,13 @@ _NO_ADDRESS = (aiohttp.InvalidURL, UnicodeError)
 _LOST = (aiohttp.ClientError, ConnectionError, TimeoutError)
 
 T = TypeVar("T")
+
+Spent = Callable[[float], object]
+"""Gets the seconds that a call took, without its wait for the minute."""
+
+
+def _nobody(_: float) -> None:
+    """Nobody needs to know."""
 
 
 class Budget(Protocol):
@@ -283,6 +292,7 @@ class SongApi:
         budget: the account's calls, and who hears of a 429.
         allow: networks and hosts that downloads may reach besides public addresses.
         resolver: how names of storage hosts become addresses.
+        clock: seconds that never go back; only differences count.
     """
 
     def __init__(
@@ -294,6 +304,7 @@ class SongApi:
         budget: Budget,
         allow: Collection[Network | str] = (),
         resolver: AbstractResolver | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._session = session
         self._root = URL(root.rstrip("/"))
@@ -301,6 +312,7 @@ class SongApi:
         self._budget = budget
         self._allow = allow
         self._resolver = resolver or Resolver()
+        self._clock = clock
         self._unknown_words: set[str] = set()
         self._one_large = asyncio.Lock()
 
@@ -321,8 +333,8 @@ class SongApi:
             return request_id
         raise self._refusal(call, answer)
 
-    async def look(self, request_id: str, workspace: Workspace) -> Look:
-        """See how far a song is.
+    async def look(self, request_id: str, workspace: Workspace, spent: Spent = _nobody) -> Look:
+        """See how far a song is. `spent`: called where it is there, or not there yet.
 
         Raises:
             GenerationFailed: the model failed or blocked the content.
@@ -333,16 +345,17 @@ class SongApi:
         path = f"v2/requests/{quote(request_id, safe='')}/status"
         call = _look_at(path, workspace)
         await self._budget.take(Call.LOOK)
-        answer = await self._ask(call)
-        self._raise_if_failed(call, answer)
-        if answer.completed:
-            return Look("COMPLETED", await answer.output(), _inference_seconds(answer.data))
-        if answer.fine and answer.word:
-            return Look(self._unfinished(answer.word))
-        raise self._refusal(call, answer)
+        with self._timed(spent):
+            answer = await self._ask(call)
+            self._raise_if_failed(call, answer)
+            if answer.completed:
+                return Look("COMPLETED", await answer.output(), _inference_seconds(answer.data))
+            if answer.fine and answer.word:
+                return Look(self._unfinished(answer.word))
+            raise self._refusal(call, answer)
 
-    async def result(self, request_id: str, workspace: Workspace) -> Output:
-        """Ask where a COMPLETED song is.
+    async def result(self, request_id: str, workspace: Workspace, spent: Spent = _nobody) -> Output:
+        """Ask where a COMPLETED song is. `spent`: as `look`.
 
         Raises:
             OutputMissing: the answer names no output.
@@ -352,15 +365,16 @@ class SongApi:
         path = f"v2/requests/{quote(request_id, safe='')}"
         call = _look_at(path, workspace)
         await self._budget.take(Call.RESULT)
-        answer = await self._ask(call)
-        self._raise_if_failed(call, answer)
-        output = await answer.output() if answer.done else None
-        if output is not None:
-            return output
-        unnamed = answer.fine and not answer.word and "output" in answer.data
-        if answer.completed or unnamed:
-            raise OutputMissing(f"no output: {self._account_of(call, answer)}")
-        raise self._refusal(call, answer)
+        with self._timed(spent):
+            answer = await self._ask(call)
+            self._raise_if_failed(call, answer)
+            output = await answer.output() if answer.done else None
+            if output is not None:
+                return output
+            unnamed = answer.fine and not answer.word and "output" in answer.data
+            if answer.completed or unnamed:
+                raise OutputMissing(f"no output: {self._account_of(call, answer)}")
+            raise self._refusal(call, answer)
 
     async def credits(self) -> float:
         """Return the balance of the operator's account, in the API's own credits.
@@ -425,6 +439,17 @@ class SongApi:
         return await self._translated(_shown(url), ApiUnavailable, self._fetch(url, workspace))
 
     # The API's calls
+
+    @contextlib.contextmanager
+    def _timed(self, spent: Spent) -> Iterator[None]:
+        """Hand over what the block took, where it found the song or that it is not there yet."""
+        began = self._clock()
+        try:
+            yield
+        except NotThereYet:
+            spent(self._clock() - began)
+            raise
+        spent(self._clock() - began)
 
     def _request(
         self, call: _Endpoint, body: Mapping[str, object] | None

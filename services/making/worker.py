@@ -124,8 +124,9 @@ class Announcer(Protocol):
 class _Absence:
     """A song that is said not to be there yet: for how long, and what was done about it.
 
-    `waited` counts the pauses and the downloads that found nothing, in seconds. So what has other
-    deadlines is left out: the account's minute, 429s, 5xx, incidents and a full disk.
+    `waited` counts, in seconds, the pauses, the downloads that found nothing, and what the API took
+    to answer. So what has other deadlines is left out: the account's minute, 429s, 5xx, incidents
+    and a full disk.
     """
 
     waited: float = 0.0
@@ -135,6 +136,11 @@ class _Absence:
     """Where it was last said to be."""
     failing_since: datetime | None = None
     """When it could not be fetched first, whatever kept it from that."""
+
+    def answered(self, took: float) -> None:
+        """Count the seconds of a call; not the first one's, since no time ran before its answer."""
+        if self.tries:
+            self.waited += took
 
     @property
     def until_fresh_address(self) -> float:
@@ -421,7 +427,7 @@ class Worker:
         request_id, workspace = _there(song.request_id), self._workspace(song)
         while True:
             try:
-                look = await self._api.look(request_id, workspace)
+                look = await self._api.look(request_id, workspace, absence.answered)
             except SongGone as error:
                 if resumed:
                     raise
@@ -441,7 +447,8 @@ class Worker:
         request_id, workspace = _there(song.request_id), await self._with_folder(song)
         while True:
             try:
-                output = output or await self._api.result(request_id, workspace)
+                if output is None:
+                    output = await self._api.result(request_id, workspace, absence.answered)
                 await self._timed_download(output, workspace, absence, limit=self._left(song))
             except ApiUnavailable as error:
                 await self._note_failing(song, absence, error)

@@ -233,7 +233,13 @@ class House:
         self.ending = Ending(self.database, self.credits, clock=self.clock)
         self.budget = Minute(self.time)
         self.pacer = Pacer(self.budget, polled=not self.sync)
-        self.api = SongApi(self.session, root=self.root, key=PLAYGROUND_KEY, budget=self.budget)
+        self.api = SongApi(
+            self.session,
+            root=self.root,
+            key=PLAYGROUND_KEY,
+            budget=self.budget,
+            clock=self.time.monotonic,
+        )
         self.ceilings = OperatorCeilings(self.database, clock=self.clock)
         self.worker = Worker(
             self.database,

@@ -768,20 +768,29 @@ async def test_waiting_for_the_minute_is_not_counted(house: House) -> None:
     assert sum(house.budget.waited) > MOST_WAITED
 
 
-async def test_what_takes_long_to_say_that_it_is_not_there_is_counted(house: House) -> None:
+@pytest.mark.parametrize("delay", [10.0, 25.0])
+@pytest.mark.parametrize(
+    ("kind", "slow"),
+    [("file", "file"), ("look", "look"), ("result", "result"), ("file", "result")],
+)
+async def test_what_takes_long_to_say_that_it_is_not_there_is_counted(
+    house: House, kind: str, slow: str, delay: float
+) -> None:
+    """Also a result that says where the song is, where nothing is there."""
     first: list[float] = []
 
     def fault(call: Call) -> Fault | None:
-        if kind_of(call) != "file":
-            return None
-        first.append(house.time.elapsed)
-        return Fault(404, delay=25.0)
+        if kind_of(call) == kind:
+            first.append(house.time.elapsed)
+            return Fault(404, delay=delay if slow == kind else 0.0)
+        return Fault(delay=delay) if kind_of(call) == slow else None
 
     house.server.fault = fault
     await house.add()
     await house.start()
     await house.has_failed()
-    assert house.time.elapsed - first[0] <= 25.0 + MOST_WAITED
+    answered = first[0] + (delay if slow == kind else 0.0)
+    assert house.time.elapsed - answered <= MOST_WAITED
 
 
 async def test_an_outage_of_the_storage_between_is_not_counted(house: House) -> None:
