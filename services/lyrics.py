@@ -30,6 +30,11 @@ _NAMES: dict[int, dict[str, str]] = {
         "bridge": "бридж 桥段 橋段 cメロ dメロ 브릿지 브리지 middle-eight",
         "interlude": "zwischenspiel интерлюдия 间奏 間奏 간주",
         "instrumental": "instrumental-break",
+        "guitar solo": "gitarrensolo solo-de-guitarra solo-de-guitare гитарное-соло ギターソロ",
+        "piano solo": "klaviersolo",
+        "saxophone solo": "sax-solo",
+        "bass solo": "",
+        "drum solo": "",
         "outro": "аутро 아웃트로 アウトロ 尾奏 后奏 後奏",
     },
     # These are words too, or parts of talk.
@@ -40,8 +45,6 @@ _NAMES: dict[int, dict[str, str]] = {
         "bridge": "brücke puente ponte",
         "interlude": "interludio проигрыш програш väliosa",
         "instrumental": "inst",
-        "guitar solo": "",
-        "piano solo": "",
         "outro": "ending nachspiel концовка 尾声 尾聲 结尾 結尾",
     },
     # "Solo" is Spanish for alone, "most" Polish for bridge.
@@ -57,9 +60,16 @@ _NAMES: dict[int, dict[str, str]] = {
 }
 _MODIFIERS = (
     " final last first second third repeat double 1st 2nd 3rd 4th 1er 2e 2ème 1ª 2ª 1º 2º "
-    "primera segunda erste zweite letzte letzter dernier último última "
+    "primera segunda erste zweite letzte letzter dernier último última premier deuxième ultimo "
+    "primeira prima seconda первый второй третий последний финальный "
 )
-_NUMBERS = " one two three four i ii iii iv v a b c d no n 一 二 三 四 "
+_NUMBERS = " one two three four i ii iii iv v a b c d no n 一 二 三 四 final "
+_SINGERS = (
+    " all both everyone everybody together duet choir male female men women boys girls vocal "
+    "vocals spoken whispered alle beide zusammen tous toutes ensemble todos todas juntos tutti "
+    "insieme все вместе 合 合唱 男 女 男女 齐 齊 全员 全員 모두 다같이 함께 "
+)
+"""Who sings, or how, in words that are no person's name."""
 _LONGEST_HEADING = 100
 _ORNAMENTS = ("Sc", "Sk", "Sm", "So", "Pc", "Pd")
 """Unicode's categories of symbols, dashes and connectors."""
@@ -71,16 +81,22 @@ _FIRST_BRACKET = re.compile(r"(\[[^\[\]\n]{1,120}\])(?=.)")
 _PARENTHESES = re.compile(r"[(\uff08]([^()\uff08\uff09\n]{1,100})[)\uff09]")
 _BEGINNING = re.compile(r"([^:\uff1a\n]{1,40}?)(?:[:\uff1a](?![0-9])| [-\u2013\u2014] )")
 _LABEL = re.compile(r"[:|,(]| [-~] |[\u2013\u2014]")
-_LABEL_OF_A_NUMBERED = re.compile(r" ?\((?=[^()]*\)\Z)")
+_PARENTHESES_LAST = re.compile(r" ?\((?=[^()]*\)\Z)")
 _HASHES = re.compile(r"#{1,6} ")
 _LIST_MARK = re.compile(r"[-*+>\u2022\u00b7] ")
 _NUMBERING = re.compile(r"[0-9]{1,2}[.)]")
 _SQUARE_LABEL = re.compile(r" ?\[[^\[\]]*\]\Z")
-_TIMES = r"(?:repeat )?(?:[x\u00d7*] ?[0-9]{1,2}|[0-9]{1,2} ?(?:[x\u00d7]|times))|repeat|twice|bis"
+_COUNT = r"[0-9]{1,2} ?(?:times|раза?|\u0440\.?|fois|mal|veces|vezes|volte|razy|kez|回|遍|次)"
+_AFTER_A_NAME = re.compile(rf"(?:(?:: | )?(?:repeat )?{_COUNT}| (?:repeat|twice|bis|дважды))\Z")
+_X = r"x\u00d7\u0445"  # the last is Cyrillic
+_TIMES = (
+    rf"(?:repeat )?(?:[{_X}*] ?[0-9]{{1,2}}|[0-9]{{1,2}} ?[{_X}]|{_COUNT})"
+    "|repeat|twice|bis|дважды"
+)
 _IN_BRACKETS = rf"[(\[\uff08【\uff3b] ?(?:{_TIMES}) ?[)\]\uff09】\uff3d]"
 _REPEAT_FIRST = re.compile(_IN_BRACKETS, re.IGNORECASE)
 _REPEAT_LAST = re.compile(
-    rf"(?:{_IN_BRACKETS}|(?<!\S)(?:[x\u00d7][0-9]{{1,2}}|[0-9]{{1,2}}[x\u00d7])"
+    rf"(?:{_IN_BRACKETS}|(?<!\S)(?:[{_X}][0-9]{{1,2}}|[0-9]{{1,2}}[x\u00d7])"
     r"|(?<=\S)[0-9]{1,4}Embed)\Z",  # the end of a copied page of Genius
     re.IGNORECASE,
 )
@@ -241,15 +257,18 @@ def _is_ornament(c: str) -> bool:
 def _tag(text: str, sureness: int, *, labelled: bool = False) -> str | None:
     """The tag that a heading's text means.
 
-    `labelled`: who sings, or how, may stand behind the name, as in `Verse 1: X`.
+    `labelled`: whatever stands behind the name says who sings, or how, as in `Verse 1: X`.
+    Otherwise that takes parentheses, and a number or a word for singers: `Verse 1 (X)`.
     """
-    name = unicodedata.normalize("NFKC", text[:_LONGEST_HEADING]).strip()
-    label = _LABEL if labelled else _LABEL_OF_A_NUMBERED
-    if (found := label.search(name)) and (labelled or any(map(str.isdigit, name[: found.start()]))):
-        name = name[: found.start()]
+    name = unicodedata.normalize("NFKC", text[:_LONGEST_HEADING]).strip().casefold()
+    if found := (_LABEL if labelled else _PARENTHESES_LAST).search(name):
+        before, label = name[: found.start()], name[found.end() : -1]
+        if labelled or any(map(str.isdigit, before)) or _names_singers(label):
+            name = before
+    name = _AFTER_A_NAME.sub("", name)
     digits = sum(map(str.isdigit, name))
-    words = _without_repeats(name.casefold()).split()
-    while len(words) > 1 and f" {words[0]} " in _MODIFIERS and (sureness or words[0][0].isdigit()):
+    words = _without_repeats(name).split()
+    while len(words) > 1 and f" {words[0]} " in _MODIFIERS:
         words.pop(0)
     while len(words) > 1 and f" {words[-1].strip('#.')} " in _NUMBERS:
         words.pop()
@@ -258,6 +277,10 @@ def _tag(text: str, sureness: int, *, labelled: bool = False) -> str | None:
         return None
     needed, tag = _SURENESS.get(_key(name), (len(_NAMES), ""))
     return tag if needed <= sureness + (digits > 0 and needed == _MARKED) else None
+
+
+def _names_singers(label: str) -> bool:
+    return all(f" {word} " in _SINGERS for word in re.split(r"[ ,&+/]+", label))
 
 
 def _may_be_in_a_name(c: str) -> bool:

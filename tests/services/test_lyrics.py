@@ -18,6 +18,7 @@ HEADINGS = {
     "## Verse 2|1) [Verse]|Verse 2 (Alice)|"
     "\uff36\uff45\uff52\uff53\uff45 \uff11\uff1a|【主歌】|【主歌1】|"
     "\uff3b主歌\uff3d|\uff08主歌\uff1a风\uff09|Aメロ|【Aメロ】|[2番]|벌스 1|1절|"
+    "Verse (Both)|First Verse|Second verse:|Второй куплет|Premier couplet|"
     "Strophe 1|1. Strophe|[Vers 2]|Couplet 1|"
     "1er couplet|Verso 1|[Estrofa]|Strofa 1|Куплет 2:|Zwrotka 1|Sloka 2|[मुखड़ा]",
     "[pre-chorus]": "[Pre-Chorus]|[Pre Chorus]|[PreChorus]|pre-chorus:|"
@@ -35,13 +36,24 @@ HEADINGS = {
     "[후렴]|후렴|[Điệp khúc]|"
     "[ท่อนฮุก]|--- Chorus ---|=== Chorus ===|\u2014 Chorus \u2014|~Hook~|Chorus \u2013|"
     "\u266a Chorus \u266a|\N{GUITAR} [Chorus]|[[Chorus]]|《副歌》|\uff5bChorus\uff5d|"
-    "Chorus [All]|CHORUS (2X)|Chorus.|1. **Chorus**|*Chorus*:",
+    "Chorus [All]|CHORUS (2X)|Chorus.|1. **Chorus**|*Chorus*:|"
+    "Final Chorus|Последний припев|Ultimo ritornello|Chorus repeat|(Chorus repeat 2 times)|"
+    "LAST CHORUS|Repeat Chorus|Refrain final|Estribillo final|"
+    "Chorus (all)|Chorus (All):|Chorus (male & female)|Chorus (all together)|Refrain (tous)|"
+    "Припев (все)|副歌\uff08合\uff09|"
+    "Припев 2 раза|Припев (2 раза)|Припев: 2 раза|Припев 2\u0440.|Припев \u04452|Припев дважды|"
+    "Chorus 2 times|Chorus twice|Final Chorus x2|Refrain 2 fois|Refrain 2 mal|"
+    "Estribillo 2 veces|Refrão 2 vezes|Refren 2 razy|副歌 2遍",
     "[post-chorus]": "[Post-Chorus]|[Постприпев]",
     "[bridge]": "[Bridge]|Bridge|### Bridge|*Bridge*|[Puente]|Ponte:|[Pont]|【桥段】|[Бридж]|"
     "[Middle Eight]",
     "[interlude]": "[Interlude]|(Zwischenspiel)|【间奏】|Проигрыш:",
     "[instrumental]": "[Instrumental]|[inst]|Instrumental|(Instrumental Break)",
-    "[guitar solo]": "[Guitar Solo]|(Guitar Solo)",
+    "[guitar solo]": "[Guitar Solo]|(Guitar Solo)|Guitar Solo|Guitar solo:|Guitar Solo 2|"
+    "Guitar Solo x2|Gitarrensolo|Solo de guitarra|Гитарное соло|ギターソロ",
+    "[piano solo]": "Piano Solo|[Piano Solo]",
+    "[saxophone solo]": "Sax Solo|[Saxophone Solo]",
+    "[drum solo]": "Drum Solo",
     "[outro]": "[Outro]|Outro|[End]|Ending:|[Coda]|【尾奏】|アウトロ|[Аутро]",
 }
 """Headings as they are found in lyric sheets, and what is sent for them."""
@@ -90,6 +102,10 @@ def test_heading_is_sent_as_tag_and_is_no_title(typed: str, tag: str) -> None:
             "No. 1",
             "1",
         ),
+        *("Chorus (all night)", "Chorus (Anna)", "Chorus (and)", "Chorus ()", "Chorus all"),
+        *("Final", "Last hook", "My last chorus", "Hook 2 times", "Sing it 2 times", "2 раза"),
+        *("Final bridge to cross", "Second verse, same as the first", "Guitar solo!", "My solo"),
+        *("Было нас 2 раза", "Chorus 2 times a day", "Twice", "All", "Both"),
         *("See me live", "You might also like me", "Embed me"),
         *("f*ck this sh*t", "snake_case_here", "don`t", "2 * 3 * 4", "...", "君 不 见", "「副歌」"),
     ],
@@ -108,11 +124,19 @@ def test_what_is_not_surely_a_heading_stays_a_line(line: str) -> None:
         ("Chorus: We are", "[chorus]|We are"),
         ("**Verse 1:** We are", "[verse]|We are"),
         ("Verse 1 - Walking home", "[verse]|Walking home"),
+        # A singer or the first word that is sung? A word that is sung too much harms less.
+        ("Verse 1 - Anna", "[verse]|Anna"),
+        ("Verse 1 - Hallelujah", "[verse]|Hallelujah"),
+        ("Chorus: Everybody", "[chorus]|Everybody"),
+        ("Final Chorus: We are", "[chorus]|We are"),
+        ("Chorus (all): We are", "[chorus]|We are"),
+        ("Ла ла (2 раза)", "Ла ла"),
         ("(Chorus) la la", "[chorus]|la la"),
         ("[laughs] he said", "[laughs]|he said"),
         ("# Midnight Train\n## Verse 1\nla", "Midnight Train|[verse]|la"),
         ("[verse]la[/verse]", "[verse]|la"),
         ("La la (x2)", "La la"),
+        ("La la (repeat 2 times)", "La la"),
         ("La la x3", "La la"),
         ("(x2) La la [2x]", "La la"),
         ("la\n(bis)\nla", "la|la"),
@@ -160,7 +184,21 @@ PIECES = st.sampled_from(
             "<00:12>",
             "[ar:",
         ),
-        *("[x]", "(x2)", "chorus", "Verse", "Hook", "Solo", "副歌", "作词", "la", "end"),
+        *(
+            "[x]",
+            "(x2)",
+            "chorus",
+            "Verse",
+            "Hook",
+            "Solo",
+            "副歌",
+            "(all)",
+            " 2 times",
+            "final",
+            "作词",
+            "la",
+            "end",
+        ),
     ]
 )
 LYRICS = st.lists(PIECES | st.just(" ") | st.characters(), max_size=30).map("".join)
@@ -189,7 +227,21 @@ def test_no_word_is_lost(words: str) -> None:
 HOSTILE = (
     *("[", "(", "<", "*", "_*", "* ", "`", "# ", " ", "\n", "[a] ", "[a\n", "(x", "x2 ", "(x2)"),
     *("[chorus]", "(chorus)", "Chorus:", "chorus - ", "verse 1 (", "[ti: ", "[00:00]", "**a** "),
-    *("*\u0301", "作词", "1 ", ":", "a", "【", "``` ", "[ar:"),
+    *(
+        "final ",
+        "chorus (all) ",
+        "chorus 2 times ",
+        "2 times ",
+        "all ",
+        "*\u0301",
+        "作词",
+        "1 ",
+        ":",
+        "a",
+        "【",
+        "``` ",
+        "[ar:",
+    ),
 )
 
 
