@@ -1,7 +1,7 @@
 """Coming and going: the hello on joining a server, and the end of its songs on leaving."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import discord
 from discord.ext import commands
@@ -9,6 +9,7 @@ from discord.ext import commands
 from cogs import cards
 from cogs.answers import PASSING, understood
 from cogs.connection.client import Client
+from db.faults import NOT_NOW
 from db.records import Song
 from services.servers import Shard
 
@@ -25,7 +26,7 @@ class ServersCog(commands.Cog):
     async def on_shard_session(self, shard: Shard) -> None:
         """A shard's READY, each one: it lists all its servers, the unavailable ones too."""
         servers, present = self._client.services.servers, self._client.presence
-        self._show(await servers.reconcile(shard, present))
+        await self._leave(servers.reconcile(shard, present))
 
     @commands.Cog.listener()
     async def on_shard_ready(self, shard_id: int) -> None:
@@ -79,7 +80,13 @@ class ServersCog(commands.Cog):
     @commands.Cog.listener()
     async def on_server_left(self, server_id: int) -> None:
         """Removed: what waits there is cancelled and refunded."""
-        self._show(await self._client.services.servers.leave(server_id))
+        await self._leave(self._client.services.servers.leave(server_id))
+
+    async def _leave(self, leaving: Awaitable[Sequence[Song]]) -> None:
+        try:
+            self._show(await leaving)
+        except NOT_NOW as error:
+            log.warning("leaving servers waits for the housekeeping: %s", error)
 
     # What may let songs be posted that could not be. Permissions are the server's, a role's, a
     # channel's, and come with the bot's own roles; a closed thread may be opened again.

@@ -63,6 +63,7 @@ class Housekeeping:
     async def once(self) -> None:
         """One round. A part that fails is logged and does not keep the others from their work."""
         parts: list[Callable[[], Awaitable[None]]] = [
+            self._leave,
             self._end_overdue,
             self._forget,
             self._servers.forget_old,
@@ -78,6 +79,11 @@ class Housekeeping:
                 log.warning("housekeeping: %s waits: %s", part.__name__, error)
             except Exception:
                 log.exception("housekeeping: %s failed", part.__name__)
+
+    async def _leave(self) -> None:
+        """Servers that the bot was removed from, where that could not be written down."""
+        for song in await self._servers.reconcile_all():
+            self._changed(song.song_id)
 
     async def _end_overdue(self) -> None:
         before = self._clock.ago(WAITING_DEADLINE)

@@ -46,7 +46,8 @@ _BEGINS = {
     Kind.OUT_OF_CREDITS: "The account at the song API is out of credits, so songs are paused. They "
     "go on by themselves once it has credits again.",
     Kind.API_DOWN: "The song API has not answered for 5 minutes. Songs go on when it does.",
-    Kind.DISK_NEARLY_FULL: "The disk of the data folder is nearly full. Songs fail when it is.",
+    Kind.DISK_NEARLY_FULL: "The disk of the data folder is nearly full. Make room: once it is "
+    "full, songs wait, and those in progress fail after 30 minutes.",
     Kind.UNDELIVERED: "A song could not be posted, for a reason that others will share.",
     Kind.RESULTS_LOST: f"The results of {MOST_RESULTS_LOST} songs in a row could not be downloaded "
     "or played. Members get their credits back, but the song API charges your account. If the "

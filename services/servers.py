@@ -54,6 +54,7 @@ class Servers:
         self._allowed = allowed
         self._first_start: bool | None = None
         self._seen: set[Shard] = set()
+        self._present: dict[Shard, Container[int]] = {}
         # Servers that the operator was notified of although their rows don't say so yet.
         self._notified: set[int] = set()
         # A message takes time, and a round may find the same servers meanwhile.
@@ -101,6 +102,7 @@ class Servers:
         `present` follows what Discord says meanwhile: who joins after READY is in it. Gives the
         songs that were cancelled.
         """
+        self._present[shard] = present  # first: what fails now is done in a later round
         if self._first_start is None:
             self._first_start = not await servers.any_known(self._database.reader)
         cancelled: list[Song] = []
@@ -108,6 +110,17 @@ class Servers:
             if shard.serves(server_id) and server_id not in present:
                 cancelled += await self.leave(server_id)
         return cancelled
+
+    async def reconcile_all(self) -> list[Song]:
+        """As `reconcile`, of every shard that has had a READY: a full disk may have kept it back.
+
+        Gives the songs that were cancelled.
+        """
+        return [
+            song
+            for shard, present in list(self._present.items())
+            for song in await self.reconcile(shard, present)
+        ]
 
     async def note_names(self, shard: Shard, names: Mapping[int, str]) -> None:
         """What the available servers of one shard are called, after each READY.

@@ -24,7 +24,7 @@ from services.housekeeping import (
 from services.incidents import Incidents, Kind
 from services.quota.credits import Credits
 from services.quota.rules import Member
-from services.servers import Servers
+from services.servers import Servers, Shard
 from tests.factories import MEMBER, NOON, SERVER, SettableClock, add_held_song, add_song
 
 
@@ -105,6 +105,20 @@ async def test_a_song_waits_for_six_hours_and_no_longer(house: House) -> None:
     assert [(await house.song(n)).ended for n in (2, 3)] == [False, False]
     assert await songs.price_of_unfinished(house.database.reader, SERVER, MEMBER) == 4
     assert (await house.credits.balance(Member(SERVER, MEMBER))).free == 6
+
+
+async def test_a_server_that_could_not_be_left_is_left_in_a_later_round(house: House) -> None:
+    """It was left at the next session of the gateway, which may be days away."""
+    await house.servers.join(SERVER, "Synths")
+    await add_held_song(house.database, house.credits, 1)
+    present = {SERVER}
+    await house.servers.reconcile(Shard(0, 1), present)
+    await house.keeping.once()
+    assert (await house.song()).step is Step.WAITING
+    present.clear()
+    await house.keeping.once()
+    assert (await house.song()).status is Status.CANCELLED
+    assert house.changed == [1]
 
 
 @pytest.mark.parametrize("hours", [7, 24 * 365, -7])

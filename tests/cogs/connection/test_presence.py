@@ -11,6 +11,7 @@ import pytest
 from cogs.connection.client import Client
 from cogs.connection.presence import NEEDED, Presence
 from db import servers as server_rows
+from db.faults import DiskFullError
 from db.records import Status
 from services.servers import Servers, Shard
 from tests.cogs.test_announcer import SOON, Stage, stage, staged, until
@@ -171,3 +172,20 @@ def test_session_lists_all_that_its_shard_has() -> None:
 
 def test_the_invitation_asks_for_what_the_readme_says() -> None:
     assert discord.Permissions(274878024704) == NEEDED
+
+
+async def test_leaving_a_server_waits_for_a_full_disk(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def full(*_: object) -> None:
+        raise DiskFullError(Path("songs.db"))
+
+    _, song = await stage.song()
+    with monkeypatch.context() as patch:
+        patch.setattr(Servers, "leave", full)
+        stage.wire.remove_bot(guild_of(stage))
+        await until(lambda: "leaving servers waits for the housekeeping" in caplog.text)
+    assert "Traceback" not in caplog.text
+    assert (await stage.row(song.song_id)).status is Status.QUEUED
+    await stage.application.housekeeping.once()
+    assert (await stage.row(song.song_id)).status is Status.CANCELLED
