@@ -141,13 +141,15 @@ class OutputMissing(NotThereYet):
 class GenerationFailed(SongApiError):
     """The model failed, or its content was blocked. `detail` is fit for the member.
 
-    `by_request`: what was requested is at fault, not the service.
+    `by_request`: what was requested is at fault, not the service. `accepted`: the API had, or may
+    have, accepted the song before.
     """
 
-    def __init__(self, detail: str, *, by_request: bool = True) -> None:
+    def __init__(self, detail: str, *, by_request: bool = True, accepted: bool = True) -> None:
         super().__init__(detail)
         self.detail = detail
         self.by_request = by_request
+        self.accepted = accepted
 
 
 class RateLimited(SongApiError):

@@ -323,12 +323,14 @@ class SongApi:
             SubmitUncertain: a 5xx, a lost answer or one without an id: it may be accepted.
             SubmitForbidden: 403 or 404, of the account or of this request alone.
             KeyRefused: also for a redirect: the API is not at this address.
-            GenerationFailed: refused at once.
+            GenerationFailed: refused at once; it was accepted only if the answer has an id.
         """
         call = _Endpoint("POST", f"v2/{MODEL}", _SUBMIT, SubmitForbidden, SubmitUncertain)
         answer = await self._ask(call, payload(request))
-        self._raise_if_failed(call, answer)
         request_id = _request_id(answer.data.get("request_id"))
+        # Without an id nothing was accepted; but a 5xx may hide one.
+        accepted = request_id is not None or answer.code >= 500
+        self._raise_if_failed(call, answer, accepted=accepted)
         if answer.done and request_id is not None:
             return request_id
         raise self._refusal(call, answer)
@@ -536,7 +538,7 @@ class SongApi:
             failure = unclear(f"{what}: {self._plain(f'{type(error).__name__}: {error}')}")
         raise failure  # out here, so that it has no context: see the module
 
-    def _raise_if_failed(self, call: _Endpoint, answer: _Answer) -> None:
+    def _raise_if_failed(self, call: _Endpoint, answer: _Answer, *, accepted: bool = True) -> None:
         # Where nothing was accepted yet, a code about the account or the load says more.
         about_us = call.method == "POST" and answer.code in (401, 402, 403, 404, 406, 429)
         if answer.failed and not about_us:
@@ -545,7 +547,8 @@ class SongApi:
                 words = f"The song service ended it as {answer.word}. {words}"
             raise GenerationFailed(
                 _for_member(self._without_key(words)),
-                by_request=answer.word in _BY_REQUEST and answer.code < 500,
+                by_request=accepted and answer.word in _BY_REQUEST and answer.code < 500,
+                accepted=accepted,
             )
 
     def _unfinished(self, word: str) -> Status:

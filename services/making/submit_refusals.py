@@ -11,7 +11,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 from services.clock import WatchedClock
-from services.errors import SongApiError
+from services.errors import AccountProblem, SongApiError
 from services.making.song_api import SongApi
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ class SubmitRefusals:
         self._clock = clock
         # The member whose song was refused last, and when.
         self._last: tuple[int, datetime] | None = None
-        # When the account was checked last, and whether the key worked.
-        self._check: tuple[datetime, bool] | None = None
+        # When the account was checked last, and whether the key worked, if that is known.
+        self._check: tuple[datetime, bool | None] | None = None
         # How often songs were refused while the key was.
         self._probes = Counter[int]()
         # Of songs that are refused together, each sees what the one before it was put down to.
@@ -47,16 +47,16 @@ class SubmitRefusals:
     async def concerns_request(self, member_id: int) -> bool:
         """Whether the refusal of a member's song is that request's alone.
 
-        The account must be readable, but that does not prove that it may submit. So a second
-        member's song, refused within ten minutes and with nothing accepted between, is the
-        account's.
+        Not if the account check is refused, too. But a readable balance does not prove that the
+        key may submit. So a second member's song, refused within ten minutes and with nothing
+        accepted between, is the account's; also where the check has no verdict.
         """
         async with self._one_at_a_time:
             if self._last is not None:
                 other, at = self._last
                 if other != member_id and self._clock.elapsed_since(at) <= RELATED_WITHIN:
                     return False
-            if not await self._key_works():
+            if await self._key_works() is False:
                 return False
             self._last = (member_id, self._clock())
             return True
@@ -70,19 +70,23 @@ class SubmitRefusals:
         """
         async with self._one_at_a_time:
             self._probes[song_id] += 1
-            return self._probes[song_id] >= MOST_PROBES and await self._key_works()
+            return self._probes[song_id] >= MOST_PROBES and await self._key_works() is True
 
-    async def _key_works(self) -> bool:
-        """Whether the balance can be read, checked once a minute at most."""
+    async def _key_works(self) -> bool | None:
+        """Whether the balance can be read, checked once a minute at most.
+
+        None: the check has no verdict. A 429, an outage or a lost answer says nothing of the key.
+        """
         if self._check is not None:
-            checked_at, works = self._check
+            checked_at, known = self._check
             if self._clock.elapsed_since(checked_at) < CHECK_EVERY:
-                return works
+                return known
+        works: bool | None
         try:
             await self._api.credits()
         except SongApiError as error:
             log.warning("The account at the song API: %s", error)
-            works = False
+            works = False if isinstance(error, AccountProblem) else None
         else:
             works = True
         self._check = (self._clock(), works)

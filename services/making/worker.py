@@ -574,7 +574,7 @@ class Worker:
                 return False
         ours = not isinstance(error, GenerationFailed)
         log.log(logging.ERROR if ours else logging.INFO, "%s", error)
-        if song.step is Step.SUBMITTING and isinstance(error, AccountProblem | RequestRejected):
+        if song.step is Step.SUBMITTING and _was_not_accepted(error):
             await self._uncount(song)
         never_made = resumed and isinstance(error, GenerationFailed)
         fail = self._failed if never_made else self._fail
@@ -969,6 +969,13 @@ def _for_member(error: SongApiError) -> str:
             return "The song service's result could not be fetched."
         case _:
             return "The song service could not make this song."
+
+
+def _was_not_accepted(error: SongApiError) -> bool:
+    """Whether a submit that was answered so was surely not accepted."""
+    if isinstance(error, GenerationFailed):
+        return not error.accepted
+    return isinstance(error, AccountProblem | RequestRejected)
 
 
 def _fault_of(error: SongwrightError) -> Fault:

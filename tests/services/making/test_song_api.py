@@ -306,15 +306,16 @@ async def test_other_words_for_failed_end_a_song_at_once(wire: Wire, word: str) 
     shown = word.upper().replace(" ", "_")
     for code, words in ((200, "queue purged"), (422, "")):
         await wire.start(answering(code, {"status": word, "error": words}))
-        for call in (
-            wire.api.look(ID, NOWHERE),
-            wire.api.result(ID, NOWHERE),
-            wire.api.submit(SONG),
+        for call, accepted in (
+            (wire.api.look(ID, NOWHERE), True),
+            (wire.api.result(ID, NOWHERE), True),
+            (wire.api.submit(SONG), False),
         ):
             error = await failing(call, GenerationFailed)
             assert str(error) == f"The song service ended it as {shown}. {words}".rstrip()
             assert isinstance(error, GenerationFailed)
-            assert error.by_request is (word == "REJECTED")
+            assert error.accepted is accepted
+            assert error.by_request is (accepted and word == "REJECTED")
     for code, expected in ((503, ApiUnavailable), (404, SongGone), (429, RateLimited)):
         await wire.start(answering(code, {"status": word}))
         await failing(wire.api.look(ID, NOWHERE), expected)

@@ -214,6 +214,28 @@ async def test_failed_at_once(house: House) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sync", "body", "fault"),
+    [
+        (False, '{"status": "FAILED"}', "service"),  # nothing was accepted
+        (False, '{"status": "FAILED", "request_id": "a1"}', "request"),
+        (True, '{"status": "FAILED"}', "request"),  # the one call is the making, too
+    ],
+)
+async def test_a_member_does_not_pay_for_a_failure_before_anything_was_accepted(
+    house: House, sync: bool, body: str, fault: str
+) -> None:
+    house.sync = sync
+    house.restart()
+    house.server.fault = always(submit=Fault(422, body))
+    await house.add()
+    await house.start()
+    await house.has_failed()
+    assert (await house.song()).fault == fault
+    counts = 1 if fault == "request" else 0
+    assert await counted(house) == twice(counts, counts)
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         Fault(500, "oops"),
@@ -500,14 +522,33 @@ async def test_refused_together_two_pay_and_the_others_wait(house: House) -> Non
     assert house.incidents.paused is Kind.KEY_REFUSED
 
 
-@pytest.mark.parametrize("answer", [Fault(401), Fault(402), Fault(503), Fault(cut="answer")])
-async def test_where_the_account_can_not_be_read_the_refusal_is_the_accounts(
-    house: House, answer: Fault
+@pytest.mark.parametrize("code", [401, 402, 403, 404, 406])
+async def test_where_the_account_check_is_refused_the_refusal_is_the_accounts(
+    house: House, code: int
 ) -> None:
-    house.server.fault = always(submit=Fault(403), credits=answer)
+    house.server.fault = always(submit=Fault(403), credits=Fault(code))
     await house.add()
     await house.start()
     assert await house.has_failed() == ACCOUNT_REFUSED
+    assert house.incidents.paused is Kind.KEY_REFUSED
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Fault(429), Fault(503), Fault(408), Fault(400), Fault(cut="answer"), Fault(200, "<html>")],
+    ids=["429", "503", "408", "400", "lost", "HTML"],
+)
+async def test_an_account_check_without_a_verdict_blames_one_request(
+    house: House, answer: Fault
+) -> None:
+    """It says nothing of the key; so the second member's refusal decides."""
+    house.server.fault = always(submit=Fault(403), credits=answer)
+    for song_id in (1, 2):
+        await start_as(house, song_id, member_id=1)
+        assert await house.has_failed(song_id) == REFUSED
+    assert house.incidents.paused is None
+    await start_as(house, 3, member_id=2)
+    assert await house.has_failed(3) == ACCOUNT_REFUSED
     assert house.incidents.paused is Kind.KEY_REFUSED
 
 
@@ -1919,7 +1960,7 @@ def twice(songs: int, credits: int) -> tuple[Tally, Tally]:
 
 
 LOST = Fault(503)
-BLOCKED = Fault(422, '{"status": "FAILED", "error": {"message": "Not this one."}}')
+BLOCKED = Fault(422, '{"status": "FAILED", "request_id": "a1", "error": "Not this one."}')
 
 
 @pytest.mark.parametrize(
@@ -1929,8 +1970,9 @@ BLOCKED = Fault(422, '{"status": "FAILED", "error": {"message": "Not this one."}
         ([LOST], 2),
         ([LOST, LOST], 2),
         ([LOST, Fault(429)], 2),
-        ([BLOCKED], 1),  # accepted, and perhaps paid for
+        ([BLOCKED], 1),
         ([LOST, BLOCKED], 2),
+        ([Fault(500, '{"status": "FAILED"}')], 1),  # it may have been accepted
         ([Fault(400)], 0),
         ([Fault(401)], 0),
         ([Fault(406)], 0),
