@@ -155,10 +155,13 @@ class Application:
 async def composed(
     settings: Settings,
     *,
+    alone: bool = True,
     spawn: Spawn = spawn,
     prepare: Callable[[Client], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Application]:
     """Everything, made and handed to each other; nothing has been started.
+
+    `alone`: no other process can use the database or the data folder (`sole_process`).
 
     Raises:
         SchemaTooNewError, sqlite3.Error: the database can't be used.
@@ -256,6 +259,7 @@ async def composed(
             operator_ceilings,
             at_once=settings.segmind_concurrency,
             clock=clock,
+            alone=alone,
             spawn=spawn,
         )
         songs = Songs(
@@ -367,11 +371,13 @@ async def run(settings: Settings) -> int:
     stopped = asyncio.Event()
     _on_signals(stopped.set)
     async with contextlib.AsyncExitStack() as stack:
-        alone = sole_process(settings.database_path, settings.data_dir)
-        await _first(stack.enter_async_context(alone), stopped.wait())
+        locking = asyncio.ensure_future(
+            stack.enter_async_context(sole_process(settings.database_path, settings.data_dir))
+        )
+        await _first(locking, stopped.wait())
         if stopped.is_set():
             return 0
-        application = await stack.enter_async_context(composed(settings))
+        application = await stack.enter_async_context(composed(settings, alone=locking.result()))
         client = await stack.enter_async_context(_saying_goodbye(application.client))
         try:
             login = asyncio.gather(

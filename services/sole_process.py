@@ -18,22 +18,25 @@ LOCK_OF_DATA_DIR = "songwright.lock"
 
 
 @contextlib.asynccontextmanager
-async def sole_process(database_path: Path, data_dir: Path) -> AsyncIterator[None]:
+async def sole_process(database_path: Path, data_dir: Path) -> AsyncIterator[bool]:
     """Let no other process in while the block runs, nor start while another is in.
 
+    Gives whether both are locked. If not, there may be another process for all that is known.
+
     Both folders are made. The locks are taken in one order by all, so that no two wait for each
-    other. On a file system without locks there is a warning, and nothing else.
+    other. On a file system without locks there is a warning, and no lock.
 
     Raises:
         AlreadyRunning: another process has had one of them for `PATIENCE` seconds.
         OSError: a folder or a lock's file can't be made.
     """
     until = asyncio.get_running_loop().time() + PATIENCE
+    both = True
     with contextlib.ExitStack() as held:
         for used, lock in _locks(database_path, data_dir):
-            await _take(lock, used, until=until)
+            both = await _take(lock, used, until=until) and both
             held.callback(lock.release)
-        yield
+        yield both
 
 
 def _locks(database_path: Path, data_dir: Path) -> list[tuple[Path, ProcessLock]]:
@@ -46,8 +49,8 @@ def _locks(database_path: Path, data_dir: Path) -> list[tuple[Path, ProcessLock]
     ]
 
 
-async def _take(lock: ProcessLock, used: Path, *, until: float) -> None:
-    """`until` is a time of the running loop."""
+async def _take(lock: ProcessLock, used: Path, *, until: float) -> bool:
+    """Wait for a lock; False where there are none. `until` is a time of the running loop."""
     said = False
     # The last line of a start that hangs: NFS without its lock manager never answers.
     log.info("locking %s", lock.path)
@@ -69,3 +72,5 @@ async def _take(lock: ProcessLock, used: Path, *, until: float) -> None:
         log.warning(
             "%s can't be locked (%s): make sure that only one bot uses it", used, error.strerror
         )
+        return False
+    return True

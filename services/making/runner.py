@@ -43,7 +43,8 @@ def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
 
 class Runner:
     """Starts waiting songs in fair order, as long as there are fewer than `at_once` at the API, and
-    resumes the others: at the start, and each minute what another process has left meanwhile.
+    resumes the others: at the start, and, where it is `alone`, each minute what another process
+    has left meanwhile.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Runner:
         *,
         at_once: int,
         clock: Clock,
+        alone: bool,
         spawn: Spawn = spawn,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         backoff: Backoff = AFTER_AN_ERROR,
@@ -69,6 +71,7 @@ class Runner:
         self._ceilings = ceilings
         self._at_once = at_once
         self._clock = clock
+        self._alone = alone
         self._spawn = spawn
         self._sleep = sleep
         self._backoff = backoff
@@ -152,8 +155,11 @@ class Runner:
         """Take up unfinished songs that nobody runs.
 
         A process that was stopped after this one had started may have left them: their rows are all
-        that this one knows of them.
+        that this one knows of them. Where no lock keeps that process out it may still run them, and
+        they would be submitted and paid twice: then they are left to the next start.
         """
+        if not self._alone:
+            return
         async with self._beginning:
             # First, so that what ends during the query is none of them.
             known = set(self._carrying.values())

@@ -100,9 +100,11 @@ async def test_without_locks_there_is_a_warning_for_each(
     def refuse(descriptor: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
+    async with sole_process(tmp_path / "songs.db", tmp_path) as locked:
+        assert locked
     monkeypatch.setattr(process_lock, "_lock", refuse)
-    async with sole_process(tmp_path / "songs.db", tmp_path):
-        pass
+    async with sole_process(tmp_path / "songs.db", tmp_path) as locked:
+        assert not locked
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
     assert "songs.db can't be locked (No locks available)" in caplog.messages[0]
 

@@ -212,6 +212,7 @@ class House:
         self.gates: dict[float, asyncio.Event] = {}
         self.sync = False
         self.at_once = 2
+        self.alone = True
         self.minutes = asyncio.Queue[None]()
         self.pauses: list[float] = []
         self.after_pause: Callable[[], None] = lambda: None
@@ -265,6 +266,7 @@ class House:
             self.ceilings,
             at_once=self.at_once,
             clock=self.clock,
+            alone=self.alone,
             sleep=self._runner_sleep,
         )
 

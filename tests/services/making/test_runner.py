@@ -262,6 +262,21 @@ async def test_what_another_process_leaves_later_is_taken_up(house: House) -> No
     assert sorted(house.channel.looked_for) == [1, 2, 3]
 
 
+async def test_what_another_process_may_still_run_is_left_alone(house: House) -> None:
+    """Without locks: its song that is being submitted would be made and paid twice."""
+    house.alone = False
+    house.restart()
+    async with house.running():
+        await eventually(minutes_are_over(house))
+        await house.add(1, step="submitting")
+        await two_minutes(house)
+        assert house.runner._carrying == {}
+        await house.add(2)
+        house.runner.wake()
+        await house.until("submitting", "ended")
+    assert house.submits == 1
+
+
 async def test_what_is_under_way_here_is_not_taken_up(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
