@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from db import checks
+from db.cancelling import to_its_end
 from db.connection import Connection, InlineConnection
 from db.faults import DatabaseFileError, named
 from db.migrate import SchemaTooOldError, migrate, pending, seen
@@ -112,10 +113,10 @@ class Database:
             try:
                 await self._writer.execute("BEGIN IMMEDIATE")
                 yield self._writer
-                await _to_its_end(self._writer.commit())
+                await to_its_end(self._writer.commit())
             except BaseException:
                 # Does nothing where no transaction is open: BEGIN failed, or COMMIT was through.
-                await _to_its_end(self._writer.rollback())
+                await to_its_end(self._writer.rollback())
                 raise
 
     async def transact(self, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
@@ -137,7 +138,7 @@ class Database:
                 self._writer._conn,  # noqa: SLF001
                 work,
             )
-            return await _to_its_end(trip)
+            return await to_its_end(trip)
 
     @property
     def reader(self) -> aiosqlite.Connection:
@@ -263,16 +264,3 @@ async def _to_wal(connection: aiosqlite.Connection) -> None:
         else:
             return
         await asyncio.sleep(BUSY_AGAIN)
-
-
-async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """Await `work` to its end even when cancelled meanwhile; the cancellation comes after.
-
-    Also where `work` fails: a task that catches its errors would run on uncancelled.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError as cancelled:
-        await asyncio.wait({task})
-        raise cancelled from task.exception()

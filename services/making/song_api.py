@@ -27,6 +27,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from db.cancelling import to_its_end
 from services.errors import (
     ApiUnavailable,
     BadOutput,
@@ -1025,11 +1026,4 @@ class _PartFile:
 async def _in_thread(function: Callable[..., T], *args: object) -> T:
     """Run what blocks in a thread. Cancelled, it waits for the thread, which holds the file."""
     work = asyncio.get_running_loop().run_in_executor(None, function, *args)
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        while not work.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([work])
-        work.exception()  # seen: the cancellation is the news
-        raise
+    return await to_its_end(work)

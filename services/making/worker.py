@@ -10,7 +10,7 @@ import logging
 import math
 import random
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from db import songs
+from db.cancelling import to_its_end
 from db.connection import Connection
 from db.database import Database
 from db.faults import NO_ROOM, NOT_NOW
@@ -856,7 +857,7 @@ class Worker:
         try:
             yield
         finally:
-            await _to_its_end(self._end_large_read(song))
+            await to_its_end(self._end_large_read(song))
 
     async def _end_large_read(self, song: Song) -> None:
         try:
@@ -886,18 +887,6 @@ class Worker:
         self._announcer.changed(song.song_id)
         # Not in a thread: a stop between the two would leave the files to the housekeeping.
         shutil.rmtree(self.folder(song.song_id), ignore_errors=True)
-
-
-async def _to_its_end(write: Coroutine[object, object, None]) -> None:
-    """Wait for a task's last write, also where the task is cancelled, more than once."""
-    task = asyncio.ensure_future(write)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        raise
 
 
 def _tell(moved: bool, move: Callable[..., Awaitable[bool]], values: Mapping[str, object]) -> None:

@@ -58,14 +58,13 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "cogs.song.SongCog.on_interaction: self._form_sent(interaction, draft_id), before",
     ],
     "A process that is stopped, not killed.": [
-        "db.database._to_its_end: asyncio.wait({task})",
+        "db.cancelling.to_its_end: asyncio.wait({task})",
         "services.making.audio._attempt: asyncio.shield(process.wait())",
-        "services.making.song_api._in_thread: asyncio.wait([work])",
     ],
     "An error that nobody foresaw, and a transaction that it undoes.": [
         "cogs.errors.guarded: answer(",
         "cogs.song.SongCog._form_sent: answer(",
-        "db.database.Database.write: _to_its_end(self._writer.rollback())",
+        "db.database.Database.write: to_its_end(self._writer.rollback())",
         "db.database.Database.write: self._writer.rollback()",
         "db.database._whole: connection.rollback()",
         "services.making.runner.Runner.run: self._sleep(",
