@@ -413,6 +413,25 @@ async def waiting_of_member(connection: Connection, server_id: int, member_id: i
     return list(map(_song, rows))
 
 
+async def is_unwanted(connection: Connection, song_id: int, *, at: datetime) -> bool:
+    """Whether a song's member is blocked at that moment, or the bot has left its server."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT EXISTS (
+            SELECT 1 FROM songs JOIN servers USING (server_id)
+            WHERE song_id = :song_id AND (left_at IS NOT NULL OR EXISTS (
+                SELECT 1 FROM rules
+                WHERE rules.server_id = songs.server_id AND name = 'block'
+                      AND subject_id = songs.member_id
+                      AND coalesce(json_extract(value, '$.until') > :at, TRUE)
+            ))
+        ) AS n
+        """,
+        {"song_id": song_id, "at": to_ms(at)},
+    )
+    return bool(_number(rows))
+
+
 # --- A song's way -------------------------------------------------------------------------------
 
 

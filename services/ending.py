@@ -100,6 +100,19 @@ class Ending:
         waiting = await songs.waiting_of_member(connection, server_id, member_id)
         return [song for song in waiting if await self._cancel(connection, song, Fault.SERVER)]
 
+    async def cancel_waiting_of_server(self, connection: Connection, server_id: int) -> list[Song]:
+        """Cancel all that waits in a server, inside a transaction; what it was."""
+        waiting = await songs.waiting_of_server(connection, server_id)
+        return [song for song in waiting if await self._cancel(connection, song, Fault.SERVER)]
+
+    async def cancel_unwanted(self, connection: Connection, song: Song) -> bool:
+        """Cancel a song that waits again, inside a transaction, where it is not wanted any more.
+
+        Its member was blocked, or the bot left its server, while it was submitted.
+        """
+        unwanted = await songs.is_unwanted(connection, song.song_id, at=self._clock())
+        return unwanted and await self._cancel(connection, song, Fault.SERVER)
+
     async def _cancel(self, connection: Connection, song: Song, fault: Fault) -> bool:
         ended = await songs.end(
             connection,

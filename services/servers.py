@@ -86,6 +86,8 @@ class Servers:
         cancelled = [song for song in waiting if await self._ending.cancel(song)]
         # Last: what a crash has left undone before it, `reconcile` finds again.
         async with self._database.write() as connection:
+            # What waits again since then: from the mark on the worker cancels it.
+            cancelled += await self._ending.cancel_waiting_of_server(connection, server_id)
             left = await servers.mark_left(connection, server_id, at=self._clock())
         if left:
             log.info("left server %d", server_id)

@@ -318,12 +318,23 @@ class Worker:
         return True
 
     async def _waits_again(self, song: Song) -> bool:
-        """Its submit was surely not accepted and does not count.
+        """Its submit was surely not accepted and does not count. Not wanted, it is cancelled.
 
         Its last write, since the next one to start a song may take it. False: an earlier answer was
         lost, so that it may be at the API, and can't wait with those that may be cancelled.
         """
-        uncounted = await self._count(song, self._operator_ceilings.unmark_submitting)
+        cancelled = False
+
+        async def unmark_submitting(connection: Connection, song: Song) -> bool:
+            nonlocal cancelled
+            uncounted = await self._operator_ceilings.unmark_submitting(connection, song)
+            cancelled = uncounted and await self._ending.cancel_unwanted(connection, song)
+            return uncounted
+
+        uncounted = await self._count(song, unmark_submitting)
+        if cancelled:
+            log.info("CANCELLED and refunded: its member is blocked, or its server was left")
+            self._over(song)
         return uncounted and song.submits == 1
 
     def _counted(self, song: Song) -> AbstractContextManager[None]:

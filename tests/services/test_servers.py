@@ -88,6 +88,27 @@ async def test_leaving_cancels_what_waits_and_lets_end_what_runs(
     assert set(await server_rows.names_present(database.reader)) == {OTHER}
 
 
+async def test_what_waits_again_while_the_server_is_left_is_cancelled(
+    servers: Servers, database: Database, credits: Credits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its submit was refused between the look at what waits and the mark of the server."""
+    await servers.join(SERVER, "Synths")
+    await add_held_song(database, credits, 1)
+    song = await add_held_song(database, credits, 2, step=Step.SUBMITTING)
+    cancel = Ending.cancel
+
+    async def cancel_late(self: Ending, waiting: Song) -> bool:
+        async with database.write() as connection:
+            await songs.unmark_submitting(connection, song.song_id)
+        return await cancel(self, waiting)
+
+    monkeypatch.setattr(Ending, "cancel", cancel_late)
+    assert [found.song_id for found in await servers.leave(SERVER)] == [1, 2]
+    for song_id in (1, 2):
+        assert (await read(database, song_id)).status is Status.CANCELLED
+    assert (await credits.balance(Member(SERVER, MEMBER))).free == 10
+
+
 async def test_leaving_twice_does_not_prolong_what_is_kept(
     servers: Servers, database: Database, clock: SettableClock, caplog: pytest.LogCaptureFixture
 ) -> None:

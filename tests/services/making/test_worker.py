@@ -2,10 +2,11 @@
 
 import asyncio
 import base64
+import contextlib
 import errno
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,10 @@ from services.making.audio import AudioFitter
 from services.making.song_api import Workspace, largest_song
 from services.making.worker import ACCOUNT_REFUSED, DEFAULT_UPLOAD_LIMIT, Backoff, _fault_of
 from services.quota.ceilings import utc_day
+from services.quota.managing import Manager
 from services.requests import SongRequest
-from tests.factories import NOON, SERVER
+from services.servers import Servers
+from tests.factories import MEMBER, NOON, SERVER, make_managing
 from tests.services.making.carrying import (
     FREE,
     Crash,
@@ -434,6 +437,74 @@ async def test_a_song_that_was_sent_before_a_refusal_ends_no_pause(
     await house.has_completed()
     assert house.incidents.paused is Kind.OUT_OF_CREDITS
     assert len(house.owner.told) == 1
+
+
+# --- no longer wanted while it was submitted ----------------------------------------------------
+
+
+async def block(house: House, *, until: datetime | None = None) -> None:
+    managing = make_managing(house.database, house.credits)
+    await managing.block(Manager(SERVER, 9), MEMBER, reason="Spam.", until=until)
+
+
+async def leave(house: House) -> None:
+    servers = Servers(house.database, house.ending, house.owner, clock=house.clock)
+    assert await servers.leave(SERVER) == []
+
+
+async def submitting(house: House) -> None:
+    await house.add()
+    async with house.database.write() as connection:
+        assert await house.ceilings.mark_submitting(connection, await house.song())
+
+
+@pytest.mark.parametrize("sync", [False, True])
+@pytest.mark.parametrize("answer", ["429", "no connection", "a known refusal"])
+@pytest.mark.parametrize("unwanted", [block, leave])
+async def test_what_is_not_accepted_and_no_longer_wanted_is_cancelled(
+    house: House, unwanted: Callable[[House], Awaitable[None]], answer: str, sync: bool
+) -> None:
+    """Its member was blocked, or the bot left its server, while it was submitted."""
+    house.sync = sync
+    house.root = NOBODY if answer == "no connection" else house.root
+    house.restart()
+    house.server.fault = always(submit=Fault(429 if answer == "429" else 401))
+    if answer == "a known refusal":
+        await house.incidents.begin(Kind.KEY_REFUSED, "401")
+    await submitting(house)
+    await unwanted(house)
+    with contextlib.suppress(NotReached):
+        await house.carry(fresh=True)
+    song = await house.song()
+    assert (song.status, song.step, song.fault) == ("CANCELLED", "ended", "server")
+    assert await house.entries() == ["hold", "refund"]
+    assert await counted(house) == twice(0, 0)
+    assert house.channel.shown[-1] == ("CANCELLED", "ended")
+    assert not house.worker.folder(1).exists()
+
+
+async def test_what_was_accepted_of_who_was_blocked_meanwhile_is_made(house: House) -> None:
+    await submitting(house)
+    await block(house)
+    await house.carry(fresh=True)
+    await house.has_completed()
+
+
+async def test_a_block_that_is_over_by_then_cancels_nothing(house: House) -> None:
+    house.server.fault = always(submit=Fault(429, delay=3_600.0))
+    await submitting(house)
+    await block(house, until=house.time() + timedelta(hours=1))
+    await house.carry(fresh=True)
+    await house.waits_again()
+
+
+async def test_another_members_block_cancels_nothing(house: House) -> None:
+    house.server.fault = always(submit=Fault(429))
+    await submitting(house)
+    managing = make_managing(house.database, house.credits)
+    await managing.block(Manager(SERVER, 9), MEMBER + 1, reason="Spam.")
+    await house.carry(fresh=True)
+    await house.waits_again()
 
 
 # --- one request's refusal ----------------------------------------------------------------------
