@@ -1,6 +1,7 @@
 """The real bot between a stand-in of Discord and the song API: what must hold whatever breaks."""
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -21,6 +22,7 @@ import pytest
 import bot
 from cogs.connection import registration
 from cogs.connection.client import Client, Services
+from db import process_lock
 from db.process_lock import ProcessLock
 from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
@@ -448,6 +450,28 @@ async def test_a_second_bot_waits_for_the_first_and_goes_on_with_its_songs(
         second.cancel()
         await asyncio.gather(second, return_exceptions=True)
     assert (len(world.posts), world.submits()) == (2, 2)
+
+
+@pytest.mark.parametrize("locks", [True, False])
+async def test_the_runner_knows_whether_another_bot_may_run_beside_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, locks: bool
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    alone: list[bool] = []
+    began = runner.Runner.__init__
+
+    def begin(new: runner.Runner, *given: Any, **named: Any) -> None:
+        alone.append(named["alone"])
+        began(new, *given, **named)
+
+    monkeypatch.setattr(runner.Runner, "__init__", begin)
+    if not locks:
+        monkeypatch.setattr(process_lock, "_lock", refuse)
+    async with running(world, monkeypatch):
+        pass
+    assert alone == [locks]
 
 
 async def test_a_second_bot_can_be_stopped_while_it_waits(

@@ -79,6 +79,9 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "services.songs.Songs.ask: self._ceiling.refused(",
         "services.songs.Songs.cancel: self.get(song_id, server_id=server_id) (2)",
     ],
+    "Its member was blocked meanwhile: one transaction with the move before it, which is passed.": [
+        "services.ending.Ending.cancel_unwanted: self._cancel(",
+    ],
     "Its status message is gone, or another one's button was pressed.": [
         "cogs.announcer.DiscordAnnouncer._show: self._forget(song, board), ",
         "cogs.buttons._renew: _show_now(",

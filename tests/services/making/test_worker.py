@@ -483,6 +483,23 @@ async def test_what_is_not_accepted_and_no_longer_wanted_is_cancelled(
     assert not house.worker.folder(1).exists()
 
 
+async def test_a_crash_while_it_is_cancelled_undoes_both(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def crash(*_: Any, **__: Any) -> None:
+        raise Crash
+
+    house.server.fault = always(submit=Fault(429))
+    await submitting(house)
+    await block(house)
+    monkeypatch.setattr(house.credits, "refund", crash)
+    with pytest.raises(Crash):
+        await house.carry(fresh=True)
+    song = await house.song()
+    assert (song.status, song.step, song.submits) == ("QUEUED", "submitting", 1)
+    assert await house.entries() == ["hold"]
+
+
 async def test_what_was_accepted_of_who_was_blocked_meanwhile_is_made(house: House) -> None:
     await submitting(house)
     await block(house)
