@@ -16,6 +16,7 @@ SongwrightError
 |   `-- NotPossible         the thing asked for does not exist (any more) or can't be done now
 |-- SongApiError            the song API, as services/making/song_api.py understood it
 |   |-- RequestRejected     400 and other 4xx: our parameters
+|   |   `-- RequestForbidden  403 or 404 to one submit's words, while the key works
 |   |-- AccountProblem      the operator's to mend; songs pause meanwhile
 |   |   |-- KeyRefused      401, or 403 on a GET
 |   |   |   `-- SubmitForbidden  403 or 404 on submit: perhaps this request alone
@@ -108,6 +109,10 @@ class SongApiError(SongwrightError):
 
 class RequestRejected(SongApiError):
     """400 and every other 4xx without a meaning of its own: the parameters are at fault, ours."""
+
+
+class RequestForbidden(RequestRejected):
+    """403 or 404 to one submit while the key works: a firewall refuses its words."""
 
 
 class AccountProblem(SongApiError):

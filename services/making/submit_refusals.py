@@ -20,6 +20,8 @@ CHECK_EVERY = timedelta(minutes=1)
 """For how long an account check holds."""
 RELATED_WITHIN = timedelta(minutes=10)
 """Within it refusals of two members' songs are the account's."""
+TOGETHER = timedelta(minutes=1)
+"""How long after a pair of related refusals others that were refused together with it may come."""
 MOST_PROBES = 3
 """How often one song may be refused while the key is known to be."""
 
@@ -32,6 +34,8 @@ class SubmitRefusals:
         self._clock = clock
         # The member whose song was refused last, and when.
         self._last: tuple[int, datetime] | None = None
+        # When the account was blamed for that refusal and another one, together.
+        self._blamed: datetime | None = None
         # When the account was checked last, and whether the key worked, if that is known.
         self._check: tuple[datetime, bool | None] | None = None
         # How often songs were refused while the key was.
@@ -41,7 +45,7 @@ class SubmitRefusals:
 
     def accepted(self) -> None:
         """Hear that the API has accepted a submit: the account works."""
-        self._last = None
+        self._last = self._blamed = None
         self._probes.clear()
 
     async def concerns_request(self, member_id: int) -> bool:
@@ -49,12 +53,16 @@ class SubmitRefusals:
 
         Not if the account check is refused, too. But a readable balance does not prove that the
         key may submit. So a second member's song, refused within ten minutes and with nothing
-        accepted between, is the account's; also where the check has no verdict.
+        accepted between, is the account's; also where the check has no verdict. A pair
+        blames it once: else one refusal of an accomplice's would do for ten minutes of pauses.
         """
         async with self._one_at_a_time:
+            if self._blamed is not None and self._clock.elapsed_since(self._blamed) > TOGETHER:
+                self._last = self._blamed = None
             if self._last is not None:
                 other, at = self._last
                 if other != member_id and self._clock.elapsed_since(at) <= RELATED_WITHIN:
+                    self._blamed = self._blamed or self._clock()
                     return False
             if await self._key_works() is False:
                 return False

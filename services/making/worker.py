@@ -40,6 +40,7 @@ from services.errors import (
     OutputMissing,
     PostUncertain,
     RateLimited,
+    RequestForbidden,
     RequestRejected,
     Scope,
     SilentAudio,
@@ -293,7 +294,7 @@ class Worker:
             alone = await self._submit_refusals.concerns_probe(song.song_id)
         else:
             alone = await self._submit_refusals.concerns_request(song.member_id)
-        return RequestRejected(f"{error} (this request alone: the key works)") if alone else error
+        return RequestForbidden(f"{error} (this request alone: the key works)") if alone else error
 
     async def _mark_again(self, song: Song, began: datetime) -> bool:
         """Count another submit of a song whose answer was lost; its end if it may have none."""
@@ -981,7 +982,7 @@ def _was_not_accepted(error: SongApiError) -> bool:
 def _fault_of(error: SongwrightError) -> Fault:
     """Whether the member pays for trying it again and again, or somebody else is at fault."""
     match error:
-        case GenerationFailed(by_request=True) | TooShort() | SilentAudio():
+        case GenerationFailed(by_request=True) | RequestForbidden() | TooShort() | SilentAudio():
             return Fault.REQUEST
         case AccountProblem():
             return Fault.ACCOUNT

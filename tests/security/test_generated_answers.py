@@ -160,24 +160,28 @@ class Client:
                 assert isinstance(got, Look)
                 seconds = got.inference_seconds
                 assert seconds is None or (math.isfinite(seconds) and seconds >= 0)
-                assert got.output is None or self._holds_one(got.output)
+                if got.output is not None:
+                    self._judge_output(got.output)
             case "result":
-                assert self._holds_one(got)
+                self._judge_output(got)
             case "credits":
                 assert isinstance(got, float)
                 assert math.isfinite(got)
             case "make" if got is not None:
-                assert self._holds_one(got)
-                assert list(self.folder.iterdir()) == []
+                self._judge_output(got)
             case _:
                 assert 0 < target.stat().st_size <= MOST_DOWNLOADED
                 assert list(self.folder.iterdir()) == [target]
                 target.unlink()
 
-    @staticmethod
-    def _holds_one(output: Output) -> bool:
+    def _judge_output(self, output: Output) -> None:
+        """It holds one of three; a song that was decoded already waits in its folder, alone."""
         assert SIGNED not in repr(output)
-        return (output.url is None) is not (output.base64 is None)
+        assert [output.url, output.base64, output.file].count(None) == 2
+        left = list(self.folder.iterdir())
+        assert left == ([] if output.file is None else [output.file])
+        for file in left:
+            file.unlink()
 
 
 class NoLimit:

@@ -25,6 +25,8 @@ from services.errors import (
     NotReached,
     OutOfCredits,
     PostUncertain,
+    RequestForbidden,
+    RequestRejected,
     Scope,
     SilentAudio,
     SongApiError,
@@ -202,6 +204,7 @@ async def test_a_refused_submit(house: House, code: int, reason: str) -> None:
     await house.start()
     assert await house.has_failed() == reason
     expected = "account" if "account" in reason else "service"
+    expected = "request" if code in (403, 404) else expected
     assert (await house.song()).fault == expected
     assert house.submits == 1
     assert await house.free() == FREE
@@ -586,6 +589,20 @@ async def test_refusals_of_two_members_are_the_accounts(house: House) -> None:
     await house.waits_again(3)
 
 
+async def test_an_accomplice_helps_to_pause_songs_once(house: House) -> None:
+    """Else one refusal of theirs would do for each pause of the next ten minutes."""
+    house.server.fault = refusing_words()
+    await start_as(house, 1, member_id=1)
+    await start_as(house, 2, member_id=2)
+    assert await house.incidents.end(Kind.KEY_REFUSED)
+    house.time.elapsed += 61.0
+    for song_id in (3, 4):
+        await start_as(house, song_id, member_id=2)
+        assert await house.has_failed(song_id) == REFUSED
+        assert (await house.song(song_id)).fault == "request"
+    assert house.incidents.paused is None
+
+
 @pytest.mark.parametrize("between", ["ten minutes", "an accepted song"])
 async def test_refusals_that_have_nothing_to_do_with_each_other(house: House, between: str) -> None:
     house.server.fault = refusing_words()
@@ -791,6 +808,8 @@ async def test_a_result_that_is_no_song(house: House, audio: bytes, fault: str) 
         (SilentAudio("Silence."), "request"),
         (NotAudio("A web page."), "service"),
         (OutOfCredits("402"), "account"),
+        (RequestRejected("400"), "service"),
+        (RequestForbidden("403"), "request"),
     ],
 )
 def test_whose_fault_an_error_is(error: SongwrightError, fault: str) -> None:
