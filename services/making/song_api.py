@@ -248,6 +248,11 @@ class _Answer:
         # In a thread: there may be tens of thousands of values to look through.
         return await _in_thread(_settle_output, self.data.get("output"), self.spool)
 
+    async def aclose(self) -> None:
+        """Remove the songs that were decoded from it, but for one that `output` gave."""
+        if self.spool.taken:
+            await _in_thread(self.spool.discard)
+
     @property
     def fine(self) -> bool:
         return 200 <= self.code < 300
@@ -349,13 +354,13 @@ class SongApi:
         call = _look_at(path, workspace)
         await self._budget.take(Call.LOOK)
         with self._timed(spent):
-            answer = await self._ask(call)
-            self._raise_if_failed(call, answer)
-            if answer.completed:
-                return Look("COMPLETED", await answer.output(), _inference_seconds(answer.data))
-            if answer.fine and answer.word:
-                return Look(self._unfinished(answer.word))
-            raise self._refusal(call, answer)
+            async with contextlib.aclosing(await self._ask(call)) as answer:
+                self._raise_if_failed(call, answer)
+                if answer.completed:
+                    return Look("COMPLETED", await answer.output(), _inference_seconds(answer.data))
+                if answer.fine and answer.word:
+                    return Look(self._unfinished(answer.word))
+                raise self._refusal(call, answer)
 
     async def result(self, request_id: str, workspace: Workspace, spent: Spent = _nobody) -> Output:
         """Ask where a COMPLETED song is. `spent`: as `look`.
@@ -369,15 +374,15 @@ class SongApi:
         call = _look_at(path, workspace)
         await self._budget.take(Call.RESULT)
         with self._timed(spent):
-            answer = await self._ask(call)
-            self._raise_if_failed(call, answer)
-            output = await answer.output() if answer.done else None
-            if output is not None:
-                return output
-            unnamed = answer.fine and not answer.word and "output" in answer.data
-            if answer.completed or unnamed:
-                raise OutputMissing(f"no output: {self._account_of(call, answer)}")
-            raise self._refusal(call, answer)
+            async with contextlib.aclosing(await self._ask(call)) as answer:
+                self._raise_if_failed(call, answer)
+                output = await answer.output() if answer.done else None
+                if output is not None:
+                    return output
+                unnamed = answer.fine and not answer.word and "output" in answer.data
+                if answer.completed or unnamed:
+                    raise OutputMissing(f"no output: {self._account_of(call, answer)}")
+                raise self._refusal(call, answer)
 
     async def credits(self) -> float:
         """Return the balance of the operator's account, in the API's own credits.
@@ -416,11 +421,12 @@ class SongApi:
         )
         if answer is None:
             return None
-        self._raise_if_failed(call, answer)
-        output = await answer.output() if answer.done else None
-        if output is None:
-            raise self._refusal(call, answer)
-        return output
+        async with contextlib.aclosing(answer):
+            self._raise_if_failed(call, answer)
+            output = await answer.output() if answer.done else None
+            if output is None:
+                raise self._refusal(call, answer)
+            return output
 
     async def download(self, output: Output, workspace: Workspace) -> int:
         """Fetch a song's audio; return its bytes.
@@ -839,6 +845,7 @@ def _settle_output(value: object, spool: Spool) -> Output | None:
         output = find_output(value, spool.taken)
     finally:
         spool.discard(but=None if output is None else output.file)
+        spool.taken.clear()
     return output
 
 

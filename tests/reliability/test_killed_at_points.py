@@ -92,6 +92,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "services.making.song_api.SongApi.download: _in_thread(_write_base64",
         "services.making.song_api.SongApi.download: _in_thread(_put_in_place",
         "services.making.song_api.SongApi.make: answer.output()",
+        "services.making.song_api.SongApi.make: contextlib.aclosing(answer)",
         "services.making.song_api.SongApi._make: self._read(",
         "services.making.song_api.SongApi._read: alone.enter_async_context(",
         "services.making.song_api.SongApi._read: _in_thread(body.spool.discard",

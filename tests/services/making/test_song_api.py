@@ -795,7 +795,19 @@ async def test_a_large_answer_without_a_song_leaves_no_file(
 ) -> None:
     await wire.start(answering(200, body))
     await failing(wire.api.look(ID, at(tmp_path / "song", 4_000_000)), expected)
-    assert expected is GenerationFailed or files_in(tmp_path) == []
+    assert files_in(tmp_path) == []
+
+
+async def test_a_song_in_an_answer_that_is_not_taken_leaves_no_file(
+    wire: Wire, tmp_path: Path
+) -> None:
+    await wire.start(answering(200, large() | {"status": "QUEUED"}))
+    assert (await wire.api.look(ID, at(tmp_path / "song"))).status == "QUEUED"
+    assert files_in(tmp_path) == []
+    await wire.start(answering(527, {"output": large()["output"]}))
+    await failing(wire.api.result(ID, at(tmp_path / "song")), ApiUnavailable)
+    await failing(wire.api.make(SONG, at(tmp_path / "song")), SubmitUncertain)
+    assert files_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("beside", [b"", b'"lyrics": "%b", ' % (b"la " * 30_000)])
