@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,14 +12,13 @@ import aiosqlite
 from db import checks
 from db.cancelling import to_its_end
 from db.connection import Connection, InlineConnection
-from db.faults import DatabaseFileError, named
+from db.faults import DatabaseFileError
+from db.file_connection import BUSY_TIMEOUT, connect, connect_read_only
 from db.migrate import SchemaTooOldError, migrate, pending, seen
 from db.process_lock import LocksUnsupportedError, ProcessLock
 
 T = TypeVar("T")
 
-BUSY_TIMEOUT = 30.0
-"""Seconds to wait for a lock that another process holds: a backup of a large file takes several."""
 
 BUSY_AGAIN = 0.02
 """Seconds between two tries where SQLite does not wait by itself."""
@@ -60,7 +59,7 @@ class Database:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A connection that is left open keeps its thread, and the thread keeps the process.
         async with contextlib.AsyncExitStack() as unwanted:
-            writer = await unwanted.enter_async_context(_connection(path))
+            writer = await unwanted.enter_async_context(connect(path))
             writer.row_factory = sqlite3.Row
             await _to_wal(writer)
             for pragma in PRAGMAS:
@@ -71,7 +70,7 @@ class Database:
                 # A file that can only be read opens without an error, and fails at the first song.
                 # Not by BEGIN IMMEDIATE, which SQLite makes a BEGIN there.
                 await writer.execute("DELETE FROM migrations WHERE number IS NULL")
-            reader = await unwanted.enter_async_context(_connection(path))
+            reader = await unwanted.enter_async_context(connect(path))
             reader.row_factory = sqlite3.Row
             await reader.execute_fetchall("PRAGMA query_only = ON")
             unwanted.pop_all()
@@ -86,7 +85,7 @@ class Database:
         """
         if not await asyncio.to_thread(path.exists):
             return False
-        async with _read_only(path) as connection:
+        async with connect_read_only(path) as connection:
             connection.row_factory = sqlite3.Row
             return bool(await seen(connection))
 
@@ -94,7 +93,7 @@ class Database:
     async def damage(path: Path) -> list[str]:
         """What SQLite finds wrong with a file that can't be opened, as far as it can be read."""
         try:
-            async with _read_only(path) as connection:
+            async with connect_read_only(path) as connection:
                 return await checks.damage(connection)
         except DatabaseFileError:
             return []
@@ -150,56 +149,6 @@ class Database:
         async with self._lock:
             await self._reader.close()
             await self._writer.close()
-
-
-class _FileConnection(aiosqlite.Connection):
-    """Whose errors name the file, where they are about it."""
-
-    def __init__(self, opened: sqlite3.Connection, path: Path) -> None:
-        super().__init__(lambda: opened, iter_chunk_size=64)
-        self._path = path
-
-    async def _execute(self, fn: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - its form
-        with _naming(self._path):
-            return await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
-
-
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Raise an error that names the file for what SQLite raises about it."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        if (of_the_file := named(error, path)) is None:
-            raise
-        raise of_the_file from error
-
-
-def _connection(path: Path) -> aiosqlite.Connection:
-    """Its thread starts when it is entered or awaited."""
-    return _opened(path, path)
-
-
-def _read_only(path: Path) -> aiosqlite.Connection:
-    """Makes no file, but for SQLite's own beside the database."""
-    return _opened(path, f"{path.absolute().as_uri()}?mode=ro")
-
-
-def _opened(path: Path, address: Path | str) -> aiosqlite.Connection:
-    """`address` is a path, or a URI as text.
-
-    Opened here and not in the thread that it is for: where that fails, aiosqlite leaves the thread
-    behind, which then complains of a loop that is closed.
-    """
-    with _naming(path):
-        opened = sqlite3.connect(
-            address,
-            uri=isinstance(address, str),
-            isolation_level=None,
-            timeout=BUSY_TIMEOUT,
-            check_same_thread=False,
-        )
-    return _FileConnection(opened, path)
 
 
 async def _migrate_beside_bot(connection: aiosqlite.Connection, path: Path) -> None:

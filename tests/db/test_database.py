@@ -13,8 +13,9 @@ import pytest
 
 from db import servers
 from db.connection import Connection
-from db.database import Database, _read_only
+from db.database import Database
 from db.faults import DatabaseBusyError, DatabaseFileError, DiskFullError
+from db.file_connection import connect_read_only
 from tests.small_disk import small_disk
 
 SERVERS = (1, 2)
@@ -214,7 +215,7 @@ async def test_a_file_that_can_only_be_read_does_not_open(
     path = tmp_path / "songs.db"
     await (await Database.open(path)).close()
     # As root, whom no permission stops, by SQLite's own way to open a file for reading.
-    monkeypatch.setattr("db.database._connection", _read_only)
+    monkeypatch.setattr("db.database.connect", connect_read_only)
     with pytest.raises(DatabaseFileError, match=r"songs\.db can't be used \(attempt to write"):
         await Database.open(path)
     await (await Database.open(path, beside_bot=True)).close()
