@@ -647,7 +647,7 @@ async def undelivered_by_reason(connection: Connection) -> list[Undelivered]:
 async def mark_delivered(
     connection: Connection, song_id: int, *, at: datetime, in_status: bool = False
 ) -> bool:
-    """It was given to its member. False if it was delivered already, or given back.
+    """It was handed to its member. False if it was delivered already, or its price was refunded.
 
     `in_status`: in its status message, which shows it from now on and is not edited any more.
     """
