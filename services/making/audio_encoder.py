@@ -85,6 +85,8 @@ _INPUT = {
     # The file is opened here. Nothing that it names is: no playlist's addresses, no other file.
     "protocol_whitelist": "none",
 }
+_APPENDED = (b"ID3", b"TAG", b"APETAGEX", b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8")
+"""What tags and pictures begin with that stand behind the chunks of a WAV, in none of their own."""
 _ENCODER_OVERHEAD = 0.1  # seconds: its delay, its padding and the frame that declares them
 _UNPLAYABLE = "The song API sent something that can't be played."
 
@@ -193,7 +195,8 @@ def _opened(source: BinaryIO) -> InputContainer:
 def wav_understates_its_length(source: BinaryIO) -> bool:
     """Whether a WAV has more sound than its `data` chunk says: its header was never completed.
 
-    So it is where what follows the declared end are no whole chunks up to the end of the file.
+    So it is where what follows the declared end are no whole chunks up to the end of the file, and
+    no tag or picture that a program has put behind them as it is.
     FFmpeg reads to the end where the size is 0 or too large, but would believe a small one.
     """
     end = source.seek(0, os.SEEK_END)
@@ -206,9 +209,17 @@ def wav_understates_its_length(source: BinaryIO) -> bool:
         name, size = chunk
         at += 8 + size
         if name == b"data":
-            return size > 0 and not any(_are_chunks(source, at + pad, end) for pad in (0, size % 2))
+            ends = (at, at + size % 2)
+            return size > 0 and not any(
+                _are_chunks(source, start, end) or _is_appended(source, start) for start in ends
+            )
         at += size % 2
     return False
+
+
+def _is_appended(source: BinaryIO, at: int) -> bool:
+    source.seek(at)
+    return source.read(len(max(_APPENDED, key=len))).startswith(_APPENDED)
 
 
 def _are_chunks(source: BinaryIO, at: int, end: int) -> bool:

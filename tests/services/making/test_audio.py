@@ -393,8 +393,14 @@ TONE = chunk(b"data", b"".join(struct.pack("<h", 9_000 * (i // 9 % 2)) for i in 
         riff(chunk(b"JUNK", bytes(20_000)), FORM, TONE, chunk(b"PICT", NOISE)),
         riff(chunk(b"JUNK", bytes(20_000)), FORM, b"data" + struct.pack("<I", 1_000) + TONE[8:]),
         riff(chunk(b"odd ", b"o"), FORM, chunk(b"LIST", b"INFOdata"), TONE),
+        riff(FORM, TONE) + b"ID3\3" + NOISE,
+        riff(FORM, TONE) + b"\xff\xd8\xff\xe0" + NOISE,
+        riff(FORM, TONE) + b"TAG" + NOISE[:125],
     ],
-    ids=["tag", "picture", "no padding", "junk", "data in junk", "large junk", "too small", "odd"],
+    ids=[
+        *("tag", "picture", "no padding", "junk", "data in junk", "large junk", "too small", "odd"),
+        *("ID3", "JPEG", "ID3v1"),
+    ],
 )
 def test_chunks_are_walked(content: bytes) -> None:
     """A picture behind the sound was noise; `data` within another chunk was taken for the sound."""
@@ -579,6 +585,44 @@ def test_what_is_no_sound_is_not_posted(tmp_path: Path, container: str, codec: s
     fit(task)
     assert b"not a song" not in task.part.read_bytes()
     assert len(decoded(task.part)[1]) == pytest.approx(len(before), rel=0.04)
+
+
+def grown(content: bytes, path: list[bytes], old: bytes, new: bytes) -> bytes:
+    """MP4 boxes with `old` within them replaced, and the sizes of those in `path` corrected."""
+    by = len(new) - len(old)
+    assert content.count(old) == 1
+    for name in path:
+        at = content.index(name) - 4
+        size = struct.pack(">I", struct.unpack(">I", content[at : at + 4])[0] + by)
+        content = content[:at] + size + content[at + 4 :]
+    return content.replace(old, new)
+
+
+def alias(path: Path) -> bytes:
+    """A data reference of QuickTime to a file elsewhere on this machine."""
+    name = str(path).encode()
+    padded = name + bytes(len(name) % 2)
+    head = bytes(10) + b"\6volume".ljust(28, b"\0") + bytes(12) + b"\6secret".ljust(64, b"\0")
+    absolute = struct.pack(">hH", 2, len(name)) + padded
+    body = head + bytes(16) + struct.pack(">hh", -1, -1) + bytes(16) + absolute + b"\xff\xff\0\0"
+    return struct.pack(">I", len(body) + 12) + b"alis" + bytes(4) + body
+
+
+def test_sound_that_is_in_another_file_is_not_posted(tmp_path: Path) -> None:
+    """An answer could name a file of this machine, or an address, as where its sound is."""
+    secret = make(tmp_path / "secret", "mov", "aac")
+    content = secret.read_bytes()
+    here = struct.pack(">I", 12) + b"url " + struct.pack(">I", 1)
+    elsewhere = content.index(b"mdat") + 4
+    sound = slice(elsewhere, content.index(b"moov") - 4)
+    content = content[: sound.start] + bytes(sound.stop - sound.start) + content[sound.stop :]
+    boxes = [b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"]
+    source = tmp_path / "song"
+    source.write_bytes(grown(content, boxes, here, alias(secret)))
+    with av.open(str(source), options={"enable_drefs": "1", "use_absolute_path": "1"}) as opened:
+        assert any(packet.size for packet in opened.demux(audio=0))  # so it would be read
+    with pytest.raises(AudioError):
+        fit(job(source))
 
 
 def test_an_instrumental_has_no_lyrics_and_odd_characters_are_dropped(
