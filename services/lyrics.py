@@ -20,15 +20,16 @@ _NAMES: dict[int, dict[str, str]] = {
     _BARE: {
         "intro": "интро 인트로 イントロ introducción introdução introduzione einleitung wstęp",
         "verse": "strophe couplet estrofa estrofe strofa strofă zwrotka sloka versszak säkeistö "
-        "куплет κουπλέ 主歌 aメロ 벌스 मुखड़ा अंतरा",
+        "куплет κουπλέ 主歌 aメロ ヴァース 벌스 मुखड़ा अंतरा",
         "pre-chorus": "pre-refrain pré-refrão pre-ritornello pre-estribillo pre-coro pre-refren "
-        "przedrefren предприпев передприспів 导歌 導歌 预副歌 預副歌 bメロ 프리코러스",
+        "przedrefren предприпев передприспів 导歌 導歌 预副歌 預副歌 bメロ "
+        "プリコーラス プレコーラス 프리코러스",
         "chorus": "refrain kehrvers estribillo refrão ritornello refren refrein refräng refreng "
         "omkvæd kertosäe nakarat припев приспів прыпеў рефрен ρεφρέν 副歌 サビ 大サビ ラスサビ "
-        "落ちサビ 후렴 후렴구 코러스 điệp-khúc ท่อนฮุก",
+        "落ちサビ コーラス 후렴 후렴구 코러스 điệp-khúc ท่อนฮุก",
         "post-chorus": "post-refrain pós-refrão постприпев",
-        "bridge": "бридж 桥段 橋段 cメロ dメロ 브릿지 브리지 middle-eight",
-        "interlude": "zwischenspiel интерлюдия 间奏 間奏 간주",
+        "bridge": "бридж 桥段 橋段 cメロ dメロ ブリッジ 브릿지 브리지 middle-eight",
+        "interlude": "zwischenspiel интерлюдия 间奏 間奏 インタールード 간주",
         "instrumental": "instrumental-break",
         "guitar solo": "gitarrensolo solo-de-guitarra solo-de-guitare гитарное-соло ギターソロ",
         "piano solo": "klaviersolo",
@@ -64,6 +65,10 @@ _MODIFIERS = (
     "primeira prima seconda первый второй третий последний финальный "
 )
 _NUMBERS = " one two three four i ii iii iv v a b c d no n 一 二 三 四 final "
+_ATTACHED_NUMBER = re.compile(
+    r"\A[0-9]{1,2}番 ?(?=.)|(?<=[\u3040-\u9fff])(?:[一二三四五六七八九十]{1,2}|[a-d])\Z"
+)
+"""Of a Chinese or Japanese name, which has no space before it."""
 _SINGERS = (
     " all both everyone everybody together duet choir male female men women boys girls vocal "
     "vocals spoken whispered alle beide zusammen tous toutes ensemble todos todas juntos tutti "
@@ -263,9 +268,12 @@ def _tag(text: str, sureness: int, *, labelled: bool = False) -> str | None:
     name = unicodedata.normalize("NFKC", text[:_LONGEST_HEADING]).strip().casefold()
     if found := (_LABEL if labelled else _PARENTHESES_LAST).search(name):
         before, label = name[: found.start()], name[found.end() : -1]
-        if labelled or any(map(str.isdigit, before)) or _names_singers(label):
+        numbered = f" {label} " in _NUMBERS
+        if labelled or numbered or any(map(str.isdigit, before)) or _names_singers(label):
             name = before
     name = _AFTER_A_NAME.sub("", name)
+    if name[-2:-1].isdigit():
+        name = name.removesuffix(")")  # as in "Verse 1)"
     digits = sum(map(str.isdigit, name))
     words = _without_repeats(name).split()
     while len(words) > 1 and f" {words[0]} " in _MODIFIERS:
@@ -273,6 +281,8 @@ def _tag(text: str, sureness: int, *, labelled: bool = False) -> str | None:
     while len(words) > 1 and f" {words[-1].strip('#.')} " in _NUMBERS:
         words.pop()
     name = " ".join(words)
+    if _key(name) not in _SURENESS:
+        name = _ATTACHED_NUMBER.sub("", name)
     if digits > 2 or not all(map(_may_be_in_a_name, name)):
         return None
     needed, tag = _SURENESS.get(_key(name), (len(_NAMES), ""))

@@ -14,16 +14,17 @@ HEADINGS = {
     "[verse]": "[verse]|[Verse 1]|[VERSE 2]|[Verse 1: Alice]|"
     "[Verse 1 - whispered]|[Verse One]|"
     "[Verse #2]|[1st Verse]|(Verse 1)|(verse)|Verse 1|Verse 1:|"
-    "Verse II|**Verse 1:**|- Verse 2|"
+    "Verse II|Verse 1)|**Verse 1:**|- Verse 2|"
     "## Verse 2|1) [Verse]|Verse 2 (Alice)|"
     "\uff36\uff45\uff52\uff53\uff45 \uff11\uff1a|【主歌】|【主歌1】|"
-    "\uff3b主歌\uff3d|\uff08主歌\uff1a风\uff09|Aメロ|【Aメロ】|[2番]|벌스 1|1절|"
+    "【主歌一】|主歌二|主歌\uff08一\uff09|主歌A\uff1a|"
+    "\uff3b主歌\uff3d|\uff08主歌\uff1a风\uff09|Aメロ|【Aメロ】|2番Aメロ|ヴァース1|[2番]|벌스 1|1절|"
     "Verse (Both)|First Verse|Second verse:|Второй куплет|Premier couplet|"
     "Strophe 1|1. Strophe|[Vers 2]|Couplet 1|"
     "1er couplet|Verso 1|[Estrofa]|Strofa 1|Куплет 2:|Zwrotka 1|Sloka 2|[मुखड़ा]",
     "[pre-chorus]": "[Pre-Chorus]|[Pre Chorus]|[PreChorus]|pre-chorus:|"
     "[Pré-Refrão]|[Предприпев]|"
-    "Bメロ|프리코러스|【导歌】",
+    "Bメロ|プリコーラス|프리코러스|【导歌】",
     "[chorus]": "[Chorus]|chorus|CHORUS:|(Chorus)|**Chorus**|__Refrain__|"
     "`Chorus`|* Chorus|> Chorus|"
     "## [Chorus]|**[Chorus]**|- [Chorus]|"
@@ -33,6 +34,7 @@ HEADINGS = {
     "**Chorus:** (repeat 2x)|[Refrain] :|Refrain :|Estribillo|"
     "[Coro]|Refrão|Ritornello|Припев:|"
     "Приспів|Refren|Nakarat|【副歌】|\uff08副歌\uff09|サビ|\uff3bサビ\uff3d|ラスサビ|"
+    "【副歌二】|副歌B|1番サビ|コーラス|【コーラス】|"
     "[후렴]|후렴|[Điệp khúc]|"
     "[ท่อนฮุก]|--- Chorus ---|=== Chorus ===|\u2014 Chorus \u2014|~Hook~|Chorus \u2013|"
     "\u266a Chorus \u266a|\N{GUITAR} [Chorus]|[[Chorus]]|《副歌》|\uff5bChorus\uff5d|"
@@ -45,7 +47,8 @@ HEADINGS = {
     "Chorus 2 times|Chorus twice|Final Chorus x2|Refrain 2 fois|Refrain 2 mal|"
     "Estribillo 2 veces|Refrão 2 vezes|Refren 2 razy|副歌 2遍",
     "[post-chorus]": "[Post-Chorus]|[Постприпев]",
-    "[bridge]": "[Bridge]|Bridge|### Bridge|*Bridge*|[Puente]|Ponte:|[Pont]|【桥段】|[Бридж]|"
+    "[bridge]": "[Bridge]|Bridge|### Bridge|*Bridge*|[Puente]|Ponte:|[Pont]|【桥段】|"
+    "ブリッジ|【ブリッジ】|[Бридж]|"
     "[Middle Eight]",
     "[interlude]": "[Interlude]|(Zwischenspiel)|【间奏】|Проигрыш:",
     "[instrumental]": "[Instrumental]|[inst]|Instrumental|(Instrumental Break)",
