@@ -365,7 +365,7 @@ class Worker:
             async with asyncio.timeout(MAKING_DEADLINE.total_seconds()):
                 output = await self._api.make(_request(song), workspace)
                 if output is not None:
-                    await self._fetch_made(output, workspace)
+                    await self._fetch_made(song, output, workspace)
         except TimeoutError:
             raise SubmitUncertain("the song did not come whole within 30 minutes") from None
         took = self._age(began)
@@ -374,7 +374,7 @@ class Worker:
         self._submit_refusals.accepted()
         await self._incidents.account_works(refusals=refusals)
 
-    async def _fetch_made(self, output: Output, workspace: Workspace) -> None:
+    async def _fetch_made(self, song: Song, output: Output, workspace: Workspace) -> None:
         """Fetch what the one call has made; there is no result to request again.
 
         Raises:
@@ -388,6 +388,7 @@ class Worker:
             except NotThereYet as error:
                 await self._wait_until_there(absence, error)
             except ApiUnavailable as error:
+                await self._incidents.result_lost(song.song_id, str(error))
                 raise SubmitUncertain(f"made, but {error}") from error
             else:
                 return

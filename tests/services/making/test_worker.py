@@ -1121,6 +1121,19 @@ async def test_storage_that_can_not_be_reached_is_an_incident_after_two_minutes(
     assert 120.0 <= opened[0] < 600.0
 
 
+async def test_storage_that_can_not_be_reached_after_one_call_is_an_incident(house: House) -> None:
+    house.sync = True
+    house.restart()
+    url = f"{house.root}/files/{await finished_file(house)}"
+    made = Fault(200, f'{{"status": "COMPLETED", "output": "{url}"}}')
+    house.server.fault = always(submit=made, file=Fault(503))
+    for song_id in (1, 2, 3):
+        await house.add(song_id)
+        await house.start(song_id)
+        await house.has_failed(song_id)
+    assert Kind.RESULTS_LOST in await open_incidents(house)
+
+
 async def test_storage_that_can_not_be_reached_after_the_bot_was_away_is_an_incident(
     house: House,
 ) -> None:
