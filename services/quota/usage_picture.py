@@ -35,8 +35,8 @@ MOST_DAYS = 92
 _PROGRAM = (sys.executable, "-m", "services.quota.usage_plot")
 _FONT_VARIABLES = ("HOME", "USERPROFILE", "LOCALAPPDATA", "WINDIR")
 """They name the folders of the system's fonts."""
-# Before the encoders of audio, which are at 15: here a person waits.
-_NICENESS = 10
+# Before the encoders of audio (`services/making/audio.py`): here a person waits.
+_NICENESS = 3
 _LONGEST_LABEL = 100  # characters; a name on Discord has 32 at most, and some 15 are drawn
 _LARGEST_PNG = 2 * 1024 * 1024
 
