@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+import discord
 from discord.http import HTTPClient
 
 if TYPE_CHECKING:  # imported alone, discord.types meets itself half made
@@ -55,8 +56,16 @@ class SessionStarts:
 
     async def _ask(self) -> None:
         while True:
-            _, _, limit = await self._http.get_bot_gateway()
-            reset_after = self.told(limit)
+            try:
+                _, _, limit = await self._http.get_bot_gateway()
+                reset_after = self.told(limit)
+            except discord.RateLimited as error:
+                pause = min(error.retry_after, ASK_AGAIN)
+                log.warning("rate limited at GET /gateway/bot, retrying in %.0f s", pause)
+                await self._sleep(pause)
+                continue
+            except (LookupError, TypeError, ValueError) as error:
+                raise discord.GatewayNotFound from error  # what discord.py expects, and tries again
             if not reset_after:
                 self._logged = False
                 return

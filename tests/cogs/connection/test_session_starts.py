@@ -19,17 +19,19 @@ from tests.wire import DiscordWire, Limits
 class Http:
     """discord.py's client, as far as it is asked here: answers in order, the last for ever."""
 
-    def __init__(self, *remaining: int) -> None:
+    def __init__(self, *remaining: int | Exception | None) -> None:
         self.remaining = list(remaining)
         self.asked = 0
 
-    async def get_bot_gateway(self) -> tuple[int, str, dict[str, int]]:
+    async def get_bot_gateway(self) -> tuple[int, str, dict[str, int | None]]:
         self.asked += 1
         left = self.remaining.pop(0) if len(self.remaining) > 1 else self.remaining[0]
+        if isinstance(left, Exception):
+            raise left
         return 1, "ws://", {"total": 1000, "remaining": left, "reset_after": 1_000_000}
 
 
-def starts(*remaining: int) -> tuple[SessionStarts, Http, list[float]]:
+def starts(*remaining: int | Exception | None) -> tuple[SessionStarts, Http, list[float]]:
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -54,6 +56,21 @@ async def test_discord_is_asked_again_only_near_the_limit() -> None:
     assert (http.asked, slept) == (1, [])
     await sessions.take()
     assert http.asked == 2
+
+
+async def test_a_long_rate_limit_is_waited_out(caplog: pytest.LogCaptureFixture) -> None:
+    """No handler of discord.py's expects it: it ended the bot."""
+    sessions, http, slept = starts(discord.RateLimited(90.0), 5)
+    await sessions.take()
+    assert (http.asked, slept) == (2, [90.0])
+    assert "rate limited at GET /gateway/bot, retrying in 90 s" in caplog.text
+
+
+async def test_an_answer_that_is_malformed_is_no_defect_here() -> None:
+    """discord.py connects again after this error."""
+    sessions, _, _ = starts(None)
+    with pytest.raises(discord.GatewayNotFound):
+        await sessions.take()
 
 
 async def test_what_the_login_was_told_counts() -> None:
