@@ -50,7 +50,9 @@ def close_to_others(database_path: Path, data_dir: Path) -> None:
     if os.name == "nt":
         return
     for name in ("", "-wal", "-shm"):
-        _close(database_path.with_name(database_path.name + name), 0o600)
+        # Of a link, SQLite keeps the others beside what it leads to.
+        real_path = database_path.resolve()
+        _close(real_path.with_name(real_path.name + name), 0o600)
     for name in FOLDERS:
         _close(data_dir / name, 0o700)
 

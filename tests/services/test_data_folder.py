@@ -73,6 +73,18 @@ def test_what_was_open_to_others_is_closed(
     assert caplog.records == []
 
 
+def test_what_a_link_leads_to_is_closed(tmp_path: Path) -> None:
+    """SQLite keeps its log beside the file, not beside the link."""
+    (tmp_path / "real").mkdir()
+    files = [tmp_path / "real" / f"songs.db{end}" for end in ("", "-wal", "-shm")]
+    for file in files:
+        file.touch(0o644)
+        file.chmod(0o644)
+    (tmp_path / "songs.db").symlink_to(files[0])
+    close_to_others(tmp_path / "songs.db", tmp_path)
+    assert [rights(file) for file in files] == [0o600] * 3
+
+
 def test_what_is_not_there_is_no_matter(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     close_to_others(tmp_path / "songs.db", tmp_path)
     assert caplog.records == []
