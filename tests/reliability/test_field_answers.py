@@ -24,6 +24,8 @@ STATUSES = {
     "an empty body": ["", ""],
 }
 """What its first status calls get: a status, or an empty body."""
+LAST_WORDS = ["CANCEL", "deleted", "Failure", "EXPIRED"]
+"""Final statuses that no page of the API names."""
 RESULTS = {"cover first": ["cover", "song"], "cover by its name": {"image": "cover", "out": "song"}}
 """What it is made of, as the result says it; none of the addresses ends like audio."""
 
@@ -82,3 +84,27 @@ async def test_odd_answers_lose_no_song(world: World, monkeypatch: pytest.Monkey
         ]
         rows = {name: await world.ended(song) for name, song in zip(Api.NAMES, songs, strict=True)}
     assert {name: row["reason"] for name, row in rows.items() if not row["post_id"]} == {}
+
+
+async def test_final_words_that_are_not_documented_end_a_song_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were polled for half an hour."""
+    hurry(world, monkeypatch)
+
+    def say(call: Call) -> Fault | None:
+        songs = world.api._songs.items()
+        seed = next((s.parameters["seed"] for i, s in songs if i in call.path), None)
+        if seed is None or not call.path.endswith("/status"):
+            return None
+        return Fault(status=200, body=json.dumps({"status": LAST_WORDS[seed]}))
+
+    world.api.fault = say
+    async with running(world, monkeypatch):
+        songs = [
+            await world.song(world.wire.member(world.guild, word), seed=seed)
+            for seed, word in enumerate(LAST_WORDS)
+        ]
+        rows = [await world.ended(song) for song in songs]
+    assert [row["status"] for row in rows] == ["FAILED"] * len(LAST_WORDS)
+    assert [world.entries(song) for song in songs] == [["hold", "refund"]] * len(LAST_WORDS)

@@ -227,6 +227,17 @@ def test_the_file_is_read_and_the_environment_comes_first(
     assert settings.log_level == "INFO"
 
 
+@pytest.mark.parametrize("line", ["{}={}", "export {}={}", '{} = "{}"', "{}='{}'  # a comment"])
+@pytest.mark.parametrize(("start", "end"), [("", "\n"), ("\ufeff", "\r\n")])
+def test_lines_as_others_write_them(tmp_path: Path, line: str, start: str, end: str) -> None:
+    """python-dotenv 526 and 637."""
+    lines = [line.format("DISCORD_TOKEN", TOKEN), line.format("SEGMIND_API_KEY", KEY)]
+    (tmp_path / ".env").write_bytes((start + end.join(lines) + end).encode())
+    settings = load()
+    assert settings.discord_token.get_secret_value() == TOKEN
+    assert settings.segmind_api_key.get_secret_value() == KEY
+
+
 def test_an_empty_variable_does_not_hide_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,8 +248,12 @@ def test_an_empty_variable_does_not_hide_the_file(
     assert load().discord_token.get_secret_value() == TOKEN
 
 
-def test_a_file_that_is_no_text_is_said_plainly(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_bytes(b"DISCORD_TOKEN=\xff\xfe\n")
+@pytest.mark.parametrize(
+    "content", [b"DISCORD_TOKEN=\xff\xfe\n", f"DISCORD_TOKEN={TOKEN}\r\n".encode("utf-16")]
+)
+def test_a_file_that_is_no_text_is_said_plainly(tmp_path: Path, content: bytes) -> None:
+    """PowerShell's `echo` writes UTF-16 (motdotla/dotenv 445, subosito/gotenv 25)."""
+    (tmp_path / ".env").write_bytes(content)
     assert complaint() == ".env can't be read: it wants text in UTF-8."
 
 

@@ -103,7 +103,7 @@ def test_where_no_song_can_be_posted(kind: ChannelType) -> None:
 
 
 def test_a_channel_of_a_kind_that_is_not_known_yet_is_refused() -> None:
-    """discord.py does not even give its id (discord-haskell 40, interactions.py 1781)."""
+    """discord.py does not even give its id (discord-haskell 40, interactions.py 1466)."""
     with pytest.raises(NotPermitted, match="Please use a text channel"):
         asked_in(None, None)
 
