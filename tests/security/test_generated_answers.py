@@ -39,6 +39,9 @@ SHORT, LONG = 500, 34_000
 """Answers to the client."""
 SONGS_SHORT, SONGS_LONG = 60, 2_500
 MOST_DOWNLOADED = 2**19
+STALLED = 1.0
+"""Seconds for an answer. Nobody reads the body of one with a code of 1xx, so that aiohttp stops to
+read from its connection, and no timeout of reading ends that: the one of the whole call does."""
 SOON = 5.0
 """Seconds after which a trial has failed: what it waits for does not come."""
 
@@ -133,7 +136,11 @@ class Client:
         self.coming = deque(given)
         target = self.folder / "song"
         try:
-            got = await CALLS[kind](self.api, Workspace(target, MOST_DOWNLOADED))
+            # The pipeline bounds the two that take as long as a song does.
+            async with asyncio.timeout(STALLED if kind in ("make", "file") else None):
+                got = await CALLS[kind](self.api, Workspace(target, MOST_DOWNLOADED))
+        except TimeoutError:
+            assert list(self.folder.iterdir()) == []
         except SongApiError as error:
             self._judge_error(error)
             assert list(self.folder.iterdir()) == []
@@ -217,8 +224,15 @@ def client(tmp_path: Path) -> Iterator[tuple[asyncio.Runner, Client]]:
 
 
 def test_no_answer_breaks_the_client(
-    client: tuple[asyncio.Runner, Client], figure: Callable[[str], None], *, long: bool
+    client: tuple[asyncio.Runner, Client],
+    figure: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    long: bool,
 ) -> None:
+    monkeypatch.setattr(song_api, "_LOOK_PATIENCE", STALLED)
+    for timeout in ("_SUBMIT", "_GLANCE"):
+        monkeypatch.setattr(song_api, timeout, aiohttp.ClientTimeout(total=STALLED))
     runner, made = client
     tried = 0
 
