@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # They measure, so they come after the others and one after the other.
 LOADS := tests/reliability/test_load.py tests/reliability/test_soak.py
 
-.PHONY: help install run play test test-long lint format bench lock clean
+.PHONY: help install run play test test-long mutants lint format bench lock clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -55,6 +55,9 @@ test-long: .venv/.installed-dev ## what breaks, in full: every crash, fault and 
 	$(PY) -m pytest -n 4 --maxschedchunk 1 --long tests/reliability tests/security \
 		$(LOADS:%=--ignore %)
 	$(PY) -m pytest -n 0 --long $(LOADS)
+
+mutants: .venv/.installed-dev ## whether the tests notice each of 44 broken guarantees
+	$(PY) -m tests.mutants
 
 lint: .venv/.installed-dev ## formatting, rules, types
 	$(PY) -m ruff format --check .

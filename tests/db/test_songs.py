@@ -309,6 +309,17 @@ async def test_an_attempt_that_surely_failed_does_not_count(database: Database) 
     assert song.cancellable
 
 
+async def test_a_song_whose_first_answer_was_lost_can_not_be_cancelled(database: Database) -> None:
+    """It may be at the API, whatever became of the second attempt."""
+    await add_song(database)
+    async with database.write() as connection:
+        await songs.mark_submitting(connection, 1, at=LATER)
+        await songs.mark_submitting(connection, 1, at=LATER)
+        assert await songs.unmark_submitting(connection, 1) == LATER
+    song = await read(database)
+    assert (song.step, song.submits, song.cancellable) == (Step.SUBMITTING, 1, False)
+
+
 async def test_an_undelivered_song_keeps_its_file_until_it_is_handed_over(
     database: Database,
 ) -> None:

@@ -86,6 +86,8 @@ async def mends(checking: Checking, *texts: str) -> None:
 async def test_a_lot_is_what_its_parts_say(checking: Checking, database: Database) -> None:
     await break_it(database, "UPDATE lots SET remaining = 7 WHERE lot_id = 'grant:900'")
     await mends(checking, "Lot grant:900 has 7 left, and by its parts 19.")
+    await break_it(database, "UPDATE lots SET remaining = 20 WHERE lot_id = 'grant:900'")
+    await mends(checking, "Lot grant:900 has 20 left, and by its parts 19.")
 
 
 async def test_a_lot_that_never_held_so_much_stays(checking: Checking, database: Database) -> None:

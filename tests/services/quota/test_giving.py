@@ -373,6 +373,13 @@ async def test_a_reset_takes_what_was_granted_and_leaves_the_rest(
     assert change.after == as_json({"members": 3, "credits": 5})
 
 
+async def test_a_reset_leaves_an_allowance_that_lasts_longer(product: Product) -> None:
+    await product.grant(4, 100, expires_at=NOON + HOUR)
+    assert await reset(product) == ResetPlan(members=1, credits=4)
+    lots = await product.rows("SELECT kind, remaining FROM lots ORDER BY kind")
+    assert lots == [("allowance", 10), ("grant", 0)]
+
+
 async def test_a_reset_that_was_cut_short_takes_once_when_it_is_repeated(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,427 @@
+"""The mutants: what is promised, and the smallest change that would break the promise."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A change that breaks a guarantee. `old` stands exactly once in the file at `path`."""
+
+    name: str
+    guarantee: str
+    path: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    def applied_to(self, text: str) -> str:
+        """The file with the change.
+
+        Raises:
+            ValueError: `old` is not there, or several times: the code has moved on.
+        """
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.name}: {self.path} has its text {text.count(self.old)} times")
+        return text.replace(self.old, self.new)
+
+
+CREDITS = "services/quota/credits.py"
+ENDING = "services/ending.py"
+SONGS = "db/songs.py"
+LEDGER = "db/ledger.py"
+CEILINGS = "services/quota/ceilings.py"
+GIVING = "services/quota/giving.py"
+WORKER = "services/making/worker.py"
+DELIVERY = "services/delivery.py"
+
+T_CREDITS = "tests/services/quota/test_credits.py"
+T_ENDING = "tests/services/test_ending.py"
+T_SONGS = "tests/services/test_songs.py"
+T_CEILINGS = "tests/services/quota/test_ceilings.py"
+T_GIVING = "tests/services/quota/test_giving.py"
+T_WORKER = "tests/services/making/test_worker.py"
+T_DELIVERY = "tests/services/test_delivery.py"
+T_DB_SONGS = "tests/db/test_songs.py"
+T_MANAGING = "tests/services/quota/test_managing.py"
+T_RUNNER = "tests/services/making/test_runner.py"
+T_CHECKING = "tests/services/test_checking.py"
+
+MUTANTS = (
+    # --- Prices and holds
+    Mutant(
+        "price_rounds_up",
+        "a begun part of a song's length costs a whole credit",
+        "services/quota/amounts.py",
+        "math.ceil(seconds / self.seconds)",
+        "(seconds // self.seconds)",
+        ("tests/services/quota",),
+    ),
+    Mutant(
+        "hold_needs_the_whole_price",
+        "a song is refused where less than its price is free",
+        CREDITS,
+        "if free < song.price:",
+        "if free < song.price - 1:",
+        (T_CREDITS, T_SONGS),
+    ),
+    Mutant(
+        "unlimited_members_pay_nothing",
+        "an unlimited member's hold takes no credits",
+        CREDITS,
+        "amount=0 if opened.unlimited else -song.price,",
+        "amount=-song.price,",
+        (T_CREDITS, T_SONGS),
+    ),
+    Mutant(
+        "hold_takes_from_lots",
+        "what an entry moves stands in its lots",
+        CREDITS,
+        """        if not opened.unlimited:
+            await self.take_out(""",
+        """        if opened.unlimited:
+            await self.take_out(""",
+        (T_CREDITS, T_SONGS),
+    ),
+    Mutant(
+        "first_expiring_is_spent_first",
+        "a song is paid from what expires first",
+        CREDITS,
+        "connection, entry_id, ledger.spendable, song,",
+        "connection, entry_id, ledger.lasting_longest, song,",
+        (T_CREDITS, T_SONGS),
+    ),
+    Mutant(
+        "same_interaction_is_one_song",
+        "an interaction that is delivered twice is one song, held once",
+        "services/songs.py",
+        "if known := await songs.get(connection, asker.interaction_id):",
+        "if known := None:",
+        (T_SONGS,),
+    ),
+    Mutant(
+        "numbers_are_never_reused",
+        "each song of a server has a number of its own",
+        "db/servers.py",
+        "SET last_number = last_number + 1",
+        "SET last_number = max(last_number, 1)",
+        (T_SONGS,),
+    ),
+    # --- Ends of songs
+    Mutant(
+        "completed_settles",
+        "a song that was made is settled in the transaction of its end",
+        ENDING,
+        "await self._credits.settle(connection, song)",
+        "pass",
+        (T_ENDING, T_SONGS),
+    ),
+    Mutant(
+        "failed_refunds",
+        "a song that was not made is refunded in the transaction of its end",
+        ENDING,
+        """            if ended:
+                await self._credits.refund(connection, song)""",
+        """            if ended:
+                pass""",
+        (T_ENDING, T_SONGS),
+    ),
+    Mutant(
+        "cancelled_refunds",
+        "a cancelled song is refunded in the transaction of its end",
+        ENDING,
+        """        if ended:
+            await self._credits.refund(connection, song)""",
+        """        if ended:
+            pass""",
+        (T_ENDING, T_SONGS),
+    ),
+    Mutant(
+        "only_waiting_songs_are_cancelled",
+        "a song that may be at the API can't be cancelled for its price",
+        ENDING,
+        "            expected=Step.WAITING,\n",
+        "",
+        (T_ENDING, T_SONGS),
+    ),
+    Mutant(
+        "late_end_changes_nothing",
+        "a song that has ended is not ended again",
+        SONGS,
+        "WHERE song_id = :song_id AND step <> 'ended' AND (:expected IS NULL OR step = :expected)",
+        "WHERE song_id = :song_id AND (:expected IS NULL OR step = :expected)",
+        (T_ENDING, T_DB_SONGS),
+    ),
+    Mutant(
+        "end_names_its_step",
+        "an end that expects a step changes nothing where the song is at another",
+        SONGS,
+        "step <> 'ended' AND (:expected IS NULL OR step = :expected)",
+        "step <> 'ended' AND (:expected IS NULL OR step <> 'ended')",
+        (T_ENDING, T_DB_SONGS),
+    ),
+    Mutant(
+        "posted_song_keeps_no_file",
+        "only an undelivered song keeps its file",
+        SONGS,
+        "file = CASE WHEN :undelivered IS NULL THEN NULL ELSE file END",
+        "file = file",
+        (T_ENDING, T_DB_SONGS),
+    ),
+    Mutant(
+        "cancelled_lyrics_are_dropped",
+        "the lyrics of a cancelled song go at once",
+        SONGS,
+        "lyrics = CASE :status WHEN 'CANCELLED' THEN '' ELSE lyrics END,",
+        "lyrics = lyrics,",
+        (T_ENDING, T_SONGS),
+    ),
+    # --- Refunds
+    Mutant(
+        "refund_to_expired_lot_returns",
+        "what has expired meanwhile returns until the end of the period",
+        CREDITS,
+        "        if late:\n",
+        "        if False:\n",
+        (T_CREDITS,),
+    ),
+    Mutant(
+        "refund_leaves_expired_lots_alone",
+        "a refund does not bring an expired lot to life",
+        CREDITS,
+        "if lot.expires_at is not None and lot.expires_at <= now:",
+        "if False:",
+        (T_CREDITS,),
+    ),
+    Mutant(
+        "returned_credits_expire",
+        "what returns late expires with the running period",
+        CREDITS,
+        "expires_at=timeline.period(at).end,",
+        "expires_at=None,",
+        (T_CREDITS,),
+    ),
+    Mutant(
+        "refund_uncounts_budget",
+        "what is refunded no longer counts in the server's budget",
+        CREDITS,
+        "_must(entered and await self._ceiling.uncount(connection, song), entry_id)",
+        "_must(entered, entry_id)",
+        (T_CREDITS, T_CEILINGS),
+    ),
+    Mutant(
+        "compensation_follows_its_claim",
+        "a delivered song's price does not come back",
+        ENDING,
+        """            if given_back:
+                await self._credits.compensate(connection, song)""",
+        """            if song:
+                await self._credits.compensate(connection, song)""",
+        (T_ENDING, T_DELIVERY),
+    ),
+    # --- Allowances, gifts, resets
+    Mutant(
+        "lower_allowance_takes_only_what_is_free",
+        "a lower allowance takes nothing that is spent or held",
+        CREDITS,
+        "if by := max(0, credits - used) - lot.remaining:",
+        "if by := credits - used - lot.remaining:",
+        (T_CREDITS,),
+    ),
+    Mutant(
+        "higher_allowance_counts_what_is_spent",
+        "a higher allowance gives its difference, not the whole again",
+        CREDITS,
+        "if by := max(0, credits - used) - lot.remaining:",
+        "if by := credits - lot.remaining:",
+        (T_CREDITS,),
+    ),
+    Mutant(
+        "gift_needs_the_whole_amount",
+        "nobody gives more than is free",
+        GIVING,
+        "if balance.free < amount:",
+        "if balance.free < amount - 1:",
+        (T_GIVING,),
+    ),
+    Mutant(
+        "gift_keeps_its_expiry",
+        "given credits expire when they would have",
+        GIVING,
+        "expires_at=lot.expires_at,",
+        "expires_at=None,",
+        (T_GIVING,),
+    ),
+    Mutant(
+        "same_gift_moves_once",
+        "a gift that is delivered twice moves credits once",
+        GIVING,
+        "if await ledger.amount(connection, entry_id) is None:",
+        "if True:",
+        (T_GIVING,),
+    ),
+    Mutant(
+        "reset_leaves_allowances",
+        "a reset takes what was granted, never the allowance",
+        GIVING,
+        "granted_only=True,",
+        "granted_only=False,",
+        (T_GIVING,),
+    ),
+    Mutant(
+        "role_grants_reach_members_of_the_role",
+        "credits for a role reach its members alone",
+        CREDITS,
+        "if offer.role_id not in (member.roles or ()):",
+        "if False:",
+        (T_CREDITS, T_GIVING),
+    ),
+    # --- Budgets
+    Mutant(
+        "server_budget_refuses",
+        "a server's budget is not exceeded within its period",
+        "db/ceilings.py",
+        "WHERE :ceiling IS NULL OR used + :credits <= :ceiling",
+        "WHERE :ceiling IS NULL OR used <= :ceiling",
+        (T_CEILINGS, T_SONGS),
+    ),
+    Mutant(
+        "operator_budget_counts_waiting_songs",
+        "songs of a server that wait count before one more is accepted",
+        CEILINGS,
+        "Tally(ahead.songs + 1, ahead.credits + price)",
+        "Tally(1, price)",
+        (T_CEILINGS,),
+    ),
+    Mutant(
+        "operator_budget_is_checked_at_the_submit",
+        "no submit is made beyond the operator's budget",
+        CEILINGS,
+        "if not all(room.fits(price) for room in rooms):",
+        "if False:",
+        (T_CEILINGS,),
+    ),
+    Mutant(
+        "refused_submit_is_uncounted",
+        "a submit that was surely not accepted costs no budget",
+        CEILINGS,
+        "        await self.uncount(connection, song, counted_at)\n",
+        "",
+        (T_CEILINGS,),
+    ),
+    Mutant(
+        "budget_is_checked_when_a_song_is_picked",
+        "a song that no budget has room for does not start",
+        SONGS,
+        "(coalesce(total.songs, 0) + 1 >",
+        "(coalesce(total.songs, 0) >",
+        (T_CEILINGS,),
+    ),
+    # --- Who may
+    Mutant(
+        "songs_elsewhere_count_for_refunds",
+        "songs in progress in other servers count against the limit of refunds",
+        "services/quota/admission.py",
+        "if limit and len(ends) + elsewhere >= limit:",
+        "if limit and len(ends) >= limit:",
+        (T_SONGS,),
+    ),
+    Mutant(
+        "cooldown_forgives_refunded_songs",
+        "a refunded song starts no cooldown",
+        SONGS,
+        "AS latest WHERE status NOT IN ('FAILED', 'CANCELLED')",
+        "AS latest",
+        (T_SONGS, T_DB_SONGS),
+    ),
+    Mutant(
+        "undelivered_goes_to_its_requester",
+        "nobody gets the audio of somebody else's undelivered song",
+        DELIVERY,
+        "if song.member_id != member_id:",
+        "if False:",
+        (T_DELIVERY,),
+    ),
+    Mutant(
+        "members_cancel_their_own",
+        "a member does not cancel somebody else's song",
+        "services/songs.py",
+        "if song.member_id != member_id and not manager:",
+        "if False:",
+        (T_SONGS,),
+    ),
+    # --- The pipeline
+    Mutant(
+        "two_submits_at_most",
+        "a song is submitted twice at most",
+        SONGS,
+        "WHERE song_id = ? AND step IN ('waiting', 'submitting') AND submits < 2",
+        "WHERE song_id = ? AND step IN ('waiting', 'submitting')",
+        (T_DB_SONGS, T_WORKER),
+    ),
+    Mutant(
+        "lost_answer_does_not_wait_again",
+        "a song that may be at the API is not put back among those that can be cancelled",
+        SONGS,
+        "CASE submits WHEN 1 THEN 'waiting' ELSE 'submitting' END",
+        "'waiting'",
+        (T_DB_SONGS, T_WORKER),
+    ),
+    Mutant(
+        "uncertain_post_is_searched",
+        "what may have been posted is searched for before it is posted again",
+        WORKER,
+        """                failures += 1
+                may_be_there = True
+""",
+        """                failures += 1
+""",
+        (T_WORKER,),
+    ),
+    Mutant(
+        "inherited_post_is_searched",
+        "a song that a killed process was posting is searched for",
+        WORKER,
+        "may_be_there = song.step is Step.POSTING",
+        "may_be_there = False",
+        (T_WORKER,),
+    ),
+    Mutant(
+        "late_post_is_marked_before",
+        "a late post is marked before it is sent, so that a kill leaves a doubt",
+        SONGS,
+        "ELSE ? END, in_doubt = 1",
+        "ELSE ? END, in_doubt = 0",
+        (T_DELIVERY, T_DB_SONGS),
+    ),
+    Mutant(
+        "handed_over_once",
+        "a song that was handed over or posted is not handed over again",
+        SONGS,
+        """        WHERE song_id = :song_id AND step = 'ended' AND undelivered IS NOT NULL
+              AND delivered_at IS NULL AND file IS NOT NULL
+""",
+        """        WHERE song_id = :song_id AND step = 'ended' AND undelivered IS NOT NULL
+""",
+        (T_DELIVERY, T_DB_SONGS, T_ENDING),
+    ),
+    Mutant(
+        "fair_order_between_servers",
+        "no server's crowd keeps another server waiting",
+        SONGS,
+        """        WHERE songs.step = 'waiting'
+        ORDER BY coalesce(servers.last_start_at, 0), coalesce(members.last_start_at, 0),
+""",
+        """        WHERE songs.step = 'waiting'
+        ORDER BY coalesce(members.last_start_at, 0),
+""",
+        (T_DB_SONGS, T_RUNNER),
+    ),
+    Mutant(
+        "check_finds_wrong_sums",
+        "`bot.py check` finds a lot that its parts don't add up to",
+        "db/checks.py",
+        "WHERE remaining <> coalesce(parts.counted, 0)",
+        "WHERE remaining < coalesce(parts.counted, 0)",
+        (T_CHECKING,),
+    ),
+)
