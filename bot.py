@@ -24,59 +24,60 @@ import aiohttp
 import discord
 import yarl
 
-from cogs import buttons
-from cogs.announcer import DiscordAnnouncer
-from cogs.connection import gateway
-from cogs.connection.client import Client, Services
-from cogs.connection.registration import Registration
-from cogs.credits import CreditsCog
-from cogs.interactions.outdated import OutdatedCog
-from cogs.library import LibraryCog
-from cogs.operator import OperatorCog
-from cogs.owner import OwnerMessages
-from cogs.quota import cog as quota
-from cogs.quota.manager_log import ManagerLog
-from cogs.servers import ServersCog
-from cogs.song import SongCog
+from cogs.client import gateway
+from cogs.client.client import Client, Services
+from cogs.client.outdated import OutdatedCog
+from cogs.client.registration import Registration
+from cogs.credits.credits import CreditsCog
+from cogs.operations.operator import OperatorCog
+from cogs.operations.owner import OwnerMessages
+from cogs.operations.servers import ServersCog
+from cogs.settings import cog as quota
+from cogs.settings.audit_log import ManagerLog
+from cogs.songs import buttons
+from cogs.songs.announcer import DiscordAnnouncer
+from cogs.songs.library import LibraryCog
+from cogs.songs.song import SongCog
 from db import servers as server_rows
 from db import songs as song_rows
 from db.database import Database
 from db.faults import NO_ROOM, DatabaseFileError
 from db.migrate import SchemaTooNewError, SchemaTooOldError
-from services import data_folder, heartbeat, logs
-from services.checking import Checking, check_unopened
+from services import logs
+from services.audio.transcoder import AudioFitter
 from services.clock import WatchedClock, utc_now
-from services.delivery import Delivery
-from services.ending import Ending
+from services.config import Settings, load
+from services.credits.amounts import Prices, credits_text
+from services.credits.budgets import DefaultBudgets, OperatorCeilings, ServerCeiling
+from services.credits.credits import Credits
+from services.credits.transfers import Giving
 from services.errors import AlreadyRunning, ConfigurationError, Refusal
-from services.housekeeping import Housekeeping
-from services.incidents import Incidents
-from services.making.addresses import Resolver
-from services.making.audio import AudioFitter
-from services.making.forecast import Forecast
-from services.making.pacing import Pacer
-from services.making.request_budget import RequestBudget
-from services.making.run_times import Run
-from services.making.runner import Runner, Spawn, spawn
-from services.making.song_api import SongApi
-from services.making.worker import Worker
-from services.queue import Queue
-from services.quota.amounts import Prices, credits_text
-from services.quota.ceilings import DefaultBudgets, OperatorCeilings, ServerCeiling
-from services.quota.changelog import Changelog
-from services.quota.credits import Credits
-from services.quota.export import Export
-from services.quota.giving import Giving
-from services.quota.managing import Managing
-from services.quota.overview import Overview, as_lines, as_table
-from services.quota.rules import Defaults, Limits, Member, Rulebook
-from services.quota.usage import Usage
-from services.quota.usage_picture import UsageArtist
-from services.requests import MAX_SEED
-from services.servers import Servers
-from services.settings import Settings, load
-from services.sole_process import sole_process
-from services.songs import Songs
+from services.operations import data_folder, heartbeat
+from services.operations.consistency_check import Checking, check_unopened
+from services.operations.housekeeping import Housekeeping
+from services.operations.incidents import Incidents
+from services.operations.process_lock import sole_process
+from services.operations.servers import Servers
+from services.providers.addresses import Resolver
+from services.providers.pacing import Pacer
+from services.providers.rate_limiter import RequestBudget
+from services.providers.run_times import Run
+from services.providers.segmind import SongApi
+from services.reports.export import Export
+from services.reports.overview import Overview, as_lines, as_table
+from services.reports.usage import Usage
+from services.reports.usage_picture import UsageArtist
+from services.settings.changelog import Changelog
+from services.settings.server_settings import Managing
+from services.settings.settings import Defaults, Limits, Member, Rulebook
+from services.songs.completion import Ending
+from services.songs.delivery import Delivery
+from services.songs.forecast import Forecast
+from services.songs.pipeline import Worker
+from services.songs.queue import Queue
+from services.songs.scheduler import Runner, Spawn, spawn
+from services.songs.song_request import MAX_SEED
+from services.songs.songs import Songs
 
 log = logging.getLogger("songwright")
 

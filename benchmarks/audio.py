@@ -17,9 +17,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from services.making import audio_encoder
-from services.making.audio import AudioFitter
-from services.making.audio_file import Tags
+from services.audio import encoder
+from services.audio.audio_file import Tags
+from services.audio.transcoder import AudioFitter
 
 LIMIT = 10 * 2**20
 HERTZ = 44_100
@@ -123,7 +123,7 @@ def _cost(source: Path, seconds: int) -> str:
         "tags": {field: getattr(TAGS, field) for field in TAGS.__dataclass_fields__},
         "sandboxed": True,
     }
-    program = (sys.executable, "-m", audio_encoder.__name__)
+    program = (sys.executable, "-m", encoder.__name__)
     done = subprocess.run(
         [sys.executable, "-c", WITNESS, json.dumps(job), *program],
         stdout=subprocess.PIPE,
@@ -189,11 +189,11 @@ async def _in_children(source: Path, *, at_once: int, seconds: int) -> None:
 async def _in_threads(source: Path) -> None:
     loop = asyncio.get_running_loop()
     jobs = [
-        audio_encoder.Job(source, source.with_suffix(f".{i}"), LIMIT, SECONDS_AT_ONCE, TAGS)
+        encoder.Job(source, source.with_suffix(f".{i}"), LIMIT, SECONDS_AT_ONCE, TAGS)
         for i in range(AT_ONCE)
     ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        await asyncio.gather(*(loop.run_in_executor(pool, audio_encoder.fit, job) for job in jobs))
+        await asyncio.gather(*(loop.run_in_executor(pool, encoder.fit, job) for job in jobs))
 
 
 def _p99(late: list[float]) -> float:

@@ -25,9 +25,9 @@ import segmind
 import segmind.v2
 
 from benchmarks.virtual_time import VirtualThreads, run_virtually
-from services.making import pacing, request_budget
-from services.making.pacing import EARLY_LOOKS, Pacer
-from services.making.request_budget import Call, RequestBudget
+from services.providers import pacing, rate_limiter
+from services.providers.pacing import EARLY_LOOKS, Pacer
+from services.providers.rate_limiter import Call, RequestBudget
 
 MEDIAN = 11.6
 SIGMAS = {"steady (0.15)": 0.15, "usual (0.25)": 0.25, "wild (0.4)": 0.4}
@@ -565,8 +565,8 @@ def print_crowd() -> None:
 def print_margin() -> None:
     """What keeping a call's place a little beyond the minute is for."""
     print("\n### Refused calls in a full minute, by how long a call keeps its place\n")
-    for margin in (0.0, 0.05, 0.1, request_budget.MARGIN):
-        with patch.object(request_budget, "MARGIN", margin):
+    for margin in (0.0, 0.05, 0.1, rate_limiter.MARGIN):
+        with patch.object(rate_limiter, "MARGIN", margin):
             songs = run_ours(scripted(0.25), CROWD)
         refused = sum(song.refused for song in songs)
         print(f"- 60 s + {margin:.2f} s: {refused}, at {songs_a_minute(songs):.1f} songs a minute")

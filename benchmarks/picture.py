@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from services.quota.usage_picture import UsageArtist, UsagePicture
+from services.reports.usage_picture import UsageArtist, UsagePicture
 
 PICTURES = 30
 FRESH = 3

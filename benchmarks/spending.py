@@ -21,15 +21,15 @@ from db.connection import Connection
 from db.database import Database
 from db.records import to_ms
 from services.clock import WatchedClock, utc_now
-from services.ending import Ending
-from services.incidents import Incidents
-from services.quota.ceilings import OperatorCeilings, ServerCeiling
-from services.quota.changelog import Changelog
-from services.quota.credits import Credits
-from services.quota.managing import Manager, Managing
-from services.quota.rules import Defaults, Limits, Member, Rulebook
-from services.requests import SongRequest
-from services.songs import Interaction, Songs
+from services.credits.budgets import OperatorCeilings, ServerCeiling
+from services.credits.credits import Credits
+from services.operations.incidents import Incidents
+from services.settings.changelog import Changelog
+from services.settings.server_settings import Manager, Managing
+from services.settings.settings import Defaults, Limits, Member, Rulebook
+from services.songs.completion import Ending
+from services.songs.song_request import SongRequest
+from services.songs.songs import Interaction, Songs
 
 SERVERS = 20
 MEMBERS = 100_000

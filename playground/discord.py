@@ -20,11 +20,11 @@ import discord
 import pydantic_settings
 import simcord
 
-from cogs.connection.client import Client
+from cogs.client.client import Client
 from playground.song_api import SongApiServer, composing_pool, serve
 from services.clock import utc_now
-from services.quota.rules import Member
-from services.settings import Settings
+from services.config import Settings
+from services.settings.settings import Member
 
 GENRES = "funk, pop, female vocals, energetic, 105 BPM"
 LYRICS = (

@@ -14,7 +14,7 @@ SongwrightError
 |   |-- ServerNotAllowed    the operator's ALLOWED_SERVERS does not list the server
 |   |-- NotPermitted        the person, or the bot in that channel, lacks a permission
 |   `-- NotPossible         the thing asked for does not exist (any more) or can't be done now
-|-- SongApiError            the song API, as services/making/song_api.py understood it
+|-- SongApiError            the song API, as services/providers/segmind.py understood it
 |   |-- RequestRejected     400 and other 4xx: our parameters
 |   |   `-- RequestForbidden  403 or 404 to one submit's words, while the key works
 |   |-- AccountProblem      the operator's to mend; songs pause meanwhile

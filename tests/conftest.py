@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from db.database import Database
-from services.quota.credits import Credits
+from services.credits.credits import Credits
 from tests.databases import new_database
 from tests.factories import SettableClock, make_credits
 
@@ -23,7 +23,7 @@ LONGEST_FIRST = (
     "tests/reliability/test_killed_",
     "tests/reliability/",
     "tests/security/",
-    "tests/playground/test_discord.py",
+    "tests/unit/playground/test_discord.py",
     "tests/test_bot.py",
     "tests/test_command_line.py",
 )

@@ -9,13 +9,13 @@ from db import servers
 from db.database import Database
 from db.records import Lot, LotSums, Song, Status, Step, to_ms
 from services.clock import Clock, WatchedClock
-from services.ending import Ending
-from services.quota.ceilings import ServerCeiling
-from services.quota.changelog import Changelog
-from services.quota.credits import Credits
-from services.quota.giving import Giving
-from services.quota.managing import Managing
-from services.quota.rules import Defaults, Member, Rulebook
+from services.credits.budgets import ServerCeiling
+from services.credits.credits import Credits
+from services.credits.transfers import Giving
+from services.settings.changelog import Changelog
+from services.settings.server_settings import Managing
+from services.settings.settings import Defaults, Member, Rulebook
+from services.songs.completion import Ending
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 SERVER, CHANNEL, MEMBER, APPLICATION = 1_000, 2_000, 3_000, 4_000

@@ -10,8 +10,8 @@ import discord
 import pytest
 
 import bot
-from cogs.connection.client import Client
-from services.settings import Settings, load
+from cogs.client.client import Client
+from services.config import Settings, load
 from tests.outside import SOON, World
 
 

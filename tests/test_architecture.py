@@ -110,13 +110,13 @@ def test_only_the_cogs_speak_discord(file: Path) -> None:
     assert spoken <= ({"discord"} if room(file) in ("bot", "cogs") else set())
 
 
-DRAWS = "services/quota/usage_plot.py"
+DRAWS = "services/reports/usage_plot.py"
 """A program of its own, in a process that ends: its library would stay in the bot's memory."""
 
 
 @each_file
 def test_what_draws_is_a_process_of_its_own(file: Path) -> None:
-    assert "services.quota.usage_plot" not in set(imports(tree(file)))
+    assert "services.reports.usage_plot" not in set(imports(tree(file)))
     assert "matplotlib" not in tops(tree(file)) or name(file) == DRAWS
 
 
@@ -239,7 +239,7 @@ def test_only_the_settings_read_the_environment(file: Path) -> None:
 WATCHED_IMPORT = """
 import asyncio, importlib, sqlite3, sys, threading
 import aiohttp, aiosqlite, av, discord.ext.commands, mutagen.mp4, pydantic_settings
-if sys.argv[1] == "services.quota.usage_plot":
+if sys.argv[1] == "services.reports.usage_plot":
     import matplotlib.figure, matplotlib.font_manager, matplotlib.backends.backend_agg
 seen = []
 def watch(event, args):
@@ -256,7 +256,7 @@ assert threading.active_count() == before, threading.enumerate()
 assert asyncio._get_running_loop() is None
 assert not seen, seen
 strangers = ("playground", "simcord", "pytest")
-if sys.argv[1] != "services.quota.usage_plot":
+if sys.argv[1] != "services.reports.usage_plot":
     strangers += ("matplotlib", "numpy")
 assert not [module for module in sys.modules if module.partition(".")[0] in strangers]
 """

@@ -20,18 +20,18 @@ import discord
 import pytest
 
 import bot
-from cogs.connection import registration
-from cogs.connection.client import Client, Services
+from cogs.client import registration
+from cogs.client.client import Client, Services
 from db import process_lock
 from db.process_lock import ProcessLock
 from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
 from services import logs
-from services.housekeeping import Housekeeping
-from services.making import runner
-from services.making.worker import Backoff
-from services.quota.rules import Defaults, Limits
-from services.settings import Settings, load
+from services.config import Settings, load
+from services.operations.housekeeping import Housekeeping
+from services.settings.settings import Defaults, Limits
+from services.songs import scheduler
+from services.songs.pipeline import Backoff
 from tests.bot_process import BotProcess
 from tests.databases import write_new
 from tests.inside import configure, running, set_environment
@@ -194,7 +194,7 @@ def quick(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Songs come in one call, and nobody waits between edits of a message."""
     world.settings["SEGMIND_MODE"] = "sync"
     world.wire.limits.edit_interval = None
-    monkeypatch.setattr("cogs.announcer.BETWEEN_EDITS", 0.01)
+    monkeypatch.setattr("cogs.songs.announcer.BETWEEN_EDITS", 0.01)
 
 
 @pytest.mark.parametrize(("mode", "held_back"), [("async", True), ("sync", False)])
@@ -322,7 +322,7 @@ async def test_undelivered_and_not_handed_over_is_kept(
 async def test_413_is_fitted_again_for_the_smallest_limit(
     world: World, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.making.worker.DEFAULT_UPLOAD_LIMIT", 2**20)
+    monkeypatch.setattr("services.songs.pipeline.DEFAULT_UPLOAD_LIMIT", 2**20)
     guild = world.wire.guild("Boosted", premium_tier=2)
     world.channel, world.alice = world.wire.channel(guild, "a"), world.wire.member(guild, "al")
     world.api._compose = lambda **_: mp3(60, kilobits=320)
@@ -384,7 +384,7 @@ async def test_a_resumed_post_is_not_doubled_where_the_history_is_hidden(
 async def test_a_refused_key_pauses_songs_and_tells_the_owner_once(
     world: World, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "LOOK_AT_ACCOUNT", 0.05)
+    monkeypatch.setattr(scheduler, "LOOK_AT_ACCOUNT", 0.05)
     key, world.api.key = world.api.key, "SG_ffffffffffffffff"
     world.api._any_key = False
     owner = world.wire.state.owner
@@ -435,7 +435,7 @@ async def test_a_second_bot_waits_for_the_first_and_goes_on_with_its_songs(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As in a rolling deployment: the new one is started before the old one is stopped."""
-    monkeypatch.setattr("services.sole_process.ASK_AGAIN", 0.01)
+    monkeypatch.setattr("services.operations.process_lock.ASK_AGAIN", 0.01)
     world.slow(running=1.5)
     async with running(world, monkeypatch):
         songs = [await world.song() for _ in range(2)]
@@ -460,13 +460,13 @@ async def test_the_runner_knows_whether_another_bot_may_run_beside_it(
         raise OSError(errno.ENOLCK, "No locks available")
 
     alone: list[bool] = []
-    began = runner.Runner.__init__
+    began = scheduler.Runner.__init__
 
-    def begin(new: runner.Runner, *given: Any, **named: Any) -> None:
+    def begin(new: scheduler.Runner, *given: Any, **named: Any) -> None:
         alone.append(named["alone"])
         began(new, *given, **named)
 
-    monkeypatch.setattr(runner.Runner, "__init__", begin)
+    monkeypatch.setattr(scheduler.Runner, "__init__", begin)
     if not locks:
         monkeypatch.setattr(process_lock, "_lock", refuse)
     async with running(world, monkeypatch):
@@ -490,7 +490,7 @@ def test_a_bot_that_may_not_run_beside_another_says_so_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     set_environment(monkeypatch, tmp_path, EXAMPLE)
-    monkeypatch.setattr("services.sole_process.PATIENCE", 0.0)
+    monkeypatch.setattr("services.operations.process_lock.PATIENCE", 0.0)
     monkeypatch.setattr(logs, "set_up", lambda *_: None)
     lock = ProcessLock(tmp_path / "data/songwright.lock")
     lock.path.parent.mkdir()

@@ -18,12 +18,12 @@ from db.database import Database
 from db.migrate import SchemaTooOldError, migrations
 from db.records import Step
 from services.clock import utc_now
-from services.quota.rules import Member
-from services.sole_process import sole_process
+from services.operations.process_lock import sole_process
+from services.settings.settings import Member
 from tests.databases import write_new
-from tests.db.test_faults import damage
 from tests.factories import SERVER, add_song, make_credits
 from tests.small_disk import small_disk
+from tests.unit.db.test_faults import damage
 
 ROOT = Path(bot.__file__).parent
 

@@ -17,8 +17,8 @@ from discord import app_commands
 from pydantic.fields import FieldInfo
 
 from bot import GOODBYE, GRACE, LAST_EDITS, add_cogs
-from cogs.connection.client import Client, Services
-from services.settings import Settings
+from cogs.client.client import Client, Services
+from services.config import Settings
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -327,7 +327,7 @@ IMPORTS = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import bot, services.making.audio_encoder
+import bot, services.audio.encoder
 root = Path(sys.argv[1])
 files = {name.partition('.')[0]: Path(getattr(module, '__file__', None) or '/')
          for name, module in list(sys.modules.items())}

@@ -9,7 +9,7 @@ import pytest
 
 from db.records import Status, Step
 from playground.song_api import Call, Fault
-from services.making.pacing import Pacer
+from services.providers.pacing import Pacer
 from tests.world import World, buttons_of, running, said, text_of
 
 LYRICS = "[verse]\nLights go by\n[chorus]\n@everyone *Midnight train http://x"
@@ -18,7 +18,7 @@ LYRICS = "[verse]\nLights go by\n[chorus]\n@everyone *Midnight train http://x"
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """As an operator would set it up: the asynchronous API."""
-    monkeypatch.setattr("cogs.announcer.BETWEEN_EDITS", 0.0)
+    monkeypatch.setattr("cogs.songs.announcer.BETWEEN_EDITS", 0.0)
     monkeypatch.setattr(Pacer, "next_look", lambda self, *, age, **_: age + 0.02)
     world = World(tmp_path, segmind_mode="async")
     world.clock.install(monkeypatch)

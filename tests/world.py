@@ -18,14 +18,14 @@ from simcord.backend import serializers
 from simcord.enums import InteractionType
 
 import bot
-from cogs.connection.client import Client
+from cogs.client.client import Client
 from db import songs as song_rows
 from db.records import Song
 from playground.discord import PlaygroundSettings
 from playground.song_api import PLAYGROUND_KEY, SongApiServer, Timing, serve
+from services.config import Settings
 from services.errors import Refusal
-from services.quota.rules import Member
-from services.settings import Settings
+from services.settings.settings import Member
 from tests.databases import write_new
 
 SOON = 60.0

@@ -14,15 +14,15 @@ from typing import NamedTuple
 
 import aiohttp
 
-from cogs import cards
+from cogs.songs import cards
 from db import servers, songs
 from db.connection import Connection
 from db.database import Database
 from db.records import Song, Step
 from services.clock import utc_now
-from services.quota.rules import Defaults
-from services.quota.rules import Member as Who
-from services.songs import TOKEN_LIFETIME
+from services.settings.settings import Defaults
+from services.settings.settings import Member as Who
+from services.songs.songs import TOKEN_LIFETIME
 from tests.factories import make_credits, make_song
 from tests.music import mp3
 from tests.outside import SUBMIT, World

@@ -16,10 +16,10 @@ import discord
 import pytest
 
 from playground.song_api import Timing
+from services.audio.audio_file import AudioFormat
+from services.audio.transcoder import AudioFitter, Fitted
 from services.errors import NotAudio
-from services.making.audio import AudioFitter, Fitted
-from services.making.audio_file import AudioFormat
-from services.making.worker import Backoff
+from services.songs.pipeline import Backoff
 from tests.bot_process import BotProcess
 from tests.inside import running
 from tests.music import is_mp3, short
@@ -156,7 +156,9 @@ def traces(log: str) -> list[str]:
         if record["level"] in ("ERROR", "CRITICAL")
         and record["logger"] not in NOT_OURS
         and TRACE in log[record.end() : end]
-        and not (record["logger"] == "cogs.errors" and NONSENSE.search(log[record.end() : end]))
+        and not (
+            record["logger"] == "cogs.client.errors" and NONSENSE.search(log[record.end() : end])
+        )
     ]
 
 
@@ -261,15 +263,15 @@ def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AudioFitter, "fit", _copied)
     pause = Backoff.pause
     monkeypatch.setattr(Backoff, "pause", lambda self, failures: HASTE * pause(self, failures))
-    monkeypatch.setattr("cogs.announcer.BETWEEN_EDITS", 3.0 * HASTE)
-    monkeypatch.setattr("cogs.announcer.LONGEST_PAUSE", 20.0 * HASTE)
-    monkeypatch.setattr("cogs.errors.LONGEST_PAUSE", 20.0 * HASTE)
-    monkeypatch.setattr("services.delivery.EVERY", 10.0 * HASTE)
-    monkeypatch.setattr("services.delivery.SETTLE", 1.0 * HASTE)
-    monkeypatch.setattr("services.delivery.SOONEST", 10.0 * HASTE)
-    monkeypatch.setattr("services.making.runner.LOOK_AT_ACCOUNT", 60.0 * HASTE)
-    monkeypatch.setattr("services.making.song_api._RETRY_AFTER_UNKNOWN", 10.0 * HASTE)
-    monkeypatch.setattr("services.making.run_times.PAGE_SECONDS", 0.5)
+    monkeypatch.setattr("cogs.songs.announcer.BETWEEN_EDITS", 3.0 * HASTE)
+    monkeypatch.setattr("cogs.songs.announcer.LONGEST_PAUSE", 20.0 * HASTE)
+    monkeypatch.setattr("cogs.client.errors.LONGEST_PAUSE", 20.0 * HASTE)
+    monkeypatch.setattr("services.songs.delivery.EVERY", 10.0 * HASTE)
+    monkeypatch.setattr("services.songs.delivery.SETTLE", 1.0 * HASTE)
+    monkeypatch.setattr("services.songs.delivery.SOONEST", 10.0 * HASTE)
+    monkeypatch.setattr("services.songs.scheduler.LOOK_AT_ACCOUNT", 60.0 * HASTE)
+    monkeypatch.setattr("services.providers.segmind._RETRY_AFTER_UNKNOWN", 10.0 * HASTE)
+    monkeypatch.setattr("services.providers.run_times.PAGE_SECONDS", 0.5)
     monkeypatch.setattr(discord.http, "asyncio", _Hurried())
     monkeypatch.setattr(discord.webhook.async_, "asyncio", _Hurried())
     reconnect = discord.backoff.ExponentialBackoff.delay

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from db.database import Database
-from services.checking import Checking
 from services.clock import utc_now
+from services.operations.consistency_check import Checking
 from tests.factories import make_credits
 from tests.outside import MAKE, SUBMIT, World
 from tests.wire import Interaction, Message

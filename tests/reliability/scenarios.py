@@ -9,21 +9,21 @@ from typing import Any
 
 from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
-from services.making import audio
+from services.audio import transcoder
 from tests.music import COPYING_ENCODER, short
 from tests.outside import SOON, SUBMIT, World
 from tests.reliability.killable_bot import Constants
 from tests.wire import Call, Fault, Interaction
 
 MESSAGES = "/channels/{channel_id}/messages"
-PROGRAM = "services.making.audio._PROGRAM"
+PROGRAM = "services.audio.transcoder._PROGRAM"
 QUICK: Constants = {
     # Most of what a song costs; it does nothing that a kill of the bot could break.
     PROGRAM: COPYING_ENCODER,
     # Discord's own limit of edits is lifted with it.
-    "cogs.announcer.BETWEEN_EDITS": 0.05,
+    "cogs.songs.announcer.BETWEEN_EDITS": 0.05,
     # What is expected of a song of a minute, before anything is learnt: 0.4 s for one of 10 s.
-    "services.making.run_times.PAGE_SECONDS": 1.0,
+    "services.providers.run_times.PAGE_SECONDS": 1.0,
 }
 
 
@@ -210,7 +210,7 @@ WAYS: Mapping[str, Scenario] = {
         ask,
         make_noise,
         settings={"SEGMIND_MODE": "sync"},
-        constants={PROGRAM: audio._PROGRAM},
+        constants={PROGRAM: transcoder._PROGRAM},
         ends=frozenset({"FAILED"}),
     ),
     "post lost": Scenario(ask, lose_post, settings={"SEGMIND_MODE": "sync"}),
@@ -221,7 +221,7 @@ WAYS: Mapping[str, Scenario] = {
         ask,
         refuse_first_post,
         settings={"SEGMIND_MODE": "sync"},
-        constants={"services.delivery.EVERY": 0.1},
+        constants={"services.songs.delivery.EVERY": 0.1},
         late=True,
     ),
     "too large": Scenario(
@@ -229,8 +229,8 @@ WAYS: Mapping[str, Scenario] = {
         shrink_limit,
         settings={"SEGMIND_MODE": "sync"},
         constants={
-            PROGRAM: audio._PROGRAM,
-            "services.making.worker.DEFAULT_UPLOAD_LIMIT": 70_000,
+            PROGRAM: transcoder._PROGRAM,
+            "services.songs.pipeline.DEFAULT_UPLOAD_LIMIT": 70_000,
         },
     ),
     "cancelled": Scenario(

@@ -20,14 +20,14 @@ from tests.wire import Guild, Interaction
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
 
 LEAVING = (
-    "services.ending.Ending.cancel: ",
-    "services.servers.Servers.leave: ",
-    "services.servers.Servers.reconcile: ",
+    "services.songs.completion.Ending.cancel: ",
+    "services.operations.servers.Servers.leave: ",
+    "services.operations.servers.Servers.reconcile: ",
 )
 WAITED_TOO_LONG = (
-    "services.ending.Ending.fail: ",
-    "services.housekeeping.Housekeeping._end_overdue: ",
-    "services.housekeeping.Housekeeping._remove_files: ",
+    "services.songs.completion.Ending.fail: ",
+    "services.operations.housekeeping.Housekeeping._end_overdue: ",
+    "services.operations.housekeeping.Housekeeping._remove_files: ",
 )
 EVERY = 10
 """Of the points, one in so many is a kill of the short form."""

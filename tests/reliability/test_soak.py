@@ -15,12 +15,12 @@ from typing import NamedTuple
 import pytest
 
 import bot
-from cogs.announcer import DiscordAnnouncer
+from cogs.songs.announcer import DiscordAnnouncer
 from db.records import Song
-from services.delivery import Delivery
-from services.making.audio import AudioFitter
-from services.making.request_budget import RequestBudget
-from services.queue import Queue
+from services.audio.transcoder import AudioFitter
+from services.providers.rate_limiter import RequestBudget
+from services.songs.delivery import Delivery
+from services.songs.queue import Queue
 from tests.inside import running
 from tests.outside import World, world_outside
 from tests.reliability.fast_forward import FastForward

@@ -12,8 +12,8 @@ from datetime import timedelta
 import discord
 import pytest
 
-from cogs.connection.client import Client
-from services.delivery import Delivery
+from cogs.client.client import Client
+from services.songs.delivery import Delivery
 from tests.inside import running
 from tests.music import short
 from tests.outside import SOON, World, own_process, until
@@ -33,15 +33,15 @@ SILENT = BOT & ~Permission.ATTACH_FILES
 ANSWER = "/webhooks/{webhook_id}/{webhook_token}/messages/@original"
 DAY = timedelta(hours=25)
 AT_ONCE: Constants = {
-    "cogs.announcer.BETWEEN_EDITS": 0.05,
-    "services.delivery.EVERY": 0.1,
-    "services.delivery.SETTLE": 0.0,
+    "cogs.songs.announcer.BETWEEN_EDITS": 0.05,
+    "services.songs.delivery.EVERY": 0.1,
+    "services.songs.delivery.SETTLE": 0.0,
     PROGRAM: QUICK[PROGRAM],
 }
 GIVING_BACK = (
-    "services.delivery.Delivery._compensate: ",
-    "services.delivery.Delivery._over: ",
-    "services.ending.Ending.compensate: ",
+    "services.songs.delivery.Delivery._compensate: ",
+    "services.songs.delivery.Delivery._over: ",
+    "services.songs.completion.Ending.compensate: ",
 )
 """The steps on which a price goes back; what comes before them only reads."""
 

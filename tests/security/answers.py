@@ -14,7 +14,7 @@ from hypothesis.strategies import SearchStrategy
 from playground.song_api import PLAYGROUND_KEY
 from tests.security.inputs import BEYOND, NASTY
 from tests.security.line import REFUSED, Reply
-from tests.services.making.carrying import quiet
+from tests.unit.services.songs.carrying import quiet
 
 ROOT = "http://songs.example/api"
 KEY = PLAYGROUND_KEY

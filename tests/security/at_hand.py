@@ -23,10 +23,10 @@ import aiohttp
 from yarl import URL
 
 import bot
-from cogs.connection.client import Client
+from cogs.client.client import Client
 from db.database import Database
-from services.checking import Checking
-from services.settings import Settings
+from services.config import Settings
+from services.operations.consistency_check import Checking
 from tests.wire import DiscordWire, Interaction, payloads
 from tests.wire.calls import Answer, Call, Upload
 from tests.wire.limits import Limits

@@ -8,12 +8,12 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from services.making.addresses import Network
-from services.making.song_api import SongApi
+from services.providers.addresses import Network
+from services.providers.segmind import SongApi
 from tests.databases import new_database
 from tests.security.answers import KEY, ROOT
 from tests.security.line import Line, Reply
-from tests.services.making.carrying import Channel, House
+from tests.unit.services.songs.carrying import Channel, House
 
 
 class Quiet(Channel):

@@ -15,14 +15,14 @@ import discord
 import pytest
 from discord import ui
 
-from cogs.connection.client import Client
-from cogs.quota.settings_buttons import FORMS
+from cogs.client.client import Client
+from cogs.settings.settings_buttons import FORMS
 from db import servers
 from db.records import Song, Step
 from playground.discord import PlaygroundSettings
 from playground.song_api import PLAYGROUND_KEY
-from services.ending import Ending
-from services.quota.usage_picture import UsagePicture
+from services.reports.usage_picture import UsagePicture
+from services.songs.completion import Ending
 from tests import factories
 from tests.security.at_hand import Bot, bot_at_hand, tell
 from tests.wire import (

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
+from services.audio import encoder, sandbox
 from services.errors import NotAudio
-from services.making import audio_encoder, sandbox
 
 PARENT = os.getppid()
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -64,8 +64,8 @@ def tries(port: int) -> dict[str, Callable[[], object]]:
         "reserve the disk": lambda: called(LIBC.fallocate(0, 1, 0, 1)),
         "keep a file in memory": lambda: os.memfd_create("x"),
         "lift its bounds": lift,
-        "grow": lambda: bytearray(2 * audio_encoder.MEMORY),
-        "grow by what could be shared": lambda: mmap.mmap(-1, 2 * audio_encoder.MEMORY),
+        "grow": lambda: bytearray(2 * encoder.MEMORY),
+        "grow by what could be shared": lambda: mmap.mmap(-1, 2 * encoder.MEMORY),
         "import what decoding may need": lambda: __import__("encodings.cp037"),
         "start a thread": start_thread,
         "signal itself": lambda: os.kill(os.getpid(), 0),
@@ -115,8 +115,8 @@ def main() -> None:
         told: dict[str, Any] = {name: outcome(one) for name, one in tries(port).items()}
         raise NotAudio(json.dumps(told))
 
-    audio_encoder.measure = probe
-    audio_encoder.main()
+    encoder.measure = probe
+    encoder.main()
 
 
 if __name__ == "__main__":

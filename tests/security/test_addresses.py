@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from services.making import addresses
+from services.providers import addresses
 from tests.security import answers
 from tests.security.answers import AUDIO, ROOT, SIGNED
 from tests.security.house import house_on_a_line

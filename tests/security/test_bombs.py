@@ -14,8 +14,8 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from yarl import URL
 
+from services.audio.transcoder import AudioFitter
 from services.errors import ApiUnavailable
-from services.making.audio import AudioFitter
 from tests.security import answers
 from tests.security.answers import AUDIO
 from tests.security.house import house_on_a_line

@@ -22,18 +22,18 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import strategies as st
 from yarl import URL
 
-from services.checking import Checking
 from services.errors import GenerationFailed, NotReached, SongApiError
-from services.making import addresses, song_api
-from services.making.song_api import MAX_DETAIL, Look, Output, SongApi, Workspace
-from services.requests import SongRequest
+from services.operations.consistency_check import Checking
+from services.providers import addresses, segmind
+from services.providers.segmind import MAX_DETAIL, Look, Output, SongApi, Workspace
+from services.songs.song_request import SongRequest
 from tests.factories import add_held_song
 from tests.security import answers
 from tests.security.answers import AUDIO, ID, KEY, ROOT, SIGNED
 from tests.security.house import house_on_a_line
 from tests.security.line import REFUSED, Line, Reply
 from tests.security.trials import rows
-from tests.services.making.carrying import SECONDS, House
+from tests.unit.services.songs.carrying import SECONDS, House
 
 SHORT, LONG = 500, 34_000
 """Answers to the client."""
@@ -162,7 +162,7 @@ class Client:
     def _judge_answer(self, kind: str, got: Any, target: Path) -> None:
         match kind:
             case "submit":
-                assert song_api._REQUEST_ID.fullmatch(got)
+                assert segmind._REQUEST_ID.fullmatch(got)
             case "look":
                 assert isinstance(got, Look)
                 seconds = got.inference_seconds

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from cogs.interactions.outdated import answers_component
-from cogs.quota.settings_buttons import ACTS, FORMS
+from cogs.client.outdated import answers_component
+from cogs.settings.settings_buttons import ACTS, FORMS
 from tests.security.population import Leaf, Population, population
 from tests.wire import Interaction
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from services.audio import transcoder
+from services.audio.audio_file import Tags
+from services.audio.transcoder import AudioFitter
 from services.errors import NotAudio
-from services.making import audio
-from services.making.audio import AudioFitter
-from services.making.audio_file import Tags
 from tests.music import mp3
 from tests.security import sandbox_probe
 
@@ -61,8 +61,8 @@ def probed(folder: Path, layers: str) -> dict[str, str]:
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.MonkeyPatch.context() as patch:
         port = str(server.getsockname()[1])
         program = (sys.executable, "-m", sandbox_probe.__name__, layers, port)
-        patch.setattr(audio, "_PROGRAM", program)
-        patch.setattr(audio, "_LONGEST_MESSAGE", 4_000)
+        patch.setattr(transcoder, "_PROGRAM", program)
+        patch.setattr(transcoder, "_LONGEST_MESSAGE", 4_000)
         patch.setenv("DISCORD_TOKEN", "s3cret")
         fitting = AudioFitter().fit(
             folder / "source", folder, stem="song", limit=2**20, tags=TAGS, asked_seconds=1

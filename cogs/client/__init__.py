@@ -1,0 +1,1 @@
+"""The bot itself: gateway, registration, permissions, errors, persistent components."""

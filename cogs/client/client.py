@@ -1,0 +1,126 @@
+"""The bot as Discord sees it, and the product as the cogs see it."""
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import discord
+import yarl
+from discord.ext import commands
+
+from cogs.client.answers import LONGEST_PAUSE, PASSING
+from cogs.client.errors import Tree
+from cogs.client.login import until_answered
+from cogs.client.presence import ConnectionState, Presence
+from cogs.client.session_starts import SessionStarts
+from services.clock import Clock
+from services.credits.budgets import OperatorCeilings, ServerCeiling
+from services.credits.credits import Credits
+from services.credits.transfers import Giving
+from services.operations.servers import Servers
+from services.reports.export import Export
+from services.reports.overview import Overview
+from services.reports.usage import Usage
+from services.reports.usage_picture import UsageArtist
+from services.settings.changelog import Changelog
+from services.settings.server_settings import Managing
+from services.settings.settings import Defaults
+from services.songs.delivery import Delivery
+from services.songs.queue import Queue
+from services.songs.songs import Songs
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The product, as the cogs see it."""
+
+    songs: Songs
+    queue: Queue
+    credits: Credits
+    managing: Managing
+    giving: Giving
+    usage: Usage
+    artist: UsageArtist
+    export: Export
+    changelog: Changelog
+    ceiling: ServerCeiling
+    ceilings: OperatorCeilings
+    defaults: Defaults
+    overview: Overview
+    operator_ids: frozenset[int]
+    servers: Servers
+    delivery: Delivery
+    clock: Clock
+    wake: Callable[[], None]
+    """Something may be startable: a ceiling was raised, say."""
+    show: Callable[[int], None]
+    """Shows a song's state in its status message, whatever that shows now."""
+
+
+class Client(commands.AutoShardedBot):
+    """The bot. `prepare` is called once it is logged in, before any event arrives."""
+
+    services: Services
+
+    def __init__(self, prepare: Callable[["Client"], Awaitable[None]]) -> None:
+        super().__init__(
+            command_prefix=commands.when_mentioned,
+            help_command=None,
+            tree_cls=Tree,
+            intents=discord.Intents(guilds=True),
+            # Nobody is pinged but by a message that says so.
+            allowed_mentions=discord.AllowedMentions.none(),
+            chunk_guilds_at_startup=False,
+            max_messages=None,
+            max_ratelimit_timeout=LONGEST_PAUSE,
+        )
+        self._prepare = prepare
+        self.session_starts = SessionStarts(self.http)
+
+    @property
+    def presence(self) -> Presence:
+        """The servers that the bot is a member of."""
+        state: ConnectionState = self._connection  # type: ignore[assignment]
+        return state.presence
+
+    def _get_state(self, **options: Any) -> ConnectionState:  # noqa: ANN401 - discord.py's
+        """The connection's state, as discord.py asks for it."""
+        return ConnectionState(
+            dispatch=self.dispatch,
+            handlers=self._handlers,
+            hooks=self._hooks,
+            http=self.http,
+            **options,
+        )
+
+    async def login(self, token: str) -> None:
+        """As discord.py's, which calls `setup_hook`; Discord is waited for, however long."""
+        with until_answered(self.http):
+            await super().login(token)
+
+    async def launch_shard(
+        self, gateway: yarl.URL, shard_id: int, *, initial: bool = False
+    ) -> None:
+        """Called by discord.py for each shard at the start, and again where that failed."""
+        # Before it connects: discord.py gives a connection up after 180 s, with a trace.
+        with contextlib.suppress(*PASSING, discord.GatewayNotFound):  # asked again at the identify
+            await self.session_starts.wait()
+        await super().launch_shard(gateway, shard_id, initial=initial)
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Called by discord.py before each new session of a shard."""
+        await super().before_identify_hook(shard_id, initial=initial)
+        await self.session_starts.take()
+
+    async def setup_hook(self) -> None:
+        """Called by discord.py after the login."""
+        await self._prepare(self)
+
+    async def on_command_error(
+        self,
+        context: commands.Context[commands.Bot],  # type: ignore[override]
+        exception: commands.CommandError,
+        /,
+    ) -> None:
+        """There are no commands by mention: what looks like one is not answered."""

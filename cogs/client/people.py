@@ -1,0 +1,93 @@
+"""Who sent an interaction, from where and with what: all that the services are told of it."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import discord
+
+from cogs.client.client import Client, Services
+from cogs.client.permissions import check_manages
+from cogs.client.presence import check_is_member
+from services.errors import NotPermitted
+from services.settings.server_settings import Manager
+from services.settings.settings import Member
+from services.songs.songs import Interaction
+
+
+def services(interaction: discord.Interaction) -> Services:
+    """The services of the bot that an interaction came to."""
+    return cast("Client", interaction.client).services
+
+
+def asker(interaction: discord.Interaction, *, message_id: int | None) -> Interaction:
+    """Who asks and where; `message_id` is that of the answer that shows the song's state.
+
+    Raises:
+        NotPermitted: not in a server.
+    """
+    if interaction.guild_id is None or interaction.channel_id is None:
+        raise NotPermitted("Songs are made in servers: please use this there.")
+    return Interaction(
+        interaction_id=interaction.id,
+        application_id=interaction.application_id,
+        server_id=interaction.guild_id,
+        channel_id=interaction.channel_id,
+        member_id=interaction.user.id,
+        token=interaction.token,
+        received_at=services(interaction).clock(),
+        message_id=message_id,
+        parent_id=getattr(interaction.channel, "parent_id", None),
+        roles=roles_of(interaction.user) or frozenset(),
+    )
+
+
+def roles_of(person: discord.Member | discord.User) -> frozenset[int] | None:
+    """A person's roles, as they came with the interaction; None where they are no member now.
+
+    Everyone has the role whose id is the server's own.
+    """
+    if not isinstance(person, discord.Member):
+        return None
+    # discord.py's `roles` leaves out what its cache does not know: a role that was just made, and
+    # every role while the server is unavailable.
+    return frozenset((*person._roles, person.guild.id))  # noqa: SLF001
+
+
+def member_of(
+    interaction: discord.Interaction, person: discord.Member | discord.User | None = None
+) -> Member:
+    """Whose credits it is about: a person of this server, else whoever uses the command.
+
+    Raises:
+        NotPermitted: not in a server.
+    """
+    person = person or interaction.user
+    return Member(server_of(interaction), person.id, roles_of(person))
+
+
+def manager_of(interaction: discord.Interaction) -> Manager:
+    """Who decides here, checked.
+
+    Raises:
+        NotPermitted: not in a server, or one that the bot is not in, or the person lacks Manage
+            Server.
+    """
+    check_is_member(interaction)
+    check_manages(interaction)
+    return Manager(server_of(interaction), interaction.user.id)
+
+
+def server_of(interaction: discord.Interaction) -> int:
+    """The server's id.
+
+    Raises:
+        NotPermitted: not in a server.
+    """
+    if interaction.guild_id is None:
+        raise NotPermitted("This works in servers only.")
+    return interaction.guild_id
+
+
+def data_of(interaction: discord.Interaction) -> Mapping[str, Any]:
+    """What came with the interaction, as Discord sent it."""
+    return cast("Mapping[str, Any]", interaction.data or {})

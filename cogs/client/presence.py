@@ -1,0 +1,114 @@
+"""In which servers the bot is a member: what each shard's READY listed, and what came since.
+
+discord.py's cache does not tell: with shards it keeps what a new session no longer lists, and it
+leaves out a server that is unavailable when the bot joins it.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Protocol, cast
+
+import discord
+from discord.state import AutoShardedConnectionState
+
+from services.errors import NotPermitted
+from services.operations.servers import Shard
+
+NEEDED = discord.Permissions(
+    view_channel=True,
+    send_messages=True,
+    send_messages_in_threads=True,
+    embed_links=True,
+    attach_files=True,
+    read_message_history=True,
+)
+"""What the invitation asks for: what posting songs takes."""
+
+
+class Presence:
+    """The servers that the bot is a member of, those among them that are unavailable for now."""
+
+    def __init__(self) -> None:
+        self._server_ids: set[int] = set()
+
+    def __contains__(self, server_id: object) -> bool:
+        return server_id in self._server_ids
+
+    def listed(self, shard: Shard, server_ids: Iterable[int]) -> None:
+        """A new session began: these are all that its shard has."""
+        others = {server_id for server_id in self._server_ids if not shard.serves(server_id)}
+        self._server_ids = others.union(server_ids)
+
+    def joined(self, server_id: int) -> None:
+        """The bot was added, or a server that it is in is available again."""
+        self._server_ids.add(server_id)
+
+    def left(self, server_id: int) -> None:
+        """The bot was removed."""
+        self._server_ids.discard(server_id)
+
+
+class HasPresence(Protocol):
+    """The client."""
+
+    @property
+    def presence(self) -> Presence:
+        """See `Presence`."""
+        ...
+
+
+class ConnectionState(AutoShardedConnectionState[Any]):
+    """discord.py's, which also keeps the presence and forgets servers that READY lists no more.
+
+    Dispatches `shard_session(shard)` at every READY of a shard, and `server_left(server_id)`.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - discord.py's
+        self.presence = Presence()
+        super().__init__(*args, **options)
+
+    def parse_ready(self, data: Any) -> None:  # noqa: ANN401 - JSON
+        """A new session of one shard, with all its servers, the unavailable ones too."""
+        super().parse_ready(data)
+        shard = Shard(*map(int, data["shard"]))
+        self.presence.listed(shard, [int(guild["id"]) for guild in data["guilds"]])
+        for guild in self.guilds:
+            if shard.serves(guild.id) and guild.id not in self.presence:
+                self._remove_guild(guild)
+        self.dispatch("shard_session", shard)
+
+    def parse_guild_create(self, data: Any) -> None:  # noqa: ANN401 - JSON
+        """The bot has joined, or the server is available: discord.py tells which."""
+        self.presence.joined(int(data["id"]))
+        super().parse_guild_create(data)
+
+    def parse_guild_delete(self, data: Any) -> None:  # noqa: ANN401 - JSON
+        """The bot was removed, or the server is unavailable."""
+        super().parse_guild_delete(data)
+        if not data.get("unavailable"):
+            self.presence.left(int(data["id"]))
+            self.dispatch("server_left", int(data["id"]))
+
+
+def check_is_member(interaction: discord.Interaction[Any]) -> None:
+    """Whether the bot is in the server that an interaction comes from.
+
+    Where it was added with its commands alone (the scope `applications.commands`), they can be
+    used, but it sees no channel and can post nowhere.
+
+    Raises:
+        NotPermitted: says how to invite the bot.
+    """
+    server_id = interaction.guild_id
+    if server_id is None or server_id in cast("HasPresence", interaction.client).presence:
+        return
+    link = discord.utils.oauth_url(
+        interaction.application_id,
+        permissions=NEEDED,
+        guild=discord.Object(server_id),
+        scopes=("bot", "applications.commands"),
+    )
+    raise NotPermitted(
+        "I'm not a member of this server: only my commands were added, so I can't post songs "
+        "here. Nothing was spent. Someone with the Manage Server permission can add me with "
+        f"[this link](<{link}>)."
+    )

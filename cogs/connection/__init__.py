@@ -1,1 +1,0 @@
-"""The connection to Discord: the client, its frames, and the commands that it registers."""

@@ -1,0 +1,1 @@
+"""Credits: what members see of theirs, and what managers grant and take."""

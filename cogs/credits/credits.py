@@ -1,0 +1,134 @@
+"""/credits, /gift, /leaderboard and /help."""
+
+import logging
+from typing import cast
+
+import discord
+from discord import app_commands
+from discord.app_commands import Range
+from discord.ext import commands
+
+from cogs.client.answers import PASSING, acknowledged, understood
+from cogs.client.client import Client
+from cogs.client.people import member_of, server_of
+from cogs.client.permissions import manages
+from cogs.credits import credit_cards
+from cogs.songs import cards
+from services.credits.amounts import MAX_AMOUNT, credits_text
+from services.errors import AgainstTheRules, InvalidRequest
+
+log = logging.getLogger(__name__)
+
+LATELY = 8
+"""Entries of the ledger that /credits shows."""
+DAYS = 30
+PLACES = 10
+
+
+class CreditsCog(commands.Cog):
+    """What a member has, what else can be done with it, and how to use it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @app_commands.command()
+    async def credits(self, interaction: discord.Interaction) -> None:
+        """What you have here, where it comes from, and when it refills."""
+        await acknowledged(interaction)
+        services = self._client.services
+        standing = await services.credits.standing(member_of(interaction), entries=LATELY)
+        card = credit_cards.credits_card(standing, at=services.clock())
+        await interaction.followup.send(embed=card, ephemeral=True)
+
+    @app_commands.command()
+    @app_commands.describe(member="Who gets them", amount="How many of yours")
+    async def gift(
+        self,
+        interaction: discord.Interaction,
+        member: discord.User,
+        amount: Range[int, 1, MAX_AMOUNT],
+    ) -> None:
+        """Give another member some of your credits."""
+        _check_receives(member)
+        # Delivered twice, an interaction ends here the second time: nothing is posted again.
+        await acknowledged(interaction)
+        moved = await self._client.services.giving.gift(
+            member_of(interaction),
+            member_of(interaction, member),
+            gift_id=interaction.id,
+            amount=amount,
+        )
+        told = await _tell_receiver(interaction, member, amount)
+        unheard = "" if told else " I can't write in this channel, so please tell them yourself."
+        await interaction.followup.send(
+            f"You gave {member.mention} {credits_text(amount)} and have "
+            f"{moved.balance.free:,} left.{unheard}",
+            ephemeral=True,
+        )
+
+    @app_commands.command()
+    async def leaderboard(self, interaction: discord.Interaction) -> None:
+        """Who made the most songs here in the last 30 days."""
+        await acknowledged(interaction)
+        services, server_id = self._client.services, server_of(interaction)
+        if not (await services.credits.rules(server_id)).leaderboard:
+            raise AgainstTheRules(
+                "There is no leaderboard in this server. Those who manage it can allow it with "
+                "`/quota allow`."
+            )
+        places = await services.usage.leaderboard(server_id, days=DAYS, limit=PLACES)
+        card = credit_cards.leaderboard_card(
+            places, viewer_id=interaction.user.id, days=DAYS, most=PLACES
+        )
+        await interaction.followup.send(embed=card, ephemeral=True)
+
+    @app_commands.command()
+    async def help(self, interaction: discord.Interaction) -> None:
+        """The shortest way to a first song."""
+        await acknowledged(interaction)
+        services = self._client.services
+        rules = await services.credits.rules(server_of(interaction))
+        card = cards.help_card(rules, services.songs.prices, manages=manages(interaction))
+        await interaction.followup.send(embed=card, ephemeral=True)
+
+
+def _check_receives(person: discord.Member | discord.User) -> None:
+    """Whether somebody could spend a gift.
+
+    Raises:
+        InvalidRequest: it is a bot, or nobody of this server.
+    """
+    if person.bot:
+        raise InvalidRequest("Bots make no songs: please choose a member.")
+    if not isinstance(person, discord.Member):
+        raise InvalidRequest(
+            f"{person.mention} is not in this server: please choose somebody who is."
+        )
+
+
+async def _tell_receiver(
+    interaction: discord.Interaction, receiver: discord.User, amount: int
+) -> bool:
+    """Say in the channel who gave what, which only its receiver is notified of; whether it was."""
+    mine = interaction.app_permissions
+    thread = isinstance(interaction.channel, discord.Thread)
+    if not (
+        mine.view_channel and (mine.send_messages_in_threads if thread else mine.send_messages)
+    ):
+        return False
+    # Commands work only where messages do: see `Tree`.
+    channel = cast("discord.abc.Messageable", interaction.channel)
+    try:
+        with understood():
+            await channel.send(
+                f"{receiver.mention}, {interaction.user.mention} gave you {credits_text(amount)}. "
+                "`/credits` shows what you have.",
+                nonce=str(interaction.id),
+                allowed_mentions=discord.AllowedMentions(
+                    everyone=False, roles=False, users=[receiver]
+                ),
+            )
+    except (*PASSING, discord.HTTPException) as error:
+        log.warning("gift %d: its receiver could not be told: %s", interaction.id, error)
+        return False
+    return True

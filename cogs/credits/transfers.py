@@ -1,0 +1,377 @@
+"""Giving and taking: /quota grant, take and reset."""
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, Self, get_args
+
+import discord
+from discord import app_commands, ui
+from discord.app_commands import Range
+from discord.ext import commands
+
+from cogs.client.answers import acknowledged
+from cogs.client.client import Client, Services
+from cogs.client.errors import guarded
+from cogs.client.people import manager_of, member_of, services
+from cogs.client.rows import Row
+from cogs.settings.options import (
+    check_no_bot,
+    check_role_exists,
+    complete_moment,
+    moment_of,
+)
+from cogs.settings.texts import each_of, shown
+from cogs.songs import cards
+from cogs.songs.buttons import ID
+from db.records import Draft, Offer
+from services.credits.amounts import MAX_AMOUNT, MAX_REASON, check_reason, credits_text
+from services.credits.moments import LONGEST_TYPED
+from services.credits.transfers import Moved, ResetPlan
+from services.errors import InvalidRequest, NotPossible
+from services.settings.server_settings import CALENDAR, Manager
+from services.settings.settings import Name
+
+What = Literal["granted credits", "settings", "everything"]
+GRANTED, SETTINGS, EVERYTHING = get_args(What)
+RESET_REASON = "All that was granted was reset"
+SEEN = "the next time that I see them use a command here"
+EITHER = "Please choose either a `member` or a `role`."
+NO_LIST = "I don't read the server's list of members."
+
+SETTING_NAMES = {
+    Name.ALLOWANCE: "the allowance",
+    CALENDAR: "the period",
+    Name.ROLE: "allowances of roles",
+    Name.MEMBER: "allowances of members",
+    Name.LIMITS: "the limits",
+    Name.CHANNELS: "the channels",
+    Name.BLOCK: "blocks of members",
+    Name.WORDS: "the unwanted words",
+    Name.PAUSE: "the pause",
+    Name.CEILING: "the ceiling",
+    Name.GIFTS: "gifts",
+    Name.LEADERBOARD: "the leaderboard",
+    Name.LOG: "the log channel",
+}
+NOTHING_TO_RESET = {
+    GRANTED: "nothing is left of what was granted",
+    SETTINGS: "the defaults hold",
+    EVERYTHING: "the defaults hold, and nothing is left of what was granted",
+}
+COUNTED = (Name.ROLE, Name.MEMBER, Name.BLOCK)
+
+
+class Giving(commands.Cog):
+    """The part of /quota that moves credits."""
+
+    _client: Client
+
+    # --- /quota grant -----------------------------------------------------------------------------
+
+    @app_commands.command()
+    @app_commands.describe(
+        amount="How many credits",
+        reason="Why; whoever gets them sees it in /credits",
+        member="Who gets them",
+        role="Or: each member with this role gets them, once",
+        expires="When they expire: 7d, 3 months, 2026-12-31 (never)",
+        ends="For a role: until when its members may get them (30 days)",
+    )
+    @app_commands.autocomplete(expires=complete_moment, ends=complete_moment)
+    async def grant(
+        self,
+        interaction: discord.Interaction,
+        amount: Range[int, 1, MAX_AMOUNT],
+        reason: Range[str, 1, MAX_REASON],
+        member: discord.User | None = None,
+        role: discord.Role | None = None,
+        expires: Range[str, 1, LONGEST_TYPED] | None = None,
+        ends: Range[str, 1, LONGEST_TYPED] | None = None,
+    ) -> None:
+        """Give a member, or each member with a role, credits beside the allowance."""
+        by = manager_of(interaction)
+        await acknowledged(interaction)
+        if member is not None and role is None:
+            if ends is not None:
+                raise InvalidRequest("`ends` is for roles. To let credits expire, use `expires`.")
+            expires_at = await moment_of(interaction, expires)
+            check_no_bot(member)
+            moved = await self._client.services.giving.grant(
+                member_of(interaction, member),
+                grant_id=interaction.id,
+                actor_id=by.actor_id,
+                amount=amount,
+                reason=reason,
+                expires_at=expires_at,
+            )
+            said = _granted_text(member, moved, reason, expires_at)
+        elif role is not None and member is None:
+            check_role_exists(role)
+            offer = await self._client.services.giving.offer(
+                by,
+                role.id,
+                offer_id=interaction.id,
+                kind="grant",
+                amount=amount,
+                reason=reason,
+                ends_at=await moment_of(interaction, ends),
+                expires_at=await moment_of(interaction, expires),
+            )
+            said = _offer_text(offer)
+        else:
+            raise InvalidRequest(EITHER)
+        await interaction.followup.send(said, ephemeral=True)
+
+    # --- /quota take ------------------------------------------------------------------------------
+
+    @app_commands.command()
+    @app_commands.describe(
+        amount="How many credits, at most; what is spent or held stays",
+        reason="Why; whoever loses them sees it in /credits",
+        member="Who loses them",
+        role="Or: each member with this role loses them, once",
+    )
+    async def take(
+        self,
+        interaction: discord.Interaction,
+        amount: Range[int, 1, MAX_AMOUNT],
+        reason: Range[str, 1, MAX_REASON],
+        member: discord.User | None = None,
+        role: discord.Role | None = None,
+    ) -> None:
+        """Take credits from a member, or from each member with a role."""
+        by = manager_of(interaction)
+        await acknowledged(interaction)
+        known = self._client.services
+        if member is not None and role is None:
+            whose = member_of(interaction, member)
+            moved = await known.giving.take(
+                whose,
+                take_id=interaction.id,
+                actor_id=by.actor_id,
+                amount=amount,
+                reason=reason,
+            )
+            standing = await known.credits.standing(whose, entries=0)
+            said = _taken_text(member, moved, amount, reason, held=standing.held)
+        elif role is not None and member is None:
+            check_role_exists(role)
+            offer = await known.giving.offer(
+                by, role.id, offer_id=interaction.id, kind="take", amount=amount, reason=reason
+            )
+            said = _offer_text(offer)
+        else:
+            raise InvalidRequest(EITHER)
+        await interaction.followup.send(said, ephemeral=True)
+
+    # --- /quota reset -----------------------------------------------------------------------------
+
+    @app_commands.command()
+    @app_commands.describe(
+        what="What is to be as it was in the beginning",
+        reason="Why granted credits are taken back; their members see it in /credits",
+    )
+    async def reset(
+        self,
+        interaction: discord.Interaction,
+        what: What,
+        reason: Range[str, 1, MAX_REASON] | None = None,
+    ) -> None:
+        """See what a reset would change, and then decide."""
+        by = manager_of(interaction)
+        await acknowledged(interaction)
+        if what == SETTINGS and reason is not None:
+            raise InvalidRequest(
+                "Settings are reset without a reason: please leave it out. It is for granted "
+                "credits, whose members see it."
+            )
+        why = RESET_REASON if reason is None else check_reason(reason)
+        would = await _would_reset(self._client.services, by.server_id, what)
+        if not would:
+            nothing = f"There is nothing to reset: {NOTHING_TO_RESET[what]}."
+            await interaction.followup.send(nothing, ephemeral=True)
+            return
+        # The reason may be long: it waits for the press where the options of forms do.
+        draft = Draft(interaction.id, by.server_id, by.actor_id, json.dumps({"reason": why}))
+        await self._client.services.songs.keep_draft(draft)
+        view = Row()
+        view.add_item(ResetButton(what, interaction.id))
+        said = "\n".join(("This would be reset:", *would, "Nothing has changed yet."))
+        await interaction.followup.send(said, view=view, ephemeral=True)
+
+
+class ResetButton(
+    ui.DynamicItem[ui.Button[Any]],
+    template=rf"quota:reset:(?P<what>{'|'.join(get_args(What))}):(?P<draft>{ID})",
+):
+    """Resets what was shown. Its draft is the interaction that showed it, which also has the why.
+
+    The reset goes by the draft's id, so that it is done once, however often it is pressed.
+    """
+
+    def __init__(self, what: str, draft_id: int) -> None:
+        self.what = what
+        self.draft_id = draft_id
+        super().__init__(
+            ui.Button(
+                label=f"Reset {what}",
+                style=discord.ButtonStyle.danger,
+                custom_id=f"quota:reset:{what}:{draft_id}",
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls,
+        interaction: discord.Interaction[Any],  # noqa: ARG003 - discord.py's form
+        item: ui.Item[Any],  # noqa: ARG003
+        match: re.Match[str],
+        /,
+    ) -> Self:
+        """Made anew for each press."""
+        return cls(match["what"], int(match["draft"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Pressed."""
+        await guarded(interaction, self._reset(interaction))
+
+    async def _reset(self, interaction: discord.Interaction[Any]) -> None:
+        by = manager_of(interaction)
+        await interaction.response.defer()
+        reason = await self._reason(interaction, by)
+        known, said = services(interaction), []
+        if self.what != SETTINGS:
+            done = await known.giving.reset(by, reset_id=self.draft_id, reason=reason)
+            said.append(_reset_text(done))
+        # Last, since the log channel is a setting too, and hears of all the rest.
+        if self.what != GRANTED:
+            said.append(_settings_text(await known.managing.reset_settings(by)))
+        await interaction.edit_original_response(content=" ".join(said), view=None)
+
+    async def _reason(self, interaction: discord.Interaction[Any], by: Manager) -> str:
+        try:
+            draft = await services(interaction).songs.draft(
+                self.draft_id, server_id=by.server_id, member_id=by.actor_id
+            )
+        except NotPossible:
+            raise NotPossible(
+                "What this showed is an hour old, or was shown to somebody else: please use "
+                "`/quota reset` again. Nothing was changed."
+            ) from None
+        return str(json.loads(draft.options)["reason"])
+
+
+PERSISTENT = (ResetButton,)
+"""What the bot has to know of to answer presses on messages from before a restart."""
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def _granted_text(
+    member: discord.Member | discord.User, moved: Moved, reason: str, expires_at: datetime | None
+) -> str:
+    expires = f" What was given expires {shown(expires_at)}." if expires_at else ""
+    return (
+        f"<@{member.id}> got {credits_text(moved.amount)} ({cards.plain(reason)}) and has "
+        f"{moved.balance.free:,} now.{expires}"
+    )
+
+
+def _taken_text(
+    member: discord.Member | discord.User, moved: Moved, asked: int, reason: str, *, held: int
+) -> str:
+    taken, why = moved.amount, cards.plain(reason)
+    if taken == 0:
+        said = f"Nothing was taken from <@{member.id}>: they have no credits that are free."
+    else:
+        all_of_it = "" if taken == asked else ", which is all that was free,"
+        said = (
+            f"<@{member.id}> lost {credits_text(taken)}{all_of_it} ({why}) and has "
+            f"{moved.balance.free:,} now."
+        )
+    stay = "stays" if held == 1 else "stay"
+    return f"{said} {credits_text(held)} {stay} held for songs under way." if held else said
+
+
+def _offer_text(offer: Offer) -> str:
+    whom = each_of(offer.role_id, offer.server_id).capitalize()
+    why = cards.plain(offer.reason or "")
+    if offer.kind == "take":
+        return (
+            f"{whom} loses up to {credits_text(offer.amount)} ({why}) once: {SEEN}, until "
+            f"{shown(offer.ends_at)}. What is spent or held by then stays. {NO_LIST}"
+        )
+    expires = f" It expires {shown(offer.expires_at)}." if offer.expires_at else ""
+    return (
+        f"{whom} gets {credits_text(offer.amount)} ({why}) once: {SEEN}, until "
+        f"{shown(offer.ends_at)}.{expires} {NO_LIST}"
+    )
+
+
+async def _would_reset(known: Services, server_id: int, what: str) -> list[str]:
+    """What a reset would change, line by line."""
+    lines = []
+    if what != SETTINGS:
+        plan = await known.giving.plan_reset(server_id)
+        if plan.credits:
+            lines.append(
+                f"- {credits_text(plan.credits)} of {_members(plan.members)}: all that is left of "
+                "what was granted, given or returned to them. The allowances stay, and so does "
+                "what is spent or held."
+            )
+        if plan.offers:
+            lines.append(
+                f"- {_offers(plan.offers)} to members with a role, still open: whoever was not "
+                "seen yet neither gets nor loses anything by it."
+            )
+    if what != GRANTED:
+        found = await known.managing.settings_to_reset(server_id)
+        if found:
+            lines.append(
+                f"- {_count(len(found))}: {_settings_listed(found)}. Each can be taken back with "
+                "`/quota history`."
+            )
+    return lines
+
+
+def _settings_listed(found: Sequence[tuple[str, int]]) -> str:
+    """`the allowance, 3 allowances of roles`."""
+    names = [name for name, _ in found]
+    return ", ".join(
+        f"{names.count(name):,} {words}" if name in COUNTED else words
+        for name, words in SETTING_NAMES.items()
+        if name in names
+    )
+
+
+def _reset_text(done: ResetPlan) -> str:
+    said = []
+    if done.credits:
+        were = "was" if done.credits == 1 else "were"
+        said.append(
+            f"{credits_text(done.credits)} {were} taken back from {_members(done.members)}."
+        )
+    if done.offers:
+        said.append(f"Ended: {_offers(done.offers)} to members with a role.")
+    return " ".join(said) or "Of what was granted there is nothing left to take back."
+
+
+def _settings_text(count: int) -> str:
+    if not count:
+        return "All settings are the defaults already."
+    return f"Back to the defaults: {_count(count)}. `/quota history` can take each back."
+
+
+def _offers(count: int) -> str:
+    return "1 offer" if count == 1 else f"{count:,} offers"
+
+
+def _members(count: int) -> str:
+    return "1 member" if count == 1 else f"{count:,} members"
+
+
+def _count(settings: int) -> str:
+    return "1 setting" if settings == 1 else f"{settings:,} settings"

@@ -1,1 +1,0 @@
-"""What commands, buttons and forms share: who sent one, what they may, whether it is of today."""

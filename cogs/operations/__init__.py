@@ -1,0 +1,1 @@
+"""The operator's commands, and servers that the bot joins and leaves."""

@@ -1,0 +1,194 @@
+"""/operator: what the operator sees and changes from within Discord."""
+
+import re
+from collections.abc import Sequence
+
+import discord
+from discord import app_commands
+from discord.app_commands import Choice, Range
+from discord.ext import commands
+
+from cogs.client.answers import acknowledged
+from cogs.client.client import Client
+from cogs.client.people import server_of
+from cogs.songs import cards
+from db.records import OperatorCeiling, Tally, Undelivered
+from services.credits.amounts import MAX_CEILING, credits_text, songs_text
+from services.credits.budgets import DefaultBudgets
+from services.errors import InvalidRequest, NotPermitted
+from services.reports.overview import ServerUse
+
+ID = r"[0-9]{1,19}"
+LISTED = 10
+NAME_SHOWN = 25
+"""Ten of them, all escaped, fit into a field."""
+REASONS, REASON_SHOWN = 5, 80
+"""How many reasons are shown, and the characters of each: there are few, and all fit."""
+SCOPES = {
+    "all": "all servers together",
+    "each": "each server",
+    "server": "this server, or the one that is named",
+}
+
+
+@app_commands.default_permissions(administrator=True)
+class OperatorCog(
+    commands.GroupCog,
+    group_name="operator",
+    group_description="For the bot's operator: what it uses, and the ceilings of a day",
+):
+    """The operator's ceilings. Only for the ids in OPERATOR_IDS, whatever Discord allows."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @app_commands.command()
+    async def show(self, interaction: discord.Interaction) -> None:
+        """What was submitted today, what could not be posted, the ceilings, the busiest servers."""
+        self._check(interaction)
+        await acknowledged(interaction)
+        services = self._client.services
+        card = overview_card(
+            await services.ceilings.submitted_today(),
+            await services.ceilings.in_force(),
+            await services.overview.servers(),
+            await services.overview.undelivered(),
+        )
+        await interaction.followup.send(embed=card, ephemeral=True)
+
+    @app_commands.command()
+    @app_commands.describe(
+        scope="Whose songs it is held against",
+        credits="Credits a day (UTC); left out: as many as there are",
+        songs="Songs a day (UTC); left out: as many as there are",
+        server="A server's id, if it is not this one",
+        unlimited="No limit for this scope, whatever the default is",
+        remove="Forget what was set here: the default counts again",
+    )
+    @app_commands.choices(scope=[Choice(name=text, value=key) for key, text in SCOPES.items()])
+    async def ceiling(
+        self,
+        interaction: discord.Interaction,
+        scope: str,
+        credits: Range[int, 0, MAX_CEILING] | None = None,
+        songs: Range[int, 0, MAX_CEILING] | None = None,
+        server: str | None = None,
+        unlimited: bool = False,
+        remove: bool = False,
+    ) -> None:
+        """Set what may be submitted to the song API in a day."""
+        self._check(interaction)
+        if (credits is not None or songs is not None) + unlimited + remove != 1:
+            raise InvalidRequest(
+                "Please give `credits`, `songs` or both; or only `unlimited`; or only `remove`."
+            )
+        server_id = _named(server, interaction) if scope == "server" else 0
+        if server is not None and scope != "server":
+            raise InvalidRequest("A server's id goes with the scope of one server only.")
+        await acknowledged(interaction)
+        ceilings = self._client.services.ceilings
+        if remove:
+            await ceilings.drop(scope, server_id)
+        else:
+            await ceilings.set(OperatorCeiling(scope, server_id, credits, songs))
+        self._client.services.wake()
+        whom = f"server {server_id}" if scope == "server" else SCOPES[scope]
+        await interaction.followup.send(
+            f"What was set for {whom} is removed. {_default_text(scope, ceilings.defaults)}"
+            if remove
+            else f"There is no daily limit for {whom} from now on."
+            if unlimited
+            else f"The ceiling for {whom} is {allowed_text(credits, songs)} a day (UTC). It holds "
+            "from now on; what was submitted today counts.",
+            ephemeral=True,
+        )
+
+    def _check(self, interaction: discord.Interaction) -> None:
+        if interaction.user.id not in self._client.services.operator_ids:
+            raise NotPermitted("Only the bot's operator can do this.")
+
+
+def _named(typed: str | None, interaction: discord.Interaction) -> int:
+    if typed is None:
+        return server_of(interaction)
+    if not re.fullmatch(ID, typed.strip()) or not 0 < int(typed) < 2**63:
+        raise InvalidRequest(
+            "A server's id is a number, like those that `python bot.py servers` lists."
+        )
+    return int(typed)
+
+
+def overview_card(
+    today: Tally,
+    ceilings: Sequence[OperatorCeiling],
+    uses: Sequence[ServerUse],
+    undelivered: Sequence[Undelivered] = (),
+) -> discord.Embed:
+    """What the operator pays for today, what got stuck, and what they have set."""
+    card = discord.Embed(
+        title=f"Today: {songs_text(today.songs)} submitted, {credits_text(today.credits)}",
+        colour=cards.BLURPLE,
+    )
+    if undelivered:
+        total = sum(kept.songs for kept in undelivered)
+        lines = [
+            f"{kept.songs:,}, the oldest {cards.ago(kept.oldest)}: "
+            + cards.plain(kept.reason, REASON_SHOWN)
+            for kept in undelivered[:REASONS]
+        ]
+        card.add_field(
+            name=f"Could not be posted: {songs_text(total)}", value="\n".join(lines), inline=False
+        )
+    lines = [
+        f"{_whom(ceiling)}: {_daily_text(ceiling.credits, ceiling.songs)}" for ceiling in ceilings
+    ]
+    card.add_field(
+        name="Ceilings, by days in UTC",
+        value=_some(lines) or "None. `/operator ceiling` sets one.",
+        inline=False,
+    )
+    lines = [
+        f"**{cards.plain(use.server.name or str(use.server.server_id), NAME_SHOWN)}** "
+        f"{songs_text(use.today.songs)}, {credits_text(use.today.credits)}"
+        for use in uses
+        if use.today.songs
+    ]
+    if lines:
+        card.add_field(name="Busiest today", value=_some(lines), inline=False)
+    card.set_footer(text=f"{len(uses):,} servers. `python bot.py servers` lists them all.")
+    return card
+
+
+def allowed_text(credits: int | None, songs: int | None) -> str:
+    """`100 credits and 40 songs`; of None and None, nothing."""
+    parts = [
+        *([] if credits is None else [credits_text(credits)]),
+        *([] if songs is None else [songs_text(songs)]),
+    ]
+    return " and ".join(parts)
+
+
+def _daily_text(credits: int | None, songs: int | None) -> str:
+    allowed = allowed_text(credits, songs)
+    return f"{allowed} a day" if allowed else "no limit"
+
+
+def _whom(ceiling: OperatorCeiling) -> str:
+    words = {"all": "All servers together", "each": "Each server"}
+    return words.get(ceiling.scope, f"Server {ceiling.server_id}")
+
+
+def _default_text(scope: str, defaults: DefaultBudgets) -> str:
+    """What counts where `/operator` has set nothing."""
+    if scope == "server":
+        return "What is set for each server counts there now."
+    variable, songs = {
+        "all": ("DAILY_SONGS", defaults.all_servers),
+        "each": ("SERVER_DAILY_SONGS", defaults.each_server),
+    }[scope]
+    return f"The default counts again: {_daily_text(None, songs)} (UTC), from {variable}."
+
+
+def _some(lines: Sequence[str]) -> str:
+    more = [f"and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
+    return "\n".join([*lines[:LISTED], *more])

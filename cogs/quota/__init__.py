@@ -1,1 +1,0 @@
-"""/quota: for those who manage a server. One file for each thing that they do."""

@@ -1,0 +1,1 @@
+"""Usage and export, for managers."""

@@ -1,0 +1,292 @@
+"""Where credits went: /quota usage as a picture and in words, /quota export as files."""
+
+import asyncio
+import contextlib
+import io
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Self
+from zoneinfo import ZoneInfo
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from cogs.client.answers import PASSING, acknowledged, understood
+from cogs.client.client import Client
+from cogs.client.people import manager_of
+from cogs.songs.cards import BLURPLE, plain
+from services.credits.amounts import credits_text
+from services.errors import InvalidRequest, NotPossible
+from services.reports.export import LIMIT, Exported, Part
+from services.reports.usage import UsageReport
+from services.reports.usage_picture import CannotDraw, UsagePicture
+
+log = logging.getLogger(__name__)
+
+DAYS = 30
+NAMES_WITHIN = 2.0
+"""Seconds to ask Discord for the names of those in the picture."""
+ALT_TEXT = 1_024
+"""Characters of a file's description (Discord, "Attachment Object")."""
+GENRE_SHOWN = 40
+FILES = 10
+"""Files that one message takes (Discord, "Create Message")."""
+EXPORTS_AT_ONCE = 2
+ANSWERED_WITHIN = 13 * 60.0
+"""Seconds; an interaction can be answered for 15 minutes (Discord, "Interaction Callback")."""
+BEGINNING = date(2015, 1, 1)
+"""Discord is younger than that, so nothing was entered before."""
+DOT = "\N{MIDDLE DOT}"
+
+
+class Exporting:
+    """Who exports now: one at a time in each server, `at_once` in all; the others wait."""
+
+    def __init__(self, at_once: int = EXPORTS_AT_ONCE) -> None:
+        self._room = asyncio.Semaphore(at_once)
+        self._servers: set[int] = set()
+
+    @contextlib.asynccontextmanager
+    async def turn(self, server_id: int) -> AsyncIterator[None]:
+        """While the block runs it is this server's turn.
+
+        Raises:
+            NotPossible: an export of this server is under way.
+        """
+        if server_id in self._servers:
+            raise NotPossible(
+                "An export of this server is being made: please wait until it is there."
+            )
+        self._servers.add(server_id)
+        try:
+            async with self._room:
+                yield
+        finally:
+            self._servers.discard(server_id)
+
+
+class Reports(commands.Cog):
+    """The part of /quota that shows where credits went."""
+
+    _client: Client
+    _exporting: Exporting
+
+    @app_commands.command()
+    async def usage(self, interaction: discord.Interaction) -> None:
+        """See the credits of the last 30 days by day, by member and by genre."""
+        by = manager_of(interaction)
+        await acknowledged(interaction)
+        known = self._client.services
+        rules = await known.managing.rules(by.server_id)
+        zone = rules.timeline.at(known.clock()).zone
+        report = await known.usage.report(by.server_id, days=DAYS, zone=zone)
+        picture = await self._picture(interaction.guild, report)
+        await interaction.followup.send(
+            embed=usage_card(report, zone=zone),
+            files=[] if picture is None else [picture],
+            ephemeral=True,
+        )
+
+    async def _picture(
+        self, guild: discord.Guild | None, report: UsageReport
+    ) -> discord.File | None:
+        """The report drawn; None where nothing was spent, or where it can't be drawn."""
+        if not report.songs or guild is None:
+            return None
+        try:
+            names = await names_of(guild, [member_id for member_id, _ in report.members])
+            picture = UsagePicture(
+                title=f"Last {DAYS} days in {guild.name}",
+                days=report.days,
+                members=[(names[member_id], spent) for member_id, spent in report.members],
+                genres=report.genres,
+            )
+            png = await self._client.services.artist.draw(picture)
+        except Exception as error:
+            # The figures stand in the text too: the answer does not fail for want of a picture.
+            foreseen = isinstance(error, CannotDraw)
+            log.warning(
+                "the usage of server %d was not drawn: %s",
+                *(guild.id, error),
+                exc_info=None if foreseen else error,
+            )
+            return None
+        return discord.File(io.BytesIO(png), "usage.png", description=alt_text(picture))
+
+    @app_commands.command()
+    @app_commands.describe(
+        since="The first day, as YYYY-MM-DD (29 days before the last)",
+        until="The last day, as YYYY-MM-DD (today)",
+    )
+    async def export(
+        self,
+        interaction: discord.Interaction,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> None:
+        """Get every entry of the ledger, for a spreadsheet (CSV)."""
+        by = manager_of(interaction)
+        await acknowledged(interaction)
+        known = self._client.services
+        rules = await known.managing.rules(by.server_id)
+        zone = ZoneInfo(rules.timeline.at(known.clock()).zone)
+        span = Span.parse(since, until, today=known.clock().astimezone(zone).date())
+        begin, end = span.moments(zone)
+        limit = interaction.filesize_limit or LIMIT
+        async with (
+            _in_time(),
+            self._exporting.turn(by.server_id),
+            known.export.write(by.server_id, since=begin, until=end, limit=limit) as exported,
+        ):
+            await _hand_over(interaction, exported, span, zone)
+
+
+# --- the usage ------------------------------------------------------------------------------------
+
+
+def usage_card(report: UsageReport, *, zone: str) -> discord.Embed:
+    """The figures of the picture in words, for those who can't see it."""
+    card = discord.Embed(title=f"Usage of the last {DAYS} days", colour=BLURPLE)
+    if not report.songs:
+        card.description = "No credits were spent. Songs that failed or were cancelled don't count."
+        return card
+    songs = "1 song" if report.songs == 1 else f"{report.songs:,} songs"
+    card.description = (
+        f"**{credits_text(report.credits)}** in {songs}. What was given back does not count; a "
+        f"song counts with its price for each of its genres. Days are counted in {zone}."
+    )
+    days = [f"{_day(day)}: {spent:,}" for day, spent in report.days if spent]
+    days = [day.replace(" ", "\N{NO-BREAK SPACE}") for day in days]
+    members = [f"{n}. <@{who}>: {spent:,}" for n, (who, spent) in enumerate(report.members, 1)]
+    genres = [
+        f"{n}. {plain(genre, GENRE_SHOWN)}: {spent:,}"
+        for n, (genre, spent) in enumerate(report.genres, 1)
+    ]
+    card.add_field(name="By day", value=f" {DOT} ".join(days) or "nothing", inline=False)
+    card.add_field(name="By member", value="\n".join(members) or "nothing")
+    card.add_field(name="By genre", value="\n".join(genres) or "nothing")
+    return card
+
+
+def alt_text(picture: UsagePicture) -> str:
+    """What the picture shows, for a screen reader: at most `ALT_TEXT` characters."""
+    (first, _), (last, _) = picture.days[0], picture.days[-1]
+    top, most = max(picture.days, key=lambda day: day[1])
+    members = ", ".join(f"{name} {spent:,}" for name, spent in picture.members)
+    genres = ", ".join(f"{genre} {spent:,}" for genre, spent in picture.genres)
+    text = (
+        f"Three bar charts of credits. {picture.title}, by day from {_day(first)} to {_day(last)}: "
+        f"most on {_day(top)}, {most:,}. By member: {members}. By genre: {genres}."
+    )
+    return text if len(text) <= ALT_TEXT else text[: ALT_TEXT - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _day(day: date) -> str:
+    return f"{day.day} {day:%b}"
+
+
+async def names_of(guild: discord.Guild, member_ids: Sequence[int]) -> Mapping[int, str]:
+    """What members are called, all together within `NAMES_WITHIN`; who has left has a number."""
+    names = await asyncio.gather(*(_name(guild, member_id) for member_id in member_ids))
+    return dict(zip(member_ids, names, strict=True))
+
+
+async def _name(guild: discord.Guild, member_id: int) -> str:
+    try:
+        async with asyncio.timeout(NAMES_WITHIN):
+            with understood():
+                return (await guild.fetch_member(member_id)).display_name
+    except (*PASSING, discord.HTTPException):
+        # The last digits: the first ones tell when an account was made, and many share them.
+        return f"Member \N{HORIZONTAL ELLIPSIS}{str(member_id)[-4:]}"
+
+
+# --- the export -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From a first day to a last one, both included."""
+
+    first: date
+    last: date
+
+    @classmethod
+    def parse(cls, since: str | None, until: str | None, *, today: date) -> Self:
+        """As typed; without a word the last `DAYS` days until today.
+
+        Raises:
+            InvalidRequest: no date, still to come, or the wrong way round.
+        """
+        last = max(_parsed(until, today), BEGINNING) if until else today
+        first = _parsed(since, today) if since else last - timedelta(days=DAYS - 1)
+        if first > today:
+            raise InvalidRequest(
+                f"{first} is still to come: please begin with a day until today, `{today}`."
+            )
+        if first > last:
+            raise InvalidRequest(
+                f"The first day, {first}, is after the last, {last}: please swap them."
+            )
+        return cls(max(first, BEGINNING), min(last, today))
+
+    def moments(self, zone: ZoneInfo) -> tuple[datetime, datetime]:
+        """When the first day begins and the last one ends, on a zone's clocks."""
+        end = self.last + timedelta(days=1)
+        return (
+            datetime.combine(self.first, time(), zone),
+            datetime.combine(end, time(), zone),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.first} to {self.last}"
+
+
+def _parsed(typed: str, today: date) -> date:
+    try:
+        return datetime.strptime(typed.strip(), "%Y-%m-%d").date()  # noqa: DTZ007 - only a date
+    except ValueError:
+        raise InvalidRequest(f"Please write a day as year-month-day, like `{today}`.") from None
+
+
+@contextlib.asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """Give the block as long as the answer can still be sent.
+
+    Raises:
+        NotPossible: it takes longer.
+    """
+    try:
+        async with asyncio.timeout(ANSWERED_WITHIN) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise NotPossible(
+            "That takes longer than Discord waits for an answer: please export fewer days at once."
+        ) from None
+
+
+async def _hand_over(
+    interaction: discord.Interaction, exported: Exported, span: Span, zone: ZoneInfo
+) -> None:
+    """Send the files, in as many messages as it takes."""
+    days = f"from {span} (days in {zone.key})"
+    if not exported.rows:
+        await interaction.followup.send(f"No credits came or went {days}.", ephemeral=True)
+        return
+    entries = "1 entry" if exported.rows == 1 else f"{exported.rows:,} entries"
+    text = f"{entries} {days}. Times in the files are in UTC."
+    if exported.parts[0].name.endswith(".gz"):
+        text += " They are compressed (gzip); archive programs like 7-Zip open them."
+    for start in range(0, len(exported.parts), FILES):
+        files = await asyncio.to_thread(_opened, exported.parts[start : start + FILES])
+        await interaction.followup.send(text, files=files, ephemeral=True)
+        text = "And more of it:"
+
+
+def _opened(parts: Sequence[Part]) -> list[discord.File]:
+    return [discord.File(part.path, part.name) for part in parts]

@@ -1,0 +1,1 @@
+"""`/quota`: what the managers of a server set."""

@@ -1,0 +1,43 @@
+"""/quota, put together from its subjects: Discord wants one group."""
+
+from discord import app_commands
+from discord.ext import commands
+
+from cogs.client.client import Client
+from cogs.credits import transfers
+from cogs.credits.transfers import Giving
+from cogs.reports.reports import Exporting, Reports
+from cogs.settings import history, limits, settings_buttons
+from cogs.settings.allowances import Allowances
+from cogs.settings.history import Record
+from cogs.settings.limits import Limiting
+from cogs.settings.show import Showing
+
+PERSISTENT = (
+    *transfers.PERSISTENT,
+    *limits.PERSISTENT,
+    *history.PERSISTENT,
+    *settings_buttons.PERSISTENT,
+)
+"""What the bot has to know of to answer presses on messages from before a restart."""
+
+
+# Discord hides the group from others; a server's settings may say otherwise, so that every command
+# checks it too.
+@app_commands.default_permissions(manage_guild=True)
+class QuotaCog(
+    Allowances,
+    Giving,
+    Limiting,
+    Record,
+    Reports,
+    Showing,
+    commands.GroupCog,
+    group_name="quota",
+    group_description="Credits and limits, for those who manage the server",
+):
+    """Who may make how much."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._exporting = Exporting()

@@ -1,0 +1,240 @@
+"""What was decided, and taking it back: /quota history, /quota log."""
+
+import json
+import re
+from typing import Any, Self
+
+import discord
+from discord import app_commands, ui
+from discord.app_commands import Range
+from discord.ext import commands
+
+from cogs.client.answers import acknowledged
+from cogs.client.client import Client
+from cogs.client.errors import guarded
+from cogs.client.people import data_of, manager_of, services
+from cogs.client.rows import Row
+from cogs.settings.log_channel import LOG_CHANNELS, check_can_log, obstacle, promise
+from cogs.settings.texts import change_line, change_title, value_text
+from cogs.songs.cards import BLURPLE
+from db.records import Change
+from services.errors import InvalidRequest, NotPossible
+from services.settings.changelog import History
+from services.settings.server_settings import SETTABLE
+from services.settings.settings import Defaults
+
+DESCRIPTION = 4_096
+"""Characters of one embed's description; all embeds of a message hold 6,000 (Discord)."""
+LAST_PAGE = 999_999
+MENTION = re.compile(r"<@(&?)[0-9]+>")
+DOT = "\N{MIDDLE DOT}"
+
+
+class LogChannel(app_commands.Transformer):
+    """A channel to write in, also one that the bot does not know (yet)."""
+
+    @property
+    def type(self) -> discord.AppCommandOptionType:
+        """What Discord lets people choose from."""
+        return discord.AppCommandOptionType.channel
+
+    @property
+    def channel_types(self) -> list[discord.ChannelType]:
+        """See `LOG_CHANNELS`."""
+        return LOG_CHANNELS
+
+    async def transform(
+        self,
+        interaction: discord.Interaction[Any],  # noqa: ARG002 - discord.py's form
+        value: Any,  # noqa: ANN401
+        /,
+    ) -> app_commands.AppCommandChannel:
+        """As it came."""
+        chosen: app_commands.AppCommandChannel = value
+        return chosen
+
+
+class Record(commands.Cog):
+    """The part of /quota that shows what was decided, and where it is told."""
+
+    _client: Client
+
+    @app_commands.command()
+    @app_commands.describe(page="Which page; the first is the newest")
+    async def history(
+        self, interaction: discord.Interaction, page: Range[int, 1, LAST_PAGE] = 1
+    ) -> None:
+        """See every change of a setting, and take changes back."""
+        by = manager_of(interaction)
+        await acknowledged(interaction)
+        history = await self._client.services.changelog.history(by.server_id, page=page)
+        defaults = self._client.services.defaults
+        await interaction.followup.send(
+            embeds=history_cards(history, defaults), view=history_buttons(history), ephemeral=True
+        )
+
+    @app_commands.command()
+    @app_commands.describe(
+        channel="Where each change is to be told", off="True: changes are told nowhere any more"
+    )
+    async def log(
+        self,
+        interaction: discord.Interaction,
+        channel: app_commands.Transform[app_commands.AppCommandChannel, LogChannel] | None = None,
+        off: bool = False,
+    ) -> None:
+        """Choose the channel in which each change, and each warning of the ceiling, is told."""
+        by = manager_of(interaction)
+        if channel is not None and off:
+            raise InvalidRequest("Please choose either a channel or `off`.")
+        await acknowledged(interaction)
+        managing = self._client.services.managing
+        if channel is not None:
+            check_can_log(interaction.guild, channel)
+            await managing.set_log(by, channel.id)
+        elif off:
+            await managing.set_log(by, None)
+        rules = await managing.rules(by.server_id)
+        await interaction.followup.send(
+            promise(rules.log_channel_id, obstacle(interaction.guild, rules.log_channel_id)),
+            ephemeral=True,
+        )
+
+
+# --- the history ----------------------------------------------------------------------------------
+
+
+def history_cards(history: History, defaults: Defaults) -> list[discord.Embed]:
+    """One page; two embeds where its lines don't fit into one."""
+    lines = [_line(change, history, defaults) for change in history.changes]
+    if not lines:
+        lines = ["Nothing was changed here yet: the defaults hold, which `/quota show` shows."]
+    half = len(lines) // 2 if sum(map(len, lines)) + len(lines) > DESCRIPTION else len(lines)
+    parts = [part for part in (lines[:half], lines[half:]) if part]
+    cards = [discord.Embed(description="\n".join(part), colour=BLURPLE) for part in parts]
+    cards[0].title = "Changes"
+    cards[-1].set_footer(text=f"Page {history.number:,} of {history.pages:,}")
+    return cards
+
+
+def _line(change: Change, history: History, defaults: Defaults) -> str:
+    line = change_line(change, defaults)
+    by = history.taken_back.get(change.number)
+    return line if by is None else f"{line} {DOT} *taken back by change {by}*"
+
+
+def history_buttons(history: History) -> ui.View:
+    """What can be taken back, and the neighbouring pages."""
+    row = Row()
+    can_be = [
+        change
+        for change in history.changes
+        if change.name in SETTABLE and change.number not in history.taken_back
+    ]
+    if can_be:
+        row.add_item(TakeBackMenu(can_be))
+    if history.pages > 1:
+        newer, older = history.number - 1, history.number + 1
+        row.add_item(ChangesButton(newer, label="Newer", enabled=newer >= 1))
+        row.add_item(ChangesButton(older, label="Older", enabled=older <= history.pages))
+    return row
+
+
+class ChangesButton(ui.DynamicItem[ui.Button[Any]], template=r"changes:page:(?P<page>[0-9]{1,6})"):
+    """Turns to another page of a server's changes."""
+
+    def __init__(self, page: int, *, label: str = "", enabled: bool = True) -> None:
+        self.page = page
+        super().__init__(
+            ui.Button(
+                label=label or str(page), custom_id=f"changes:page:{page}", disabled=not enabled
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Made anew for each press."""
+        return cls(int(match["page"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Pressed."""
+        await guarded(interaction, self._turn(interaction))
+
+    async def _turn(self, interaction: discord.Interaction[Any]) -> None:
+        by = manager_of(interaction)
+        known = services(interaction)
+        history = await known.changelog.history(by.server_id, page=self.page)
+        await interaction.response.edit_message(
+            embeds=history_cards(history, known.defaults), view=history_buttons(history)
+        )
+
+
+class TakeBackMenu(ui.DynamicItem[ui.Select[Any]], template=r"changes:undo"):
+    """Takes one change back."""
+
+    def __init__(self, can_be: list[Change] | None = None) -> None:
+        options = [
+            discord.SelectOption(label=_label(change), value=str(change.number))
+            for change in can_be or []
+        ]
+        super().__init__(
+            ui.Select(custom_id="changes:undo", placeholder="Take a change back", options=options)
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Made anew for each choice."""
+        return cls()
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Chosen."""
+        await guarded(interaction, self._take_back(interaction))
+
+    async def _take_back(self, interaction: discord.Interaction[Any]) -> None:
+        by = manager_of(interaction)
+        number = _chosen(interaction)
+        await interaction.response.defer()
+        known = services(interaction)
+        change = await known.managing.undo(by, number)
+        history = await known.changelog.history(by.server_id, page=1)
+        await interaction.edit_original_response(
+            embeds=history_cards(history, known.defaults), view=history_buttons(history)
+        )
+        await interaction.followup.send(
+            taken_back_text(number, change, known.defaults), ephemeral=True
+        )
+
+
+def taken_back_text(number: int, change: Change, defaults: Defaults) -> str:
+    """What is as it was before a change, `change` being the one that took it back."""
+    after = change.after and json.loads(change.after)
+    return (
+        f"Change {number} is taken back. {change_title(change)}: "
+        f"{value_text(change.name, after, defaults)}."
+    )
+
+
+def _label(change: Change) -> str:
+    """A menu shows no mentions."""
+    title = MENTION.sub(lambda found: "a role" if found[1] else "a member", change_title(change))
+    return f"{change.number}. {title}"
+
+
+def _chosen(interaction: discord.Interaction[Any]) -> int:
+    """The change that was chosen in the menu.
+
+    Raises:
+        NotPossible: what came is no number.
+    """
+    values = data_of(interaction).get("values") or [""]
+    if not re.fullmatch(r"[0-9]{1,15}", str(values[0])):
+        raise NotPossible("There is no such change in this server.")
+    return int(values[0])
+
+
+PERSISTENT = (ChangesButton, TakeBackMenu)
+"""What the bot has to know of to answer presses on messages from before a restart."""

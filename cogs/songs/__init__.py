@@ -1,0 +1,1 @@
+"""Songs: commands, buttons, the status message and the post."""

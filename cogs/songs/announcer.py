@@ -1,0 +1,407 @@
+"""Keeps a song's status message true, and posts the song.
+
+It works from the ids in the row alone, never from an object kept in memory, so it does after a
+restart what it did before. All edits of a status message are made here, one at a time.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import discord
+
+from cogs.client.answers import LONGEST_PAUSE, PASSING, is_lost, translated, understood
+from cogs.client.client import Client
+from cogs.client.permissions import lacking_to_post, lacking_to_read, permissions_in
+from cogs.client.refusals import NO_MEMBER
+from cogs.songs import cards
+from cogs.songs.buttons import status_buttons
+from db.records import Song, Status
+from services import logs
+from services.clock import Clock
+from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
+from services.songs.pipeline import DEFAULT_UPLOAD_LIMIT, Backoff
+from services.songs.queue import Queue, View
+from services.songs.scheduler import Spawn
+
+log = logging.getLogger(__name__)
+
+BETWEEN_EDITS = 3.0
+"""Seconds between two edits of one message; Discord answers 429 under about 1.5."""
+REFRESH_EVERY = 20.0
+"""Seconds between looks at the places of the first ten; the others are every third time."""
+FIRST_IN_QUEUE = 10
+SHOWN_AT_ONCE = 50
+"""Messages that are edited together where nothing has happened to their songs."""
+STEADY = timedelta(seconds=20)
+"""An expected time that moved by less is left as it stands."""
+POSTING_PER_SECOND = 25.0
+"""Of the 50 requests a second that Discord takes from a bot ("Rate Limits"), the share of posting
+and of looking for posts."""
+CLOCK_SKEW = timedelta(minutes=2)
+"""By how much our clock may be ahead of Discord's when a post is looked for."""
+MOST_SEARCHED = 5_000
+"""Messages to look through for a post that may be there."""
+UNREADABLE = (
+    "It may have been posted just before a restart, and I can't read the channel's history to find "
+    "out."
+)
+TOKEN_OVER = 50027  # Discord, "JSON Error Codes": invalid webhook token
+GONE = (403, 404)
+"""Answers to an edit of a status message that is not there any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What may change of what a message shows.
+
+    Not the whole View: a song's words would be kept for as long as it is under way.
+    """
+
+    status: Status
+    cancellable: bool
+    message_id: int | None
+    undelivered: str | None
+    waits_for_delivery: bool
+    place: int | None
+    waiting: int
+    free: int | None
+    expected_at: datetime
+
+    @classmethod
+    def of(cls, view: View) -> "_Shown":
+        song = view.song
+        return cls(
+            status=song.status,
+            cancellable=song.cancellable,
+            message_id=song.message_id,
+            undelivered=song.undelivered,
+            waits_for_delivery=song.waits_for_delivery,
+            place=view.place,
+            waiting=view.waiting,
+            free=view.free,
+            expected_at=view.expected_at,
+        )
+
+    def is_true_for(self, view: View) -> bool:
+        """Whether a message that shows this needs no edit."""
+        now = _Shown.of(view)
+        moved = abs(self.expected_at - now.expected_at)
+        return moved < STEADY and replace(now, expected_at=self.expected_at) == self
+
+
+@dataclass(slots=True)
+class _Board:
+    """What is known of one status message: when it may be edited next, and what it shows.
+
+    Its `task` edits it, and nobody else does until the song has ended. `failures`: edits in a row
+    that Discord did not make.
+    """
+
+    next_at: float = 0.0
+    failures: int = 0
+    dirty: bool = False
+    shown: _Shown | None = None
+    task: asyncio.Task[None] | None = None
+
+
+class _Turns:
+    """Whose turn it is to post, and to look for a post: one each in a channel, few a second in all.
+
+    discord.py waits for a channel's limit, but what waits there goes all at once when it is over:
+    for 1,500 songs that a start found made, 893 requests were answered with 429 in 30 s.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        # A lock is there as long as somebody has it or waits for it.
+        self._locks: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
+        self._next_at = 0.0
+
+    @contextlib.asynccontextmanager
+    async def to(self, what: str, channel_id: int) -> AsyncIterator[None]:
+        """In the order in which they came, for each channel and each thing to do there."""
+        async with self._locks.setdefault((what, channel_id), asyncio.Lock()):
+            at = max(self._monotonic(), self._next_at)
+            self._next_at = at + 1 / POSTING_PER_SECOND
+            await asyncio.sleep(at - self._monotonic())
+            yield
+
+
+class DiscordAnnouncer:
+    """The worker's Announcer, on Discord."""
+
+    def __init__(
+        self,
+        bot: Client,
+        queue: Queue,
+        *,
+        clock: Clock,
+        spawn: Spawn,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bot = bot
+        self._queue = queue
+        self._spawn = spawn
+        self._monotonic = monotonic
+        self._boards: dict[int, _Board] = {}
+        self._turns = _Turns(monotonic)
+        self._began_at = clock()
+        self._fresh_until = monotonic() + BETWEEN_EDITS
+        self._stopping = False
+
+    # --- the status message -----------------------------------------------------------------------
+
+    def changed(self, song_id: int) -> None:
+        """Show the song's state as soon as its message may be edited; after a stop, in `run`."""
+        if self._stopping:
+            return
+        board = self._boards.setdefault(song_id, _Board())
+        board.dirty = True
+        if board.task is None:
+            board.task = self._spawn(self._keep_true(song_id, board), f"status of {song_id}")
+
+    def show(self, song_id: int) -> None:
+        """Show the song's state, whatever its message shows now: somebody pressed a button."""
+        if song_id in self._boards:
+            self._boards[song_id].shown = None
+        self.changed(song_id)
+
+    async def run(self) -> None:
+        """Show what changed while the bot was away, then refresh places, until cancelled."""
+        for ended in (True, False):
+            await self._show_all([song.song_id for song in await self._queue.shown(ended=ended)])
+        for rounds in itertools.count(1):
+            await asyncio.sleep(REFRESH_EVERY)
+            waiting = await self._queue.shown_and_waiting()
+            furthest = FIRST_IN_QUEUE if rounds % 3 else len(waiting)
+            await self._show_all([song_id for song_id, place in waiting if place <= furthest])
+
+    async def _show_all(self, song_ids: Sequence[int]) -> None:
+        """A few at a time: thousands of edits at once would be as many connections to Discord.
+
+        One that takes long, since Discord fails it, does not hold up the others for ever.
+        """
+        for first in range(0, len(song_ids), SHOWN_AT_ONCE):
+            some = song_ids[first : first + SHOWN_AT_ONCE]
+            for song_id in some:
+                self.changed(song_id)
+            boards = [self._boards[song_id] for song_id in some if song_id in self._boards]
+            if tasks := [board.task for board in boards if board.task is not None]:
+                await asyncio.wait(tasks, timeout=BETWEEN_EDITS)
+
+    async def stop(self, *, grace: float) -> None:
+        """Give the edits under way `grace` seconds, and begin no others."""
+        self._stopping = True
+        tasks = [board.task for board in self._boards.values() if board.task is not None]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _keep_true(self, song_id: int, board: _Board) -> None:
+        over = False
+        logs.about_from_here(song_id)
+        try:
+            while board.dirty:
+                await asyncio.sleep(max(0.0, board.next_at - self._monotonic()))
+                board.dirty = False
+                view = await self._queue.view(song_id)
+                over = view is None or await self._show(view, board)
+        except Exception:
+            log.exception("its status message could not be kept true")
+        finally:
+            board.task = None
+            if over:
+                self._boards.pop(song_id, None)
+
+    async def _show(self, view: View, board: _Board) -> bool:
+        """Edit the message if its words differ; whether that was for the last time."""
+        song = view.song
+        if song.token is None:
+            return True
+        if board.shown is None or not board.shown.is_true_for(view):
+            if song.asked_at < self._began_at and self._monotonic() < self._fresh_until:
+                # The process before this one may have edited it just now. Each waits from its own
+                # turn on: they would all go at once at the end.
+                board.dirty, board.next_at = True, self._monotonic() + BETWEEN_EDITS
+                return False
+            try:
+                await self._edit(view, board)
+            except PASSING as error:
+                return self._again(board, error)
+            except discord.HTTPException as error:
+                # 401 is the token's end here: it is the interaction's, not the bot's.
+                if is_lost(error) and error.code != TOKEN_OVER:
+                    return self._again(board, error)
+                if error.code == TOKEN_OVER or error.status in GONE:
+                    # Deleted by its member, or the token is over: the post alone tells the end.
+                    log.info("its status message is gone: %s", error)
+                    return await self._forget(song, board)
+                # Refused for what it says. The next state's words may be taken.
+                log.warning("its status message was not changed: %s", error)
+                board.shown = _Shown.of(view)
+        # What could not be posted may still be: the message follows for as long as it can.
+        is_over = song.ended and not song.waits_for_delivery
+        return is_over and await self._forget(song, board)
+
+    async def _forget(self, song: Song, board: _Board) -> bool:
+        """The last edit is made: its token goes, once the disk has room to say so."""
+        try:
+            await self._queue.forget_token(song)
+        except OSError as error:
+            return self._again(board, error)
+        return True
+
+    def _again(self, board: _Board, error: Exception) -> bool:
+        """With growing delays: Discord makes few edits of a message over an hour old (30046)."""
+        log.warning("its status message waits: %s", error)
+        board.dirty = True
+        board.failures += 1
+        pauses = Backoff(first=4 * BETWEEN_EDITS, longest=LONGEST_PAUSE)
+        board.next_at = self._monotonic() + pauses.pause(board.failures)
+        return False
+
+    async def _edit(self, view: View, board: _Board) -> None:
+        song = view.song
+        if song.token is None or song.message_id is None:
+            return
+        webhook = discord.Webhook.partial(song.application_id, song.token, client=self._bot)
+        card, buttons = cards.status_card(view), status_buttons(song)
+        # Webhooks know no longest pause of their own: see `Client`.
+        with understood():
+            async with asyncio.timeout(LONGEST_PAUSE):
+                await webhook.edit_message(song.message_id, embed=card, view=buttons)
+        log.debug("its status message shows %s", song.status)
+        board.shown, board.failures = _Shown.of(view), 0
+        board.next_at = self._monotonic() + BETWEEN_EDITS
+
+    # --- the post ---------------------------------------------------------------------------------
+
+    def upload_limit(self, song: Song) -> int:
+        """Bytes: what the song's server takes, as far as it is known."""
+        guild = self._bot.get_guild(song.server_id)
+        return guild.filesize_limit if guild is not None else DEFAULT_UPLOAD_LIMIT
+
+    async def post(self, song: Song, file: Path) -> int:
+        """Send the song to its channel; the message's id."""
+        async with self._turns.to("post", song.channel_id):
+            try:
+                return await self._post(song, file)
+            except CannotPost as error:
+                # To who is no member Discord says the same as to who may not see the channel.
+                if self._has_left(song):
+                    raise CannotPost(NO_MEMBER, scope=Scope.SERVER) from error
+                raise
+
+    async def _post(self, song: Song, file: Path) -> int:
+        name = cards.audio_filename(song, file)
+        attachment = await asyncio.to_thread(discord.File, file, name)
+        card = cards.post_card(song)
+        with translated("the post"):
+            message = await self._channel(song).send(
+                content=f"<@{song.member_id}>",
+                embed=card,
+                file=attachment,
+                # A repeat within a few minutes returns the first message instead of a second one.
+                nonce=str(song.song_id),
+                allowed_mentions=discord.AllowedMentions(
+                    everyone=False, roles=False, users=[discord.Object(song.member_id)]
+                ),
+            )
+        return message.id
+
+    async def find_post(self, song: Song) -> int | None:
+        """Look through the channel's history, back to when the song was asked for."""
+        try:
+            return await self._find_post(song)
+        except TooLargeToPost as error:  # of something before Discord, and no word on a look
+            raise PostUncertain(f"looking for the post: {error}") from error
+
+    async def _find_post(self, song: Song) -> int | None:
+        await self._check_history_readable(song)
+        with translated("looking for the post"):
+            try:
+                async with self._turns.to("look", song.channel_id):
+                    return await self._search(song)
+            except discord.Forbidden as error:
+                if is_lost(error):
+                    raise
+                raise CannotPost(UNREADABLE) from error
+
+    async def _search(self, song: Song) -> int | None:
+        """From the newest message back to the song's own id, which is a time of Discord's clock.
+
+        Ours may have been wrong when the song was marked: it bounds only what is too much to read.
+        """
+        marked_at = (song.posting_at or song.asked_at) - CLOCK_SKEW
+        mark = cards.post_mark(song)
+        searched, oldest = 0, None
+        async for message in self._channel(song).history(
+            limit=MOST_SEARCHED, after=discord.Object(song.song_id), oldest_first=False
+        ):
+            searched, oldest = searched + 1, message.created_at
+            if self._is_own(message) and any(
+                (embed.footer.text or "").endswith(mark) for embed in message.embeds
+            ):
+                return message.id
+        if searched == MOST_SEARCHED and oldest is not None and oldest > marked_at:
+            raise CannotPost("Too much was written since to find out whether it was posted.")
+        return None
+
+    def _has_left(self, song: Song) -> bool:
+        """Whether the bot is no member of the song's server. discord.py's cache does not tell."""
+        return self._bot.is_ready() and song.server_id not in self._bot.presence
+
+    def _is_own(self, message: discord.Message) -> bool:
+        return self._bot.user is not None and message.author.id == self._bot.user.id
+
+    async def can_post(self, song: Song) -> bool:
+        """By what the gateway has told. Only a channel that it has not told of is asked for.
+
+        That is a thread that was archived, which a post opens again, or a channel that is gone.
+        """
+        guild = self._bot.get_guild(song.server_id)
+        if guild is None or guild.unavailable:
+            return False
+        channel = await self._whole_channel(guild, song)
+        return not lacking_to_post(channel, permissions_in(channel, guild.me))
+
+    async def _check_history_readable(self, song: Song) -> None:
+        """To a bot that may not read it Discord shows an empty history, which looks like absence.
+
+        Raises:
+            CannotPost, PostUncertain: see `find_post`.
+        """
+        guild = self._bot.get_guild(song.server_id)
+        if guild is None or guild.unavailable:
+            if self._has_left(song):
+                raise CannotPost(NO_MEMBER, scope=Scope.SERVER)
+            raise PostUncertain("the server is not known yet")
+        channel = await self._whole_channel(guild, song)
+        if lacking_to_read(channel, permissions_in(channel, guild.me)):
+            raise CannotPost(UNREADABLE)
+
+    async def _whole_channel(
+        self, guild: discord.Guild, song: Song
+    ) -> discord.abc.GuildChannel | discord.Thread:
+        """The song's channel with what is needed to tell the bot's permissions.
+
+        Raises:
+            CannotPost, PostUncertain: see `find_post`.
+        """
+        with translated("looking for the channel"):
+            return guild.get_channel_or_thread(song.channel_id) or await guild.fetch_channel(
+                song.channel_id
+            )
+
+    def _channel(self, song: Song) -> discord.PartialMessageable:
+        return self._bot.get_partial_messageable(song.channel_id, guild_id=song.server_id)

@@ -1,0 +1,363 @@
+"""Buttons and menus that outlive a restart: what they need stands in their `custom_id`.
+
+What a `custom_id` says is never believed: whose a song is stands in its row.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import discord
+from discord import ui
+
+from cogs.client.errors import guarded
+from cogs.client.people import asker, data_of, server_of, services
+from cogs.client.permissions import as_seen, manages, may_read
+from cogs.client.rows import Row
+from cogs.songs import cards, show
+from db.records import Song
+from services.errors import NotPermitted, NotPossible
+from services.songs.queue import View
+from services.songs.song_request import title_of
+from services.songs.songs import Page
+
+ID = r"[0-8]?[0-9]{1,18}"
+"""Discord's ids are 63 bits long, and so are the database's whole numbers."""
+MOST_OPTIONS = 25
+"""Discord, "Select Menus"."""
+OPTION_LABEL = 100
+
+
+# --- on the status message ------------------------------------------------------------------------
+
+
+class CancelButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:cancel:(?P<song>{ID})"):
+    """Cancels a song that has not been submitted."""
+
+    def __init__(self, song_id: int) -> None:
+        self.song_id = song_id
+        super().__init__(
+            ui.Button(
+                label="Cancel",
+                style=discord.ButtonStyle.danger,
+                custom_id=f"song:cancel:{song_id}",
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Made anew for each press."""
+        return cls(int(match["song"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Pressed."""
+        await guarded(interaction, self._cancel(interaction), song_id=self.song_id)
+
+    async def _cancel(self, interaction: discord.Interaction[Any]) -> None:
+        if not await _renew(interaction, self.song_id):
+            return
+        try:
+            await services(interaction).songs.cancel(
+                self.song_id,
+                server_id=server_of(interaction),
+                member_id=interaction.user.id,
+                manager=False,
+            )
+        finally:
+            services(interaction).show(self.song_id)
+
+
+class RefreshButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:refresh:(?P<song>{ID})"):
+    """Shows the state again: a status message can be edited for 15 minutes after a press."""
+
+    def __init__(self, song_id: int) -> None:
+        self.song_id = song_id
+        super().__init__(
+            ui.Button(
+                label="Refresh",
+                style=discord.ButtonStyle.secondary,
+                custom_id=f"song:refresh:{song_id}",
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Made anew for each press."""
+        return cls(int(match["song"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Pressed."""
+        await guarded(interaction, self._refresh(interaction), song_id=self.song_id)
+
+    async def _refresh(self, interaction: discord.Interaction[Any]) -> None:
+        if await _renew(interaction, self.song_id):
+            services(interaction).show(self.song_id)
+
+
+class GetButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:get:(?P<song>{ID})"):
+    """Gives a song that could not be posted to its member."""
+
+    def __init__(self, song_id: int) -> None:
+        self.song_id = song_id
+        super().__init__(
+            ui.Button(
+                label="Get the song",
+                style=discord.ButtonStyle.primary,
+                custom_id=f"song:get:{song_id}",
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Made anew for each press."""
+        return cls(int(match["song"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Pressed."""
+        await guarded(interaction, self._get(interaction), song_id=self.song_id)
+
+    async def _get(self, interaction: discord.Interaction[Any]) -> None:
+        view = await _own_song(interaction, self.song_id)
+        await interaction.response.defer()
+        # Should Discord not take it, the message goes on following what becomes of the song.
+        renewed = await _keep_token(interaction, self.song_id)
+        if not renewed or not await show.hand_over(interaction, view.song, in_status=True):
+            await _show_now(interaction, self.song_id)
+
+
+async def _renew(interaction: discord.Interaction[Any], song_id: int) -> bool:
+    """Take the press's token for the song; False where the song is over, which is shown at once."""
+    view = await _own_song(interaction, song_id)
+    await interaction.response.defer()
+    if view.song.ended:
+        await _show_now(interaction, song_id)
+        return False
+    renewed = await _keep_token(interaction, song_id)
+    if not renewed:
+        await _show_now(interaction, song_id)
+    return renewed
+
+
+async def _keep_token(interaction: discord.Interaction[Any], song_id: int) -> bool:
+    """False where the song is over."""
+    message_id = interaction.message.id if interaction.message else None
+    return await services(interaction).songs.renew_token(
+        song_id, asker(interaction, message_id=message_id)
+    )
+
+
+async def _show_now(interaction: discord.Interaction[Any], song_id: int) -> None:
+    """The message as it has to be: what was known before an answer may be over by now."""
+    view = await _own_song(interaction, song_id)
+    await interaction.edit_original_response(
+        embed=cards.status_card(view), view=status_buttons(view.song)
+    )
+
+
+async def _own_song(interaction: discord.Interaction[Any], song_id: int) -> View:
+    view = await services(interaction).queue.view(song_id)
+    if view is None or view.song.server_id != interaction.guild_id:
+        raise NotPossible("There is no such song in this server.")
+    if view.song.member_id != interaction.user.id:
+        raise NotPermitted("Only the member who asked for this song can do that.")
+    return view
+
+
+def status_buttons(song: Song) -> ui.View | None:
+    """What can be done from a song's status message; None where nothing can."""
+    if song.ended and not song.waits_for_delivery:
+        return None
+    row = Row()
+    if song.ended:
+        row.add_item(GetButton(song.song_id))
+        return row
+    if song.cancellable:
+        row.add_item(CancelButton(song.song_id))
+    row.add_item(RefreshButton(song.song_id))
+    return row
+
+
+# --- on the queue ---------------------------------------------------------------------------------
+
+
+class CancelMenu(ui.DynamicItem[ui.Select[Any]], template=r"queue:cancel"):
+    """Cancels one of the waiting songs: one's own, or any for those who manage the server."""
+
+    def __init__(self, waiting: Sequence[Song] = ()) -> None:
+        super().__init__(
+            ui.Select(
+                custom_id="queue:cancel",
+                placeholder="Cancel a song that has not started",
+                options=[_option(song) for song in waiting[:MOST_OPTIONS]],
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Made anew for each choice."""
+        return cls()
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Chosen."""
+        await guarded(interaction, self._cancel(interaction))
+
+    async def _cancel(self, interaction: discord.Interaction[Any]) -> None:
+        await interaction.response.defer()
+        song = await services(interaction).songs.cancel(
+            _chosen(interaction),
+            server_id=server_of(interaction),
+            member_id=interaction.user.id,
+            manager=manages(interaction),
+        )
+        services(interaction).show(song.song_id)
+        embed, row = await queue_answer(interaction)
+        await interaction.edit_original_response(embed=embed, view=row)
+
+
+async def queue_answer(
+    interaction: discord.Interaction[Any],
+) -> tuple[discord.Embed, ui.View | None]:
+    """The queue of this server, with a menu of what this person may cancel."""
+    views = [
+        replace(view, song=as_seen(interaction, view.song))
+        for view in await services(interaction).queue.of_server(server_of(interaction))
+    ]
+    mine = [
+        view.song
+        for view in views
+        if view.song.cancellable
+        and (view.song.member_id == interaction.user.id or manages(interaction))
+    ]
+    row = None
+    if mine:
+        row = Row()
+        row.add_item(CancelMenu(mine))
+    return cards.queue_card(views, viewer_id=interaction.user.id), row
+
+
+# --- on the history -------------------------------------------------------------------------------
+
+
+class PageButton(
+    ui.DynamicItem[ui.Button[Any]], template=rf"history:(?P<member>{ID}):(?P<page>[0-9]{{1,6}})"
+):
+    """Turns to another page of a member's songs."""
+
+    def __init__(self, member_id: int, page: int, *, label: str = "", enabled: bool = True) -> None:
+        self.member_id = member_id
+        self.page = page
+        super().__init__(
+            ui.Button(
+                label=label or str(page),
+                custom_id=f"history:{member_id}:{page}",
+                disabled=not enabled,
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Made anew for each press."""
+        return cls(int(match["member"]), int(match["page"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Pressed."""
+        await guarded(interaction, self._turn(interaction))
+
+    async def _turn(self, interaction: discord.Interaction[Any]) -> None:
+        embed, row = await history_answer(interaction, self.member_id, page=self.page)
+        await interaction.response.edit_message(embed=embed, view=row)
+
+
+class SongMenu(ui.DynamicItem[ui.Select[Any]], template=r"history:open"):
+    """Opens one song's card."""
+
+    def __init__(self, shown: Sequence[Song] = ()) -> None:
+        super().__init__(
+            ui.Select(
+                custom_id="history:open",
+                placeholder="Open a song",
+                options=[_option(song) for song in shown[:MOST_OPTIONS]],
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Made anew for each choice."""
+        return cls()
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Chosen."""
+        await guarded(interaction, self._open(interaction))
+
+    async def _open(self, interaction: discord.Interaction[Any]) -> None:
+        song = await services(interaction).songs.get(
+            _chosen(interaction), server_id=server_of(interaction)
+        )
+        await interaction.response.send_message(
+            embed=song_answer(interaction, song), ephemeral=True
+        )
+
+
+def song_answer(
+    interaction: discord.Interaction[Any], song: Song, view: View | None = None
+) -> discord.Embed:
+    """A song's card, with as much of it as this person may read."""
+    if may_read(interaction, song):
+        return cards.song_card(song, view)
+    return cards.closed_card(song)
+
+
+async def history_answer(
+    interaction: discord.Interaction[Any], member_id: int, *, page: int
+) -> tuple[discord.Embed, ui.View | None]:
+    """A page of a member's songs, with as much of each as this person may read."""
+    found = await services(interaction).songs.history(server_of(interaction), member_id, page=page)
+    seen = replace(found, songs=[as_seen(interaction, song) for song in found.songs])
+    return cards.history_card(seen, member_id=member_id), history_row(seen, member_id)
+
+
+def history_row(page: Page, member_id: int) -> ui.View | None:
+    """The menu of a page's songs, and the buttons to its neighbours."""
+    if not page.songs:
+        return None
+    row = Row()
+    row.add_item(SongMenu(page.songs))
+    if page.pages > 1:
+        before, after = page.number - 1, page.number + 1
+        row.add_item(PageButton(member_id, before, label="Newer", enabled=before >= 1))
+        row.add_item(PageButton(member_id, after, label="Older", enabled=after <= page.pages))
+    return row
+
+
+def _option(song: Song) -> discord.SelectOption:
+    name = f"#{song.number} {title_of(song.genres, song.lyrics)}"
+    return discord.SelectOption(label=name[:OPTION_LABEL].rstrip(), value=str(song.song_id))
+
+
+def _chosen(interaction: discord.Interaction[Any]) -> int:
+    """The song that was chosen in a menu.
+
+    Raises:
+        NotPossible: what came is no song's id.
+    """
+    values = data_of(interaction).get("values") or [""]
+    if not re.fullmatch(ID, str(values[0])):
+        raise NotPossible("There is no such song in this server.")
+    return int(values[0])
+
+
+PERSISTENT = (CancelButton, RefreshButton, GetButton, CancelMenu, PageButton, SongMenu)
+"""What the bot has to know of to answer presses on messages from before a restart."""

@@ -1,0 +1,96 @@
+"""/history and /show: what was made."""
+
+import re
+from collections.abc import Sequence
+
+import discord
+from discord import app_commands
+from discord.app_commands import Choice
+from discord.ext import commands
+
+from cogs.client.answers import acknowledged
+from cogs.client.client import Client
+from cogs.client.people import server_of
+from cogs.songs import show
+from cogs.songs.buttons import history_answer, song_answer
+from db.records import Song
+from services import logs
+from services.errors import InvalidRequest
+from services.songs.song_request import clean, title_of
+
+NUMBER = re.compile(r"#?\s*([0-9]{1,9})")
+MOST_CHOICES = 25
+CHOICE = 100
+"""Characters of a choice, and how many there are (Discord, "Autocomplete")."""
+NOT_POSTED = " (could not be posted: get it here)"
+
+
+class LibraryCog(commands.Cog):
+    """Looking at songs that were made."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @app_commands.command()
+    @app_commands.describe(member="Whose songs (yours)")
+    async def history(
+        self, interaction: discord.Interaction, member: discord.User | None = None
+    ) -> None:
+        """Songs made here, page by page."""
+        await acknowledged(interaction)
+        member_id = (member or interaction.user).id
+        embed, row = await history_answer(interaction, member_id, page=1)
+        if row is None:
+            await interaction.followup.send(embed=embed, ephemeral=True)
+        else:
+            await interaction.followup.send(embed=embed, view=row, ephemeral=True)
+
+    @app_commands.command()
+    @app_commands.describe(song="Its number, like 42")
+    async def show(self, interaction: discord.Interaction, song: str) -> None:
+        """One song again; its audio too, if it is yours and could not be posted."""
+        number = number_of(song)
+        await acknowledged(interaction)
+        services, server_id = self._client.services, server_of(interaction)
+        found = await services.songs.by_number(number, server_id=server_id)
+        with logs.about(found.song_id):
+            if await show.hand_over(interaction, found):
+                return
+        # It may have been posted, or its price given back, meanwhile.
+        found = await services.songs.get(found.song_id, server_id=server_id)
+        view = None if found.ended else await services.queue.view(found.song_id)
+        await interaction.edit_original_response(embed=song_answer(interaction, found, view))
+
+    @show.autocomplete("song")
+    async def _complete(self, interaction: discord.Interaction, typed: str) -> list[Choice[str]]:
+        own = await self._client.services.songs.own(server_of(interaction), interaction.user.id)
+        return choices(own, typed)
+
+
+def number_of(typed: str) -> int:
+    """A song's number, as people write it: `42`, `#42`.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    found = NUMBER.fullmatch(typed.strip())
+    if found is None:
+        raise InvalidRequest("A song's number is like `42` or `#42`; `/history` shows them.")
+    return int(found[1])
+
+
+def choices(own: Sequence[Song], typed: str) -> list[Choice[str]]:
+    """Those of a member's songs whose number begins with what was typed, or whose title has it."""
+    sought = typed.strip().lstrip("# ").casefold()
+    named = [(song, clean(title_of(song.genres, song.lyrics))) for song in own]
+    fitting = [
+        Choice(name=_name(song, title), value=str(song.number))
+        for song, title in named
+        if str(song.number).startswith(sought) or sought in title.casefold()
+    ]
+    return fitting[:MOST_CHOICES]
+
+
+def _name(song: Song, title: str) -> str:
+    mark = NOT_POSTED if song.waits_for_delivery else ""
+    return f"#{song.number} {title}"[: CHOICE - len(mark)].rstrip() + mark

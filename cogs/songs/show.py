@@ -1,0 +1,55 @@
+"""Giving a song that could not be posted to its member: what /show and the buttons share."""
+
+import asyncio
+import contextlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import discord
+
+from cogs.client.answers import translated
+from cogs.client.people import services
+from cogs.songs import cards
+from db.records import Song
+from services.errors import CannotPost, DeliveryError, NotPossible
+
+log = logging.getLogger(__name__)
+
+LONGEST_UPLOAD = 180.0
+"""Seconds for a file and its answer. Webhooks know no longest pause of their own: see `Client`."""
+
+
+async def hand_over(
+    interaction: discord.Interaction[Any], song: Song, *, in_status: bool = False
+) -> bool:
+    """Give a song that could not be posted to its member, in the answer, which was deferred.
+
+    `in_status`: the answer is the song's status message.
+
+    False: the person is not its member, or there is nothing to give (any more).
+
+    Raises:
+        NotPossible: not now, or its file is lost.
+    """
+    if not song.waits_for_delivery or song.member_id != interaction.user.id:
+        return False
+
+    async def send(song: Song, file: Path) -> None:
+        attachment = await asyncio.to_thread(discord.File, file, cards.audio_filename(song, file))
+        with contextlib.closing(attachment), translated("handing it over"):
+            async with asyncio.timeout(LONGEST_UPLOAD):
+                # An edit, so that a repeat after a lost answer changes nothing.
+                await interaction.edit_original_response(
+                    embed=cards.handed_over_card(song), attachments=[attachment], view=None
+                )
+
+    delivery, limit = services(interaction).delivery, interaction.filesize_limit
+    try:
+        return await delivery.give(
+            song, interaction.user.id, limit=limit, send=send, in_status=in_status
+        )
+    except DeliveryError as error:
+        log.warning("it could not be handed over: %s", error)
+        why = str(error) if isinstance(error, CannotPost) else "Discord did not take the song now."
+        raise NotPossible(f"{why} Your song is kept: `/show {song.number}` tries again.") from error

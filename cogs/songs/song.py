@@ -1,0 +1,349 @@
+"""/song, its lyrics form, and /queue."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+import discord
+from discord import app_commands, ui
+from discord.app_commands import Choice, Range
+from discord.ext import commands
+
+from cogs.client.answers import acknowledged
+from cogs.client.client import Client
+from cogs.client.errors import answer, text_file
+from cogs.client.people import asker, data_of, member_of, server_of
+from cogs.client.permissions import check_can_post
+from cogs.client.presence import check_is_member
+from cogs.songs import genres as completion
+from cogs.songs.buttons import ID, queue_answer
+from db.records import Draft
+from services import logs
+from services.credits.amounts import Prices, credits_text
+from services.credits.credits import Glance
+from services.settings.settings import Limits
+from services.songs.song_request import (
+    CFG,
+    LYRICS_STRENGTH,
+    MAX_GENRES,
+    MAX_LYRICS,
+    MAX_SEED,
+    SECONDS,
+    SHIFT,
+    STEPS,
+    SongRequest,
+    has_words,
+)
+
+log = logging.getLogger(__name__)
+
+FORM = "lyrics"
+PREFILL = "[verse]\n\n[chorus]\n"
+SUGGESTED = (10, 30, 45, 60, 90, 120, 150, 180, 210, 240)
+USUAL_SECONDS, USUAL_STEPS = 60, 50
+"""What is asked for where nothing was said; less, where the server allows less."""
+FORM_WAITS = 1.5
+"""Seconds that a form waits for the database: Discord gives an answer 3 in all."""
+
+LYRICS_ALONE = 6_000
+"""Discord's limit of a string option; ours is said in words of our own."""
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was typed beside the lyrics, and None for a size that was not."""
+
+    genres: str
+    seconds: int | None
+    steps: int | None
+    cfg: float
+    shift: float
+    lyrics_strength: float
+    seed: int | None
+
+    def to_json(self) -> str:
+        """As a draft keeps it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Options":
+        """What `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+class LyricsForm(ui.Modal):
+    """The form. Its answer is handled from the raw interaction, so that it outlives a restart."""
+
+    def __init__(self, draft_id: int) -> None:
+        super().__init__(title="Lyrics", custom_id=f"{FORM}:{draft_id}", timeout=None)
+        self.add_item(
+            ui.Label(
+                text="Lyrics",
+                description="Sections in brackets. Left as it is: an instrumental.",
+                component=ui.TextInput(
+                    custom_id=FORM,
+                    style=discord.TextStyle.paragraph,
+                    default=PREFILL,
+                    required=False,
+                    max_length=MAX_LYRICS,
+                ),
+            )
+        )
+        # discord.py would keep every form that was ever opened; ours needs no keeping.
+        self.stop()
+
+
+class SongCog(commands.Cog):
+    """Making songs."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    # --- /song ------------------------------------------------------------------------------------
+
+    @app_commands.command()
+    @app_commands.describe(
+        genres="Genres, instruments, moods, voice, tempo: funk, female vocals, 105 BPM",
+        lyrics="The words, with sections like [verse] and [chorus]. Left out: a form opens",
+        seconds="How long (60, or the most that is allowed here)",
+        instrumental="Nothing is sung (no)",
+        seed="The same seed and options give the same song again (random)",
+        steps="More may sound better and cost more (50, or the most that is allowed here)",
+        cfg="How closely to follow the genres (4)",
+        shift="Altered pitch (4)",
+        lyrics_strength="How much the words lead the music (1)",
+    )
+    async def song(
+        self,
+        interaction: discord.Interaction,
+        genres: Range[str, 1, MAX_GENRES],
+        lyrics: Range[str, 1, LYRICS_ALONE] | None = None,
+        seconds: Range[int, SECONDS[0], SECONDS[1]] | None = None,
+        instrumental: bool = False,
+        seed: Range[int, 0, MAX_SEED] | None = None,
+        steps: Range[int, STEPS[0], STEPS[1]] | None = None,
+        cfg: Range[float, CFG[0], CFG[1]] = 4.0,
+        shift: Range[float, SHIFT[0], SHIFT[1]] = 4.0,
+        lyrics_strength: Range[float, LYRICS_STRENGTH[0], LYRICS_STRENGTH[1]] = 1.0,
+    ) -> None:
+        """Make a song, posted in this channel."""
+        options = Options(genres, seconds, steps, cfg, shift, lyrics_strength, seed)
+        if lyrics is None and not instrumental:
+            await self._open_form(interaction, options)
+            return
+        # Acknowledged first: the transaction may have to wait for a backup.
+        message_id = await acknowledged(interaction)
+        check_can_post(interaction)
+        request = await self._request(interaction, options, lyrics, instrumental=instrumental)
+        await self._ask(interaction, request, message_id)
+
+    async def _request(
+        self,
+        interaction: discord.Interaction,
+        options: Options,
+        lyrics: str | None,
+        *,
+        instrumental: bool = False,
+    ) -> SongRequest:
+        rules = await self._client.services.credits.rules(server_of(interaction))
+        return self._parse(options, rules.limits, lyrics, instrumental=instrumental)
+
+    def _parse(
+        self, options: Options, limits: Limits, lyrics: str | None, *, instrumental: bool = False
+    ) -> SongRequest:
+        """What is asked for; a size that was left open is one that is allowed.
+
+        A newcomer's plain `/song` has to work where songs are short. Who names a length wants that
+        one, or to hear why not.
+        """
+        seconds, steps = usual_size(limits)
+        return SongRequest.parse(
+            genres=options.genres,
+            lyrics=lyrics,
+            seconds=seconds if options.seconds is None else options.seconds,
+            steps=steps if options.steps is None else options.steps,
+            cfg=options.cfg,
+            shift=options.shift,
+            lyrics_strength=options.lyrics_strength,
+            seed=options.seed,
+            instrumental=instrumental,
+            random_seed=self._client.services.songs.random_seed,
+        )
+
+    async def _ask(
+        self,
+        interaction: discord.Interaction,
+        request: SongRequest,
+        message_id: int | None,
+    ) -> None:
+        song = await self._client.services.songs.ask(
+            asker(interaction, message_id=message_id), request
+        )
+        self._client.services.show(song.song_id)
+
+    @song.autocomplete("genres")
+    async def _complete_genres(
+        self, interaction: discord.Interaction, current: str
+    ) -> list[Choice[str]]:
+        return await unless_it_fails(self._genres(interaction, current))
+
+    async def _genres(self, interaction: discord.Interaction, typed: str) -> list[Choice[str]]:
+        used = await self._client.services.songs.genres_used(
+            server_of(interaction), interaction.user.id
+        )
+        return [Choice(name=text, value=text) for text in completion.complete(typed, used)]
+
+    @song.autocomplete("seconds")
+    async def _complete_seconds(
+        self, interaction: discord.Interaction, current: str | int
+    ) -> list[Choice[int]]:
+        return await unless_it_fails(self._lengths(interaction, str(current)))
+
+    async def _lengths(self, interaction: discord.Interaction, typed: str) -> list[Choice[int]]:
+        services = self._client.services
+        glance = await services.credits.glance(member_of(interaction))
+        steps = getattr(interaction.namespace, "steps", None)
+        return [
+            Choice(
+                name=length_with_price(seconds, steps, services.songs.prices, glance),
+                value=seconds,
+            )
+            for seconds in suggested_seconds(typed, longest=glance.rules.limits.seconds)
+        ]
+
+    # --- the form ---------------------------------------------------------------------------------
+
+    async def _open_form(self, interaction: discord.Interaction, options: Options) -> None:
+        check_can_post(interaction)
+        self._parse(options, Limits(), None)
+        # A form must be the first answer. It opens in time even where the database is slow.
+        clock = asyncio.get_running_loop().time
+        opens_by = clock() + FORM_WAITS
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(opens_by):
+                await self._check(interaction, options)
+        draft = Draft(
+            interaction.id, server_of(interaction), interaction.user.id, options.to_json()
+        )
+        # The options are kept while the words are being typed, if not before.
+        keeping = asyncio.ensure_future(self._client.services.songs.keep_draft(draft))
+        await asyncio.wait({keeping}, timeout=max(0.0, opens_by - clock()))
+        if keeping.done():
+            keeping.result()
+        await interaction.response.send_modal(LyricsForm(interaction.id))
+        await keeping
+
+    async def _check(self, interaction: discord.Interaction, options: Options) -> None:
+        """Better now than after the words have been typed; then it is checked again anyway."""
+        request = await self._request(interaction, options, None)
+        await self._client.services.songs.check(asker(interaction, message_id=None), request)
+
+    @commands.Cog.listener()
+    async def on_interaction(self, interaction: discord.Interaction) -> None:
+        """A form was sent."""
+        name, _, draft_id = str(data_of(interaction).get("custom_id", "")).partition(":")
+        if interaction.type is not discord.InteractionType.modal_submit or name != FORM:
+            return
+        await self._form_sent(interaction, draft_id)
+
+    async def _form_sent(self, interaction: discord.Interaction, draft_id: str) -> None:
+        logs.about_from_here(interaction.id)
+        typed = typed_text(data_of(interaction), FORM)
+        try:
+            message_id = await acknowledged(interaction)
+            check_is_member(interaction)
+            await self._make_from_form(interaction, draft_id, typed, message_id)
+        except Exception as error:  # noqa: BLE001 - the one handler answers and logs it
+            # What was typed is never lost: it comes back with the sentence.
+            lyrics = text_file(typed, "lyrics.txt")
+            await answer(interaction, error, file=lyrics if has_words(typed) else None)
+
+    async def _make_from_form(
+        self,
+        interaction: discord.Interaction,
+        draft_id: str,
+        typed: str,
+        message_id: int | None,
+    ) -> None:
+        check_can_post(interaction)
+        draft = await self._client.services.songs.draft(
+            int(draft_id) if re.fullmatch(ID, draft_id) else 0,
+            server_id=server_of(interaction),
+            member_id=interaction.user.id,
+        )
+        request = await self._request(interaction, Options.from_json(draft.options), typed)
+        await self._ask(interaction, request, message_id)
+
+    # --- /queue -----------------------------------------------------------------------------------
+
+    @app_commands.command()
+    async def queue(self, interaction: discord.Interaction) -> None:
+        """What runs and waits here, and when it will be done. Cancel your own."""
+        await acknowledged(interaction)
+        embed, row = await queue_answer(interaction)
+        if row is None:
+            await interaction.followup.send(embed=embed, ephemeral=True)
+        else:
+            await interaction.followup.send(embed=embed, view=row, ephemeral=True)
+
+
+async def unless_it_fails(suggested: Awaitable[list[T]]) -> list[T]:
+    """Suggestions, or none: who types can do without, and an error would look like their own."""
+    try:
+        return await suggested
+    except Exception:
+        log.exception("there are no suggestions")
+        return []
+
+
+def usual_size(limits: Limits) -> tuple[int, int]:
+    """Seconds and steps of a song where nothing was said of them."""
+    return min(USUAL_SECONDS, limits.seconds), min(USUAL_STEPS, limits.steps)
+
+
+def suggested_seconds(typed: str, *, longest: int) -> Sequence[int]:
+    """What was typed, where it is a length, then the usual lengths that begin with it.
+
+    None is over the `longest` that is allowed, which is offered itself, also where more was typed.
+    """
+    typed = typed.strip()
+    number = int(typed) if typed.isdecimal() and len(typed) <= len(str(SECONDS[1])) else 0
+    if number > longest:
+        return [longest]
+    offered = sorted({longest, *(seconds for seconds in SUGGESTED if seconds < longest)})
+    fitting = [seconds for seconds in offered if str(seconds).startswith(typed)]
+    if number < SECONDS[0]:
+        return fitting
+    return [number, *(seconds for seconds in fitting if seconds != number)]
+
+
+def length_with_price(seconds: int, steps: object, prices: Prices, glance: Glance) -> str:
+    """A length, its price and what there is to spend: `60 s, 2 credits of your 8`.
+
+    `steps` are as far as they have been typed.
+    """
+    if type(steps) is not int or not STEPS[0] <= steps <= STEPS[1]:
+        _, steps = usual_size(glance.rules.limits)
+    price = prices.of(seconds, steps)
+    text = f"{seconds} s, {credits_text(price)}"
+    if glance.free is None:
+        return f"{text}, free for you"
+    if price > glance.free:
+        return f"{text}, and you have {glance.free:,}"
+    return f"{text} of your {glance.free:,}"
+
+
+def typed_text(data: Mapping[str, Any], custom_id: str) -> str:
+    """The text of one field of a form that was sent, however deep Discord nests it."""
+    if data.get("custom_id") == custom_id and "value" in data:
+        return str(data["value"] or "")
+    inner = [*(data.get("components") or ()), *filter(None, [data.get("component")])]
+    return next(filter(None, (typed_text(part, custom_id) for part in inner)), "")

@@ -1,0 +1,578 @@
+# mypy: allow-untyped-calls
+# (mutagen has no annotations)
+"""The child process of `services/audio/transcoder.py`: fits one song and ends.
+
+One line of JSON comes in on stdin, one goes out on stdout. Memory does not grow with the song:
+it is decoded frame by frame, twice, since only decoding tells a song's true length (headers lie,
+and streamed WAV has none), and the bit rate follows from the length.
+"""
+
+import array
+import errno
+import json
+import math
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Disposition
+from mutagen import MutagenError
+from mutagen.id3 import COMM, ID3, TCON, TIT2, TPE1, USLT
+from mutagen.mp4 import MP4
+from mutagen.oggopus import OggOpus
+from mutagen.oggvorbis import OggVorbis
+
+from services.audio import sandbox
+from services.audio.audio_file import AudioFormat, Tags
+from services.audio.sandbox import Sandbox
+from services.errors import AudioError, DoesNotFit, NotAudio, SilentAudio, TooShort
+from services.songs.song_request import clean, has_words
+
+BIT_RATES = (192, 160, 128, 112, 96, 80, 64, 56, 48, 40, 32)
+"""Kilobits a second, best first: the steps of MPEG-1 layer III from 192 down."""
+
+LONGEST = 600.0
+"""Seconds. The longest song that can be asked for is 240: what decodes to more is a bomb."""
+
+SILENCE = 10 ** (-70 / 20)
+"""Peak amplitude, full scale being 1, up to which a song is silent: -70 dBFS.
+
+Measured: zeros stay zeros in every format read here; dither of one 16-bit step comes out of lossy
+codecs at -82 dBFS at most, of four steps at -74. A tone at -60 can be heard.
+"""
+
+MEMORY = 512 * 1024 * 1024
+"""Bytes a child may take; a usual song takes a tenth of it."""
+
+ADDRESSES = MEMORY + 256 * 1024 * 1024
+"""Bytes a child may map, its 150 MiB of libraries too: `MEMORY` counts nothing that is shared."""
+
+CPU_SECONDS = 300
+"""Seconds of CPU a child may take; the longest song takes a twentieth of it."""
+
+LARGEST = 16 * 1024 * 1024
+"""Bytes a child may write beyond the limit it was given: `LONGEST` at the best bit rate."""
+
+OPEN_FILES = 64
+"""Files a child may have open; it needs a dozen."""
+
+FORMATS = ("wav", "w64", "aiff", "flac", "mp3", "aac", "ogg", "mov", "matroska")
+"""FFmpeg's names of the containers that are read; `mov` stands for MP4 and M4A, `aac` for ADTS."""
+
+DECODERS = (
+    *("mp3float", "mp3", "mp2float", "mp2", "aac", "vorbis", "opus", "flac", "alac"),
+    *("adpcm_ms", "adpcm_ima_wav"),
+    *sorted(name for name in av.codecs_available if name.startswith("pcm_")),
+)
+"""FFmpeg's names of the decoders that are used: nothing else is decoded, pictures neither."""
+
+_INPUT = {
+    "format_whitelist": ",".join(FORMATS),
+    "codec_whitelist": ",".join(DECODERS),
+    # The file is opened here. Nothing that it names is: no playlist's addresses, no other file.
+    "protocol_whitelist": "none",
+}
+_APPENDED = (b"ID3", b"TAG", b"APETAGEX", b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8")
+"""What tags and pictures begin with that stand behind the chunks of a WAV, in none of their own."""
+_ENCODER_OVERHEAD = 0.1  # seconds: its delay, its padding and the frame that declares them
+_UNPLAYABLE = "The song API sent something that can't be played."
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to fit. `limit` is in bytes; `part` is where the result goes."""
+
+    source: Path
+    part: Path
+    limit: int
+    asked_seconds: int
+    tags: Tags
+    sandboxed: bool = True
+
+    @classmethod
+    def from_json(cls, line: bytes) -> "Job":
+        fields = json.loads(line)
+        return cls(
+            source=Path(fields["source"]),
+            part=Path(fields["part"]),
+            limit=fields["limit"],
+            asked_seconds=fields["asked_seconds"],
+            tags=Tags(**fields["tags"]),
+            sandboxed=fields["sandboxed"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What a file holds, as decoded. `codec` is FFmpeg's name of it.
+
+    `peak` is at least that much, full scale being 1: it is not looked for beyond `SILENCE`.
+    `broken` are the numbers of the packets that can't be decoded.
+    """
+
+    seconds: float
+    codec: str
+    hertz: int
+    channels: int
+    peak: float
+    broken: frozenset[int]
+
+
+def fit(job: Job, opened: Callable[[], None] = lambda: None) -> tuple[AudioFormat, float]:
+    """Write `job.part`; return what it is and its seconds.
+
+    `opened` is called once its files are open: from then on it opens no other.
+
+    Raises:
+        NotAudio, TooShort, SilentAudio, DoesNotFit: see `AudioFitter.fit`.
+        OSError: a file can't be read or written.
+    """
+    with job.source.open("rb") as source, job.part.open("wb+") as part:
+        opened()
+        sound = measure(source)
+        if sound.seconds < job.asked_seconds / 2:
+            raise TooShort(
+                f"The song is {sound.seconds:.0f} s long, though {job.asked_seconds} s were asked "
+                "for."
+            )
+        if sound.peak <= SILENCE:
+            raise SilentAudio("The song API sent nothing but silence.")
+        kind = _remux(job, source, part, sound) or _encode_to_fit(job, source, part, sound)
+        part.flush()
+        os.fsync(part.fileno())  # a power cut after the rename must not leave an empty song
+    return kind, sound.seconds
+
+
+def measure(source: BinaryIO) -> Sound:
+    """Decode all of it.
+
+    Raises:
+        NotAudio: nothing can be decoded, it is longer than `LONGEST`, or there is video in it.
+    """
+    seconds, hertz, channels, peak = Fraction(0), 0, 0, 0.0
+    broken = set[int]()
+    try:
+        with _opened(source) as container:
+            stream = _audio_stream(container)
+            for frame in _frames(container, stream, broken):
+                seconds += Fraction(frame.samples, frame.sample_rate)
+                if not hertz:
+                    hertz, channels = frame.sample_rate, frame.layout.nb_channels
+                if peak <= SILENCE:
+                    peak = max(peak, _peak(frame))
+                if seconds > LONGEST:
+                    raise NotAudio(f"The song API sent more than {LONGEST:.0f} s of sound.")
+            codec = stream.codec_context.codec.canonical_name
+    except av.FFmpegError as error:
+        raise NotAudio(_UNPLAYABLE) from error
+    if not seconds:
+        raise NotAudio(_UNPLAYABLE)
+    return Sound(float(seconds), codec, hertz, channels, peak, frozenset(broken))
+
+
+def _opened(source: BinaryIO) -> InputContainer:
+    """From the beginning, by whichever of `FORMATS` FFmpeg finds it to be."""
+    options = dict(_INPUT)
+    if wav_understates_its_length(source):
+        options["ignore_length"] = "1"
+    source.seek(0)
+    return av.open(source, "r", options=options, metadata_errors="ignore")
+
+
+def wav_understates_its_length(source: BinaryIO) -> bool:
+    """Whether a WAV has more sound than its `data` chunk says: its header was never completed.
+
+    So it is where what follows the declared end are no whole chunks up to the end of the file, and
+    no tag or picture that a program has put behind them as it is.
+    FFmpeg reads to the end where the size is 0 or too large, but would believe a small one.
+    """
+    end = source.seek(0, os.SEEK_END)
+    source.seek(0)
+    head = source.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return False
+    at = 12
+    while chunk := _chunk(source, at, end):
+        name, size = chunk
+        at += 8 + size
+        if name == b"data":
+            ends = (at, at + size % 2)
+            return size > 0 and not any(
+                _are_chunks(source, start, end) or _is_appended(source, start) for start in ends
+            )
+        at += size % 2
+    return False
+
+
+def _is_appended(source: BinaryIO, at: int) -> bool:
+    source.seek(at)
+    return source.read(len(max(_APPENDED, key=len))).startswith(_APPENDED)
+
+
+def _are_chunks(source: BinaryIO, at: int, end: int) -> bool:
+    """Whether nothing or whole chunks lie between; the last one's padding may be missing."""
+    while chunk := _chunk(source, at, end):
+        at += 8 + chunk[1] + chunk[1] % 2
+    return end <= at <= end + 1
+
+
+def _chunk(source: BinaryIO, at: int, end: int) -> tuple[bytes, int] | None:
+    """A chunk's name and its size in bytes; None where none is, or it is longer than the file.
+
+    Source: "Multimedia Programming Interface and Data Specifications 1.0", RIFF: four printable
+    characters, a size without these eight bytes, and a byte of padding where it is odd.
+    """
+    source.seek(at)
+    head = source.read(8)
+    name, size = head[:4], int.from_bytes(head[4:], "little")
+    is_one = len(head) == 8 and all(0x20 <= byte < 0x7F for byte in name) and at + 8 + size <= end
+    return (name, size) if is_one else None
+
+
+def _audio_stream(container: InputContainer) -> AudioStream:
+    """The first audio stream of a file without video; a cover picture is no video."""
+    if any(Disposition.attached_pic not in s.disposition for s in container.streams.video):
+        raise NotAudio("The song API sent a video.")
+    if not container.streams.audio:
+        raise NotAudio(_UNPLAYABLE)
+    stream = container.streams.audio[0]
+    if stream.codec_context.codec.name not in DECODERS:
+        raise NotAudio(_UNPLAYABLE)
+    return stream
+
+
+def _frames(
+    container: InputContainer, stream: AudioStream, broken: set[int]
+) -> Iterator[AudioFrame]:
+    """What can be decoded, without bad samples; a damaged packet costs its milliseconds alone.
+
+    The numbers of such packets go into `broken`.
+    """
+    stream.codec_context.thread_count = 1  # threads bring an audio decoder memory, not speed
+    for number, packet in enumerate(container.demux(stream)):
+        try:
+            frames = stream.decode(packet)
+        except av.FFmpegError:
+            broken.add(number)
+            continue
+        for frame in frames:
+            _silence_bad_samples(frame)
+            yield frame
+
+
+_FLOATS: dict[str, Literal["f", "d"]] = {"flt": "f", "fltp": "f", "dbl": "d", "dblp": "d"}
+
+
+def _silence_bad_samples(frame: AudioFrame) -> None:
+    """Make NaN and infinity zero: as integers they would be at full scale."""
+    code = _FLOATS.get(frame.format.name)
+    if code is None:
+        return
+    width = array.array(code).itemsize
+    count = frame.samples * (1 if frame.format.is_planar else frame.layout.nb_channels)
+    top = width - 1 if sys.byteorder == "little" else 0
+    for plane in frame.planes:
+        values = memoryview(plane)[: count * width]
+        # Their exponent is all ones. The byte that holds most of it tells cheaply that none is.
+        exponents = bytes(values[top::width])
+        if b"\x7f" in exponents or b"\xff" in exponents:
+            numbers = values.cast("B").cast(code)
+            for i, number in enumerate(numbers):
+                if not math.isfinite(number):
+                    numbers[i] = 0.0
+
+
+def _peak(frame: AudioFrame) -> float:
+    """The largest amplitude in it, full scale being 1."""
+    peak = 0.0
+    for piece in AudioResampler("fltp", frame.layout, frame.sample_rate).resample(frame):
+        for plane in piece.planes:
+            values = array.array("f", bytes(plane)[: piece.samples * 4])
+            peak = max(peak, *map(abs, (max(values), min(values))))
+    return peak
+
+
+def _remux(job: Job, source: BinaryIO, part: BinaryIO, sound: Sound) -> AudioFormat | None:
+    """Write the sound as it is with our tags; None if it has to be encoded.
+
+    Packet by packet, not byte by byte: what else is in the file, before, between or behind the
+    sound, stays behind.
+    """
+    if sound.codec not in _KEPT or job.source.stat().st_size > job.limit:
+        return None
+    kind, muxer, tag = _KEPT[sound.codec]
+    try:
+        with (
+            _opened(source) as container,
+            av.open(_empty(part), "w", format=muxer, options=_muxer_options(muxer)) as output,
+        ):
+            stream = _audio_stream(container)
+            copy = output.add_stream_from_template(stream)
+            for number, packet in enumerate(container.demux(stream)):
+                if packet.size and number not in sound.broken:
+                    packet.stream = copy
+                    output.mux(packet)
+        tag(part, job.tags)
+    except (av.FFmpegError, MutagenError) as error:
+        if _system_error(error):
+            raise
+        return None  # it can be decoded, so it can be encoded
+    return kind if _size(part) <= job.limit else None
+
+
+def _muxer_options(muxer: str) -> dict[str, str]:
+    return {"id3v2_version": "0"} if muxer == "mp3" else {}  # we write our own
+
+
+def _system_error(error: Exception) -> OSError | None:
+    """What the system said, if a library's error is that; mutagen wraps it."""
+    return next((part for part in (error, *error.args) if isinstance(part, OSError)), None)
+
+
+def _empty(part: BinaryIO) -> BinaryIO:
+    if _size(part):
+        part.truncate(0)
+    return _from_start(part)
+
+
+def _size(part: BinaryIO) -> int:
+    """Bytes."""
+    return part.seek(0, os.SEEK_END)
+
+
+def _encode_to_fit(job: Job, source: BinaryIO, part: BinaryIO, sound: Sound) -> AudioFormat:
+    """Encode at the best bit rate that fits by computation; check, and go lower if it does not."""
+    tag = BytesIO()
+    _id3(job.tags).save(tag, v2_version=3, padding=_no_padding)
+    room = job.limit - len(tag.getvalue())
+    for kilobits in BIT_RATES:
+        if kilobits * 125 * (sound.seconds + _ENCODER_OVERHEAD) <= room:
+            _encode(source, sound, part, kilobits)
+            _tag_mp3(part, job.tags)
+            if _size(part) <= job.limit:
+                return AudioFormat.MP3
+    raise DoesNotFit(f"The song does not fit into {job.limit / 2**20:.1f} MiB, the limit here.")
+
+
+def _encode(source: BinaryIO, sound: Sound, part: BinaryIO, kilobits: int) -> None:
+    """MP3 at a constant bit rate, mono or stereo, at 44.1 or 48 kHz: the simpler ratio."""
+    hertz = 44_100 if 44_100 % sound.hertz == 0 or sound.hertz % 44_100 == 0 else 48_000
+    layout = "mono" if sound.channels == 1 else "stereo"
+    with (
+        _opened(source) as container,
+        av.open(_empty(part), "w", format="mp3", options=_muxer_options("mp3")) as output,
+    ):
+        # Compression level 7: a third faster than LAME's usual 5, to no ear's loss at these rates.
+        options = {"compression_level": "7"}
+        stream = output.add_stream("libmp3lame", rate=hertz, layout=layout, options=options)
+        encoder = cast("AudioStream", stream)
+        encoder.bit_rate = kilobits * 1000
+        encoder.format = "s16p"
+        frames = _frames(container, _audio_stream(container), set())
+        for frame in _converted(frames, layout, hertz):
+            output.mux(encoder.encode(frame))
+        output.mux(encoder.encode(None))
+
+
+def _converted(frames: Iterator[AudioFrame], layout: str, hertz: int) -> Iterator[AudioFrame]:
+    """All frames in one shape, with times counted anew: a damaged file's own have gaps."""
+    samples = 0
+    shape: tuple[str, str, int] | None = None
+    resampler = AudioResampler("s16p", layout, hertz)
+    for frame in _with_end(frames):
+        pieces = []
+        if frame is None:
+            pieces = resampler.resample(None)
+        else:
+            frame.pts = None
+            new_shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+            if shape not in (None, new_shape):  # an MP3 may change between mono and stereo
+                pieces = resampler.resample(None)
+                resampler = AudioResampler("s16p", layout, hertz)
+            shape = new_shape
+            pieces += resampler.resample(frame)
+        for piece in pieces:
+            piece.pts, piece.time_base = samples, Fraction(1, hertz)
+            samples += piece.samples
+            yield piece
+
+
+def _with_end(frames: Iterator[AudioFrame]) -> Iterator[AudioFrame | None]:
+    yield from frames
+    yield None
+
+
+def _tag_mp3(file: BinaryIO, tags: Tags) -> None:
+    file.seek(0)
+    _id3(tags).save(file, v2_version=3, padding=_no_padding)
+
+
+def _id3(tags: Tags) -> ID3:
+    """ID3, saved as 2.3, the version that every player and Windows' Explorer reads."""
+    id3 = ID3()
+    id3.add(TIT2(text=clean(tags.title)))
+    id3.add(TPE1(text=clean(tags.artist)))
+    id3.add(TCON(text=clean(tags.genres)))
+    id3.add(COMM(lang="XXX", desc="", text=_comment(tags)))
+    if has_words(tags.lyrics):
+        id3.add(USLT(lang="XXX", desc="", text=clean(tags.lyrics)))
+    return id3
+
+
+def _tag_vorbis(file: BinaryIO, tags: Tags) -> None:
+    _tag_ogg(OggVorbis(_from_start(file)), file, tags)
+
+
+def _tag_opus(file: BinaryIO, tags: Tags) -> None:
+    _tag_ogg(OggOpus(_from_start(file)), file, tags)
+
+
+def _tag_ogg(ogg: OggVorbis | OggOpus, file: BinaryIO, tags: Tags) -> None:
+    ogg.delete(_from_start(file))
+    ogg["title"] = clean(tags.title)
+    ogg["artist"] = clean(tags.artist)
+    ogg["genre"] = clean(tags.genres)
+    ogg["comment"] = _comment(tags)
+    if has_words(tags.lyrics):
+        ogg["lyrics"] = clean(tags.lyrics)
+    ogg.save(_from_start(file), padding=_no_padding)
+
+
+def _tag_m4a(file: BinaryIO, tags: Tags) -> None:
+    m4a = MP4(_from_start(file))
+    m4a.delete(_from_start(file))
+    m4a["\xa9nam"] = clean(tags.title)
+    m4a["\xa9ART"] = clean(tags.artist)
+    m4a["\xa9gen"] = clean(tags.genres)
+    m4a["\xa9cmt"] = _comment(tags)
+    if has_words(tags.lyrics):
+        m4a["\xa9lyr"] = clean(tags.lyrics)
+    m4a.save(_from_start(file), padding=_no_padding)
+
+
+def _from_start(file: BinaryIO) -> BinaryIO:
+    file.seek(0)
+    return file
+
+
+_KEPT = {
+    "mp3": (AudioFormat.MP3, "mp3", _tag_mp3),
+    "vorbis": (AudioFormat.OGG, "ogg", _tag_vorbis),
+    "opus": (AudioFormat.OGG, "ogg", _tag_opus),
+    "aac": (AudioFormat.M4A, "ipod", _tag_m4a),
+}
+"""By FFmpeg's name of the codec: what is posted as it is, the muxer that writes it, its tags."""
+
+
+def _comment(tags: Tags) -> str:
+    """What it takes to make the song again."""
+    parts = (f"Songwright #{tags.number}", f"seed {tags.seed}", clean(tags.request))
+    return ", ".join(part for part in parts if part)
+
+
+def _no_padding(_: Any) -> int:  # noqa: ANN401 - mutagen's PaddingInfo, which has no types
+    return 0
+
+
+def _answer(job: Job, enter: Callable[[], Sandbox | None] = lambda: None) -> dict[str, Any]:
+    """What goes out on stdout: the result, or an error of ours by its name."""
+    entered: Sandbox | None = None
+
+    def opened() -> None:
+        nonlocal entered
+        entered = enter()
+
+    try:
+        kind, seconds = fit(job, opened)
+    except AudioError as error:
+        answer: dict[str, Any] = {"error": type(error).__name__, "message": str(error)}
+    except (OSError, MutagenError) as error:
+        answer = _of_system_error(error, sandboxed=entered is not None)
+    else:
+        answer = {"format": kind.value, "seconds": seconds, "size": job.part.stat().st_size}
+    return answer | {"sandbox": entered and asdict(entered)}
+
+
+def _of_system_error(error: OSError | MutagenError, *, sandboxed: bool) -> dict[str, Any]:
+    """The disk's fault, unless it can't be: files were open before the sandbox was entered."""
+    told = _system_error(error)  # which it was decides what is done about it
+    number = getattr(told, "errno", None) or errno.EIO
+    message = getattr(told, "strerror", None) or str(error)
+    if sandboxed and number in (errno.EACCES, errno.EPERM):
+        return {"error": "SandboxRefused", "message": str(error)}
+    if number == errno.EFBIG:
+        return {"error": NotAudio.__name__, "message": _UNPLAYABLE}
+    return {"error": "OSError", "errno": number, "message": message}
+
+
+def _end_with_parent() -> None:
+    """The parent holds the other end of stdin open until it is done with us, or dead."""
+    # Not sys.stdin: its lock, held by a waiting thread, would break the interpreter's own end.
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+def _bound_ourselves(limit: int) -> None:
+    """Bound what a hostile file can take, where the system knows how. `limit` is in bytes.
+
+    The hard limits too: whoever takes this process over could lift the others again.
+    """
+    if sys.platform != "win32":
+        import resource  # noqa: PLC0415 - Windows has none
+
+        for what, bound in (
+            (resource.RLIMIT_DATA, MEMORY),
+            (resource.RLIMIT_AS, ADDRESSES),
+            (resource.RLIMIT_CPU, CPU_SECONDS),
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_FSIZE, limit + LARGEST),
+            (resource.RLIMIT_NOFILE, OPEN_FILES),
+        ):
+            _, hard = resource.getrlimit(what)
+            lowest = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+            with suppress(ValueError, OSError):  # a system that knows the limit but not the number
+                resource.setrlimit(what, (lowest, lowest))
+
+
+def _start_no_more() -> None:
+    """Start no thread beyond those that run. Root may nevertheless (Linux, setrlimit(2))."""
+    if sys.platform != "win32":
+        import resource  # noqa: PLC0415 - Windows has none
+
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+
+
+def _shut_in(*, sandboxed: bool) -> Sandbox | None:
+    """Give up what is not needed. Before the first thread, which would stay free."""
+    entered = sandbox.enter() if sandboxed else None
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _start_no_more()
+    return entered
+
+
+def main() -> None:
+    """Read one job, do it, answer."""
+    with open(0, "rb", buffering=0, closefd=False) as stdin:
+        job = Job.from_json(stdin.readline())
+    _bound_ourselves(job.limit)
+    with suppress(OSError):  # opening its files tells better
+        os.chdir(job.part.parent)
+    print(json.dumps(_answer(job, partial(_shut_in, sandboxed=job.sandboxed))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

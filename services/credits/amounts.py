@@ -1,0 +1,74 @@
+"""Whole credits: what a song costs, how many may be given at once, for how long, and why."""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from services.errors import InvalidRequest
+from services.songs.song_request import clean
+
+MAX_AMOUNT = 1_000_000
+"""The most that one rule, grant or gift may hold, in credits."""
+MAX_CEILING = 1_000_000_000
+"""The highest ceiling, in credits."""
+MAX_REASON = 200
+LONGEST = timedelta(days=3650)
+"""How far away the end of anything may be named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a song costs: one credit for each begun part of its length times that of its steps."""
+
+    seconds: int = 30
+    steps: int = 50
+
+    def of(self, seconds: int, steps: int) -> int:
+        """The price in credits."""
+        return math.ceil(seconds / self.seconds) * math.ceil(steps / self.steps)
+
+
+def check_amount(amount: int) -> int:
+    """An amount to give or to take.
+
+    Raises:
+        InvalidRequest: not between 1 and `MAX_AMOUNT`.
+    """
+    if not 1 <= amount <= MAX_AMOUNT:
+        raise InvalidRequest(f"The amount must be between 1 and {MAX_AMOUNT:,} credits.")
+    return amount
+
+
+def check_reason(reason: str) -> str:
+    """A reason, tidied: in one line, without control characters.
+
+    Raises:
+        InvalidRequest: it is blank or longer than `MAX_REASON` characters.
+    """
+    tidy = " ".join(clean(reason).split())
+    if not tidy or len(tidy) > MAX_REASON:
+        raise InvalidRequest(f"Please give a reason of at most {MAX_REASON} characters.")
+    return tidy
+
+
+def check_end(moment: datetime, *, at: datetime) -> datetime:
+    """When something is to end, as it was named `at` that moment.
+
+    Raises:
+        InvalidRequest: it is over, or farther away than `LONGEST`.
+    """
+    if not at < moment <= at + LONGEST:
+        raise InvalidRequest(
+            "Please name a moment that is still to come, and at most ten years away."
+        )
+    return moment
+
+
+def songs_text(count: int) -> str:
+    """`1 song`, `2 songs`."""
+    return f"{count:,} song" if count == 1 else f"{count:,} songs"
+
+
+def credits_text(amount: int) -> str:
+    """`1 credit`, `2 credits`."""
+    return f"{amount:,} credit" if amount == 1 else f"{amount:,} credits"

@@ -1,0 +1,277 @@
+"""The ceilings: a server's own, which its managers set, and the operator's.
+
+A server's counts what its members hold and have spent in a period of the server's, less what was
+given back. The operator's count what they pay for: every submit that was, or may have been,
+accepted, by days in UTC, and nothing of it comes back.
+
+The methods that take a connection are for use inside one transaction of their caller.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+
+from db import budgets, songs
+from db.connection import Connection
+from db.database import Database
+from db.records import OperatorCeiling, Song, Tally, to_ms
+from services.clock import Clock, relative
+from services.credits.amounts import MAX_CEILING, credits_text
+from services.credits.calendar import Period
+from services.errors import CeilingReached, InvalidRequest
+from services.settings.changelog import Changelog, as_json
+from services.settings.settings import Rulebook, Rules
+
+WARNINGS = (100, 80)
+"""Percent of a server's ceiling at which its managers are told, once a period each."""
+
+
+class ServerCeiling:
+    """A server's own ceiling, for a period."""
+
+    def __init__(
+        self, database: Database, rulebook: Rulebook, changelog: Changelog, *, clock: Clock
+    ) -> None:
+        self._database = database
+        self._rulebook = rulebook
+        self._changelog = changelog
+        self._clock = clock
+
+    async def used(self, server_id: int, period: Period) -> int:
+        """Credits counted in a period."""
+        return await budgets.used(self._database.reader, server_id, period.start)
+
+    async def refused(self, reached: "ServerCeilingReached") -> None:
+        """Somebody's song did not fit any more: the managers hear that the ceiling is reached.
+
+        Unless it would fit by now, since the ceiling was raised, or much is left for others.
+        """
+        song, period = reached.song, reached.period
+        async with self._database.write() as connection:
+            rules = await self._rulebook.read(connection, song.server_id)
+            if rules.ceiling is None:
+                return
+            used = await budgets.used(connection, song.server_id, period.start)
+            # Where the first warning is still to come, it was only this song that was too dear.
+            nearly = used * 100 >= rules.ceiling * min(WARNINGS)
+            if nearly and used + song.price > rules.ceiling:
+                await self._warn(connection, song.server_id, rules, period, used=used, percent=100)
+        self._changelog.tell()
+
+    # --- inside the transaction of a caller -----------------------------------------------------
+
+    async def count(self, connection: Connection, song: Song, rules: Rules, period: Period) -> bool:
+        """Count a song's price; whether a warning was written down, which is then to be told.
+
+        Raises:
+            ServerCeilingReached: it would pass the ceiling.
+        """
+        used = await budgets.use(
+            connection, song.server_id, period.start, credits=song.price, ceiling=rules.ceiling
+        )
+        if used is None:
+            raise ServerCeilingReached(song, period)
+        if not rules.ceiling:
+            return False
+        percent = next((p for p in WARNINGS if used * 100 >= rules.ceiling * p), None)
+        return percent is not None and await self._warn(
+            connection, song.server_id, rules, period, used=used, percent=percent
+        )
+
+    async def uncount(self, connection: Connection, song: Song) -> bool:
+        """Count a song's price no more, in the period that counted it. False if none did."""
+        return await budgets.give_back(connection, song.song_id)
+
+    async def _warn(
+        self,
+        connection: Connection,
+        server_id: int,
+        rules: Rules,
+        period: Period,
+        *,
+        used: int,
+        percent: int,
+    ) -> bool:
+        if not await budgets.mark_warned(connection, server_id, period.start, percent=percent):
+            return False
+        facts = {
+            "percent": percent,
+            "used": used,
+            "ceiling": rules.ceiling,
+            "until": to_ms(period.end),
+        }
+        await self._changelog.record(connection, server_id, "warning", after=as_json(facts))
+        return True
+
+
+class ServerCeilingReached(CeilingReached):
+    """A server's own ceiling leaves no room for this song in the running period."""
+
+    def __init__(self, song: Song, period: Period) -> None:
+        super().__init__(
+            f"This server's ceiling leaves no room for a song of {credits_text(song.price)} now. "
+            f"Please try a shorter one, or again {relative(period.end)}. Nothing was spent."
+        )
+        self.song = song
+        self.period = period
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What an operator's ceiling counts on a day, and what it allows; None is no ceiling."""
+
+    scope: str
+    used: Tally
+    credits: int | None
+    songs: int | None
+
+    def fits(self, more: Tally) -> bool:
+        """Whether so much more may be submitted."""
+        return (self.credits is None or self.used.credits + more.credits <= self.credits) and (
+            self.songs is None or self.used.songs + more.songs <= self.songs
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultBudgets:
+    """Songs a day (UTC) where `/operator` has set nothing for that scope; None is no limit."""
+
+    all_servers: int | None = None
+    each_server: int | None = None
+
+
+class OperatorCeilings:
+    """The operator's ceilings: for each server, for one, for all together; by days in UTC.
+
+    One that was set replaces the default of its scope, also where it sets no figure at all.
+    """
+
+    def __init__(
+        self, database: Database, *, clock: Clock, defaults: DefaultBudgets = DefaultBudgets()
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self.defaults = defaults
+
+    async def rooms(self, server_id: int) -> list[Room]:
+        """The ceilings that a server's songs are held against, with what is counted today."""
+        return await self._rooms(self._database.reader, server_id, at=self._clock())
+
+    async def all_set(self) -> list[OperatorCeiling]:
+        """Every ceiling that was set."""
+        return await budgets.operators(self._database.reader)
+
+    async def in_force(self) -> list[OperatorCeiling]:
+        """Every ceiling that counts, defaults first where nothing else was set."""
+        found = await self.all_set()
+        scopes = {ceiling.scope for ceiling in found}
+        return [c for c in self._by_default() if c.scope not in scopes] + found
+
+    async def submitted_today(self, server_id: int = budgets.ALL) -> Tally:
+        """What was submitted today, by one server or by all."""
+        day, _ = utc_day(self._clock())
+        return await budgets.submitted(self._database.reader, server_id, day)
+
+    async def set(self, ceiling: OperatorCeiling) -> None:
+        """Set a ceiling. One for a `server` goes before that for `each`.
+
+        Raises:
+            InvalidRequest: a figure is not between 0 and `MAX_CEILING`.
+        """
+        for figure in (ceiling.credits, ceiling.songs):
+            if figure is not None and not 0 <= figure <= MAX_CEILING:
+                raise InvalidRequest(f"A ceiling must be between 0 and {MAX_CEILING:,}.")
+        async with self._database.write() as connection:
+            await budgets.set_operators(connection, ceiling)
+
+    async def drop(self, scope: str, server_id: int) -> None:
+        """Remove a ceiling: for a `server` that for `each` counts then, otherwise the default."""
+        async with self._database.write() as connection:
+            await budgets.drop_operators(connection, scope, server_id)
+
+    # --- inside the transaction of a caller -----------------------------------------------------
+
+    async def check(self, connection: Connection, server_id: int, price: int) -> None:
+        """Whether one more song would fit into today, after those of its server that wait.
+
+        Songs of other servers that only wait use up nothing: they may be cancelled. Whose submit
+        comes first is decided when it is made.
+
+        Raises:
+            CeilingReached: it would not.
+        """
+        now = self._clock()
+        rooms = await self._rooms(connection, server_id, at=now)
+        ahead = await budgets.waiting_of_server(connection, server_id) if rooms else Tally(0, 0)
+        for room in rooms:
+            if not room.fits(Tally(ahead.songs + 1, ahead.credits + price)):
+                _, tomorrow = utc_day(now)
+                whom = "all servers together" if room.scope == "all" else "this server"
+                raise CeilingReached(
+                    f"The bot's operator allows no more songs for {whom} today. Songs can be made "
+                    f"again {relative(tomorrow)}. Nothing was spent."
+                )
+
+    async def next_waiting(self, connection: Connection) -> Song | None:
+        """The song to start next, of those that the ceilings leave room for."""
+        if self.defaults == DefaultBudgets() and not await budgets.operators(connection):
+            return await songs.next_waiting(connection)
+        day, _ = utc_day(self._clock())
+        return await songs.next_waiting_with_room(
+            connection,
+            day=day,
+            all_songs=self.defaults.all_servers,
+            each_songs=self.defaults.each_server,
+        )
+
+    async def mark_submitting(self, connection: Connection, song: Song) -> bool:
+        """Count a submit that is about to be made. False where none may be made."""
+        now = self._clock()
+        price = Tally(1, song.price)
+        rooms = await self._rooms(connection, song.server_id, at=now)
+        if not all(room.fits(price) for room in rooms):
+            return False
+        if not await songs.mark_submitting(connection, song.song_id, at=now):
+            return False
+        day, _ = utc_day(now)
+        await budgets.count_submit(connection, song.server_id, day, songs=1, credits=song.price)
+        return True
+
+    async def unmark_submitting(self, connection: Connection, song: Song) -> bool:
+        """Surely nothing was accepted: it counts no more, on the day that counted it."""
+        counted_at = await songs.unmark_submitting(connection, song.song_id)
+        if counted_at is None:
+            return False
+        await self.uncount(connection, song, counted_at)
+        return True
+
+    async def uncount(self, connection: Connection, song: Song, counted_at: datetime) -> None:
+        """A submit was surely not accepted, and the song goes on to its end."""
+        day, _ = utc_day(counted_at)
+        await budgets.count_submit(connection, song.server_id, day, songs=-1, credits=-song.price)
+
+    async def _rooms(self, connection: Connection, server_id: int, *, at: datetime) -> list[Room]:
+        found = {ceiling.scope: ceiling for ceiling in self._by_default()}
+        found |= {c.scope: c for c in await budgets.operators_for(connection, server_id)}
+        if "server" in found:
+            found.pop("each", None)
+        day, _ = utc_day(at)
+        rooms = []
+        for scope, ceiling in found.items():
+            counted = budgets.ALL if scope == "all" else server_id
+            used = await budgets.submitted(connection, counted, day)
+            rooms.append(Room(scope, used, ceiling.credits, ceiling.songs))
+        return rooms
+
+    def _by_default(self) -> list[OperatorCeiling]:
+        by_scope = {"all": self.defaults.all_servers, "each": self.defaults.each_server}
+        return [
+            OperatorCeiling(scope, 0, credits=None, songs=songs)
+            for scope, songs in by_scope.items()
+            if songs is not None
+        ]
+
+
+def utc_day(moment: datetime) -> tuple[datetime, datetime]:
+    """Begin and end of the day, in UTC, that `moment` is in."""
+    start = datetime.combine(moment.date(), time(), tzinfo=moment.tzinfo)
+    return start, start + timedelta(days=1)

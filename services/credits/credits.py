@@ -1,0 +1,578 @@
+"""Who may spend what. The rules are in "Credits" of docs/architecture.md.
+
+Credits come in lots (a period's allowance, a grant); what expires first is spent first, and a
+refund returns to where the credits came from. The methods that take a connection are for use inside
+one transaction of their caller, with the change that they belong to.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from db import ledger, role_grants, servers, songs
+from db.connection import Connection
+from db.database import Database
+from db.records import Entry, Lot, LotSums, Offer, Song, to_ms
+from services.clock import Clock, relative
+from services.credits.amounts import credits_text
+from services.credits.budgets import ServerCeiling
+from services.credits.calendar import Every, Period
+from services.errors import NotEnoughCredits
+from services.settings.settings import Allowance, Member, Rulebook, Rules
+
+
+class ReadLots(Protocol):
+    """How lots are read, a part at a time: `ledger.spendable` or `ledger.lasting_longest`."""
+
+    async def __call__(
+        self,
+        connection: Connection,
+        server_id: int,
+        member_id: int,
+        *,
+        at: datetime,
+        granted_only: bool = False,
+        most: int = ledger.MOST_LOTS,
+    ) -> list[Lot]:
+        """Read the next ones that have something left."""
+        ...
+
+
+EACH = {Every.DAY: "a day", Every.WEEK: "a week", Every.MONTH: "a month"}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A member's lots are up to date: what they may have, in which period, and when that was."""
+
+    allowance: Allowance
+    period: Period
+    every: Every
+    at: datetime
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether songs cost this member nothing."""
+        return self.allowance.credits is None
+
+
+@dataclass(frozen=True, slots=True)
+class Balance(Opened):
+    """A member's credits in a server. What is held for unfinished songs counts as spent.
+
+    `lots` are the first that expire, `ledger.MOST_LOTS` at most; `sums` are of all.
+    """
+
+    lots: Sequence[Lot]
+    sums: LotSums
+
+    @property
+    def free(self) -> int:
+        """What can be spent, taken or given away. An unlimited member's songs take none of it."""
+        return self.sums.allowance + self.sums.granted
+
+    @property
+    def of_period(self) -> int:
+        """What is left of the period's allowance."""
+        return self.sums.allowance
+
+    @property
+    def granted(self) -> int:
+        """What is left of grants, gifts and late refunds."""
+        return self.sums.granted
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A member's credits in a server, explained. `spent` is of the running period."""
+
+    member: Member
+    balance: Balance
+    rules: Rules
+    spent: int
+    held: int
+    entries: Sequence[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """A server's rules, and what a member could spend; None where songs cost them nothing."""
+
+    rules: Rules
+    free: int | None
+
+
+class Credits:
+    """Balances, holds and what becomes of them."""
+
+    def __init__(
+        self, database: Database, rulebook: Rulebook, ceiling: ServerCeiling, *, clock: Clock
+    ) -> None:
+        self._database = database
+        self._rulebook = rulebook
+        self._ceiling = ceiling
+        self._clock = clock
+
+    async def balance(self, member: Member) -> Balance:
+        """What a member has now. Looking grants the period's allowance, if nothing else has."""
+
+        async def look(connection: Connection) -> Balance:
+            return await self.balance_in(connection, member)
+
+        return await self._database.transact(look)
+
+    async def standing(self, member: Member, *, entries: int) -> Standing:
+        """What a member has and why, with so many of their newest entries. Looking: `balance`."""
+
+        async def look(connection: Connection) -> Standing:
+            server_id, member_id = member.server_id, member.member_id
+            rules = await self._rulebook.read(connection, server_id, member_id)
+            balance = await self._balance(connection, member, rules)
+            since = balance.period.start
+            return Standing(
+                member,
+                balance,
+                rules,
+                await songs.price_of_completed(connection, server_id, member_id, since=since),
+                await songs.price_of_unfinished(connection, server_id, member_id),
+                await ledger.latest(connection, server_id, member_id, limit=entries),
+            )
+
+        return await self._database.transact(look)
+
+    async def glance(self, member: Member) -> Glance:
+        """What `balance` would find, less what was given to their roles meanwhile. Only reads."""
+        reader, now = self._database.reader, self._clock()
+        rules = await self._rulebook.read(reader, member.server_id, member.member_id)
+        allowed = rules.allowance_of(member.roles or (), at=now).credits
+        if allowed is None:
+            return Glance(rules, None)
+        sums = await ledger.sums(reader, member.server_id, member.member_id, at=now)
+        opened = await ledger.get_lot(reader, _allowance_lot(member, rules.timeline.period(now)))
+        others = sums.allowance + sums.granted
+        if opened is None:
+            return Glance(rules, allowed + others)
+        # Where a clock was set back, it may be for another end: then it is not among the sums.
+        if opened.expires_at is None or opened.expires_at > now:
+            others -= opened.remaining
+        used = opened.amount - opened.remaining
+        return Glance(rules, max(0, allowed - used) + others)
+
+    async def left(self, song: Song) -> tuple[int | None, bool]:
+        """What a song's member has left, and whether the song cost them nothing. Only reads.
+
+        None where a new period has begun since they were last seen: what it gives them depends on
+        their roles.
+        """
+        reader, now = self._database.reader, self._clock()
+        unlimited = await ledger.amount(reader, f"hold:{song.song_id}") == 0 < song.price
+        timeline = await self._rulebook.timeline(reader, song.server_id)
+        opened = await ledger.get_lot(reader, _allowance_lot(song, timeline.period(now)))
+        if opened is None:
+            return None, unlimited
+        sums = await ledger.sums(reader, song.server_id, song.member_id, at=now)
+        return sums.allowance + sums.granted, unlimited
+
+    async def rules(self, server_id: int, member_id: int = 0) -> Rules:
+        """A server's rules, with those about one member."""
+        return await self._rulebook.read(self._database.reader, server_id, member_id)
+
+    # --- inside the transaction of a caller -----------------------------------------------------
+
+    async def balance_in(self, connection: Connection, member: Member) -> Balance:
+        """`balance`, inside a transaction."""
+        rules = await self._rulebook.read(connection, member.server_id, member.member_id)
+        return await self._balance(connection, member, rules)
+
+    async def open(
+        self, connection: Connection, member: Member, rules: Rules, *, at: datetime
+    ) -> Opened:
+        """Bring a member's lots up to date: expiries, what their roles were given, the allowance.
+
+        Where the roles are not known, what depends on them stays as it is.
+        """
+        await servers.ensure_server(connection, member.server_id)
+        await servers.ensure_member(connection, member.server_id, member.member_id)
+        period = rules.timeline.period(at)
+        own_id = _allowance_lot(member, period)
+        # The period's may have been made for an end that `_allow` corrects.
+        own = await ledger.get_lot(connection, own_id)
+        for lot in await ledger.expired(
+            connection, member.server_id, member.member_id, at=at, besides=own_id
+        ):
+            await self._expire(connection, member, lot, at=at)
+        allowance = rules.allowance_of(member.roles or (), at=at)
+        if member.roles is not None:
+            if allowance.credits is not None:
+                await self._allow(connection, member, own, allowance.credits, period, at=at)
+            await self._take_offers(connection, member, at=at)
+        return Opened(allowance, period, rules.timeline.at(at).every, at)
+
+    async def hold(self, connection: Connection, song: Song, opened: Opened, rules: Rules) -> bool:
+        """Set the song's price aside; whether that brought a warning of the server's ceiling.
+
+        An unlimited member's song is entered with amount 0 and its price beside it.
+
+        Raises:
+            NotEnoughCredits: less than the price is free.
+            ServerCeilingReached: the price would pass it.
+        """
+        if not opened.unlimited:
+            free = await ledger.free_up_to(
+                connection, song.server_id, song.member_id, at=opened.at, price=song.price
+            )
+            if free < song.price:
+                raise NotEnoughCredits(_not_enough(song.price, free, opened))
+        warned = await self._ceiling.count(connection, song, rules, opened.period)
+        entry_id = f"hold:{song.song_id}"
+        entered = await ledger.insert(
+            connection,
+            entry_id,
+            kind="hold",
+            server_id=song.server_id,
+            member_id=song.member_id,
+            song_id=song.song_id,
+            amount=0 if opened.unlimited else -song.price,
+            price=song.price,
+            period_at=opened.period.start,
+            at=self._clock(),
+        )
+        _must(entered, entry_id)
+        if not opened.unlimited:
+            await self.take_out(
+                connection, entry_id, ledger.spendable, song, amount=song.price, at=opened.at
+            )
+        return warned
+
+    async def settle(self, connection: Connection, song: Song) -> None:
+        """The song was made: what was held is spent."""
+        entry_id = f"settle:{song.song_id}"
+        entered = await ledger.insert(
+            connection,
+            entry_id,
+            kind="settle",
+            server_id=song.server_id,
+            member_id=song.member_id,
+            song_id=song.song_id,
+            after_id=f"hold:{song.song_id}",
+            amount=0,
+            price=song.price,
+            at=self._clock(),
+        )
+        _must(entered, entry_id)
+
+    async def refund(self, connection: Connection, song: Song) -> None:
+        """The song was not made: what was held returns to where it came from."""
+        await self._give_back(connection, song, kind="refund", after="hold")
+
+    async def compensate(self, connection: Connection, song: Song) -> None:
+        """The song was made and never delivered: its price returns after all."""
+        await self._give_back(connection, song, kind="compensate", after="settle")
+
+    async def put_in(
+        self,
+        connection: Connection,
+        entry_id: str,
+        member: Member,
+        *,
+        kind: str = "grant",
+        amount: int,
+        expires_at: datetime | None,
+        actor_id: int | None,
+        reason: str | None,
+    ) -> bool:
+        """Credits of their own lot. False where the fact is known."""
+        if not await ledger.insert(
+            connection,
+            entry_id,
+            kind=kind,
+            server_id=member.server_id,
+            member_id=member.member_id,
+            amount=amount,
+            actor_id=actor_id,
+            reason=reason,
+            at=self._clock(),
+        ):
+            return False
+        await self.add_lot(
+            connection, entry_id, entry_id, member, kind=kind, amount=amount, expires_at=expires_at
+        )
+        return True
+
+    async def add_lot(
+        self,
+        connection: Connection,
+        lot_id: str,
+        entry_id: str,
+        member: Member,
+        *,
+        kind: str,
+        amount: int,
+        expires_at: datetime | None,
+    ) -> None:
+        """A new lot, which an entry fills."""
+        await ledger.insert_lot(
+            connection,
+            lot_id,
+            kind=kind,
+            server_id=member.server_id,
+            member_id=member.member_id,
+            expires_at=expires_at,
+        )
+        _must(await ledger.resize_lot(connection, lot_id, by=amount, revision=0), lot_id)
+        await ledger.add_part(connection, entry_id, lot_id, amount=amount)
+
+    async def take_out(
+        self,
+        connection: Connection,
+        entry_id: str,
+        read: ReadLots,
+        whose: Member | Song,
+        *,
+        amount: int,
+        at: datetime,
+        granted_only: bool = False,
+    ) -> list[tuple[Lot, int]]:
+        """Take an amount from a member's lots, in the order of `read`; what was taken from which.
+
+        The lots hold so much: it was asked for in the same transaction.
+        """
+        owed, taken = amount, []
+        while owed:
+            lots = await read(
+                connection,
+                whose.server_id,
+                whose.member_id,
+                at=at,
+                granted_only=granted_only,
+                most=min(owed, ledger.MOST_LOTS),  # each has one credit at least
+            )
+            _must(bool(lots), entry_id)
+            for lot in lots:
+                if part := min(owed, lot.remaining):
+                    moved = await ledger.move(connection, entry_id, lot.lot_id, amount=-part)
+                    _must(moved, f"{entry_id}, {lot.lot_id}")
+                    taken.append((lot, part))
+                    owed -= part
+        return taken
+
+    async def take_away(
+        self,
+        connection: Connection,
+        entry_id: str,
+        member: Member,
+        *,
+        amount: int,
+        actor_id: int | None,
+        reason: str | None,
+        granted_only: bool = False,
+    ) -> int | None:
+        """Take up to an amount of what is free; how much it was, None where the fact is known.
+
+        What lasts longest goes first: taken from the allowance, it would be back with the next.
+        `granted_only` leaves the allowance as it is.
+        """
+        at = self._clock()
+        sums = await ledger.sums(connection, member.server_id, member.member_id, at=at)
+        taken = min(amount, sums.granted + (0 if granted_only else sums.allowance))
+        if not await ledger.insert(
+            connection,
+            entry_id,
+            kind="take",
+            server_id=member.server_id,
+            member_id=member.member_id,
+            amount=-taken,
+            actor_id=actor_id,
+            reason=reason,
+            at=at,
+        ):
+            return None
+        await self.take_out(
+            connection,
+            entry_id,
+            ledger.lasting_longest,
+            member,
+            amount=taken,
+            at=at,
+            granted_only=granted_only,
+        )
+        return taken
+
+    # --- how ------------------------------------------------------------------------------------
+
+    async def _balance(self, connection: Connection, member: Member, rules: Rules) -> Balance:
+        opened = await self.open(connection, member, rules, at=self._clock())
+        server_id, member_id, at = member.server_id, member.member_id, opened.at
+        return Balance(
+            opened.allowance,
+            opened.period,
+            opened.every,
+            at,
+            await ledger.spendable(connection, server_id, member_id, at=at),
+            await ledger.sums(connection, server_id, member_id, at=at),
+        )
+
+    async def _allow(
+        self,
+        connection: Connection,
+        member: Member,
+        lot: Lot | None,
+        credits: int,
+        period: Period,
+        *,
+        at: datetime,
+    ) -> None:
+        """Bring the period's lot, which may still have to be made, to the rule in force.
+
+        A higher rule gives its difference at once, a lower one takes only what is free.
+        """
+        lot_id = _allowance_lot(member, period)
+        if lot is None:
+            await ledger.insert_lot(
+                connection,
+                lot_id,
+                kind="allowance",
+                server_id=member.server_id,
+                member_id=member.member_id,
+                expires_at=period.end,
+            )
+            lot = Lot(lot_id, "allowance", 0, 0, 0, period.end)
+        elif lot.expires_at != period.end:
+            # A clock was set back over its beginning, and the calendar changed in that time.
+            _must(await ledger.set_end_of_lot(connection, lot_id, expires_at=period.end), lot_id)
+        used = lot.amount - lot.remaining
+        if by := max(0, credits - used) - lot.remaining:
+            await self._resize(connection, member, lot, by=by, at=at)
+
+    async def _take_offers(self, connection: Connection, member: Member, *, at: datetime) -> None:
+        """What was given to the member's roles, or taken from them, once each."""
+        for offer in await role_grants.open_at(connection, member.server_id, at):
+            if offer.role_id not in (member.roles or ()):
+                continue
+            entry_id = f"{offer.kind}:{offer.offer_id}:{member.member_id}"
+            if await ledger.amount(connection, entry_id) is None:
+                await self._take_offer(connection, entry_id, member, offer)
+
+    async def _take_offer(
+        self, connection: Connection, entry_id: str, member: Member, offer: Offer
+    ) -> None:
+        if offer.kind == "grant":
+            await self.put_in(
+                connection,
+                entry_id,
+                member,
+                amount=offer.amount,
+                expires_at=offer.expires_at,
+                actor_id=offer.actor_id,
+                reason=offer.reason,
+            )
+            return
+        await self.take_away(
+            connection,
+            entry_id,
+            member,
+            amount=offer.amount,
+            actor_id=offer.actor_id,
+            reason=offer.reason,
+        )
+
+    async def _expire(
+        self, connection: Connection, member: Member, lot: Lot, *, at: datetime
+    ) -> None:
+        entry_id = f"expire:{lot.lot_id}:{lot.revision}"
+        entered = await ledger.insert(
+            connection,
+            entry_id,
+            kind="expire",
+            server_id=member.server_id,
+            member_id=member.member_id,
+            amount=-lot.remaining,
+            at=at,
+        )
+        _must(entered and await ledger.close_lot(connection, entry_id, lot), entry_id)
+
+    async def _resize(
+        self, connection: Connection, member: Member, lot: Lot, *, by: int, at: datetime
+    ) -> None:
+        entry_id = f"{lot.lot_id}:{lot.revision}"
+        entered = await ledger.insert(
+            connection,
+            entry_id,
+            kind="allowance",
+            server_id=member.server_id,
+            member_id=member.member_id,
+            amount=by,
+            at=at,
+        )
+        _must(entered, entry_id)
+        resized = await ledger.resize_lot(connection, lot.lot_id, by=by, revision=lot.revision)
+        _must(resized, lot.lot_id)
+        await ledger.add_part(connection, entry_id, lot.lot_id, amount=by)
+
+    async def _give_back(
+        self, connection: Connection, song: Song, *, kind: str, after: str
+    ) -> None:
+        now = self._clock()
+        entry_id = f"{kind}:{song.song_id}"
+        held = await ledger.parts(connection, f"hold:{song.song_id}")
+        entered = await ledger.insert(
+            connection,
+            entry_id,
+            kind=kind,
+            server_id=song.server_id,
+            member_id=song.member_id,
+            song_id=song.song_id,
+            after_id=f"{after}:{song.song_id}",
+            amount=-sum(moved for _, moved in held),
+            price=song.price,
+            at=now,
+        )
+        _must(entered and await self._ceiling.uncount(connection, song), entry_id)
+        late = 0
+        for lot, moved in held:
+            if lot.expires_at is not None and lot.expires_at <= now:
+                late -= moved
+            else:
+                returned = await ledger.move(connection, entry_id, lot.lot_id, amount=-moved)
+                _must(returned, f"{entry_id}, {lot.lot_id}")
+        if late:
+            await self._return_late(connection, song, entry_id, amount=late, at=now)
+
+    async def _return_late(
+        self, connection: Connection, song: Song, entry_id: str, *, amount: int, at: datetime
+    ) -> None:
+        """What has expired meanwhile returns until the end of the running period."""
+        timeline = await self._rulebook.timeline(connection, song.server_id)
+        await self.add_lot(
+            connection,
+            f"return:{song.song_id}",
+            entry_id,
+            Member(song.server_id, song.member_id),
+            kind="return",
+            amount=amount,
+            expires_at=timeline.period(at).end,
+        )
+
+
+def _allowance_lot(whose: Member | Song, period: Period) -> str:
+    return f"allowance:{whose.server_id}:{whose.member_id}:{to_ms(period.start)}"
+
+
+def _not_enough(price: int, free: int, opened: Opened) -> str:
+    cost = f"This song costs {credits_text(price)} and you have {free:,}."
+    if not opened.allowance.credits:
+        return f"{cost} Those who manage this server can give you more."
+    return (
+        f"{cost} {opened.allowance.credits:,} {EACH[opened.every]} are yours here; they refill "
+        f"{relative(opened.period.end)}."
+    )
+
+
+def _must(done: bool, what: str) -> None:
+    """Give up the transaction where a statement found other rows than those it was decided on.
+
+    Nobody else writes meanwhile: it would be a defect, and half an entry would be worse.
+    """
+    if not done:
+        raise RuntimeError(f"the ledger does not take {what}")

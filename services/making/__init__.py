@@ -1,1 +1,0 @@
-"""How a song gets made: the song API, its pace, the audio, and who carries a song when."""

@@ -1,0 +1,1 @@
+"""The operator's side: incidents, housekeeping, checks, and what one process needs."""

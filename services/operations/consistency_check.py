@@ -1,0 +1,174 @@
+"""Whether the database agrees with itself and with the data folder, and mending what does not.
+
+Every transaction leaves these facts true, so what is found here comes from outside: a damaged disk,
+a hand in the database, a file that was removed; or it is a defect.
+"""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from db import checks, songs
+from db.connection import Connection
+from db.database import Database
+from db.faults import DatabaseFileError
+from db.records import from_ms
+from services.credits.credits import Credits
+from services.operations.data_folder import MARKER
+
+MENDABLE = {"COMPLETED": "settle", "FAILED": "refund", "CANCELLED": "refund"}
+"""How a song's hold ends, by the song's state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong, and whether it was mended."""
+
+    text: str
+    mended: bool = False
+
+
+async def check_unopened(path: Path, error: DatabaseFileError) -> list[Finding]:
+    """What is wrong with a database that `error` kept from being opened."""
+    return [
+        Finding(str(error)),
+        *(Finding(f"The file is damaged: {text}") for text in await Database.damage(path)),
+    ]
+
+
+class Checking:
+    """Looks for what must not be. The bot may run meanwhile."""
+
+    def __init__(self, database: Database, credits: Credits, *, data_dir: Path) -> None:
+        self._database = database
+        self._credits = credits
+        self._songs_dir = data_dir / "songs"
+
+    async def run(self, *, fix: bool) -> list[Finding]:
+        """Everything that is wrong; with `fix`, what can be fixed is.
+
+        All of it in one transaction, so that nothing changes meanwhile; others wait. In a damaged
+        file nothing is fixed: what can't be read there is said, and the rest is checked.
+        """
+        found = list[Finding]()
+        try:
+            async with self._database.write() as connection:
+                found += await _readable("The file", self._file(connection))
+                fix = fix and not found
+                for subject, part in (
+                    ("The ledger", self._sums),
+                    ("The songs", self._songs),
+                    ("Undelivered songs", self._undelivered),
+                ):
+                    found += await _readable(subject, part(connection, fix=fix))
+                needed = await songs.needing_files(connection)
+                kept = await songs.with_kept_files(connection)
+        except DatabaseFileError as error:
+            # Also of the commit, which SQLite may refuse after damage, with nothing to write.
+            if not (found and error.damaged):
+                raise
+            return [*found, Finding("The files of songs were not checked.")]
+        return [*found, *await asyncio.to_thread(self._folders, needed, kept, fix=fix)]
+
+    async def _file(self, connection: Connection) -> AsyncIterator[Finding]:
+        for text in await checks.damage(connection):
+            yield Finding(f"The file is damaged: {text}")
+        for text in await checks.broken_references(connection):
+            yield Finding(f"The table {text}.")
+
+    async def _sums(self, connection: Connection, *, fix: bool) -> AsyncIterator[Finding]:
+        for entry in await checks.entries(connection):
+            yield Finding(
+                f"Entry {entry.name} is {entry.kept:+,}, and its parts are {entry.counted:+,}."
+            )
+        for lot in await checks.lots(connection):
+            mended = fix and await checks.set_remaining(connection, lot.name, lot.counted)
+            yield Finding(
+                f"Lot {lot.name} has {lot.kept:,} left, and by its parts {lot.counted:,}.", mended
+            )
+        for period in await checks.periods(connection):
+            mended = fix and await checks.set_used(connection, period)
+            yield Finding(
+                f"The period of server {period.server_id} that began at "
+                f"{from_ms(period.period_at):%Y-%m-%d %H:%M} UTC counts {period.kept:,}, and by "
+                f"the ledger {period.counted:,} are used.",
+                mended,
+            )
+
+    async def _songs(self, connection: Connection, *, fix: bool) -> AsyncIterator[Finding]:
+        for song_id in await checks.unheld(connection):
+            yield Finding(f"Song {song_id} was never paid for: the ledger has no hold of it.")
+        for wrong in await checks.unended(connection):
+            mended = fix and await self._end(connection, wrong)
+            yield Finding(
+                f"Song {wrong.song_id} is {wrong.status}, and its hold was ended by "
+                f"{wrong.entry or 'nothing'}.",
+                mended,
+            )
+
+    async def _undelivered(self, connection: Connection, *, fix: bool) -> AsyncIterator[Finding]:
+        for found in await checks.misplaced(connection):
+            where = {
+                "delivered": found.delivered,
+                "kept to be delivered": found.kept,
+                "given back as one that was not delivered": found.given_back,
+            }
+            said = " and ".join(words for words, so in where.items() if so)
+            if said:
+                yield Finding(f"Song {found.song_id} is {found.status}, and {said}.")
+                continue
+            # What was never settled can't return so.
+            mended = fix and found.settled and await self._give_back(connection, found.song_id)
+            yield Finding(
+                f"Song {found.song_id} is {found.status}, and neither delivered nor kept nor given "
+                "back.",
+                mended,
+            )
+
+    async def _give_back(self, connection: Connection, song_id: int) -> bool:
+        """Enter the return of a price that is missing."""
+        song = await songs.get(connection, song_id)
+        if song is not None:
+            await self._credits.compensate(connection, song)
+        return song is not None
+
+    async def _end(self, connection: Connection, wrong: checks.Unended) -> bool:
+        """Enter the settle or the refund that is missing; a wrong one can't be taken back."""
+        song = await songs.get(connection, wrong.song_id)
+        if wrong.entry is not None or song is None or song.status not in MENDABLE:
+            return False
+        if MENDABLE[song.status] == "settle":
+            await self._credits.settle(connection, song)
+        else:
+            await self._credits.refund(connection, song)
+        return True
+
+    def _folders(self, needed: set[int], kept: dict[int, str], *, fix: bool) -> list[Finding]:
+        """Files against rows: those that nobody needs, and those that are missing."""
+        inside = self._songs_dir.iterdir() if self._songs_dir.is_dir() else ()
+        there = {int(f.name): f for f in inside if f.name.isdecimal() and f.is_dir()}
+        found = []
+        # Without the mark of a start it may be another's folder: nothing is deleted from it.
+        fix = fix and (self._songs_dir / MARKER).exists()
+        for song_id in sorted(there.keys() - needed):
+            if fix:
+                shutil.rmtree(there[song_id])
+            found.append(Finding(f"Song {song_id} has ended, and its files are still there.", fix))
+        for song_id, file in sorted(kept.items()):
+            if not (self._songs_dir / str(song_id) / file).is_file():
+                found.append(Finding(f"Song {song_id} should have the file {file}: it is gone."))
+        return found
+
+
+async def _readable(subject: str, findings: AsyncIterator[Finding]) -> list[Finding]:
+    """The findings, as far as the file can be read."""
+    found = list[Finding]()
+    try:
+        async for finding in findings:
+            found.append(finding)
+    except DatabaseFileError as error:
+        why = "the file is damaged" if error.damaged else error
+        found.append(Finding(f"{subject} could not be checked to the end: {why}."))
+    return found

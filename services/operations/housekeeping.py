@@ -1,0 +1,124 @@
+"""What has to be done from time to time, whatever the members do."""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+from db import drafts, songs
+from db.database import Database
+from db.faults import NOT_NOW
+from db.records import Step
+from services.clock import WatchedClock
+from services.operations.incidents import Incidents, Kind
+from services.operations.servers import Servers
+from services.songs.completion import Ending
+from services.songs.songs import TOKEN_LIFETIME
+
+log = logging.getLogger(__name__)
+
+WAITING_DEADLINE = timedelta(hours=6)
+DRAFT_LIFETIME = timedelta(hours=1)
+LYRICS_OF_FAILED = timedelta(hours=24)
+"""How long lyrics of a song that failed are kept, so that it can be tried again."""
+EVERY = 60.0
+"""Seconds from one round to the next."""
+NEARLY_FULL = 512 * 2**20
+"""Bytes free below which the operator hears of it: a full house of songs being fitted."""
+ROOM_AGAIN = 2 * NEARLY_FULL
+
+
+class Housekeeping:
+    """Ends what has waited too long, forgets what must not be kept, watches the disk."""
+
+    def __init__(
+        self,
+        database: Database,
+        ending: Ending,
+        servers: Servers,
+        incidents: Incidents,
+        *,
+        data_dir: Path,
+        clock: WatchedClock,
+        changed: Callable[[int], None],
+        free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+    ) -> None:
+        self._database = database
+        self._ending = ending
+        self._servers = servers
+        self._incidents = incidents
+        self._songs_dir = data_dir / "songs"
+        self._clock = clock
+        self._changed = changed
+        self._free_bytes = free_bytes
+
+    async def run(self) -> None:
+        """A round each minute, until cancelled."""
+        while True:
+            await self.once()
+            await asyncio.sleep(EVERY)
+
+    async def once(self) -> None:
+        """One round. A part that fails is logged and does not keep the others from their work."""
+        parts: list[Callable[[], Awaitable[None]]] = [
+            self._leave,
+            self._end_overdue,
+            self._forget,
+            self._servers.forget_old,
+            self._servers.notify_operator,
+            self._remove_files,
+            self._watch_disk,
+            self._incidents.tell_untold,
+        ]
+        for part in parts:
+            try:
+                await part()
+            except NOT_NOW as error:
+                log.warning("housekeeping: %s waits: %s", part.__name__, error)
+            except Exception:
+                log.exception("housekeeping: %s failed", part.__name__)
+
+    async def _leave(self) -> None:
+        """Servers that the bot was removed from, where that could not be written down."""
+        for song in await self._servers.reconcile_all():
+            self._changed(song.song_id)
+
+    async def _end_overdue(self) -> None:
+        before = self._clock.ago(WAITING_DEADLINE)
+        for song in await songs.waiting_since_before(self._database.reader, before):
+            reason = "It waited for 6 hours without being started."
+            if await self._ending.fail(song, reason, expected=Step.WAITING):
+                self._changed(song.song_id)
+
+    async def _forget(self) -> None:
+        received = self._clock.ago(TOKEN_LIFETIME)
+        failed = self._clock.ago(LYRICS_OF_FAILED)
+        async with self._database.write() as connection:
+            await songs.forget_tokens_until(connection, received + TOKEN_LIFETIME)
+            await drafts.delete_before(connection, self._clock.ago(DRAFT_LIFETIME))
+            await songs.forget_lyrics_of_failed(connection, ended_before=failed)
+
+    async def _remove_files(self) -> None:
+        """Files of songs that need none: a crash came between a song's end and their removal."""
+        there = await asyncio.to_thread(self._folders)
+        needed = await songs.needing_files(self._database.reader) if there else set()
+        for song_id, folder in there.items():
+            if song_id not in needed:
+                try:
+                    await asyncio.to_thread(shutil.rmtree, folder)
+                except OSError as error:
+                    log.warning("the files of song %d could not be removed: %s", song_id, error)
+
+    def _folders(self) -> dict[int, Path]:
+        """The songs' own folders; whatever else lies there is not ours to remove."""
+        inside = self._songs_dir.iterdir() if self._songs_dir.is_dir() else ()
+        return {int(f.name): f for f in inside if f.name.isdecimal() and f.is_dir()}
+
+    async def _watch_disk(self) -> None:
+        free = self._free_bytes(self._songs_dir.parent)
+        if free < NEARLY_FULL:
+            await self._incidents.begin(Kind.DISK_NEARLY_FULL, f"{free // 2**20:,} MiB are free")
+        elif free > ROOM_AGAIN:
+            await self._incidents.end(Kind.DISK_NEARLY_FULL)

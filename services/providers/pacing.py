@@ -1,0 +1,262 @@
+"""When to look again: the price of a look against the seconds a song would lie unseen.
+
+The price comes from how full the account's minute is (`request_budget`), the seconds from how long
+songs take (`learning`).
+"""
+
+import contextlib
+import itertools
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from services.providers.rate_limiter import (
+    CALLS_A_SONG,
+    CALLS_TO_COME,
+    WINDOW,
+    Planned,
+    RequestBudget,
+)
+from services.providers.run_time_learning import Learner
+from services.providers.run_times import Expectation, Run, survival
+
+CHEAPEST = 0.077
+"""Seconds of lateness that a look is worth while the minute is empty."""
+EARLY_LOOKS = (2.0, 6.0, 18.0)  # ages at which PROCESSING is looked for, until it was seen
+EARLY_FILL = 0.3  # while the minute is no fuller than this
+DEAREST = 20.0
+"""Seconds of lateness that a look is worth at most: long songs would lie unseen for a minute."""
+SHORTEST_GAP, LONGEST_GAP = 0.25, 20.0  # seconds between looks; the latter past the median
+NEAR, NEAR_GAP = 4.0, 12.0
+"""Likewise up to so many medians, where songs end that were only slower than most."""
+LOST = 8.0
+"""From so many medians on a song that is not done may be one that the API has forgotten. Where
+others wait to be submitted it is looked at once a minute: 17 looked at every `LONGEST_GAP` would
+fill a minute of 50, and nothing would be submitted until they are given up."""
+FAR, FAR_GAP = 2.0, 0.1  # from so many medians on, gaps of at least this share of the age
+AHEAD = 1.5
+"""After so many medians a song was seen to be done as a rule, where calls are short. The price of a
+look is that of the minute as it is, or as it will be then with the calls of all that run."""
+USUAL = 60, 50  # seconds and steps of a song, before there was one
+DEADLINE = 30 * 60.0  # product: a song is given up 30 min after it was submitted
+
+PRICE_STEP, SPREAD_STEP = 1.2, 1.1  # plans are made for prices and spreads rounded to powers
+PRICES, SPREADS = (0.002, 2.0), (0.05, 1.5)  # the first in units of the median
+
+
+def price_of_call(*, per_minute: int, fill: float, waiting: int) -> float:
+    """Seconds of lateness that one more call is worth.
+
+    In a full minute a call delays every song that waits by `60 / per_minute` seconds; in an empty
+    one it delays none, and `CHEAPEST` keeps looks from being wasted. Rises with `fill` and
+    `waiting`, up to `DEAREST`.
+    """
+    pressure = min(fill, 1.5) ** 4
+    return min(CHEAPEST + pressure * (1 + waiting) * WINDOW / per_minute, DEAREST)
+
+
+class Plan(NamedTuple):
+    """A song not done at `ages[i]` is best looked at next at `then[i]`; the unit is the median."""
+
+    ages: tuple[float, ...]
+    then: tuple[float, ...]
+
+    def after(self, age: float) -> float:
+        """When to look next, between the two nearest answers."""
+        i = bisect_right(self.ages, age) - 1
+        if i >= len(self.ages) - 1:
+            return math.inf
+        share = (age - self.ages[i]) / (self.ages[i + 1] - self.ages[i])
+        return self.then[i] + share * (self.then[i + 1] - self.then[i])
+
+
+def plan_for(price: float, spread: float) -> Plan:
+    """The looks that cost least, for a price in units of the median; from a small set made once."""
+    price = min(max(price, PRICES[0]), PRICES[1])
+    spread = min(max(spread, SPREADS[0]), SPREADS[1])
+    return _solved(
+        round(math.log(price, PRICE_STEP)),
+        round(math.log(spread, SPREAD_STEP)),
+    )
+
+
+@lru_cache(maxsize=2048)  # more than there are: 39 prices by 37 spreads
+def _solved(price_power: int, spread_power: int) -> Plan:
+    """Dynamic programme: from each age, the look that minimises price * looks + lateness after it.
+
+    The best next look never comes earlier for a later age (the lateness between two ages is a Monge
+    array), so that each age searches only up to the answer of the one after it.
+    """
+    price, spread = PRICE_STEP**price_power, SPREAD_STEP**spread_power
+    ages = tuple(_grid(spread))
+    alive = [survival(age, spread) for age in ages]
+    done = [0.0]  # integral of P(done by age)
+    for (a, p), (b, q) in itertools.pairwise(zip(ages, alive, strict=True)):
+        done.append(done[-1] + (b - a) * (1.0 - (p + q) / 2.0))
+    last = len(ages) - 1
+    cost, best = [0.0] * len(ages), [last] * len(ages)
+    for i in range(last - 1, -1, -1):
+        age, gone = ages[i], 1.0 - alive[i]
+        here, until = math.inf, best[i + 1]
+        for j in range(i + 1, until + 1):
+            late = done[j] - done[i] - gone * (ages[j] - age)
+            if late + cost[j] < here:
+                here, best[i] = late + cost[j], j
+        cost[i] = here + price * alive[i]
+    return Plan(ages, tuple(ages[j] for j in best))
+
+
+def _grid(spread: float) -> Iterator[float]:
+    """Ages in medians: 0, then fine where songs end (16 to a deviation), then ever wider to 200."""
+    yield 0.0
+    log, step = -4.0 * spread, spread / 16.0
+    while log < math.log(200.0):
+        yield math.exp(log)
+        if log > 4.0 * spread:
+            step = min(step * 1.1, 0.1)
+        log += step
+
+
+@dataclass(slots=True)
+class _AtApi:
+    """A song that was submitted, or is just being so."""
+
+    next_poll: float
+    """On the budget's clock."""
+    lost: bool = False
+
+    def planned(self, now: float) -> Planned:
+        """The calls that it will take: of one that is `LOST`, a poll that finds nothing new."""
+        if self.lost:
+            return Planned(self.next_poll, 1.0)
+        # In a minute from now on, each song that ends will have made room for another's submit.
+        soon = self.next_poll < now + WINDOW
+        return Planned(self.next_poll, CALLS_TO_COME if soon else CALLS_A_SONG)
+
+
+class Pacer:
+    """Says when to look at a song next.
+
+    Args:
+        budget: how full its minute is makes the price of a look.
+        runs: the latest songs that ended, in the order of their submits; a hundred are enough.
+        waiting: how many songs wait here to be submitted.
+        polled: whether songs take further calls after their submits. Those of v1 don't, so that
+            their submits need not be held back.
+    """
+
+    def __init__(
+        self,
+        budget: RequestBudget,
+        runs: Iterable[Run] = (),
+        *,
+        waiting: Callable[[], int] = lambda: 0,
+        polled: bool = True,
+    ) -> None:
+        self._budget = budget
+        self._waiting = waiting
+        self._learner = Learner(runs, clock=budget.clock)
+        self._at_api: dict[int, _AtApi] = {}
+        self._latest = USUAL
+        if polled:
+            budget.planned = self._planned
+
+    @contextlib.contextmanager
+    def submitting(self, song_id: int, *, seconds: int, steps: int) -> Iterator[None]:
+        """Count the calls to come of a song whose submit has its place in the minute."""
+        self._latest = seconds, steps
+        self._at_api[song_id] = _AtApi(self._first_poll(seconds, steps))
+        try:
+            yield
+        finally:
+            self._at_api.pop(song_id, None)
+
+    @contextlib.contextmanager
+    def running(self, song_id: int, *, seconds: int, steps: int) -> Iterator[None]:
+        """Learn from a song that was just submitted; to be entered in the order of the submits."""
+        self._learner.submitted(song_id, seconds=seconds, steps=steps)
+        try:
+            with self.submitting(song_id, seconds=seconds, steps=steps):
+                yield
+        finally:
+            self._learner.dropped(song_id)
+
+    def unfinished(self, song_id: int, *, age: float) -> None:
+        """Learn that a song was still running at this age."""
+        self._learner.unfinished(song_id, age=age)
+
+    def ended(self, song_id: int, *, low: float, high: float) -> None:
+        """Learn that a song was made; see `Run` for `low` and `high`. It takes no more polls."""
+        self._at_api.pop(song_id, None)
+        self._learner.ended(song_id, low=low, high=high)
+
+    def expected(self, *, seconds: int, steps: int, age: float = 0.0) -> float:
+        """Seconds until a song that is unfinished at `age` will be done, as likely more as less."""
+        return self._learner.expect(seconds, steps).remaining(max(age, 0.0))
+
+    def next_look(
+        self,
+        *,
+        seconds: int,
+        steps: int,
+        age: float,
+        processing: bool = False,
+        song_id: int | None = None,
+    ) -> float:
+        """The age at which to look next at a song that was unfinished at `age`.
+
+        Ages are in seconds since the submit was accepted. The answer is later than `age`: by
+        `SHORTEST_GAP` at least and, past the expected time, by `LONGEST_GAP` at most, or a minute
+        where it may be `LOST`. The last look before `DEADLINE` is at it.
+
+        Args:
+            seconds, steps: what was asked for.
+            age: of the song when it was last looked at (0: not yet), or now, after a restart.
+            processing: whether a look has seen it PROCESSING. If not, and the minute is nearly
+                empty, it is looked at early.
+            song_id: whose plan this is, if its calls are to be counted among those to come.
+        """
+        age = max(age, 0.0)
+        expected = self._learner.expect(seconds, steps)
+        waiting = self._waiting()
+        lost = age > LOST * expected.median
+        look = self._worth_it(expected, age, lost=lost, processing=processing, waiting=waiting)
+        look = max(look, age + SHORTEST_GAP)
+        look = min(look, DEADLINE) if age < DEADLINE else age + LONGEST_GAP
+        if song := self._at_api.get(song_id) if song_id is not None else None:
+            song.next_poll, song.lost = self._budget.clock() + look - age, lost
+        return look
+
+    def _worth_it(
+        self, expected: Expectation, age: float, *, lost: bool, processing: bool, waiting: int
+    ) -> float:
+        """The age at which a look is worth its price."""
+        ahead = AHEAD * expected.median
+        calls = CALLS_A_SONG * len(self._at_api) * min(1.0, WINDOW / ahead)
+        fill = max(self._budget.fill, self._budget.fill_ahead(ahead, calls=calls))
+        price = price_of_call(per_minute=self._budget.per_minute, fill=fill, waiting=waiting)
+        plan = plan_for(price / expected.median, expected.spread)
+        look = plan.after(age / expected.median) * expected.median
+        if age > FAR * expected.median:
+            look = max(look, age + FAR_GAP * age)
+        if age >= expected.median:
+            gap = NEAR_GAP if age <= NEAR * expected.median else LONGEST_GAP
+            look = min(look, age + (WINDOW if lost and waiting else gap))
+        if not processing and not waiting and fill <= EARLY_FILL:
+            early = next((early for early in EARLY_LOOKS if early >= age + 1.0), math.inf)
+            look = early if early <= look - 1.0 else look
+        return look
+
+    def _planned(self) -> list[Planned]:
+        """The calls to come of the songs at the API, and of one more like the latest."""
+        now = self._budget.clock()
+        one_more = _AtApi(self._first_poll(*self._latest))
+        return [song.planned(now) for song in (*self._at_api.values(), one_more)]
+
+    def _first_poll(self, seconds: int, steps: int) -> float:
+        """When a song that is submitted now will be looked at, on the budget's clock."""
+        look = self.next_look(seconds=seconds, steps=steps, age=0.0, processing=True)
+        return self._budget.clock() + look

@@ -1,0 +1,1 @@
+"""What managers read: usage, and the ledger as a file."""

@@ -1,0 +1,99 @@
+"""Every server with its use: what the operator pays for, and where; and what got stuck."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from db import budgets, servers, songs
+from db.database import Database
+from db.records import ServerCount, Tally, Undelivered
+from services.clock import Clock
+from services.credits.budgets import utc_day
+from services.credits.calendar import Period
+from services.settings.settings import Rulebook
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUse:
+    """A server's use: submits of the running day (UTC), credits of its own running period."""
+
+    server: ServerCount
+    today: Tally
+    used: int
+    ceiling: int | None
+    period: Period
+
+
+class Overview:
+    """Reads what all servers use."""
+
+    def __init__(self, database: Database, rulebook: Rulebook, *, clock: Clock) -> None:
+        self._database = database
+        self._rulebook = rulebook
+        self._clock = clock
+
+    async def servers(self) -> list[ServerUse]:
+        """Every server, those that the bot was thrown out of too; the busiest of today first."""
+        found = await servers.all_counted(self._database.reader)
+        uses = [await self._use(server) for server in found]
+        return sorted(
+            uses,
+            key=lambda use: (
+                -use.today.credits,
+                -use.used,
+                -use.server.songs,
+                use.server.server_id,
+            ),
+        )
+
+    async def undelivered(self) -> list[Undelivered]:
+        """The songs of all servers that could not be posted and are kept, by reason."""
+        return await songs.undelivered_by_reason(self._database.reader)
+
+    async def _use(self, server: ServerCount) -> ServerUse:
+        reader, now = self._database.reader, self._clock()
+        rules = await self._rulebook.read(reader, server.server_id)
+        period = rules.timeline.period(now)
+        day, _ = utc_day(now)
+        return ServerUse(
+            server,
+            today=await budgets.submitted(reader, server.server_id, day),
+            used=await budgets.used(reader, server.server_id, period.start),
+            ceiling=rules.ceiling,
+            period=period,
+        )
+
+
+def as_table(uses: Sequence[ServerUse]) -> str:
+    """For a terminal: a line for each server under a heading."""
+    head = ("server", "name", "members", "songs", "submitted today", "spent in its period", "")
+    lines = [head, *map(_line, uses)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def as_lines(undelivered: Sequence[Undelivered]) -> str:
+    """For a terminal: how many songs could not be posted, and a line for each reason."""
+    total = sum(each.songs for each in undelivered)
+    lines = [
+        f"  {each.songs:,} since {each.oldest:%Y-%m-%d %H:%M} UTC: {each.reason}"
+        for each in undelivered
+    ]
+    return "\n".join([f"Could not be posted, and kept for their members: {total:,}", *lines])
+
+
+def _line(use: ServerUse) -> tuple[str, ...]:
+    server, today = use.server, use.today
+    of_ceiling = "" if use.ceiling is None else f" of {use.ceiling:,}"
+    name = "".join(c if c.isprintable() else " " for c in server.name or "")
+    return (
+        str(server.server_id),
+        name or "(not named yet)",
+        f"{server.members:,}",
+        f"{server.songs:,}",
+        f"{today.songs:,} songs, {today.credits:,} credits",
+        f"{use.used:,}{of_ceiling} until {use.period.end:%Y-%m-%d %H:%M} UTC",
+        f"left {server.left_at:%Y-%m-%d}" if server.left_at else "",
+    )

@@ -1,0 +1,237 @@
+"""The picture of a server's usage, drawn by a child process that stays warm for some minutes.
+
+Matplotlib is never imported here: it would stay in the bot's memory for ever, and drawing would
+hold the event loop. The child (`services/reports/usage_plot.py`) is started for the first picture,
+draws the next ones without that start, and is ended when nobody asks any more. The figures stand
+in docs/decisions/0013.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from contextvars import Context
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from services import child_process
+from services.errors import SongwrightError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MOST_BARS = 10
+"""Members, and genres, that fit below each other in a picture Discord shows 350 px high."""
+
+MOST_DAYS = 92
+"""Days whose bars can still be told apart: a quarter of a year."""
+
+_PROGRAM = (sys.executable, "-m", "services.reports.usage_plot")
+_FONT_VARIABLES = ("HOME", "USERPROFILE", "LOCALAPPDATA", "WINDIR")
+"""They name the folders of the system's fonts."""
+# Before the encoders of audio (`services/audio/transcoder.py`): here a person waits.
+_NICENESS = 3
+_LONGEST_LABEL = 100  # characters; a name on Discord has 32 at most, and some 15 are drawn
+_LARGEST_PNG = 2 * 1024 * 1024
+
+
+class CannotDraw(SongwrightError):
+    """There is no picture: the child could not be started, died or took too long.
+
+    `str()` is for the operator's log. The next picture is drawn by a new child.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class UsagePicture:
+    """What is drawn. All figures are credits, at least 0.
+
+    `days` come oldest first, at most `MOST_DAYS`; `members` and `genres` most first, at most
+    `MOST_BARS` of each. Labels may hold anything: what no font here can draw is left out.
+    """
+
+    title: str
+    days: Sequence[tuple[date, int]]
+    members: Sequence[tuple[str, int]]
+    genres: Sequence[tuple[str, int]]
+
+    def __post_init__(self) -> None:
+        if len(self.days) > MOST_DAYS:
+            raise ValueError(f"{len(self.days)} days are more than {MOST_DAYS}")
+        for bars in (self.members, self.genres):
+            if len(bars) > MOST_BARS:
+                raise ValueError(f"{len(bars)} bars are more than {MOST_BARS}")
+        if any(amount < 0 for _, amount in (*self.days, *self.members, *self.genres)):
+            raise ValueError("credits that were used can't be under 0")
+
+    def to_line(self) -> bytes:
+        """One line of JSON, for the child."""
+        fields = {
+            "title": self.title[:_LONGEST_LABEL],
+            "days": [(day.isoformat(), amount) for day, amount in self.days],
+            "members": [(label[:_LONGEST_LABEL], amount) for label, amount in self.members],
+            "genres": [(label[:_LONGEST_LABEL], amount) for label, amount in self.genres],
+        }
+        return json.dumps(fields).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Self:
+        """The picture that `to_line` wrote."""
+        fields = json.loads(line)
+        return cls(
+            title=fields["title"],
+            days=[(date.fromisoformat(day), amount) for day, amount in fields["days"]],
+            members=[(label, amount) for label, amount in fields["members"]],
+            genres=[(label, amount) for label, amount in fields["genres"]],
+        )
+
+
+class UsageArtist:
+    """Draws pictures, one at a time; the others wait their turn.
+
+    `cache` is a folder for Matplotlib's list of the system's fonts, made if it is not there; where
+    it can't be written, each start of a child looks through the fonts again. `patience` is the
+    seconds a caller waits at most, `linger` the seconds that an idle child is kept.
+    """
+
+    def __init__(self, cache: Path, *, patience: float = 30.0, linger: float = 300.0) -> None:
+        self._cache = cache.absolute()  # the child has a working directory of its own
+        self._patience = patience
+        self._linger = linger
+        self._turn = asyncio.Lock()
+        self._child: _Child | None = None
+        self._retiring: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def draw(self, picture: UsagePicture) -> bytes:
+        """The picture as a PNG, 1,100 px wide, under 150 KB.
+
+        Cancelled, it ends the child that was drawing.
+
+        Raises:
+            CannotDraw: no child can be started, it died, `patience` is over, or this is closed.
+        """
+        line = picture.to_line()
+        try:
+            async with asyncio.timeout(self._patience), self._turn:
+                return await self._draw_in_turn(line)
+        except TimeoutError:
+            raise CannotDraw(f"no picture within {self._patience:.0f} s") from None
+
+    async def close(self) -> None:
+        """End the child; whoever waits for a picture gets `CannotDraw`. Twice is once."""
+        self._closed = True
+        if self._child:
+            self._child.kill()
+        async with self._turn:
+            if self._retiring:
+                self._retiring.cancel()
+            await self._end_child()
+
+    async def _draw_in_turn(self, line: bytes) -> bytes:
+        if self._retiring:
+            self._retiring.cancel()
+        if self._child and self._child.has_ended:
+            await self._end_child()
+        if self._child is None and not self._closed:
+            self._child = await _Child.start(self._cache)
+        if self._child is None or self._closed:
+            raise CannotDraw("closed")
+        drawn = False
+        try:
+            png = await self._child.draw(line)
+            drawn = True
+        finally:
+            # A late answer would be taken for the next picture's.
+            if not drawn:
+                await self._end_child()
+        self._retiring = _outliving(self._retire(), "retire the usage plotter")
+        return png
+
+    async def _retire(self) -> None:
+        await asyncio.sleep(self._linger)
+        async with self._turn:
+            await self._end_child()
+
+    async def _end_child(self) -> None:
+        child, self._child = self._child, None
+        if child:
+            await child.end()
+
+
+class _Child:
+    """A running `services.reports.usage_plot`: a line of JSON in, a length and a PNG out."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdin and process.stdout and process.stderr  # noqa: PT018, S101 - three pipes
+        self._process = process
+        self._killed = False
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self._said = _outliving(child_process.tail(process.stderr), "listen to the usage plotter")
+
+    @classmethod
+    async def start(cls, cache: Path) -> Self:
+        """Start one. It ends with the bot, since its stdin does.
+
+        Raises:
+            CannotDraw: the system won't.
+        """
+        try:
+            process = await child_process.start(
+                _PROGRAM,
+                niceness=_NICENESS,
+                keep=_FONT_VARIABLES,
+                # One thread: NumPy's own would take memory for nothing that is done here.
+                told={"MPLCONFIGDIR": str(cache), "OPENBLAS_NUM_THREADS": "1"},
+            )
+        except OSError as error:
+            raise CannotDraw(f"the child process can't be started: {error}") from error
+        return cls(process)
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.returncode is not None
+
+    async def draw(self, line: bytes) -> bytes:
+        """Its answer to one picture.
+
+        Raises:
+            CannotDraw: it ended, or answered something else. It can't be used any more.
+        """
+        # Not drained: the line is shorter than any pipe, and a child that has died shows by its
+        # missing answer.
+        self._stdin.write(line)
+        try:
+            size = int(await self._stdout.readline())
+            if not 0 < size <= _LARGEST_PNG:
+                raise ValueError(f"{size} bytes")
+            return await self._stdout.readexactly(size)
+        except (ValueError, EOFError, ConnectionError) as error:
+            raise CannotDraw("the child process ended, or answered nonsense") from error
+
+    def kill(self) -> None:
+        """Stop it at once, if it has not ended by itself."""
+        # Only once: the second time Popen would see it dead and reap it, and asyncio's own watcher
+        # would complain that it can't find it (Python 3.11).
+        if not self._killed:
+            self._killed = True
+            with suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def end(self) -> None:
+        """Return when it is gone; what it complained about goes to the log."""
+        self.kill()
+        await asyncio.shield(self._process.wait())
+        if said := await asyncio.shield(self._said):
+            log.warning("The usage plotter said: %s", said.decode(errors="replace"))
+
+
+def _outliving(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+    """A task that has nothing of the context of whoever happened to ask for a picture."""
+    return Context().run(asyncio.create_task, work, name=name)

@@ -1,0 +1,1 @@
+"""A song's life: its request, the queue, the pipeline that makes it, and its delivery."""

@@ -1,0 +1,998 @@
+"""One song's life from QUEUED to its end. Every step may be the first one after a crash.
+
+`make` brings a song that was marked as submitting to a file on disk; `deliver` brings that file to
+the channel. Both read the row, do the next thing, and write before and after it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import random
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from db import songs
+from db.cancelling import to_its_end
+from db.connection import Connection
+from db.database import Database
+from db.faults import NO_ROOM, NOT_NOW
+from db.records import Fault, Song, Status, Step
+from services.audio.audio_file import Tags
+from services.audio.transcoder import AudioFitter, Fitted
+from services.clock import WatchedClock
+from services.credits.budgets import OperatorCeilings
+from services.errors import (
+    AccountProblem,
+    ApiUnavailable,
+    AudioError,
+    BadOutput,
+    CannotPost,
+    DeliveryError,
+    GenerationFailed,
+    KeyRefused,
+    NotAudio,
+    NotReached,
+    NotThereYet,
+    OutputMissing,
+    PostUncertain,
+    RateLimited,
+    RequestForbidden,
+    RequestRejected,
+    Scope,
+    SilentAudio,
+    SongApiError,
+    SongGone,
+    SongwrightError,
+    SubmitForbidden,
+    SubmitUncertain,
+    TooLargeToPost,
+    TooShort,
+)
+from services.operations.incidents import Incidents, Kind
+from services.providers.pacing import Pacer
+from services.providers.rate_limiter import Call, RequestBudget
+from services.providers.segmind import Look, Output, SongApi, Workspace, largest_song
+from services.providers.submit_refusals import SubmitRefusals
+from services.songs.completion import Ending
+from services.songs.song_request import SongRequest, title_of
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MAKING_DEADLINE = timedelta(minutes=30)
+LAST_DOWNLOAD = timedelta(minutes=5)
+"""What a download has, however late it begins: the bot may have been away for long."""
+NOT_YET = 120.0
+"""Seconds for which a song that is said not to be there is requested again: queues and object
+storage may say so right after a submit, and right after COMPLETED."""
+FRESH_ADDRESS_AFTER = (0.0, 8.0, 30.0, NOT_YET)
+"""Seconds of those after which the result is requested again, for a fresh address."""
+POSTING_DEADLINE = timedelta(minutes=30)
+DEFAULT_UPLOAD_LIMIT = 10 * 2**20
+"""Bytes: what Discord takes in a server without boosts."""
+MOST_SUBMITS = 2
+UNTOLD = ("at",)
+"""Of a move, in the log: a line has its own time."""
+SOURCE = "source"
+"""The name of what was downloaded, in the song's folder."""
+STEM = "song"
+"""The name of what is posted, in the song's folder, before its extension.
+
+ASCII: not every system's locale can write a title. It is named after its title when it is sent.
+"""
+
+NOT_IN_TIME = "The song service did not finish it within 30 minutes."
+ACCOUNT_REFUSED = "The song service refused the bot's account; its operator has been told."
+
+
+class Announcer(Protocol):
+    """Tells people: keeps a song's status message true, and posts the song."""
+
+    def changed(self, song_id: int) -> None:
+        """The song's row has changed: show it soon."""
+        ...
+
+    def upload_limit(self, song: Song) -> int:
+        """The largest file, in bytes, that may be posted in the song's server."""
+        ...
+
+    async def find_post(self, song: Song) -> int | None:
+        """The message that carries the song, if it was posted since it was asked for.
+
+        Raises:
+            CannotPost: the channel's history can't be read.
+            PostUncertain: not now.
+        """
+        ...
+
+    async def post(self, song: Song, file: Path) -> int:
+        """Post the song; the message's id.
+
+        Raises:
+            CannotPost, TooLargeToPost: it is not there.
+            PostUncertain: it may be there.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class _Absence:
+    """A song that is said not to be there yet: for how long, and what was done about it.
+
+    `waited` counts, in seconds, the pauses, the downloads that found nothing, and what the API took
+    to answer. So what has other deadlines is left out: the account's minute, 429s, 5xx, incidents
+    and a full disk.
+    """
+
+    waited: float = 0.0
+    tries: int = 0
+    fresh_addresses: int = 0
+    output: Output | None = None
+    """Where it was last said to be."""
+    failing_since: datetime | None = None
+    """When it could not be fetched first, whatever kept it from that."""
+
+    def answered(self, took: float) -> None:
+        """Count the seconds of a call; not the first one's, since no time ran before its answer."""
+        if self.tries:
+            self.waited += took
+
+    @property
+    def until_fresh_address(self) -> float:
+        """Seconds until the result is to be requested again."""
+        later = FRESH_ADDRESS_AFTER[self.fresh_addresses :]
+        return later[0] - self.waited if later else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses that double, with jitter: half to all of the nominal one. In seconds."""
+
+    first: float = 1.0
+    longest: float = 60.0
+
+    def pause(self, failures: int) -> float:
+        """How long to wait after so many failures in a row, 1 or more."""
+        nominal = min(self.longest, self.first * 2.0 ** min(failures - 1, 32))
+        return nominal * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+
+
+class Worker:
+    """Carries songs. What it knows of one is what its row says, and whether it is new here."""
+
+    def __init__(
+        self,
+        database: Database,
+        api: SongApi,
+        budget: RequestBudget,
+        pacer: Pacer,
+        fitter: AudioFitter,
+        ending: Ending,
+        incidents: Incidents,
+        operator_ceilings: OperatorCeilings,
+        announcer: Announcer,
+        *,
+        data_dir: Path,
+        sync: bool,
+        clock: WatchedClock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        backoff: Backoff = Backoff(),
+    ) -> None:
+        self._database = database
+        self._api = api
+        self._budget = budget
+        self._pacer = pacer
+        self._fitter = fitter
+        self._ending = ending
+        self._incidents = incidents
+        self._operator_ceilings = operator_ceilings
+        self._announcer = announcer
+        self._data_dir = data_dir
+        self._sync = sync
+        self._clock = clock
+        self._sleep = sleep
+        self._backoff = backoff
+        self._submit_refusals = SubmitRefusals(api, clock=clock)
+        # Songs that another process may have posted although their rows do not say so.
+        self._inherited: set[int] = set()
+        self.uninterrupted: set[int] = set()
+        """Songs that are being submitted or posted right now."""
+        self.sitting_out: set[int] = set()
+        """Songs whose answer was lost, and that wait for the end of a pause."""
+
+    async def load(self) -> None:
+        """Read which songs another process has left, before there are any of this one."""
+        self._inherited = await songs.under_way(self._database.reader)
+
+    def inherit(self, song_id: int) -> None:
+        """Another process has left this song meanwhile, and may have posted it."""
+        self._inherited.add(song_id)
+
+    def folder(self, song_id: int) -> Path:
+        """Where a song's files are until it has ended."""
+        return self._data_dir / "songs" / str(song_id)
+
+    # --- at the song API --------------------------------------------------------------------------
+
+    async def make(self, song_id: int, *, fresh: bool = False) -> bool:
+        """Bring a song to `downloaded` or to its end. False: it waits again instead.
+
+        One that waits again may be in other hands already: it is not to be touched any more.
+
+        `fresh`: its submit was just marked and has its place in the minute, so that this is not the
+        resumption of one whose answer was lost.
+
+        Raises:
+            NotReached: it waits again, since no connection could be made.
+        """
+        song = await self._read(song_id)
+        resumed = song.step is Step.SUBMITTED
+        if song.step is Step.SUBMITTING:
+            if not await self._submit(song, fresh=fresh):
+                return False
+            song = await self._read(song_id)
+        if song.step is Step.SUBMITTED:
+            # Thousands may be looked at for minutes: their words stay in the database meanwhile.
+            song = replace(song, genres="", lyrics="")
+            with self._followed(song):
+                await self._await_audio(song, resumed=resumed)
+        return True
+
+    async def _submit(self, song: Song, *, fresh: bool) -> bool:
+        """Submit a song as often as that may be done. False: see `make`.
+
+        Raises:
+            NotReached: see `make`.
+        """
+        began, failures = self._clock(), 0
+        while fresh or await self._mark_again(song, began):
+            fresh = False
+            song = await self._read(song.song_id)
+            try:
+                with self._uninterrupted(song), self._counted(song):
+                    await (self._make_at_once(song) if self._sync else self._hand_in(song))
+            except NotReached as error:
+                await self._passing(error)
+                if await self._waits_again(song):
+                    raise
+                failures += 1
+            except RateLimited as error:
+                await self._passing(error)
+                if await self._waits_again(song):
+                    return False
+            except (SubmitUncertain, OSError) as error:
+                # OSError: made in the one call of v1, and lost on the way to a full disk.
+                await self._passing(error)
+                failures += 1
+            except SongApiError as error:
+                if await self._refused(song, await self._attributed(song, error)):
+                    return True
+                if await self._waits_again(song):
+                    return False
+            else:
+                return True
+            if failures:
+                await self._sleep(self._backoff.pause(failures))
+            song = await self._read(song.song_id)
+        return True
+
+    async def _attributed(self, song: Song, error: SongApiError) -> SongApiError:
+        """The refusal of a submit; one that is this request's alone does not blame the account.
+
+        Once the key is known to be refused, what meets that waits, but not for ever.
+        """
+        if not isinstance(error, SubmitForbidden):
+            return error
+        if self._incidents.paused is Kind.KEY_REFUSED:
+            alone = await self._submit_refusals.concerns_probe(song.song_id)
+        else:
+            alone = await self._submit_refusals.concerns_request(song.member_id)
+        return RequestForbidden(f"{error} (this request alone: the key works)") if alone else error
+
+    async def _mark_again(self, song: Song, began: datetime) -> bool:
+        """Count another submit of a song whose answer was lost; its end if it may have none."""
+        if song.submits >= MOST_SUBMITS:
+            await self._fail(song, "The song service's answer was lost twice.")
+            return False
+        self.sitting_out.add(song.song_id)
+        try:
+            while self._incidents.paused and not self._overdue(began):
+                await self._sleep(self._backoff.longest)
+        finally:
+            self.sitting_out.discard(song.song_id)
+        if self._overdue(began):
+            await self._fail(song, ACCOUNT_REFUSED if self._incidents.paused else NOT_IN_TIME)
+            return False
+        await self._budget.take(Call.SUBMIT)
+        if not await self._count(song, self._operator_ceilings.mark_submitting):
+            await self._fail(
+                song, "The operator's ceiling for today leaves no second try.", Fault.ACCOUNT
+            )
+            return False
+        return True
+
+    async def _waits_again(self, song: Song) -> bool:
+        """Its submit was surely not accepted and does not count. Not wanted, it is cancelled.
+
+        Its last write, since the next one to start a song may take it. False: an earlier answer was
+        lost, so that it may be at the API, and can't wait with those that may be cancelled.
+        """
+        cancelled = False
+
+        async def unmark_submitting(connection: Connection, song: Song) -> bool:
+            nonlocal cancelled
+            uncounted = await self._operator_ceilings.unmark_submitting(connection, song)
+            cancelled = uncounted and await self._ending.cancel_unwanted(connection, song)
+            return uncounted
+
+        uncounted = await self._count(song, unmark_submitting)
+        if cancelled:
+            log.info("CANCELLED and refunded: its member is blocked, or its server was left")
+            self._over(song)
+        return uncounted and song.submits == 1
+
+    def _counted(self, song: Song) -> AbstractContextManager[None]:
+        """Tell the pacer of its submit; v1's is the whole run."""
+        follow = self._pacer.running if self._sync else self._pacer.submitting
+        return follow(song.song_id, seconds=song.seconds, steps=song.steps)
+
+    def _followed(self, song: Song) -> AbstractContextManager[None]:
+        """Tell the pacer of a run; where its age is a guess (`_downloaded`), only of its calls."""
+        certain = _there(song.submitted_at) <= self._clock()
+        follow = self._pacer.running if certain else self._pacer.submitting
+        return follow(song.song_id, seconds=song.seconds, steps=song.steps)
+
+    async def _hand_in(self, song: Song) -> None:
+        refusals = self._incidents.refusals
+        request_id = await self._api.submit(_request(song))
+        await self._write(song, songs.mark_submitted, request_id=request_id, at=self._clock())
+        self._submit_refusals.accepted()
+        await self._incidents.account_works(refusals=refusals)
+
+    async def _make_at_once(self, song: Song) -> None:
+        """v1: one call that lasts as long as the song takes. A kill in it is a lost answer."""
+        await self._write(song, songs.mark_processing)
+        began, refusals = self._clock(), self._incidents.refusals
+        workspace = await self._with_folder(song)
+        try:
+            async with asyncio.timeout(MAKING_DEADLINE.total_seconds()):
+                output = await self._api.make(_request(song), workspace)
+                if output is not None:
+                    await self._fetch_made(song, output, workspace)
+        except TimeoutError:
+            raise SubmitUncertain("the song did not come whole within 30 minutes") from None
+        took = self._age(began)
+        self._pacer.ended(song.song_id, low=took, high=took)
+        await self._downloaded(song, began, low=took, high=took)
+        self._submit_refusals.accepted()
+        await self._incidents.account_works(refusals=refusals)
+
+    async def _fetch_made(self, song: Song, output: Output, workspace: Workspace) -> None:
+        """Fetch what the one call has made; there is no result to request again.
+
+        Raises:
+            SubmitUncertain: made and paid for, but lost: to make it again is a second submit.
+            SongApiError, OSError: see `SongApi.download`.
+        """
+        absence = _Absence()
+        while True:
+            try:
+                await self._timed_download(output, workspace, absence)
+            except NotThereYet as error:
+                await self._wait_until_there(absence, error)
+            except ApiUnavailable as error:
+                await self._incidents.result_lost(song.song_id, str(error))
+                raise SubmitUncertain(f"made, but {error}") from error
+            else:
+                return
+
+    async def _await_audio(self, song: Song, *, resumed: bool) -> None:
+        """Look at the paced times until the song is done, then fetch it.
+
+        `resumed`: the API had it before this process. What it says has failed was never made then,
+        and need not be looked for: thousands at once would wait for Discord's limits.
+        """
+        submitted_at = _there(song.submitted_at)
+        low, failures, looked_at = 0.0, 0, self._age(submitted_at)
+        why_not, absence = NOT_IN_TIME, _Absence()
+        while True:
+            # One that is overdue already (the bot was away for long) is looked at once, now.
+            if not self._overdue(submitted_at):
+                await self._sleep(self._until_next_look(song, looked_at, failures))
+            looked_at = self._age(submitted_at)
+            try:
+                look = await self._look(song, absence, resumed=resumed)
+                high = self._age(submitted_at)
+                if look.status == "COMPLETED":
+                    self._pacer.ended(song.song_id, low=low, high=high)
+                    await self._fetch(song, look.output, absence)
+                    await self._downloaded(song, submitted_at, low=low, high=high)
+                    return
+            except (ApiUnavailable, RateLimited, OSError) as error:
+                failures += 1
+                await self._passing(error)
+            except SongApiError as error:
+                if await self._refused(song, error, resumed=resumed):
+                    return
+                failures, why_not = failures + 1, _for_member(error)
+            else:
+                failures, low, why_not, absence = 0, looked_at, NOT_IN_TIME, _Absence()
+                self._pacer.unfinished(song.song_id, age=low)
+                if look.status == "PROCESSING" and song.status is not Status.PROCESSING:
+                    await self._write(song, songs.mark_processing)
+                    song = replace(song, status=Status.PROCESSING)
+            if self._overdue(submitted_at):
+                await self._fail(song, why_not)
+                return
+
+    async def _look(self, song: Song, absence: _Absence, *, resumed: bool) -> Look:
+        """See how far it is, and again where the API does not know it yet: it was just submitted.
+
+        Raises:
+            SongApiError: see `SongApi.look`. Of a song that was `resumed` a 404 is the last word.
+        """
+        request_id, workspace = _there(song.request_id), self._workspace(song)
+        while True:
+            try:
+                look = await self._api.look(request_id, workspace, absence.answered)
+            except SongGone as error:
+                if resumed:
+                    raise
+                await self._wait_until_there(absence, error)
+            else:
+                await self._incidents.api_answered()
+                return look
+
+    async def _fetch(self, song: Song, output: Output | None, absence: _Absence) -> None:
+        """Fetch the audio of a song that is COMPLETED, again where it is not there yet.
+
+        Raises:
+            SongApiError, OSError: see `SongApi.result`, `SongApi.download`.
+            ApiUnavailable: also where its time is up.
+        """
+        output = output or absence.output
+        request_id, workspace = _there(song.request_id), await self._with_folder(song)
+        while True:
+            try:
+                if output is None:
+                    output = await self._api.result(request_id, workspace, absence.answered)
+                await self._timed_download(output, workspace, absence, limit=self._left(song))
+            except ApiUnavailable as error:
+                await self._note_failing(song, absence, error)
+                raise
+            except NotThereYet as error:
+                absence.output = output or absence.output
+                least = 0.0 if absence.output else absence.until_fresh_address
+                overdue = self._overdue(_there(song.submitted_at))
+                await self._wait_until_there(absence, error, least=least, overdue=overdue)
+                output = absence.output
+                if absence.until_fresh_address <= 0:
+                    absence.fresh_addresses += 1
+                    output = None
+            else:
+                return
+
+    async def _note_failing(self, song: Song, absence: _Absence, error: ApiUnavailable) -> None:
+        """Tell the operator of a storage that stays out of reach, long before the deadline."""
+        if absence.failing_since is None:
+            absence.failing_since = self._clock()
+        overdue = self._overdue(_there(song.submitted_at))
+        if overdue or self._age(absence.failing_since) >= NOT_YET:
+            await self._incidents.result_lost(song.song_id, str(error))
+
+    async def _wait_until_there(
+        self, absence: _Absence, error: NotThereYet, *, least: float = 0.0, overdue: bool = False
+    ) -> None:
+        """Pause until it is requested again.
+
+        Raises:
+            NotThereYet: `error`, where its time is over.
+        """
+        left = NOT_YET - absence.waited
+        if overdue or left <= 0:
+            raise error
+        log.warning("not there yet: %s", error)
+        absence.tries += 1
+        pause = max(least, self._backoff.pause(absence.tries))
+        await self._sleep(min(pause, left))
+        absence.waited = min(absence.waited + pause, NOT_YET)
+
+    async def _timed_download(
+        self,
+        output: Output,
+        workspace: Workspace,
+        absence: _Absence,
+        *,
+        limit: float | None = None,
+    ) -> None:
+        """Fetch audio; a storage that sends a byte now and then does not hold it for ever.
+
+        `limit`: seconds that it may take.
+
+        Raises:
+            SongApiError, OSError: see `SongApi.download`.
+            ApiUnavailable: also where it takes longer.
+        """
+        began = self._clock()
+        try:
+            async with asyncio.timeout(limit):
+                await self._api.download(output, workspace)
+        except NotThereYet:
+            absence.waited += self._age(began)
+            raise
+        except TimeoutError:
+            raise ApiUnavailable("the download did not end in time") from None
+
+    def _left(self, song: Song) -> float:
+        """Seconds that a download may take."""
+        left = MAKING_DEADLINE.total_seconds() - self._age(_there(song.submitted_at))
+        return max(left, LAST_DOWNLOAD.total_seconds())
+
+    def _until_next_look(self, song: Song, looked_at: float, failures: int) -> float:
+        """Seconds to wait from now: as paced, and longer after failures."""
+        at = self._pacer.next_look(
+            seconds=song.seconds,
+            steps=song.steps,
+            age=looked_at,
+            processing=song.status is Status.PROCESSING,
+            song_id=song.song_id,
+        )
+        pause = self._backoff.pause(failures) if failures else 0.0
+        return max(pause, at - self._age(_there(song.submitted_at)), 0.0)
+
+    async def _downloaded(
+        self, song: Song, submitted_at: datetime, *, low: float, high: float
+    ) -> None:
+        """Its audio is on disk. It ended between the ages `low` and `high`, in seconds."""
+        await self._incidents.api_answered()
+        run_low, run_high = round(low * 1000), round(high * 1000)
+        # How old a song is that was submitted at a time still to come is a guess, after the clock
+        # was set back: nothing is learnt from it.
+        possible = run_low <= run_high and run_high > 0 and submitted_at <= self._clock()
+        await self._write(
+            song,
+            songs.mark_downloaded,
+            at=submitted_at,
+            run_low=run_low if possible else None,
+            run_high=run_high if possible else None,
+        )
+
+    async def _passing(self, error: Exception) -> None:
+        """Something that passes: the song goes on."""
+        log.warning("%s", error)
+        if isinstance(error, ApiUnavailable | SubmitUncertain):
+            await self._incidents.api_silent(str(error))
+        elif isinstance(error, OSError) and error.errno in NO_ROOM:
+            await self._incidents.begin(Kind.DISK_NEARLY_FULL, str(error))
+
+    async def _refused(self, song: Song, error: SongApiError, *, resumed: bool = False) -> bool:
+        """The API's last word on a song; whether that was its end.
+
+        `resumed`: see `_await_audio`. What the API has forgotten by then is no lost result.
+
+        Of an account's refusal, the first song to meet it fails. The others are not over: what was
+        being submitted was not accepted, and what is being made may still be fetched.
+        """
+        await self._incidents.api_answered()
+        if isinstance(error, AccountProblem):
+            kind = Kind.KEY_REFUSED if isinstance(error, KeyRefused) else Kind.OUT_OF_CREDITS
+            if not await self._incidents.begin(kind, str(error)):
+                log.warning("%s", error)
+                return False
+        ours = not isinstance(error, GenerationFailed)
+        log.log(logging.ERROR if ours else logging.INFO, "%s", error)
+        if song.step is Step.SUBMITTING and _was_not_accepted(error):
+            await self._uncount(song)
+        never_made = resumed and isinstance(error, GenerationFailed)
+        fail = self._failed if never_made else self._fail
+        await fail(song, _for_member(error), _fault_of(error))
+        forgotten = resumed and isinstance(error, SongGone)
+        if isinstance(error, NotThereYet | BadOutput) and not forgotten:
+            await self._incidents.result_lost(song.song_id, str(error))
+        return True
+
+    async def _uncount(self, song: Song) -> None:
+        """Its last submit was surely not accepted: it is no cost of the operator's."""
+        counted_at = _there(song.counted_at)
+
+        async def write() -> None:
+            async with self._database.write() as connection:
+                await self._operator_ceilings.uncount(connection, song, counted_at)
+
+        await self._once_it_can_be_written(write)
+
+    # --- to the channel ---------------------------------------------------------------------------
+
+    async def deliver(self, song_id: int) -> None:
+        """Bring a downloaded song to its end."""
+        song = await self._read(song_id)
+        may_be_there = song.step is Step.POSTING
+        if song.ended or (not may_be_there and await self._was_posted(song)):
+            return
+        if song.step is Step.DOWNLOADED:
+            song = await self._fit(song, self._announcer.upload_limit(song))
+        if song.step is Step.FITTED:
+            await self._write(song, songs.mark_posting, at=self._clock())
+            song = await self._read(song_id)
+        if song.step is Step.POSTING:
+            await self._post(song, may_be_there=may_be_there)
+
+    async def _fit(self, song: Song, limit: int) -> Song:
+        """Encode and tag for the channel; the row then."""
+        try:
+            fitted = await self._encode(song, limit)
+        except AudioError as error:
+            log.warning("%s", error)
+            await self._fail(song, str(error), _fault_of(error))
+            if isinstance(error, NotAudio):
+                await self._incidents.result_lost(song.song_id, str(error))
+            else:
+                await self._incidents.result_played()
+        except FileNotFoundError:
+            reason = "The song's audio was lost before it could be posted."
+            await self._fail(song, reason, Fault.MACHINE)
+        except OSError:
+            reason = "There was no room here to prepare it for the channel."
+            await self._fail(song, reason, Fault.MACHINE)
+        else:
+            await self._write(song, songs.mark_fitted, file=fitted.path.name)
+            await self._incidents.result_played()
+        return await self._read(song.song_id)
+
+    async def _encode(self, song: Song, limit: int) -> Fitted:
+        """Again until the deadline, where this machine is at fault (a full disk, say).
+
+        Raises:
+            AudioError: it is no song that can be posted.
+            FileNotFoundError: its audio has vanished.
+            OSError: the deadline is over.
+        """
+        failures = 0
+        while True:
+            try:
+                return await fit_song(self._fitter, song, self.folder(song.song_id), limit=limit)
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                failures += 1
+                await self._passing(error)
+                if self._overdue(_there(song.submitted_at)):
+                    raise
+            await self._sleep(self._backoff.pause(failures))
+
+    async def _post(self, song: Song, *, may_be_there: bool) -> None:
+        """Post it, once: what may be there already is looked for before it is sent again.
+
+        What can't be posted is kept: `services/songs/delivery.py` has it from then on.
+        """
+        # Not from the mark: a bot that was away for long has not tried for so long.
+        began = self._clock()
+        failures = 0
+        while True:
+            file = self.folder(song.song_id) / _there(song.file)
+            try:
+                with self._uninterrupted(song):
+                    post_id = await self._look_for(song) if may_be_there else None
+                    may_be_there = post_id is not None
+                    post_id = post_id or await self._announcer.post(song, file)
+                    await self._posted(song, post_id)
+                return
+            except FileNotFoundError:
+                reason = "The song's file was lost before it could be posted."
+                await self._fail(song, reason, Fault.MACHINE)
+                return
+            except TooLargeToPost:
+                if file.stat().st_size <= DEFAULT_UPLOAD_LIMIT:
+                    refused = CannotPost("Discord refused the file's size.", scope=Scope.MESSAGE)
+                    await self._undelivered(song, refused, in_doubt=self._is_inherited(song))
+                    return
+                song = await self._fit(song, DEFAULT_UPLOAD_LIMIT)
+                if song.step is not Step.FITTED:
+                    return
+                await self._write(song, songs.mark_posting, at=self._clock())
+            except CannotPost as error:
+                in_doubt = may_be_there or self._is_inherited(song)
+                await self._undelivered(song, error, in_doubt=in_doubt)
+                return
+            except PostUncertain as error:
+                failures += 1
+                may_be_there = True
+                log.warning("%s", error)
+                if self._clock.elapsed_since(began) >= POSTING_DEADLINE:
+                    silence = CannotPost(
+                        "Discord did not answer for 30 minutes.", scope=Scope.EVERYBODY
+                    )
+                    await self._undelivered(song, silence, in_doubt=True)
+                    return
+                await self._sleep(self._backoff.pause(failures))
+
+    async def _was_posted(self, song: Song) -> bool:
+        """Whether another process had posted it, though the row does not say so. It is over then.
+
+        A commit is on the disk before anything is sent, unless the disk lied and the power was cut:
+        then the row is an earlier one. That is rare, so what can't be found out, for good or for 30
+        minutes, counts as not posted; the nonce guards the post for some minutes.
+        """
+        began, failures = self._clock(), 0
+        while self._is_inherited(song):
+            try:
+                post_id = await self._look_for(song)
+            except DeliveryError as error:
+                failures += 1
+                log.info("it is not known whether it was posted before: %s", error)
+                passing = isinstance(error, PostUncertain)
+                if not passing or self._clock.elapsed_since(began) >= POSTING_DEADLINE:
+                    return False
+                await self._sleep(self._backoff.pause(failures))
+            else:
+                if post_id is not None:
+                    step = (await self._read(song.song_id)).step
+                    await self._posted(song, post_id, expected=step)
+                return post_id is not None
+        return False
+
+    async def _look_for(self, song: Song) -> int | None:
+        """Its post; where it is not there, no other process has posted it.
+
+        Raises:
+            CannotPost, PostUncertain: see `Announcer.find_post`.
+        """
+        post_id = await self._announcer.find_post(song)
+        if post_id is None:
+            self._inherited.discard(song.song_id)
+        return post_id
+
+    def _is_inherited(self, song: Song) -> bool:
+        """Whether it may have been posted before this process, for all that is known."""
+        return song.song_id in self._inherited
+
+    async def _posted(self, song: Song, post_id: int, *, expected: Step = Step.POSTING) -> None:
+        """It is in the channel."""
+        if await self._once_it_can_be_written(
+            lambda: self._ending.complete(song, post_id=post_id, expected=expected)
+        ):
+            self._over(song)
+        await self._incidents.end(Kind.UNDELIVERED)
+
+    async def _undelivered(self, song: Song, error: CannotPost, *, in_doubt: bool) -> None:
+        """Made, paid for, and not posted: the file stays, for its member."""
+        log.warning("it can't be posted: %s", error)
+        reason = str(error)
+        if not await self._once_it_can_be_written(
+            lambda: self._ending.complete(song, undelivered=reason, in_doubt=in_doubt)
+        ):
+            return
+        if error.scope is Scope.EVERYBODY:
+            await self._incidents.begin(Kind.UNDELIVERED, f"song {song.song_id}: {error}")
+        self._inherited.discard(song.song_id)
+        self._announcer.changed(song.song_id)
+
+    async def give_up(self, song_id: int) -> None:
+        """End a song that this code can't carry any further: an error that nobody foresaw."""
+        song = await self._read(song_id)
+        reason = "Something went wrong here, and the operator can see what."
+        if song.step is Step.POSTING:
+            await self._undelivered(song, CannotPost(reason, scope=Scope.EVERYBODY), in_doubt=True)
+        elif not song.ended:
+            # Not looked for: that may be what can't be done.
+            await self._failed(song, reason, Fault.MACHINE)
+
+    # --- how --------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _uninterrupted(self, song: Song) -> Iterator[None]:
+        """What should not be cut off by a stop: its outcome would have to be found out later."""
+        self.uninterrupted.add(song.song_id)
+        try:
+            yield
+        finally:
+            self.uninterrupted.discard(song.song_id)
+
+    def _age(self, moment: datetime) -> float:
+        """Seconds since then."""
+        return self._clock.elapsed_since(moment).total_seconds()
+
+    def _overdue(self, submitted_at: datetime) -> bool:
+        """Whether its time at the API is over."""
+        return self._clock.elapsed_since(submitted_at) >= MAKING_DEADLINE
+
+    async def _read(self, song_id: int) -> Song:
+        return _there(await songs.get(self._database.reader, song_id))
+
+    async def _write(
+        self, song: Song, move: Callable[..., Awaitable[bool]], **values: object
+    ) -> bool:
+        """Move the song in a transaction of its own; whether it was there to be moved."""
+
+        async def write() -> bool:
+            async with self._database.write() as connection:
+                return await move(connection, song.song_id, **values)
+
+        moved = await self._once_it_can_be_written(write)
+        _tell(moved, move, values)
+        if moved:
+            self._announcer.changed(song.song_id)
+        return moved
+
+    async def _count(self, song: Song, move: Callable[[Connection, Song], Awaitable[bool]]) -> bool:
+        """Count a submit, or one that was none, with the move that it is."""
+
+        async def write() -> bool:
+            async with self._database.write() as connection:
+                return await move(connection, song)
+
+        moved = await self._once_it_can_be_written(write)
+        _tell(moved, move, {})
+        if moved:
+            self._announcer.changed(song.song_id)
+        return moved
+
+    async def _once_it_can_be_written(self, write: Callable[[], Awaitable[T]]) -> T:
+        """A write that waits until the database takes it: what it says has happened already."""
+        failures = 0
+        while True:
+            try:
+                return await write()
+            except NOT_NOW as error:
+                failures += 1
+                await self._passing(error)
+            await self._sleep(self._backoff.pause(failures))
+
+    def _workspace(self, song: Song) -> Workspace:
+        """Where its audio goes, and what it may take by what was requested."""
+        return Workspace(
+            self.folder(song.song_id) / SOURCE,
+            largest_song(song.seconds),
+            lambda: self._reading_large(song),
+        )
+
+    @contextlib.asynccontextmanager
+    async def _reading_large(self, song: Song) -> AsyncIterator[None]:
+        """Count the reading of its large answer as long as it lasts: a death leaves it counted.
+
+        Raises:
+            BadOutput: the process has died three times meanwhile.
+        """
+
+        async def begin() -> bool:
+            async with self._database.write() as connection:
+                return await songs.begin_large_read(connection, song.song_id)
+
+        if not await self._once_it_can_be_written(begin):
+            raise BadOutput("reading the answer has ended the process three times")
+        try:
+            yield
+        finally:
+            await to_its_end(self._end_large_read(song))
+
+    async def _end_large_read(self, song: Song) -> None:
+        try:
+            async with self._database.write() as connection:
+                if not await songs.end_large_read(connection, song.song_id):
+                    log.warning("its large answer was read, and nobody had counted that")
+        except NOT_NOW as error:
+            log.warning("the reading of its large answer stays counted: %s", error)
+
+    async def _with_folder(self, song: Song) -> Workspace:
+        """The same, its folder made."""
+        workspace = self._workspace(song)
+        await asyncio.to_thread(workspace.file.parent.mkdir, parents=True, exist_ok=True)
+        return workspace
+
+    async def _fail(self, song: Song, reason: str, fault: Fault = Fault.SERVICE) -> None:
+        """It was not made, unless it was posted before."""
+        if not await self._was_posted(song):
+            await self._failed(song, reason, fault)
+
+    async def _failed(self, song: Song, reason: str, fault: Fault) -> None:
+        if await self._once_it_can_be_written(lambda: self._ending.fail(song, reason, fault=fault)):
+            self._over(song)
+
+    def _over(self, song: Song) -> None:
+        self._inherited.discard(song.song_id)
+        self._announcer.changed(song.song_id)
+        # Not in a thread: a stop between the two would leave the files to the housekeeping.
+        shutil.rmtree(self.folder(song.song_id), ignore_errors=True)
+
+
+def _tell(moved: bool, move: Callable[..., Awaitable[bool]], values: Mapping[str, object]) -> None:
+    """Each move of a song is a line of its story, in the words of the code."""
+    name = move.__name__.removeprefix("mark_").replace("_", " ")
+    told = "".join(f", {key} {value}" for key, value in values.items() if key not in UNTOLD)
+    log.info("%s%s%s", "" if moved else "it was elsewhere: not ", name, told)
+
+
+def _request(song: Song) -> SongRequest:
+    return SongRequest(
+        genres=song.genres,
+        lyrics=song.lyrics,
+        seconds=song.seconds,
+        steps=song.steps,
+        cfg=song.cfg,
+        shift=song.shift,
+        lyrics_strength=song.lyrics_strength,
+        seed=song.seed,
+    )
+
+
+async def fit_song(fitter: AudioFitter, song: Song, folder: Path, *, limit: int) -> Fitted:
+    """Encode and tag what was downloaded to the song's folder, to at most `limit` bytes.
+
+    From the file that was ready before, where only that is kept any more.
+
+    Raises:
+        AudioError, OSError: see `AudioFitter.fit`; FileNotFoundError where it is gone.
+    """
+    source = folder / SOURCE
+    if song.file is not None and not source.exists():
+        source = folder / song.file
+    return await fitter.fit(
+        source,
+        folder,
+        stem=STEM,
+        limit=limit,
+        tags=_tags(song),
+        asked_seconds=song.seconds,
+    )
+
+
+def _tags(song: Song) -> Tags:
+    return Tags(
+        title=title_of(song.genres, song.lyrics),
+        artist="Songwright",
+        genres=song.genres,
+        lyrics=song.lyrics,
+        seed=song.seed,
+        number=song.number,
+        request=f"{song.seconds} s, {song.steps} steps, cfg {song.cfg:g}, shift {song.shift:g}, "
+        f"lyrics strength {song.lyrics_strength:g}",
+    )
+
+
+def _for_member(error: SongApiError) -> str:
+    """Why the API did not make a song, without what is the operator's business alone."""
+    match error:
+        case GenerationFailed():
+            return error.detail
+        case AccountProblem():
+            return ACCOUNT_REFUSED
+        case RequestRejected():
+            return "The song service did not accept this request."
+        case SongGone():
+            return "The song service has lost this song."
+        case BadOutput() | OutputMissing():
+            return "The song service's result could not be fetched."
+        case _:
+            return "The song service could not make this song."
+
+
+def _was_not_accepted(error: SongApiError) -> bool:
+    """Whether a submit that was answered so was surely not accepted."""
+    if isinstance(error, GenerationFailed):
+        return not error.accepted
+    return isinstance(error, AccountProblem | RequestRejected)
+
+
+def _fault_of(error: SongwrightError) -> Fault:
+    """Whether the member pays for trying it again and again, or somebody else is at fault."""
+    match error:
+        case GenerationFailed(by_request=True) | RequestForbidden() | TooShort() | SilentAudio():
+            return Fault.REQUEST
+        case AccountProblem():
+            return Fault.ACCOUNT
+        case _:
+            return Fault.SERVICE
+
+
+def _there(value: T | None) -> T:
+    """What the row must hold at this step: the schema sees to it."""
+    if value is None:
+        raise RuntimeError("a song's row lacks what its step needs")
+    return value

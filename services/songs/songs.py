@@ -1,0 +1,350 @@
+"""What a person does: ask for a song, cancel it, look at what was made."""
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from db import drafts, servers, songs
+from db.connection import Connection
+from db.database import Database
+from db.records import Draft, Fault, Song, Status, Step
+from services import logs
+from services.clock import Clock
+from services.credits.amounts import Prices
+from services.credits.budgets import OperatorCeilings, ServerCeiling, ServerCeilingReached
+from services.credits.credits import Credits
+from services.errors import NotPermitted, NotPossible
+from services.operations.incidents import Incidents
+from services.settings.settings import Member, Rulebook, Rules
+from services.songs import admission
+from services.songs.admission import Place
+from services.songs.completion import Ending
+from services.songs.song_request import SongRequest
+
+log = logging.getLogger(__name__)
+
+TOKEN_LIFETIME = timedelta(minutes=15)
+"""How long an interaction's token works (Discord, "Receiving and Responding")."""
+
+PAGE = 10
+SEARCHED = 100
+"""A member's newest songs, among which a typed text is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """Who asks, and where: what is known of the interaction that asks."""
+
+    interaction_id: int
+    application_id: int
+    server_id: int
+    channel_id: int
+    member_id: int
+    token: str
+    received_at: datetime
+    message_id: int | None = None
+    parent_id: int | None = None
+    """The channel that the thread is in, where it is one."""
+    roles: frozenset[int] = frozenset()
+    """The member's, as they came with the interaction."""
+
+    @property
+    def member(self) -> Member:
+        """Whose credits are spent."""
+        return Member(self.server_id, self.member_id, self.roles)
+
+    @property
+    def place(self) -> Place:
+        """Where it is asked."""
+        return Place(self.channel_id, self.parent_id)
+
+    @property
+    def token_until(self) -> datetime:
+        """When its token stops working, counted from its receipt by our own clock."""
+        return self.received_at + TOKEN_LIFETIME
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a member's songs, newest first. Pages count from 1."""
+
+    songs: list[Song]
+    number: int
+    pages: int
+    total: int
+
+
+class Songs:
+    """The members' side of the product."""
+
+    def __init__(
+        self,
+        database: Database,
+        rulebook: Rulebook,
+        credits: Credits,
+        ceiling: ServerCeiling,
+        operator_ceilings: OperatorCeilings,
+        ending: Ending,
+        incidents: Incidents,
+        *,
+        clock: Clock,
+        random_seed: Callable[[], int],
+        wake: Callable[[], None],
+        tell: Callable[[], None],
+        allowed_servers: Collection[int] = (),
+    ) -> None:
+        self._database = database
+        self._rulebook = rulebook
+        self._credits = credits
+        self._ceiling = ceiling
+        self._operator_ceilings = operator_ceilings
+        self._ending = ending
+        self._incidents = incidents
+        self._clock = clock
+        self._wake = wake
+        self._tell = tell
+        self._allowed_servers = allowed_servers
+        self.random_seed = random_seed
+
+    @property
+    def prices(self) -> Prices:
+        """What songs cost."""
+        return self._rulebook.defaults.prices
+
+    async def check(self, asker: Interaction, request: SongRequest) -> None:
+        """Whether `ask` would be refused already, before its words have been typed.
+
+        Raises:
+            ServerNotAllowed, SongsPaused, TooManyUndelivered, AgainstTheRules: see `ask`.
+        """
+        admission.check_server(self._allowed_servers, asker.server_id)
+        self._incidents.check_not_paused()
+        reader = self._database.reader
+        undelivered = await songs.count_undelivered(reader, asker.server_id)
+        admission.check_undelivered(undelivered, asker.member_id)
+        rules = await self._rulebook.read(reader, asker.server_id, asker.member_id)
+        admission.check_member(rules, asker.place, at=self._clock())
+        admission.check_size(rules, request.seconds, request.steps)
+        admission.check_words(rules, request)
+
+    async def ask(self, asker: Interaction, request: SongRequest) -> Song:
+        """Take the request in: in one transaction the rules, the limits, the hold and the row.
+
+        The same interaction delivered twice is the same song, held once.
+
+        Raises:
+            ServerNotAllowed, SongsPaused, TooManyUndelivered, AgainstTheRules, TooManySongs,
+                CeilingReached, NotEnoughCredits: nothing was spent.
+        """
+
+        async def decide(connection: Connection) -> tuple[Song, bool]:
+            if known := await songs.get(connection, asker.interaction_id):
+                return known, False
+            return await self._take_in(connection, asker, request)
+
+        try:
+            song, warned = await self._database.transact(decide)
+        except ServerCeilingReached as reached:
+            await self._ceiling.refused(reached)
+            raise
+        with logs.about(song.song_id):
+            log.info(
+                "asked for: song %d of server %d, by member %d in channel %d, %d s in %d steps, "
+                "price %d",
+                song.number,
+                song.server_id,
+                song.member_id,
+                song.channel_id,
+                song.seconds,
+                song.steps,
+                song.price,
+            )
+        if warned:
+            self._tell()
+        self._wake()
+        return song
+
+    async def _take_in(
+        self, connection: Connection, asker: Interaction, request: SongRequest
+    ) -> tuple[Song, bool]:
+        """The new song, and whether there is a warning of the server's ceiling to tell."""
+        admission.check_server(self._allowed_servers, asker.server_id)
+        self._incidents.check_not_paused()
+        now, server_id = self._clock(), asker.server_id
+        undelivered = await songs.count_undelivered(connection, server_id)
+        admission.check_undelivered(undelivered, asker.member_id)
+        rules = await self._rulebook.read(connection, server_id, asker.member_id)
+        admission.check_member(rules, asker.place, at=now)
+        admission.check_size(rules, request.seconds, request.steps)
+        admission.check_words(rules, request)
+        await self._check_pace(connection, asker, rules, at=now)
+        price = self.prices.of(request.seconds, request.steps)
+        await self._operator_ceilings.check(connection, server_id, price)
+        opened = await self._credits.open(connection, asker.member, rules, at=now)
+        song = self._new(asker, request, await servers.take_number(connection, server_id), now)
+        await songs.insert(connection, song)
+        return song, await self._credits.hold(connection, song, opened, rules)
+
+    async def _check_pace(
+        self, connection: Connection, asker: Interaction, rules: Rules, *, at: datetime
+    ) -> None:
+        server_id, member_id = asker.server_id, asker.member_id
+        if limit := self._rulebook.defaults.hourly_refunds:
+            ends = await songs.ends_by_choice(
+                connection,
+                member_id,
+                since=at - admission.REFUNDS_COUNT_FOR,
+                until=at,
+                limit=limit,
+            )
+            elsewhere = await songs.count_unfinished_elsewhere(connection, server_id, member_id)
+            admission.check_refunds(ends, limit, elsewhere=elsewhere)
+        admission.check_pace(
+            rules,
+            unfinished=await songs.count_unfinished(connection, server_id, member_id),
+            last_asked=await songs.last_asked(connection, server_id, member_id)
+            if rules.limits.cooldown
+            else None,
+            at=at,
+        )
+
+    def _new(self, asker: Interaction, request: SongRequest, number: int, at: datetime) -> Song:
+        return Song(
+            song_id=asker.interaction_id,
+            server_id=asker.server_id,
+            member_id=asker.member_id,
+            channel_id=asker.channel_id,
+            number=number,
+            genres=request.genres,
+            lyrics=request.lyrics,
+            seconds=request.seconds,
+            steps=request.steps,
+            cfg=request.cfg,
+            shift=request.shift,
+            lyrics_strength=request.lyrics_strength,
+            seed=request.seed,
+            price=self.prices.of(request.seconds, request.steps),
+            status=Status.QUEUED,
+            step=Step.WAITING,
+            submits=0,
+            request_id=None,
+            reason=None,
+            file=None,
+            asked_at=at,
+            submitted_at=None,
+            posting_at=None,
+            ended_at=None,
+            run_low=None,
+            run_high=None,
+            application_id=asker.application_id,
+            message_id=asker.message_id,
+            token=asker.token,
+            token_until=asker.token_until,
+            post_id=None,
+            undelivered=None,
+            delivered_at=None,
+            counted_at=None,
+            in_doubt=False,
+            fault=None,
+            large_reads=0,
+        )
+
+    async def cancel(self, song_id: int, *, server_id: int, member_id: int, manager: bool) -> Song:
+        """Cancel a song that has not been submitted; its price goes back.
+
+        Raises:
+            NotPermitted: it is somebody else's, and `manager` is false.
+            NotPossible: it is not of this server, has been submitted, or is over.
+        """
+        song = await self.get(song_id, server_id=server_id)
+        if song.member_id != member_id and not manager:
+            raise NotPermitted("Only the member who asked for this song can cancel it.")
+        fault = Fault.MEMBER if song.member_id == member_id else Fault.SERVER
+        if not await self._ending.cancel(song, fault=fault):
+            song = await self.get(song_id, server_id=server_id)
+            raise NotPossible(
+                f"Song #{song.number} is {song.status} and can't be cancelled any more."
+                if song.ended
+                else f"Song #{song.number} is being made already and can't be cancelled any more."
+            )
+        return await self.get(song_id, server_id=server_id)
+
+    async def get(self, song_id: int, *, server_id: int) -> Song:
+        """One song of a server.
+
+        Raises:
+            NotPossible: there is none.
+        """
+        song = await songs.get(self._database.reader, song_id)
+        if song is None or song.server_id != server_id:
+            raise NotPossible("There is no such song in this server.")
+        return song
+
+    async def by_number(self, number: int, *, server_id: int) -> Song:
+        """One song of a server, by what people call it.
+
+        Raises:
+            NotPossible: there is none.
+        """
+        song = await songs.by_number(self._database.reader, server_id, number)
+        if song is None:
+            raise NotPossible(f"There is no song #{number} in this server.")
+        return song
+
+    async def own(self, server_id: int, member_id: int) -> list[Song]:
+        """A member's songs that wait to be delivered, then their newest: for completion."""
+        reader = self._database.reader
+        waiting = await songs.undelivered_of_member(reader, server_id, member_id)
+        newest = await songs.of_member(reader, server_id, member_id, limit=SEARCHED, offset=0)
+        return waiting + [song for song in newest if not song.waits_for_delivery]
+
+    async def keep_draft(self, draft: Draft) -> None:
+        """Keep the options of a form that is about to open."""
+        async with self._database.write() as connection:
+            await drafts.insert(connection, draft, at=self._clock())
+
+    async def draft(self, draft_id: int, *, server_id: int, member_id: int) -> Draft:
+        """The options of a form that was sent.
+
+        Raises:
+            NotPossible: they are gone (after an hour), or are somebody else's.
+        """
+        draft = await drafts.get(self._database.reader, draft_id)
+        if draft is None or (draft.server_id, draft.member_id) != (server_id, member_id):
+            raise NotPossible("This form is too old to be sent. Please use `/song` once more.")
+        return draft
+
+    async def renew_token(self, song_id: int, button: Interaction) -> bool:
+        """A button on the status message brought a new token: it is used from now on.
+
+        False: the song is over by now (one that waits to be delivered is not), and nobody will edit
+        its message any more.
+
+        The caller has checked that it was pressed by the song's own member.
+        """
+        async with self._database.write() as connection:
+            return await songs.set_token(
+                connection,
+                song_id,
+                message_id=button.message_id,
+                token=button.token,
+                until=button.token_until,
+            )
+
+    async def history(self, server_id: int, member_id: int, *, page: int) -> Page:
+        """A page of a member's songs; the nearest one where `page` is out of bounds."""
+        reader = self._database.reader
+        total = await songs.count_of_member(reader, server_id, member_id)
+        pages = max(1, -(-total // PAGE))
+        number = min(max(1, page), pages)
+        found = await songs.of_member(
+            reader, server_id, member_id, limit=PAGE, offset=(number - 1) * PAGE
+        )
+        return Page(found, number, pages, total)
+
+    async def genres_used(self, server_id: int, member_id: int) -> list[str]:
+        """Genres that the member, then the server, asked for lately: for completion."""
+        reader = self._database.reader
+        mine = await songs.genres_of_member(reader, server_id, member_id, limit=20)
+        return mine + await songs.genres_of_server(reader, server_id, limit=50)

@@ -1,0 +1,75 @@
+"""What Discord's error codes mean: one table."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import discord
+import pytest
+
+from cogs.client.answers import is_lost, translated
+from cogs.client.refusals import NOT_NOW, REFUSALS, TOO_LARGE
+from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
+
+
+def refused(status: int, code: int) -> discord.HTTPException:
+    response: Any = SimpleNamespace(status=status, reason="no")
+    kind = {403: discord.Forbidden, 404: discord.NotFound}.get(status, discord.HTTPException)
+    return kind(response, {"code": code, "message": "no"})
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "scope", "words"),
+    [
+        # GAwesomeBot 125, modmailbot 730, discord-api-docs 5128 and 7796
+        (400, 20009, Scope.MESSAGE, "explicit content"),
+        (400, 200000, Scope.MESSAGE, "AutoMod"),
+        (403, 200000, Scope.MESSAGE, "AutoMod"),
+        (400, 200001, Scope.MESSAGE, "AutoMod"),
+        (400, 240000, Scope.MESSAGE, "harmful links"),
+        (403, 400001, Scope.SERVER, "limited uploads"),
+        (400, 400001, Scope.SERVER, "limited uploads"),
+        (400, 50146, Scope.MESSAGE, "audio file"),
+        (404, 10003, Scope.CHANNEL, "The channel is gone"),
+        (404, 10004, Scope.SERVER, "no longer in the server"),
+        (403, 50001, Scope.CHANNEL, "can't see the channel"),
+        (403, 50013, Scope.CHANNEL, "lack a permission"),
+        (400, 50083, Scope.CHANNEL, "archived"),
+        (403, 160005, Scope.CHANNEL, "locked"),
+        (400, 160006, Scope.CHANNEL, "too many open threads"),
+        (400, 40058, Scope.CHANNEL, "kind of channel"),
+        (400, 50008, Scope.CHANNEL, "kind of channel"),
+        (403, 50009, Scope.SERVER, "verification level"),
+        (403, 20026, Scope.EVERYBODY, "restricted this bot's account"),
+        (400, 50035, Scope.EVERYBODY, "a defect of mine"),
+        (400, 999_999, Scope.EVERYBODY, "Discord refused it (400, code 999999)."),
+        (403, 999_999, Scope.CHANNEL, "Discord refused it (403, code 999999)."),
+        (404, 999_999, Scope.CHANNEL, "Discord refused it (404, code 999999)."),
+    ],
+)
+def test_a_refusal_means_what_its_code_says(
+    status: int, code: int, scope: Scope, words: str
+) -> None:
+    with pytest.raises(CannotPost) as caught, translated("the post"):
+        raise refused(status, code)
+    assert caught.value.scope is scope
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(("status", "code"), [(413, 0), (413, 40005), (400, 50045), (400, 40005)])
+def test_too_large_is_transcoded_again(status: int, code: int) -> None:
+    with pytest.raises(TooLargeToPost), translated("the post"):
+        raise refused(status, code)
+
+
+@pytest.mark.parametrize("code", sorted(NOT_NOW))
+def test_a_transient_code_says_nothing_about_the_message(code: int) -> None:
+    error = refused(400, code)
+    assert is_lost(error)
+    with pytest.raises(PostUncertain), translated("the post"):
+        raise error
+
+
+def test_each_code_has_one_meaning() -> None:
+    assert not REFUSALS.keys() & NOT_NOW
+    assert not REFUSALS.keys() & TOO_LARGE
+    assert not NOT_NOW & TOO_LARGE

@@ -1,0 +1,239 @@
+"""The commands are given to Discord once, and again when either side has changed."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import discord
+import pytest
+from discord import app_commands
+
+from cogs.client import registration
+from cogs.client.client import Client
+from cogs.client.registration import (
+    AGAIN,
+    NOTIFY_AFTER,
+    Registration,
+    digest,
+    register_commands,
+)
+from db import operations
+from services.operations.incidents import Incidents, Kind
+from tests.factories import SettableClock
+from tests.unit.cogs.songs.test_announcer import Stage, stage
+from tests.unit.services.operations.test_servers import Letters
+from tests.wire import Fault
+
+__all__ = ["stage"]  # a fixture
+
+
+async def test_once(stage: Stage) -> None:
+    database = stage.application.database
+    assert stage.wire.state.command_puts == 1  # at the start of the bot
+    assert not await register_commands(stage.client, database)
+    assert stage.wire.state.command_puts == 1
+
+
+async def test_again_when_ours_differ(stage: Stage) -> None:
+    @app_commands.command()
+    async def anthem(interaction: discord.Interaction) -> None:
+        """A new one."""
+
+    stage.client.tree.add_command(anthem)
+    assert await register_commands(stage.client, stage.application.database)
+    assert "anthem" in {command["name"] for command in stage.wire.state.commands}
+    assert not await register_commands(stage.client, stage.application.database)
+
+
+async def test_again_when_somebody_else_has_changed_or_removed_them(stage: Stage) -> None:
+    database = stage.application.database
+    stage.wire.state.commands.pop()
+    assert await register_commands(stage.client, database)
+    stage.wire.state.commands[0]["version"] = "1"
+    assert await register_commands(stage.client, database)
+    assert not await register_commands(stage.client, database)
+
+
+async def test_each_application_has_its_own(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test bot and the real one may share a database's copy."""
+    database = stage.application.database
+    async with database.write() as connection:
+        await connection.execute("UPDATE command_sets SET application_id = application_id + 1")
+    assert await register_commands(stage.client, database)
+    assert len(await (await database.reader.execute("SELECT * FROM command_sets")).fetchall()) == 2  # type: ignore[arg-type]
+
+
+async def test_they_are_for_servers_and_their_members_only(stage: Stage) -> None:
+    for command in stage.wire.state.commands:
+        assert command["contexts"] == [0], command["name"]
+        assert command["integration_types"] == [0], command["name"]
+    offered = {c["name"]: c["default_member_permissions"] for c in stage.wire.state.commands}
+    assert offered["quota"] == str(discord.Permissions(manage_guild=True).value)
+    assert offered["song"] is None
+
+
+async def test_not_before_the_login(stage: Stage) -> None:
+    async def nothing(_: Client) -> None:
+        """Nothing to prepare."""
+
+    prepare: Callable[[Client], Awaitable[None]] = nothing
+    with pytest.raises(RuntimeError, match="not logged in"):
+        await register_commands(Client(prepare), stage.application.database)
+
+
+def test_the_digest_is_of_both_sides_and_of_no_order() -> None:
+    ours, theirs = [{"name": "song"}], [{"id": "1", "version": "1"}, {"id": "2", "version": "1"}]
+    known = digest(ours, theirs)
+    assert digest(ours, theirs[::-1]) == known
+    assert digest([{"name": "sing"}], theirs) != known
+    assert digest(ours, theirs[:1]) != known
+    assert digest(ours, [theirs[0], {"id": "2", "version": "2"}]) != known
+
+
+# --- What is not the bot's own --------------------------------------------------------------------
+
+COMMANDS = "/applications/{application_id}/commands"
+ENTRY_POINT: dict[str, Any] = {
+    "id": "4004",
+    "type": 4,
+    "name": "launch",
+    "name_localizations": {"de": "starten"},
+    "description": "",
+    "handler": 2,
+    "version": "7",
+    "contexts": [0, 1],
+    "integration_types": [0, 1],
+    "nsfw": False,
+    "default_member_permissions": None,
+}
+
+
+async def test_entry_point_that_discord_made_is_kept(stage: Stage) -> None:
+    """serenity 2993: a list without it is refused with 50240."""
+    state, database = stage.wire.state, stage.application.database
+    entry = {**ENTRY_POINT, "application_id": str(state.application_id)}
+    state.commands.append(dict(entry))
+    before = len(state.commands)
+    assert await register_commands(stage.client, database)
+    assert len(state.commands) == before
+    (kept,) = [command for command in state.commands if command["type"] == 4]
+    unchanged = entry.keys() - {"version"}
+    assert {name: kept[name] for name in unchanged} == {name: entry[name] for name in unchanged}
+    assert not await register_commands(stage.client, database)
+
+
+async def test_command_of_an_older_version_goes(stage: Stage) -> None:
+    state = stage.wire.state
+    state.commands.append({**state.commands[0], "id": "4005", "name": "sing", "version": "1"})
+    assert await register_commands(stage.client, stage.application.database)
+    assert "sing" not in {command["name"] for command in state.commands}
+
+
+# --- What can't be registered now -----------------------------------------------------------------
+
+
+class Trying:
+    """A registration with a clock of its own, and the operator's messages."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.operator = Letters()
+        self.slept: list[float] = []
+        database = stage.application.database
+        self.incidents = Incidents(database, self.operator, clock=SettableClock())
+        self.registration = Registration(stage.client, database, self.incidents, sleep=self._sleep)
+        stage.wire.state.commands.pop()  # there is something to do
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    def answer(self, status: int, body: Any = None, *, times: int = 1, method: str = "PUT") -> None:
+        fault = Fault(status=status, body={"message": "no", "code": 0, **(body or {})})
+        self.stage.wire.faults.plan(fault, method=method, route=COMMANDS, times=times)
+
+    async def until_done(self) -> None:
+        await self.registration.first()
+        puts = self.stage.wire.state.command_puts
+        await self.registration.run()
+        assert self.stage.wire.state.command_puts == puts + bool(self.slept)
+
+    async def open_incidents(self) -> set[str]:
+        rows = await operations.incidents(self.stage.application.database.reader)
+        return {row.kind for row in rows}
+
+
+@pytest.fixture
+def trying(stage: Stage) -> Trying:
+    return Trying(stage)
+
+
+async def test_long_rate_limit_is_waited_out_while_the_bot_runs(
+    trying: Trying, caplog: pytest.LogCaptureFixture
+) -> None:
+    """AstrBot 8029, JDA 2544: 200 creates a day, then 429 for hours."""
+    trying.answer(429, {"retry_after": 5_400.5, "global": False, "code": 30034})
+    await trying.registration.first()
+    assert await trying.open_incidents() == {Kind.COMMANDS_NOT_REGISTERED}
+    assert "Songs go on" in trying.operator.received[0]
+    await trying.until_done()
+    assert trying.slept == []  # registered by the second try
+    assert await trying.open_incidents() == set()
+    assert "are registered" in trying.operator.received[1]
+    (line,) = [r.message for r in caplog.records if r.name == registration.__name__]
+    assert line.startswith("the commands are not registered, retrying in 5400 s")
+
+
+async def test_pause_is_what_discord_asks_for(trying: Trying) -> None:
+    trying.answer(429, {"retry_after": 5_400.5, "global": False})
+    await trying.until_done()
+    assert trying.slept == [5_400.5]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "at_once"),
+    [
+        (403, {"code": 50001}, True),
+        (400, {"code": 30034}, True),
+        (400, {"code": 50240}, True),
+        (503, {}, False),
+        (429, {"retry_after": 70.0, "global": False}, False),
+    ],
+)
+async def test_refusal_is_retried_with_growing_delays(
+    trying: Trying, status: int, body: dict[str, Any], at_once: bool
+) -> None:
+    trying.answer(status, body, times=12)
+    await trying.registration.first()
+    assert bool(trying.operator.received) is at_once
+    await trying.registration.run()
+    assert len(trying.slept) == 12
+    for failures, slept in enumerate(trying.slept, start=1):
+        nominal = min(AGAIN.longest, AGAIN.first * 2 ** (failures - 1))
+        assert nominal / 2 <= slept <= max(nominal, 70.0)
+    assert sum(trying.slept) > NOTIFY_AFTER
+    assert len(trying.operator.received) == 2  # once that it began, once that it is over
+
+
+async def test_start_does_not_wait_for_slow_commands(
+    trying: Trying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registration, "FIRST_TRY", 0.05)
+    trying.stage.wire.faults.plan(Fault(delay=0.5), method="GET", route=COMMANDS)
+    await trying.until_done()
+    assert len(trying.slept) == 1
+    assert trying.operator.received == []
+
+
+async def test_answer_that_makes_no_sense_is_retried(trying: Trying) -> None:
+    trying.stage.wire.faults.plan(Fault(status=200, body=[{"a": 1}]), method="GET", route=COMMANDS)
+    await trying.until_done()
+    assert len(trying.slept) == 1
+
+
+async def test_nothing_is_retried_where_nothing_failed(trying: Trying) -> None:
+    await trying.registration.first()
+    async with asyncio.timeout(5):
+        await trying.registration.run()
+    assert (trying.slept, trying.operator.received) == ([], [])
+    assert math.isclose(AGAIN.longest, 3_600)

@@ -1,0 +1,73 @@
+"""What stands in messages of components."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import simcord
+
+from cogs.settings.settings_view import Layout
+from tests.wire.openapi import Description
+
+EDIT = ("PATCH", "/webhooks/{webhook_id}/{webhook_token}/messages/@original")
+COMPONENTS_V2 = 1 << 15
+
+
+def parts(components: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Every component, with those inside of it."""
+    for part in components:
+        yield part
+        yield from parts(part.get("components", ()))
+        yield from parts([part["accessory"]] if "accessory" in part else ())
+
+
+def text_in(components: Sequence[dict[str, Any]]) -> str:
+    return "\n".join(part["content"] for part in parts(components) if part["type"] == 10)
+
+
+def buttons_in(components: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """The `custom_id` of each button that can be pressed, by its label; of several the first."""
+    found: dict[str, str] = {}
+    for part in parts(components):
+        if part["type"] == 2 and not part.get("disabled"):
+            found.setdefault(part["label"], part["custom_id"])
+    return found
+
+
+def shown_in(result: simcord.InteractionResult) -> str:
+    """All texts of the message that a command, a press or a form ended with."""
+    assert result.response is not None
+    return text_in(result.response.components)
+
+
+def filled_in(form: simcord.InteractionResult) -> dict[str, Any]:
+    """What stands in each field of a form that was opened."""
+    assert form.modal is not None
+    fields = [part["component"] for part in form.modal["components"] if "component" in part]
+    return {field["custom_id"]: _stands(field) for field in fields}
+
+
+def _stands(field: dict[str, Any]) -> Any:
+    if "options" in field:
+        return next(one["value"] for one in field["options"] if one.get("default"))
+    if "default_values" in field or field["type"] in (5, 6, 8):
+        return [int(one["id"]) for one in field.get("default_values") or ()]
+    return field.get("value") or field.get("default") or ""
+
+
+def sent_by(view: Layout) -> list[dict[str, Any]]:
+    components: list[dict[str, Any]] = view.to_components()  # type: ignore[no-untyped-call]
+    return components
+
+
+def check_limits(view: Layout) -> list[dict[str, Any]]:
+    """Hold a message against Discord's limits and its description; what it sends."""
+    components = sent_by(view)
+    found = list(parts(components))
+    assert len(found) <= 40
+    assert len("".join(part["content"] for part in found if part["type"] == 10)) <= 4_000
+    ids = [part["custom_id"] for part in found if "custom_id" in part]
+    assert len(set(ids)) == len(ids)
+    if description := Description.load():
+        body = {"components": components, "flags": COMPONENTS_V2}
+        assert description.request_errors(*EDIT, body) == []
+    return components

@@ -1,0 +1,334 @@
+"""/quota history with undoing, and /quota log."""
+
+import asyncio
+from typing import Any
+
+import discord
+import pytest
+import simcord
+from simcord.components import walk_components
+
+from cogs.settings.history import taken_back_text
+from cogs.settings.log_channel import GONE, named, obstacle, promise
+from db.records import Change
+from services.settings.changelog import PAGE
+from services.settings.server_settings import Manager
+from services.settings.settings import Defaults, Name
+from tests.factories import NOON
+from tests.world import SOON, World, buttons_of, custom_id, said, text_of
+
+NOT_ALLOWED = "Only those with the Manage Server permission can do this."
+MENU = "Take a change back"
+
+
+def mona(world: World) -> Manager:
+    return Manager(world.guild.id, world.mona.id)
+
+
+async def allow(world: World, *amounts: int) -> None:
+    for amount in amounts:
+        await world.client.services.managing.set_allowance(mona(world), amount)
+
+
+async def allowance(world: World) -> int | None:
+    rules = await world.client.services.managing.rules(world.guild.id)
+    return rules.server.credits
+
+
+async def log_channel(world: World) -> int | None:
+    rules = await world.client.services.managing.rules(world.guild.id)
+    return rules.log_channel_id
+
+
+async def told(world: World) -> None:
+    """Wait until every change is."""
+    async with asyncio.timeout(SOON):
+        while await world.client.services.changelog.untold():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def history(world: World, **options: int) -> simcord.InteractionResult:
+    return await world.mona.slash(world.channel, "quota history", **options)
+
+
+def options(result: simcord.InteractionResult) -> list[tuple[str, str]]:
+    menus = [part for part in walk_components(said(result).components) if part["type"] == 3]
+    return [(option["value"], option["label"]) for menu in menus for option in menu["options"]]
+
+
+# --- the history ----------------------------------------------------------------------------------
+
+
+async def test_where_nothing_was_changed(world: World) -> None:
+    result = await history(world)
+    assert result.ephemeral
+    assert "Nothing was changed here yet" in text_of(result.response)
+    assert "Page 1 of 1" in text_of(result.response)
+    assert buttons_of(result.response) == []
+
+
+async def test_each_change_is_a_line_newest_first(world: World) -> None:
+    await allow(world, 20, 30)
+    text = text_of((await history(world)).response)
+    newest, oldest = text.index("**2. Allowance"), text.index("**1. Allowance")
+    assert newest < oldest
+    assert "the default (10 credits a period) → 20 credits a period" in text
+    assert "20 credits a period → 30 credits a period" in text
+    assert f"<@{world.mona.id}>" in text
+
+
+async def test_pages_turn_also_after_a_restart(world: World) -> None:
+    await allow(world, *range(20, 20 + 2 * PAGE + 1))
+    result = await history(world)
+    assert buttons_of(result.response) == [MENU, "Older"]
+    assert "Page 1 of 3" in text_of(result.response)
+    await world.restart()
+    turned = await world.mona.click(said(result), label="Older")
+    assert "Page 2 of 3" in text_of(turned.response)
+    assert buttons_of(turned.response) == [MENU, "Newer", "Older"]
+    turned = await world.mona.click(said(turned), label="Older")
+    assert "**1. Allowance" in text_of(turned.response)
+    assert buttons_of(turned.response) == [MENU, "Newer"]
+
+
+async def test_a_page_can_be_named_and_the_nearest_is_shown(world: World) -> None:
+    await allow(world, *range(20, 20 + PAGE + 1))
+    assert "Page 2 of 2" in text_of((await history(world, page=2)).response)
+    assert "Page 2 of 2" in text_of((await history(world, page=999)).response)
+    with pytest.raises(simcord.OptionError):
+        await history(world, page=0)
+
+
+async def test_the_longest_page_is_taken_by_discord(world: World) -> None:
+    """Words full of marks: each character of them is escaped, which makes two."""
+    managing = world.client.services.managing
+    for number in range(2 * PAGE):
+        marks = "*_" if number % 2 else "_*"
+        await managing.set_words(mona(world), [f"{n}{marks * 20}" for n in range(10)])
+    for number in range(2 * PAGE, PAGE, -1):
+        await managing.undo(mona(world), number)
+    result = await history(world, page=2)
+    assert len(text_of(result.response)) > 4_096
+    for number in range(PAGE + 1, 2 * PAGE + 1):
+        assert f"**{number}. Unwanted words**" in text_of(result.response)
+
+
+# --- taking back ----------------------------------------------------------------------------------
+
+
+async def test_a_change_is_taken_back_and_both_lines_say_so(world: World) -> None:
+    await allow(world, 20, 30)
+    result = await history(world)
+    assert options(result) == [
+        ("2", "2. Allowance of every member"),
+        ("1", "1. Allowance of every member"),
+    ]
+    taken = await world.mona.select(said(result), ["2"])
+    assert await allowance(world) == 20
+    (told,), shown = map(text_of, taken.followups), text_of(taken.response)
+    assert "Change 2 is taken back. Allowance of every member: 20 credits a period." in told
+    assert "takes back change 2" in shown
+    assert "*taken back by change 3*" in shown
+
+
+async def test_what_is_taken_back_can_be_had_again_and_not_be_taken_back_twice(
+    world: World,
+) -> None:
+    await allow(world, 20)
+    result = await history(world)
+    await world.mona.select(said(result), ["1"])
+    assert await allowance(world) == 10
+    result = await history(world)
+    assert [number for number, _ in options(result)] == ["2"]
+    await world.mona.select(said(result), ["2"])
+    assert await allowance(world) == 20
+
+
+async def test_what_was_changed_again_since_is_left(world: World) -> None:
+    await allow(world, 20, 30)
+    result = await history(world)
+    taken = await world.mona.select(said(result), ["1"])
+    assert "What change 1 set was changed again since" in taken.followups[-1].content
+    assert await allowance(world) == 30
+
+
+async def test_it_outlives_a_restart(world: World) -> None:
+    await allow(world, 20)
+    result = await history(world)
+    await world.restart()
+    await world.mona.select(said(result), ["1"])
+    assert await allowance(world) == 10
+
+
+async def test_grants_are_no_settings_and_mentions_are_words_in_the_menu(world: World) -> None:
+    services = world.client.services
+    await world.mona.slash(
+        world.channel, "quota grant", member=world.alice, amount=5, reason="for winning"
+    )
+    await services.managing.set_member(mona(world), world.alice.id, 50)
+    await services.managing.set_role(mona(world), 77, 50)
+    result = await history(world)
+    assert options(result) == [
+        ("3", "3. Allowance of a role"),
+        ("2", "2. Allowance of a member"),
+    ]
+    assert "for winning" in text_of(result.response)
+
+
+@pytest.mark.parametrize("value", ["x", "", "0", "99", "9" * 16, "1 "])
+async def test_a_choice_that_was_forged_changes_nothing(world: World, value: str) -> None:
+    await allow(world, 20)
+    result = await history(world)
+    pressed = await world.press(world.mona, result.response, "changes:undo", values=[value])
+    answer = pressed.followups[-1] if value.isdigit() and len(value) < 16 else said(pressed)
+    assert answer.content.startswith("There is no")
+    assert await allowance(world) == 20
+
+
+async def test_no_choice_changes_nothing(world: World) -> None:
+    await allow(world, 20)
+    result = await history(world)
+    pressed = await world.press(world.mona, result.response, "changes:undo", values=[])
+    assert said(pressed).content == "There is no such change in this server."
+
+
+async def test_each_press_checks_who_presses(world: World) -> None:
+    await allow(world, *range(20, 20 + PAGE + 1))
+    result = await history(world)
+    for pressed in (
+        await world.press(world.alice, result.response, custom_id(result.response, "Older")),
+        await world.press(world.alice, result.response, "changes:undo", values=["1"]),
+    ):
+        assert said(pressed).content == NOT_ALLOWED
+    assert await allowance(world) == 28
+
+
+async def test_a_change_of_another_server_is_not_taken_back(world: World) -> None:
+    await allow(world, 20)
+    result = await history(world)
+    other = world.env.create_guild("Two")
+    await world.client.services.managing.set_allowance(Manager(other.id, 1), 40)
+    await world.client.services.managing.set_allowance(Manager(other.id, 1), 50)
+    pressed = await world.press(world.mona, result.response, "changes:undo", values=["2"])
+    assert pressed.followups[-1].content == "There is no change 2 in this server."
+    rules = await world.client.services.managing.rules(other.id)
+    assert rules.server.credits == 50
+
+
+def test_what_is_taken_back_to_no_rule_is_said() -> None:
+    change = Change(1, 3, Name.ROLE, 5, '{"credits":1}', None, 9, None, NOON, 2, None)
+    assert taken_back_text(2, change, Defaults()) == (
+        "Change 2 is taken back. Allowance of <@&5>: none."
+    )
+
+
+# --- the log's channel ----------------------------------------------------------------------------
+
+
+async def test_the_channel_is_chosen_shown_and_given_up(world: World) -> None:
+    result = await world.mona.slash(world.channel, "quota log")
+    assert result.ephemeral
+    assert said(result).content.startswith("Changes are told in no channel.")
+    result = await world.mona.slash(world.channel, "quota log", channel=world.channel)
+    assert f"is told in <#{world.channel.id}>" in said(result).content
+    assert await log_channel(world) == world.channel.id
+    result = await world.mona.slash(world.channel, "quota log")
+    assert f"is told in <#{world.channel.id}>" in said(result).content
+    result = await world.mona.slash(world.channel, "quota log", off=True)
+    assert said(result).content.startswith("Changes are told in no channel.")
+    assert await log_channel(world) is None
+
+
+async def test_a_log_channel_that_is_gone_is_shown_as_gone_and_promised_nowhere(
+    world: World,
+) -> None:
+    logs = world.guild.create_text_channel("logs")
+    await world.mona.slash(world.channel, "quota log", channel=logs)
+    world.env.backend.delete_channel(logs.id)
+    await world.env.settle()
+    result = await world.mona.slash(world.channel, "quota log")
+    assert said(result).content.startswith("The log channel is gone")
+    result = await world.mona.slash(world.channel, "quota ceiling", credits=100)
+    assert "Choose a channel with `/quota log`" in said(result).content
+    result = await world.mona.slash(world.channel, "quota show")
+    shown = text_of(said(result))
+    assert "Your log channel hears of it" not in shown
+    assert f"<#{logs.id}>" not in shown
+
+
+async def test_a_log_channel_that_was_closed_to_the_bot_is_said_to_be(world: World) -> None:
+    logs = world.guild.create_text_channel("logs")
+    await world.mona.slash(world.channel, "quota log", channel=logs)
+    guild = world.client.get_guild(world.guild.id)
+    assert guild is not None
+    why = "I lack Send Messages there"
+    assert obstacle(guild, logs.id) is None
+    assert obstacle(None, logs.id) is None
+    assert obstacle(guild, None) is None
+    assert why in promise(logs.id, why)
+    assert why in named(logs.id, why)
+    assert named(logs.id, None) == f"<#{logs.id}>"
+    assert named(logs.id, GONE).startswith("**Gone**")
+    assert named(None, None) == "None (the default)"
+
+
+async def test_a_channel_and_its_end_at_once(world: World) -> None:
+    result = await world.mona.slash(world.channel, "quota log", channel=world.channel, off=True)
+    assert said(result).content == "Please choose either a channel or `off`."
+    assert await log_channel(world) is None
+
+
+@pytest.mark.parametrize(
+    ("denied", "named"),
+    [
+        ({"view_channel": False}, "View Channel, Send Messages, Embed Links"),
+        ({"send_messages": False, "embed_links": False}, "Send Messages, Embed Links"),
+        ({"embed_links": False}, "I lack Embed Links there"),
+    ],
+)
+async def test_a_channel_in_which_the_bot_may_not_write(
+    world: World, denied: dict[str, bool], named: str
+) -> None:
+    assert world.client.user is not None
+    overwrites: dict[Any, discord.PermissionOverwrite] = {
+        world.client.user: discord.PermissionOverwrite(**denied)
+    }
+    quiet = world.guild.create_text_channel("quiet", overwrites=overwrites)
+    result = await world.mona.slash(world.channel, "quota log", channel=quiet)
+    assert named in said(result).content
+    assert f"<#{quiet.id}>" in said(result).content
+    assert await log_channel(world) is None
+
+
+async def test_a_channel_that_the_bot_does_not_know(world: World) -> None:
+    secret = world.guild.create_text_channel("secret")
+    known = world.client.get_guild(world.guild.id)
+    assert known is not None
+    known._channels.pop(secret.id)
+    result = await world.mona.slash(world.channel, "quota log", channel=secret)
+    assert "I lack View Channel, Send Messages, Embed Links there" in said(result).content
+
+
+@pytest.mark.parametrize("name", ["quota history", "quota log"])
+async def test_only_managers_see_and_choose(world: World, name: str) -> None:
+    command = world.env.backend.find_command("quota", None)
+    assert command is not None
+    world.guild.set_command_permissions(int(command["id"]), {world.alice: True})
+    result = await world.alice.slash(world.channel, name)
+    assert said(result).content == NOT_ALLOWED
+    assert said(result).ephemeral
+
+
+async def test_the_chosen_channel_hears_of_it_and_of_its_end(world: World) -> None:
+    logs = world.guild.create_text_channel("logs")
+    async with world.working():
+        await world.mona.slash(world.channel, "quota log", channel=logs)
+        await allow(world, 20)
+        await world.mona.slash(world.channel, "quota log", off=True)
+        await allow(world, 30)
+        await told(world)
+    text = "\n".join(text_of(post) for post in reversed(world.posts(logs)))
+    assert "**1. Log channel**: nowhere" in text
+    assert "**2. Allowance of every member**" in text
+    assert "**3. Log channel**" in text
+    assert "**4." not in text

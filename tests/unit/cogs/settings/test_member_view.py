@@ -1,0 +1,81 @@
+"""One member's credits in words, however much there is to say."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cogs.settings.member_view import member_view
+from db.records import Lot
+from services.credits.calendar import Calendar, Every, Period, Timeline
+from services.credits.credits import Balance, Standing
+from services.settings.settings import Allowance, Block, Member, Rules, Source
+from tests.factories import NOON, sums_of
+from tests.unit.cogs.settings.layouts import check_limits, text_in
+
+LONG_ID = 9_223_372_036_854_775_807
+DAY = Period(NOON - timedelta(hours=12), NOON + timedelta(hours=12))
+MANY = {LONG_ID - number: 1_000_000 - number for number in range(250)}
+
+
+def lot(number: int, **fields: Any) -> Lot:
+    values: dict[str, Any] = {
+        "lot_id": str(number),
+        "kind": "grant",
+        "amount": 1_000_000,
+        "remaining": 999_999,
+        "revision": 1,
+        "expires_at": NOON + timedelta(days=number + 1),
+        "reason": "*" * 200,
+        "actor_id": LONG_ID,
+    }
+    return Lot(**values | fields)
+
+
+def standing(
+    allowance: Allowance, rules: Rules, *, roles: frozenset[int] | None, lots: Any = ()
+) -> Standing:
+    balance = Balance(allowance, DAY, Every.DAY, NOON, lots, sums_of(lots))
+    return Standing(Member(1, LONG_ID, roles), balance, rules, 1_000_000, 1_000_000, ())
+
+
+@pytest.mark.parametrize("credits", [1_000_000, None])
+async def test_as_much_as_can_be_said_keeps_to_discords_limits(credits: int | None) -> None:
+    rules = Rules(
+        Allowance(10, Source.DEFAULT),
+        roles=MANY,
+        member=Allowance(5, Source.MEMBER, until=NOON - timedelta(days=1)),
+        block=Block("*" * 200, NOON + timedelta(days=1)),
+        pause="*" * 200,
+        timeline=Timeline(((DAY.end, Calendar(Every.WEEK)),)),
+    )
+    allowance = Allowance(credits, Source.ROLE, role_id=LONG_ID)
+    full = standing(allowance, rules, roles=frozenset(MANY), lots=list(map(lot, range(100))))
+    told = text_in(check_limits(member_view(full, at=NOON)))
+    assert ", 244 more" in told
+    assert "and 94 more" in told
+
+
+async def test_an_allowance_of_nothing_refills_to_nothing() -> None:
+    allowance = Allowance(0, Source.SERVER)
+    told = text_in(
+        check_limits(member_view(standing(allowance, Rules(allowance), roles=frozenset()), at=NOON))
+    )
+    assert "0 credits a day: what this server gives everyone." in told
+    assert "Refills" not in told
+    assert "left of" not in told
+
+
+async def test_a_block_that_is_over_blocks_nobody() -> None:
+    rules = Rules(Allowance(10, Source.DEFAULT), block=Block("was loud", NOON))
+    told = text_in(
+        check_limits(member_view(standing(rules.server, rules, roles=frozenset()), at=NOON))
+    )
+    assert "Not blocked." in told
+
+
+async def test_roles_that_are_not_known_are_not_said_to_give_nothing() -> None:
+    rules = Rules(Allowance(10, Source.SERVER), roles={5: 50})
+    told = text_in(check_limits(member_view(standing(rules.server, rules, roles=None), at=NOON)))
+    assert "None of their roles" not in told
+    assert "their roles aren't known" in told

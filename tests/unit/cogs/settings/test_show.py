@@ -1,0 +1,192 @@
+"""/quota show: all settings in view, or one member's credits explained."""
+
+import re
+from datetime import timedelta
+
+import pytest
+import simcord
+
+from services.settings.server_settings import Manager, Managing
+from services.settings.settings import Member
+from tests.unit.cogs.settings.layouts import buttons_in, shown_in
+from tests.world import World, said
+
+NOT_ALLOWED = "Only those with the Manage Server permission can do this."
+
+
+async def show(
+    world: World, member: simcord.MemberActor | None = None
+) -> simcord.InteractionResult:
+    options = {} if member is None else {"member": member}
+    return await world.mona.slash(world.channel, "quota show", **options)
+
+
+def by(world: World) -> Manager:
+    return Manager(world.guild.id, world.mona.id)
+
+
+def managing(world: World) -> Managing:
+    return world.client.services.managing
+
+
+def buttons(result: simcord.InteractionResult) -> dict[str, str]:
+    return buttons_in(said(result).components)
+
+
+# --- the settings ---------------------------------------------------------------------------------
+
+
+async def test_the_settings_are_shown_to_the_manager_alone(world: World) -> None:
+    result = await show(world)
+    assert said(result).ephemeral
+    assert "10 credits a day (the default)" in shown_in(result)
+    assert {"Roles", "Members", "Limits", "More"} <= set(buttons(result))
+
+
+async def test_the_bot_checks_too_who_may(world: World) -> None:
+    subcommand = {"name": "show", "type": 1, "options": []}
+    result = await world.raw_slash(world.alice, "quota", subcommand)
+    assert said(result).content == NOT_ALLOWED
+    assert said(result).ephemeral
+
+
+async def test_what_the_ceiling_has_counted_is_shown(world: World) -> None:
+    await managing(world).set_ceiling(by(world), 100)
+    await world.song(seconds=60)
+    assert "2 used in this period" in shown_in(await show(world))
+
+
+async def test_nobody_is_pinged(world: World) -> None:
+    await show(world, world.alice)
+    sent = [r.json for r in world.env.http_requests if r.json and "components" in r.json][-1]
+    assert sent["allowed_mentions"]["parse"] == []
+
+
+# --- one member -----------------------------------------------------------------------------------
+
+
+async def explained(world: World, member: simcord.MemberActor | None = None) -> str:
+    return shown_in(await show(world, member or world.alice))
+
+
+async def test_the_bots_default_is_said_to_be_one(world: World) -> None:
+    told = await explained(world)
+    assert f"Credits of <@{world.alice.id}>" in told
+    assert "**10 credits** to spend now." in told
+    assert "10 left of 10 a day" in told
+    assert "10 credits a day: the bot's default, since this server has set nothing." in told
+    assert re.search(r"Refills <t:\d+:R>, to 10 credits", told)
+    assert "Not blocked." in told
+
+
+async def test_what_the_server_gives_everyone(world: World) -> None:
+    await managing(world).set_allowance(by(world), 20)
+    other = world.guild.create_role("others")
+    await managing(world).set_role(by(world), other.id, 50)
+    told = await explained(world)
+    assert "20 credits a day: what this server gives everyone." in told
+    assert "None of their roles has an allowance." in told
+
+
+async def test_the_highest_of_their_roles_counts_and_the_others_are_named(world: World) -> None:
+    low, high = world.guild.create_role("low"), world.guild.create_role("high")
+    carol = world.guild.add_member(world.env.create_user("carol"), roles=[low, high])
+    await managing(world).set_role(by(world), low.id, 5)
+    await managing(world).set_role(by(world), high.id, 50)
+    told = await explained(world, carol)
+    assert f"50 credits a day: from <@&{high.id}>, the highest of their roles" in told
+    assert f"Not counted, since rules don't add up: <@&{low.id}> (5 credits a day)." in told
+
+
+async def test_the_role_of_everyone_is_called_so(world: World) -> None:
+    await managing(world).set_role(by(world), world.guild.id, 7)
+    assert "7 credits a day: from @everyone" in await explained(world)
+
+
+async def test_an_allowance_of_their_own_counts_before_all(world: World) -> None:
+    until = world.clock() + timedelta(days=2)
+    await managing(world).set_member(by(world), world.alice.id, 99, until=until)
+    told = await explained(world)
+    assert re.search(r"99 credits a day: an allowance of their own until <t:\d+:f>", told)
+    world.clock.moved += timedelta(days=3)
+    assert re.search(r"Their own allowance \(99 credits a day\) ended <t:", await explained(world))
+
+
+async def test_without_a_limit_songs_cost_nothing(world: World) -> None:
+    await managing(world).set_member(by(world), world.alice.id, None)
+    await world.song(seconds=60)
+    told = await explained(world)
+    assert "**No limit**: songs cost them nothing." in told
+    assert "Unlimited: an allowance of their own." in told
+    assert "Held for songs under way: worth 2 credits" in told
+    assert "Refills" not in told
+
+
+async def test_what_was_left_before_a_limit_was_lifted_stays(world: World) -> None:
+    await world.free()
+    await managing(world).set_member(by(world), world.alice.id, None)
+    assert "Beside that they have 10 credits" in await explained(world)
+
+
+async def test_what_is_spent_held_and_granted(world: World) -> None:
+    async with world.working():
+        await world.song(seconds=60)
+        await world.ended()
+    await world.song(seconds=30)
+    services = world.client.services
+    for number in range(9):
+        await services.giving.grant(
+            Member(world.guild.id, world.alice.id),
+            grant_id=number,
+            actor_id=world.mona.id,
+            amount=5,
+            reason=f"for song {number}",
+            expires_at=world.clock() + timedelta(days=1 + number),
+        )
+    told = await explained(world)
+    assert "**52 credits** to spend now." in told
+    assert "Spent: 2 credits\nHeld for songs under way: 1 credit" in told
+    assert "for song 0" in told
+    assert "and 3 more \N{MIDDLE DOT} 15 credits" in told
+
+
+async def test_a_block_and_a_pause_are_said(world: World) -> None:
+    await managing(world).block(by(world), world.alice.id, reason="was *loud*")
+    await managing(world).pause(by(world), "upkeep")
+    result = await show(world, world.alice)
+    told = shown_in(result)
+    assert "**Blocked**: was \\*loud\\*" in told
+    assert "New songs are paused for everyone: upkeep" in told
+    assert "Unblock" in buttons(result)
+    assert "Block" not in buttons(result)
+
+
+async def test_a_period_to_come_is_said(world: World) -> None:
+    await managing(world).set_calendar(by(world), every="week")
+    assert re.search(r"From <t:\d+:f> on the period is a week", await explained(world))
+
+
+async def test_of_who_has_left_the_roles_are_not_known(world: World) -> None:
+    await world.song(seconds=60)
+    result = await show(world)
+    world.guild.remove_member(world.alice)
+    await world.env.settle()
+    place = f"settings:turn:member:{world.alice.id}"
+    told = shown_in(await world.press(world.mona, said(result), place))
+    assert "They are not in this server now, so their roles aren't known." in told
+    assert "**8 credits** to spend now." in told
+
+
+async def test_a_bot_has_no_credits(world: World) -> None:
+    robot = world.guild.add_member(world.env.create_user("robot", bot=True))
+    assert said(await show(world, robot)).content == "Bots make no songs: please choose a member."
+
+
+@pytest.mark.parametrize("name", ["tab:credits:1", "turn:member:77"])
+async def test_who_does_not_manage_gets_no_further_with_an_old_button(
+    world: World, name: str
+) -> None:
+    result = await show(world)
+    refused = await world.press(world.alice, said(result), f"settings:{name}")
+    assert said(refused).content == NOT_ALLOWED
+    assert said(refused).ephemeral

@@ -1,0 +1,881 @@
+"""Status messages and posts, each through discord.py and real sockets."""
+
+import asyncio
+import contextlib
+import re
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import discord
+import pytest
+from pydantic import SecretStr
+
+import bot
+from cogs.client.client import Client
+from cogs.songs import announcer as module
+from cogs.songs.announcer import DiscordAnnouncer
+from db import songs as song_rows
+from db.faults import DiskFullError
+from db.records import Song
+from services.clock import utc_now
+from services.config import Settings
+from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
+from services.songs.completion import Ending
+from services.songs.queue import Queue
+from services.songs.scheduler import spawn
+from tests.wire import Channel, DiscordWire, Fault, Interaction, Limits, Member, Permission
+from tests.wire.permissions import BOT
+from tests.wire.server import Recorded
+from tests.wire.state import (
+    FORUM_CHANNEL,
+    MEDIA_CHANNEL,
+    PRIVATE_THREAD,
+    STAGE_CHANNEL,
+    VOICE_CHANNEL,
+)
+
+SOON = 10.0
+MIB = 2**20
+MESSAGES = "/channels/{channel_id}/messages"
+CHANNEL = "/channels/{channel_id}"
+EDIT = "/webhooks/{webhook_id}/{webhook_token}/messages/{message_id}"
+
+
+@dataclass
+class Stage:
+    """A connected bot whose songs nobody carries: each test moves them by itself."""
+
+    application: bot.Application
+    wire: DiscordWire
+    channel: Channel
+    alice: Member
+
+    @property
+    def announcer(self) -> DiscordAnnouncer:
+        return self.application.announcer
+
+    @property
+    def client(self) -> Client:
+        return self.application.client
+
+    async def song(self) -> tuple[Interaction, Song]:
+        """One that was asked for, and whose status message shows it."""
+        asked = await self.wire.slash(
+            self.alice, self.channel, "song", genres="funk", instrumental=True, seconds=10
+        )
+        await asked.wait_message(lambda m: bool(m.embeds))
+        return asked, await self.row(asked.id)
+
+    async def row(self, song_id: int) -> Song:
+        found = await song_rows.get(self.application.database.reader, song_id)
+        assert found is not None
+        return found
+
+    async def move(self, song: Song, step: Callable[..., Any], **values: Any) -> Song:
+        async with self.application.database.write() as connection:
+            assert await step(connection, song.song_id, **values)
+        return await self.row(song.song_id)
+
+    async def posting(self) -> tuple[Interaction, Song]:
+        """One that is about to be posted."""
+        asked, song = await self.song()
+        await self.move(song, song_rows.mark_submitting, at=utc_now())
+        await self.move(song, song_rows.mark_downloaded, at=utc_now(), run_low=0, run_high=1)
+        await self.move(song, song_rows.mark_fitted, file="1-funk.mp3")
+        return asked, await self.move(song, song_rows.mark_posting, at=utc_now())
+
+    async def undelivered(self) -> tuple[Interaction, Song]:
+        """One that could not be posted."""
+        asked, song = await self.posting()
+        ending = Ending(self.application.database, self.client.services.credits, clock=utc_now)
+        assert await ending.complete(song, undelivered="The channel is gone.")
+        return asked, await self.row(song.song_id)
+
+    def cut(self, method: str, route: str) -> None:
+        """The next request is lost, and its repetition by aiohttp too."""
+        self.wire.faults.plan(Fault(cut="before"), method=method, route=route, times=2)
+
+    def answer(self, method: str, route: str, status: int, code: int = 0, times: int = 1) -> None:
+        """What Discord says to the next requests instead of doing what they ask for."""
+        body = {"message": "scripted", "code": code, "retry_after": 0.001, "global": False}
+        self.wire.faults.plan(
+            Fault(status=status, body=body), method=method, route=route, times=times
+        )
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    async with staged(tmp_path, monkeypatch) as stage:
+        yield stage
+
+
+@contextlib.asynccontextmanager
+async def staged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, shards: int = 1
+) -> AsyncIterator[Stage]:
+    monkeypatch.setattr(module, "BETWEEN_EDITS", 0.02)
+    async with DiscordWire(limits=Limits.none(), shards=shards) as wire:
+        guild = wire.guild("One")
+        channel, alice = wire.channel(guild, "songs"), wire.member(guild, "alice")
+        monkeypatch.setattr(discord.http.Route, "BASE", wire.api_url)
+        gateway = discord.gateway.DiscordWebSocket
+        monkeypatch.setattr(gateway, "DEFAULT_GATEWAY", gateway.DEFAULT_GATEWAY)
+        settings = Settings(
+            discord_token=SecretStr(wire.token),
+            segmind_api_key=SecretStr("SG_0123456789abcdef"),
+            database_url=f"sqlite:///{tmp_path / 'songs.db'}",
+            data_dir=tmp_path,
+            default_cooldown=0,
+            member_hourly_refunds=0,
+        )
+        async with bot.composed(settings) as application:
+            client = application.client
+            client._connection.guild_ready_timeout = 0.01
+            await client.login(wire.token)
+            await application.registration.first()
+            connection = asyncio.create_task(client.connect())
+            await wire.ready()
+            await asyncio.wait_for(client.wait_until_ready(), SOON)
+            yield Stage(application, wire, channel, alice)
+            await application.announcer.stop(grace=SOON)
+            await client.close()
+            await connection
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "1-funk.mp3"
+    path.write_bytes(b"ID3 some music")
+    return path
+
+
+async def until(look: Callable[[], object]) -> None:
+    async with asyncio.timeout(SOON):
+        while True:
+            if look():
+                return
+            await asyncio.sleep(0.005)
+
+
+def requests(stage: Stage, method: str, route: str) -> list[Recorded]:
+    """Those that were answered, in the order in which they came."""
+    found = [r for r in stage.wire.requests if (r.method, r.route) == (method, route)]
+    return sorted(found, key=lambda request: request.at)
+
+
+def most_together(made: list[Recorded]) -> int:
+    """How many of them were under way at the same time."""
+    return max(sum(r.at <= other.at < r.at + r.seconds for r in made) for other in made)
+
+
+# --- the status message ---------------------------------------------------------------------------
+
+
+async def test_many_changes_are_few_edits_and_the_last_is_shown(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BETWEEN_EDITS", 0.2)
+    asked, song = await stage.song()
+    for _ in range(20):
+        stage.announcer.show(song.song_id)
+        await asyncio.sleep(0)
+    await stage.move(song, song_rows.mark_submitting, at=utc_now())
+    await stage.move(song, song_rows.mark_processing)
+    stage.announcer.changed(song.song_id)
+    message = await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
+    assert len(message.edits) <= 3
+    assert all(b.at - a.at >= 0.19 for a, b in pairwise(message.edits))
+
+
+def restarted(stage: Stage) -> DiscordAnnouncer:
+    """What the next process has; nothing is known to it of what was edited."""
+    queue = stage.client.services.queue
+    return DiscordAnnouncer(stage.client, queue, clock=utc_now, spawn=spawn)
+
+
+async def test_what_the_process_before_has_edited_waits_for_its_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, song = await stage.song()
+    before = len(asked.messages[0].versions)
+    monkeypatch.setattr(module, "BETWEEN_EDITS", 0.3)
+    began = stage.wire.clock.wall()
+    restarted(stage).changed(song.song_id)
+    await asked.wait_message(lambda m: len(m.versions) > before)
+    assert asked.messages[0].now.at >= began + 0.29
+
+
+async def test_what_was_asked_for_since_the_restart_does_not_wait(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BETWEEN_EDITS", 10 * SOON)
+    announcer = restarted(stage)
+    asked, song = await stage.song()
+    before = len(asked.messages[0].versions)
+    announcer.changed(song.song_id)
+    await asked.wait_message(lambda m: len(m.versions) > before)
+
+
+async def test_words_that_do_not_differ_are_not_sent(stage: Stage) -> None:
+    _, song = await stage.song()
+    before = stage.wire.answers[("PATCH", EDIT, 200)]
+    stage.announcer.changed(song.song_id)
+    await until(lambda: not stage.announcer._boards[song.song_id].dirty)
+    await stage.announcer.stop(grace=SOON)
+    assert stage.wire.answers[("PATCH", EDIT, 200)] == before
+
+
+async def test_a_pressed_button_shows_them_all_the_same(stage: Stage) -> None:
+    asked, _ = await stage.song()
+    before = stage.wire.answers[("PATCH", EDIT, 200)]
+    await stage.wire.press(stage.alice, asked.messages[0], f"song:refresh:{asked.id}")
+    await stage.wire.until(lambda: stage.wire.answers[("PATCH", EDIT, 200)] > before)
+
+
+@pytest.mark.parametrize("trouble", ["cut", "429"])
+async def test_an_edit_that_fails_in_passing_is_made_later(stage: Stage, trouble: str) -> None:
+    asked, song = await stage.song()
+    if trouble == "cut":
+        stage.cut("PATCH", EDIT)
+    else:
+        stage.answer("PATCH", EDIT, 429, times=5)  # as often as discord.py tries
+    await stage.move(song, song_rows.mark_submitting, at=utc_now())
+    await stage.move(song, song_rows.mark_processing)
+    stage.announcer.changed(song.song_id)
+    await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
+    assert (await stage.row(song.song_id)).token == asked.token
+
+
+async def test_a_database_that_fails_is_logged_and_the_next_change_shown(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, song = await stage.song()
+    view, failing = Queue.view, [sqlite3.OperationalError("disk I/O error")]
+
+    async def fail_once(queue: Queue, song_id: int) -> Any:
+        if failing:
+            raise failing.pop()
+        return await view(queue, song_id)
+
+    monkeypatch.setattr(Queue, "view", fail_once)
+    stage.announcer.changed(song.song_id)
+    await until(lambda: "could not be kept true" in caplog.text)
+    await stage.move(song, song_rows.mark_submitting, at=utc_now())
+    await stage.move(song, song_rows.mark_processing)
+    stage.announcer.changed(song.song_id)
+    await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
+
+
+async def test_an_ended_song_is_shown_once_and_its_token_forgotten(stage: Stage) -> None:
+    asked, song = await stage.song()
+    await stage.client.services.songs.cancel(
+        song.song_id, server_id=song.server_id, member_id=song.member_id, manager=False
+    )
+    stage.announcer.changed(song.song_id)
+    message = await asked.wait_message(lambda m: "**CANCELLED**" in str(m.embeds))
+    await until(lambda: not stage.announcer._boards)
+    assert (await stage.row(song.song_id)).token is None
+    assert message.components == []
+    stage.announcer.changed(song.song_id)
+    await until(lambda: not stage.announcer._boards)
+    assert len(message.edits) == 2
+
+
+async def test_the_last_edit_is_noted_once_the_disk_has_room(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, song = await stage.song()
+    forget, full = Queue.forget_token, [DiskFullError(Path("songs.db"))]
+
+    async def fail_once(queue: Queue, song: Song) -> None:
+        if full:
+            raise full.pop()
+        await forget(queue, song)
+
+    monkeypatch.setattr(Queue, "forget_token", fail_once)
+    await stage.client.services.songs.cancel(
+        song.song_id, server_id=song.server_id, member_id=song.member_id, manager=False
+    )
+    stage.announcer.changed(song.song_id)
+    message = await asked.wait_message(lambda m: "**CANCELLED**" in str(m.embeds))
+    await until(lambda: not stage.announcer._boards)
+    assert (await stage.row(song.song_id)).token is None
+    assert len(message.edits) == 2  # one of them showed that it waits
+
+
+async def test_a_message_that_is_gone_is_not_edited_again(stage: Stage) -> None:
+    asked, song = await stage.song()
+    stage.wire.state.delete_message(asked.messages[0])
+    stage.announcer.show(song.song_id)
+    await until(lambda: not stage.announcer._boards)
+    assert (await stage.row(song.song_id)).token is None
+    stage.announcer.changed(song.song_id)
+    await until(lambda: not stage.announcer._boards)
+    assert stage.wire.answers[("PATCH", EDIT, 404)] == 1
+
+
+async def test_an_edit_that_is_refused_for_its_words_is_not_the_last(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, song = await stage.song()
+    stage.answer("PATCH", EDIT, 400, 200000)
+    stage.announcer.show(song.song_id)
+    await until(lambda: "was not changed" in caplog.text)
+    await stage.move(song, song_rows.mark_submitting, at=utc_now())
+    await stage.move(song, song_rows.mark_processing)
+    stage.announcer.changed(song.song_id)
+    await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
+
+
+async def test_a_change_of_a_song_that_is_not_there_is_nothing(stage: Stage) -> None:
+    stage.announcer.changed(1)
+    await until(lambda: not stage.announcer._boards)
+
+
+async def test_a_message_without_an_id_is_left_alone(stage: Stage) -> None:
+    """Discord did not say which message the answer made."""
+    asked, song = await stage.song()
+    async with stage.application.database.write() as connection:
+        await connection.execute("UPDATE songs SET message_id = NULL")
+    stage.announcer.show(song.song_id)
+    await until(lambda: not stage.announcer._boards[song.song_id].dirty)
+    await stage.announcer.stop(grace=SOON)
+    assert len(asked.messages[0].edits) == 1
+
+
+async def test_at_the_start_everything_is_shown_then_places_at_times(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Places up to the last that is refreshed each time: here the first alone."""
+    _, song = await stage.song()
+    _, other = await stage.song()
+    shown: list[int] = []
+    monkeypatch.setattr(stage.announcer, "changed", shown.append)
+    monkeypatch.setattr(module, "REFRESH_EVERY", 0.01)
+    monkeypatch.setattr(module, "FIRST_IN_QUEUE", 1)
+    running = asyncio.create_task(stage.announcer.run())
+    await until(lambda: shown.count(other.song_id) >= 3)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    assert shown[:2] == [song.song_id, other.song_id]
+    rounds = shown[2:]
+    assert rounds[:4] == [song.song_id] * 3 + [other.song_id]
+    assert rounds[4:8] == [song.song_id] * 3 + [other.song_id]
+
+
+async def test_of_thousands_of_messages_few_are_edited_at_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    songs = [(await stage.song())[1] for _ in range(3)]
+    stage.announcer._boards.clear()
+    monkeypatch.setattr(module, "SHOWN_AT_ONCE", 2)
+    monkeypatch.setattr(module, "BETWEEN_EDITS", SOON)
+    stage.wire.requests.clear()
+    stage.wire.faults.plan(Fault(delay=0.05), method="PATCH", route=EDIT, times=len(songs))
+    running = asyncio.create_task(stage.announcer.run())
+    await until(lambda: len(requests(stage, "PATCH", EDIT)) == len(songs))
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    assert most_together(requests(stage, "PATCH", EDIT)) == 2
+
+
+async def test_a_message_that_discord_fails_does_not_hold_up_the_others(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (_, song), (asked, _) = await stage.song(), await stage.song()
+    stage.announcer._boards.clear()
+    monkeypatch.setattr(module, "SHOWN_AT_ONCE", 1)
+    never = asyncio.create_task(asyncio.sleep(10 * SOON))
+    stage.announcer._boards[song.song_id] = module._Board(task=never)
+    running = asyncio.create_task(stage.announcer.run())
+    await until(lambda: len(asked.messages[0].edits) == 2)
+    running.cancel()
+    never.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    del stage.announcer._boards[song.song_id]
+
+
+async def test_a_stop_cuts_what_is_late_and_begins_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, song = await stage.song()
+    monkeypatch.setattr(stage.announcer._boards[song.song_id], "next_at", float("inf"))
+    stage.announcer.show(song.song_id)
+    await stage.announcer.stop(grace=0.01)
+    assert stage.announcer._boards[song.song_id].task is None
+    stage.announcer.changed(song.song_id)
+    assert stage.announcer._boards[song.song_id].task is None
+
+
+# --- the post -------------------------------------------------------------------------------------
+
+
+async def test_the_limit_is_the_servers(stage: Stage) -> None:
+    guild = stage.wire.guild("Boosted", premium_tier=3)
+    _, song = await stage.song()
+    assert stage.announcer.upload_limit(song) == 10 * MIB
+    await until(lambda: stage.client.get_guild(guild.id))
+    boosted = Stage(
+        stage.application, stage.wire, stage.wire.channel(guild, "a"), stage.wire.member(guild, "b")
+    )
+    assert stage.announcer.upload_limit((await boosted.song())[1]) == 100 * MIB
+    stage.wire.remove_bot(guild)
+    await until(lambda: stage.client.get_guild(guild.id) is None)
+    assert stage.announcer.upload_limit((await stage.song())[1]) == 10 * MIB
+
+
+async def test_posts_go_one_by_one_in_a_channel_and_few_a_second_in_all(
+    stage: Stage, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POSTING_PER_SECOND", 20.0)
+    elsewhere = stage.wire.channel(stage.channel.guild or stage.alice.guild, "elsewhere")
+    songs = [(await stage.posting())[1] for _ in range(3)]
+    songs[2] = replace(songs[2], channel_id=elsewhere.id)
+    stage.wire.faults.plan(Fault(delay=0.2), method="POST", route=MESSAGES, times=len(songs))
+    began = asyncio.get_running_loop().time()
+    await asyncio.gather(*(stage.announcer.post(song, file) for song in songs))
+    posts = requests(stage, "POST", MESSAGES)
+    assert most_together(posts) == 2
+    # Not one from the other: the first may come late, on a busy machine, and the next in time.
+    assert all(post.at - began >= 0.045 * n for n, post in enumerate(posts))
+
+
+async def test_who_looks_for_a_post_does_not_hold_up_who_posts(stage: Stage, file: Path) -> None:
+    _, song = await stage.posting()
+    stage.wire.faults.plan(Fault(delay=0.5), method="GET", route=MESSAGES)
+    looking = asyncio.create_task(stage.announcer.find_post(song))
+    await asyncio.sleep(0.05)
+    await stage.announcer.post(song, file)
+    assert not looking.done()
+    await looking
+
+
+async def test_a_post_twice_within_minutes_is_one(stage: Stage, file: Path) -> None:
+    _, song = await stage.posting()
+    first = await stage.announcer.post(song, file)
+    assert await stage.announcer.post(song, file) == first
+    (message,) = stage.wire.messages(stage.channel)
+    assert message.attachments[0].content == b"ID3 some music"
+    assert message.pings.users == {stage.alice.id}
+    assert await stage.announcer.find_post(song) == first
+
+
+async def test_a_file_that_is_gone_is_told_from_a_network_that_fails(
+    stage: Stage, tmp_path: Path
+) -> None:
+    _, song = await stage.posting()
+    with pytest.raises(FileNotFoundError):
+        await stage.announcer.post(song, tmp_path / "gone.mp3")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "words"),
+    [
+        (413, 40005, TooLargeToPost, ""),
+        (404, 10003, CannotPost, "The channel is gone."),
+        (403, 50013, CannotPost, "lack a permission"),
+        (400, 50045, TooLargeToPost, ""),
+        (400, 200000, CannotPost, "AutoMod blocked the post."),
+        (403, 400001, CannotPost, "limited uploads of files in this server."),
+        (400, 50035, CannotPost, "a defect of mine."),
+        (401, 0, PostUncertain, ""),
+        (503, 0, PostUncertain, ""),
+    ],
+)
+async def test_what_discord_says_to_a_post(
+    stage: Stage, file: Path, status: int, code: int, kind: type[Exception], words: str
+) -> None:
+    _, song = await stage.posting()
+    stage.answer("POST", MESSAGES, status, code)
+    with pytest.raises(kind, match=re.escape(words) or None):
+        await stage.announcer.post(song, file)
+
+
+async def test_a_limit_that_does_not_end_says_nothing_of_the_post(stage: Stage, file: Path) -> None:
+    _, song = await stage.posting()
+    stage.answer("POST", MESSAGES, 429, times=5)
+    with pytest.raises(PostUncertain):
+        await stage.announcer.post(song, file)
+
+
+async def test_a_lost_answer_leaves_the_post_to_be_found(stage: Stage, file: Path) -> None:
+    _, song = await stage.posting()
+    _, other = await stage.posting()
+    stage.wire.faults.plan(Fault(cut="after"), method="POST", route=MESSAGES)
+    with pytest.raises(PostUncertain):
+        await stage.announcer.post(song, file)
+    (message,) = stage.wire.messages(stage.channel)
+    assert await stage.announcer.find_post(song) == message.id
+    assert await stage.announcer.find_post(other) is None
+
+
+async def test_what_others_wrote_is_no_post(stage: Stage, file: Path) -> None:
+    _, song = await stage.posting()
+    await stage.announcer.post(song, file)
+    (message,) = stage.wire.messages(stage.channel)
+    message.author = stage.alice.user
+    assert await stage.announcer.find_post(song) is None
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)])
+async def test_a_post_is_found_whatever_our_clock_said(
+    stage: Stage, file: Path, ahead: timedelta
+) -> None:
+    """An hour off when it was marked, say, and set right since."""
+    _, song = await stage.posting()
+    post_id = await stage.announcer.post(song, file)
+    assert song.posting_at is not None
+    marked = replace(song, posting_at=song.posting_at + ahead)
+    assert await stage.announcer.find_post(marked) == post_id
+    history = [r for r in stage.wire.requests if (r.method, r.route) == ("GET", MESSAGES)]
+    assert [request.status for request in history] == [200]
+
+
+async def test_what_was_written_before_the_song_is_not_read(stage: Stage) -> None:
+    channel = stage.client.get_partial_messageable(stage.channel.id)
+    for _ in range(101):  # more than a page
+        await channel.send("hello")
+    _, song = await stage.posting()
+    assert await stage.announcer.find_post(song) is None
+    history = [r for r in stage.wire.requests if (r.method, r.route) == ("GET", MESSAGES)]
+    assert len(history) == 1
+
+
+async def test_a_flood_of_messages_is_not_searched_for_ever(
+    stage: Stage, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, song = await stage.posting()
+    _, other = await stage.posting()
+    await stage.announcer.post(other, file)
+    monkeypatch.setattr(module, "MOST_SEARCHED", 1)
+    with pytest.raises(CannotPost, match="Too much was written"):
+        await stage.announcer.find_post(song)
+
+
+async def test_a_flood_that_reaches_back_to_the_mark_holds_the_answer(
+    stage: Stage, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, song = await stage.posting()
+    _, other = await stage.posting()
+    await stage.announcer.post(other, file)
+    monkeypatch.setattr(module, "MOST_SEARCHED", 1)
+    assert song.posting_at is not None
+    later = song.posting_at + timedelta(minutes=5)
+    assert await stage.announcer.find_post(replace(song, posting_at=later)) is None
+
+
+async def test_a_hidden_history_is_not_taken_for_an_empty_one(stage: Stage) -> None:
+    _, song = await stage.posting()
+    stage.wire.permit(stage.channel, BOT & ~Permission.READ_MESSAGE_HISTORY)
+    known = stage.client.get_channel(stage.channel.id)
+    assert isinstance(known, discord.TextChannel)
+    await until(lambda: not known.permissions_for(known.guild.me).read_message_history)
+    with pytest.raises(CannotPost, match="can't read the channel's history"):
+        await stage.announcer.find_post(song)
+
+
+async def test_a_history_that_is_refused(stage: Stage) -> None:
+    """The permission was withdrawn, and the bot has not heard of it yet."""
+    _, song = await stage.posting()
+    stage.answer("GET", MESSAGES, 403, 50001)
+    with pytest.raises(CannotPost, match="can't read the channel's history"):
+        await stage.announcer.find_post(song)
+
+
+@pytest.mark.parametrize("status", [403, 413])
+async def test_a_refusal_of_something_before_discord_says_nothing_of_the_history(
+    stage: Stage, status: int
+) -> None:
+    """Discord's own has a code; and what is only asked for is never too large for it."""
+    _, song = await stage.posting()
+    stage.answer("GET", MESSAGES, status)
+    with pytest.raises(PostUncertain):
+        await stage.announcer.find_post(song)
+
+
+async def test_a_history_that_cannot_be_had_now(stage: Stage) -> None:
+    _, song = await stage.posting()
+    stage.cut("GET", MESSAGES)
+    with pytest.raises(PostUncertain):
+        await stage.announcer.find_post(song)
+
+
+async def test_a_deleted_channel_has_no_post(stage: Stage) -> None:
+    _, song = await stage.posting()
+    stage.wire.delete_channel(stage.channel)
+    await until(lambda: stage.client.get_channel(stage.channel.id) is None)
+    stage.cut("GET", CHANNEL)
+    with pytest.raises(PostUncertain):
+        await stage.announcer.find_post(song)
+    with pytest.raises(CannotPost, match="The channel is gone"):
+        await stage.announcer.find_post(song)
+
+
+async def test_a_server_that_is_away_is_waited_for_and_one_that_is_gone_is_not(
+    stage: Stage, file: Path
+) -> None:
+    _, song = await stage.posting()
+    guild = stage.channel.guild
+    assert guild is not None
+    stage.wire.outage(guild)
+    known = stage.client.get_guild(guild.id)
+    assert known is not None
+    await until(lambda: known.unavailable)
+    with pytest.raises(PostUncertain):
+        await stage.announcer.find_post(song)
+    # discord.py does not keep one that is unavailable when the bot joins it.
+    stage.client._connection._remove_guild(known)
+    with pytest.raises(PostUncertain):
+        await stage.announcer.find_post(song)
+    stage.wire.outage(guild, over=True)
+    await until(lambda: not getattr(stage.client.get_guild(guild.id), "unavailable", True))
+    assert await stage.announcer.find_post(song) is None
+    stage.wire.remove_bot(guild)
+    await until(lambda: stage.client.get_guild(guild.id) is None)
+    with pytest.raises(CannotPost, match="no longer in the server"):
+        await stage.announcer.find_post(song)
+    with pytest.raises(CannotPost, match="no longer in the server") as refused:
+        await stage.announcer.post(song, file)
+    assert refused.value.scope is Scope.SERVER
+    stage.client._ready.clear()  # before READY nobody knows which servers there are
+    with pytest.raises(PostUncertain):
+        await stage.announcer.find_post(song)
+
+
+# --- what could not be posted ---------------------------------------------------------------------
+
+
+async def test_its_member_is_told_how_to_get_it(stage: Stage) -> None:
+    asked, song = await stage.undelivered()
+    stage.announcer.changed(song.song_id)
+    message = await asked.wait_message(lambda m: "could not be posted" in str(m.embeds))
+    assert "The channel is gone." in str(message.embeds)
+    assert f"`/show {song.number}`" in str(message.embeds)
+    assert f"song:get:{song.song_id}" in str(message.components)
+    assert (await stage.row(song.song_id)).token == asked.token
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        ("post_late", "Listen to it in the channel"),
+        ("hand_over", "got it, alone"),
+        ("compensate", "its price was given back"),
+    ],
+)
+async def test_what_becomes_of_it_is_shown_while_its_token_lives(
+    stage: Stage, end: str, words: str, restarted: bool
+) -> None:
+    """It said "could not be posted" for ever, although its token lived."""
+    asked, song = await stage.undelivered()
+    stage.announcer.changed(song.song_id)
+    message = await asked.wait_message(lambda m: "could not be posted" in str(m.embeds))
+    await until(lambda: not stage.announcer._boards[song.song_id].dirty)
+    if restarted:
+        stage.announcer._boards.clear()
+    ending = Ending(stage.application.database, stage.client.services.credits, clock=utc_now)
+    assert await getattr(ending, end)(song, *([9] if end == "post_late" else []))
+    stage.announcer.changed(song.song_id)
+    await asked.wait_message(lambda m: words in str(m.embeds))
+    await until(lambda: not stage.announcer._boards)
+    assert message.components == []
+    assert (await stage.row(song.song_id)).token is None
+
+
+async def test_a_newer_reason_why_it_could_not_be_posted_is_shown(stage: Stage) -> None:
+    asked, song = await stage.undelivered()
+    stage.announcer.changed(song.song_id)
+    await asked.wait_message(lambda m: "The channel is gone." in str(m.embeds))
+    await stage.move(song, song_rows.set_undelivered, reason="This server's AutoMod blocked it.")
+    stage.announcer.changed(song.song_id)
+    await asked.wait_message(lambda m: "AutoMod blocked it." in str(m.embeds))
+
+
+async def test_an_undelivered_song_whose_token_is_over_is_not_shown_any_more(stage: Stage) -> None:
+    asked, song = await stage.undelivered()
+    stage.announcer.changed(song.song_id)
+    message = await asked.wait_message(lambda m: "could not be posted" in str(m.embeds))
+    async with stage.application.database.write() as connection:
+        assert song.token_until is not None
+        await song_rows.forget_tokens_until(connection, song.token_until)
+    edits = len(message.edits)
+    stage.announcer.show(song.song_id)
+    await until(lambda: not stage.announcer._boards)
+    assert len(message.edits) == edits
+
+
+async def test_edits_that_fail_are_made_with_growing_delays(stage: Stage) -> None:
+    """discord-api-docs 4413, aikaterna-cogs 302: few edits of a message over an hour old."""
+    _, song = await stage.song()
+    stage.answer("PATCH", EDIT, 429, 30046, times=5 * 3)  # five each are discord.py's own
+    stage.announcer.show(song.song_id)
+    board = stage.announcer._boards[song.song_id]
+    await until(lambda: board.failures == 3)
+    await until(lambda: board.failures == 0)
+
+
+async def test_it_can_be_posted_where_nothing_known_speaks_against_it(stage: Stage) -> None:
+    _, song = await stage.undelivered()
+    before = len(stage.wire.requests)
+    assert await stage.announcer.can_post(song)
+    channel = stage.client.get_channel(stage.channel.id)
+    assert isinstance(channel, discord.TextChannel)
+    for lacking in (Permission.ATTACH_FILES, Permission.READ_MESSAGE_HISTORY):
+        stage.wire.permit(stage.channel, BOT & ~lacking)
+        await until(lambda: channel.permissions_for(channel.guild.me).value & lacking == 0)  # noqa: B023
+        assert not await stage.announcer.can_post(song)
+    stage.wire.permit(stage.channel, BOT)
+    await until(lambda: channel.permissions_for(channel.guild.me).read_message_history)
+    assert await stage.announcer.can_post(song)
+    guild = stage.channel.guild
+    assert guild is not None
+    stage.wire.outage(guild)
+    await until(lambda: channel.guild.unavailable)
+    assert not await stage.announcer.can_post(song)
+    stage.wire.remove_bot(guild)
+    await until(lambda: stage.client.get_guild(guild.id) is None)
+    assert not await stage.announcer.can_post(song)
+    assert len(stage.wire.requests) == before  # nothing was asked of Discord
+
+
+async def test_only_a_channel_that_is_not_known_is_asked_for(stage: Stage) -> None:
+    """A thread that was archived: the gateway does not tell of those."""
+    thread = stage.wire.thread(stage.channel, "night")
+    _, song = await stage.undelivered()
+    guild = stage.client.get_guild(song.server_id)
+    assert guild is not None
+    await until(lambda: guild.get_thread(thread.id))
+    known = guild.get_thread(thread.id)
+    assert known is not None
+    guild._remove_thread(known)
+    assert await stage.announcer.can_post(replace(song, channel_id=thread.id))
+    stage.wire.permit(stage.channel, BOT & ~Permission.SEND_MESSAGES_IN_THREADS)
+    parent = guild.get_channel(stage.channel.id)
+    assert parent is not None
+    await until(lambda: not parent.permissions_for(guild.me).send_messages_in_threads)
+    assert not await stage.announcer.can_post(replace(song, channel_id=thread.id))
+    stage.wire.delete_channel(thread)
+    with pytest.raises(CannotPost, match="The channel is gone"):
+        await stage.announcer.can_post(replace(song, channel_id=thread.id))
+
+
+# --- kinds of channel -----------------------------------------------------------------------------
+
+
+async def test_a_private_thread_without_the_bot_costs_nothing_and_with_it_is_used(
+    stage: Stage,
+) -> None:
+    """Accepted, made and paid, and then refused on every try, it was."""
+    thread = stage.wire.thread(stage.channel, "secret", kind=PRIVATE_THREAD, has_bot=False)
+    stage.channel = thread
+    assert "not in this private thread" in await refused_here(stage)
+    guild = stage.client.get_guild(thread.guild.id if thread.guild else 0)
+    assert guild is not None
+    stage.wire.add_bot(thread)
+    await until(lambda: guild.get_thread(thread.id))
+    await stage.song()
+    stage.wire.change_thread(thread, archived=True)
+    await until(lambda: not guild.get_thread(thread.id))
+    stage.wire.change_thread(thread)  # opened again: Discord does not repeat who is in it
+    await until(lambda: guild.get_thread(thread.id))
+    await stage.song()
+    stage.wire.remove_bot_from(thread)
+    await until(lambda: not guild.get_thread(thread.id))
+    assert "not in this private thread" in await refused_here(stage)
+
+
+async def refused_here(stage: Stage) -> str:
+    """What `/song` is answered with where it is refused before anything is spent."""
+    asked = await stage.wire.slash(
+        stage.alice, stage.channel, "song", genres="funk", instrumental=True, seconds=10
+    )
+    message = await asked.wait_message(lambda m: bool(m.content))
+    assert await song_rows.get(stage.application.database.reader, asked.id) is None
+    return message.content
+
+
+async def test_a_locked_thread_is_refused_before_anything_is_spent(stage: Stage) -> None:
+    stage.channel = thread = stage.wire.thread(stage.channel, "night")
+    stage.wire.change_thread(thread, locked=True)
+    assert "I lack Manage Threads (the thread is locked)." in await refused_here(stage)
+
+
+@pytest.mark.parametrize("kind", [VOICE_CHANNEL, STAGE_CHANNEL])
+async def test_the_text_of_a_voice_channel_takes_connect(
+    stage: Stage, file: Path, kind: int
+) -> None:
+    guild = stage.channel.guild
+    assert guild is not None
+    stage.channel = stage.wire.channel(guild, "talk", kind=kind)
+    assert "I lack Connect." in await refused_here(stage)
+    stage.wire.permit(stage.channel, BOT | Permission.CONNECT)
+    _, song = await stage.posting()
+    assert await stage.announcer.find_post(song) is None
+    assert await stage.announcer.post(song, file)
+    known = stage.client.get_channel(stage.channel.id)
+    assert isinstance(known, discord.VoiceChannel | discord.StageChannel)
+    stage.wire.permit(stage.channel, BOT)
+    await until(lambda: not known.permissions_for(known.guild.me).connect)
+    assert not await stage.announcer.can_post(song)
+    with pytest.raises(CannotPost, match="can't read the channel's history"):
+        await stage.announcer.find_post(song)
+
+
+@pytest.mark.parametrize("kind", [FORUM_CHANNEL, MEDIA_CHANNEL])
+async def test_in_a_post_of_a_forum_songs_are_posted(stage: Stage, file: Path, kind: int) -> None:
+    guild = stage.channel.guild
+    assert guild is not None
+    # Send Messages is the permission to begin posts there, and counts for nothing within them.
+    may = BOT & ~Permission.SEND_MESSAGES
+    forum = stage.wire.channel(guild, "requests", permissions=may, kind=kind)
+    stage.channel = stage.wire.thread(forum, "songs, please")
+    _, song = await stage.posting()
+    assert await stage.announcer.post(song, file)
+    assert await stage.announcer.can_post(song)
+
+
+async def test_an_archived_thread_is_opened_by_the_post(stage: Stage, file: Path) -> None:
+    stage.channel = thread = stage.wire.thread(stage.channel, "night")
+    _, song = await stage.posting()
+    stage.wire.change_thread(thread, archived=True)
+    guild = stage.client.get_guild(song.server_id)
+    assert guild is not None
+    await until(lambda: not guild.get_thread(thread.id))
+    assert await stage.announcer.can_post(song)
+    assert await stage.announcer.post(song, file)
+    assert not thread.archived
+    stage.wire.change_thread(thread, archived=True, locked=True)
+    assert not await stage.announcer.can_post(song)
+    with pytest.raises(CannotPost, match="The thread is locked"):
+        await stage.announcer.post(song, file)
+
+
+async def test_a_song_for_a_private_thread_is_posted_as_soon_as_the_bot_is_back_in_it(
+    stage: Stage,
+) -> None:
+    """Without waiting for the minutes after a refusal."""
+    stage.channel = thread = stage.wire.thread(stage.channel, "secret", kind=PRIVATE_THREAD)
+    _, song = await stage.undelivered()
+    audio = stage.application.settings.data_dir / "songs" / str(song.song_id) / str(song.file)
+    audio.parent.mkdir(parents=True)
+    audio.write_bytes(b"ID3 some music")
+    guild = stage.client.get_guild(song.server_id)
+    assert guild is not None
+    stage.wire.remove_bot_from(thread)
+    await until(lambda: not guild.get_thread(thread.id))
+    delivery = stage.application.delivery
+    await delivery.once()
+    assert "private thread has to have me" in ((await stage.row(song.song_id)).undelivered or "")
+    stage.wire.add_bot(thread)
+    await until(lambda: delivery._opened_at)
+    await delivery.once()
+    assert (await stage.row(song.song_id)).post_id is not None

@@ -1,0 +1,640 @@
+"""/song, its form, and /queue."""
+
+import asyncio
+import logging
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import discord
+import pytest
+import simcord
+from simcord.components import walk_components
+
+from cogs.client.outdated import SENTENCE
+from cogs.songs.song import (
+    PREFILL,
+    Options,
+    SongCog,
+    length_with_price,
+    suggested_seconds,
+    typed_text,
+)
+from db.records import Status
+from services.credits.amounts import Prices, credits_text
+from services.credits.credits import Glance
+from services.operations.incidents import Kind
+from services.settings.server_settings import Manager
+from services.settings.settings import Allowance, Member, Rules, Source
+from services.songs.song_request import INSTRUMENTAL
+from tests.world import SOON, World, buttons_of, said, text_of
+
+
+async def form(world: World, **options: Any) -> simcord.InteractionResult:
+    """`/song` without lyrics."""
+    return await world.song(**{"instrumental": None, **options})
+
+
+def manager(world: World) -> Manager:
+    return Manager(world.guild.id, world.mona.id)
+
+
+async def grant(world: World, amount: int) -> None:
+    """To alice, for good."""
+    await world.client.services.giving.grant(
+        Member(world.guild.id, world.alice.id),
+        grant_id=1,
+        actor_id=world.mona.id,
+        amount=amount,
+        reason="Because",
+    )
+
+
+async def nothing_was_spent(world: World) -> bool:
+    return not await world.rows() and await world.free() == 10
+
+
+# --- /song ----------------------------------------------------------------------------------------
+
+
+async def test_the_answer_is_ephemeral_and_says_what_happens(world: World) -> None:
+    result = await world.song(lyrics="[chorus]\nMidnight train", seconds=60, instrumental=None)
+    assert result.ephemeral
+    text = text_of(result.response)
+    for words in ("Midnight train", "QUEUED", "Price: 2 credits", "Left: 8 credits", "1st of 1"):
+        assert words in text
+    assert "expected <t:" in text
+    assert buttons_of(result.response) == ["Cancel", "Refresh"]
+    assert world.posts() == []
+
+
+async def test_what_was_asked_for_is_what_is_made(world: World) -> None:
+    await world.song(
+        genres="jazz,  waltz",
+        lyrics=r"[verse]\nOne line\n[chorus]\nMidnight train",
+        instrumental=False,
+        seconds=90,
+        seed=7,
+        steps=75,
+        cfg=6.5,
+        shift=0.0,
+        lyrics_strength=0.1,
+    )
+    (song,) = await world.rows()
+    assert (song.genres, song.seconds, song.seed, song.steps) == ("jazz, waltz", 90, 7, 75)
+    assert (song.cfg, song.shift, song.lyrics_strength, song.price) == (6.5, 0.0, 0.1, 6)
+    assert song.lyrics == "[verse]\nOne line\n[chorus]\nMidnight train"
+    assert song.member_id == world.alice.id
+    assert song.channel_id == world.channel.id
+
+
+async def test_an_instrumental_opens_no_form(world: World) -> None:
+    result = await world.song(instrumental=True)
+    assert result.modal is None
+    (song,) = await world.rows()
+    assert song.lyrics == INSTRUMENTAL
+
+
+async def test_lyrics_without_words_are_an_instrumental(world: World) -> None:
+    await world.song(lyrics="[verse] [chorus]")
+    (song,) = await world.rows()
+    assert song.lyrics == INSTRUMENTAL
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"lyrics": "la la", "instrumental": True}, "leave out either `lyrics` or `instrumental`"),
+        ({"genres": " ,, "}, "name at least one genre"),
+        ({"genres": " ,, ", "instrumental": None}, "name at least one genre"),
+        ({"lyrics": "a" * 4_001, "instrumental": None}, "4,001 characters long; 4,000 is the most"),
+    ],
+)
+async def test_a_request_that_makes_no_sense_is_refused(
+    world: World, options: dict[str, Any], sentence: str
+) -> None:
+    result = await world.song(**options)
+    assert sentence in text_of(result.response)
+    assert result.ephemeral
+    assert result.modal is None
+    assert await nothing_was_spent(world)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("genres", ""),
+        ("genres", "a" * 301),
+        ("seconds", 9),
+        ("seconds", 241),
+        ("steps", 9),
+        ("steps", 151),
+        ("cfg", 0.9),
+        ("cfg", 15.1),
+        ("shift", -0.1),
+        ("shift", 10.1),
+        ("lyrics_strength", 0.0),
+        ("lyrics_strength", 10.1),
+        ("seed", -1),
+        ("seed", 2**31),
+    ],
+)
+async def test_discord_itself_refuses_what_is_out_of_bounds(
+    world: World, name: str, value: Any
+) -> None:
+    with pytest.raises(simcord.OptionError):
+        await world.song(**{name: value})
+
+
+async def test_the_service_refuses_it_again(world: World) -> None:
+    options = (
+        {"name": "genres", "type": 3, "value": "funk"},
+        {"name": "instrumental", "type": 5, "value": True},
+        {"name": "seconds", "type": 4, "value": 241},
+    )
+    result = await world.raw_slash(world.alice, "song", *options)
+    assert "`seconds` must be between 10 and 240" in text_of(result.response)
+    assert await nothing_was_spent(world)
+
+
+@pytest.mark.parametrize("instrumental", [True, None])
+@pytest.mark.parametrize(
+    ("permission", "name"),
+    [
+        ("send_messages", "Send Messages"),
+        ("embed_links", "Embed Links"),
+        ("attach_files", "Attach Files"),
+        ("read_message_history", "Read Message History"),
+    ],
+)
+async def test_a_missing_permission_is_named_before_anything_is_spent(
+    world: World, permission: str, name: str, instrumental: bool | None
+) -> None:
+    assert world.client.user is not None
+    denied = discord.PermissionOverwrite(**{permission: False})
+    world.channel = world.guild.create_text_channel("quiet", overwrites={world.client.user: denied})
+    result = await world.song(instrumental=instrumental)
+    assert f"I lack {name}." in text_of(result.response)
+    assert result.modal is None
+    assert await nothing_was_spent(world)
+
+
+async def test_in_a_thread_the_permission_for_threads_counts(world: World) -> None:
+    assert world.client.user is not None
+    denied = discord.PermissionOverwrite(send_messages_in_threads=False, embed_links=False)
+    parent = world.guild.create_text_channel("quiet", overwrites={world.client.user: denied})
+    thread = world.env.backend.create_thread(parent.id, "songs", world.alice.id)
+    world.channel = simcord.ChannelHandle(world.env, world.guild, thread)
+    result = await world.song()
+    assert "I lack Send Messages in Threads, Embed Links." in text_of(result.response)
+    assert await nothing_was_spent(world)
+
+
+async def test_a_size_that_is_not_named_is_one_that_is_allowed(world: World) -> None:
+    await world.client.services.managing.set_limits(manager(world), seconds=45, steps=40)
+    await world.song(seconds=None)
+    shown = await form(world, seconds=None)
+    await world.alice.submit_modal(shown, {"lyrics": "Words"})
+    assert [(song.seconds, song.steps) for song in await world.rows()] == [(45, 40)] * 2
+
+
+async def test_a_size_that_is_named_and_not_allowed_is_refused(world: World) -> None:
+    await world.client.services.managing.set_limits(manager(world), seconds=45, steps=40)
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"seconds": 46}, "At most 45 `seconds`"),
+        ({"seconds": 45, "steps": 41}, "At most 40 `steps`"),
+    ]
+    for options, sentence in cases:
+        for instrumental in (True, None):
+            result = await world.song(**options, instrumental=instrumental)
+            assert sentence in text_of(result.response)
+            assert result.modal is None
+    assert await nothing_was_spent(world)
+
+
+async def test_an_unlimited_members_song_is_free_for_them(world: World) -> None:
+    await world.client.services.managing.set_allowance(manager(world), None)
+    asked = await world.song(seconds=60)
+    assert "Price: 2 credits, free for you\nLeft: as many as you like" in text_of(asked.response)
+    await world.alice.click(said(asked), label="Cancel")
+    await world.spawner.rest()
+    assert "It cost you nothing." in text_of(asked.response)
+    assert "back" not in text_of(asked.response)
+
+
+async def test_too_few_credits_are_said_with_when_they_refill(world: World) -> None:
+    result = await world.song(seconds=240, steps=100)
+    text = text_of(result.response)
+    assert "costs 16 credits and you have 10" in text
+    assert "they refill <t:1767312000:R>" in text  # 2026-01-02, 00:00 UTC
+    assert await nothing_was_spent(world)
+
+
+async def test_a_fourth_song_at_once_is_refused(world: World) -> None:
+    for _ in range(3):
+        await world.song()
+    result = await world.song()
+    assert "3 songs in progress" in text_of(result.response)
+    assert len(await world.rows()) == 3
+    assert await world.free() == 7
+
+
+async def test_while_songs_are_paused_nothing_is_spent(world: World) -> None:
+    await world.client.services.songs._incidents.begin(Kind.KEY_REFUSED, "401")
+    result = await world.song()
+    assert "Songs are paused" in text_of(result.response)
+    assert await nothing_was_spent(world)
+
+
+async def test_the_same_interaction_delivered_twice_is_one_song(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = await world.song()
+    with caplog.at_level(logging.WARNING, "cogs.client.errors"):
+        await world.again()
+    assert "can't be answered" in caplog.text
+    assert len(await world.rows()) == 1
+    assert await world.free() == 9
+    assert result.followups == []
+    world.foreseen = [e for e in world.errors() if isinstance(e, discord.HTTPException)]
+    assert len(world.foreseen) == 1
+
+
+# --- the form -------------------------------------------------------------------------------------
+
+
+async def test_without_lyrics_a_prefilled_form_opens(world: World) -> None:
+    result = await form(world)
+    assert result.modal is not None
+    (field,) = [part for part in walk_components(result.modal["components"]) if part["type"] == 4]
+    assert (field["value"], field["max_length"], field["required"]) == (PREFILL, 4_000, False)
+    assert await nothing_was_spent(world)
+
+
+async def test_the_form_makes_the_song(world: World) -> None:
+    shown = await form(world, genres="jazz", seconds=30, seed=5)
+    sent = await world.alice.submit_modal(shown, {"lyrics": "[chorus]\nMidnight train"})
+    await world.spawner.rest()
+    (song,) = await world.rows()
+    assert (song.genres, song.seconds, song.seed) == ("jazz", 30, 5)
+    assert song.lyrics == "[chorus]\nMidnight train"
+    assert song.song_id == sent._interaction.id
+    assert sent.ephemeral
+    assert "Midnight train" in text_of(sent.response)
+
+
+async def test_the_form_makes_the_song_after_a_restart_too(world: World) -> None:
+    shown = await form(world, genres="jazz", seed=5)
+    await world.restart()
+    sent = await world.alice.submit_modal(shown, {"lyrics": "Midnight train"})
+    await world.spawner.rest()
+    (song,) = await world.rows()
+    assert (song.genres, song.seed, song.lyrics) == ("jazz", 5, "Midnight train")
+    assert "QUEUED" in text_of(sent.response)
+
+
+@pytest.mark.parametrize("lyrics", [PREFILL, PREFILL.strip(), "", "  \n"])
+async def test_an_untouched_form_is_an_instrumental(world: World, lyrics: str) -> None:
+    shown = await form(world)
+    await world.alice.submit_modal(shown, {"lyrics": lyrics})
+    (song,) = await world.rows()
+    assert song.lyrics == INSTRUMENTAL
+
+
+def lyrics_given_back(world: World, result: simcord.InteractionResult) -> str:
+    """The text of the file that came with a refusal, which nobody else sees."""
+    assert result.response is not None
+    assert result.response.ephemeral
+    assert [file.filename for file in result.response.attachments] == ["lyrics.txt"]
+    return world.file(result.response).decode()
+
+
+async def test_another_members_draft_is_refused(world: World) -> None:
+    shown = await form(world)
+    assert shown.modal is not None
+    sent = await world.send_form(world.bob, shown.modal["custom_id"], "Bob's own words")
+    assert "too old" in text_of(sent.response)
+    assert lyrics_given_back(world, sent) == "Bob's own words"
+    assert await nothing_was_spent(world)
+
+
+async def test_half_a_character_does_not_keep_a_form_from_being_answered(world: World) -> None:
+    sent = await world.send_form(world.alice, "lyrics:1", "Words \ud800")
+    assert "too old" in text_of(sent.response)
+    assert lyrics_given_back(world, sent) == "Words ?"
+
+
+async def test_a_draft_of_another_server_is_refused(world: World) -> None:
+    shown = await form(world)
+    assert shown.modal is not None
+    world.guild = world.env.create_guild("Two")
+    world.channel = world.guild.create_text_channel("songs")
+    there = world.guild.add_member(world.alice.user)
+    sent = await world.send_form(there, shown.modal["custom_id"], "Words")
+    assert "too old" in text_of(sent.response)
+    assert await world.rows() == []
+
+
+async def test_a_draft_older_than_an_hour_is_refused_and_the_words_come_back(world: World) -> None:
+    shown = await form(world)
+    world.clock.moved += timedelta(minutes=59)
+    await world.application.housekeeping.once()
+    drafts = "SELECT count(*) AS n FROM drafts"
+    (row,) = await world.application.database.reader.execute_fetchall(drafts)
+    assert row["n"] == 1
+    world.clock.moved += timedelta(minutes=2)
+    await world.application.housekeeping.once()
+    sent = await world.alice.submit_modal(shown, {"lyrics": "My dear words"})
+    assert "too old" in text_of(sent.response)
+    assert lyrics_given_back(world, sent) == "My dear words"
+    assert await nothing_was_spent(world)
+
+
+async def test_a_refused_form_of_no_words_brings_no_file(world: World) -> None:
+    await world.song(seconds=240)
+    shown = await form(world, seconds=240)
+    sent = await world.alice.submit_modal(shown, {"lyrics": PREFILL})
+    assert "costs 8 credits and you have 2" in text_of(sent.response)
+    assert said(sent).attachments == []
+
+
+@pytest.mark.parametrize("draft", ["", "x", "-1", "9" * 19, "9" * 30, "٣"])
+async def test_a_forged_form_is_refused(world: World, draft: str) -> None:
+    sent = await world.send_form(world.alice, f"lyrics:{draft}", "Words")
+    assert "too old" in text_of(sent.response)
+    assert await nothing_was_spent(world)
+
+
+async def test_another_form_is_none_of_ours(world: World) -> None:
+    sent = await world.send_form(world.alice, "feedback:1", "Words")
+    assert said(sent).content == SENTENCE
+    assert await world.rows() == []
+
+
+async def test_words_come_back_from_an_error_that_nobody_foresaw(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown = await form(world)
+    async with world.application.database.write() as connection:
+        await connection.execute("DROP TABLE drafts")
+    sent = await world.alice.submit_modal(shown, {"lyrics": "My dear words"})
+    assert "Sorry" in text_of(sent.response)
+    assert lyrics_given_back(world, sent) == "My dear words"
+    assert "no such table" in caplog.text
+
+
+async def test_words_come_back_where_they_are_refused(world: World) -> None:
+    shown = await form(world)
+    await world.client.services.managing.pause(manager(world), "Until *noon*")
+    sent = await world.alice.submit_modal(shown, {"lyrics": "My dear words"})
+    assert "paused" in text_of(sent.response)
+    assert lyrics_given_back(world, sent) == "My dear words"
+    assert await nothing_was_spent(world)
+
+
+def slash_by_hand(world: World, forms: asyncio.Queue[discord.ui.Modal]) -> Any:
+    """An interaction that puts the form it opens in a queue.
+
+    The simulator moves its clock only once the bot is idle.
+    """
+    return SimpleNamespace(
+        id=1,
+        guild_id=world.guild.id,
+        user=world.alice,
+        guild=None,
+        channel=SimpleNamespace(type=discord.ChannelType.text, id=world.channel.id),
+        channel_id=world.channel.id,
+        application_id=1,
+        token="token",
+        client=world.client,
+        app_permissions=discord.Permissions.all(),
+        response=SimpleNamespace(send_modal=forms.put),
+    )
+
+
+async def test_the_form_opens_in_time_although_the_database_is_slow(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cogs.songs.song.FORM_WAITS", 0.05)
+    forms: asyncio.Queue[discord.ui.Modal] = asyncio.Queue()
+    cog = world.client.get_cog("SongCog")
+    assert isinstance(cog, SongCog)
+    options = Options("jazz", None, 50, 4.0, 4.0, 1.0, None)
+    async with world.application.database.write():
+        opening = asyncio.create_task(cog._open_form(slash_by_hand(world, forms), options))
+        shown = await asyncio.wait_for(forms.get(), SOON)
+    await opening
+    await world.send_form(world.alice, shown.custom_id, "Words")
+    (song,) = await world.rows()
+    assert (song.genres, song.seconds) == ("jazz", 60)
+
+
+async def test_the_form_opens_unchecked_where_checking_takes_too_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cogs.songs.song.FORM_WAITS", 0.01)
+    forms: asyncio.Queue[discord.ui.Modal] = asyncio.Queue()
+    cog = world.client.get_cog("SongCog")
+    assert isinstance(cog, SongCog)
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as slow:
+        slow.setattr(type(world.client.services.songs), "check", never)
+        await cog._open_form(
+            slash_by_hand(world, forms), Options("jazz", 30, 50, 4.0, 4.0, 1.0, None)
+        )
+    await world.client.services.managing.set_limits(manager(world), seconds=20)
+    sent = await world.send_form(world.alice, forms.get_nowait().custom_id, "Words")
+    assert "At most 20 `seconds`" in text_of(sent.response)
+    assert lyrics_given_back(world, sent) == "Words"
+    assert await nothing_was_spent(world)
+
+
+async def test_a_form_whose_options_can_not_be_kept_does_not_open(world: World) -> None:
+    async with world.application.database.write() as connection:
+        await connection.execute("DROP TABLE drafts")
+    result = await form(world)
+    assert result.modal is None
+    assert "Sorry" in text_of(result.response)
+    (error,) = world.errors()
+    world.foreseen = [error]
+
+
+def test_the_typed_text_is_found_however_deep_it_is() -> None:
+    field = {"type": 4, "custom_id": "lyrics", "value": "la"}
+    assert typed_text({"components": [{"type": 1, "components": [field]}]}, "lyrics") == "la"
+    assert typed_text({"components": [{"type": 18, "component": field}]}, "lyrics") == "la"
+    assert typed_text({"components": [{"type": 18, "component": {"value": "x"}}]}, "lyrics") == ""
+    assert typed_text({"custom_id": "lyrics", "value": None}, "lyrics") == ""
+
+
+# --- autocomplete ---------------------------------------------------------------------------------
+
+
+async def lengths(world: World, typed: str = "", **options: Any) -> dict[int, str]:
+    """What is suggested for `seconds` while it is typed."""
+    choices = await world.alice.autocomplete(
+        world.channel, "song", "seconds", typed, genres="funk", **options
+    )
+    assert len(choices) <= 25
+    return {choice["value"]: choice["name"] for choice in choices}
+
+
+async def test_lengths_carry_their_prices_and_what_there_is_to_spend(world: World) -> None:
+    assert (await lengths(world))[60] == "60 s, 2 credits of your 10"
+    assert await lengths(world, "6", steps=100) == {60: "60 s, 4 credits of your 10"}
+    assert await lengths(world, "75") == {75: f"75 s, {credits_text(3)} of your 10"}
+    await world.song(seconds=240)
+    assert await lengths(world, "90") == {90: "90 s, 3 credits, and you have 2"}
+
+
+async def test_suggesting_a_length_writes_nothing(world: World) -> None:
+    database = world.application.database
+    async with database.write():  # which a writer would wait for
+        await asyncio.wait_for(lengths(world), SOON)
+    assert not await database.reader.execute_fetchall("SELECT * FROM lots")
+
+
+async def test_what_a_grant_adds_is_counted(world: World) -> None:
+    await world.song(seconds=60)
+    await grant(world, 5)
+    assert (await lengths(world))[30] == "30 s, 1 credit of your 13"
+    await world.client.services.managing.set_allowance(manager(world), 1)
+    assert (await lengths(world))[30] == "30 s, 1 credit of your 5"
+    world.clock.moved += timedelta(days=1)
+    assert (await lengths(world))[30] == "30 s, 1 credit of your 6"
+
+
+async def test_what_is_free_for_somebody_says_so(world: World) -> None:
+    await world.client.services.managing.set_allowance(manager(world), None)
+    assert (await lengths(world))[240] == "240 s, 8 credits, free for you"
+
+
+async def test_no_length_over_the_servers_longest_is_offered(world: World) -> None:
+    await world.client.services.managing.set_limits(manager(world), seconds=75, steps=40)
+    assert list(await lengths(world)) == [10, 30, 45, 60, 75]
+    assert list(await lengths(world, "200")) == [75]
+    assert (await lengths(world, "60"))[60] == "60 s, 2 credits of your 10"
+
+
+async def test_where_suggesting_fails_there_is_no_suggestion(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(*_: object) -> None:
+        raise OSError("the disk")
+
+    monkeypatch.setattr(type(world.client.services.credits), "glance", fails)
+    monkeypatch.setattr(type(world.client.services.songs), "genres_used", fails)
+    assert await lengths(world) == {}
+    assert await world.alice.autocomplete(world.channel, "song", "genres", "fu") == []
+    assert caplog.text.count("OSError: the disk") == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "suggested"),
+    [
+        ("2", [210, 240]),
+        ("24", [24, 240]),
+        ("240", [240]),
+        ("9", [90]),
+        ("241", [240]),
+        ("0060", []),
+        ("abc", []),
+        ("-1", []),
+        (" 30 ", [30]),
+        ("²", []),
+        ("9" * 6_000, []),
+    ],
+)
+def test_lengths_continue_what_was_typed(typed: str, suggested: list[int]) -> None:
+    assert list(suggested_seconds(typed, longest=240)) == suggested
+
+
+@pytest.mark.parametrize("steps", [None, "", "ab", 9, 151, True, 3.5])
+def test_steps_that_are_still_being_typed_don_t_count(steps: object) -> None:
+    glance = Glance(Rules(Allowance(10, Source.DEFAULT)), 10**9)
+    text = length_with_price(240, steps, Prices(), glance)
+    assert text == "240 s, 8 credits of your 1,000,000,000"
+
+
+async def test_the_members_own_genres_come_first_then_the_servers(world: World) -> None:
+    await world.song(world.bob, genres="accordion, funk")
+    await world.song(world.alice, genres="zither, funk")
+    choices = await world.alice.autocomplete(world.channel, "song", "genres", "rock, ")
+    names = [choice["name"] for choice in choices]
+    assert names[:3] == ["rock, zither", "rock, funk", "rock, accordion"]
+    assert len(names) == 25
+    assert all(choice["name"] == choice["value"] for choice in choices)
+
+
+# --- /queue ---------------------------------------------------------------------------------------
+
+
+async def test_an_empty_queue(world: World) -> None:
+    result = await world.alice.slash(world.channel, "queue")
+    assert result.ephemeral
+    assert "Nothing runs or waits here" in text_of(result.response)
+    assert buttons_of(result.response) == []
+
+
+def menu_options(result: simcord.InteractionResult) -> list[dict[str, Any]]:
+    assert result.response is not None
+    menus = [p for p in walk_components(result.response.components) if p["type"] == 3]
+    return [option for menu in menus for option in menu["options"]]
+
+
+async def test_the_queue_shows_places_and_lets_you_cancel_your_own(world: World) -> None:
+    await world.song(world.bob, lyrics="First train", instrumental=None)
+    await world.song(world.alice, lyrics="Second train", instrumental=None)
+    result = await world.alice.slash(world.channel, "queue")
+    text = text_of(result.response)
+    first = text.index(f"**1st** · #1 · <@{world.bob.id}>")  # what it is, is not theirs to read
+    assert first < text.index("**2nd** · #2 Second train · yours")
+    managed = text_of((await world.mona.slash(world.channel, "queue")).response)
+    assert "#1 First train" in managed
+    assert [option["label"] for option in menu_options(result)] == ["#2 Second train"]
+    chosen = await world.alice.select(said(result), [menu_options(result)[0]["value"]])
+    await world.spawner.rest()
+    assert "Second train" not in text_of(chosen.response)
+    assert buttons_of(chosen.response) == []
+    assert [song.status for song in await world.rows()] == [Status.QUEUED, Status.CANCELLED]
+    assert await world.free(world.alice) == 10
+
+
+async def test_those_who_manage_the_server_cancel_any(world: World) -> None:
+    asked = await world.song(world.bob)
+    result = await world.mona.slash(world.channel, "queue")
+    await world.mona.select(said(result), [menu_options(result)[0]["value"]])
+    await world.spawner.rest()
+    assert "CANCELLED" in text_of(asked.response)
+    assert await world.free(world.bob) == 10
+
+
+async def test_a_choice_that_was_forged_is_refused(world: World) -> None:
+    await world.song(world.alice)
+    await world.song(world.bob)
+    result = await world.alice.slash(world.channel, "queue")
+    _, bobs = await world.rows()
+    for value, sentence in [
+        (str(bobs.song_id), "Only the member who asked for this song can cancel it."),
+        ("1", "There is no such song in this server."),
+        ("x", "There is no such song in this server."),
+        ("9" * 19, "There is no such song in this server."),
+    ]:
+        chosen = await world.press(world.alice, result.response, "queue:cancel", values=[value])
+        (refusal,) = chosen.followups
+        assert refusal.content == sentence
+        assert refusal.ephemeral
+    assert [song.status for song in await world.rows()] == [Status.QUEUED] * 2
+
+
+async def test_a_choice_that_comes_too_late_says_so(world: World) -> None:
+    asked = await world.song()
+    result = await world.alice.slash(world.channel, "queue")
+    await world.alice.click(said(asked), label="Cancel")
+    chosen = await world.alice.select(said(result), [menu_options(result)[0]["value"]])
+    assert [m.content for m in chosen.followups] == [
+        "Song #1 is CANCELLED and can't be cancelled any more."
+    ]

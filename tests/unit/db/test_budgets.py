@@ -1,0 +1,266 @@
+"""What the ceilings count: a server's periods, and the operator's days."""
+
+import asyncio
+import sqlite3
+from datetime import datetime, timedelta
+
+import pytest
+
+from db import budgets, servers, songs
+from db.database import Database
+from db.records import OperatorCeiling, Step, Tally
+from services.credits.credits import Credits
+from tests.factories import NOON, SERVER, SettableClock, add_held_song, add_song
+
+OTHER = SERVER + 1
+DAY = NOON.replace(hour=0)
+NEXT = DAY + timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+async def two_servers(database: Database) -> None:
+    async with database.write() as connection:
+        for server_id in (SERVER, OTHER):
+            await servers.ensure_server(connection, server_id)
+
+
+# --- a server's own -----------------------------------------------------------------------------
+
+
+async def use(database: Database, credits: int, ceiling: int | None = None) -> int | None:
+    async with database.write() as connection:
+        return await budgets.use(connection, SERVER, DAY, credits=credits, ceiling=ceiling)
+
+
+async def test_what_is_used_adds_up_in_its_own_period(database: Database) -> None:
+    assert await budgets.used(database.reader, SERVER, DAY) == 0
+    assert [await use(database, credits) for credits in (2, 3, 0)] == [2, 5, 5]
+    assert await budgets.used(database.reader, SERVER, DAY) == 5
+    assert await budgets.used(database.reader, SERVER, NEXT) == 0
+    assert await budgets.used(database.reader, OTHER, DAY) == 0
+
+
+async def test_a_ceiling_is_reached_and_never_passed(database: Database) -> None:
+    assert await use(database, 6, ceiling=10) == 6
+    assert await use(database, 5, ceiling=10) is None
+    assert await use(database, 4, ceiling=10) == 10
+    assert await use(database, 1, ceiling=10) is None
+    # A lower one, set meanwhile, takes nothing back.
+    assert await use(database, 1, ceiling=5) is None
+    assert await use(database, 1) == 11
+
+
+async def test_fifty_who_race_for_a_ceiling_do_not_pass_it(database: Database) -> None:
+    found = await asyncio.gather(*(use(database, 3, ceiling=20) for _ in range(50)))
+    assert sorted(used for used in found if used) == [3, 6, 9, 12, 15, 18]
+    assert await budgets.used(database.reader, SERVER, DAY) == 18
+
+
+async def test_what_is_given_back_leaves_the_period_that_counted_it(
+    database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    await add_held_song(database, credits, 1, price=3)
+    await add_held_song(database, credits, 2, price=2)
+    clock.advance(days=1)
+    await add_held_song(database, credits, 3, price=4)
+    async with database.write() as connection:
+        assert await budgets.give_back(connection, 1)
+        assert not await budgets.give_back(connection, 404)
+    assert await budgets.used(database.reader, SERVER, DAY) == 2
+    assert await budgets.used(database.reader, SERVER, NEXT) == 4
+
+
+async def test_less_than_nothing_can_not_be_used(database: Database) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        await use(database, -1)
+
+
+async def test_a_warning_is_given_once_and_a_graver_one_after_it(database: Database) -> None:
+    async def warned(percent: int) -> bool:
+        async with database.write() as connection:
+            return await budgets.mark_warned(connection, SERVER, DAY, percent=percent)
+
+    assert not await warned(80)  # nothing was used in this period
+    await use(database, 8)
+    assert [await warned(percent) for percent in (80, 80, 100, 100, 80)] == [
+        *(True, False, True, False, False)
+    ]
+
+
+# --- the operator's -----------------------------------------------------------------------------
+
+
+async def test_a_submit_counts_for_its_server_and_for_all_on_its_day(database: Database) -> None:
+    async with database.write() as connection:
+        for server_id, day, credits in ((SERVER, DAY, 2), (OTHER, DAY, 3), (SERVER, NEXT, 5)):
+            await budgets.count_submit(connection, server_id, day, songs=1, credits=credits)
+        await budgets.count_submit(connection, SERVER, DAY, songs=1, credits=4)
+        await budgets.count_submit(connection, SERVER, DAY, songs=-1, credits=-2)
+    reader = database.reader
+    assert await budgets.submitted(reader, SERVER, DAY) == Tally(1, 4)
+    assert await budgets.submitted(reader, OTHER, DAY) == Tally(1, 3)
+    assert await budgets.submitted(reader, budgets.ALL, DAY) == Tally(2, 7)
+    assert await budgets.submitted(reader, budgets.ALL, NEXT) == Tally(1, 5)
+    assert await budgets.submitted(reader, 404, DAY) == Tally(0, 0)
+
+
+async def test_no_more_can_be_uncounted_than_was_counted(database: Database) -> None:
+    async def uncount() -> None:
+        async with database.write() as connection:
+            await budgets.count_submit(connection, SERVER, DAY, songs=-1, credits=-1)
+
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        await uncount()
+    assert await budgets.submitted(database.reader, budgets.ALL, DAY) == Tally(0, 0)
+
+
+async def test_what_waits_is_what_was_not_submitted(database: Database) -> None:
+    reader = database.reader
+    await add_song(database, 1, price=2)
+    await add_song(database, 2, price=3, server_id=OTHER)
+    await add_song(database, 3, price=5, step=Step.SUBMITTING)
+    await add_song(database, 4, price=7, step=Step.ENDED)
+    assert await budgets.waiting_of_server(reader, SERVER) == Tally(1, 2)
+    assert await budgets.waiting_of_server(reader, 404) == Tally(0, 0)
+
+
+EACH = OperatorCeiling("each", 0, 100, None)
+ALL = OperatorCeiling("all", 0, None, 50)
+OWN = OperatorCeiling("server", SERVER, None, None)
+
+
+async def set_all(database: Database, *those: OperatorCeiling) -> None:
+    async with database.write() as connection:
+        for ceiling in those:
+            await budgets.set_operators(connection, ceiling)
+
+
+async def test_the_operators_ceilings_are_set_and_dropped(database: Database) -> None:
+    reader = database.reader
+    assert await budgets.operators(reader) == []
+    await set_all(database, EACH, ALL, OWN)
+    assert await budgets.operators(reader) == [ALL, EACH, OWN]
+    assert sorted(c.scope for c in await budgets.operators_for(reader, SERVER)) == [
+        *("all", "each", "server")
+    ]
+    assert sorted(c.scope for c in await budgets.operators_for(reader, OTHER)) == ["all", "each"]
+    lower = OperatorCeiling("each", 0, 1, 2)
+    await set_all(database, lower)
+    async with database.write() as connection:
+        await budgets.drop_operators(connection, "server", SERVER)
+        await budgets.drop_operators(connection, "server", OTHER)
+        await budgets.drop_operators(connection, "all", 0)
+    assert await budgets.operators(reader) == [lower]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        OperatorCeiling("some", 0, 1, 1),
+        OperatorCeiling("all", SERVER, 1, 1),
+        OperatorCeiling("each", SERVER, 1, 1),
+        OperatorCeiling("server", 0, 1, 1),
+        OperatorCeiling("all", 0, -1, None),
+        OperatorCeiling("all", 0, None, -1),
+    ],
+)
+async def test_a_ceiling_that_makes_no_sense_is_refused(
+    database: Database, wrong: OperatorCeiling
+) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        await set_all(database, wrong)
+
+
+# --- who is next, under them --------------------------------------------------------------------
+
+
+async def next_song(
+    database: Database,
+    day: datetime = DAY,
+    *,
+    all_songs: int | None = None,
+    each_songs: int | None = None,
+) -> int | None:
+    song = await songs.next_waiting_with_room(
+        database.reader, day=day, all_songs=all_songs, each_songs=each_songs
+    )
+    return None if song is None else song.song_id
+
+
+async def submitted(database: Database, songs: int, credits: int, server_id: int = SERVER) -> None:
+    async with database.write() as connection:
+        await budgets.count_submit(connection, server_id, DAY, songs=songs, credits=credits)
+
+
+@pytest.fixture
+async def three_songs(database: Database) -> None:
+    """The first, of 4 credits, is next; then the other server's, then a cheap one."""
+    await add_song(database, 1, price=4)
+    await add_song(database, 2, price=4, server_id=OTHER, asked_at=NOON + timedelta(seconds=1))
+    await add_song(database, 3, price=1, asked_at=NOON + timedelta(seconds=2))
+
+
+@pytest.mark.usefixtures("three_songs")
+@pytest.mark.parametrize(
+    ("those", "song_id"),
+    [
+        ([], 1),
+        ([OWN], 1),
+        ([OperatorCeiling("all", 0, 10, 2)], 1),  # just so much is left
+        ([OperatorCeiling("all", 0, 9, None)], 3),
+        ([OperatorCeiling("all", 0, 6, None)], None),
+        ([OperatorCeiling("all", 0, None, 1)], None),
+        ([OperatorCeiling("each", 0, 9, None)], 2),
+        ([OperatorCeiling("each", 0, 4, None)], 2),
+        ([OperatorCeiling("each", 0, None, 1)], 2),
+        ([OperatorCeiling("each", 0, 3, None)], None),
+        ([OperatorCeiling("server", SERVER, 9, None)], 2),
+        ([OperatorCeiling("server", OTHER, 0, 0)], 1),
+        # Its own goes before that for each, be it higher or lower.
+        ([OperatorCeiling("each", 0, 0, 0), OWN], 1),
+        ([OperatorCeiling("each", 0, 99, 99), OperatorCeiling("server", SERVER, 6, 1)], 2),
+        ([OperatorCeiling("server", SERVER, 9, None), OperatorCeiling("all", 0, 9, None)], 3),
+    ],
+)
+async def test_next_is_who_has_room_under_every_ceiling(
+    database: Database, those: list[OperatorCeiling], song_id: int | None
+) -> None:
+    """Six credits were submitted today, with one song."""
+    await submitted(database, 1, 6)
+    await set_all(database, *those)
+    assert await next_song(database) == song_id
+
+
+@pytest.mark.usefixtures("three_songs")
+async def test_yesterdays_submits_leave_todays_room(database: Database) -> None:
+    await set_all(database, OperatorCeiling("all", 0, 4, 1))
+    await submitted(database, 1, 4)
+    assert await next_song(database) is None
+    assert await next_song(database, NEXT) == 1
+
+
+@pytest.mark.usefixtures("three_songs")
+@pytest.mark.parametrize(
+    ("defaults", "those", "song_id"),
+    [
+        ({"all_songs": 2, "each_songs": 2}, [], 1),
+        ({"all_songs": 1}, [], None),
+        ({"each_songs": 1}, [], 2),
+        ({"each_songs": 0}, [], None),
+        # What was set replaces the default, also where it is no limit at all.
+        ({"all_songs": 1}, [OperatorCeiling("all", 0, None, None)], 1),
+        ({"all_songs": 1}, [OperatorCeiling("all", 0, 10, None)], 1),
+        ({"each_songs": 1}, [OperatorCeiling("each", 0, None, None)], 1),
+        ({"each_songs": 1}, [OWN], 1),
+        ({"each_songs": 9}, [OperatorCeiling("server", SERVER, None, 1)], 2),
+    ],
+)
+async def test_default_budgets_count_until_others_are_set(
+    database: Database,
+    defaults: dict[str, int],
+    those: list[OperatorCeiling],
+    song_id: int | None,
+) -> None:
+    await submitted(database, 1, 6)
+    await set_all(database, *those)
+    assert await next_song(database, DAY, **defaults) == song_id

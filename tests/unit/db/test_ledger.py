@@ -1,0 +1,464 @@
+"""The ledger: what the schema itself refuses, whoever writes."""
+
+import sqlite3
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from db import ledger, servers
+from db.database import Database
+from db.records import Lot, LotSums, Status, Step, to_ms
+from services.credits.credits import Credits
+from tests.factories import (
+    MEMBER,
+    NOON,
+    SERVER,
+    SettableClock,
+    add_held_song,
+    add_song,
+    make_song,
+    sums_of,
+)
+
+TODAY = NOON.replace(hour=0)
+
+
+async def enter(database: Database, kind: str, after: str | None = None, **other: Any) -> bool:
+    """One entry for song 1, as the schema wants it unless `other` says otherwise."""
+    values: dict[str, Any] = {
+        "kind": kind,
+        "server_id": SERVER,
+        "member_id": MEMBER,
+        "song_id": 1,
+        "after_id": f"{after}:1" if after else None,
+        "amount": {"hold": -2, "settle": 0}.get(kind, 2),
+        "price": 2,
+        "period_at": TODAY if kind == "hold" else None,
+        "at": NOON,
+    }
+    values |= other
+    entry_id = values.pop("entry_id", f"{kind}:1")
+    async with database.write() as connection:
+        return await ledger.insert(connection, entry_id, **values)
+
+
+@pytest.fixture
+async def held(database: Database, credits: Credits) -> None:
+    await add_held_song(database, credits)
+
+
+@pytest.mark.usefixtures("held")
+async def test_a_fact_is_entered_once(database: Database) -> None:
+    assert not await enter(database, "hold")
+    assert await enter(database, "settle", "hold")
+    assert not await enter(database, "settle", "hold")
+    assert await enter(database, "compensate", "settle")
+    assert not await enter(database, "compensate", "settle")
+
+
+@pytest.mark.usefixtures("held")
+@pytest.mark.parametrize(("first", "second"), [("settle", "refund"), ("refund", "settle")])
+async def test_a_hold_has_one_end(database: Database, first: str, second: str) -> None:
+    assert await enter(database, first, "hold")
+    with pytest.raises(sqlite3.IntegrityError, match=r"ledger\.song_id"):
+        await enter(database, second, "hold")
+
+
+@pytest.mark.usefixtures("held")
+async def test_compensation_comes_after_settling_alone(database: Database) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        await enter(database, "compensate", "settle")
+    await enter(database, "refund", "hold")
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        await enter(database, "compensate", "settle")
+    for wrong in ("refund", "hold"):
+        with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+            await enter(database, "compensate", wrong)
+
+
+@pytest.mark.parametrize("kind", ["settle", "refund"])
+async def test_an_end_needs_a_hold(database: Database, kind: str) -> None:
+    await add_song(database)
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        await enter(database, kind, "hold")
+
+
+@pytest.mark.usefixtures("held")
+@pytest.mark.parametrize(
+    ("kind", "other"),
+    [
+        ("hold", {"amount": 1}),
+        ("hold", {"amount": -1}),
+        ("hold", {"amount": -3}),
+        ("hold", {"price": None}),
+        ("hold", {"period_at": None}),
+        ("hold", {"entry_id": "hold:2"}),
+        ("hold", {"after_id": "hold:1"}),
+        ("hold", {"song_id": None}),
+        ("settle", {"amount": -1}),
+        ("settle", {"price": None}),
+        ("settle", {"period_at": TODAY}),
+        ("settle", {"amount": 1}),
+        ("settle", {"after_id": None}),
+        ("refund", {"amount": -1}),
+        ("refund", {"amount": 1}),
+        ("refund", {"amount": 3}),
+        ("refund", {"price": None}),
+        ("refund", {"after_id": None}),
+        ("refund", {"entry_id": "refund:one"}),
+        ("compensate", {"amount": -1}),
+        ("compensate", {"amount": 1}),
+        ("grant", {"song_id": None, "amount": 0}),
+        ("grant", {"song_id": None, "amount": -1}),
+        ("grant", {"song_id": 1}),
+        ("expire", {"song_id": None, "amount": 0}),
+        ("expire", {"song_id": None, "amount": 1}),
+        ("allowance", {"song_id": 1, "amount": 1}),
+        ("gift", {"song_id": None, "amount": 0}),
+        ("gift", {"song_id": 1}),
+        ("take", {"song_id": None, "amount": 1}),
+        ("take", {"song_id": 1, "amount": -1}),
+        ("take", {"song_id": None, "amount": -1, "period_at": TODAY}),
+        ("loan", {"song_id": None, "amount": 1}),
+    ],
+)
+async def test_an_entry_that_makes_no_sense_is_refused(
+    database: Database, kind: str, other: dict[str, Any]
+) -> None:
+    after = {"settle": "hold", "refund": "hold", "compensate": "settle"}.get(kind)
+    if kind == "compensate":
+        await enter(database, "settle", "hold")
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        await enter(database, kind, **{"after_id": f"{after}:1" if after else None} | other)
+
+
+@pytest.mark.parametrize("amount", [0, -2])
+async def test_a_song_that_cost_nothing_has_its_price_beside_it(
+    database: Database, amount: int
+) -> None:
+    """An unlimited member's hold is 0, and then its return as well."""
+    await add_song(database)
+    assert await enter(database, "hold", amount=amount)
+    assert await enter(database, "refund", "hold", amount=-amount)
+
+
+@pytest.mark.usefixtures("held")
+@pytest.mark.parametrize(
+    ("kind", "amount"),
+    [("take", 0), ("take", -1), ("gift", 1), ("gift", -1), ("grant", 1), ("expire", -1)],
+)
+async def test_what_is_no_songs_has_its_own_sign(
+    database: Database, kind: str, amount: int
+) -> None:
+    assert await enter(
+        database, kind, entry_id=f"{kind}:5", song_id=None, amount=amount, price=None
+    )
+
+
+@pytest.mark.parametrize("kind", ["allowance", "grant", "gift", "return"])
+async def test_a_lot_is_of_a_kind(database: Database, kind: str) -> None:
+    await a_lot(database, kind=kind)
+    assert (await the_lot(database)).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("other"),
+    [
+        {"member_id": 5},
+        {"server_id": 5},
+        {"song_id": 5, "entry_id": "hold:5"},
+    ],
+)
+async def test_an_entry_needs_a_member_and_a_song(
+    database: Database, other: dict[str, Any]
+) -> None:
+    await add_song(database)
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        await enter(database, "hold", **other)
+
+
+async def a_lot(database: Database, **changes: Any) -> None:
+    async with database.write() as connection:
+        await servers.ensure_server(connection, SERVER)
+        await servers.ensure_member(connection, SERVER, MEMBER)
+        await ledger.insert_lot(
+            connection, "lot", kind="grant", server_id=SERVER, member_id=MEMBER, expires_at=None
+        )
+        await ledger.resize_lot(connection, "lot", by=5, revision=0)
+        for name, value in changes.items():
+            await connection.execute(f"UPDATE lots SET {name} = ?", (value,))
+
+
+async def the_lot(database: Database) -> Lot:
+    found = await ledger.get_lot(database.reader, "lot")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("remaining", -1), ("remaining", 6), ("amount", 4), ("kind", "loan")]
+)
+async def test_a_lot_can_not_be_overdrawn_nor_overfilled(
+    database: Database, name: str, value: object
+) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        await a_lot(database, **{name: value})
+
+
+async def test_a_lot_is_resized_by_who_read_it_last(database: Database) -> None:
+    await a_lot(database)
+    async with database.write() as connection:
+        assert not await ledger.resize_lot(connection, "lot", by=1, revision=0)
+        assert not await ledger.resize_lot(connection, "lot", by=-6, revision=1)
+        assert not await ledger.resize_lot(connection, "none", by=1, revision=0)
+        assert await ledger.resize_lot(connection, "lot", by=-5, revision=1)
+    lot = await the_lot(database)
+    assert (lot.amount, lot.remaining, lot.revision) == (0, 0, 2)
+
+
+async def test_a_lot_gives_no_more_than_it_has_and_takes_back_no_more_than_it_gave(
+    database: Database,
+) -> None:
+    await add_song(database)
+    await a_lot(database)
+    await enter(database, "hold")
+    async with database.write() as connection:
+        assert not await ledger.move(connection, "hold:1", "lot", amount=-6)
+        assert not await ledger.move(connection, "hold:1", "lot", amount=1)
+        assert not await ledger.move(connection, "hold:1", "none", amount=-1)
+        assert await ledger.parts(connection, "hold:1") == []
+        assert await ledger.move(connection, "hold:1", "lot", amount=-5)
+    lot = await the_lot(database)
+    assert lot.remaining == 0
+    assert await ledger.parts(database.reader, "hold:1") == [(lot, -5)]
+
+
+async def test_a_lot_is_closed_as_it_was_read(database: Database) -> None:
+    await add_song(database)
+    await a_lot(database)
+    await enter(database, "hold")
+    stale = await the_lot(database)
+    async with database.write() as connection:
+        await ledger.move(connection, "hold:1", "lot", amount=-1)
+        await ledger.insert(
+            connection,
+            "expire:lot",
+            kind="expire",
+            server_id=SERVER,
+            member_id=MEMBER,
+            amount=-4,
+            at=NOON,
+        )
+        assert not await ledger.close_lot(connection, "expire:lot", stale)
+        assert await ledger.close_lot(connection, "expire:lot", await the_lot_in(connection))
+        assert not await ledger.close_lot(connection, "expire:lot", stale)
+    assert (await the_lot(database)).remaining == 0
+
+
+async def the_lot_in(connection: Any) -> Lot:
+    found = await ledger.get_lot(connection, "lot")
+    assert found is not None
+    return found
+
+
+async def test_what_expires_first_stands_first(database: Database) -> None:
+    await a_lot(database)
+    async with database.write() as connection:
+        for lot_id, hours in (("b", 2), ("a", 2), ("c", 1), ("over", 0), ("empty", 1)):
+            await ledger.insert_lot(
+                connection,
+                lot_id,
+                kind="allowance",
+                server_id=SERVER,
+                member_id=MEMBER,
+                expires_at=NOON + timedelta(hours=hours),
+            )
+            if lot_id != "empty":
+                await ledger.resize_lot(connection, lot_id, by=1, revision=0)
+        assert not await ledger.insert_lot(
+            connection, "a", kind="grant", server_id=SERVER, member_id=MEMBER, expires_at=None
+        )
+    reader = database.reader
+    spendable = await ledger.spendable(reader, SERVER, MEMBER, at=NOON)
+    assert [lot.lot_id for lot in spendable] == ["c", "a", "b", "lot"]
+    assert spendable[::-1] == await ledger.lasting_longest(reader, SERVER, MEMBER, at=NOON)
+    granted = await ledger.spendable(reader, SERVER, MEMBER, at=NOON, granted_only=True)
+    assert granted == [lot for lot in spendable if lot.kind != "allowance"]
+    assert await ledger.sums(reader, SERVER, MEMBER, at=NOON) == sums_of(spendable)
+    assert await ledger.sums(reader, SERVER, 404, at=NOON) == LotSums()
+    (over,) = await ledger.expired(reader, SERVER, MEMBER, at=NOON, besides="a")
+    assert over.lot_id == "over"
+    assert await ledger.expired(reader, SERVER, MEMBER, at=NOON, besides="over") == []
+
+
+async def test_the_newest_entries_come_first_without_those_that_moved_nothing(
+    database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    song = await add_held_song(database, credits, number=42)
+    clock.advance(minutes=1)
+    async with database.write() as connection:
+        await credits.settle(connection, song)
+    clock.advance(minutes=1)
+    async with database.write() as connection:
+        await credits.compensate(connection, song)
+    entries = await ledger.latest(database.reader, SERVER, MEMBER, limit=10)
+    assert [(entry.kind, entry.amount, entry.number) for entry in entries] == [
+        ("compensate", 2, 42),
+        ("hold", -2, 42),
+        ("allowance", 10, None),
+    ]
+    assert [entry.at for entry in entries] == [NOON + timedelta(minutes=2), NOON, NOON]
+    assert await ledger.latest(database.reader, SERVER, MEMBER, limit=1) == entries[:1]
+    assert await ledger.latest(database.reader, SERVER, MEMBER + 1, limit=10) == []
+
+
+async def put_in(
+    database: Database,
+    lot_id: str,
+    kind: str,
+    *,
+    amount: int = 1,
+    member_id: int = MEMBER,
+    server_id: int = SERVER,
+    hours: int | None = None,
+) -> None:
+    """A lot, filled, and the entry that a grant or a gift leaves."""
+    entry_id = f"{lot_id[:-1]}received" if kind == "gift" else lot_id
+    async with database.write() as connection:
+        await servers.ensure_server(connection, server_id)
+        await servers.ensure_member(connection, server_id, member_id)
+        await ledger.insert_lot(
+            connection,
+            lot_id,
+            kind=kind,
+            server_id=server_id,
+            member_id=member_id,
+            expires_at=None if hours is None else NOON + timedelta(hours=hours),
+        )
+        if amount:
+            await ledger.resize_lot(connection, lot_id, by=amount, revision=0)
+        if kind in ("grant", "gift"):
+            await ledger.insert(
+                connection,
+                entry_id,
+                kind=kind,
+                server_id=server_id,
+                member_id=member_id,
+                amount=max(1, amount),
+                actor_id=77,
+                reason="They sang so well." if kind == "grant" else None,
+                at=NOON,
+            )
+
+
+async def test_a_lot_says_who_granted_or_gave_it_and_why(database: Database) -> None:
+    await put_in(database, "grant:1", "grant", hours=1)
+    await put_in(database, "gift:2:0", "gift", hours=2)
+    await put_in(database, "allowance:1", "allowance", hours=3)
+    await put_in(database, "return:1", "return", hours=4)
+    lots = await ledger.spendable(database.reader, SERVER, MEMBER, at=NOON)
+    assert [(lot.kind, lot.actor_id, lot.reason) for lot in lots] == [
+        ("grant", 77, "They sang so well."),
+        ("gift", 77, None),
+        ("allowance", None, None),
+        ("return", None, None),
+    ]
+
+
+async def test_what_is_left_of_grants_is_known_by_members_page_by_page(
+    database: Database,
+) -> None:
+    """Grants, gifts and late returns that have not expired; no allowance."""
+    reader = database.reader
+    assert await ledger.granted_left(reader, SERVER, at=NOON) == (0, 0)
+    await put_in(database, "grant:1", "grant", amount=5, member_id=3)
+    await put_in(database, "gift:2:0", "gift", amount=2, member_id=3, hours=1)
+    await put_in(database, "return:3", "return", amount=4, member_id=1, hours=1)
+    await put_in(database, "grant:4", "grant", amount=7, member_id=2)
+    await put_in(database, "grant:5", "grant", amount=9, member_id=2, hours=0)  # over
+    await put_in(database, "grant:6", "grant", amount=0, member_id=4)  # spent
+    await put_in(database, "allowance:7", "allowance", amount=9, member_id=5, hours=1)
+    await put_in(database, "grant:8", "grant", amount=9, server_id=SERVER + 1)
+    assert await ledger.granted_left(reader, SERVER, at=NOON) == (3, 18)
+
+    async def page(after_id: int) -> list[tuple[int, int]]:
+        return await ledger.members_with_grants(reader, SERVER, at=NOON, after_id=after_id, limit=2)
+
+    assert await page(0) == [(1, 4), (2, 7)]
+    assert await page(2) == [(3, 7)]
+    assert await page(3) == []
+
+
+# --- What a song's row can't hold ---------------------------------------------------------------
+
+
+NO_POST: dict[str, Any] = {"step": Step.ENDED, "post_id": None, "delivered_at": None}
+CANCELLED = NO_POST | {
+    "status": Status.CANCELLED,
+    "submits": 0,
+    "request_id": None,
+    "lyrics": "",
+    "submitted_at": None,
+    "counted_at": None,
+}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"step": Step.ENDED, "ended_at": None},
+        NO_POST | {"status": Status.QUEUED},
+        {"step": Step.WAITING, "ended_at": NOON},
+        {"step": Step.WAITING, "status": Status.PROCESSING},
+        {"step": Step.SUBMITTED, "status": Status.COMPLETED},
+        NO_POST,
+        {"step": Step.ENDED, "undelivered": "No.", "post_id": 5, "delivered_at": NOON},
+        {"step": Step.ENDED, "delivered_at": None},
+        {"step": Step.ENDED, "posting_at": None},
+        NO_POST | {"status": Status.FAILED, "reason": None},
+        {"step": Step.ENDED, "reason": "It failed."},
+        NO_POST | {"status": Status.FAILED, "reason": "No.", "undelivered": "No."},
+        NO_POST | {"status": Status.FAILED, "reason": "No.", "delivered_at": NOON},
+        NO_POST | {"status": Status.CANCELLED, "submits": 1, "request_id": None},
+        NO_POST | {"status": Status.CANCELLED, "submits": 0, "request_id": "r"},
+        {"step": Step.SUBMITTED, "submitted_at": None},
+        {"step": Step.DOWNLOADED, "submitted_at": None},
+        {"step": Step.FITTED, "file": None},
+        {"step": Step.POSTING, "posting_at": None},
+        {"step": Step.SUBMITTING, "submits": 3},
+        {"price": -1},
+        {"token": "t"},
+        {"token_until": NOON},
+        {"step": Step.ENDED, "in_doubt": True},
+        {"step": Step.POSTING, "in_doubt": True},
+        NO_POST | {"undelivered": "No.", "in_doubt": True},
+        NO_POST | {"undelivered": "No.", "file": "1.mp3", "in_doubt": 2},
+        {"step": Step.WAITING, "fault": "member"},
+        {"step": Step.ENDED, "fault": "service"},
+        NO_POST | {"status": Status.FAILED, "reason": "No.", "fault": "member"},
+        CANCELLED | {"fault": "request"},
+        CANCELLED | {"lyrics": "[verse]\nMidnight train"},
+        {"step": "lost"},
+        {"status": "MAYBE"},
+    ],
+)
+async def test_a_row_that_makes_no_sense_is_refused(
+    database: Database, fields: dict[str, Any]
+) -> None:
+    base = make_song(1, **{k: v for k, v in fields.items() if k == "step" and v in set(Step)})
+    await add_song(database, 2)
+    song = {name: getattr(base, name) for name in type(base).__dataclass_fields__} | fields
+    columns = ", ".join(song)
+    values = [to_ms(v) if v is NOON else v for v in song.values()]
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        await database._writer.execute(
+            f"INSERT INTO songs ({columns}) VALUES ({', '.join('?' * len(song))})", values
+        )
+
+
+async def test_a_number_is_one_songs(database: Database) -> None:
+    await add_song(database, 1, number=42)
+    with pytest.raises(sqlite3.IntegrityError, match=r"songs\.number"):
+        await add_song(database, 2, number=42)
+    await add_song(database, 3, number=42, server_id=SERVER + 1)

@@ -1,0 +1,611 @@
+"""Who may spend what: the situations one by one. `test_machine.py` brings them together."""
+
+import itertools
+import sqlite3
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from aiosqlite import Connection
+
+from db import ledger
+from db.database import Database
+from db.records import Song
+from services.credits.calendar import Every
+from services.credits.credits import Credits
+from services.errors import NotEnoughCredits
+from services.settings.settings import Defaults, Limits, Member, Source
+from services.songs.delivery import KEPT
+from tests.factories import (
+    MEMBER,
+    NOON,
+    SERVER,
+    SettableClock,
+    add_held_song,
+    add_song,
+    hold,
+    make_credits,
+)
+from tests.unit.services.credits.composed import BY, WHO, Product, compose, member
+
+TOMORROW = datetime(2026, 3, 15, tzinfo=UTC)
+BRONZE, GOLD = 21, 22
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def product(database: Database, clock: SettableClock) -> Product:
+    """Ten credits a day, and as many songs at once as they pay for."""
+    return compose(database, clock, defaults=Defaults(limits=Limits(unfinished=100)))
+
+
+async def parts(product: Product, who: Member = WHO) -> tuple[int, int]:
+    """What is left of the period's allowance, and of all else."""
+    balance = await product.credits.balance(who)
+    return balance.of_period, balance.granted
+
+
+async def refund(database: Database, credits: Credits, song: Song) -> None:
+    async with database.write() as connection:
+        await credits.refund(connection, song)
+
+
+# --- periods --------------------------------------------------------------------------------------
+
+
+async def test_a_look_gives_the_period_once_and_a_new_period_gives_anew(
+    product: Product, clock: SettableClock
+) -> None:
+    balance = await product.credits.balance(WHO)
+    assert (balance.free, balance.of_period, balance.granted) == (10, 10, 0)
+    assert (balance.period.end, balance.every) == (TOMORROW, Every.DAY)
+    assert balance.allowance.source is Source.DEFAULT
+    assert not balance.unlimited
+    assert await product.credits.balance(WHO) == balance
+    clock.now = TOMORROW
+    assert await product.free() == 10
+    kinds = [kind for (kind,) in await product.rows("SELECT kind FROM ledger ORDER BY kind")]
+    assert kinds == ["allowance", "allowance", "expire"]
+
+
+async def test_what_a_period_gave_goes_with_it(product: Product, clock: SettableClock) -> None:
+    await product.ask(1, seconds=240)
+    clock.now = TOMORROW - timedelta(microseconds=1)
+    assert await product.free() == 2
+    clock.now = TOMORROW
+    assert await product.free() == 10
+
+
+async def test_a_week_or_a_month_gives_once(product: Product, clock: SettableClock) -> None:
+    await product.managing.set_calendar(BY, every="month")
+    clock.now = TOMORROW
+    await product.ask(1, seconds=240)
+    for _ in range(16):
+        assert await product.free() == 2
+        clock.advance(days=1)
+    clock.now = datetime(2026, 4, 1, tzinfo=UTC)
+    assert await product.free() == 10
+
+
+async def test_a_changed_calendar_gives_nothing_before_the_period_has_ended(
+    product: Product, clock: SettableClock
+) -> None:
+    await product.ask(1, seconds=240)
+    await product.managing.set_calendar(BY, hour=18)
+    clock.now = NOON.replace(hour=18)
+    assert await product.free() == 2
+    clock.now = TOMORROW
+    assert await product.free() == 10
+    await product.ask(2, seconds=240)
+    clock.now = TOMORROW.replace(hour=18)
+    assert await product.free() == 10
+
+
+@pytest.mark.parametrize(
+    ("midnight", "hours"),
+    [(datetime(2026, 3, 8, 5, tzinfo=UTC), 23), (datetime(2026, 11, 1, 4, tzinfo=UTC), 25)],
+)
+async def test_a_day_of_23_or_25_hours_gives_once(
+    product: Product, clock: SettableClock, midnight: datetime, hours: int
+) -> None:
+    """New York's clocks change at 2."""
+    clock.now = midnight - timedelta(days=2)
+    await product.managing.set_calendar(BY, zone="America/New_York")
+    clock.now = midnight
+    given = []
+    for _ in range(hours + 1):
+        given.append(await product.free())
+        if given[-1] == 10:
+            await product.ask(len(given), seconds=240)
+        clock.advance(hours=1)
+    assert given == [10, *[2] * (hours - 1), 10]
+
+
+async def test_a_clock_set_back_over_midnight_locks_nobody_out_and_gives_nothing_twice(
+    product: Product, clock: SettableClock
+) -> None:
+    song = await product.ask(1, seconds=60)
+    clock.now = TOMORROW
+    assert await product.free() == 10
+    clock.now = TOMORROW - SECOND
+    assert await product.free() == 10  # what today gives, and nothing of yesterday's
+    await product.ending.cancel(song)  # back into yesterday's lot, which was closed
+    assert await product.free() == 12
+    clock.now = TOMORROW
+    for _ in range(2):
+        assert await product.free() == 10
+
+
+@pytest.mark.parametrize(
+    ("every", "looked", "left"), [("day", True, 10), ("week", True, 6), ("week", False, 6)]
+)
+async def test_a_calendar_changed_while_the_clock_is_set_back_moves_the_end_of_what_was_given(
+    product: Product, clock: SettableClock, every: str, looked: bool, left: int
+) -> None:
+    """Sunday's end was seen, and another calendar begins at it than was to begin."""
+    monday = datetime(2026, 3, 16, tzinfo=UTC)
+    await product.managing.set_calendar(BY, every="day" if every == "week" else "week", hour=0)
+    clock.now = monday
+    await product.ask(1, seconds=120)
+    clock.now = monday - SECOND
+    await product.managing.set_calendar(BY, every=every)
+    if looked:
+        clock.now = monday + SECOND
+        assert await product.free() == 6
+    clock.now = monday + timedelta(days=1)
+    glance = await product.credits.glance(WHO)
+    assert glance.free == await product.free() == left
+    await product.managing.set_allowance(BY, 20)
+    assert await product.free() == left + 10
+    clock.now = monday + timedelta(days=7)
+    assert await product.free() == 20
+
+
+async def test_midnight_between_two_readings_of_the_clock_takes_nothing(
+    database: Database,
+) -> None:
+    moments = itertools.chain([TOMORROW - timedelta(milliseconds=1)], itertools.repeat(TOMORROW))
+    credits = make_credits(database, SettableClock())
+    credits._clock = lambda: next(moments)
+    assert (await credits.balance(WHO)).free == 10
+
+
+# --- the rule changes while a period runs ---------------------------------------------------------
+
+
+async def test_raising_the_allowance_gives_the_difference_at_once(product: Product) -> None:
+    await product.ask(1, seconds=120)
+    await product.managing.set_allowance(BY, 15)
+    assert await product.free() == 11
+
+
+async def test_lowering_it_takes_only_what_is_neither_spent_nor_held(product: Product) -> None:
+    spent, held = await product.ask(1, seconds=60), await product.ask(2, seconds=120)
+    await product.complete(spent)
+    await product.managing.set_allowance(BY, 8)
+    assert await product.free() == 2
+    await product.managing.set_allowance(BY, 3)
+    assert await product.free() == 0
+    await product.ending.fail(held, "No.")
+    assert await product.free() == 1  # three, less the two that were spent
+    await product.managing.set_allowance(BY, 10)
+    assert await product.free() == 8
+
+
+async def test_to_and_fro_gives_nothing_twice(product: Product) -> None:
+    song = await product.ask(1, seconds=150)
+    for allowance in (20, 0, 20, 5, 10):
+        await product.managing.set_allowance(BY, allowance)
+        assert await product.free() == max(0, allowance - 5)
+    await product.ending.fail(song, "No.")
+    assert await product.free() == 10
+
+
+async def test_no_allowance_is_an_allowance(product: Product) -> None:
+    await product.managing.set_allowance(BY, 0)
+    assert await product.free() == 0
+    with pytest.raises(NotEnoughCredits) as refused:
+        await product.ask(1)
+    assert str(refused.value) == (
+        "This song costs 1 credit and you have 0. Those who manage this server can give you more."
+    )
+
+
+async def test_an_override_ends_in_the_middle_of_a_period(
+    product: Product, clock: SettableClock
+) -> None:
+    await product.managing.set_member(BY, MEMBER, 30, until=NOON + timedelta(hours=1))
+    await product.ask(1, seconds=240)
+    assert await product.free() == 22
+    clock.advance(hours=1)
+    assert await product.free() == 2
+
+
+# --- roles ----------------------------------------------------------------------------------------
+
+
+async def test_a_role_gained_gives_its_difference_at_once(product: Product) -> None:
+    await product.managing.set_role(BY, GOLD, 30)
+    await product.managing.set_role(BY, BRONZE, 12)
+    await product.ask(1, seconds=240)
+    assert await product.free(member(MEMBER, BRONZE)) == 4
+    assert await product.free(member(MEMBER, BRONZE, GOLD)) == 22
+
+
+async def test_a_role_lost_while_a_song_runs_leaves_what_is_held(product: Product) -> None:
+    await product.managing.set_role(BY, GOLD, 30)
+    gold = member(MEMBER, GOLD)
+    songs = [await product.ask(n, who=gold, seconds=240) for n in (1, 2, 3)]
+    assert await product.free(gold) == 6
+    assert await product.free() == 0
+    await product.ending.fail(songs[0], "No.")
+    assert await product.free() == 0  # sixteen are held, and ten are theirs
+    await product.complete(songs[1])
+    await product.ending.fail(songs[2], "No.")
+    assert await product.free() == 2
+    assert await product.free(gold) == 22
+
+
+async def test_a_member_who_leaves_and_comes_back_has_no_second_allowance(
+    product: Product, clock: SettableClock
+) -> None:
+    await product.managing.set_role(BY, GOLD, 30)
+    song = await product.ask(1, who=member(MEMBER, GOLD), seconds=240)
+    gone = Member(SERVER, MEMBER, roles=None)
+    assert await product.free(gone) == 22  # their roles are not known: nothing changes
+    await product.ending.fail(song, "No.")
+    assert await product.free(gone) == 30
+    assert await product.free() == 10
+    await product.ask(2, seconds=240)
+    assert await product.free(gone) == 2
+    assert await product.free() == 2
+    clock.now = TOMORROW
+    assert await product.free(gone) == 0
+    assert await product.free() == 10
+
+
+async def test_members_and_servers_have_their_own(product: Product) -> None:
+    await product.ask(1)
+    assert await product.free(member(MEMBER + 1)) == 10
+    assert await product.free(member(MEMBER, server_id=SERVER + 1)) == 10
+
+
+# --- without limit --------------------------------------------------------------------------------
+
+
+async def test_unlimited_songs_take_nothing_and_have_their_price_beside(product: Product) -> None:
+    await product.grant(4)
+    await product.managing.set_allowance(BY, None)
+    made, failed = await product.ask(1, seconds=240), await product.ask(2, seconds=240)
+    balance = await product.credits.balance(WHO)
+    assert (balance.unlimited, balance.free) == (True, 14)
+    await product.complete(made)
+    await product.ending.fail(failed, "No.")
+    rows = await product.rows(
+        "SELECT kind, amount, price FROM ledger WHERE song_id IS NOT NULL ORDER BY entry_id"
+    )
+    assert rows == [("hold", 0, 8), ("hold", 0, 8), ("refund", 0, 8), ("settle", 0, 8)]
+    assert await product.free() == 14
+    standing = await product.credits.standing(WHO, entries=9)
+    assert (standing.spent, standing.held) == (8, 0)
+
+
+async def test_unlimited_lowered_to_a_number_is_that_number(product: Product) -> None:
+    """What was made without limit cost nothing, so that it is not counted against it either."""
+    await product.managing.set_allowance(BY, None)
+    song = await product.ask(1, seconds=240)
+    assert await product.free() == 0
+    await product.managing.set_allowance(BY, 6)
+    assert await product.free() == 6
+    await product.ending.fail(song, "No.")
+    assert await product.free() == 6
+
+
+async def test_a_number_made_unlimited_and_back_gives_nothing_twice(product: Product) -> None:
+    song = await product.ask(1, seconds=240)
+    await product.managing.set_allowance(BY, None)
+    await product.ask(2, seconds=240)
+    assert await product.free() == 2
+    await product.managing.set_allowance(BY, 10)
+    assert await product.free() == 2
+    await product.ending.fail(song, "No.")
+    assert await product.free() == 10
+
+
+async def test_an_unlimited_role_serves_those_who_have_it(product: Product) -> None:
+    await product.managing.set_role(BY, GOLD, None)
+    assert (await product.credits.balance(member(MEMBER, GOLD, BRONZE))).unlimited
+    assert not (await product.credits.balance(WHO)).unlimited
+
+
+# --- spending -------------------------------------------------------------------------------------
+
+
+async def test_what_expires_first_is_spent_first(product: Product, clock: SettableClock) -> None:
+    await product.grant(4, 1)
+    await product.grant(4, 2, expires_at=NOON + timedelta(days=2))
+    await product.grant(2, 3, expires_at=NOON + timedelta(hours=1))
+    left = []
+    for song_id, seconds in enumerate((60, 240, 60, 120), start=1):
+        await product.ask(song_id, seconds=seconds)
+        lots = (await product.credits.balance(WHO)).lots
+        left.append([lot.remaining for lot in lots])
+    assert left == [[10, 4, 4], [2, 4, 4], [4, 4], [4]]
+
+
+async def test_too_few_says_so_and_when_they_refill_and_spends_nothing(product: Product) -> None:
+    await product.ask(1, seconds=240)
+    with pytest.raises(NotEnoughCredits) as refused:
+        await product.ask(2, seconds=240)
+    assert str(refused.value) == (
+        "This song costs 8 credits and you have 2. 10 a day are yours here; they refill "
+        f"<t:{int(TOMORROW.timestamp())}:R>."
+    )
+    assert await product.free() == 2
+    assert await product.rows("SELECT song_id FROM songs") == [(1,)]
+
+
+async def test_the_same_interaction_delivered_twice_is_held_once(product: Product) -> None:
+    first = await product.ask(1, seconds=240)
+    assert await product.ask(1, seconds=240) == first
+    assert await product.free() == 2
+
+
+async def test_a_standing_says_what_is_spent_and_held_in_the_period(
+    product: Product, clock: SettableClock
+) -> None:
+    await product.complete(await product.ask(1, seconds=60))
+    clock.now = TOMORROW
+    await product.complete(await product.ask(2, seconds=90))
+    undelivered = await product.ask(3, seconds=120)
+    await product.complete(undelivered, undelivered="No.")
+    await product.ask(4)
+    standing = await product.credits.standing(WHO, entries=2)
+    assert (standing.spent, standing.held) == (7, 1)
+    assert [entry.kind for entry in standing.entries] == ["hold", "hold"]
+    assert standing.rules.server.credits == 10
+    async with product.database.write() as connection:
+        await product.credits.compensate(connection, undelivered)
+    assert (await product.credits.standing(WHO, entries=2)).spent == 3
+
+
+# --- giving back ----------------------------------------------------------------------------------
+
+
+async def test_a_refund_returns_to_where_the_credits_came_from(product: Product) -> None:
+    await product.grant(4)
+    song = await product.ask(1, seconds=240)
+    other = await product.ask(2, seconds=120)
+    assert await parts(product) == (0, 2)
+    await product.ending.cancel(other)
+    assert await parts(product) == (2, 4)
+    await product.ending.fail(song, "No.")
+    assert await parts(product) == (10, 4)
+
+
+async def test_a_refund_after_its_period_lasts_until_the_end_of_the_running_one(
+    product: Product, clock: SettableClock
+) -> None:
+    await product.grant(4)
+    await product.ask(1, seconds=90)
+    song = await product.ask(2, seconds=240)  # seven from the day, one from the grant
+    clock.now = TOMORROW
+    await product.ending.fail(song, "No.")
+    assert await parts(product) == (10, 11)
+    (late,) = [lot for lot in (await product.credits.balance(WHO)).lots if lot.kind == "return"]
+    assert (late.remaining, late.expires_at) == (7, TOMORROW + timedelta(days=1))
+    clock.advance(days=1)
+    assert await parts(product) == (10, 4)
+
+
+async def test_a_late_refund_lasts_as_long_as_the_period_that_runs_then(
+    product: Product, clock: SettableClock
+) -> None:
+    song = await product.ask(1, seconds=240)
+    await product.managing.set_calendar(BY, every="month", zone="Asia/Tokyo")
+    clock.now = TOMORROW + timedelta(days=3)
+    await product.ending.fail(song, "No.")
+    assert await parts(product) == (10, 8)
+    clock.now = datetime(2026, 3, 31, 15, tzinfo=UTC) - SECOND
+    assert await parts(product) == (10, 8)
+    clock.advance(seconds=1)
+    assert await parts(product) == (10, 0)
+
+
+async def test_a_late_refund_can_be_spent_and_given_back_itself(
+    product: Product, clock: SettableClock
+) -> None:
+    first = await product.ask(1, seconds=240)
+    clock.now = TOMORROW
+    await product.ending.fail(first, "No.")
+    second = await product.ask(2, seconds=240)
+    third = await product.ask(3, seconds=240)
+    assert await product.free() == 2
+    await product.ending.fail(second, "No.")
+    await product.ending.fail(third, "No.")
+    assert await parts(product) == (10, 8)
+
+
+async def test_an_undelivered_song_is_given_back_after_a_day(
+    product: Product, clock: SettableClock
+) -> None:
+    await product.grant(4)
+    await product.ask(1, seconds=90)
+    song = await product.ask(2, seconds=240)
+    await product.complete(song, undelivered="No.")
+    clock.now += KEPT + SECOND
+    assert await product.ending.compensate(song)
+    assert not await product.ending.compensate(song)
+    assert await parts(product) == (10, 11)
+
+
+@pytest.mark.parametrize(("first", "error"), [("refund", RuntimeError), ("settle", sqlite3.Error)])
+async def test_a_hold_is_not_given_back_twice(
+    database: Database, credits: Credits, first: str, error: type[Exception]
+) -> None:
+    song = await add_held_song(database, credits)
+    async with database.write() as connection:
+        await getattr(credits, first)(connection, song)
+    before = (await credits.balance(WHO)).free
+    with pytest.raises(error):
+        await refund(database, credits, song)
+    assert (await credits.balance(WHO)).free == before
+
+
+async def test_a_fact_about_a_song_is_entered_once(database: Database, credits: Credits) -> None:
+    song = await add_held_song(database, credits, price=0)
+
+    async def enter(fact: Callable[[Connection, Song], Awaitable[None]]) -> None:
+        async with database.write() as connection:
+            await fact(connection, song)
+
+    with pytest.raises(RuntimeError, match="hold:1"):
+        await hold(database, credits, song)
+    for fact in (credits.settle, credits.compensate):
+        await enter(fact)
+        with pytest.raises(RuntimeError, match=":1"):
+            await enter(fact)
+
+
+async def test_a_song_is_not_compensated_before_it_is_settled(
+    database: Database, credits: Credits
+) -> None:
+    song = await add_held_song(database, credits)
+    with pytest.raises(sqlite3.IntegrityError):
+        async with database.write() as connection:
+            await credits.compensate(connection, song)
+    assert (await credits.balance(WHO)).free == 8
+
+
+async def test_lots_that_change_under_a_transaction_undo_it(
+    database: Database, credits: Credits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a defect could make it so: nobody else writes. Then nothing is better than half."""
+    song = await add_song(database)
+
+    async def nothing_moved(*_: object, **__: object) -> bool:
+        return False
+
+    monkeypatch.setattr(ledger, "move", nothing_moved)
+    with pytest.raises(RuntimeError, match="hold:1"):
+        await hold(database, credits, song)
+    assert (await credits.balance(WHO)).free == 10
+
+
+# --- what is left, for a song's message -----------------------------------------------------------
+
+
+async def test_what_a_songs_member_has_left_is_read_and_not_changed(
+    product: Product, clock: SettableClock
+) -> None:
+    await product.grant(4)
+    song = await product.ask(1, seconds=240)
+    assert await product.credits.left(song) == (6, False)
+    clock.now = TOMORROW
+    entries = await product.rows("SELECT entry_id FROM ledger")
+    assert await product.credits.left(song) == (None, False)
+    assert await product.rows("SELECT entry_id FROM ledger") == entries
+    await product.free()
+    assert await product.credits.left(song) == (14, False)
+
+
+async def test_what_cost_nothing_is_known_as_such(product: Product) -> None:
+    await product.managing.set_allowance(BY, None)
+    song = await product.ask(1, seconds=240)
+    assert (await product.credits.left(song))[1]
+
+
+async def test_a_glance_tells_what_a_look_would_find_and_changes_nothing(
+    product: Product, clock: SettableClock
+) -> None:
+    await product.managing.set_role(BY, GOLD, 30)
+    assert (await product.credits.glance(WHO)).free == 10
+    assert (await product.credits.glance(member(MEMBER, GOLD))).free == 30
+    assert await product.rows("SELECT entry_id FROM ledger") == []
+    await product.grant(4)
+    await product.ask(1, seconds=240)
+    assert (await product.credits.glance(WHO)).free == 6
+    await product.managing.set_allowance(BY, 3)
+    assert (await product.credits.glance(WHO)).free == 4
+    clock.now = TOMORROW
+    glance = await product.credits.glance(WHO)
+    assert (glance.free, glance.rules.server.credits) == (7, 3)
+    await product.managing.set_allowance(BY, None)
+    assert (await product.credits.glance(WHO)).free is None
+
+
+async def test_a_glance_after_a_clock_was_set_back_counts_what_can_be_spent(
+    product: Product, clock: SettableClock
+) -> None:
+    clock.now = TOMORROW
+    await product.free()
+    clock.now = NOON
+    assert (await product.credits.glance(WHO)).free == await product.free() == 20
+
+
+# --- a member with a thousand lots ----------------------------------------------------------------
+
+
+async def with_gifts(product: Product, who: Member, count: int) -> None:
+    """So many lots of one credit, which expire at fifty times."""
+    async with product.database.write() as connection:
+        await product.credits.balance_in(connection, who)
+        for number in range(count):
+            await product.credits.put_in(
+                connection,
+                f"grant:{who.member_id}:{number}",
+                who,
+                amount=1,
+                expires_at=NOON + timedelta(days=2 + number % 50),
+                actor_id=None,
+                reason=None,
+            )
+
+
+async def test_a_thousand_lots_hardly_cost_more_than_one(product: Product) -> None:
+    """Each was read twice, with its giver, while nobody else could write.
+
+    Counted in SQLite's own steps, which no neighbour disturbs: they were 86 times as many.
+    """
+    few, many = member(1), member(2)
+    await with_gifts(product, few, 1)
+    await with_gifts(product, many, 1_000)
+    steps: list[None] = []
+    await product.database._writer.set_progress_handler(lambda: steps.append(None), 100)
+    counted = []
+    for song_id, who in enumerate((few, many, few, many), start=1):
+        steps.clear()
+        await product.ask(song_id, who=who)
+        counted.append(len(steps))
+    await product.database._writer.set_progress_handler(None, 100)  # type: ignore[arg-type]
+    assert sum(counted[1::2]) < 2 * sum(counted[::2])
+    assert len((await product.credits.balance(many)).lots) == ledger.MOST_LOTS
+    assert await product.free(many) == 10 + 1_000 - 2
+
+
+async def test_more_lots_than_are_read_at_once_are_spent_taken_and_given(
+    product: Product, clock: SettableClock
+) -> None:
+    await product.managing.set_gifts(BY, allowed=True)
+    await product.managing.set_allowance(BY, 0)
+    await with_gifts(product, WHO, 100)
+    song = await product.ask(1, seconds=240)
+    moved = await product.giving.gift(WHO, member(2), gift_id=7, amount=40)
+    assert (moved.balance.free, await product.free(member(2))) == (52, 40)
+    assert await product.take(30) == 30
+    await product.ending.cancel(song)
+    assert await product.free() == 30
+    plan = await product.giving.reset(BY, reset_id=8, reason="A new season.")
+    assert (plan.members, plan.credits) == (2, 70)
+    assert await product.free() == await product.free(member(2)) == 0
+
+
+async def test_many_lots_that_expire_together_are_closed_one_part_after_the_other(
+    product: Product, clock: SettableClock
+) -> None:
+    await with_gifts(product, WHO, 60)
+    clock.advance(days=60)
+    closed = "SELECT count(*) FROM ledger WHERE kind = 'expire' AND entry_id LIKE 'expire:grant:%'"
+    for expected in (24, 49, 60, 60):  # and the allowance of that day, which is the oldest
+        assert await product.free() == 10
+        assert await product.rows(closed) == [(expected,)]

@@ -1,0 +1,767 @@
+"""Anything may happen in any order: the ledger holds, and says what the rules of money say."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+from collections.abc import Coroutine
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from db.connection import Connection
+from db.records import Change, Fault, OperatorCeiling, Song
+from services.credits.budgets import DefaultBudgets, ServerCeilingReached
+from services.credits.calendar import Calendar, Every
+from services.credits.transfers import ResetPlan
+from services.errors import AgainstTheRules, NotEnoughCredits, NotPossible
+from services.settings.server_settings import Manager
+from services.settings.settings import Defaults, Member
+from services.songs.delivery import KEPT
+from tests.databases import database_in_memory
+from tests.factories import SettableClock
+from tests.unit.services.credits.composed import compose
+from tests.unit.services.credits.model import (
+    DEFAULT_LIMITS,
+    FOREVER,
+    Done,
+    Made,
+    Model,
+    Offer,
+    Person,
+    draw,
+    ms,
+    price_of,
+)
+
+T = TypeVar("T")
+
+SERVERS = (1, 2)
+PEOPLE: list[Person] = [(1, 11), (1, 12), (2, 11)]
+ROLES = (21, 22, 23)
+MANAGERS = (31, 32)
+BEGINNINGS = [
+    datetime(2026, 3, 14, 12, tzinfo=UTC),
+    datetime(2026, 3, 8, 6, 30, tzinfo=UTC),  # New York's clocks jump at 7
+    datetime(2026, 3, 28, 23, 30, tzinfo=UTC),  # London's at 1
+    datetime(2026, 10, 24, 23, 30, tzinfo=UTC),  # London's go back at 1
+]
+ZONES = ["UTC", "America/New_York", "Europe/London", "Australia/Lord_Howe"]
+
+# Most of it happens to one server, so that what is decided there is soon felt.
+servers = st.sampled_from([1, 1, 1, 2])
+people = st.sampled_from([(1, 11), (1, 11), (1, 12), (2, 11)])
+managers = st.sampled_from(MANAGERS)
+roles = st.sampled_from(ROLES)
+scopes = st.sampled_from([("all", 0), ("each", 0), ("server", 1)])
+twice = st.sampled_from([1, 1, 2])
+allowances = st.sampled_from([0, 3, 10, 20, 40, None])
+ceilings = st.sampled_from([None, 1, 4, 10, 15, 40])
+hours = st.sampled_from([None, 1, 24, 24 * 9])
+"""Until when something holds, from now."""
+
+lengths = st.lists(st.sampled_from([30, 30, 60, 240]), min_size=1, max_size=5)
+hows = st.sampled_from(["post", "undelivered", "fail", "refuse", "cancel", "cancel by another"])
+STATES = {
+    "post": "posted",
+    "fail": "failed",
+    "refuse": "failed",
+    "cancel": "cancelled",
+    "cancel by another": "cancelled",
+}
+"""What a song is once it has ended so; undelivered ones are just that."""
+limits = st.sampled_from(
+    [
+        *(("unfinished", 3), ("unfinished", 100), ("unfinished", 100)),
+        *(("seconds", 60), ("seconds", 240), ("cooldown", 0), ("cooldown", 600)),
+    ]
+)
+decisions = st.one_of(
+    st.tuples(st.just("allowance"), st.just(0), allowances),
+    st.tuples(st.just("role"), roles, st.one_of(st.just("drop"), allowances)),
+    st.tuples(
+        st.just("member"),
+        st.sampled_from([11, 12]),
+        st.one_of(st.just("drop"), st.tuples(allowances, hours)),
+    ),
+    st.tuples(st.just("ceiling"), st.just(0), ceilings),
+)
+
+GROWN = """
+    SELECT lot_id, amount FROM lots WHERE kind = 'allowance'
+"""
+NEVER = {
+    "a lot under zero, or over what it was given": """
+        SELECT lot_id FROM lots WHERE remaining < 0 OR remaining > amount
+    """,
+    "a balance under zero": """
+        SELECT server_id, member_id FROM ledger GROUP BY server_id, member_id HAVING sum(amount) < 0
+    """,
+    "a balance that is not what its lots hold": """
+        SELECT server_id, member_id FROM members
+        WHERE (SELECT coalesce(sum(amount), 0) FROM ledger
+               WHERE ledger.server_id = members.server_id
+                     AND ledger.member_id = members.member_id)
+           <> (SELECT coalesce(sum(remaining), 0) FROM lots
+               WHERE lots.server_id = members.server_id AND lots.member_id = members.member_id)
+    """,
+    "a lot that is not the sum of its parts": """
+        SELECT lot_id FROM lots LEFT JOIN ledger_parts USING (lot_id)
+        GROUP BY lot_id HAVING remaining <> coalesce(sum(ledger_parts.amount), 0)
+    """,
+    "an entry that is not the sum of its parts": """
+        SELECT entry_id FROM ledger LEFT JOIN ledger_parts USING (entry_id)
+        GROUP BY entry_id HAVING ledger.amount <> coalesce(sum(ledger_parts.amount), 0)
+    """,
+    "a part of one member's entry in another's lot": """
+        SELECT entry_id FROM ledger_parts JOIN ledger USING (entry_id) JOIN lots USING (lot_id)
+        WHERE ledger.server_id <> lots.server_id OR ledger.member_id <> lots.member_id
+    """,
+    "a hold that is not of one unfinished song, or an end that its song has not had": """
+        SELECT song_id FROM songs LEFT JOIN ledger USING (song_id) GROUP BY song_id
+        HAVING coalesce(sum(kind = 'hold'), 0) <> 1
+            OR sum(kind = 'hold' AND ledger.price = songs.price) <> 1
+            OR sum(kind = 'settle') <> (status = 'COMPLETED')
+            OR sum(kind = 'refund') <> (status IN ('FAILED', 'CANCELLED'))
+            OR sum(kind = 'compensate') > (undelivered IS NOT NULL AND delivered_at IS NULL)
+    """,
+    "an end that nobody has to answer for, or lyrics of a cancelled song": """
+        SELECT song_id FROM songs
+        WHERE (status IN ('FAILED', 'CANCELLED')) <> (fault IS NOT NULL)
+              OR (status = 'CANCELLED' AND lyrics <> '')
+    """,
+    "a period's count that is not what is held and settled in it, less what was given back": """
+        SELECT server_id, period_at FROM server_periods
+        WHERE used <> (
+            SELECT coalesce(sum(hold.price), 0) FROM ledger AS hold
+            WHERE hold.kind = 'hold' AND hold.server_id = server_periods.server_id
+                  AND hold.period_at = server_periods.period_at AND NOT EXISTS (
+                      SELECT 1 FROM ledger AS back WHERE back.song_id = hold.song_id
+                                                   AND back.kind IN ('refund', 'compensate')))
+    """,
+    "a hold in a period that counts nothing": """
+        SELECT entry_id FROM ledger LEFT JOIN server_periods USING (server_id, period_at)
+        WHERE kind = 'hold' AND used IS NULL
+    """,
+    "a rule's change that does not begin where the one before it ended": """
+        SELECT number FROM changes AS change
+        WHERE name NOT IN ('grant', 'take', 'reset', 'warning', 'calendar') AND before IS NOT (
+            SELECT after FROM changes AS last
+            WHERE last.server_id = change.server_id AND last.name = change.name
+                  AND last.subject_id = change.subject_id AND last.number < change.number
+            ORDER BY number DESC LIMIT 1)
+    """,
+    "a rule that is not as its last change left it": """
+        SELECT number FROM changes AS change LEFT JOIN rules USING (server_id, name, subject_id)
+        WHERE name NOT IN ('grant', 'take', 'reset', 'warning', 'calendar')
+              AND change.after IS NOT rules.value AND NOT EXISTS (
+                  SELECT 1 FROM changes AS later
+                  WHERE later.server_id = change.server_id AND later.name = change.name
+                        AND later.subject_id = change.subject_id AND later.number > change.number)
+    """,
+}
+
+
+class Machine(RuleBasedStateMachine):
+    """Two servers, their members and managers, the operator, the song API and the clock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.open = contextlib.AsyncExitStack()
+        self.database = self.run(self.open.enter_async_context(database_in_memory()))
+        self.clock = SettableClock()
+        self.product = compose(
+            self.database,
+            self.clock,
+            defaults=Defaults(hourly_refunds=6),
+            budgets=DefaultBudgets(all_servers=12, each_server=9),
+        )
+        self.model = Model(PEOPLE, daily_songs={"all": 12, "each": 9}, hourly_refunds=6)
+        self.made: dict[int, Song] = {}
+        self.ids = itertools.count(1)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    def teardown(self) -> None:
+        try:
+            for person in PEOPLE:
+                self.look(person)
+        finally:
+            self.run(self.open.aclose())
+            self.runner.close()
+
+    # --- Who is there, and what time it is --------------------------------------------------------
+
+    @initialize(
+        beginning=st.sampled_from(BEGINNINGS),
+        allowance=allowances,
+        of_role=allowances,
+        has=st.frozensets(roles),
+        ceiling=ceilings,
+        unfinished=st.sampled_from([100, 100, 3]),
+        gifts=st.booleans(),
+    )
+    def begin(
+        self,
+        beginning: datetime,
+        allowance: int | None,
+        of_role: int | None,
+        has: frozenset[int],
+        ceiling: int | None,
+        unfinished: int,
+        gifts: bool,
+    ) -> None:
+        """A server that has decided something: else it would take many steps to get there."""
+        self.clock.now = beginning
+        self.have_roles((1, 11), has)
+        self.decide(1, 31, ("allowance", 0, allowance))
+        self.decide(1, 31, ("role", 21, of_role))
+        self.decide(1, 31, ("ceiling", 0, ceiling))
+        self.limit(1, 31, ("unfinished", unfinished))
+        self.allow(1, 31, "gifts" if gifts else "no gifts", None)
+
+    @rule(
+        by=st.sampled_from(
+            [
+                timedelta(minutes=20),
+                timedelta(hours=5),
+                timedelta(days=1),
+                timedelta(days=8),
+                timedelta(hours=-1),
+            ]
+        )
+    )
+    def wait(self, by: timedelta) -> None:
+        self.clock.now += by
+
+    @rule(server=servers, by=st.sampled_from([-1_000_000, -300, 0, 1_000_000]))
+    def wait_for_the_end_of_the_period(self, server: int, by: int) -> None:
+        end = self.model.period(server, self.clock()).end
+        self.clock.now = end + timedelta(microseconds=by)
+
+    @rule(person=people, has=st.one_of(st.none(), st.frozensets(roles, max_size=2)))
+    def have_roles(self, person: Person, has: frozenset[int] | None) -> None:
+        """None: they have left, or only their id is known."""
+        self.model.roles[person] = has
+
+    def member(self, person: Person) -> Member:
+        return Member(*person, self.model.roles[person])
+
+    # --- What members do --------------------------------------------------------------------------
+
+    @rule(person=people)
+    def look(self, person: Person) -> None:
+        now = self.clock()
+        self.glance(person)
+        standing = self.run(self.product.credits.standing(self.member(person), entries=3))
+        purse = self.model.open(person, now)
+        balance = standing.balance
+        assert balance.free == purse.free(now) == balance.of_period + balance.granted
+        assert {lot.lot_id: lot.remaining for lot in balance.lots} == {
+            pot.name: pot.left for pot in purse.live(now)
+        }
+        assert balance.allowance.credits == self.model.allowance(person, now)
+        assert balance.period == self.model.period(person[0], now)
+        assert standing.held == sum(s.price for s in self.model.of(person) if s.unfinished)
+
+    def glance(self, person: Person) -> None:
+        """Reading alone tells what looking finds, but for what was given to a role meanwhile."""
+        seen, had = self.model.purses[person].seen, self.model.would_open(person, self.clock())
+        if self.model.roles[person] is not None and had.seen == seen:
+            unlimited = self.model.allowance(person, self.clock()) is None
+            glance = self.run(self.product.credits.glance(self.member(person)))
+            assert glance.free == (None if unlimited else had.free(self.clock()))
+
+    @rule(
+        person=people,
+        lengths=lengths,
+        times=twice,
+    )
+    def ask(self, person: Person, lengths: list[int], times: int) -> None:
+        if self.model.roles[person] is None:
+            self.model.roles[person] = frozenset()  # whoever asks is there
+        for seconds in lengths:
+            self.ask_once(person, seconds, times)
+        self.look(person)
+
+    def ask_once(self, person: Person, seconds: int, times: int) -> None:
+        song_id, now = next(self.ids), self.clock()
+        refusal = self.model.would_refuse(person, seconds, now)
+        asking = self.product.ask(song_id, who=self.member(person), seconds=seconds)
+        if refusal is not None:
+            with pytest.raises(refusal) as refused:
+                self.run(asking)
+            if refused.type is ServerCeilingReached:
+                assert self.model.would_pass(person[0], price_of(seconds), now)
+                self.model.warn_of_refusal(person[0], now)
+            return
+        self.made[song_id] = song = self.run(asking)
+        self.model.ask(song_id, person, seconds, now)
+        ceiling = self.model.rule(person[0], "ceiling")
+        period = self.model.period(person[0], now)
+        assert ceiling is None or self.model.used[person[0], period.start] <= ceiling
+        for _ in range(1, times):
+            again = self.product.ask(song_id, who=self.member(person), seconds=seconds)
+            assert self.run(again).number == song.number
+
+    @rule(between=st.permutations([(1, 11), (1, 12)]), amount=st.integers(1, 9), times=twice)
+    def gift(self, between: list[Person], amount: int, times: int) -> None:
+        giver, to = between
+        gift_id, now = next(self.ids), self.clock()
+        for nth in range(times):
+            giving = self.product.giving.gift(
+                self.member(giver), self.member(to), gift_id=gift_id, amount=amount
+            )
+            if not nth and (refusal := self.would_refuse_gift(giver, to, amount)):
+                with pytest.raises(refusal):
+                    self.run(giving)
+                return
+            moved = self.run(giving)
+            if not nth:
+                self.move_gift(giver, to, amount, gift_id)
+            assert moved.balance.free == self.model.open(giver, now).free(now)
+
+    def would_refuse_gift(
+        self, giver: Person, to: Person, amount: int
+    ) -> type[AgainstTheRules] | type[NotEnoughCredits] | None:
+        now = self.clock()
+        if not self.model.rule(giver[0], "gifts"):
+            return AgainstTheRules
+        if any(self.model.blocked(person, now) for person in (giver, to)):
+            return AgainstTheRules
+        return NotEnoughCredits if self.model.would_open(giver, now).free(now) < amount else None
+
+    def move_gift(self, giver: Person, to: Person, amount: int, gift_id: int) -> None:
+        now = self.clock()
+        mine, theirs = self.model.open(giver, now), self.model.open(to, now)
+        for place, (name, part) in enumerate(draw(mine.live(now)[::-1], amount)):
+            theirs.put(f"gift:{gift_id}:{place}", "gift", part, mine.pots[name].expires)
+
+    # --- What becomes of songs --------------------------------------------------------------------
+
+    def unfinished(self) -> list[Made]:
+        return [song for song in self.model.songs if song.unfinished]
+
+    @precondition(lambda self: self.unfinished())
+    @rule(data=st.data(), counts=st.booleans())
+    def submit(self, data: st.DataObject, counts: bool) -> None:
+        """Once or a second time; it may turn out that surely nothing was accepted."""
+        made = data.draw(st.sampled_from(self.unfinished()))
+        day = midnight(self.clock())
+        if self.submit_once(made) and not counts:
+            self.clock.now += timedelta(hours=data.draw(st.sampled_from([0, 13])))
+            assert self.run(self.product.uncount(self.made[made.song_id]))
+            self.model.count_submit(made, day, -1)
+            made.submits -= 1
+            made.state = "submitting" if made.submits else "waiting"
+
+    def submit_once(self, made: Made) -> bool:
+        now = self.clock()
+        may = self.model.would_let(made.person[0], made.price, now, ahead=False)
+        may = may and made.submits < 2
+        assert self.run(self.product.submit(self.made[made.song_id])) is may
+        if may:
+            made.state, made.submits = "submitting", made.submits + 1
+            self.model.count_submit(made, midnight(now), 1)
+        return may
+
+    @precondition(lambda self: self.unfinished())
+    @rule(
+        data=st.data(),
+        hows=st.lists(hows, min_size=1, max_size=4),
+        later=st.sampled_from([0, 0, 3, 24]),
+    )
+    def end(self, data: st.DataObject, hows: list[str], later: int) -> None:
+        self.clock.now += timedelta(hours=later)
+        for how, _ in zip(hows, self.unfinished(), strict=False):
+            self.end_one(data.draw(st.sampled_from(self.unfinished())), how)
+
+    def end_one(self, made: Made, how: str) -> None:
+        if how.startswith("cancel") and made.state != "waiting":
+            assert not self.run(self.product.ending.cancel(self.made[made.song_id]))
+            return
+        if how in ("post", "undelivered"):
+            if made.state == "waiting" and not self.submit_once(made):
+                return
+            self.run(self.product.bring_to_posting(self.made[made.song_id]))
+        assert self.run(self.finish(self.made[made.song_id], how))
+        assert not self.run(self.finish(self.made[made.song_id], "fail"))
+        made.ended_at = self.clock()
+        made.state = STATES.get(how, how)
+        made.by_choice = how in ("refuse", "cancel")
+        if made.state in ("failed", "cancelled"):
+            self.model.give_back(made, self.clock())
+
+    @rule(
+        person=people,
+        lengths=lengths,
+        how=hows,
+        by=st.sampled_from([timedelta(), timedelta(hours=13), timedelta(hours=25)]),
+    )
+    def ask_and_end(self, person: Person, lengths: list[int], how: str, by: timedelta) -> None:
+        before = len(self.model.songs)
+        self.ask(person, lengths, 1)
+        self.clock.now += by
+        for made in self.model.songs[before:]:
+            self.end_one(made, how)
+
+    async def finish(self, song: Song, how: str) -> bool:
+        ending = self.product.ending
+        if how == "post":
+            return await ending.complete(song, post_id=9)
+        if how == "undelivered":
+            return await ending.complete(song, undelivered="No.")
+        if how == "cancel by another":
+            return await ending.cancel(song)
+        if how == "cancel":
+            return await ending.cancel(song, fault=Fault.MEMBER)
+        fault = Fault.REQUEST if how == "refuse" else Fault.SERVICE
+        return await ending.fail(song, "No.", fault=fault)
+
+    def undelivered(self) -> list[Made]:
+        return [song for song in self.model.songs if song.state == "undelivered"]
+
+    @precondition(lambda self: self.undelivered())
+    @rule(data=st.data())
+    def hand_over(self, data: st.DataObject) -> None:
+        made = data.draw(st.sampled_from(self.undelivered()))
+        assert self.run(self.product.ending.hand_over(self.made[made.song_id]))
+        made.state = "posted"
+
+    @precondition(lambda self: self.undelivered())
+    @rule(later=st.sampled_from([0, 25]))
+    def compensate(self, later: int) -> None:
+        self.clock.now += timedelta(hours=later)
+        now = self.clock()
+        due = {
+            made.song_id: made
+            for made in self.undelivered()
+            if made.ended_at is not None and now - made.ended_at > KEPT
+        }
+        for made in due.values():
+            assert self.run(self.product.ending.compensate(self.made[made.song_id]))
+            made.state = "compensated"
+            self.model.give_back(made, now)
+
+    # --- What managers decide ---------------------------------------------------------------------
+
+    @rule(server=servers, by=managers, decision=decisions)
+    def decide(self, server: int, by: int, decision: tuple[str, int, Any]) -> None:
+        name, subject, wanted = decision
+        managing, manager = self.product.managing, Manager(server, by)
+        value: Any = {"credits": wanted}
+        if name == "allowance":
+            change = self.run(managing.set_allowance(manager, wanted))
+        elif name == "ceiling":
+            change, value = self.run(managing.set_ceiling(manager, wanted)), wanted
+        elif wanted == "drop":
+            drop = managing.drop_role if name == "role" else managing.drop_member
+            change, value = self.run(drop(manager, subject)), None
+        elif name == "role":
+            change = self.run(managing.set_role(manager, subject, wanted))
+        else:
+            credits, lasts = wanted
+            until = self.after(lasts)
+            value = {"credits": credits, "until": None if until is None else ms(until)}
+            change = self.run(managing.set_member(manager, subject, credits, until=until))
+        self.was_changed(server, change, self.model.set(server, by, name, value, subject))
+
+    @rule(
+        server=servers,
+        by=managers,
+        what=st.sampled_from(["pause", *["resume"] * 3, "block", "unblock", "gifts", "no gifts"]),
+        lasts=hours,
+    )
+    def allow(self, server: int, by: int, what: str, lasts: int | None) -> None:
+        managing, manager = self.product.managing, Manager(server, by)
+        value: Any = None
+        if what in ("pause", "resume"):
+            change = self.run(getattr(managing, what)(manager))
+            name, subject, value = "pause", 0, "" if what == "pause" else None
+        elif what == "block":
+            until = self.after(lasts)
+            name, subject = "block", 11
+            value = {"reason": "Spam.", "until": None if until is None else ms(until)}
+            change = self.run(managing.block(manager, 11, reason="Spam.", until=until))
+            self.model.cancel_waiting((server, 11), self.clock())
+        elif what == "unblock":
+            name, subject = "block", 11
+            change = self.run(managing.unblock(manager, 11))
+        else:
+            name, subject, value = "gifts", 0, what == "gifts" or None
+            change = self.run(managing.set_gifts(manager, allowed=what == "gifts"))
+        self.was_changed(server, change, self.model.set(server, by, name, value, subject))
+
+    @rule(
+        server=servers,
+        by=managers,
+        limit=limits,
+    )
+    def limit(self, server: int, by: int, limit: tuple[str, int]) -> None:
+        name, figure = limit
+        change = self.run(self.product.managing.set_limits(Manager(server, by), **{name: figure}))
+        rule = dict(self.model.rule(server, "limits") or {}) | {name: figure}
+        rule = {kind: most for kind, most in rule.items() if DEFAULT_LIMITS[kind] != most}
+        self.was_changed(server, change, self.model.set(server, by, "limits", rule or None))
+
+    @rule(
+        server=servers,
+        by=managers,
+        every=st.sampled_from(list(Every)),
+        hour=st.sampled_from([0, 2, 23]),
+        zone=st.sampled_from(ZONES),
+    )
+    def count_periods(self, server: int, by: int, every: Every, hour: int, zone: str) -> None:
+        change = self.run(
+            self.product.managing.set_calendar(
+                Manager(server, by), every=every, hour=hour, zone=zone
+            )
+        )
+        calendar = Calendar(every, hour, zone)
+        changed = self.model.set_calendar(server, by, calendar, self.clock())
+        self.was_changed(server, change, changed)
+
+    @precondition(lambda self: any(self.model.history.values()))
+    @rule(data=st.data(), by=managers)
+    def undo(self, data: st.DataObject, by: int) -> None:
+        server = data.draw(st.sampled_from([s for s in SERVERS if self.model.history[s]]))
+        number = data.draw(st.integers(1, len(self.model.history[server])))
+        undoing = self.product.managing.undo(Manager(server, by), number)
+        if not self.model.would_undo(server, number):
+            with pytest.raises(NotPossible):
+                self.run(undoing)
+            return
+        change = self.run(undoing)
+        self.model.undo(server, by, number, self.clock())
+        assert change.number == len(self.model.history[server])
+
+    def was_changed(self, server: int, change: Change | None, changed: bool) -> None:
+        assert (change is not None) is changed
+        if change is not None:
+            assert change.number == len(self.model.history[server])
+
+    def after(self, lasts: int | None) -> datetime | None:
+        return None if lasts is None else self.clock() + timedelta(hours=lasts)
+
+    # --- What managers give and take --------------------------------------------------------------
+
+    @rule(person=people, by=managers, amount=st.integers(1, 9), lasts=hours, times=twice)
+    def grant(self, person: Person, by: int, amount: int, lasts: int | None, times: int) -> None:
+        grant_id, expires = next(self.ids), self.after(lasts)
+        for nth in range(times):
+            moved = self.run(
+                self.product.giving.grant(
+                    self.member(person),
+                    grant_id=grant_id,
+                    actor_id=by,
+                    amount=amount,
+                    reason="A good song.",
+                    expires_at=expires,
+                )
+            )
+            purse = self.model.open(person, self.clock())
+            if not nth:
+                purse.put(f"grant:{grant_id}", "grant", amount, expires or FOREVER)
+                facts = {"credits": amount, "expires_at": expires and ms(expires)}
+                self.was_done(person[0], "grant", person[1], facts, by)
+            assert moved.balance.free == purse.free(self.clock())
+
+    @rule(person=people, by=managers, amount=st.integers(1, 30), times=twice)
+    def take(self, person: Person, by: int, amount: int, times: int) -> None:
+        take_id, now, taken = next(self.ids), self.clock(), 0
+        for nth in range(times):
+            moved = self.run(
+                self.product.giving.take(
+                    self.member(person),
+                    take_id=take_id,
+                    actor_id=by,
+                    amount=amount,
+                    reason="Too many.",
+                )
+            )
+            purse = self.model.open(person, now)
+            if not nth:
+                taken = min(amount, purse.free(now))
+                draw(purse.live(now)[::-1], amount)
+                self.was_done(person[0], "take", person[1], {"credits": taken}, by)
+            # An allowance is opened anew with what a manager has taken still counted as used.
+            assert (moved.amount, moved.balance.free) == (
+                taken,
+                self.model.open(person, now).free(now),
+            )
+
+    @rule(
+        server=servers,
+        by=managers,
+        role=roles,
+        kind=st.sampled_from(["grant", "take"]),
+        amount=st.integers(1, 9),
+        ends=hours,
+        lasts=hours,
+        times=twice,
+    )
+    def offer(
+        self,
+        server: int,
+        by: int,
+        role: int,
+        kind: str,
+        amount: int,
+        ends: int | None,
+        lasts: int | None,
+        times: int,
+    ) -> None:
+        now, offer_id = self.clock(), next(self.ids)
+        standing = [o for o in self.model.offers[server] if o.ends > now]
+        if len(standing) >= 25:
+            return
+        expires_at = self.after(lasts) if kind == "grant" else None
+        if expires_at is not None and (ends or 0) > (lasts or 0):
+            ends = None
+        ends_at = self.after(ends)
+        for nth in range(times):
+            self.run(
+                self.product.giving.offer(
+                    Manager(server, by),
+                    role,
+                    offer_id=offer_id,
+                    kind=kind,
+                    amount=amount,
+                    reason="For the band.",
+                    ends_at=ends_at,
+                    expires_at=expires_at,
+                )
+            )
+            if nth:
+                continue
+            until = ends_at or min(now + timedelta(days=30), expires_at or FOREVER)
+            offer = Offer(offer_id, role, kind, amount, until, expires_at or FOREVER)
+            self.model.offers[server].append(offer)
+            facts = {
+                "credits": amount,
+                "role": role,
+                "ends_at": ms(until),
+                "expires_at": expires_at and ms(expires_at),
+            }
+            self.was_done(server, kind, role, facts, by)
+
+    @rule(server=servers, by=managers, times=twice)
+    def reset(self, server: int, by: int, times: int) -> None:
+        reset_id, now = next(self.ids), self.clock()
+        plan = self.run(self.product.giving.plan_reset(server))
+        reset = self.product.giving.reset
+        done = self.run(reset(Manager(server, by), reset_id=reset_id, reason="A new season."))
+        members = credits = 0
+        for person, purse in self.model.purses.items():
+            pots = [p for p in purse.live(now) if p.kind != "allowance" and person[0] == server]
+            if pots:
+                self.model.close(person, purse, now)
+                members += 1
+                credits += sum(pot.left for pot in pots)
+                for pot in pots:
+                    pot.left = 0
+        standing = [offer for offer in self.model.offers[server] if offer.ends > now]
+        self.model.offers[server] = [o for o in self.model.offers[server] if o not in standing]
+        if standing:
+            self.was_done(server, "reset", 0, {"offers": len(standing)}, by)
+        assert done == plan == ResetPlan(members, credits, len(standing))
+        if members:
+            facts = {"members": members, "credits": credits}
+            self.was_done(server, "reset", 0, facts, by)
+        if times == 2:
+            again = self.run(reset(Manager(server, by), reset_id=reset_id, reason="Again."))
+            assert again == ResetPlan(0, 0)
+
+    def was_done(self, server: int, name: str, subject: int, facts: Any, by: int) -> None:
+        self.model.history[server].append(Done(name, subject, None, facts, by))
+
+    # --- What the operator allows -----------------------------------------------------------------
+
+    @rule(
+        scope=scopes,
+        credits=st.sampled_from([None, None, 0, 6, 30]),
+        songs=st.sampled_from([None, None, 2, 9]),
+    )
+    def allow_submits(self, scope: tuple[str, int], credits: int | None, songs: int | None) -> None:
+        self.run(self.product.operator.set(OperatorCeiling(*scope, credits, songs)))
+        self.model.operator[scope] = (credits, songs)
+
+    @rule(scope=scopes)
+    def allow_all_submits(self, scope: tuple[str, int]) -> None:
+        self.run(self.product.operator.drop(*scope))
+        self.model.operator.pop(scope, None)
+
+    # --- What holds after each step ---------------------------------------------------------------
+
+    @invariant()
+    def nothing_is_as_it_must_never_be(self) -> None:
+        async def look(connection: Connection) -> dict[str, list[Any]]:
+            return {
+                what: [tuple(row) for row in await connection.execute_fetchall(sql)]
+                for what, sql in NEVER.items()
+            }
+
+        found = self.run(self.database.transact(look))
+        assert not any(found.values()), found
+
+    @invariant()
+    def no_allowance_was_higher_than_the_highest_rule(self) -> None:
+        for lot_id, amount in self.run(self.product.rows(GROWN)):
+            assert amount <= self.model.highest[lot_id]
+
+    @invariant()
+    def what_was_done_is_all_in_the_history(self) -> None:
+        for server in SERVERS:
+            rows = self.run(
+                self.product.rows(
+                    """
+                    SELECT name, subject_id, before, after, actor_id, undoes FROM changes
+                    WHERE server_id = ? ORDER BY number
+                    """,
+                    server,
+                )
+            )
+            assert [
+                (name, subject, before and json.loads(before), after and json.loads(after), *rest)
+                for name, subject, before, after, *rest in rows
+            ] == [tuple(asdict(done).values()) for done in self.model.history[server]]
+
+    @invariant()
+    def submits_are_counted_as_they_were_made(self) -> None:
+        rows = self.run(self.product.rows("SELECT day, server_id, songs, credits FROM submits"))
+        counted = {
+            (ms(day), server): (songs, self.model.submit_credits[day, server])
+            for (day, server), songs in self.model.submits.items()
+        }
+        found = {(day, server): tuple(counts) for day, server, *counts in rows}
+        for key in counted.keys() | found.keys():
+            assert counted.get(key, (0, 0)) == found.get(key, (0, 0))
+
+    @invariant()
+    def periods_are_counted_and_warned_of_once(self) -> None:
+        rows = self.run(
+            self.product.rows("SELECT server_id, period_at, used, warned FROM server_periods")
+        )
+        found = {(server, at): (used, warned) for server, at, used, warned in rows}
+        keys = self.model.used.keys() | self.model.warned.keys()
+        for server, start in keys:
+            used, warned = found.pop((server, ms(start)), (0, 0))
+            assert used == self.model.used[server, start]
+            assert warned == self.model.warned.get((server, start), 0)
+        assert not any(used or warned for used, warned in found.values())
+
+
+def midnight(at: datetime) -> datetime:
+    """The operator's day begins at it."""
+    return at.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(max_examples=30, stateful_step_count=40, report_multiple_bugs=False)

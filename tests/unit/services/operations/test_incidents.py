@@ -1,0 +1,259 @@
+"""What the operator hears: once when it begins, once when it is over."""
+
+import asyncio
+import logging
+from datetime import timedelta
+
+import pytest
+
+from db import operations
+from db.database import Database
+from services.errors import SongsPaused
+from services.operations.incidents import API_DOWN_AFTER, PAUSING, Incidents, Kind
+from tests.factories import SettableClock
+
+
+class Letters:
+    """An operator who can be out of reach, and slow to be reached."""
+
+    def __init__(self) -> None:
+        self.received: list[str] = []
+        self.reachable = True
+        self.sending = asyncio.Event()
+        self.may_arrive = asyncio.Event()
+        self.may_arrive.set()
+
+    async def tell(self, text: str, *, detail: str = "") -> bool:
+        self.sending.set()
+        await self.may_arrive.wait()
+        if self.reachable:
+            self.received.append(f"{text} {detail}".strip())
+        return self.reachable
+
+
+@pytest.fixture
+def operator() -> Letters:
+    return Letters()
+
+
+@pytest.fixture
+def incidents(database: Database, operator: Letters, clock: SettableClock) -> Incidents:
+    return Incidents(database, operator, clock=clock)
+
+
+@pytest.mark.parametrize("kind", Kind)
+async def test_an_incident_is_told_once_and_so_is_its_end(
+    incidents: Incidents,
+    operator: Letters,
+    kind: Kind,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert not await incidents.end(kind)
+    assert await incidents.begin(kind, "401 from the API")
+    assert not await incidents.begin(kind, "401 again")
+    (begun,) = operator.received
+    assert "401 from the API" in begun
+    assert await incidents.end(kind)
+    assert not await incidents.end(kind)
+    _, ended = operator.received
+    assert ended.startswith("\N{WHITE HEAVY CHECK MARK}")
+    levels = [record.levelno for record in caplog.records]
+    assert levels == [logging.ERROR, logging.WARNING]
+    assert await incidents.begin(kind, "once more")
+    assert len(operator.received) == 3
+
+
+async def test_two_that_find_it_at_once_tell_it_once(
+    incidents: Incidents, operator: Letters
+) -> None:
+    found = await asyncio.gather(*(incidents.begin(Kind.API_DOWN, "no answer") for _ in range(5)))
+    assert sorted(found) == [False] * 4 + [True]
+    assert len(operator.received) == 1
+    ended = await asyncio.gather(*(incidents.end(Kind.API_DOWN) for _ in range(5)))
+    assert sorted(ended) == [False] * 4 + [True]
+    assert len(operator.received) == 2
+
+
+async def test_the_housekeeping_does_not_tell_what_is_just_being_told(
+    database: Database, incidents: Incidents, operator: Letters
+) -> None:
+    operator.may_arrive.clear()
+    beginning = asyncio.create_task(incidents.begin(Kind.API_DOWN, "no answer"))
+    await operator.sending.wait()
+    telling = asyncio.create_task(incidents.tell_untold())
+    for _ in range(3):  # each reading comes after those that were asked for before it
+        await operations.incidents(database.reader)
+    operator.may_arrive.set()
+    await asyncio.gather(beginning, telling)
+    assert len(operator.received) == 1
+
+
+async def test_an_end_that_comes_while_the_begin_is_told_is_told_after_it(
+    incidents: Incidents, operator: Letters
+) -> None:
+    operator.may_arrive.clear()
+    beginning = asyncio.create_task(incidents.begin(Kind.API_DOWN, "no answer"))
+    await operator.sending.wait()
+    ending = asyncio.create_task(incidents.end(Kind.API_DOWN))
+    await asyncio.sleep(0)
+    operator.may_arrive.set()
+    assert list(await asyncio.gather(beginning, ending)) == [True, True]
+    assert ["answers again" in text for text in operator.received] == [False, True]
+
+
+async def test_who_could_not_be_reached_is_told_later(
+    incidents: Incidents, operator: Letters
+) -> None:
+    operator.reachable = False
+    assert await incidents.begin(Kind.OUT_OF_CREDITS, "406")
+    await incidents.tell_untold()
+    assert operator.received == []
+    operator.reachable = True
+    await incidents.tell_untold()
+    await incidents.tell_untold()
+    assert len(operator.received) == 1
+
+
+async def test_the_end_of_what_was_never_heard_of_is_not_told(
+    incidents: Incidents, operator: Letters
+) -> None:
+    operator.reachable = False
+    await incidents.begin(Kind.OUT_OF_CREDITS, "406")
+    operator.reachable = True
+    assert await incidents.end(Kind.OUT_OF_CREDITS)
+    await incidents.tell_untold()
+    assert operator.received == []
+
+
+async def test_a_restart_neither_forgets_an_incident_nor_tells_it_again(
+    database: Database, incidents: Incidents, operator: Letters, clock: SettableClock
+) -> None:
+    await incidents.begin(Kind.KEY_REFUSED, "401")
+    after = Incidents(database, operator, clock=clock)
+    await after.load()
+    assert after.paused is Kind.KEY_REFUSED
+    assert not await after.begin(Kind.KEY_REFUSED, "401")
+    assert len(operator.received) == 1
+    assert await after.end(Kind.KEY_REFUSED)
+    assert len(operator.received) == 2
+
+
+async def test_one_that_was_not_loaded_is_not_told_again(
+    database: Database, incidents: Incidents, operator: Letters, clock: SettableClock
+) -> None:
+    await incidents.begin(Kind.KEY_REFUSED, "401")
+    after = Incidents(database, operator, clock=clock)
+    assert not await after.begin(Kind.KEY_REFUSED, "401")
+    assert after.paused is Kind.KEY_REFUSED
+    assert len(operator.received) == 1
+
+
+@pytest.mark.parametrize("kind", Kind)
+async def test_the_operators_account_alone_pauses_songs(incidents: Incidents, kind: Kind) -> None:
+    incidents.check_not_paused()
+    await incidents.begin(kind, "detail")
+    assert (incidents.paused is kind) is (kind in PAUSING)
+    if kind in PAUSING:
+        with pytest.raises(SongsPaused, match="Nothing was spent"):
+            incidents.check_not_paused()
+    else:
+        incidents.check_not_paused()
+
+
+async def test_an_account_that_works_ends_every_pause(
+    database: Database, incidents: Incidents
+) -> None:
+    for kind in (*PAUSING, Kind.API_DOWN, Kind.UNDELIVERED):
+        await incidents.begin(kind, "detail")
+    await incidents.account_works(refusals=incidents.refusals)
+    assert incidents.paused is None
+    rows = await operations.incidents(database.reader)
+    assert [row.kind for row in rows] == [Kind.UNDELIVERED]
+
+
+@pytest.mark.parametrize("kind", PAUSING)
+async def test_an_answer_older_than_the_refusal_ends_no_pause(
+    incidents: Incidents, operator: Letters, kind: Kind
+) -> None:
+    asked_before = incidents.refusals
+    await incidents.begin(kind, "detail")
+    await incidents.begin(kind, "and once more, now that it is known")
+    paused = []
+    for refusals in (asked_before, incidents.refusals):
+        await incidents.account_works(refusals=refusals)
+        paused.append(incidents.paused)
+    assert paused == [kind, None]
+    assert len(operator.received) == 2
+
+
+async def test_a_refusal_while_the_end_of_another_is_told_goes_on(
+    incidents: Incidents, operator: Letters
+) -> None:
+    await incidents.begin(Kind.KEY_REFUSED, "401")
+    operator.may_arrive.clear()
+    ending = asyncio.create_task(incidents.account_works(refusals=incidents.refusals))
+    while incidents.paused:  # noqa: ASYNC110 - it sets no event
+        await asyncio.sleep(0)
+    beginning = asyncio.create_task(incidents.begin(Kind.OUT_OF_CREDITS, "406"))
+    while not incidents.paused:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0)
+    operator.may_arrive.set()
+    await asyncio.gather(ending, beginning)
+    assert incidents.paused is Kind.OUT_OF_CREDITS
+
+
+async def test_the_api_is_down_after_five_silent_minutes(
+    incidents: Incidents, operator: Letters, clock: SettableClock
+) -> None:
+    await incidents.api_silent("timeout")
+    clock.now += API_DOWN_AFTER - timedelta(seconds=1)
+    await incidents.api_silent("timeout")
+    assert operator.received == []
+    clock.advance(seconds=1)
+    await incidents.api_silent("502")
+    await incidents.api_silent("502")
+    assert len(operator.received) == 1
+    assert "502" in operator.received[0]
+    await incidents.api_answered()
+    assert len(operator.received) == 2
+
+
+@pytest.mark.parametrize("hours", [2, -2])
+async def test_a_clock_that_is_set_is_no_silence(
+    incidents: Incidents, operator: Letters, clock: SettableClock, hours: int
+) -> None:
+    await incidents.api_silent("timeout")
+    clock.jump(hours=hours)
+    await incidents.api_silent("timeout")
+    assert operator.received == []
+    clock.advance(minutes=5)
+    await incidents.api_silent("timeout")
+    assert len(operator.received) == 1
+
+
+async def test_an_answer_between_begins_the_five_minutes_anew(
+    incidents: Incidents, operator: Letters, clock: SettableClock
+) -> None:
+    await incidents.api_silent("timeout")
+    clock.advance(minutes=4)
+    await incidents.api_answered()
+    clock.advance(minutes=4)
+    await incidents.api_silent("timeout")
+    clock.advance(minutes=4)
+    await incidents.api_silent("timeout")
+    assert operator.received == []
+
+
+async def test_one_song_whose_result_is_lost_again_and_again_is_no_incident(
+    incidents: Incidents, operator: Letters
+) -> None:
+    for _ in range(5):
+        await incidents.result_lost(1, "404")
+    await incidents.result_lost(2, "404")
+    assert operator.received == []
+    await incidents.result_lost(3, "403")
+    await incidents.result_lost(4, "403")
+    assert len(operator.received) == 1
+    assert "song 3: 403" in operator.received[0]
+    await incidents.result_played()
+    assert len(operator.received) == 2

@@ -1,0 +1,428 @@
+"""Servers that the bot joins and leaves."""
+
+import logging
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from db import ledger, songs
+from db import servers as server_rows
+from db.connection import Connection
+from db.database import Database
+from db.faults import DiskFullError
+from db.records import Song, Status, Step
+from services.credits.credits import Credits
+from services.operations.servers import KEPT_AFTER_LEAVING, NOTIFIED_WITHIN, Servers, Shard
+from services.settings.server_settings import Manager
+from services.settings.settings import Member
+from services.songs.completion import Ending
+from tests.factories import (
+    MEMBER,
+    NOON,
+    SERVER,
+    SettableClock,
+    add_held_song,
+    make_giving,
+    make_managing,
+)
+
+OTHER = SERVER + 1
+ALL = Shard(0, 1)
+
+
+class Letters:
+    """An operator, in reach or not."""
+
+    def __init__(self) -> None:
+        self.received: list[str] = []
+        self.reachable = True
+
+    async def tell(self, text: str, *, detail: str = "") -> bool:
+        if self.reachable:
+            self.received.append(f"{text} {detail}".strip())
+        return self.reachable
+
+
+@pytest.fixture
+def ending(database: Database, credits: Credits, clock: SettableClock) -> Ending:
+    return Ending(database, credits, clock=clock)
+
+
+@pytest.fixture
+def operator() -> Letters:
+    return Letters()
+
+
+@pytest.fixture
+def servers(database: Database, ending: Ending, operator: Letters, clock: SettableClock) -> Servers:
+    return Servers(database, ending, operator, clock=clock)
+
+
+async def read(database: Database, song_id: int) -> Song:
+    song = await songs.get(database.reader, song_id)
+    assert song is not None
+    return song
+
+
+async def test_the_hello_is_said_once(servers: Servers) -> None:
+    assert await servers.join(SERVER, "Synths")
+    assert not await servers.join(SERVER, "Synths")
+    await servers.leave(SERVER)
+    assert not await servers.join(SERVER, "Synths")
+    assert await servers.join(OTHER, "Strings")
+
+
+async def test_leaving_cancels_what_waits_and_lets_end_what_runs(
+    servers: Servers, database: Database, credits: Credits, ending: Ending
+) -> None:
+    await servers.join(SERVER, "Synths")
+    await add_held_song(database, credits, 1)
+    running = await add_held_song(database, credits, 2, step=Step.POSTING)
+    await add_held_song(database, credits, 3, server_id=OTHER)
+    await servers.leave(SERVER)
+    assert (await read(database, 1)).status is Status.CANCELLED
+    assert await songs.price_of_unfinished(database.reader, SERVER, MEMBER) == running.price
+    assert await ending.complete(running, undelivered="The bot is not in the server any more.")
+    assert (await read(database, 3)).step is Step.WAITING
+    assert set(await server_rows.names_present(database.reader)) == {OTHER}
+
+
+async def test_what_waits_again_while_the_server_is_left_is_cancelled(
+    servers: Servers, database: Database, credits: Credits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its submit was refused between the look at what waits and the mark of the server."""
+    await servers.join(SERVER, "Synths")
+    await add_held_song(database, credits, 1)
+    song = await add_held_song(database, credits, 2, step=Step.SUBMITTING)
+    cancel = Ending.cancel
+
+    async def cancel_late(self: Ending, waiting: Song) -> bool:
+        async with database.write() as connection:
+            await songs.unmark_submitting(connection, song.song_id)
+        return await cancel(self, waiting)
+
+    monkeypatch.setattr(Ending, "cancel", cancel_late)
+    assert [found.song_id for found in await servers.leave(SERVER)] == [1, 2]
+    for song_id in (1, 2):
+        assert (await read(database, song_id)).status is Status.CANCELLED
+    assert (await credits.balance(Member(SERVER, MEMBER))).free == 10
+
+
+async def test_leaving_twice_does_not_prolong_what_is_kept(
+    servers: Servers, database: Database, clock: SettableClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await servers.join(SERVER, "Synths")
+    await servers.leave(SERVER)
+    clock.advance(days=20)
+    await servers.leave(SERVER)
+    await servers.leave(404)
+    server = await server_rows.get_server(database.reader, SERVER)
+    assert server is not None
+    assert server.left_at == NOON
+    assert await server_rows.get_server(database.reader, 404) is None
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == [f"joined server {SERVER}", f"left server {SERVER}"]
+
+
+async def test_who_is_gone_after_an_absence_is_left(
+    servers: Servers, database: Database, credits: Credits
+) -> None:
+    for server_id in (SERVER, OTHER):
+        await servers.join(server_id, "Synths")
+        await add_held_song(database, credits, server_id, server_id=server_id, number=1)
+    (cancelled,) = await servers.reconcile(ALL, {OTHER})
+    assert cancelled.song_id == SERVER
+    assert (await read(database, SERVER)).status is Status.CANCELLED
+    assert (await read(database, OTHER)).step is Step.WAITING
+    assert set(await server_rows.names_present(database.reader)) == {OTHER}
+
+
+async def test_shard_leaves_servers_of_its_own_alone(servers: Servers, database: Database) -> None:
+    theirs = {shard << 22 | n: Shard(shard, 2) for shard in (0, 1) for n in (1, 2)}
+    for server_id, shard in theirs.items():
+        await servers.join(server_id, "Synths")
+        assert shard.serves(server_id)
+        assert not Shard(1 - shard.number, 2).serves(server_id)
+    await servers.reconcile(Shard(1, 2), {1 << 22 | 2})
+    assert set(await server_rows.names_present(database.reader)) == set(theirs) - {1 << 22 | 1}
+
+
+async def test_a_leave_that_is_cut_short_is_done_again(
+    servers: Servers, database: Database, credits: Credits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await servers.join(SERVER, "Synths")
+    for song_id in (1, 2):
+        await add_held_song(database, credits, song_id)
+    cancel = Ending.cancel
+
+    async def cut_short(self: Ending, song: Song) -> bool:
+        if song.song_id == 2:
+            raise OSError("killed")
+        return await cancel(self, song)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ending, "cancel", cut_short)
+        with pytest.raises(OSError, match="killed"):
+            await servers.leave(SERVER)
+    await servers.reconcile(ALL, set())
+    assert [(await read(database, song_id)).status for song_id in (1, 2)] == ["CANCELLED"] * 2
+    assert (await credits.balance(Member(SERVER, MEMBER))).free == 10
+
+
+async def grant(database: Database, credits: Credits) -> None:
+    await make_giving(database, credits).grant(
+        Member(SERVER, MEMBER),
+        grant_id=5,
+        actor_id=6,
+        amount=3,
+        reason="Anna sang so well.",
+    )
+
+
+async def words(database: Database) -> tuple[str, str, list[str | None]]:
+    song = await read(database, 1)
+    entries = await ledger.latest(database.reader, SERVER, MEMBER, limit=10)
+    return song.genres, song.lyrics, [e.reason for e in entries if e.kind == "grant"]
+
+
+async def test_thirty_days_later_words_and_settings_go_and_the_ledger_stays(
+    servers: Servers, database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    await servers.join(SERVER, "Synths")
+    await make_managing(database, credits).set_allowance(Manager(SERVER, 1), 50)
+    await grant(database, credits)
+    await add_held_song(database, credits, 1)
+    await servers.leave(SERVER)
+    before = await words(database)
+    entries = await ledger.latest(database.reader, SERVER, MEMBER, limit=10)
+
+    clock.now += KEPT_AFTER_LEAVING
+    await servers.forget_old()
+    assert await words(database) == before
+    assert (await credits.rules(SERVER)).server.credits == 50
+
+    clock.now += timedelta(milliseconds=1)
+    for _ in range(2):
+        await servers.forget_old()
+        assert await words(database) == ("", "", [None])
+        assert (await credits.rules(SERVER)).server.credits == 10
+    after = await ledger.latest(database.reader, SERVER, MEMBER, limit=10)
+    assert [(e.entry_id, e.amount) for e in after] == [(e.entry_id, e.amount) for e in entries]
+    assert (await read(database, 1)).price == 2
+    assert await servers.join(SERVER, "Synths")  # like one that was never seen
+
+
+async def test_who_invites_the_bot_back_in_time_finds_everything(
+    servers: Servers, database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    await servers.join(SERVER, "Synths")
+    await make_managing(database, credits).set_allowance(Manager(SERVER, 1), 50)
+    await grant(database, credits)
+    await add_held_song(database, credits, 1)
+    await servers.leave(SERVER)
+    before = await words(database)
+    clock.advance(days=29)
+    await servers.join(SERVER, "Synths")
+    clock.advance(days=29)
+    await servers.forget_old()
+    assert await words(database) == before
+    assert (await credits.rules(SERVER)).server.credits == 50
+
+
+async def test_who_comes_back_while_they_are_forgotten_is_not(
+    servers: Servers,
+    database: Database,
+    credits: Credits,
+    clock: SettableClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await servers.join(SERVER, "Synths")
+    await make_managing(database, credits).set_allowance(Manager(SERVER, 1), 50)
+    await servers.leave(SERVER)
+    clock.advance(days=31)
+    old = server_rows.servers_left_before
+
+    async def and_then(*arguments: object) -> list[int]:
+        found = await old(*arguments)  # type: ignore[arg-type]
+        await servers.join(SERVER, "Synths")
+        return found
+
+    monkeypatch.setattr(server_rows, "servers_left_before", and_then)
+    await servers.forget_old()
+    assert (await credits.rules(SERVER)).server.credits == 50
+
+
+# --- What a server is called, and what it has decided ---------------------------------------------
+
+
+async def test_a_server_is_called_what_discord_said_last(
+    servers: Servers, database: Database
+) -> None:
+    await servers.join(SERVER, "Synths")
+    await servers.join(OTHER, "Strings")
+    await servers.rename(SERVER, "Synths & Sons")
+    await servers.rename(404, "Nobody's")
+    names = {SERVER: "Synths & Sons", OTHER: "Strings"}
+    assert await server_rows.names_present(database.reader) == names
+    # Renamed while the bot was away; the other is unavailable for now.
+    await servers.note_names(ALL, {SERVER: "Drums"})
+    assert await server_rows.names_present(database.reader) == names | {SERVER: "Drums"}
+
+
+async def test_who_invited_the_bot_while_it_was_away_is_there(
+    servers: Servers, database: Database
+) -> None:
+    await servers.join(SERVER, "Synths")
+    await servers.leave(SERVER)
+    await servers.note_names(ALL, {SERVER: "Drums", OTHER: "Strings"})
+    names = {SERVER: "Drums", OTHER: "Strings"}
+    assert await server_rows.names_present(database.reader) == names
+    assert await servers.join(OTHER, "Strings")  # the hello is still to be said there
+
+
+async def test_only_names_that_have_changed_are_written(
+    servers: Servers, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands are compared at every start."""
+    for server_id in (SERVER, OTHER):
+        await servers.join(server_id, "Synths")
+    set_name, named = server_rows.set_name, list[tuple[int, str]]()
+
+    async def watched(connection: Connection, server_id: int, name: str) -> bool:
+        named.append((server_id, name))
+        return await set_name(connection, server_id, name)
+
+    monkeypatch.setattr(server_rows, "set_name", watched)
+    await servers.note_names(ALL, {SERVER: "Synths", OTHER: "Drums"})
+    assert named == [(OTHER, "Drums")]
+
+
+async def test_everything_that_was_decided_is_forgotten_with_the_server(
+    servers: Servers, database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    managing, giving = make_managing(database, credits), make_giving(database, credits)
+    for server_id in (SERVER, OTHER):
+        by = Manager(server_id, 1)
+        await servers.join(server_id, "Synths")
+        first = await managing.set_role(by, 7, 20)
+        assert first is not None
+        await managing.set_calendar(by, every="week")
+        await managing.block(by, MEMBER, reason="Far too loud.")
+        await managing.undo(by, first.number)
+        await giving.offer(by, 7, offer_id=server_id, kind="grant", amount=5, reason="For all.")
+    await servers.leave(SERVER)
+    clock.now += KEPT_AFTER_LEAVING + timedelta(milliseconds=1)
+    await servers.forget_old()
+
+    async def left(table: str) -> set[int]:
+        found = await database.reader.execute_fetchall(f"SELECT server_id FROM {table}")
+        return {row[0] for row in found}
+
+    for table in ("rules", "calendars", "changes", "offers"):
+        assert await left(table) == {OTHER}, table
+    server = await server_rows.get_server(database.reader, SERVER)
+    assert server is not None
+    assert server.name is None
+
+
+# --- the operator is notified of new servers ------------------------------------------------------
+
+ADDED = (
+    "\N{HEAVY PLUS SIGN} The bot was added to a server. Your account pays the songs made there; "
+    "`/operator ceiling` limits them. "
+)
+ADDED_WHERE_REFUSED = (
+    "\N{HEAVY PLUS SIGN} The bot was added to a server that ALLOWED_SERVERS does not list. "
+    "`/song` is refused there. "
+)
+
+
+async def test_the_operator_is_notified_of_each_join_once(
+    servers: Servers, operator: Letters
+) -> None:
+    await servers.join(SERVER, "Synths")
+    for _ in range(2):
+        await servers.notify_operator()
+    assert operator.received == [f"{ADDED}Synths (id {SERVER})"]
+    await servers.join(SERVER, "Synths")  # the gateway says it again
+    await servers.notify_operator()
+    assert len(operator.received) == 1
+    await servers.leave(SERVER)
+    await servers.join(SERVER, "Synthesisers")
+    await servers.notify_operator()
+    assert operator.received[1:] == [f"{ADDED}Synthesisers (id {SERVER})"]
+
+
+async def test_a_notice_is_sent_once_also_while_it_can_not_be_written_down(
+    servers: Servers, operator: Letters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round comes each minute, and a disk may be full for hours."""
+
+    async def no_room(*_: object) -> bool:
+        raise DiskFullError(Path("songs.db"))
+
+    await servers.join(SERVER, "Synths")
+    with monkeypatch.context() as patch:
+        patch.setattr(server_rows, "mark_notified", no_room)
+        for _ in range(2):
+            with pytest.raises(DiskFullError):
+                await servers.notify_operator()
+    for _ in range(2):
+        await servers.notify_operator()
+    assert len(operator.received) == 1
+    await servers.leave(SERVER)
+    await servers.join(SERVER, "Synths")
+    await servers.notify_operator()
+    assert len(operator.received) == 2
+
+
+async def test_a_notice_that_does_not_go_out_is_retried_for_a_day(
+    servers: Servers, operator: Letters, clock: SettableClock
+) -> None:
+    operator.reachable = False
+    await servers.join(SERVER, "Synths")
+    await servers.notify_operator()
+    operator.reachable = True
+    clock.now += NOTIFIED_WITHIN
+    await servers.notify_operator()
+    assert len(operator.received) == 1
+    operator.reachable = False
+    await servers.join(OTHER, "Strings")
+    clock.now += NOTIFIED_WITHIN + timedelta(milliseconds=1)
+    operator.reachable = True
+    await servers.notify_operator()
+    assert len(operator.received) == 1
+
+
+async def test_servers_joined_while_the_bot_was_away_are_in_one_notice(
+    servers: Servers, operator: Letters
+) -> None:
+    other = Shard(1, 2)
+    # The first start: whoever starts it knows. The shards come one after the other.
+    for shard, server_id in ((Shard(0, 2), SERVER), (other, OTHER)):
+        await servers.reconcile(shard, set())
+        await servers.note_names(shard, {server_id: "Synths"})
+    await servers.notify_operator()
+    assert operator.received == []
+    away = {404 + n: f"New {n}" for n in range(12)}
+    await servers.note_names(other, {OTHER: "Synths", **away})
+    await servers.notify_operator()
+    (notice,) = operator.received
+    assert "The bot was added to 12 servers." in notice
+    assert notice.endswith("New 9 (id 413) and 2 more")
+
+
+async def test_a_notice_says_where_songs_are_refused(
+    database: Database, ending: Ending, operator: Letters, clock: SettableClock
+) -> None:
+    servers = Servers(database, ending, operator, clock=clock, allowed=frozenset({SERVER}))
+    assert (servers.allows(SERVER), servers.allows(OTHER)) == (True, False)
+    await servers.join(OTHER, "Strings")
+    await servers.join(SERVER, "Synths")
+    await servers.notify_operator()
+    assert operator.received == [
+        f"{ADDED}Synths (id {SERVER})",
+        f"{ADDED_WHERE_REFUSED}Strings (id {OTHER})",
+    ]

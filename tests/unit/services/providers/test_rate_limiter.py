@@ -1,0 +1,349 @@
+"""The budget: in virtual time, so nothing here waits."""
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.virtual_time import run_virtually
+from services.providers.pacing import Pacer
+from services.providers.rate_limiter import (
+    APART,
+    CALLS_TO_COME,
+    CHECK_AGAIN,
+    LONGEST_REFUSAL,
+    MARGIN,
+    PATIENCE,
+    SHORTEST_REFUSAL,
+    SUBMIT_TURN,
+    WINDOW,
+    Call,
+    Planned,
+    RequestBudget,
+)
+
+T = TypeVar("T")
+
+
+def virtually(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """`main()`, with its waits skipped."""
+    return run_virtually(main)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def budget_of(per_minute: int, *, full: bool = False) -> RequestBudget:
+    return RequestBudget(per_minute, clock=asyncio.get_running_loop().time, full=full)
+
+
+class TestBudget:
+    @settings(max_examples=60)
+    @given(
+        per_minute=st.integers(1, 60),
+        asks=st.lists(
+            st.tuples(st.floats(0, 90), st.sampled_from(Call), st.floats(0, 40) | st.none()),
+            max_size=80,
+        ),
+        full=st.booleans(),
+    )
+    def test_no_minute_holds_more_than_the_limit_whoever_gives_up(
+        self, per_minute: int, asks: list[tuple[float, Call, float | None]], full: bool
+    ) -> None:
+        made: list[float] = []
+
+        async def ask(budget: RequestBudget, at: float, call: Call, patience: float | None) -> None:
+            await asyncio.sleep(at)
+            try:
+                async with asyncio.timeout(patience):
+                    await budget.take(call)
+            except TimeoutError:
+                return
+            made.append(now())
+
+        async def main() -> float:
+            budget = budget_of(per_minute, full=full)
+            async with asyncio.TaskGroup() as group:
+                for each in asks:
+                    group.create_task(ask(budget, *each))
+            await asyncio.sleep(WINDOW + MARGIN)
+            return budget.fill
+
+        assert virtually(main) == 0.0, "a waiter or a place leaked"
+        patient = sum(patience is None for _, _, patience in asks)
+        assert len(made) >= patient, "a wake-up was lost"
+        for first in made:
+            assert sum(first <= at < first + WINDOW + MARGIN - 0.01 for at in made) <= per_minute
+
+    def test_the_call_after_a_full_minute_waits_for_the_oldest_to_leave_it(self) -> None:
+        async def main() -> list[float]:
+            budget, times = budget_of(2), []
+            for pause in (0.0, 10.0, 0.0, 0.0):
+                await asyncio.sleep(pause)
+                await budget.take()
+                times.append(now())
+            return times
+
+        away = WINDOW + MARGIN
+        assert virtually(main) == pytest.approx([0.0, 10.0, away, 10.0 + away], abs=0.01)
+
+    def test_results_go_before_looks_before_submits_and_equals_in_order(self) -> None:
+        async def main() -> list[str]:
+            budget, served = budget_of(1), []
+
+            async def ask(name: str, call: Call) -> None:
+                await budget.take(call)
+                served.append(name)
+
+            await budget.take()
+            async with asyncio.TaskGroup() as group:
+                for name, call in (
+                    ("submit 1", Call.SUBMIT),
+                    ("look 1", Call.LOOK),
+                    ("submit 2", Call.SUBMIT),
+                    ("look 2", Call.LOOK),
+                    ("result", Call.RESULT),
+                ):
+                    group.create_task(ask(name, call))
+            return served
+
+        assert virtually(main) == ["result", "look 1", "look 2", "submit 1", "submit 2"]
+
+    def test_looks_that_fill_every_minute_leave_a_submit_its_turn(self) -> None:
+        async def main() -> list[int]:
+            budget, served = budget_of(50), [0, 0]
+
+            async def go_on(call: Call) -> None:
+                while True:
+                    await budget.take(call)
+                    served[call is Call.SUBMIT] += 1
+
+            looks = [asyncio.create_task(go_on(Call.LOOK)) for _ in range(60)]
+            submits = [asyncio.create_task(go_on(Call.SUBMIT)) for _ in range(10)]
+            await asyncio.sleep(10 * WINDOW)
+            for each in (*looks, *submits):
+                each.cancel()
+            return served
+
+        looks, submits = virtually(main)
+        looks -= 50  # before the first submit was there
+        assert submits == pytest.approx((looks + submits) / SUBMIT_TURN, abs=1)
+
+    def test_one_cancelled_in_line_makes_room_for_the_next(self) -> None:
+        async def main() -> float:
+            budget = budget_of(1)
+            await budget.take()
+            first = asyncio.create_task(budget.take())
+            second = asyncio.create_task(budget.take())
+            await asyncio.sleep(1.0)
+            assert budget.fill == 3.0
+            first.cancel()
+            await asyncio.wait([first])
+            assert budget.fill == 2.0
+            await second
+            return now()
+
+        assert virtually(main) == pytest.approx(WINDOW + MARGIN, abs=0.01)
+
+    def test_one_cancelled_in_the_turn_it_is_served_gives_its_place_back(self) -> None:
+        async def main() -> float:
+            budget = budget_of(1)
+            await budget.take()
+            first = asyncio.create_task(budget.take())
+            second = asyncio.create_task(budget.take())
+            await asyncio.sleep(0)
+            # In the same turn as the budget's own timer, just after it: served, but not yet awake.
+            asyncio.get_running_loop().call_later(WINDOW + MARGIN + 1e-10, first.cancel)
+            await second
+            assert first.cancelled()
+            assert budget.fill == 1.0
+            return now()
+
+        assert virtually(main) == pytest.approx(WINDOW + MARGIN, abs=0.01)
+
+    @pytest.mark.parametrize(
+        ("told", "waited"),
+        [
+            (7.0, 7.0),
+            (0.0, SHORTEST_REFUSAL),
+            (-3.0, SHORTEST_REFUSAL),
+            (math.nan, SHORTEST_REFUSAL),
+            (math.inf, LONGEST_REFUSAL),
+        ],
+    )
+    def test_a_refusal_silences_all_for_as_long_as_told_within_reason(
+        self, told: float, waited: float
+    ) -> None:
+        async def main() -> float:
+            budget = budget_of(50)
+            budget.refused(told)
+            budget.refused(0.5)  # a later, shorter one does not shorten the first
+            assert budget.fill >= 1.0
+            await asyncio.gather(budget.take(), budget.take(Call.RESULT))
+            return now()
+
+        assert virtually(main) == pytest.approx(waited, abs=0.01)
+
+    def test_a_refusal_holds_for_those_already_in_line(self) -> None:
+        async def main() -> float:
+            budget = budget_of(1)
+            await budget.take()
+            waiter = asyncio.create_task(budget.take())
+            await asyncio.sleep(50.0)
+            budget.refused(100.0)
+            await waiter
+            return now()
+
+        assert virtually(main) == pytest.approx(150.0, abs=0.01)
+
+    def test_after_a_restart_calls_trickle_from_the_start(self) -> None:
+        async def main() -> list[float]:
+            budget, times = budget_of(50, full=True), []
+            assert budget.fill == 1.0
+            for _ in range(50):
+                await budget.take()
+                times.append(now())
+            return times
+
+        times = virtually(main)
+        assert times == pytest.approx([1.2 * (k + 0.5) for k in range(50)], abs=0.01)
+
+    def test_a_crowd_of_submits_leaves_room_for_its_looks(self) -> None:
+        async def main() -> float:
+            budget = budget_of(50)
+            budget.planned = tuple
+            crowd = [asyncio.create_task(budget.take(Call.SUBMIT)) for _ in range(50)]
+            await asyncio.sleep(1.0)
+            await asyncio.gather(*(budget.take(Call.LOOK) for _ in range(20)))
+            at = now()
+            await asyncio.gather(*crowd)
+            return at
+
+        assert virtually(main) == 1.0
+
+    def test_the_fill_is_what_was_sent_in_the_last_minute(self) -> None:
+        async def main() -> list[float]:
+            budget = budget_of(10)
+            fills = [budget.fill]
+            for _ in range(5):
+                await budget.take()
+            fills.append(budget.fill)
+            await asyncio.sleep(WINDOW + MARGIN)
+            return [*fills, budget.fill]
+
+        assert virtually(main) == [0.0, 0.5, 0.0]
+
+    def test_a_budget_of_nothing_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="at least one"):
+            RequestBudget(0)
+
+
+class TestHeldBack:
+    """Submits wait for what the songs at the API still need."""
+
+    def test_crowd_starts_as_many_as_the_minute_carries_to_their_end(self) -> None:
+        async def main() -> int:
+            budget, at_api = budget_of(50), 0
+            # Each will be polled after 17 s, and one more too.
+            budget.planned = lambda: [Planned(17.0, CALLS_TO_COME)] * (at_api + 1)
+
+            async def submit() -> None:
+                nonlocal at_api
+                await budget.take(Call.SUBMIT)
+                at_api += 1
+
+            crowd = [asyncio.create_task(submit()) for _ in range(50)]
+            await asyncio.sleep(16.0)
+            for each in crowd:
+                each.cancel()
+            return at_api
+
+        assert virtually(main) == 14  # 14 submits and 35 calls to come
+
+    def test_submits_that_no_polls_follow_fill_the_minute_at_once(self) -> None:
+        async def main() -> float:
+            budget = budget_of(50)
+            pacer = Pacer(budget, polled=False)
+            for song_id in range(50):
+                await budget.take(Call.SUBMIT)
+                pacer.running(song_id, seconds=60, steps=50).__enter__()
+            return now()
+
+        assert virtually(main) == 0.0
+
+    @pytest.mark.parametrize(("calls", "held_back"), [(2.25, False), (2.26, True)])
+    def test_its_own_place_counts(self, calls: float, held_back: bool) -> None:
+        async def main() -> bool:
+            budget = budget_of(10)
+            budget.planned = lambda: [Planned(0.0, calls)] * 4
+            submit = asyncio.create_task(budget.take(Call.SUBMIT))
+            await asyncio.sleep(2 * CHECK_AGAIN)
+            return submit.cancel()
+
+        assert virtually(main) is held_back
+
+    def test_it_goes_when_another_song_has_ended(self) -> None:
+        async def main() -> float:
+            budget, at_api = budget_of(50), 20
+            budget.planned = lambda: [Planned(0.0, CALLS_TO_COME)] * (at_api + 1)
+            submit = asyncio.create_task(budget.take(Call.SUBMIT))
+            await asyncio.sleep(5.0)
+            assert not submit.done()
+            at_api = 0
+            await submit
+            return now()
+
+        assert virtually(main) == pytest.approx(5.0, abs=1.1 * CHECK_AGAIN)
+
+    def test_calls_of_different_minutes_do_not_add_up(self) -> None:
+        async def main() -> float:
+            budget = budget_of(50)
+            budget.planned = lambda: [Planned(WINDOW * k, 40.0) for k in range(5)]
+            await budget.take(Call.SUBMIT)
+            return now()
+
+        assert virtually(main) == 0.0
+
+    def test_places_that_come_free_by_then_count(self) -> None:
+        async def main() -> float:
+            budget = budget_of(10)
+            for _ in range(8):
+                await budget.take()
+            await asyncio.sleep(30.0)
+            # The eight are gone after 60.5 s; what is planned may wait until 11 s after its time.
+            budget.planned = lambda: [Planned(now() + 17.0, CALLS_TO_COME)] * 2
+            await budget.take(Call.SUBMIT)
+            return now()
+
+        patience = PATIENCE + APART * WINDOW / 10
+        expected = WINDOW + MARGIN - 17.0 - patience
+        assert virtually(main) == pytest.approx(expected, abs=1.1 * CHECK_AGAIN)
+
+    @pytest.mark.parametrize("per_minute", [1, 2, 3])
+    def test_smallest_accounts_carry_one_song_at_a_time(self, per_minute: int) -> None:
+        async def main() -> float:
+            budget = budget_of(per_minute)
+            for _ in range(per_minute):
+                await budget.take()
+            budget.planned = lambda: [Planned(now() + 17.0, CALLS_TO_COME)]
+            await budget.take(Call.SUBMIT)
+            return now()
+
+        assert virtually(main) <= 2 * WINDOW
+
+    def test_looks_that_end_nothing_leave_a_submit_its_turn(self) -> None:
+        async def main() -> float:
+            budget = budget_of(50)
+            budget.planned = lambda: [Planned(0.0, 1.0)] * 100
+            submit = asyncio.create_task(budget.take(Call.SUBMIT))
+            for _ in range(SUBMIT_TURN):
+                await budget.take()
+            await submit
+            return now()
+
+        assert virtually(main) <= 1.1 * CHECK_AGAIN

@@ -1,0 +1,73 @@
+"""Every server with its use."""
+
+from dataclasses import replace
+
+from db import servers
+from db.database import Database
+from db.records import Step
+from services.credits.budgets import OperatorCeilings
+from services.credits.credits import Credits
+from services.reports.overview import Overview, as_lines, as_table
+from services.settings.server_settings import Manager
+from services.songs.completion import Ending
+from tests.factories import SERVER, SettableClock, add_held_song, add_song, make_managing
+
+
+async def test_servers_are_listed_with_what_they_use(
+    database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    overview = Overview(database, credits._rulebook, clock=clock)
+    ceilings = OperatorCeilings(database, clock=clock)
+    await make_managing(database, credits).set_ceiling(Manager(SERVER, 1), 50)
+    song = await add_held_song(database, credits, 1, price=8)
+    await add_song(database, 2, server_id=SERVER + 1)
+    async with database.write() as connection:
+        assert await ceilings.mark_submitting(connection, song)
+        await servers.set_name(connection, SERVER, "One\x1b[31m")
+        await servers.mark_left(connection, SERVER + 1, at=clock())
+    one, two = await overview.servers()
+    assert (one.server.server_id, one.used, one.ceiling) == (SERVER, 8, 50)
+    assert (one.today.songs, one.today.credits, one.server.members) == (1, 8, 1)
+    assert (two.today.songs, two.used, two.ceiling) == (0, 0, None)
+    await Ending(database, credits, clock=clock).fail(replace(song), "It failed.")
+    one, _ = await overview.servers()
+    assert (one.used, one.today.songs) == (0, 1), "the operator paid for it all the same"
+
+
+async def test_the_table_is_fit_for_a_terminal(
+    database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    overview = Overview(database, credits._rulebook, clock=clock)
+    assert as_table(await overview.servers()).startswith("server  name")
+    await make_managing(database, credits).set_ceiling(Manager(SERVER, 1), 50)
+    async with database.write() as connection:
+        await servers.set_name(connection, SERVER, "One\x1b[31m\nTwo")
+        await servers.mark_left(connection, SERVER, at=clock())
+    table = as_table(await overview.servers())
+    assert "\x1b" not in table
+    heading, line = table.splitlines()
+    assert "0 of 50 until 2026-03-15 00:00 UTC" in line
+    assert line.endswith("left 2026-03-14")
+    assert heading.index("members") == line.index("0      ")
+
+
+async def test_what_could_not_be_posted_is_counted_by_reason(
+    database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    overview = Overview(database, credits._rulebook, clock=clock)
+    assert await overview.undelivered() == []
+    ending = Ending(database, credits, clock=clock)
+    for song_id, server_id in ((1, SERVER), (2, SERVER + 1), (3, SERVER)):
+        song = await add_held_song(
+            database, credits, song_id, server_id=server_id, price=1, step=Step.POSTING
+        )
+        reason = "The channel is gone." if song_id < 3 else "I lack a permission."
+        assert await ending.complete(song, undelivered=reason)
+        clock.advance(hours=1)
+    assert as_lines(await overview.undelivered()).splitlines() == [
+        "Could not be posted, and kept for their members: 3",
+        "  2 since 2026-03-14 12:00 UTC: The channel is gone.",
+        "  1 since 2026-03-14 14:00 UTC: I lack a permission.",
+    ]
+    assert await ending.hand_over(song)
+    assert [each.songs for each in await overview.undelivered()] == [2]

@@ -1,0 +1,287 @@
+"""Unwanted words: what a list may hold, and where they are found, in every script."""
+
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from services.errors import InvalidRequest
+from services.settings.blocked_words import (
+    MAX_TYPED,
+    MAX_WORD,
+    MAX_WORDS,
+    parse_words,
+    unwanted,
+    without,
+)
+
+ANY_TEXT = st.text(st.characters(), max_size=200)  # lone surrogates among them
+PLAIN = st.text("abcdefgh", min_size=1, max_size=6)
+GAPS = st.sampled_from([" ", "\n", ", ", "-", " \u2014 ", "\r\n\t", "!?", "\u3000", "/", "_"])
+
+
+# --- a list ---------------------------------------------------------------------------------------
+
+
+def test_commas_and_line_breaks_part_a_list() -> None:
+    typed = " damn,black   friday\r\nhell,, \n\u99ac\u9e7f\u3001\u30d0\u30ab\uff0cfoo\u2028bar"
+    assert parse_words(typed) == (
+        *("damn", "black friday", "hell", "\u99ac\u9e7f", "\u30d0\u30ab", "foo", "bar"),
+    )
+
+
+def test_an_empty_list_has_no_words() -> None:
+    assert parse_words("") == parse_words(" , \n,\u200b") == ()
+
+
+def test_each_word_stands_once_as_it_was_typed_first() -> None:
+    assert parse_words(
+        "Se\u00f1or, senor, b, SE\u0303NOR, \uff33enor, Black-Friday, black friday"
+    ) == (*("Se\u00f1or", "b", "Black-Friday"),)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("x" * 4_001, "The list is 4,001 characters long; 4,000 is the most."),
+        (
+            ",".join(f"word{n}" for n in range(10_000)),
+            "The list is 88,889 characters long; 4,000 is the most.",
+        ),
+        ("\u0958" * 2_001, "The list is 4,002 characters long; 4,000 is the most."),
+        (
+            ",".join(f"{n}" for n in range(501)),
+            "The list has 501 words; 500 is the most.",
+        ),
+        (f"a,{'x' * 61}", "Word 2 of the list is 61 characters long; 60 is the most."),
+        ("x" * 3_000, "Word 1 of the list is 3,000 characters long; 60 is the most."),
+        (
+            "a, b, !!!",
+            "Word 3 of the list has no letter or digit: leave it out, or write it in full.",
+        ),
+        ("$@$", "Word 1 of the list has no letter or digit: leave it out, or write it in full."),
+        (
+            "a\n\U0001f346",
+            "Word 2 of the list has no letter or digit: leave it out, or write it in full.",
+        ),
+        ("a**", "Word 1 of the list is mostly signs: write it with letters and digits."),
+        ("s, c++", "Word 2 of the list is mostly signs: write it with letters and digits."),
+    ],
+)
+def test_what_can_not_be_a_list_is_refused(typed: str, words: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parse_words(typed)
+    assert str(refused.value) == words
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "R.E.M.",
+        "f*ck",
+        "a$$",
+        "@ss",
+        "can't",
+        "C#",
+        "\u0645\u064f\u062d\u064e\u0645\u064e\u0651\u062f",
+        "7",
+        "x" * MAX_WORD,
+    ],
+)
+def test_odd_words_are_words(word: str) -> None:
+    assert parse_words(word) == (word,)
+    assert unwanted([word], f"oh {word}, oh") == word
+
+
+def test_the_most_fits() -> None:
+    words = tuple(f"w{n}" for n in range(MAX_WORDS))
+    assert parse_words("\n".join(words)) == words
+    full = ",".join("x" * 60 + str(n) for n in range(10))
+    with pytest.raises(InvalidRequest, match="Word 1 "):
+        parse_words(full)
+    assert parse_words(",".join(["same"] * 800)) == ("same",)  # 3,999 characters, one word
+
+
+@given(ANY_TEXT | st.lists(PLAIN | ANY_TEXT, max_size=8).map(",".join))
+@example("\u0958," * 1_000)
+@example("'" * MAX_TYPED)
+def test_a_list_that_was_taken_is_taken_again(typed: str) -> None:
+    try:
+        words = parse_words(typed)
+    except InvalidRequest:
+        return
+    form = "\n".join(words)
+    assert len(form) <= MAX_TYPED
+    assert parse_words(form) == words
+    for word in words:
+        assert word == " ".join(word.split())
+        assert unwanted([word], word) == word
+        assert unwanted(words, f"la {word} la") is not None
+
+
+# --- finding --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("ass", "my ASS!"),
+        ("ass", "[ass]"),
+        ("ass", "bad_ass"),
+        ("ass", "\uff21\uff33\uff33"),  # fullwidth
+        ("ass", "a\u00ads\u200bs"),  # soft hyphen, zero width space
+        ("ass", "\u00e0\u015f\u1e61"),
+        ("ass", "a\u0336s\u0336s\u0336"),  # struck out
+        ("ass", "a\ufe0fs\u20dds"),
+        ("ass", "\U0001d41a\U0001d42c\U0001d42c"),  # mathematical bold
+        ("\u00c9t\u00e9", "ete"),
+        ("ete", "E\u0301T\u00c9"),
+        ("Stra\u00dfe", "STRASSE"),
+        ("strasse", "Stra\u00dfe"),
+        ("strasse", "STRA\u1e9eE"),
+        ("Ayr\u0131", "AYRI"),
+        ("ayri", "AYRI"),
+        ("istanbul", "\u0130STANBUL"),
+        ("z\u0142oty", "ZLOTY"),
+        ("c\u0153ur", "coeur"),
+        ("sm\u00f8rrebr\u00f8d", "Smorrebrod"),
+        ("\u0451\u043b\u043a\u0430", "\u0415\u041b\u041a\u0410"),  # Russian yo
+        ("\u03bb\u03cc\u03b3\u03bf\u03c2", "\u039b\u039f\u0393\u039f\u03a3"),  # Greek final sigma
+        ("\u03c4\u1ff7", "\u03c4\u03c9"),  # an iota below
+        ("\u0645\u062d\u0645\u062f", "\u0645\u064f\u062d\u064e\u0645\u0651\u064e\u062f"),  # vowels
+        ("\u0645\u062d\u0645\u062f", "\u0645\u062d\u0640\u0640\u0645\u062f"),  # lengthened
+        ("\u05e9\u05dc\u05d5\u05dd", "\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd"),  # points
+        ("\ud55c\uad6d", "\u1112\u1161\u11ab\u1100\u116e\u11a8"),  # Hangul, taken apart
+        ("can't", "I can\u2019t go"),
+        ("can\u2019t", "I CAN'T go"),
+        ("devil", "the devil's own"),
+        ("amour", "l'amour"),
+        ("l\u2019amour", "L'AMOUR"),
+        ("rock'n'roll", "Rock\u2019n\u2019Roll"),
+        ("hell", "'hell'"),
+        ("a$$", "A$$, man"),
+        ("50 cent", "50  Cent"),
+    ],
+)
+def test_the_same_word_in_other_letters_is_found(word: str, text: str) -> None:
+    assert unwanted([word], text) == word
+    assert unwanted([word], "funk, pop", f"la la\n{text}\nla") == word
+    assert unwanted(["other", word], text) == word
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("ass", "class, assassin, bass, ass1"),
+        ("hell", "he'll, hello, shell"),
+        ("can", "can't"),
+        ("t", "can't"),
+        ("well", "we\u2019ll"),
+        ("black friday", "blackfriday"),
+        ("black friday", "friday black"),
+        ("black friday", "black and friday"),
+        ("black friday", "blacks friday black fridays"),
+        ("\u0915\u0941\u0932", "\u0915\u0932"),  # Hindi: another vowel, another word
+        ("\u0915\u0932", "\u0915\u0941\u0932"),
+        ("\u0915\u0932", "\u0928\u0915\u0932"),
+        ("\u043a\u043e\u0442", "\u043a\u043e\u0442\u0438\u043a"),
+        ("\ubc14\ubcf4", "\ubc14\ubcf4\uc57c"),  # Korean has spaces
+        ("\u30ab\u30b9", "\u30ac\u30b9"),  # kasu, gasu
+        ("\u30d0\u30ab", "\u30d0\u30ac"),
+        ("\u0e01\u0e34\u0e19", "\u0e01\u0e31\u0e19"),
+        ("cat", "\u732bcats"),
+    ],
+)
+def test_another_word_is_not_found(word: str, text: str) -> None:
+    assert unwanted([word], text) is None
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("\u99ac\u9e7f", "\u541b\u306f\u99ac\u9e7f\u3060"),
+        ("\u30d0\u30ab", "\u304a\u30d0\u30ab\u3055\u3093"),
+        ("\u30d0\u30ab", "\uff8a\uff9e\uff76"),  # halfwidth
+        ("\u30d0\u30ab", "\u30cf\u3099\u30ab"),  # its voicing apart
+        (
+            "\u0e04\u0e27\u0e32\u0e22",
+            "\u0e44\u0e2d\u0e49\u0e04\u0e27\u0e32\u0e22\u0e19\u0e35\u0e48",
+        ),
+        ("\u732b", "\u732bcat"),
+        ("cat", "\u732bcat\u732b"),
+        ("\u732bcat", "\u9ed2\u732bCAT"),
+        ("\U00020bb7\u91ce", "\U00020bb7\u91ce\u5bb6"),
+    ],
+)
+def test_scripts_without_spaces_are_searched_everywhere(word: str, text: str) -> None:
+    assert unwanted([word], text) == word
+
+
+@given(
+    words=st.lists(PLAIN, min_size=1, max_size=4),
+    gaps=st.lists(GAPS, min_size=4, max_size=4),
+    before=st.lists(PLAIN, max_size=5),
+    after=st.lists(PLAIN, max_size=5),
+)
+def test_a_phrase_is_found_across_any_gap(
+    words: list[str], gaps: list[str], before: list[str], after: list[str]
+) -> None:
+    phrase = " ".join(words)
+    written = "".join(word + gap for word, gap in zip(words, gaps, strict=False))
+    text = f"{' '.join(before)}\n{written.upper()}\n{' '.join(after)}"
+    assert unwanted([phrase], text) == phrase
+
+
+@given(st.lists(PLAIN, max_size=30), st.lists(st.lists(PLAIN, min_size=1, max_size=3), max_size=8))
+def test_plain_words_are_found_as_a_reader_would(text: list[str], phrases: list[list[str]]) -> None:
+    """Against the plainest search there is."""
+    found = next(
+        (
+            " ".join(phrase)
+            for phrase in phrases
+            if any(text[i : i + len(phrase)] == phrase for i in range(len(text)))
+        ),
+        None,
+    )
+    assert unwanted([" ".join(phrase) for phrase in phrases], " ".join(text)) == found
+
+
+@given(ANY_TEXT, ANY_TEXT)
+def test_the_form_of_a_text_does_not_matter(word: str, text: str) -> None:
+    try:
+        words = parse_words(word)
+    except InvalidRequest:
+        return
+    found = unwanted(words, text)
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        assert unwanted(words, unicodedata.normalize(form, text)) == found
+
+
+def test_a_phrase_does_not_run_from_one_text_into_the_next() -> None:
+    assert unwanted(["black friday"], "black", "friday") is None
+    assert unwanted(["black friday"], "black\nfriday") == "black friday"
+
+
+def test_the_first_word_of_the_list_is_told() -> None:
+    assert unwanted(["b", "a"], "a b") == "b"
+    assert unwanted(("b", "a"), "a") == "a"
+
+
+def test_without_words_or_texts_nothing_is_found() -> None:
+    assert unwanted([], "anything") is None
+    assert unwanted(["a"]) is None
+    assert unwanted(["a"], "", " \n") is None
+
+
+def test_thousands_of_characters_can_be_read() -> None:
+    """More of them than are remembered at once, and again after they were forgotten."""
+    assert unwanted(["z\u00fcrich"], "".join(map(chr, range(0x5000))) + " ZURICH") == "z\u00fcrich"
+    assert unwanted(["z\u00fcrich"], "Z\u00dcRICH") == "z\u00fcrich"
+
+
+def test_a_list_without_some_of_its_words() -> None:
+    words = parse_words("Caf\u00e9, heavy metal, polka")
+    assert without(words, parse_words("HEAVY-METAL, cafe, unheard of")) == ("polka",)
+    assert without(words, ()) == words
+    assert without((), words) == ()

@@ -1,0 +1,485 @@
+"""A whole house for songs, but for Discord and the wall clock: what carries them is the real thing.
+
+The database is real, the song API is the playground's on loopback, spoken to by the real client.
+Time passes when somebody sleeps, for the bot and for the API alike.
+"""
+
+import asyncio
+import contextlib
+import io
+import sqlite3
+import wave
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from db import ledger, songs
+from db.database import Database
+from db.records import Song
+from playground.song_api import PLAYGROUND_KEY, Call, Fault, SongApiServer, Timing, serve
+from services.audio.audio_file import AudioFormat, Tags
+from services.audio.transcoder import AudioFitter, Fitted
+from services.clock import WatchedClock
+from services.credits.budgets import OperatorCeilings
+from services.errors import NotAudio, TooShort
+from services.operations.incidents import Incidents
+from services.providers import rate_limiter
+from services.providers.pacing import Pacer
+from services.providers.rate_limiter import RequestBudget
+from services.providers.segmind import SongApi
+from services.songs.completion import Ending
+from services.songs.pipeline import DEFAULT_UPLOAD_LIMIT, Worker
+from services.songs.scheduler import LOOK_AT_ACCOUNT, Runner
+from tests.databases import new_database
+from tests.factories import NOON, add_held_song, make_credits, make_song
+
+SECONDS = 10
+FREE = 10
+"""A member's credits before anything is held."""
+
+
+def quiet(seconds: float = SECONDS) -> bytes:
+    """A WAV that is hardly heard."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((1, 2, 8_000, 0, "NONE", ""))
+        file.writeframes(b"\1\1\xff\xfe" * int(4_000 * seconds))
+    return buffer.getvalue()
+
+
+class Time:
+    """Moves on when somebody sleeps; `setback` is how far somebody set the clock back."""
+
+    def __init__(self) -> None:
+        self.elapsed = 0.0
+        self.setback = timedelta()
+        self.slept: list[float] = []
+
+    def __call__(self) -> datetime:
+        return NOON + timedelta(seconds=self.elapsed) - self.setback
+
+    def monotonic(self) -> float:
+        return self.elapsed
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await self.run(seconds)
+
+    async def run(self, seconds: float) -> None:
+        """The same, but nobody asked for it."""
+        self.elapsed += seconds
+        await asyncio.sleep(0)
+
+
+class Minute(RequestBudget):
+    """The account's minute in this time: always a place, but after a 429."""
+
+    def __init__(self, time: Time) -> None:
+        super().__init__(50, clock=time.monotonic)
+        self.taken: list[rate_limiter.Call] = []
+        self.waited: list[float] = []
+        self._time = time
+        self._closed_until = 0.0
+
+    async def take(self, call: rate_limiter.Call = rate_limiter.Call.LOOK) -> None:
+        self.taken.append(call)
+        if (wait := self._closed_until - self._time.elapsed) > 0:
+            self.waited.append(wait)
+            await self._time.run(wait)
+
+    def refused(self, retry_after: float) -> None:
+        super().refused(retry_after)
+        self._closed_until = self._time.elapsed + retry_after
+
+
+class Crash(BaseException):
+    """The process dies here: nothing in it gets to say a last word."""
+
+
+class Channel:
+    """The worker's Announcer: what Discord was given, and what it answers."""
+
+    def __init__(self, database_path: Path) -> None:
+        self._database_path = database_path
+        self.limit = DEFAULT_UPLOAD_LIMIT
+        self.posts: dict[int, list[bytes]] = {}
+        self.names: list[str] = []
+        self.shown: list[tuple[str, str]] = []
+        """Status and step, as they stood in the database at each change."""
+        self.may_post = True
+        self.looked_for: list[int] = []
+        self.before_post: deque[BaseException] = deque()
+        """What the next posts raise, before anything is there."""
+        self.after_post: deque[BaseException] = deque()
+        """What the next posts raise although they are there."""
+        self.before_find: deque[BaseException] = deque()
+        self.crash_after: int | None = None
+        """So many changes are shown, then the process dies."""
+
+    def changed(self, song_id: int) -> None:
+        with contextlib.closing(sqlite3.connect(self._database_path)) as connection:
+            rows = connection.execute(
+                "SELECT status, step FROM songs WHERE song_id = ?", (song_id,)
+            )
+            self.shown += rows.fetchall()
+        if self.crash_after is not None and len(self.shown) > self.crash_after:
+            self.crash_after = None
+            raise Crash
+
+    def upload_limit(self, song: Song) -> int:
+        return self.limit
+
+    async def find_post(self, song: Song) -> int | None:
+        self.looked_for.append(song.song_id)
+        await self._say(self.before_find)
+        return self._post_id(song) if song.song_id in self.posts else None
+
+    async def post(self, song: Song, file: Path) -> int:
+        audio = await asyncio.to_thread(file.read_bytes)
+        await self._say(self.before_post)
+        self.posts.setdefault(song.song_id, []).append(audio)
+        self.names.append(file.name)
+        await self._say(self.after_post)
+        return self._post_id(song)
+
+    async def can_post(self, song: Song) -> bool:
+        return self.may_post
+
+    async def _say(self, errors: deque[BaseException]) -> None:
+        await asyncio.sleep(0)
+        if errors:
+            raise errors.popleft()
+
+    def _post_id(self, song: Song) -> int:
+        return 9_000 + song.song_id
+
+
+class Fitter(AudioFitter):
+    """Copies instead of encoding: the bytes that were made are seen again in the channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: deque[BaseException] = deque()
+        self.limits: list[int] = []
+        self.tags: list[Tags] = []
+
+    async def fit(
+        self, source: Path, folder: Path, *, stem: str, limit: int, tags: Tags, asked_seconds: int
+    ) -> Fitted:
+        self.limits.append(limit)
+        self.tags.append(tags)
+        await asyncio.sleep(0)
+        if self.errors:
+            raise self.errors.popleft()
+        audio = await asyncio.to_thread(source.read_bytes)
+        if not audio.startswith(b"RIFF"):
+            raise NotAudio("The song API sent something that can't be played.")
+        if len(audio) < len(quiet()) // 2:
+            raise TooShort("The song is too short.")
+        path = folder / f"{stem}.mp3"
+        await asyncio.to_thread(path.write_bytes, audio)
+        return Fitted(path, AudioFormat.MP3, SECONDS, len(audio))
+
+
+class Owner:
+    """The operator's messages."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def tell(self, text: str, *, detail: str = "") -> bool:
+        self.told.append(text)
+        return True
+
+
+class House:
+    """Everything, composed. `restart` forgets whatever was in memory."""
+
+    def __init__(self, database: Database, session: aiohttp.ClientSession, folder: Path) -> None:
+        self.database = database
+        self.session = session
+        self.folder = folder
+        self.time = Time()
+        self.audio = quiet()
+        self.timing = Timing(2.0, 8.0)
+        self.channel = Channel(folder / "songs.db")
+        self.owner = Owner()
+        self.fitter: AudioFitter = Fitter()
+        self.gates: dict[float, asyncio.Event] = {}
+        self.sync = False
+        self.at_once = 2
+        self.alone = True
+        self.minutes = asyncio.Queue[None]()
+        self.pauses: list[float] = []
+        self.after_pause: Callable[[], None] = lambda: None
+        self.server = SongApiServer(
+            self._compose,
+            clock=self.time.monotonic,
+            sleep=self._api_sleep,
+            timing=lambda _: self.timing,
+            rpm=0,
+        )
+        self.root = ""
+        self.restart()
+
+    def restart(self) -> None:
+        """New objects over the same database, as after the process was started again."""
+        self.clock = WatchedClock(self.time, self.time.monotonic)
+        self.incidents = Incidents(self.database, self.owner, clock=self.clock)
+        self.credits = make_credits(self.database, self.clock)
+        self.ending = Ending(self.database, self.credits, clock=self.clock)
+        self.budget = Minute(self.time)
+        self.pacer = Pacer(self.budget, polled=not self.sync)
+        self.api = SongApi(
+            self.session,
+            root=self.root,
+            key=PLAYGROUND_KEY,
+            budget=self.budget,
+            clock=self.time.monotonic,
+        )
+        self.ceilings = OperatorCeilings(self.database, clock=self.clock)
+        self.worker = Worker(
+            self.database,
+            self.api,
+            self.budget,
+            self.pacer,
+            self.fitter,
+            self.ending,
+            self.incidents,
+            self.ceilings,
+            self.channel,
+            data_dir=self.folder,
+            sync=self.sync,
+            clock=self.clock,
+            sleep=self.time.sleep,
+        )
+        self.runner = Runner(
+            self.database,
+            self.worker,
+            self.api,
+            self.budget,
+            self.incidents,
+            self.ceilings,
+            at_once=self.at_once,
+            clock=self.clock,
+            alone=self.alone,
+            sleep=self._runner_sleep,
+        )
+
+    async def _runner_sleep(self, seconds: float) -> None:
+        """The account's minute passes when the test says so, a pause at once."""
+        if seconds == LOOK_AT_ACCOUNT:
+            await self.minutes.get()
+        else:
+            self.pauses.append(seconds)
+            await self.time.run(seconds)
+            self.after_pause()
+
+    async def _api_sleep(self, seconds: float) -> None:
+        """The API's own time; where a gate stands for so many seconds, until it opens."""
+        if seconds in self.gates:
+            await self.gates[seconds].wait()
+        else:
+            await self.time.run(seconds)
+
+    def _compose(self, **_: Any) -> bytes:
+        return self.audio
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The runner runs; at the end it is stopped like a process that has no time."""
+        await self.worker.load()
+        task = asyncio.create_task(self.runner.run())
+        try:
+            yield
+            assert not task.done()
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+            await self.runner.stop(grace=0.0)
+
+    # --- songs --------------------------------------------------------------------------------
+
+    async def add(self, song_id: int = 1, **fields: Any) -> Song:
+        """A song of 10 s, its one credit held; waiting unless `step` says else."""
+        fields = {"seconds": SECONDS, "price": 1} | fields
+        return await add_held_song(self.database, self.credits, song_id, **fields)
+
+    async def add_submitted(self, song_id: int = 1, **fields: Any) -> Song:
+        """One that is at the API."""
+        request_id = await self.submit(fields.get("genres", "funk"))
+        return await self.add(song_id, step="submitted", request_id=request_id, **fields)
+
+    async def submit(self, genres: str = "funk") -> str:
+        """Hand a song to the API past the bot; its request id. The call is not remembered."""
+        body = {"genres": genres, "output_seconds": SECONDS}
+        async with self.session.post(
+            f"{self.root}/v2/ace-step-music", json=body, headers={"x-api-key": PLAYGROUND_KEY}
+        ) as response:
+            answer = await response.json()
+        self.server.calls.clear()
+        return str(answer["request_id"])
+
+    def put(self, song_id: int, name: str, audio: bytes | None = None) -> Path:
+        """A file in the song's folder."""
+        path = self.worker.folder(song_id) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.audio if audio is None else audio)
+        return path
+
+    async def song(self, song_id: int = 1) -> Song:
+        song = await songs.get(self.database.reader, song_id)
+        assert song is not None
+        return song
+
+    async def until(self, *steps: str) -> None:
+        """The songs 1, 2, ... are at these steps, and nobody is busy with those that have ended."""
+        over = {n for n, step in enumerate(steps, 1) if step == "ended"}
+
+        async def there() -> bool:
+            now = [(await self.song(n)).step for n in range(1, len(steps) + 1)]
+            return now == list(steps) and over.isdisjoint(self.runner._carrying.values())
+
+        await eventually(there)
+
+    async def until_submits(self, count: int) -> None:
+        """The API has had so many of them."""
+
+        async def there() -> bool:
+            assert self.submits <= count
+            return self.submits == count
+
+        await eventually(there)
+
+    async def start(self, song_id: int = 1) -> None:
+        """What the runner does with a waiting song, but at once and here."""
+        async with self.database.write() as connection:
+            assert await self.ceilings.mark_submitting(connection, await self.song(song_id))
+        await self.carry(song_id, fresh=True)
+
+    async def carry(self, song_id: int = 1, *, fresh: bool = False) -> None:
+        """To its end, or as far as it goes."""
+        if await self.worker.make(song_id, fresh=fresh):
+            await self.worker.deliver(song_id)
+
+    # --- what is there ------------------------------------------------------------------------
+
+    def calls(self, method: str) -> int:
+        """How many calls of a method the API has had, files apart."""
+        return sum(c.method == method and "/files/" not in c.path for c in self.server.calls)
+
+    @property
+    def submits(self) -> int:
+        return self.calls("POST")
+
+    async def entries(self, song_id: int = 1) -> list[str]:
+        """What the ledger says of a song, each entry after the one that it follows."""
+        rows = await self.database.reader.execute_fetchall(
+            "SELECT kind FROM ledger WHERE song_id = ? ORDER BY after_id", (song_id,)
+        )
+        return [row["kind"] for row in rows]
+
+    async def free(self) -> int:
+        """The credits that the member of the songs has left."""
+        song = make_song()
+        lots = await ledger.spendable(
+            self.database.reader, song.server_id, song.member_id, at=self.time()
+        )
+        return sum(lot.remaining for lot in lots)
+
+    def files(self) -> list[str]:
+        """What is left of the songs on disk."""
+        root = self.folder / "songs"
+        return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
+
+    async def has_completed(self, song_id: int = 1) -> None:
+        """It was posted once and settled once, and nothing of it is left here."""
+        song = await self.song(song_id)
+        assert (song.status, song.reason, song.undelivered) == ("COMPLETED", None, None)
+        assert song.post_id == 9_000 + song_id
+        assert song.delivered_at == song.ended_at
+        assert [len(posts) for posts in [self.channel.posts[song_id]]] == [1]
+        assert await self.entries(song_id) == ["hold", "settle"]
+        assert not (self.folder / "songs" / str(song_id)).exists()
+
+    async def has_failed(self, song_id: int = 1) -> str:
+        """It was refunded and not posted, and nothing of it is left here; why."""
+        song = await self.song(song_id)
+        assert song.status == "FAILED"
+        assert song_id not in self.channel.posts
+        assert await self.entries(song_id) == ["hold", "refund"]
+        assert not (self.folder / "songs" / str(song_id)).exists()
+        assert self.channel.shown[-1] == ("FAILED", "ended")
+        assert song.reason
+        return song.reason
+
+    async def waits_again(self, song_id: int = 1) -> None:
+        """It is as if it had never been started."""
+        song = await self.song(song_id)
+        assert (song.status, song.step, song.submits) == ("QUEUED", "waiting", 0)
+        assert await self.entries(song_id) == ["hold"]
+
+    async def is_undelivered(self, song_id: int = 1, *, in_doubt: bool = False) -> Song:
+        """It was made and paid for, is not in the channel for all that is known, and is kept."""
+        song = await self.song(song_id)
+        assert (song.status, song.post_id, song.delivered_at) == ("COMPLETED", None, None)
+        assert song.undelivered
+        assert song.in_doubt is in_doubt
+        assert f"{song_id}/{song.file}" in self.files()
+        assert await self.entries(song_id) == ["hold", "settle"]
+        return song
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Return when it holds. The timeout is for a test that fails."""
+    async with asyncio.timeout(20):
+        while not await condition():  # noqa: ASYNC110 - a database sets no event
+            await asyncio.sleep(0.001)
+
+
+Answer = Fault | None
+
+
+def script(**answers: Sequence[Answer]) -> Callable[[Call], Answer]:
+    """What the next calls of each kind get; after the last one the API is well again."""
+    left = {kind: deque(given) for kind, given in answers.items()}
+
+    def fault(call: Call) -> Answer:
+        given = left.get(kind_of(call))
+        return given.popleft() if given else None
+
+    return fault
+
+
+def kind_of(call: Call) -> str:
+    """What a call is for."""
+    if call.method == "POST":
+        return "submit"
+    if call.path.endswith("/status"):
+        return "look"
+    if call.path.startswith("/files/"):
+        return "file"
+    return "credits" if call.path.endswith("credits") else "result"
+
+
+def always(**answers: Fault) -> Callable[[Call], Answer]:
+    """Calls of a kind get this, however often."""
+    return lambda call: answers.get(kind_of(call))
+
+
+@contextlib.asynccontextmanager
+async def open_house(folder: Path) -> AsyncIterator[House]:
+    """A house with its API up."""
+    async with contextlib.AsyncExitStack() as stack:
+        database = await new_database(folder / "songs.db")
+        stack.push_async_callback(database.close)
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        house = House(database, session, folder)
+        await stack.enter_async_context(serve(house.server))
+        house.root = house.server.root
+        house.restart()
+        yield house

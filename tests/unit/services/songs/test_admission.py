@@ -1,0 +1,162 @@
+"""Whether a song may be asked for: pure, and once through `Songs.ask`."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from db.database import Database
+from services.errors import AgainstTheRules, Refusal, TooManySongs
+from services.settings.server_settings import Managing
+from services.settings.settings import Allowance, Block, Limits, Rules, Source
+from services.songs import admission
+from services.songs.admission import Place
+from services.songs.song_request import SongRequest
+from tests.factories import CHANNEL, MEMBER, NOON, SettableClock
+from tests.unit.services.credits.composed import BY, Product, compose
+
+HOUR = timedelta(hours=1)
+UNTIL = f"<t:{int((NOON + HOUR).timestamp())}:R>"
+HERE = Place(11)
+
+
+def rules(**decided: Any) -> Rules:
+    return Rules(server=Allowance(10, Source.DEFAULT), **decided)
+
+
+def request(genres: str = "funk", lyrics: str = "La la") -> SongRequest:
+    return SongRequest.parse(genres=genres, lyrics=lyrics, random_seed=lambda: 7)
+
+
+def test_where_nothing_was_decided_anything_goes() -> None:
+    admission.check_member(rules(), HERE, at=NOON)
+    admission.check_size(rules(), 240, 150)
+    admission.check_words(rules(), request())
+    admission.check_pace(rules(), unfinished=2, last_asked=NOON, at=NOON)
+
+
+@pytest.mark.parametrize(
+    ("decided", "text"),
+    [
+        (
+            {"pause": ""},
+            "Those who manage this server have paused new songs. Nothing was spent.",
+        ),
+        (
+            {"pause": "it is late"},
+            "Those who manage this server have paused new songs: it is late. Nothing was spent.",
+        ),
+        (
+            {"block": Block("spam", None)},
+            "You can't make songs in this server: spam. Nothing was spent.",
+        ),
+        (
+            {"block": Block("spam", NOON + HOUR)},
+            f"You can't make songs in this server until {UNTIL}: spam. Nothing was spent.",
+        ),
+        (
+            {"channels": [12, 13]},
+            "Songs are made in <#12>, <#13> here. Nothing was spent.",
+        ),
+    ],
+)
+def test_who_may_not_is_told_why(decided: dict[str, Any], text: str) -> None:
+    with pytest.raises(AgainstTheRules) as refused:
+        admission.check_member(rules(**decided), HERE, at=NOON)
+    assert str(refused.value) == text
+
+
+def test_a_block_that_has_ended_blocks_nobody() -> None:
+    admission.check_member(rules(block=Block("spam", NOON)), HERE, at=NOON)
+
+
+@pytest.mark.parametrize("place", [Place(11), Place(5, 11), Place(11, 5)])
+def test_a_thread_counts_as_its_channel(place: Place) -> None:
+    admission.check_member(rules(channels=[11, 12]), place, at=NOON)
+    with pytest.raises(AgainstTheRules):
+        admission.check_member(rules(channels=[12]), place, at=NOON)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "steps", "word"), [(61, 50, "60 `seconds`"), (60, 51, "50 `steps`")]
+)
+def test_a_song_over_the_limits_is_refused(seconds: int, steps: int, word: str) -> None:
+    limited = rules(limits=Limits(seconds=60, steps=50))
+    admission.check_size(limited, 60, 50)
+    with pytest.raises(AgainstTheRules, match=f"At most {word} are allowed"):
+        admission.check_size(limited, seconds, steps)
+
+
+@pytest.mark.parametrize("asked", [request(genres="Sp\u00e4m, pop"), request(lyrics="No SPAM!")])
+def test_an_unwanted_word_is_named(asked: SongRequest) -> None:
+    with pytest.raises(AgainstTheRules, match="\u201cspam\u201d is not wanted"):
+        admission.check_words(rules(words=("eggs", "spam")), asked)
+    admission.check_words(rules(words=("eggs",)), asked)
+
+
+def test_so_many_at_once_and_no_more() -> None:
+    limited = rules(limits=Limits(unfinished=2))
+    admission.check_pace(limited, unfinished=1, last_asked=None, at=NOON)
+    for unfinished in (2, 3):
+        with pytest.raises(
+            TooManySongs, match=f"have {unfinished} songs in progress here.*limit is 2"
+        ):
+            admission.check_pace(limited, unfinished=unfinished, last_asked=None, at=NOON)
+
+
+def test_members_wait_from_one_song_to_the_next() -> None:
+    limited = rules(limits=Limits(cooldown=60))
+    minute = timedelta(seconds=60)
+    with pytest.raises(TooManySongs) as refused:
+        admission.check_pace(limited, unfinished=0, last_asked=NOON, at=NOON + minute / 2)
+    assert str(refused.value) == (
+        "Members can request one song every 60 s here. Try again "
+        f"<t:{int((NOON + minute).timestamp())}:R>. Nothing was spent."
+    )
+    admission.check_pace(limited, unfinished=0, last_asked=NOON, at=NOON + minute)
+
+
+def test_nobody_waits_longer_because_a_clock_was_set_back() -> None:
+    limited = rules(limits=Limits(cooldown=60))
+    admission.check_pace(limited, unfinished=0, last_asked=NOON + HOUR, at=NOON)
+    with pytest.raises(TooManySongs):
+        admission.check_pace(limited, unfinished=0, last_asked=NOON, at=NOON)
+
+
+DECISIONS: dict[str, tuple[Callable[[Managing], Any], type[Refusal]]] = {
+    "pause": (lambda managing: managing.pause(BY), AgainstTheRules),
+    "block": (lambda managing: managing.block(BY, MEMBER, reason="Spam."), AgainstTheRules),
+    "channels": (lambda managing: managing.set_channels(BY, [CHANNEL + 1]), AgainstTheRules),
+    "length": (lambda managing: managing.set_limits(BY, seconds=29), AgainstTheRules),
+    "words": (lambda managing: managing.set_words(BY, ["funk"]), AgainstTheRules),
+    "at once": (lambda managing: managing.set_limits(BY, unfinished=1), TooManySongs),
+    "cooldown": (lambda managing: managing.set_limits(BY, cooldown=60), TooManySongs),
+}
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+async def test_each_is_asked_in_the_transaction_that_spends(
+    database: Database, clock: SettableClock, decision: str
+) -> None:
+    product: Product = compose(database, clock)
+    assert await product.submit(await product.ask(1))  # a block would cancel what waits
+    decide, refusal = DECISIONS[decision]
+    await decide(product.managing)
+    with pytest.raises(refusal):
+        await product.ask(2)
+    assert await product.free() == 9
+    assert await product.rows("SELECT song_id FROM songs") == [(1,)]
+    await product.managing.undo(BY, 1)
+    await product.ask(2)
+    assert await product.rows("SELECT max(number), last_number FROM songs, servers") == [(2, 2)]
+
+
+async def test_a_song_that_failed_starts_no_wait(database: Database, clock: SettableClock) -> None:
+    product = compose(database, clock)
+    await product.managing.set_limits(BY, cooldown=60)
+    song = await product.ask(1)
+    await product.ending.cancel(song)
+    await product.ask(2)
+    with pytest.raises(TooManySongs):
+        await product.ask(3)

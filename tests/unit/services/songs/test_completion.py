@@ -1,0 +1,205 @@
+"""A song's end: its state and its price in one transaction."""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from db import ledger, songs
+from db.database import Database
+from db.records import Fault, Song, Status, Step
+from services.credits.credits import Credits
+from services.settings.settings import Member
+from services.songs.completion import Ending
+from tests.factories import MEMBER, NOON, SERVER, SettableClock, add_held_song, add_song
+
+
+@pytest.fixture
+def ending(database: Database, credits: Credits, clock: SettableClock) -> Ending:
+    return Ending(database, credits, clock=clock)
+
+
+async def read(database: Database, song: Song) -> Song:
+    found = await songs.get(database.reader, song.song_id)
+    assert found is not None
+    return found
+
+
+async def kinds(database: Database) -> set[str]:
+    """Those of the entries that are about songs."""
+    rows = await database.reader.execute_fetchall(
+        "SELECT kind FROM ledger WHERE song_id IS NOT NULL"
+    )
+    return {row[0] for row in rows}
+
+
+async def free(credits: Credits) -> int:
+    return (await credits.balance(Member(SERVER, MEMBER))).free
+
+
+ENDS: dict[str, Callable[[Ending, Song], Awaitable[bool]]] = {
+    "complete": lambda ending, song: ending.complete(song, post_id=9),
+    "undelivered": lambda ending, song: ending.complete(song, undelivered="No."),
+    "fail": lambda ending, song: ending.fail(song, "The model failed."),
+    "cancel": lambda ending, song: ending.cancel(song),
+}
+FROM = {"complete": {Step.POSTING}, "undelivered": {Step.POSTING}, "cancel": {Step.WAITING}}
+
+
+@pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_song_ends_only_from_where_it_can(
+    database: Database, credits: Credits, ending: Ending, end: str, step: Step
+) -> None:
+    song = await add_held_song(database, credits, step=step)
+    can = step in FROM.get(end, set(Step) - {Step.ENDED})
+    assert await ENDS[end](ending, song) is can
+    assert await kinds(database) == (
+        {"hold"}
+        if not can
+        else {"hold", "settle"}
+        if end in ("complete", "undelivered")
+        else {"hold", "refund"}
+    )
+    assert not await ENDS[end](ending, song)
+
+
+async def test_a_song_that_was_posted_is_paid_for(
+    database: Database, credits: Credits, ending: Ending
+) -> None:
+    song = await add_held_song(database, credits, step=Step.POSTING)
+    assert await ending.complete(song, post_id=9)
+    after = await read(database, song)
+    assert (after.status, after.post_id, after.delivered_at) == (Status.COMPLETED, 9, NOON)
+    assert await free(credits) == 8
+    assert await songs.price_of_unfinished(database.reader, SERVER, MEMBER) == 0
+
+
+async def test_a_song_that_failed_is_given_back(
+    database: Database, credits: Credits, ending: Ending
+) -> None:
+    song = await add_held_song(database, credits, step=Step.SUBMITTED)
+    assert await ending.fail(song, "The model failed.")
+    after = await read(database, song)
+    assert (after.status, after.reason) == (Status.FAILED, "The model failed.")
+    assert await free(credits) == 10
+
+
+async def test_a_song_is_completed_with_a_post_or_with_why_there_is_none(
+    database: Database, credits: Credits, ending: Ending
+) -> None:
+    song = await add_held_song(database, credits, step=Step.POSTING)
+    with pytest.raises(sqlite3.IntegrityError):
+        await ending.complete(song)
+    assert (await read(database, song)).step is Step.POSTING
+    assert await kinds(database) == {"hold"}
+
+
+async def test_of_two_ends_at_once_one_counts(
+    database: Database, credits: Credits, ending: Ending
+) -> None:
+    song = await add_held_song(database, credits)
+    ends = [ending.cancel(song), ending.fail(song, "No."), ending.cancel(song)]
+    assert sorted(await asyncio.gather(*ends)) == [False, False, True]
+    assert await free(credits) == 10
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_an_entry_that_fails_undoes_the_end(
+    database: Database,
+    credits: Credits,
+    ending: Ending,
+    end: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = Step.WAITING if end == "cancel" else Step.POSTING
+    song = await add_held_song(database, credits, step=step)
+
+    async def fails(*_: object, **__: object) -> bool:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "insert", fails)
+        with pytest.raises(sqlite3.OperationalError):
+            await ENDS[end](ending, song)
+    assert await read(database, song) == song
+    assert await ENDS[end](ending, song)
+
+
+async def undelivered(database: Database, credits: Credits, ending: Ending, song_id: int) -> Song:
+    song = await add_held_song(database, credits, song_id, step=Step.POSTING)
+    assert await ending.complete(song, undelivered="The bot may not post there.")
+    return song
+
+
+async def test_what_could_not_be_delivered_is_given_back_once(
+    database: Database, credits: Credits, ending: Ending, clock: SettableClock
+) -> None:
+    song = await undelivered(database, credits, ending, 1)
+    clock.advance(days=1)
+    assert sorted(await asyncio.gather(ending.compensate(song), ending.compensate(song))) == [
+        False,
+        True,
+    ]
+    assert not await ending.hand_over(song)
+    after = await read(database, song)
+    assert (after.status, after.file, after.delivered_at) == (Status.COMPLETED, None, None)
+    assert await kinds(database) == {"hold", "settle", "compensate"}
+    # The day that paid for it is over: it comes back until the end of today.
+    assert await free(credits) == 12
+
+
+async def test_what_was_handed_over_is_not_given_back(
+    database: Database, credits: Credits, ending: Ending
+) -> None:
+    song = await undelivered(database, credits, ending, 1)
+    assert await ending.hand_over(song)
+    assert not await ending.hand_over(song)
+    assert not await ending.compensate(song)
+    assert (await read(database, song)).delivered_at == NOON
+    assert await kinds(database) == {"hold", "settle"}
+
+
+async def test_what_is_posted_late_is_as_if_it_had_been_posted(
+    database: Database, credits: Credits, ending: Ending, clock: SettableClock
+) -> None:
+    song = await undelivered(database, credits, ending, 1)
+    clock.advance(hours=1)
+    async with database.write() as connection:
+        assert await songs.mark_posting_late(connection, 1, at=clock())
+    assert await ending.post_late(song, 9)
+    assert not await ending.post_late(song, 10)
+    assert not await ending.compensate(song)
+    assert not await ending.hand_over(song)
+    after = await read(database, song)
+    assert (after.post_id, after.undelivered, after.file) == (9, None, None)
+    assert (after.delivered_at, after.ended_at) == (clock(), NOON)
+    assert await kinds(database) == {"hold", "settle"}
+
+
+async def test_a_song_without_a_hold_can_not_end(database: Database, ending: Ending) -> None:
+    song = await add_song(database)
+    with pytest.raises(sqlite3.IntegrityError):
+        await ending.fail(song, "No.")
+    assert await read(database, song) == song
+
+
+async def test_who_ended_a_song_stands_in_its_row(
+    database: Database, credits: Credits, ending: Ending
+) -> None:
+    ends: list[tuple[Fault, Callable[[Song], Awaitable[bool]]]] = [
+        (Fault.SERVICE, lambda song: ending.fail(song, "Lost.")),
+        (Fault.REQUEST, lambda song: ending.fail(song, "Blocked.", fault=Fault.REQUEST)),
+        (Fault.SERVER, ending.cancel),
+        (Fault.MEMBER, lambda song: ending.cancel(song, fault=Fault.MEMBER)),
+    ]
+    for song_id, (fault, end) in enumerate(ends, start=1):
+        song = await add_held_song(database, credits, song_id)
+        assert await end(song)
+        ended = await read(database, song)
+        assert ended.fault is fault
+        assert ended.lyrics == ("" if ended.status is Status.CANCELLED else song.lyrics)
+    posted = await add_held_song(database, credits, 9, step=Step.POSTING)
+    assert await ending.complete(posted, post_id=9)
+    assert (await read(database, posted)).fault is None

@@ -1,0 +1,240 @@
+"""What waits and runs, as people see it."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from db import songs
+from db.connection import Connection
+from db.database import Database
+from db.records import Status, Step
+from services.credits.credits import Credits
+from services.providers.pacing import Pacer
+from services.providers.rate_limiter import RequestBudget
+from services.settings.server_settings import Manager
+from services.settings.settings import Member
+from services.songs.forecast import AFTERWARDS, Forecast
+from services.songs.queue import Queue
+from tests.factories import (
+    MEMBER,
+    NOON,
+    SERVER,
+    SettableClock,
+    add_held_song,
+    add_song,
+    make_managing,
+)
+
+OTHER = SERVER + 1
+LATER = NOON + timedelta(minutes=10)
+
+
+@pytest.fixture
+def queue(database: Database, credits: Credits, clock: SettableClock) -> Queue:
+    pacer = Pacer(RequestBudget(50), waiting=lambda: 0)
+    return Queue(database, credits, Forecast(pacer, at_once=1, per_minute=50, clock=clock))
+
+
+async def test_a_waiting_song_has_a_place_among_all_servers(
+    queue: Queue, database: Database
+) -> None:
+    await add_song(database, 1, asked_at=NOON)
+    await add_song(database, 2, server_id=OTHER, asked_at=NOON + timedelta(seconds=1))
+    await add_song(database, 3, asked_at=NOON + timedelta(seconds=2))
+    views = [await queue.view(song_id) for song_id in (1, 2, 3)]
+    assert [(view.place, view.waiting) for view in views if view] == [(1, 3), (2, 3), (3, 3)]
+    times = [view.expected_at for view in views if view]
+    assert times == sorted(set(times))
+
+
+async def test_what_runs_or_is_over_has_no_place(queue: Queue, database: Database) -> None:
+    await add_song(database, 1)
+    await add_song(database, 2, step=Step.FITTED)
+    await add_song(database, 3, step=Step.ENDED)
+    for song_id in (2, 3):
+        view = await queue.view(song_id)
+        assert view is not None
+        assert (view.place, view.song.song_id) == (None, song_id)
+        assert view.expected_at == NOON + timedelta(seconds=AFTERWARDS)
+
+
+async def test_a_song_that_is_not_there_has_no_view(queue: Queue) -> None:
+    assert await queue.view(404) is None
+
+
+async def test_a_view_says_what_its_member_has_left(
+    queue: Queue, database: Database, credits: Credits
+) -> None:
+    await add_held_song(database, credits, 1, price=4)
+    view = await queue.view(1)
+    assert view is not None
+    assert view.free == 6
+
+
+async def test_a_server_sees_what_runs_then_what_waits_in_its_order(
+    queue: Queue, database: Database
+) -> None:
+    await add_song(database, 1, asked_at=NOON)
+    await add_song(database, 2, asked_at=NOON + timedelta(seconds=1))
+    await add_song(database, 3, asked_at=NOON + timedelta(seconds=2), member_id=MEMBER + 1)
+    await add_song(database, 4, asked_at=NOON + timedelta(seconds=3), step=Step.POSTING)
+    await add_song(database, 5, server_id=OTHER)
+    await add_song(database, 6, step=Step.ENDED)
+    views = await queue.of_server(SERVER)
+    assert [view.song.song_id for view in views] == [4, 1, 3, 2]
+    assert [view.place for view in views] == [None, 1, 3, 4]
+    assert await queue.of_server(404) == []
+
+
+async def test_only_messages_that_can_be_edited_are_kept_true(
+    queue: Queue, database: Database
+) -> None:
+    await add_song(database, 1, token="a", token_until=LATER, asked_at=LATER)
+    await add_song(database, 2, asked_at=NOON)
+    await add_song(database, 3, token="c", token_until=LATER, step=Step.POSTING)
+    await add_song(database, 4, token="d", token_until=LATER, step=Step.ENDED)
+    assert await queue.shown_and_waiting() == [(1, 2)]
+    assert [song.song_id for song in await queue.shown(ended=False)] == [1, 3]
+    assert [song.song_id for song in await queue.shown(ended=True)] == [4]
+
+
+async def test_a_token_is_forgotten_unless_a_newer_one_has_come(
+    queue: Queue, database: Database
+) -> None:
+    old = await add_song(database, 1, token="old", token_until=LATER)
+    without = await add_song(database, 2, step=Step.ENDED, status=Status.FAILED)
+    async with database.write() as connection:
+        await songs.set_token(connection, 1, message_id=None, token="new", until=LATER)
+    await queue.forget_token(old)
+    await queue.forget_token(without)
+    (song,) = await queue.shown(ended=False)
+    assert song.token == "new"
+    await queue.forget_token(song)
+    assert await queue.shown(ended=False) == []
+
+
+async def test_what_is_left_is_not_known_once_a_new_period_has_begun(
+    queue: Queue, database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    """What it gives depends on the member's roles, which come only with what they do."""
+    await add_held_song(database, credits, 1, price=4)
+    clock.now = NOON.replace(hour=0) + timedelta(days=1, milliseconds=-1)
+    view = await queue.view(1)
+    assert view is not None
+    assert view.free == 6
+    clock.advance(milliseconds=1)
+    view = await queue.view(1)
+    assert view is not None
+    assert (view.free, view.unlimited) == (None, False)
+    await credits.balance(Member(SERVER, MEMBER))
+    view = await queue.view(1)
+    assert view is not None
+    assert view.free == 10
+
+
+async def test_looking_changes_nothing(
+    queue: Queue, database: Database, credits: Credits, clock: SettableClock
+) -> None:
+    await add_held_song(database, credits, 1)
+    clock.advance(days=1)
+    (before,) = await database.reader.execute_fetchall("PRAGMA data_version")
+    await queue.view(1)
+    await queue.of_server(SERVER)
+    (after,) = await database.reader.execute_fetchall("PRAGMA data_version")
+    assert tuple(after) == tuple(before)
+
+
+async def test_a_song_that_cost_its_member_nothing_says_so(
+    queue: Queue, database: Database, credits: Credits
+) -> None:
+    """Also when their rule has changed since, and beside one that was paid for."""
+    managing, by = make_managing(database, credits), Manager(SERVER, 99)
+    await add_held_song(database, credits, 1, price=3)
+    await managing.set_member(by, MEMBER, None)
+    await add_held_song(database, credits, 2, price=4)
+    await managing.drop_member(by, MEMBER)
+    views = [await queue.view(song_id) for song_id in (1, 2)]
+    assert [(view.unlimited, view.free) for view in views if view] == [(False, 7), (True, 7)]
+    assert [view.unlimited for view in await queue.of_server(SERVER)] == [False, True]
+
+
+async def test_what_only_unlimited_members_have_left_is_not_known(
+    queue: Queue, database: Database, credits: Credits
+) -> None:
+    """They need no allowance, so none was opened for them."""
+    await make_managing(database, credits).set_allowance(Manager(SERVER, 99), None)
+    await add_held_song(database, credits, 1)
+    view = await queue.view(1)
+    assert view is not None
+    assert (view.free, view.unlimited) == (None, True)
+
+
+async def test_a_crowd_shares_the_reading_of_its_places(
+    queue: Queue, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for song_id in range(1, 51):
+        await add_song(database, song_id)
+    readings = 0
+
+    async def counted(connection: Connection) -> list[int]:
+        nonlocal readings
+        readings += 1
+        return await waiting_in_order(connection)
+
+    waiting_in_order = songs.waiting_in_order
+    monkeypatch.setattr(songs, "waiting_in_order", counted)
+    views = await asyncio.gather(*(queue.view(song_id) for song_id in range(1, 51)))
+    assert sorted(view.place or 0 for view in views if view) == list(range(1, 51))
+    assert readings <= 2
+
+
+async def test_nobody_gets_places_from_before_they_asked(
+    queue: Queue, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, read_on = asyncio.Event(), asyncio.Event()
+
+    async def held(connection: Connection) -> list[int]:
+        order = await waiting_in_order(connection)
+        reading.set()
+        await read_on.wait()
+        return order
+
+    waiting_in_order = songs.waiting_in_order
+    monkeypatch.setattr(songs, "waiting_in_order", held)
+    await add_song(database, 1)
+    first = asyncio.create_task(queue.view(1))
+    await reading.wait()
+    await add_song(database, 2)
+    second = asyncio.create_task(queue.view(2))
+    await asyncio.sleep(0.01)
+    read_on.set()
+    views = [await first, await second]
+    assert [(view.place, view.waiting) for view in views if view] == [(1, 1), (2, 2)]
+
+
+async def test_the_places_are_read_again_after_a_pause(
+    database: Database, credits: Credits, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reading of 0.02 s is followed by four times as long without one."""
+    now, paused = 0.0, []
+
+    async def slow(connection: Connection) -> list[int]:
+        nonlocal now
+        now += 0.02
+        return await waiting_in_order(connection)
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        paused.append(seconds)
+
+    waiting_in_order = songs.waiting_in_order
+    monkeypatch.setattr(songs, "waiting_in_order", slow)
+    forecast = Forecast(Pacer(RequestBudget(50)), at_once=1, per_minute=50, clock=clock)
+    queue = Queue(database, credits, forecast, monotonic=lambda: now, sleep=sleep)
+    await add_song(database, 1)
+    for _ in range(3):
+        await queue.view(1)
+        now += 0.05
+    assert paused == pytest.approx([0.0, 0.03, 0.03])

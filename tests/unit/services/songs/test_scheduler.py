@@ -1,0 +1,995 @@
+"""Who is started when, what is resumed, and what a stop leaves behind."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from yarl import URL
+
+from db import songs
+from db.records import OperatorCeiling, Song
+from playground.song_api import Call, Fault
+from services.errors import CannotPost, NotReached
+from services.operations.incidents import Kind
+from services.providers.rate_limiter import Call as Budgeted
+from services.songs.pipeline import Backoff
+from services.songs.scheduler import LOOK_AT_ACCOUNT, MOST_FAILURES, spawn
+from services.songs.song_request import SongRequest
+from tests.factories import SERVER
+from tests.unit.services.songs.carrying import (
+    FREE,
+    House,
+    always,
+    eventually,
+    kind_of,
+    open_house,
+    script,
+)
+
+NOBODY = "http://127.0.0.1:9"
+"""Discard's port: nobody listens."""
+GATE = 99.0
+UNTIL_IT_IS_OVER = Backoff().longest
+"""The seconds between two looks at whether a pause is over, of a song that sits it out."""
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with open_house(tmp_path) as opened:
+        yield opened
+
+
+def with_places(house: House, at_once: int) -> None:
+    house.at_once = at_once
+    house.restart()
+
+
+def behind_a_gate(house: House, kind: str, *, first: int = 1_000) -> asyncio.Event:
+    """The first calls of a kind are answered only when the event is set."""
+    gate, left = asyncio.Event(), first
+    house.gates[GATE] = gate
+
+    def fault(call: Call) -> Fault | None:
+        nonlocal left
+        if kind_of(call) != kind or left == 0:
+            return None
+        left -= 1
+        return Fault(delay=GATE)
+
+    house.server.fault = fault
+    return gate
+
+
+# --- starting -----------------------------------------------------------------------------------
+
+
+async def test_what_waits_is_started(house: House) -> None:
+    for song_id in (1, 2, 3):
+        await house.add(song_id)
+    async with house.running():
+        await house.until("ended", "ended", "ended")
+    for song_id in (1, 2, 3):
+        await house.has_completed(song_id)
+    assert house.submits == 3
+    assert house.files() == []
+
+
+async def test_a_song_that_is_asked_for_later(house: House) -> None:
+    await house.add(1)
+    async with house.running():
+        await house.until("ended")
+        await house.add(2)
+        house.runner.wake()
+        await house.until("ended", "ended")
+    await house.has_completed(2)
+
+
+async def test_no_more_at_the_api_than_there_are_places(house: House) -> None:
+    """A place is taken from the submit to the download."""
+    there, most = 0, 0
+
+    def count(call: Call) -> None:
+        nonlocal there, most
+        there += (kind_of(call) == "submit") - (kind_of(call) == "file")
+        most = max(most, there)
+
+    house.server.fault = count
+    for song_id in range(1, 8):
+        await house.add(song_id)
+    with_places(house, 3)
+    async with house.running():
+        await house.until(*["ended"] * 7)
+    assert most <= 3
+    assert house.submits == 7
+
+
+async def test_a_place_is_free_after_the_download(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after the post: Discord may be slow."""
+    real, gate = house.channel.post, asyncio.Event()
+
+    async def post(*args: Any) -> int:
+        await gate.wait()
+        return await real(*args)
+
+    monkeypatch.setattr(house.channel, "post", post)
+    for song_id in (1, 2, 3):
+        await house.add(song_id)
+    with_places(house, 1)
+    async with house.running():
+        await house.until("posting", "posting", "posting")
+        gate.set()
+        await house.until("ended", "ended", "ended")
+
+
+async def test_fair_order(house: House) -> None:
+    """Server after server, within one member after member."""
+    with_places(house, 1)
+    people = [(1, 1), (1, 1), (1, 1), (1, 2), (2, 1), (2, 1), (1, 2)]
+    for song_id, (server_id, member_id) in enumerate(people, start=1):
+        await house.add(song_id, server_id=server_id, member_id=member_id, seed=song_id)
+    async with house.running():
+        await house.until(*["ended"] * len(people))
+    seeds = [call.body["seed"] for call in house.server.calls if kind_of(call) == "submit"]
+    assert seeds == [1, 5, 4, 6, 2, 7, 3]
+
+
+async def test_how_many_wait_is_known(house: House) -> None:
+    """Also of those asked for while there is no place: a look is dearer then."""
+    gate = behind_a_gate(house, "look")
+    with_places(house, 1)
+    await house.add(1)
+    async with house.running():
+        await house.until_submits(1)
+        for song_id in (2, 3):
+            await house.add(song_id)
+        house.runner.wake()
+
+        async def counted() -> bool:
+            return house.runner.waiting == 2
+
+        await eventually(counted)
+        gate.set()
+        await house.until("ended", "ended", "ended")
+    assert house.runner.waiting == 0
+
+
+async def test_a_song_that_is_cancelled_before_its_turn(house: House) -> None:
+    gate = behind_a_gate(house, "submit", first=1)
+    with_places(house, 1)
+    await house.add(1)
+    async with house.running():
+        await house.until_submits(1)
+        song = await house.add(2)
+        assert await house.ending.cancel(song)
+        gate.set()
+        await house.until("ended", "ended")
+    assert (await house.song(2)).status == "CANCELLED"
+    assert house.submits == 1
+
+
+async def test_the_last_one_is_cancelled_while_its_place_is_awaited(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    song = await house.add(1)
+    real, found = songs.next_waiting, list[Song | None]()
+    asked, gate = asyncio.Event(), asyncio.Event()
+
+    async def next_waiting(connection: Any) -> Song | None:
+        found.append(await real(connection))
+        return found[-1]
+
+    async def take(call: object = None) -> None:
+        asked.set()
+        await gate.wait()
+
+    monkeypatch.setattr(songs, "next_waiting", next_waiting)
+    monkeypatch.setattr(house.budget, "take", take)
+    async with house.running():
+        await asked.wait()
+        assert await house.ending.cancel(song)
+        gate.set()
+
+        async def looked() -> bool:
+            return found == [song, None, None]
+
+        await eventually(looked)
+    assert house.submits == 0
+    assert await house.entries() == ["hold", "refund"]
+
+
+async def test_tasks_have_names() -> None:
+    async def work() -> None:
+        return None
+
+    task = spawn(work(), "song 1")
+    await task
+    assert task.get_name() == "song 1"
+
+
+# --- resuming -----------------------------------------------------------------------------------
+
+
+async def test_what_is_unfinished_is_resumed(house: House) -> None:
+    await house.add_submitted(1)
+    house.put(2, "source")
+    await house.add(2, step="downloaded")
+    house.put(3, "3.mp3")
+    await house.add(3, step="fitted")
+    house.put(4, "4.mp3")
+    await house.add(4, step="posting")
+    house.channel.posts[4] = [house.audio]
+    await house.add(5, step="submitting")
+    await house.add(6)
+    with_places(house, 1)
+    async with house.running():
+        await house.until(*["ended"] * 6)
+    for song_id in range(1, 7):
+        await house.has_completed(song_id)
+    assert house.submits == 2  # 5 and 6
+    assert (await house.song(5)).submits == 2
+
+
+async def test_only_what_another_process_had_is_looked_for(house: House) -> None:
+    await house.add(1)
+    async with house.running():
+        await house.until("ended")
+        await house.add(2)
+        house.runner.wake()
+        await house.until("ended", "ended")
+    assert house.channel.looked_for == [1]
+
+
+async def test_what_another_process_leaves_later_is_taken_up(house: House) -> None:
+    """At a rolling deployment the old process ends after the new one has begun."""
+    async with house.running():
+        await eventually(minutes_are_over(house))
+        await house.add_submitted(1)
+        house.put(2, "2.mp3")
+        await house.add(2, step="fitted")
+        house.channel.posts[2] = [house.audio]
+        await house.add(3, step="submitting")
+        house.minutes.put_nowait(None)
+        await house.until("ended", "ended", "ended")
+    for song_id in (1, 2, 3):
+        await house.has_completed(song_id)
+    assert house.submits == 1  # 3, whose answer may be lost
+    assert sorted(house.channel.looked_for) == [1, 2, 3]
+
+
+async def test_what_another_process_may_still_run_is_left_alone(house: House) -> None:
+    """Without locks: its song that is being submitted would be made and paid twice."""
+    house.alone = False
+    house.restart()
+    async with house.running():
+        await eventually(minutes_are_over(house))
+        await house.add(1, step="submitting")
+        await two_minutes(house)
+        assert house.runner._carrying == {}
+        await house.add(2)
+        house.runner.wake()
+        await house.until("submitting", "ended")
+    assert house.submits == 1
+
+
+async def test_what_is_under_way_here_is_not_taken_up(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also not between the mark of a song and its task."""
+    caplog.set_level("INFO")
+    real = house.runner._mark_next
+
+    async def mark_next() -> Song | None:
+        song = await real()
+        house.minutes.put_nowait(None)
+        for _ in range(100):
+            await asyncio.sleep(0.001)
+        return song
+
+    monkeypatch.setattr(house.runner, "_mark_next", mark_next)
+    gate = behind_a_gate(house, "look", first=1)
+    await house.add(1)
+    async with house.running():
+        await house.until_submits(1)
+        await two_minutes(house)
+        assert list(house.runner._carrying.values()) == [1]
+        gate.set()
+        await house.until("ended")
+    await house.has_completed()
+    assert "resumed" not in caplog.text
+    assert house.channel.looked_for == [1]  # it waited when the process began
+
+
+async def test_too_much_for_the_minute(house: House) -> None:
+    house.server.fault = script(
+        submit=[Fault(429, headers={"Retry-After": "30"})] * 2, look=[Fault(429)]
+    )
+    await house.add(1)
+    await house.add(2)
+    async with house.running():
+        await house.until("ended", "ended")
+    for song_id in (1, 2):
+        await house.has_completed(song_id)
+        assert (await house.song(song_id)).submits == 1
+
+
+async def test_nobody_there_for_a_while(house: House) -> None:
+    """A song that waits again is in no hands: who asks for another one wakes the runner."""
+    house.root = NOBODY
+    with_places(house, 2)
+    for song_id in (1, 2, 3):
+        await house.add(song_id)
+
+    def come_back() -> None:
+        house.runner.wake()
+        if len(house.pauses) == 4:
+            house.api._root = URL(house.server.root)
+
+    house.after_pause = come_back
+    async with house.running():
+        await house.until("ended", "ended", "ended")
+    for song_id in (1, 2, 3):
+        await house.has_completed(song_id)
+        assert (await house.song(song_id)).submits == 1
+    assert house.submits == 3
+    assert house.pauses[0] <= 2 < house.pauses[3]
+
+
+async def test_a_song_that_waits_again_is_in_nobodys_hands(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for another song wakes the runner, and it may be started again at once."""
+    real, calls, gate = house.api.submit, list[SongRequest](), asyncio.Event()
+
+    async def submit(request: SongRequest) -> str:
+        calls.append(request)
+        if len(calls) == 1:
+            raise NotReached("refused")
+        return await real(request)
+
+    async def sleep(seconds: float) -> None:
+        await gate.wait()
+        await house.time.run(seconds)
+
+    monkeypatch.setattr(house.api, "submit", submit)
+    monkeypatch.setattr(house.worker, "_sleep", sleep)
+    await house.add()
+    async with house.running():
+
+        async def submitted() -> bool:
+            house.runner.wake()
+            return (await house.song()).step == "submitted"
+
+        await eventually(submitted)
+        gate.set()
+        await house.until("ended")
+    await house.has_completed()
+    assert sum(kind_of(call) == "result" for call in house.server.calls) == 1
+
+
+async def test_what_waits_for_a_connection_can_be_cancelled(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.root = NOBODY
+    house.restart()
+    song = await house.add()
+    held, gate = asyncio.Event(), asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        if seconds == LOOK_AT_ACCOUNT:
+            await asyncio.Event().wait()
+        held.set()
+        await gate.wait()
+
+    monkeypatch.setattr(house.runner, "_sleep", sleep)
+    async with house.running():
+        await held.wait()
+        assert await house.ending.cancel(song)
+        gate.set()
+    assert (await house.song()).status == "CANCELLED"
+
+
+# --- the operator's account ---------------------------------------------------------------------
+
+
+def paused(house: House) -> Kind | None:
+    return house.incidents.paused
+
+
+async def until_unpaused(house: House) -> None:
+    async def over() -> bool:
+        return paused(house) is None
+
+    await eventually(over)
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
+async def test_a_refused_key(house: House, code: int) -> None:
+    house.server.fault = always(submit=Fault(code), credits=Fault(401))
+    with_places(house, 1)
+    for song_id in (1, 2, 3):
+        await house.add(song_id)
+    async with house.running():
+        await house.until("ended", "waiting", "waiting")
+        await house.has_failed(1)
+        assert paused(house) is Kind.KEY_REFUSED
+
+        await minute(house)
+        assert house.submits == 1
+
+        # The balance can be read; songs are still refused. The trial goes back to waiting.
+        house.server.fault = always(submit=Fault(code))
+        await minute(house)
+        await house.until_submits(2)
+        await house.until("ended", "waiting", "waiting")
+
+        house.server.fault = None
+        await minute(house)
+        await house.until("ended", "ended", "ended")
+    for song_id in (2, 3):
+        await house.has_completed(song_id)
+    assert house.submits == 4
+    assert paused(house) is None
+    assert len(house.owner.told) == 2
+    assert await house.free() == FREE - 2
+
+
+async def minute(house: House) -> None:
+    """The account is looked at, and that is over."""
+    before = sum(kind_of(call) == "credits" for call in house.server.calls)
+    house.minutes.put_nowait(None)
+
+    async def looked() -> bool:
+        return sum(kind_of(call) == "credits" for call in house.server.calls) > before
+
+    await eventually(looked)
+
+
+@pytest.mark.parametrize(("kind", "probes"), [(Kind.KEY_REFUSED, 3), (Kind.OUT_OF_CREDITS, 1)])
+async def test_a_song_that_a_firewall_refuses_does_not_keep_songs_paused(
+    house: House, kind: Kind, probes: int
+) -> None:
+    """The account works again, and this song is the only one to try that with."""
+    await house.incidents.begin(kind, "told before")
+    house.server.fault = always(submit=Fault(403))
+    await house.add()
+    async with house.running():
+        for number in range(1, probes):
+            await minute(house)
+            await house.until_submits(number)
+            await house.until("waiting")
+            assert paused(house) is kind
+        await minute(house)
+        await house.until("ended")
+        house.minutes.put_nowait(None)
+        await until_unpaused(house)
+    assert await house.has_failed() == "The song service did not accept this request."
+    assert house.submits == probes
+    assert len(house.owner.told) == 2
+
+
+async def test_songs_that_a_firewall_refuses_take_turns_and_do_not_keep_songs_paused(
+    house: House,
+) -> None:
+    """A start moves its server to the end, so that no song is tried twice in a row."""
+    await house.incidents.begin(Kind.KEY_REFUSED, "told before")
+    house.server.fault = always(submit=Fault(403))
+    for song_id in (1, 2):
+        await house.add(song_id, server_id=song_id, member_id=song_id)
+    async with house.running():
+        for number in range(1, 5):
+            await minute(house)
+            await house.until_submits(number)
+            await house.until("waiting", "waiting")
+        assert paused(house) is Kind.KEY_REFUSED
+        await minute(house)
+        await house.until("ended", "waiting")
+        await minute(house)
+        await house.until("ended", "ended")
+        house.minutes.put_nowait(None)
+        await until_unpaused(house)
+    assert house.submits == 6
+
+
+async def test_out_of_credits(house: House) -> None:
+    house.server.credits = 1
+    with_places(house, 1)
+    for song_id in (1, 2, 3):
+        await house.add(song_id)
+    async with house.running():
+        await house.until("ended", "ended", "waiting")
+        await house.has_completed(1)
+        await house.has_failed(2)
+        assert paused(house) is Kind.OUT_OF_CREDITS
+        await minute(house)
+        await minute(house)
+        assert house.submits == 2
+        house.server.credits = 10
+        await minute(house)
+        await house.until("ended", "ended", "ended")
+    await house.has_completed(3)
+    assert house.submits == 3
+    assert paused(house) is None
+
+
+async def test_a_pause_outlives_the_process(house: House) -> None:
+    await house.incidents.begin(Kind.OUT_OF_CREDITS, "406")
+    await house.add()
+    house.restart()
+    await house.incidents.load()
+    async with house.running():
+        await minute(house)
+        await house.until("ended")
+    await house.has_completed()
+    assert [kind_of(call) for call in house.server.calls[:2]] == ["credits", "submit"]
+
+
+async def test_nobody_waits_to_be_the_trial(house: House) -> None:
+    await house.incidents.begin(Kind.KEY_REFUSED, "401")
+    async with house.running():
+        await minute(house)
+        await until_unpaused(house)
+    assert house.submits == 0
+
+
+async def test_the_trial_needs_no_place(house: House) -> None:
+    """One whose looks lead nowhere has the only one."""
+    with_places(house, 1)
+    await house.incidents.begin(Kind.KEY_REFUSED, "401")
+    gate = behind_a_gate(house, "look", first=1)
+    await house.add_submitted(1)
+    await house.add(2)
+    async with house.running():
+        await minute(house)
+        await house.until_submits(1)
+        await until_unpaused(house)
+        gate.set()
+        await house.until("ended", "ended")
+
+
+async def two_minutes(house: House) -> None:
+    """The watch has come by, whether or not it looked at the account: the first one is over."""
+    for _ in range(2):
+        house.minutes.put_nowait(None)
+
+    async def taken() -> bool:
+        return house.minutes.empty()
+
+    await eventually(taken)
+
+
+async def test_one_trial_at_a_time(house: House) -> None:
+    await house.incidents.begin(Kind.KEY_REFUSED, "401")
+    gate = behind_a_gate(house, "submit", first=1)
+    for song_id in (1, 2):
+        await house.add(song_id)
+    async with house.running():
+        await minute(house)
+        await house.until_submits(1)
+        await two_minutes(house)
+        assert await steps(house, 2) == ["submitting", "waiting"]
+        assert house.submits == 1
+        gate.set()
+        await house.until("ended", "ended")
+    for song_id in (1, 2):
+        await house.has_completed(song_id)
+
+
+async def test_no_more_trials_lose_their_answers_than_there_are_places(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They can't be cancelled any more, and wait for the end of the pause."""
+    with_places(house, 2)
+    for_ever = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        if seconds == UNTIL_IT_IS_OVER:
+            await for_ever.wait()
+
+    monkeypatch.setattr(house.worker, "_sleep", sleep)
+    await house.incidents.begin(Kind.OUT_OF_CREDITS, "406")
+    house.server.fault = always(submit=Fault(503))
+    for song_id in (1, 2, 3):
+        await house.add(song_id)
+    async with house.running():
+        for number in (1, 2):
+            await minute(house)
+            await house.until_submits(number)
+
+            async def lost() -> bool:
+                return len(house.worker.sitting_out) == number  # noqa: B023
+
+            await eventually(lost)
+        await two_minutes(house)
+        assert await steps(house, 3) == ["submitting", "submitting", "waiting"]
+        assert house.submits == 2
+
+
+async def test_a_trial_that_nobody_came_to_be_is_none_of_the_next_pause(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.incidents.begin(Kind.KEY_REFUSED, "401")
+    real, place = house.budget.take, asyncio.Event()
+
+    async def take(call: Budgeted) -> None:
+        if call is Budgeted.SUBMIT:
+            await place.wait()
+        await real(call)
+
+    monkeypatch.setattr(house.budget, "take", take)
+    song = await house.add(1)
+    async with house.running():
+        await minute(house)
+        await house.ending.cancel(song)
+        place.set()
+        await minute(house)
+        await until_unpaused(house)
+        await house.incidents.begin(Kind.KEY_REFUSED, "401")
+        await house.add(2)
+        house.runner.wake()
+
+        async def counted() -> bool:
+            return house.runner.waiting == 1
+
+        await eventually(counted)
+        assert not house.runner._may_start()
+    assert house.submits == 0
+
+
+async def test_the_others_do_not_wait_for_the_trial_to_be_made(house: House) -> None:
+    await house.incidents.begin(Kind.KEY_REFUSED, "401")
+    gate = behind_a_gate(house, "look", first=1)
+    for song_id in (1, 2):
+        await house.add(song_id)
+    async with house.running():
+        await minute(house)
+        await house.until("submitted", "waiting")
+        await until_unpaused(house)
+        house.minutes.put_nowait(None)
+        await house.until("submitted", "ended")
+        gate.set()
+        await house.until("ended", "ended")
+
+
+async def test_the_watch_survives_an_error(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    await house.incidents.begin(Kind.KEY_REFUSED, "401")
+    real, errors = house.incidents.account_works, [sqlite3.OperationalError("disk I/O error")]
+
+    async def account_works(*, refusals: int) -> None:
+        if errors:
+            raise errors.pop()
+        await real(refusals=refusals)
+
+    monkeypatch.setattr(house.incidents, "account_works", account_works)
+    async with house.running():
+        await minute(house)
+        await minute(house)
+        await until_unpaused(house)
+
+
+# --- the operator's ceilings --------------------------------------------------------------------
+
+
+async def steps(house: House, count: int) -> list[str]:
+    return [(await house.song(song_id)).step for song_id in range(1, count + 1)]
+
+
+async def test_what_is_over_a_ceiling_waits_and_the_others_go_on_in_fair_order(
+    house: House,
+) -> None:
+    """Server 1 may have two songs, server 2 three credits, server 3 what it wants."""
+    await house.ceilings.set(OperatorCeiling("each", 0, None, 2))
+    await house.ceilings.set(OperatorCeiling("server", 2, 3, None))
+    await house.ceilings.set(OperatorCeiling("server", 3, None, None))
+    with_places(house, 1)
+    for song_id, (server_id, price) in enumerate(
+        [(1, 9), (1, 9), (1, 9), (2, 2), (2, 2), (2, 1), (3, 9), (3, 9), (3, 9)], start=1
+    ):
+        member_id = 100 * server_id + song_id
+        await house.add(
+            song_id, server_id=server_id, member_id=member_id, seed=song_id, price=price
+        )
+    async with house.running():
+        await house.until(
+            *("ended", "ended", "waiting"),
+            *("ended", "waiting", "ended"),
+            *("ended", "ended", "ended"),
+        )
+        house.minutes.put_nowait(None)
+        house.runner.wake()
+        await house.until_submits(7)
+    # Server after server; of server 2 the second song is too dear, and its third goes before it.
+    seeds = [call.body["seed"] for call in house.server.calls if kind_of(call) == "submit"]
+    assert seeds == [1, 4, 7, 2, 6, 8, 9]
+    assert await house.entries(3) == await house.entries(5) == ["hold"]
+
+
+async def test_the_ceiling_for_all_is_for_all(house: House) -> None:
+    await house.ceilings.set(OperatorCeiling("all", 0, None, 2))
+    with_places(house, 2)
+    for song_id in (1, 2, 3):
+        await house.add(song_id, server_id=song_id)
+    async with house.running():
+        await house.until("ended", "ended", "waiting")
+    assert house.submits == 2
+
+
+async def test_what_waits_for_a_ceiling_starts_on_the_next_day(house: House) -> None:
+    """Nobody has to do anything for that: the runner looks each minute."""
+    await house.ceilings.set(OperatorCeiling("all", 0, 1, None))
+    house.time.elapsed = timedelta(hours=11).total_seconds()
+    for song_id in (1, 2, 3):
+        await house.add(song_id)
+    async with house.running():
+        await house.until("ended", "waiting", "waiting")
+        house.minutes.put_nowait(None)
+        await eventually(minutes_are_over(house))
+        assert await steps(house, 3) == ["ended", "waiting", "waiting"]
+        house.time.elapsed = timedelta(hours=12).total_seconds()
+        house.minutes.put_nowait(None)
+        await house.until("ended", "ended", "waiting")
+    assert house.submits == 2
+
+
+def minutes_are_over(house: House) -> Callable[[], Awaitable[bool]]:
+    """The runner has looked at everything, and waits to be woken."""
+
+    async def over() -> bool:
+        woken = house.runner._woken
+        watching = bool(house.minutes._getters)  # type: ignore[attr-defined]
+        return watching and bool(woken._waiters) and not woken.is_set()
+
+    return over
+
+
+async def test_what_waits_for_a_ceiling_starts_when_it_is_raised_or_dropped(house: House) -> None:
+    await house.ceilings.set(OperatorCeiling("all", 0, None, 1))
+    await house.ceilings.set(OperatorCeiling("server", SERVER, None, 0))
+    for song_id in (1, 2, 3):
+        await house.add(song_id)
+    async with house.running():
+        house.minutes.put_nowait(None)
+        await eventually(minutes_are_over(house))
+        assert await steps(house, 3) == ["waiting", "waiting", "waiting"]
+        await house.ceilings.drop("server", SERVER)
+        house.minutes.put_nowait(None)
+        await house.until("ended", "waiting", "waiting")
+        await house.ceilings.set(OperatorCeiling("all", 0, None, 2))
+        house.minutes.put_nowait(None)
+        await house.until("ended", "ended", "waiting")
+    assert house.submits == 2
+
+
+async def test_a_ceiling_that_is_lowered_while_a_place_is_awaited_counts(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, gate = asyncio.Event(), asyncio.Event()
+
+    async def take(call: object = None) -> None:
+        asked.set()
+        await gate.wait()
+
+    monkeypatch.setattr(house.budget, "take", take)
+    await house.add()
+    async with house.running():
+        await asked.wait()
+        await house.ceilings.set(OperatorCeiling("all", 0, 0, None))
+        gate.set()
+        house.minutes.put_nowait(None)
+        await eventually(minutes_are_over(house))
+    await house.waits_again()
+    assert house.submits == 0
+
+
+async def test_a_pause_ends_although_no_song_has_room_to_be_the_trial(house: House) -> None:
+    """Else nobody could ask for one that has, in another server."""
+    await house.incidents.begin(Kind.OUT_OF_CREDITS, "406")
+    await house.ceilings.set(OperatorCeiling("server", SERVER, None, 0))
+    await house.add()
+    async with house.running():
+        await minute(house)
+        await until_unpaused(house)
+    await house.waits_again()
+    assert house.submits == 0
+
+
+# --- what nobody foresaw ------------------------------------------------------------------------
+
+
+def failing(house: House, monkeypatch: pytest.MonkeyPatch, method: str, times: int) -> list[int]:
+    """A worker's method fails so many times; the calls of it."""
+    real, calls = getattr(house.worker, method), list[int]()
+
+    async def fail(song_id: int, **options: bool) -> Any:
+        calls.append(song_id)
+        if len(calls) <= times:
+            raise RuntimeError("nobody foresaw this")
+        return await real(song_id, **options)
+
+    monkeypatch.setattr(house.worker, method, fail)
+    return calls
+
+
+@pytest.mark.parametrize("method", ["make", "deliver"])
+async def test_an_error_is_tried_again_after_a_pause(
+    house: House,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+) -> None:
+    calls = failing(house, monkeypatch, method, MOST_FAILURES - 1)
+    await house.add()
+    async with house.running():
+        await house.until("ended")
+    await house.has_completed()
+    assert len(calls) == MOST_FAILURES
+    assert len(house.pauses) == MOST_FAILURES - 1
+    assert house.pauses[0] < house.pauses[-1]
+    assert caplog.text.count("nobody foresaw this") >= MOST_FAILURES - 1
+
+
+@pytest.mark.parametrize("method", ["make", "deliver"])
+async def test_a_song_is_given_up(
+    house: House, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    calls = failing(house, monkeypatch, method, 1_000)
+    await house.add()
+    async with house.running():
+        await house.until("ended")
+        await house.add(2)
+    await house.has_failed()
+    assert len(calls) == MOST_FAILURES
+    assert await house.free() == FREE - 1
+
+
+async def test_giving_up_is_tried_until_it_is_done(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails may be the database: the credits are still to be given back."""
+    failing(house, monkeypatch, "make", 1_000)
+    calls = failing(house, monkeypatch, "give_up", 3)
+    await house.add()
+    async with house.running():
+        await house.until("ended")
+    await house.has_failed()
+    assert len(calls) == 4
+
+
+async def test_starting_survives_an_error(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real, errors = songs.next_waiting, [sqlite3.OperationalError("database or disk is full")] * 3
+
+    async def next_waiting(connection: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return await real(connection)
+
+    monkeypatch.setattr(songs, "next_waiting", next_waiting)
+    await house.add()
+    async with house.running():
+        await house.until("ended")
+    await house.has_completed()
+    assert len(house.pauses) == 3
+    assert "database or disk is full" in caplog.text
+
+
+# --- stopping -----------------------------------------------------------------------------------
+
+
+async def test_a_stop_with_nothing_to_do(house: House) -> None:
+    async with house.running():
+        pass
+    await house.runner.stop(grace=10)
+
+
+def sleeping_for_ever(house: House, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """A song that sleeps does not wake up; set once one sleeps."""
+    asleep = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        asleep.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(house.worker, "_sleep", sleep)
+    return asleep
+
+
+async def test_what_sleeps_is_stopped_at_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asleep = sleeping_for_ever(house, monkeypatch)
+    await house.add()
+    async with house.running():
+        await asleep.wait()
+        await house.runner.stop(grace=1_000)
+        assert (await house.song()).step == "submitted"
+    house.restart()
+    async with house.running():
+        await house.until("ended")
+    await house.has_completed()
+    assert house.submits == 1
+
+
+async def test_a_submit_comes_through(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    sleeping_for_ever(house, monkeypatch)
+    gate = behind_a_gate(house, "submit")
+    await house.add()
+    async with house.running():
+        await house.until_submits(1)
+        stopping = asyncio.create_task(house.runner.stop(grace=1_000))
+        await asyncio.sleep(0)  # the stop has seen what is under way
+        gate.set()
+        await stopping
+    song = await house.song()
+    assert (song.step, song.submits) == ("submitted", 1)
+    house.restart()
+    async with house.running():
+        await house.until("ended")
+    await house.has_completed()
+    assert house.submits == 1
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_post_comes_through(
+    house: House, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    real, reached, gate = house.channel.post, asyncio.Event(), asyncio.Event()
+
+    async def post(*args: Any) -> int:
+        reached.set()
+        await gate.wait()
+        if refused:
+            raise CannotPost("The channel is gone.")
+        return await real(*args)
+
+    monkeypatch.setattr(house.channel, "post", post)
+    await house.add()
+    async with house.running():
+        await reached.wait()
+        stopping = asyncio.create_task(house.runner.stop(grace=1_000))
+        await asyncio.sleep(0)  # as above
+        gate.set()
+        await stopping
+    if not refused:
+        await house.has_completed()
+    house.restart()
+    async with house.running():
+        await house.until("ended")
+    if refused:
+        await house.is_undelivered()
+    assert await house.entries() == ["hold", "settle"]
+
+
+async def test_the_grace_is_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One posts and one submits for ever: both are resumed as after a crash."""
+    real, reached = house.channel.post, asyncio.Event()
+
+    async def post(*args: Any) -> int:
+        reached.set()
+        await asyncio.Event().wait()
+        return 0
+
+    monkeypatch.setattr(house.channel, "post", post)
+    house.put(1, "1.mp3")
+    await house.add(1, step="fitted")
+    gate = behind_a_gate(house, "submit")
+    await house.add(2)
+    async with house.running():
+        await reached.wait()
+        await house.until_submits(1)
+        await house.runner.stop(grace=0.1)
+    assert [(await house.song(n)).step for n in (1, 2)] == ["posting", "submitting"]
+    gate.set()
+    monkeypatch.setattr(house.channel, "post", real)
+    house.restart()
+    async with house.running():
+        await house.until("ended", "ended")
+    for song_id in (1, 2):
+        await house.has_completed(song_id)
+    assert (await house.song(2)).submits == 2

@@ -1,0 +1,315 @@
+"""What may be asked for: every bound, and text as odd as it comes."""
+
+import math
+import unicodedata
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from services.errors import InvalidRequest
+from services.songs.song_request import (
+    CFG,
+    INSTRUMENTAL,
+    LYRICS_STRENGTH,
+    MAX_GENRES,
+    MAX_LYRICS,
+    MAX_SEED,
+    MAX_TITLE,
+    SECONDS,
+    SHIFT,
+    STEPS,
+    SongRequest,
+    clean,
+    has_words,
+    title_of,
+)
+
+BOUNDS: dict[str, tuple[float, float]] = {
+    "seconds": SECONDS,
+    "steps": STEPS,
+    "cfg": CFG,
+    "shift": SHIFT,
+    "lyrics_strength": LYRICS_STRENGTH,
+    "seed": (0, MAX_SEED),
+}
+WHOLE = ("seconds", "steps", "seed")
+ANY_TEXT = st.text(st.characters(), max_size=400)  # lone surrogates among them
+ODD = st.sampled_from(
+    [
+        "\x00",
+        "\x1b[31m",
+        "\u202e",
+        "\u2066",
+        "\ud800",
+        "\ufeff",
+        "\u200b",
+        "\u200d",
+        "\u2028",
+        "\U000e0041",
+        "\U0010ffff",
+        "e\u0301",
+        "@everyone",
+        "<@1>",
+        "**",
+        "`",
+        "\r\n",
+        "\t",
+        " ",
+        "[",
+        "]",
+        "\\n",
+        "[chorus]",
+        "\N{GUITAR}",
+    ]
+)
+ODD_TEXT = st.lists(ODD | ANY_TEXT, max_size=12).map("".join)
+
+
+def parse(**changes: Any) -> SongRequest:
+    values: dict[str, Any] = {"genres": "funk, pop", "random_seed": lambda: 7}
+    return SongRequest.parse(**values | changes)
+
+
+def test_the_defaults_are_those_of_the_page() -> None:
+    request = parse()
+    assert (request.seconds, request.steps, request.cfg, request.shift) == (60, 50, 4.0, 4.0)
+    assert (request.lyrics_strength, request.seed) == (1.0, 7)
+    assert request.lyrics == INSTRUMENTAL
+    assert request.instrumental
+
+
+def test_the_bounds_are_those_of_the_page() -> None:
+    assert BOUNDS == {
+        "seconds": (10, 240),
+        "steps": (10, 150),
+        "cfg": (1, 15),
+        "shift": (0, 10),
+        "lyrics_strength": (0.1, 10),
+        "seed": (0, 2_147_483_647),
+    }
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_bound_itself_is_allowed_and_the_next_number_is_not(name: str) -> None:
+    for bound, beyond in zip(BOUNDS[name], (-math.inf, math.inf), strict=True):
+        assert getattr(parse(**{name: bound}), name) == bound
+        next_one = (
+            bound + math.copysign(1, beyond) if name in WHOLE else math.nextafter(bound, beyond)
+        )
+        with pytest.raises(InvalidRequest, match=f"`{name}` must be between"):
+            parse(**{name: next_one})
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, True, False, 10**400, -(10**400), -0.001]
+)
+def test_what_is_no_number_in_bounds_is_refused(name: str, value: float) -> None:
+    with pytest.raises(InvalidRequest, match=f"`{name}`"):
+        parse(**{name: value})
+
+
+@given(name=st.sampled_from(sorted(BOUNDS)), value=st.integers() | st.floats())
+def test_a_number_is_taken_as_it_is_or_refused(name: str, value: float) -> None:
+    low, high = BOUNDS[name]
+    allowed = low <= value <= high and (name not in WHOLE or isinstance(value, int))
+    if not allowed:
+        with pytest.raises(InvalidRequest, match=r"\.$"):
+            parse(**{name: value})
+        return
+    request = parse(**{name: value})
+    assert getattr(request, name) == value
+    assert type(getattr(request, name)) is (int if name in WHOLE else float)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("seconds", "`seconds` must be between 10 and 240."),
+        ("cfg", "`cfg` must be between 1 and 15."),
+        ("lyrics_strength", "`lyrics_strength` must be between 0.1 and 10."),
+        ("seed", "`seed` must be between 0 and 2,147,483,647."),
+    ],
+)
+def test_a_refusal_is_a_plain_sentence(name: str, words: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parse(**{name: -1})
+    assert str(refused.value) == words
+
+
+def test_a_seed_is_drawn_only_where_none_was_asked_for() -> None:
+    def never() -> int:
+        raise AssertionError
+
+    assert parse(seed=0, random_seed=never).seed == 0
+    assert parse(random_seed=lambda: MAX_SEED).seed == MAX_SEED
+
+
+# --- Genres and lyrics ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "genres", ["", "   ", "\n\t", ",,,", "\u200b\u202e", "\x00", "\ud800", "\N{GUITAR}", "!?"]
+)
+def test_blank_genres_are_refused(genres: str) -> None:
+    with pytest.raises(InvalidRequest, match="at least one genre"):
+        parse(genres=genres)
+
+
+def test_genres_are_cut_at_nothing_but_refused_when_too_long() -> None:
+    assert len(parse(genres="x" * MAX_GENRES).genres) == MAX_GENRES
+    with pytest.raises(InvalidRequest, match="301 characters long; 300 is the most"):
+        parse(genres="x" * (MAX_GENRES + 1))
+    with pytest.raises(InvalidRequest, match="3,000"):
+        parse(genres="x" * 3_000)
+
+
+def test_genres_are_one_tidy_line() -> None:
+    assert parse(genres="  funk,\n\t pop \x07 , 105\u202e BPM ").genres == "funk, pop , 105 BPM"
+    assert parse(genres="funk\vpop\x85rock\u2028soul").genres == "funk, pop, rock, soul"
+
+
+@pytest.mark.parametrize(
+    "genres",
+    [
+        "funk, pop, soul",
+        "funk\uff0cpop\u3001soul",  # otwarchive 1615, vnite 441
+        "funk; pop;soul;",
+        "funk\uff1b pop, \nsoul",
+        "funk\u060c pop\u061b soul",
+    ],
+)
+def test_genres_are_parted_by_plain_commas(genres: str) -> None:
+    assert parse(genres=genres).genres == "funk, pop, soul"
+
+
+def test_too_long_lyrics_are_refused() -> None:
+    assert len(parse(lyrics="la " * 1_333 + "l").lyrics) == MAX_LYRICS
+    with pytest.raises(InvalidRequest, match="4,001 characters long; 4,000 is the most"):
+        parse(lyrics="x" * (MAX_LYRICS + 1))
+
+
+def test_lyrics_and_genres_that_were_typed_within_the_limit_may_be_sent_longer() -> None:
+    lyrics = "\n".join(["サビ", "あ" * 80] * 47)
+    assert len(lyrics) <= MAX_LYRICS < len(parse(lyrics=lyrics).lyrics)
+    genres = "、".join(["pop"] * 75)
+    assert len(genres) <= MAX_GENRES < len(parse(genres=genres).genres)
+
+
+@pytest.mark.parametrize(
+    "lyrics", [None, "", " \n ", "[verse]\n\n[chorus]\n", "[verse 1] ... [chorus]", "\u202e"]
+)
+@pytest.mark.parametrize("instrumental", [False, True])
+def test_lyrics_without_words_are_an_instrumental(lyrics: str | None, instrumental: bool) -> None:
+    request = parse(lyrics=lyrics, instrumental=instrumental)
+    assert request.lyrics == INSTRUMENTAL
+    assert request.instrumental
+
+
+def test_an_instrumental_with_words_is_refused_and_says_why() -> None:
+    with pytest.raises(InvalidRequest, match="An instrumental has no words"):
+        parse(lyrics="[verse]\nLa la", instrumental=True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        (r"[verse]\nOne\nTwo", "[verse]\nOne\nTwo"),
+        ("One\r\nTwo\rThree", "One\nTwo\nThree"),
+        ("  One\n\n  Two  ", "One\n\nTwo"),
+        ("One\vTwo\fThree\x85Four\u2028Five\u2029Six", "One\nTwo\nThree\nFour\nFive\nSix"),
+        ("\\\x00n la", "la"),
+        ("Caf\x00e\u0301", "Caf\u00e9"),
+        ("\N{WOMAN}\u200d\N{ROCKET} la", "\N{WOMAN}\u200d\N{ROCKET} la"),
+        (
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0646\u0645",
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0646\u0645",
+        ),
+        ("@everyone <@1> sings", "@everyone <@1> sings"),
+    ],
+)
+def test_lyrics_are_sent_as_they_were_meant(typed: str, sent: str) -> None:
+    assert parse(lyrics=typed).lyrics == sent
+
+
+@given(text=ODD_TEXT)
+@example(text="\ud800\udc00")
+def test_clean_text_can_be_sent_and_holds_nothing_that_is_not_seen(text: str) -> None:
+    cleaned = clean(text)
+    cleaned.encode("utf-8")
+    hidden = {"Cc", "Cf", "Cs", "Co", "Cn"}
+    assert all(c in "\n\t\u200c\u200d" or unicodedata.category(c) not in hidden for c in cleaned)
+    assert unicodedata.is_normalized("NFC", cleaned)
+    assert clean(cleaned) == cleaned
+
+
+@given(genres=ODD_TEXT, lyrics=st.none() | ODD_TEXT, instrumental=st.booleans())
+def test_any_text_is_a_valid_request_or_one_plain_sentence(
+    genres: str, lyrics: str | None, instrumental: bool
+) -> None:
+    try:
+        request = parse(genres=genres, lyrics=lyrics, instrumental=instrumental)
+    except InvalidRequest as refused:
+        sentence = str(refused)
+    else:
+        sentence = ""
+    if sentence:
+        assert sentence.endswith(".")
+        assert len(sentence.splitlines()) == 1
+        return
+    assert 1 <= len(request.genres) <= max(MAX_GENRES, 2 * len(genres))
+    assert "\n" not in request.genres
+    assert 1 <= len(request.lyrics) <= max(MAX_LYRICS, 20 * len(lyrics or ""))
+    assert request.instrumental is (request.lyrics == INSTRUMENTAL)
+    assert 1 <= len(request.title) <= MAX_TITLE
+    assert request.title == " ".join(request.title.split())
+    assert any(c.isalnum() for c in request.title)
+    # A song that is asked for again is the same song.
+    assert parse(genres=request.genres, lyrics=request.lyrics) == request
+
+
+@pytest.mark.parametrize(
+    ("lyrics", "words"),
+    [("[verse]", False), ("[verse] la", True), ("[a[b]c]", True), ("]la[", True), ("...", False)],
+)
+def test_words_are_what_is_outside_brackets(lyrics: str, words: bool) -> None:
+    assert has_words(lyrics) is words
+
+
+# --- Titles ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lyrics", "title"),
+    [
+        ("[verse]\nOne\n[chorus]\nTwo\nThree", "Two"),
+        ("[verse]\nOne\n[bridge]\nTwo", "One"),
+        ("[bridge]\nTwo\n[outro]\nThree", "Two"),
+        ("[Chorus] You make my mind", "You make my mind"),
+        ("[CHORUS 2]\nUpper", "Upper"),
+        ("[verse] One [chorus] Two", "Two"),
+        ("No section at all\nSecond", "No section at all"),
+        ("Before\n[verse]\nOne", "Before"),
+        ("[intro]\n...\n[chorus]\n---\nReal words", "Real words"),
+        ("[chorus]\n  Midnight   train, ", "Midnight train"),
+        ("[chorus]\n\u2014 Alone \u2014", "Alone"),
+        ("[chorus]\n[verse]\nOne", "One"),
+        (INSTRUMENTAL, "funk, pop"),
+        ("", "funk, pop"),
+    ],
+)
+def test_the_title_is_the_first_line_of_the_chorus_or_of_what_there_is(
+    lyrics: str, title: str
+) -> None:
+    assert title_of("funk, pop", lyrics) == title
+
+
+def test_a_long_line_is_cut_with_an_ellipsis() -> None:
+    assert title_of("funk", "x" * MAX_TITLE) == "x" * MAX_TITLE
+    title = title_of("funk", "word " * 40)
+    assert title == "word " * 15 + "word\u2026"
+    assert len(title) == MAX_TITLE
+    cut = title_of("funk", "y" * 78 + " zz")
+    assert cut == "y" * 78 + "\u2026"
