@@ -33,7 +33,7 @@ from cogs.operations.operator import OperatorCog
 from cogs.operations.owner import OwnerMessages
 from cogs.operations.servers import ServersCog
 from cogs.settings import cog as quota
-from cogs.settings.audit_log import ManagerLog
+from cogs.settings.audit_log import AuditLog
 from cogs.songs import buttons
 from cogs.songs.announcer import DiscordAnnouncer
 from cogs.songs.library import LibraryCog
@@ -44,23 +44,23 @@ from db.database import Database
 from db.faults import NO_ROOM, DatabaseFileError
 from db.migrate import SchemaTooNewError, SchemaTooOldError
 from services import logs
-from services.audio.transcoder import AudioFitter
+from services.audio.transcoder import Transcoder
 from services.clock import WatchedClock, utc_now
 from services.config import Settings, load
 from services.credits.amounts import Prices, credits_text
-from services.credits.budgets import DefaultBudgets, OperatorCeilings, ServerCeiling
+from services.credits.budgets import DefaultBudgets, OperatorBudgets, ServerBudget
 from services.credits.credits import Credits
-from services.credits.transfers import Giving
+from services.credits.transfers import CreditTransfers
 from services.errors import AlreadyRunning, ConfigurationError, Refusal
 from services.operations import data_folder, heartbeat
-from services.operations.consistency_check import Checking, check_unopened
+from services.operations.consistency_check import ConsistencyCheck, check_unopened
 from services.operations.housekeeping import Housekeeping
 from services.operations.incidents import Incidents
 from services.operations.process_lock import sole_process
 from services.operations.servers import Servers
 from services.providers.addresses import Resolver
 from services.providers.pacing import Pacer
-from services.providers.rate_limiter import RequestBudget
+from services.providers.rate_limiter import RateLimiter
 from services.providers.run_times import Run
 from services.providers.segmind import SongApi
 from services.reports.export import Export
@@ -68,14 +68,14 @@ from services.reports.overview import Overview, as_lines, as_table
 from services.reports.usage import Usage
 from services.reports.usage_picture import UsageArtist
 from services.settings.changelog import Changelog
-from services.settings.server_settings import Managing
-from services.settings.settings import Defaults, Limits, Member, Rulebook
-from services.songs.completion import Ending
+from services.settings.server_settings import ServerSettings
+from services.settings.settings import Defaults, Limits, Member, SettingsReader
+from services.songs.completion import SongCompletion
 from services.songs.delivery import Delivery
 from services.songs.forecast import Forecast
-from services.songs.pipeline import Worker
+from services.songs.pipeline import Pipeline
 from services.songs.queue import Queue
-from services.songs.scheduler import Runner, Spawn, spawn
+from services.songs.scheduler import Scheduler, Spawn, spawn
 from services.songs.song_request import MAX_SEED
 from services.songs.songs import Songs
 
@@ -115,13 +115,13 @@ class Application:
 
     client: Client
     database: Database
-    runner: Runner
+    scheduler: Scheduler
     announcer: DiscordAnnouncer
-    manager_log: ManagerLog
+    audit_log: AuditLog
     delivery: Delivery
     housekeeping: Housekeeping
     registration: Registration
-    fitter: AudioFitter
+    transcoder: Transcoder
     settings: Settings
 
     @contextlib.asynccontextmanager
@@ -131,9 +131,9 @@ class Application:
         What it gives is done only when a part has died, and raises what it died of.
         """
         tasks = [
-            spawn(self.runner.run(), "runner"),
+            spawn(self.scheduler.run(), "runner"),
             spawn(self.announcer.run(), "announcer"),
-            spawn(self.manager_log.run(), "manager log"),
+            spawn(self.audit_log.run(), "manager log"),
             spawn(self.delivery.run(), "delivery"),
             spawn(self.housekeeping.run(), "housekeeping"),
             spawn(self.registration.run(), "registration"),
@@ -146,9 +146,9 @@ class Application:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(parts, *tasks, return_exceptions=True)
-            await self.runner.stop(grace=GRACE)
+            await self.scheduler.stop(grace=GRACE)
             await asyncio.gather(
-                self.announcer.stop(grace=LAST_EDITS), self.manager_log.stop(grace=LAST_EDITS)
+                self.announcer.stop(grace=LAST_EDITS), self.audit_log.stop(grace=LAST_EDITS)
             )
 
 
@@ -179,8 +179,8 @@ async def composed(
         session = await closing.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver))
         )
-        fitter = AudioFitter(at_once=FITTINGS_AT_ONCE)
-        closing.push_async_callback(fitter.close)
+        transcoder = Transcoder(at_once=FITTINGS_AT_ONCE)
+        closing.push_async_callback(transcoder.close)
         artist = UsageArtist(settings.data_dir / "fonts")
         closing.push_async_callback(artist.close)
         export = Export(database, folder=settings.data_dir / "exports")
@@ -191,15 +191,15 @@ async def composed(
         operator = OwnerMessages(client)
         incidents = Incidents(database, operator, clock=clock)
         await incidents.load()
-        rulebook = Rulebook(_defaults(settings))
+        settings_reader = SettingsReader(_defaults(settings))
         changelog = Changelog(
             database,
             clock=clock,
-            tell=lambda: manager_log.wake(),  # noqa: PLW0108 - it is made in the next line
+            tell=lambda: audit_log.wake(),  # noqa: PLW0108 - it is made in the next line
         )
-        manager_log = ManagerLog(client, changelog, rulebook.defaults, spawn=spawn, clock=clock)
-        ceiling = ServerCeiling(database, rulebook, changelog, clock=clock)
-        operator_ceilings = OperatorCeilings(
+        audit_log = AuditLog(client, changelog, settings_reader.defaults, spawn=spawn, clock=clock)
+        budget = ServerBudget(database, settings_reader, changelog, clock=clock)
+        operator_budgets = OperatorBudgets(
             database,
             clock=clock,
             defaults=DefaultBudgets(
@@ -207,25 +207,27 @@ async def composed(
                 each_server=settings.server_daily_songs or None,
             ),
         )
-        credits = Credits(database, rulebook, ceiling, clock=clock)
-        ending = Ending(database, credits, clock=clock)
-        servers = Servers(database, ending, operator, clock=clock, allowed=settings.allowed_servers)
+        credits = Credits(database, settings_reader, budget, clock=clock)
+        completion = SongCompletion(database, credits, clock=clock)
+        servers = Servers(
+            database, completion, operator, clock=clock, allowed=settings.allowed_servers
+        )
 
         past = await song_rows.run_times(database.reader, limit=LEARNT_FROM)
         # After a restart the last minute counts as full; who never submitted made no calls.
         called = await song_rows.any_submitted(database.reader)
-        budget = RequestBudget(settings.segmind_rpm, full=called)
+        rate_limiter = RateLimiter(settings.segmind_rpm, full=called)
         pacer = Pacer(
-            budget,
+            rate_limiter,
             [Run(r.seconds, r.steps, r.low_ms / 1000, r.high_ms / 1000) for r in past],
-            waiting=lambda: runner.waiting,
+            waiting=lambda: scheduler.waiting,
             polled=settings.segmind_mode != "sync",
         )
         api = SongApi(
             session,
             root=settings.segmind_api_url,
             key=settings.segmind_api_key.get_secret_value(),
-            budget=budget,
+            rate_limiter=rate_limiter,
             allow=settings.download_allow,
             resolver=resolver,
         )
@@ -237,27 +239,27 @@ async def composed(
         )
         queue = Queue(database, credits, forecast)
         announcer = DiscordAnnouncer(client, queue, clock=clock, spawn=spawn)
-        worker = Worker(
+        pipeline = Pipeline(
             database,
             api,
-            budget,
+            rate_limiter,
             pacer,
-            fitter,
-            ending,
+            transcoder,
+            completion,
             incidents,
-            operator_ceilings,
+            operator_budgets,
             announcer,
             data_dir=settings.data_dir,
             sync=settings.segmind_mode == "sync",
             clock=clock,
         )
-        runner = Runner(
+        scheduler = Scheduler(
             database,
-            worker,
+            pipeline,
             api,
-            budget,
+            rate_limiter,
             incidents,
-            operator_ceilings,
+            operator_budgets,
             at_once=settings.segmind_concurrency,
             clock=clock,
             alone=alone,
@@ -265,32 +267,32 @@ async def composed(
         )
         songs = Songs(
             database,
-            rulebook,
+            settings_reader,
             credits,
-            ceiling,
-            operator_ceilings,
-            ending,
+            budget,
+            operator_budgets,
+            completion,
             incidents,
             clock=clock,
             random_seed=lambda: random.SystemRandom().randint(0, MAX_SEED),
-            wake=runner.wake,
+            wake=scheduler.wake,
             tell=changelog.tell,
             allowed_servers=settings.allowed_servers,
         )
         delivery = Delivery(
             database,
-            ending,
-            fitter,
+            completion,
+            transcoder,
             incidents,
             announcer,
             data_dir=settings.data_dir,
             clock=clock,
         )
-        await worker.load()
+        await pipeline.load()
         await delivery.load()
         housekeeping = Housekeeping(
             database,
-            ending,
+            completion,
             servers,
             incidents,
             data_dir=settings.data_dir,
@@ -301,40 +303,40 @@ async def composed(
             songs=songs,
             queue=queue,
             credits=credits,
-            managing=Managing(
+            server_settings=ServerSettings(
                 database,
-                rulebook,
+                settings_reader,
                 changelog,
-                ending,
+                completion,
                 clock=clock,
                 changed=announcer.changed,
             ),
-            giving=Giving(database, rulebook, credits, changelog, clock=clock),
+            transfers=CreditTransfers(database, settings_reader, credits, changelog, clock=clock),
             usage=Usage(database, clock=clock),
             artist=artist,
             export=export,
             changelog=changelog,
-            ceiling=ceiling,
-            ceilings=operator_ceilings,
-            defaults=rulebook.defaults,
-            overview=Overview(database, rulebook, clock=clock),
+            budget=budget,
+            budgets=operator_budgets,
+            defaults=settings_reader.defaults,
+            overview=Overview(database, settings_reader, clock=clock),
             operator_ids=settings.operator_ids,
             servers=servers,
             delivery=delivery,
             clock=clock,
-            wake=runner.wake,
+            wake=scheduler.wake,
             show=announcer.show,
         )
         yield Application(
             client,
             database,
-            runner,
+            scheduler,
             announcer,
-            manager_log,
+            audit_log,
             delivery,
             housekeeping,
             Registration(client, database, incidents),
-            fitter,
+            transcoder,
             settings,
         )
 
@@ -383,7 +385,7 @@ async def run(settings: Settings) -> int:
         try:
             login = asyncio.gather(
                 client.login(settings.discord_token.get_secret_value()),
-                application.fitter.check_sandbox(),
+                application.transcoder.check_sandbox(),
             )
             # Who waits out Discord's limits is alive: a restart would ask again, and lengthen them.
             await _first(login, heartbeat.beat(settings.data_dir), stopped.wait())
@@ -481,8 +483,8 @@ def _on_signals(stop: Callable[[], None]) -> None:
 
 async def _list_servers(settings: Settings) -> int:
     """`bot.py servers`, beside a bot that runs or not."""
-    async with _opened(settings) as (database, rulebook):
-        overview = Overview(database, rulebook, clock=utc_now)
+    async with _opened(settings) as (database, settings_reader):
+        overview = Overview(database, settings_reader, clock=utc_now)
         print(as_table(await overview.servers()))
         if undelivered := await overview.undelivered():
             print(f"\n{as_lines(undelivered)}")
@@ -493,14 +495,16 @@ async def _grant(
     settings: Settings, server_id: int, member_id: int, amount: int, reason: str
 ) -> int:
     """`bot.py grant`, beside a bot that runs or not."""
-    async with _opened(settings) as (database, rulebook):
+    async with _opened(settings) as (database, settings_reader):
         server = await server_rows.get_server(database.reader, server_id)
         if server is None:
             return _refused(f"There is no server {server_id}: `bot.py servers` lists them.")
         if server.left_at is not None:  # a grant would make it look as if the bot were there
             return _refused(f"The bot has left server {server_id}: invite it there again first.")
-        changelog, credits = _money(database, rulebook)
-        moved = await Giving(database, rulebook, credits, changelog, clock=utc_now).grant(
+        changelog, credits = _money(database, settings_reader)
+        moved = await CreditTransfers(
+            database, settings_reader, credits, changelog, clock=utc_now
+        ).grant(
             # What their roles give them is seen when they use a command.
             Member(server_id, member_id, roles=None),
             grant_id=f"operator:{uuid.uuid4()}",
@@ -515,29 +519,31 @@ async def _grant(
 async def _check(settings: Settings, *, fix: bool) -> int:
     """`bot.py check`; status 1 while something is wrong."""
     try:
-        async with _opened(settings) as (database, rulebook):
-            _, credits = _money(database, rulebook)
-            found = await Checking(database, credits, data_dir=settings.data_dir).run(fix=fix)
+        async with _opened(settings) as (database, settings_reader):
+            _, credits = _money(database, settings_reader)
+            found = await ConsistencyCheck(database, credits, data_dir=settings.data_dir).run(
+                fix=fix
+            )
     except DatabaseFileError as error:
         if not error.damaged:
             raise
         found = await check_unopened(settings.database_path, error)
     for finding in found:
-        print(f"{'mended' if finding.mended else 'WRONG '}  {finding.text}")
-    wrong = sum(not finding.mended for finding in found)
+        print(f"{'fixed' if finding.fixed else 'WRONG '}  {finding.text}")
+    wrong = sum(not finding.fixed for finding in found)
     print(f"{wrong:,} wrong, {len(found) - wrong:,} mended." if found else "All is well.")
     return FAILED if wrong else 0
 
 
-def _money(database: Database, rulebook: Rulebook) -> tuple[Changelog, Credits]:
+def _money(database: Database, settings_reader: SettingsReader) -> tuple[Changelog, Credits]:
     """What moves credits from the command line. What it changes is told by the bot that runs."""
     changelog = Changelog(database, clock=utc_now, tell=lambda: None)
-    ceiling = ServerCeiling(database, rulebook, changelog, clock=utc_now)
-    return changelog, Credits(database, rulebook, ceiling, clock=utc_now)
+    budget = ServerBudget(database, settings_reader, changelog, clock=utc_now)
+    return changelog, Credits(database, settings_reader, budget, clock=utc_now)
 
 
 @contextlib.asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, Rulebook]]:
+async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, SettingsReader]]:
     """The database that is there; a bot may be using it.
 
     Raises:
@@ -551,7 +557,7 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[Database, Rulebook]
         )
     database = await Database.open(settings.database_path, beside_bot=True)
     try:
-        yield database, Rulebook(_defaults(settings))
+        yield database, SettingsReader(_defaults(settings))
     finally:
         await database.close()
 

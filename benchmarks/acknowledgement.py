@@ -128,11 +128,11 @@ async def _lateness(late: list[float]) -> None:
 
 
 def _print(
-    alone: list[float], theirs: list[float], ours: list[float], late: list[float], fitted: int
+    alone: list[float], theirs: list[float], ours: list[float], late: list[float], transcoded: int
 ) -> None:
     print(
         f"{PER_SECOND} interactions a second to each bot for {MEASURED:.0f} s ({len(ours)} and "
-        f"{len(theirs)}); meanwhile Songwright fitted and posted {fitted} songs of {SECONDS} s "
+        f"{len(theirs)}); meanwhile Songwright fitted and posted {transcoded} songs of {SECONDS} s "
         f"({len(wav(SECONDS)):,} bytes of WAV). From the event's dispatch to the callback's "
         "arrival, in ms.\n"
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from services.audio import encoder
 from services.audio.audio_file import Tags
-from services.audio.transcoder import AudioFitter
+from services.audio.transcoder import Transcoder
 
 LIMIT = 10 * 2**20
 HERTZ = 44_100
@@ -169,10 +169,10 @@ async def _watched(late: list[float], work: Callable[[], Awaitable[object]]) -> 
 
 
 async def _in_children(source: Path, *, at_once: int, seconds: int) -> None:
-    fitter = AudioFitter(at_once=at_once)
+    transcoder = Transcoder(at_once=at_once)
     await asyncio.gather(
         *(
-            fitter.fit(
+            transcoder.fit(
                 source,
                 source.parent,
                 stem=str(i),
@@ -183,7 +183,7 @@ async def _in_children(source: Path, *, at_once: int, seconds: int) -> None:
             for i in range(at_once)
         )
     )
-    await fitter.close()
+    await transcoder.close()
 
 
 async def _in_threads(source: Path) -> None:

@@ -106,13 +106,13 @@ async def _served(body: bytes) -> AsyncIterator[str]:
     app.router.add_post("/v2/ace-step-music", submit)
     app.router.add_get("/v2/requests/{id}/status", status)
     app.router.add_get("/v2/requests/{id}", result)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    scheduler = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    await scheduler.setup()
+    await web.TCPSite(scheduler, "127.0.0.1", 0).start()
     try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield f"http://127.0.0.1:{scheduler.addresses[0][1]}"
     finally:
-        await runner.cleanup()
+        await scheduler.cleanup()
 
 
 async def _most(pid: int) -> tuple[float, float]:

@@ -27,7 +27,7 @@ import segmind.v2
 from benchmarks.virtual_time import VirtualThreads, run_virtually
 from services.providers import pacing, rate_limiter
 from services.providers.pacing import EARLY_LOOKS, Pacer
-from services.providers.rate_limiter import Call, RequestBudget
+from services.providers.rate_limiter import Call, RateLimiter
 
 MEDIAN = 11.6
 SIGMAS = {"steady (0.15)": 0.15, "usual (0.25)": 0.25, "wild (0.4)": 0.4}
@@ -125,8 +125,8 @@ async def asked(server: Server, song: Song, call: Call) -> Answer:
 class Ours:
     """What the worker does with a song, with the real budget and the real pacer."""
 
-    def __init__(self, server: Server, budget: RequestBudget, pacer: Pacer) -> None:
-        self._server, self._budget, self._pacer = server, budget, pacer
+    def __init__(self, server: Server, rate_limiter: RateLimiter, pacer: Pacer) -> None:
+        self._server, self._rate_limiter, self._pacer = server, rate_limiter, pacer
 
     async def make(self, song: Song) -> None:
         """Submit in the place that it has, poll at the paced times, fetch the result."""
@@ -143,12 +143,12 @@ class Ours:
         """Until it is done."""
         clock = asyncio.get_running_loop().time
         seconds, steps = SONG
-        next_look = partial(
-            self._pacer.next_look, song_id=song.number, seconds=seconds, steps=steps
+        next_poll = partial(
+            self._pacer.next_poll, song_id=song.number, seconds=seconds, steps=steps
         )
         age, processing = 0.0, False
         while True:
-            due = next_look(age=age, processing=processing)
+            due = next_poll(age=age, processing=processing)
             await asyncio.sleep(accepted + due - clock())
             song.early += not processing and due in EARLY_LOOKS
             answer, sent = await self._ask(song, Call.LOOK)
@@ -163,13 +163,13 @@ class Ours:
         """The answer, and when the call was sent."""
         while True:
             if not placed:
-                await self._budget.take(call)
+                await self._rate_limiter.take(call)
             placed = False
             sent = asyncio.get_running_loop().time()
             answer = await asked(self._server, song, call)
             if answer.code == 200:
                 return answer, sent
-            self._budget.refused(answer.retry_after)
+            self._rate_limiter.refused(answer.retry_after)
 
 
 class Naive:
@@ -324,10 +324,10 @@ def run_ours(
     """This project. Each further wave of the load comes when the one before has ended."""
 
     async def main() -> list[Song]:
-        budget = RequestBudget(server.per_minute, clock=asyncio.get_running_loop().time)
-        slots = Slots(concurrency, place=partial(budget.take, Call.SUBMIT))
-        pacer = Pacer(budget, waiting=lambda: slots.waiting)
-        ours = Ours(server, budget, pacer)
+        rate_limiter = RateLimiter(server.per_minute, clock=asyncio.get_running_loop().time)
+        slots = Slots(concurrency, place=partial(rate_limiter.take, Call.SUBMIT))
+        pacer = Pacer(rate_limiter, waiting=lambda: slots.waiting)
+        ours = Ours(server, rate_limiter, pacer)
         made = [await all_made(slots, ours.make, load) for _ in range(waves)]
         return list(itertools.chain.from_iterable(made))
 
@@ -584,7 +584,7 @@ def print_cost() -> None:
             pacer.ended(0, low=(end := next(chance)), high=end + 1.0)
 
     learning = timed(learn, 500)
-    look = timed(lambda: pacer.next_look(seconds=60, steps=50, age=9.0), 5_000)
+    look = timed(lambda: pacer.next_poll(seconds=60, steps=50, age=9.0), 5_000)
     todo = iter(plans)
     pacing._solved.cache_clear()  # noqa: SLF001  to see what the first one costs
     plan = timed(lambda: pacing.plan_for(*next(todo)), len(plans))
@@ -592,7 +592,7 @@ def print_cost() -> None:
     def count() -> None:
         now[0] += 1.0
         pacer.unfinished(1, age=now[0])
-        pacer.next_look(seconds=60, steps=50, age=9.0)
+        pacer.next_poll(seconds=60, steps=50, age=9.0)
 
     with contextlib.ExitStack() as running:
         for song_id in range(1, WAVE + 1):
@@ -601,7 +601,7 @@ def print_cost() -> None:
         counting = timed(count, 10)
     print("\n### Cost\n")
     print(
-        f"`next_look` {look * 1e6:.0f} us, learning a song {learning * 1e6:.0f} us, a plan not met"
+        f"`next_poll` {look * 1e6:.0f} us, learning a song {learning * 1e6:.0f} us, a plan not met"
         f" before {plan * 1e3:.2f} ms. While songs run side by side, at most once a second what is"
         f" known of them is counted: {counting * 1e3:.1f} ms where they are {WAVE}."
     )
@@ -610,7 +610,7 @@ def print_cost() -> None:
 def pacer_in_hand() -> tuple[Pacer, list[float]]:
     """A pacer, and the time of its clock."""
     now = [0.0]
-    return Pacer(RequestBudget(PER_MINUTE, clock=lambda: now[0])), now
+    return Pacer(RateLimiter(PER_MINUTE, clock=lambda: now[0])), now
 
 
 def timed(act: Callable[[], object], times: int) -> float:

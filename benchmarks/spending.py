@@ -21,13 +21,13 @@ from db.connection import Connection
 from db.database import Database
 from db.records import to_ms
 from services.clock import WatchedClock, utc_now
-from services.credits.budgets import OperatorCeilings, ServerCeiling
+from services.credits.budgets import OperatorBudgets, ServerBudget
 from services.credits.credits import Credits
 from services.operations.incidents import Incidents
 from services.settings.changelog import Changelog
-from services.settings.server_settings import Manager, Managing
-from services.settings.settings import Defaults, Limits, Member, Rulebook
-from services.songs.completion import Ending
+from services.settings.server_settings import Manager, ServerSettings
+from services.settings.settings import Defaults, Limits, Member, SettingsReader
+from services.songs.completion import SongCompletion
 from services.songs.song_request import SongRequest
 from services.songs.songs import Interaction, Songs
 
@@ -56,33 +56,33 @@ class House:
     database: Database
     songs: Songs
     credits: Credits
-    managing: Managing
+    server_settings: ServerSettings
 
     @classmethod
     async def open(cls, path: Path) -> "House":
         database = await Database.open(path)
-        rulebook = Rulebook(Defaults(limits=Limits(unfinished=MEASURED)))
+        settings_reader = SettingsReader(Defaults(limits=Limits(unfinished=MEASURED)))
         changelog = Changelog(database, clock=utc_now, tell=lambda: None)
-        ceiling = ServerCeiling(database, rulebook, changelog, clock=utc_now)
-        credits = Credits(database, rulebook, ceiling, clock=utc_now)
-        ending = Ending(database, credits, clock=utc_now)
+        budget = ServerBudget(database, settings_reader, changelog, clock=utc_now)
+        credits = Credits(database, settings_reader, budget, clock=utc_now)
+        completion = SongCompletion(database, credits, clock=utc_now)
         songs = Songs(
             database,
-            rulebook,
+            settings_reader,
             credits,
-            ceiling,
-            OperatorCeilings(database, clock=utc_now),
-            ending,
+            budget,
+            OperatorBudgets(database, clock=utc_now),
+            completion,
             Incidents(database, Nobody(), clock=WatchedClock()),
             clock=utc_now,
             random_seed=lambda: 1,
             wake=lambda: None,
             tell=lambda: None,
         )
-        managing = Managing(
-            database, rulebook, changelog, ending, clock=utc_now, changed=lambda _: None
+        server_settings = ServerSettings(
+            database, settings_reader, changelog, completion, clock=utc_now, changed=lambda _: None
         )
-        return cls(database, songs, credits, managing)
+        return cls(database, songs, credits, server_settings)
 
     async def give(self, lots: int) -> None:
         """One member gets credits in so many lots."""
@@ -103,12 +103,12 @@ class House:
         """Every server has rules, as one that is well looked after."""
         for server_id in range(1, SERVERS + 1):
             by = Manager(server_id, 1)
-            await self.managing.set_calendar(by, every="week", hour=4, zone="Europe/Berlin")
-            await self.managing.set_ceiling(by, 10_000_000)
-            await self.managing.set_words(by, [f"unwanted{n}" for n in range(200)])
-            await self.managing.set_channels(by, list(range(1, 11)))
+            await self.server_settings.set_calendar(by, every="week", hour=4, zone="Europe/Berlin")
+            await self.server_settings.set_budget(by, 10_000_000)
+            await self.server_settings.set_words(by, [f"unwanted{n}" for n in range(200)])
+            await self.server_settings.set_channels(by, list(range(1, 11)))
             for role in range(ROLE_RULES):
-                await self.managing.set_role(by, 1_000 + role, 10 + role)
+                await self.server_settings.set_role(by, 1_000 + role, 10 + role)
 
 
 GIFTED = Member(1, MEMBERS + 1)
@@ -143,7 +143,7 @@ async def _measured() -> list[str]:
                 (
                     f"{MEMBERS:,} members in {SERVERS} servers, {entries:,} ledger rows "
                     f"({size / 2**20:,.0f} MiB, filled in {filled:.0f} s). Each "
-                    f"server has {ROLE_RULES} role rules, 200 unwanted words, a ceiling, ten "
+                    f"server has {ROLE_RULES} role rules, 200 unwanted words, a budget, ten "
                     f"channels and a week of its own. Medians of {MEASURED:,}, by members in turn."
                 ),
                 "",
@@ -228,7 +228,7 @@ REQUEST = SongRequest.parse(
 
 
 async def _ask(house: House, member: Member) -> None:
-    asker = Interaction(
+    requester = Interaction(
         interaction_id=next(_next_id),
         application_id=1,
         server_id=member.server_id,
@@ -238,7 +238,7 @@ async def _ask(house: House, member: Member) -> None:
         received_at=utc_now(),
         roles=member.roles or frozenset(),
     )
-    await house.songs.ask(asker, REQUEST)
+    await house.songs.ask(requester, REQUEST)
 
 
 async def _ask_gifted(house: House, _: Member) -> None:
@@ -250,7 +250,7 @@ async def _standing(house: House, member: Member) -> None:
 
 
 async def _settings(house: House, member: Member) -> None:
-    await house.managing.rules(member.server_id)
+    await house.server_settings.rules(member.server_id)
 
 
 async def _history(house: House, member: Member) -> None:
@@ -323,7 +323,7 @@ def _fill_day(
     connection.executemany(
         "INSERT INTO songs (song_id, server_id, member_id, channel_id, number, genres, lyrics, "
         "seconds, steps, cfg, shift, lyrics_strength, seed, price, status, step, submits, "
-        "asked_at, submitted_at, posting_at, ended_at, application_id, post_id, delivered_at) "
+        "requested_at, submitted_at, posting_at, ended_at, application_id, post_id, delivered_at) "
         "VALUES (?1, ?2, ?3, 1, ?1, 'funk, pop', '[verse]', 60, 50, 4, 4, 1, 1, 2, 'COMPLETED', "
         f"'ended', 1, {start}, {start}, {start}, {start}, 1, ?1, {start})",
         songs,

@@ -44,8 +44,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 def run_virtually(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run `main()` to its end in a virtual loop of its own."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main())
+    with asyncio.Runner(loop_factory=VirtualLoop) as scheduler:
+        return scheduler.run(main())
 
 
 class VirtualThreads:

@@ -1,4 +1,4 @@
-"""What the ceilings count: a server's own by its periods, the operator's by days in UTC.
+"""What the budgets count: a server's own by its periods, the operator's by days in UTC.
 
 None of these commits.
 """
@@ -6,7 +6,7 @@ None of these commits.
 from datetime import datetime
 
 from db.connection import Connection
-from db.records import OperatorCeiling, Tally, to_ms
+from db.records import OperatorBudget, Tally, to_ms
 
 ALL = 0
 """Stands for every server together."""
@@ -27,22 +27,22 @@ async def use(
     period_at: datetime,
     *,
     credits: int,
-    ceiling: int | None,
+    budget: int | None,
 ) -> int | None:
-    """Count a hold; what is used then. None where it would pass the ceiling: nothing is counted."""
+    """Count a hold; what is used then. None where it would pass the budget: nothing is counted."""
     rows = await connection.execute_fetchall(
         """
         INSERT INTO server_periods (server_id, period_at, used)
-        SELECT :server_id, :period_at, :credits WHERE :ceiling IS NULL OR :credits <= :ceiling
+        SELECT :server_id, :period_at, :credits WHERE :budget IS NULL OR :credits <= :budget
         ON CONFLICT (server_id, period_at) DO UPDATE SET used = used + :credits
-            WHERE :ceiling IS NULL OR used + :credits <= :ceiling
+            WHERE :budget IS NULL OR used + :credits <= :budget
         RETURNING used
         """,
         {
             "server_id": server_id,
             "period_at": to_ms(period_at),
             "credits": credits,
-            "ceiling": ceiling,
+            "budget": budget,
         },
     )
     return next((row["used"] for row in rows), None)
@@ -121,40 +121,40 @@ async def waiting_of_server(connection: Connection, server_id: int) -> Tally:
     return next(Tally(row["songs"], row["credits"]) for row in rows)
 
 
-async def operators(connection: Connection) -> list[OperatorCeiling]:
-    """Every ceiling that the operator has set."""
+async def operators(connection: Connection) -> list[OperatorBudget]:
+    """Every budget that the operator has set."""
     rows = await connection.execute_fetchall(
-        "SELECT scope, server_id, credits, songs FROM operator_ceilings ORDER BY scope, server_id"
+        "SELECT scope, server_id, credits, songs FROM operator_budgets ORDER BY scope, server_id"
     )
-    return [OperatorCeiling(r["scope"], r["server_id"], r["credits"], r["songs"]) for r in rows]
+    return [OperatorBudget(r["scope"], r["server_id"], r["credits"], r["songs"]) for r in rows]
 
 
-async def operators_for(connection: Connection, server_id: int) -> list[OperatorCeiling]:
-    """The operator's ceilings that a server's songs are held against."""
+async def operators_for(connection: Connection, server_id: int) -> list[OperatorBudget]:
+    """The operator's budgets that a server's songs are held against."""
     rows = await connection.execute_fetchall(
         """
-        SELECT scope, server_id, credits, songs FROM operator_ceilings
+        SELECT scope, server_id, credits, songs FROM operator_budgets
         WHERE scope IN ('all', 'each') OR server_id = ?
         """,
         (server_id,),
     )
-    return [OperatorCeiling(r["scope"], r["server_id"], r["credits"], r["songs"]) for r in rows]
+    return [OperatorBudget(r["scope"], r["server_id"], r["credits"], r["songs"]) for r in rows]
 
 
-async def set_operators(connection: Connection, ceiling: OperatorCeiling) -> None:
-    """Set one of the operator's ceilings, whatever it was."""
+async def set_operators(connection: Connection, budget: OperatorBudget) -> None:
+    """Set one of the operator's budgets, whatever it was."""
     await connection.execute(
         """
-        INSERT INTO operator_ceilings (scope, server_id, credits, songs) VALUES (?, ?, ?, ?)
+        INSERT INTO operator_budgets (scope, server_id, credits, songs) VALUES (?, ?, ?, ?)
         ON CONFLICT (scope, server_id)
         DO UPDATE SET credits = excluded.credits, songs = excluded.songs
         """,
-        (ceiling.scope, ceiling.server_id, ceiling.credits, ceiling.songs),
+        (budget.scope, budget.server_id, budget.credits, budget.songs),
     )
 
 
 async def drop_operators(connection: Connection, scope: str, server_id: int) -> None:
-    """Take one of the operator's ceilings away."""
+    """Take one of the operator's budgets away."""
     await connection.execute(
-        "DELETE FROM operator_ceilings WHERE scope = ? AND server_id = ?", (scope, server_id)
+        "DELETE FROM operator_budgets WHERE scope = ? AND server_id = ?", (scope, server_id)
     )

@@ -12,19 +12,24 @@ class SchemaTooNewError(Exception):
 
 
 class SchemaTooOldError(Exception):
-    """An earlier version of Songwright has written this file, and may be using it now."""
+    """An earlier version has written this file, and may be using it, or it can't be upgraded."""
+
+
+BASELINE = 9
+"""The first migration there is. No released version wrote a file with the ones before it."""
 
 
 async def migrate(connection: aiosqlite.Connection) -> None:
     """Run every migration that this file has not seen, in the order of their numbers.
 
     Raises:
-        SchemaTooNewError: the file has seen a migration that this code does not have.
+        SchemaTooNewError, SchemaTooOldError: see `pending`.
     """
+    pending_scripts = await pending(connection)
     await connection.execute(
         "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY) STRICT"
     )
-    for number, script in (await pending(connection)).items():
+    for number, script in pending_scripts.items():
         await _run(connection, number, script)
 
 
@@ -33,9 +38,15 @@ async def pending(connection: aiosqlite.Connection) -> dict[int, str]:
 
     Raises:
         SchemaTooNewError: the file has seen a migration that this code does not have.
+        SchemaTooOldError: it was written before the baseline.
     """
     known = dict(migrations())
     run = await seen(connection)
+    if run and min(run) < BASELINE:
+        raise SchemaTooOldError(
+            "This database was written by a version from before the first release, and can't be "
+            "upgraded. Start with a new one: move the file away, or set another DATABASE_URL."
+        )
     if unknown := run - set(known):
         raise SchemaTooNewError(
             f"The database has migrations that this version lacks: {sorted(unknown)}. Run the "

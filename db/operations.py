@@ -18,10 +18,11 @@ async def open_incident(connection: Connection, kind: str, *, detail: str, at: d
     return cursor.rowcount == 1
 
 
-async def mark_told(connection: Connection, kind: str, *, at: datetime) -> bool:
+async def mark_notified(connection: Connection, kind: str, *, at: datetime) -> bool:
     """The operator has heard of it."""
     cursor = await connection.execute(
-        "UPDATE incidents SET told_at = ? WHERE kind = ? AND told_at IS NULL", (to_ms(at), kind)
+        "UPDATE incidents SET notified_at = ? WHERE kind = ? AND notified_at IS NULL",
+        (to_ms(at), kind),
     )
     return cursor.rowcount == 1
 
@@ -35,10 +36,10 @@ async def close_incident(connection: Connection, kind: str) -> bool:
 async def incidents(connection: Connection) -> list[Incident]:
     """What is wrong now, oldest first."""
     rows = await connection.execute_fetchall(
-        "SELECT kind, detail, opened_at, told_at FROM incidents ORDER BY opened_at, kind"
+        "SELECT kind, detail, opened_at, notified_at FROM incidents ORDER BY opened_at, kind"
     )
     return [
-        Incident(r["kind"], r["detail"], from_ms(r["opened_at"]), maybe_from_ms(r["told_at"]))
+        Incident(r["kind"], r["detail"], from_ms(r["opened_at"]), maybe_from_ms(r["notified_at"]))
         for r in rows
     ]
 

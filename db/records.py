@@ -25,7 +25,7 @@ class Step(StrEnum):
     SUBMITTING = "submitting"
     SUBMITTED = "submitted"
     DOWNLOADED = "downloaded"
-    FITTED = "fitted"
+    READY = "ready"
     POSTING = "posting"
     ENDED = "ended"
 
@@ -71,7 +71,7 @@ class Song:
     request_id: str | None
     reason: str | None
     file: str | None
-    asked_at: datetime
+    requested_at: datetime
     submitted_at: datetime | None
     posting_at: datetime | None
     ended_at: datetime | None
@@ -177,13 +177,13 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class RoleGrant:
     """Credits given to a role, or taken from it: once from each member seen with it by `ends_at`.
 
     `kind` is `grant` or `take`; what is given expires at `expires_at`, None never.
     """
 
-    offer_id: int
+    role_grant_id: int
     server_id: int
     role_id: int
     kind: str
@@ -204,10 +204,10 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class OperatorCeiling:
+class OperatorBudget:
     """What the operator allows in a day (UTC): to `all` servers together, to `each`, to a `server`.
 
-    None is no ceiling.
+    None is no budget.
     """
 
     scope: str
@@ -280,7 +280,7 @@ class Incident:
     kind: str
     detail: str
     opened_at: datetime
-    told_at: datetime | None
+    notified_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

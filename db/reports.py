@@ -19,7 +19,7 @@ class CountedSong(NamedTuple):
     """A song whose price was not given back. A plain tuple, since they come by ten thousands."""
 
     song_id: int
-    asked_at: int
+    requested_at: int
     """Milliseconds since 1970."""
     member_id: int
     genres: str
@@ -65,11 +65,11 @@ async def counted_songs(
         songs = await _lines(
             connection.execute(
                 """
-                SELECT song_id, asked_at, member_id, genres, price FROM songs
-                WHERE server_id = ? AND (asked_at, song_id) > (?, ?) AND asked_at < ?
+                SELECT song_id, requested_at, member_id, genres, price FROM songs
+                WHERE server_id = ? AND (requested_at, song_id) > (?, ?) AND requested_at < ?
                 AND status NOT IN ('FAILED', 'CANCELLED')
                 AND (undelivered IS NULL OR delivered_at IS NOT NULL OR file IS NOT NULL)
-                ORDER BY asked_at, song_id LIMIT ?
+                ORDER BY requested_at, song_id LIMIT ?
                 """,
                 (server_id, *after, until, page),
             ),
@@ -79,7 +79,7 @@ async def counted_songs(
             yield songs
         if len(songs) < page:
             return
-        after = (songs[-1].asked_at, songs[-1].song_id)
+        after = (songs[-1].requested_at, songs[-1].song_id)
 
 
 async def ledger_of_server(
@@ -120,7 +120,7 @@ async def leaderboard(
             """
             SELECT rank, member_id, songs FROM (
                 SELECT member_id, count(*) AS songs, rank() OVER (ORDER BY count(*) DESC) AS rank
-                FROM songs WHERE server_id = ? AND asked_at >= ? AND status = 'COMPLETED'
+                FROM songs WHERE server_id = ? AND requested_at >= ? AND status = 'COMPLETED'
                 GROUP BY member_id
             ) AS places
             ORDER BY rank, member_id LIMIT ?

@@ -4,52 +4,63 @@ import sqlite3
 from datetime import datetime
 
 from db.connection import Connection
-from db.records import Offer, from_ms, maybe_from_ms, to_ms
+from db.records import RoleGrant, from_ms, maybe_from_ms, to_ms
 
 
-async def insert(connection: Connection, offer: Offer) -> bool:
+async def insert(connection: Connection, role_grant: RoleGrant) -> bool:
     """Make an offer. False if its interaction has made it already."""
     cursor = await connection.execute(
         """
-        INSERT INTO offers (offer_id, server_id, role_id, kind, amount, reason, actor_id, at,
-                            ends_at, expires_at)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (offer_id) DO NOTHING
+        INSERT INTO role_grants (role_grant_id, server_id, role_id, kind, amount, reason, actor_id,
+                                 at, ends_at, expires_at)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (role_grant_id) DO NOTHING
         """,
         (
-            *(offer.offer_id, offer.server_id, offer.role_id, offer.kind, offer.amount),
-            *(offer.reason, offer.actor_id, to_ms(offer.at), to_ms(offer.ends_at)),
-            None if offer.expires_at is None else to_ms(offer.expires_at),
+            *(
+                role_grant.role_grant_id,
+                role_grant.server_id,
+                role_grant.role_id,
+                role_grant.kind,
+                role_grant.amount,
+            ),
+            *(
+                role_grant.reason,
+                role_grant.actor_id,
+                to_ms(role_grant.at),
+                to_ms(role_grant.ends_at),
+            ),
+            None if role_grant.expires_at is None else to_ms(role_grant.expires_at),
         ),
     )
     return cursor.rowcount == 1
 
 
-async def open_at(connection: Connection, server_id: int, moment: datetime) -> list[Offer]:
-    """A server's offers that still stand, in the order of their interactions."""
+async def open_at(connection: Connection, server_id: int, moment: datetime) -> list[RoleGrant]:
+    """A server's role_grants that still stand, in the order of their interactions."""
     rows = await connection.execute_fetchall(
-        "SELECT * FROM offers WHERE server_id = ? AND ends_at > ? ORDER BY offer_id",
+        "SELECT * FROM role_grants WHERE server_id = ? AND ends_at > ? ORDER BY role_grant_id",
         (server_id, to_ms(moment)),
     )
-    return list(map(_offer, rows))
+    return list(map(_role_grant, rows))
 
 
 async def withdraw(connection: Connection, server_id: int, *, before_id: int, at: datetime) -> int:
-    """Drop the offers that still stand and were made before an interaction; how many it were."""
+    """Drop the role grants that are open and were made before an interaction; how many."""
     cursor = await connection.execute(
-        "DELETE FROM offers WHERE server_id = ? AND offer_id < ? AND ends_at > ?",
+        "DELETE FROM role_grants WHERE server_id = ? AND role_grant_id < ? AND ends_at > ?",
         (server_id, before_id, to_ms(at)),
     )
     return cursor.rowcount
 
 
 async def forget(connection: Connection, server_id: int) -> None:
-    """All offers of a server."""
-    await connection.execute("DELETE FROM offers WHERE server_id = ?", (server_id,))
+    """All role_grants of a server."""
+    await connection.execute("DELETE FROM role_grants WHERE server_id = ?", (server_id,))
 
 
-def _offer(row: sqlite3.Row) -> Offer:
-    return Offer(
-        offer_id=row["offer_id"],
+def _role_grant(row: sqlite3.Row) -> RoleGrant:
+    return RoleGrant(
+        role_grant_id=row["role_grant_id"],
         server_id=row["server_id"],
         role_id=row["role_id"],
         kind=row["kind"],

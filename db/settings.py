@@ -11,12 +11,12 @@ async def in_force(connection: Connection, server_id: int, member_id: int) -> li
     """A server's rules, less those about other members."""
     rows = await connection.execute_fetchall(
         """
-        SELECT name, subject_id, value FROM rules
+        SELECT name, subject_id, value FROM settings
         WHERE server_id = :server_id
-              AND name IN ('allowance', 'role', 'limits', 'channels', 'words', 'pause', 'ceiling',
+              AND name IN ('allowance', 'role', 'limits', 'channels', 'words', 'pause', 'budget',
                            'log', 'gifts', 'leaderboard')
         UNION ALL
-        SELECT name, subject_id, value FROM rules
+        SELECT name, subject_id, value FROM settings
         WHERE server_id = :server_id AND name IN ('member', 'block') AND subject_id = :member_id
         """,
         {"server_id": server_id, "member_id": member_id},
@@ -30,7 +30,7 @@ async def named(
     """A server's rules of one name, by whom they are about."""
     rows = await connection.execute_fetchall(
         """
-        SELECT name, subject_id, value FROM rules WHERE server_id = ? AND name = ?
+        SELECT name, subject_id, value FROM settings WHERE server_id = ? AND name = ?
         ORDER BY subject_id LIMIT ? OFFSET ?
         """,
         (server_id, name, limit, offset),
@@ -41,7 +41,7 @@ async def named(
 async def names(connection: Connection, server_id: int) -> list[tuple[str, int]]:
     """Every rule that a server has: its name and whom it is about."""
     rows = await connection.execute_fetchall(
-        "SELECT name, subject_id FROM rules WHERE server_id = ? ORDER BY name, subject_id",
+        "SELECT name, subject_id FROM settings WHERE server_id = ? ORDER BY name, subject_id",
         (server_id,),
     )
     return [(row["name"], row["subject_id"]) for row in rows]
@@ -50,7 +50,7 @@ async def names(connection: Connection, server_id: int) -> list[tuple[str, int]]
 async def count(connection: Connection, server_id: int, name: str) -> int:
     """How many rules of one name a server has."""
     rows = await connection.execute_fetchall(
-        "SELECT count(*) AS n FROM rules WHERE server_id = ? AND name = ?", (server_id, name)
+        "SELECT count(*) AS n FROM settings WHERE server_id = ? AND name = ?", (server_id, name)
     )
     return sum(row["n"] for row in rows)
 
@@ -59,7 +59,7 @@ async def count_standing(connection: Connection, server_id: int, name: str, *, a
     """How many rules of one name, whose values say until when they hold, hold at that moment."""
     rows = await connection.execute_fetchall(
         """
-        SELECT count(*) AS n FROM rules
+        SELECT count(*) AS n FROM settings
         WHERE server_id = :server_id AND name = :name
             AND coalesce(json_extract(value, '$.until') > :at, TRUE)
         """,
@@ -71,7 +71,7 @@ async def count_standing(connection: Connection, server_id: int, name: str, *, a
 async def get(connection: Connection, server_id: int, name: str, subject_id: int) -> str | None:
     """One rule's value; None where the default holds."""
     rows = await connection.execute_fetchall(
-        "SELECT value FROM rules WHERE server_id = ? AND name = ? AND subject_id = ?",
+        "SELECT value FROM settings WHERE server_id = ? AND name = ? AND subject_id = ?",
         (server_id, name, subject_id),
     )
     return next((row["value"] for row in rows), None)
@@ -83,7 +83,7 @@ async def put(
     """Set a rule, whatever it was."""
     await connection.execute(
         """
-        INSERT INTO rules (server_id, name, subject_id, value) VALUES (?, ?, ?, ?)
+        INSERT INTO settings (server_id, name, subject_id, value) VALUES (?, ?, ?, ?)
         ON CONFLICT (server_id, name, subject_id) DO UPDATE SET value = excluded.value
         """,
         (server_id, name, subject_id, value),
@@ -93,7 +93,7 @@ async def put(
 async def drop(connection: Connection, server_id: int, name: str, subject_id: int) -> None:
     """Back to the default."""
     await connection.execute(
-        "DELETE FROM rules WHERE server_id = ? AND name = ? AND subject_id = ?",
+        "DELETE FROM settings WHERE server_id = ? AND name = ? AND subject_id = ?",
         (server_id, name, subject_id),
     )
 
@@ -122,5 +122,5 @@ async def set_calendars(
 
 async def forget(connection: Connection, server_id: int) -> None:
     """Everything that a server had decided."""
-    await connection.execute("DELETE FROM rules WHERE server_id = ?", (server_id,))
+    await connection.execute("DELETE FROM settings WHERE server_id = ?", (server_id,))
     await connection.execute("DELETE FROM calendars WHERE server_id = ?", (server_id,))

@@ -28,10 +28,10 @@ async def insert(connection: Connection, song: Song) -> bool:
     cursor = await connection.execute(
         """
         INSERT INTO songs (song_id, server_id, member_id, channel_id, number, genres, lyrics,
-                           seconds, steps, cfg, shift, lyrics_strength, seed, price, asked_at,
+                           seconds, steps, cfg, shift, lyrics_strength, seed, price, requested_at,
                            application_id, message_id, token, token_until)
         VALUES (:song_id, :server_id, :member_id, :channel_id, :number, :genres, :lyrics,
-                :seconds, :steps, :cfg, :shift, :lyrics_strength, :seed, :price, :asked_at,
+                :seconds, :steps, :cfg, :shift, :lyrics_strength, :seed, :price, :requested_at,
                 :application_id, :message_id, :token, :token_until)
         ON CONFLICT (song_id) DO NOTHING
         """,
@@ -50,7 +50,7 @@ async def insert(connection: Connection, song: Song) -> bool:
             "lyrics_strength": song.lyrics_strength,
             "seed": song.seed,
             "price": song.price,
-            "asked_at": to_ms(song.asked_at),
+            "requested_at": to_ms(song.requested_at),
             "application_id": song.application_id,
             "message_id": song.message_id,
             "token": song.token,
@@ -135,15 +135,15 @@ async def price_of_unfinished(connection: Connection, server_id: int, member_id:
     return _number(rows)
 
 
-async def last_asked(connection: Connection, server_id: int, member_id: int) -> datetime | None:
+async def last_requested(connection: Connection, server_id: int, member_id: int) -> datetime | None:
     """When a member asked for their newest song that was not given back; None: never.
 
     Of the newest ten: whoever failed so often need not wait for long.
     """
     rows = await connection.execute_fetchall(
         """
-        SELECT max(asked_at) AS newest FROM (
-            SELECT asked_at, status FROM songs WHERE server_id = ? AND member_id = ?
+        SELECT max(requested_at) AS newest FROM (
+            SELECT requested_at, status FROM songs WHERE server_id = ? AND member_id = ?
             ORDER BY song_id DESC LIMIT 10
         ) AS latest WHERE status NOT IN ('FAILED', 'CANCELLED')
         """,
@@ -198,7 +198,10 @@ async def count_waiting(connection: Connection) -> int:
 async def unfinished_of_server(connection: Connection, server_id: int) -> list[Song]:
     """What runs and waits in a server, oldest first."""
     rows = await connection.execute_fetchall(
-        "SELECT * FROM songs WHERE server_id = ? AND step <> 'ended' ORDER BY asked_at, song_id",
+        """
+        SELECT * FROM songs WHERE server_id = ? AND step <> 'ended'
+        ORDER BY requested_at, song_id
+        """,
         (server_id,),
     )
     return list(map(_song, rows))
@@ -307,11 +310,11 @@ async def waiting_in_order(connection: Connection) -> list[int]:
         WITH of_member AS (
             SELECT song_id, server_id, coalesce(members.last_start_at, 0) AS member_start,
                    row_number() OVER own AS member_round,
-                   first_value(asked_at) OVER own AS first_asked,
+                   first_value(requested_at) OVER own AS first_asked,
                    first_value(song_id) OVER own AS first_song
             FROM songs JOIN members USING (server_id, member_id)
             WHERE step = 'waiting'
-            WINDOW own AS (PARTITION BY server_id, member_id ORDER BY asked_at, song_id)
+            WINDOW own AS (PARTITION BY server_id, member_id ORDER BY requested_at, song_id)
         ), of_server AS (
             SELECT song_id, coalesce(servers.last_start_at, 0) AS server_start,
                    row_number() OVER own AS server_round,
@@ -337,7 +340,7 @@ async def next_waiting(connection: Connection) -> Song | None:
         JOIN members USING (server_id, member_id)
         WHERE songs.step = 'waiting'
         ORDER BY coalesce(servers.last_start_at, 0), coalesce(members.last_start_at, 0),
-                 songs.asked_at, songs.song_id
+                 songs.requested_at, songs.song_id
         LIMIT 1
         """
     )
@@ -349,16 +352,16 @@ async def next_waiting_with_room(
 ) -> Song | None:
     """`next_waiting`, of the songs that still fit into the operator's budgets of the day.
 
-    `all_songs`, `each_songs`: the budgets where `operator_ceilings` has no row for that scope.
+    `all_songs`, `each_songs`: the budgets where `operator_budgets` has no row for that scope.
     """
     rows = await connection.execute_fetchall(
         """
         SELECT songs.* FROM songs
         JOIN servers USING (server_id)
         JOIN members USING (server_id, member_id)
-        LEFT JOIN operator_ceilings AS of_all ON of_all.scope = 'all' AND of_all.server_id = 0
-        LEFT JOIN operator_ceilings AS of_each ON of_each.scope = 'each' AND of_each.server_id = 0
-        LEFT JOIN operator_ceilings AS own
+        LEFT JOIN operator_budgets AS of_all ON of_all.scope = 'all' AND of_all.server_id = 0
+        LEFT JOIN operator_budgets AS of_each ON of_each.scope = 'each' AND of_each.server_id = 0
+        LEFT JOIN operator_budgets AS own
                ON own.scope = 'server' AND own.server_id = songs.server_id
         LEFT JOIN submits AS total ON total.day = :day AND total.server_id = 0
         LEFT JOIN submits AS today ON today.day = :day AND today.server_id = songs.server_id
@@ -375,7 +378,7 @@ async def next_waiting_with_room(
                         WHEN of_each.scope IS NOT NULL THEN of_each.songs
                         ELSE :each_songs END) IS NOT TRUE
         ORDER BY coalesce(servers.last_start_at, 0), coalesce(members.last_start_at, 0),
-                 songs.asked_at, songs.song_id
+                 songs.requested_at, songs.song_id
         LIMIT 1
         """,
         {"day": to_ms(day), "all_songs": all_songs, "each_songs": each_songs},
@@ -386,7 +389,7 @@ async def next_waiting_with_room(
 async def waiting_since_before(connection: Connection, moment: datetime) -> list[Song]:
     """The songs that have waited here since before `moment`."""
     rows = await connection.execute_fetchall(
-        "SELECT * FROM songs WHERE step = 'waiting' AND asked_at < ? ORDER BY asked_at",
+        "SELECT * FROM songs WHERE step = 'waiting' AND requested_at < ? ORDER BY requested_at",
         (to_ms(moment),),
     )
     return list(map(_song, rows))
@@ -395,7 +398,7 @@ async def waiting_since_before(connection: Connection, moment: datetime) -> list
 async def waiting_of_server(connection: Connection, server_id: int) -> list[Song]:
     """A server's waiting songs."""
     rows = await connection.execute_fetchall(
-        "SELECT * FROM songs WHERE step = 'waiting' AND server_id = ? ORDER BY asked_at",
+        "SELECT * FROM songs WHERE step = 'waiting' AND server_id = ? ORDER BY requested_at",
         (server_id,),
     )
     return list(map(_song, rows))
@@ -406,7 +409,7 @@ async def waiting_of_member(connection: Connection, server_id: int, member_id: i
     rows = await connection.execute_fetchall(
         """
         SELECT * FROM songs WHERE step = 'waiting' AND server_id = ? AND member_id = ?
-        ORDER BY asked_at, song_id
+        ORDER BY requested_at, song_id
         """,
         (server_id, member_id),
     )
@@ -420,8 +423,8 @@ async def is_unwanted(connection: Connection, song_id: int, *, at: datetime) -> 
         SELECT EXISTS (
             SELECT 1 FROM songs JOIN servers USING (server_id)
             WHERE song_id = :song_id AND (left_at IS NOT NULL OR EXISTS (
-                SELECT 1 FROM rules
-                WHERE rules.server_id = songs.server_id AND name = 'block'
+                SELECT 1 FROM settings
+                WHERE settings.server_id = songs.server_id AND name = 'block'
                       AND subject_id = songs.member_id
                       AND coalesce(json_extract(value, '$.until') > :at, TRUE)
             ))
@@ -532,11 +535,11 @@ async def end_large_read(connection: Connection, song_id: int) -> bool:
     return cursor.rowcount == 1
 
 
-async def mark_fitted(connection: Connection, song_id: int, *, file: str) -> bool:
+async def mark_ready(connection: Connection, song_id: int, *, file: str) -> bool:
     """It can be posted. From `posting` too: Discord refused its size, and it was fitted again."""
     cursor = await connection.execute(
         """
-        UPDATE songs SET step = 'fitted', file = ?
+        UPDATE songs SET step = 'ready', file = ?
         WHERE song_id = ? AND step IN ('downloaded', 'posting')
         """,
         (file, song_id),
@@ -549,7 +552,7 @@ async def mark_posting(connection: Connection, song_id: int, *, at: datetime) ->
     cursor = await connection.execute(
         """
         UPDATE songs SET step = 'posting', posting_at = coalesce(posting_at, ?)
-        WHERE song_id = ? AND step = 'fitted'
+        WHERE song_id = ? AND step = 'ready'
         """,
         (to_ms(at), song_id),
     )
@@ -582,7 +585,7 @@ async def end(
                          fault = :fault,
                          lyrics = CASE :status WHEN 'CANCELLED' THEN '' ELSE lyrics END,
                          posting_at = CASE WHEN :post_id IS NULL THEN posting_at
-                                           ELSE coalesce(posting_at, asked_at) END,
+                                           ELSE coalesce(posting_at, requested_at) END,
                          delivered_at = CASE WHEN :post_id IS NULL THEN NULL ELSE :at END,
                          file = CASE WHEN :undelivered IS NULL THEN NULL ELSE file END
         WHERE song_id = :song_id AND step <> 'ended' AND (:expected IS NULL OR step = :expected)
@@ -835,7 +838,7 @@ async def forget_words_of_server(connection: Connection, server_id: int) -> int:
 
 
 _TIMES = (
-    "asked_at",
+    "requested_at",
     "submitted_at",
     "posting_at",
     "ended_at",

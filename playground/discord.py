@@ -80,11 +80,13 @@ class Playground:
         self.guild = guild = env.create_guild("Songwright's playground")
         self.channel = guild.create_text_channel("songs")
         guild.create_text_channel("mod-log")
-        managing = guild.create_role("managers", permissions=discord.Permissions(manage_guild=True))
+        server_settings = guild.create_role(
+            "managers", permissions=discord.Permissions(manage_guild=True)
+        )
         self.artists, regulars = guild.create_role("Artists"), guild.create_role("Regulars")
         self.alice = guild.add_member(env.create_user("alice"), roles=[self.artists, regulars])
         self.bob = guild.add_member(env.create_user("bob"), roles=[regulars])
-        self.mona = guild.add_member(env.create_user("mona, the manager"), roles=[managing])
+        self.mona = guild.add_member(env.create_user("mona, the manager"), roles=[server_settings])
         self._began = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -181,7 +183,7 @@ async def playing(compose: Compose, add_cogs: Prepare) -> AsyncIterator[Playgrou
         application = await stack.enter_async_context(
             compose(settings, spawn=outside, prepare=prepare)
         )
-        await application.fitter.check_sandbox()
+        await application.transcoder.check_sandbox()
         env = await stack.enter_async_context(
             simcord.run(application.client, shard_count=1, check_errors=False)
         )

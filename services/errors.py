@@ -8,13 +8,13 @@ SongwrightError
 |   |-- NotEnoughCredits
 |   |-- TooManySongs
 |   |-- TooManyUndelivered  of the server's songs wait to be delivered
-|   |-- CeilingReached      of the server, or of the operator
+|   |-- BudgetExceeded      of the server, or of the operator
 |   |-- SongsPaused         the operator's account at the song API needs them first
 |   |-- AgainstTheRules     the server's managers decided otherwise
 |   |-- ServerNotAllowed    the operator's ALLOWED_SERVERS does not list the server
 |   |-- NotPermitted        the person, or the bot in that channel, lacks a permission
 |   `-- NotPossible         the thing asked for does not exist (any more) or can't be done now
-|-- SongApiError            the song API, as services/providers/segmind.py understood it
+|-- SongApiError            the song API, as services/providers/segmind.py wrap_parse_errors it
 |   |-- RequestRejected     400 and other 4xx: our parameters
 |   |   `-- RequestForbidden  403 or 404 to one submit's words, while the key works
 |   |-- AccountProblem      the operator's to mend; songs pause meanwhile
@@ -76,7 +76,7 @@ class TooManyUndelivered(Refusal):
     """Songs of the server or of the member that could not be posted are at their limit."""
 
 
-class CeilingReached(Refusal):
+class BudgetExceeded(Refusal):
     """What a server, or all of them, may spend in a while is spent. Nothing was spent now."""
 
 

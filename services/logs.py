@@ -46,7 +46,7 @@ def subject() -> int | None:
     return _subject.get()
 
 
-class Redacting(logging.Formatter):
+class RedactingFormatter(logging.Formatter):
     """Leaves the operator's secrets out of a finished line, wherever they came from."""
 
     def __init__(self, inner: logging.Formatter, secrets: Iterable[str]) -> None:
@@ -124,7 +124,7 @@ def _shown_in_json(c: str) -> str:
 def set_up(level: str, style: Literal["text", "json"], secrets: Iterable[str]) -> None:
     """Log to standard error. `secrets` never appear."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Redacting(Json() if style == "json" else Text(), secrets))
+    handler.setFormatter(RedactingFormatter(Json() if style == "json" else Text(), secrets))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # Their DEBUG holds whole payloads and every statement's values, members' tokens among them.
     for library in ("discord", "aiosqlite"):

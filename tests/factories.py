@@ -9,13 +9,13 @@ from db import servers
 from db.database import Database
 from db.records import Lot, LotSums, Song, Status, Step, to_ms
 from services.clock import Clock, WatchedClock
-from services.credits.budgets import ServerCeiling
+from services.credits.budgets import ServerBudget
 from services.credits.credits import Credits
-from services.credits.transfers import Giving
+from services.credits.transfers import CreditTransfers
 from services.settings.changelog import Changelog
-from services.settings.server_settings import Managing
-from services.settings.settings import Defaults, Member, Rulebook
-from services.songs.completion import Ending
+from services.settings.server_settings import ServerSettings
+from services.settings.settings import Defaults, Member, SettingsReader
+from services.songs.completion import SongCompletion
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 SERVER, CHANNEL, MEMBER, APPLICATION = 1_000, 2_000, 3_000, 4_000
@@ -25,7 +25,7 @@ _STATUS = {
     Step.SUBMITTING: Status.QUEUED,
     Step.SUBMITTED: Status.QUEUED,
     Step.DOWNLOADED: Status.PROCESSING,
-    Step.FITTED: Status.PROCESSING,
+    Step.READY: Status.PROCESSING,
     Step.POSTING: Status.PROCESSING,
     Step.ENDED: Status.COMPLETED,
 }
@@ -86,8 +86,8 @@ def make_song(song_id: int = 1, **fields: Any) -> Song:
         "submits": int(submitted or step is Step.SUBMITTING),
         "request_id": f"request-{song_id}" if submitted else None,
         "reason": "The model failed." if status is Status.FAILED else None,
-        "file": f"{song_id}.mp3" if step in (Step.FITTED, Step.POSTING) else None,
-        "asked_at": NOON,
+        "file": f"{song_id}.mp3" if step in (Step.READY, Step.POSTING) else None,
+        "requested_at": NOON,
         "submitted_at": NOON if submitted else None,
         "posting_at": NOON if posted else None,
         "ended_at": NOON if step is Step.ENDED else None,
@@ -137,7 +137,7 @@ async def hold(
     """Set a song's price aside, as asking for it does."""
     member = Member(song.server_id, song.member_id, roles)
     async with database.write() as connection:
-        rules = await credits._rulebook.read(connection, song.server_id, song.member_id)
+        rules = await credits._settings_reader.read(connection, song.server_id, song.member_id)
         opened = await credits.open(connection, member, rules, at=credits._clock())
         await credits.hold(connection, song, opened, rules)
 
@@ -158,29 +158,31 @@ def sums_of(lots: Iterable[Lot]) -> LotSums:
 
 def make_credits(database: Database, clock: Clock, *, defaults: Defaults = Defaults()) -> Credits:
     """Credits with all that they need; nobody is told of anything."""
-    rulebook = Rulebook(defaults)
+    settings_reader = SettingsReader(defaults)
     changelog = Changelog(database, clock=clock, tell=lambda: None)
-    ceiling = ServerCeiling(database, rulebook, changelog, clock=clock)
-    return Credits(database, rulebook, ceiling, clock=clock)
+    budget = ServerBudget(database, settings_reader, changelog, clock=clock)
+    return Credits(database, settings_reader, budget, clock=clock)
 
 
-def make_managing(database: Database, credits: Credits) -> Managing:
+def make_server_settings(database: Database, credits: Credits) -> ServerSettings:
     """What managers decide, beside those credits."""
-    changelog = credits._ceiling._changelog
-    return Managing(
+    changelog = credits._budget._changelog
+    return ServerSettings(
         database,
-        credits._rulebook,
+        credits._settings_reader,
         changelog,
-        Ending(database, credits, clock=credits._clock),
+        SongCompletion(database, credits, clock=credits._clock),
         clock=credits._clock,
         changed=lambda _: None,
     )
 
 
-def make_giving(database: Database, credits: Credits) -> Giving:
+def make_giving(database: Database, credits: Credits) -> CreditTransfers:
     """Grants and gifts, beside those credits."""
-    changelog = credits._ceiling._changelog
-    return Giving(database, credits._rulebook, credits, changelog, clock=credits._clock)
+    changelog = credits._budget._changelog
+    return CreditTransfers(
+        database, credits._settings_reader, credits, changelog, clock=credits._clock
+    )
 
 
 def _row(song: Song) -> dict[str, Any]:

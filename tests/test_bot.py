@@ -203,7 +203,7 @@ async def test_submits_are_held_back_only_where_songs_are_polled(
 ) -> None:
     set_environment(monkeypatch, tmp_path, EXAMPLE | {"SEGMIND_MODE": mode})
     async with bot.composed(load()) as application:
-        planned = application.runner._budget.planned
+        planned = application.scheduler._rate_limiter.planned
     assert (planned is not None) is held_back
 
 
@@ -460,13 +460,13 @@ async def test_the_runner_knows_whether_another_bot_may_run_beside_it(
         raise OSError(errno.ENOLCK, "No locks available")
 
     alone: list[bool] = []
-    began = scheduler.Runner.__init__
+    began = scheduler.Scheduler.__init__
 
-    def begin(new: scheduler.Runner, *given: Any, **named: Any) -> None:
+    def begin(new: scheduler.Scheduler, *given: Any, **named: Any) -> None:
         alone.append(named["alone"])
         began(new, *given, **named)
 
-    monkeypatch.setattr(scheduler.Runner, "__init__", begin)
+    monkeypatch.setattr(scheduler.Scheduler, "__init__", begin)
     if not locks:
         monkeypatch.setattr(process_lock, "_lock", refuse)
     async with running(world, monkeypatch):

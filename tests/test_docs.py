@@ -178,7 +178,7 @@ def test_the_invitation_asks_for_what_song_checks() -> None:
     """`check_can_post` reads these from the interaction: one that it adds has to be invited."""
     checked = {
         node.attr
-        for node in ast.walk(ast.parse(text(ROOT / "cogs" / "interactions" / "permissions.py")))
+        for node in ast.walk(ast.parse(text(ROOT / "cogs" / "client" / "permissions.py")))
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
         and node.value.id == "mine"
@@ -206,6 +206,8 @@ def test_the_readme_has_every_make_target() -> None:
 
 @each_document
 def test_every_path_that_is_named_exists(document: Path) -> None:
+    if document.parent.name == "decisions":
+        return  # they keep the names of their day
     words = {word for code in CODE.findall(text(document)) for word in code.split()}
     named = {word for word in words if PATH.fullmatch(word)}
     assert {path for path in named if not (ROOT / path).exists()} == set()

@@ -159,8 +159,8 @@ class World:
         self.channel = self.guild.create_text_channel("songs")
         self.alice = self.member("alice")
         self.bob = self.member("bob")
-        managing = self.guild.create_role("managers", permissions=discord.Permissions(32))
-        self.mona = self.guild.add_member(self.env.create_user("mona"), roles=[managing])
+        server_settings = self.guild.create_role("managers", permissions=discord.Permissions(32))
+        self.mona = self.guild.add_member(self.env.create_user("mona"), roles=[server_settings])
 
     def member(self, name: str) -> simcord.MemberActor:
         return self.guild.add_member(self.env.create_user(name))

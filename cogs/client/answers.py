@@ -13,14 +13,14 @@ LONGEST_PAUSE = 60.0
 """Seconds for which Discord may ask us to be silent; a call that would wait longer has failed."""
 
 
-class NonsenseError(Exception):
+class MalformedResponseError(Exception):
     """Discord, or what stands before it, has answered something that can't be read."""
 
 
 PASSING = (
     discord.DiscordServerError,
     discord.RateLimited,
-    NonsenseError,
+    MalformedResponseError,
     aiohttp.ClientError,
     TimeoutError,
     OSError,
@@ -47,7 +47,7 @@ async def acknowledged(interaction: discord.Interaction) -> int | None:
         discord.HTTPException, NonsenseError, aiohttp.ClientError: it is not known to be.
     """
     try:
-        with understood():
+        with wrap_parse_errors():
             message = await interaction.response.defer(ephemeral=True, thinking=True)
     except discord.HTTPException as error:
         if error.code != ALREADY_ACKNOWLEDGED or not (shown := await _thinking(interaction)):
@@ -59,7 +59,7 @@ async def acknowledged(interaction: discord.Interaction) -> int | None:
 async def _thinking(interaction: discord.Interaction) -> discord.InteractionMessage | None:
     """The message that an interaction was acknowledged with, as long as it says nothing else."""
     try:
-        with understood():
+        with wrap_parse_errors():
             message = await interaction.original_response()
     except discord.HTTPException:
         return None
@@ -67,7 +67,7 @@ async def _thinking(interaction: discord.Interaction) -> discord.InteractionMess
 
 
 @contextlib.contextmanager
-def translated(doing: str) -> Iterator[None]:
+def map_discord_errors(doing: str) -> Iterator[None]:
     """Discord's errors become ours here.
 
     Raises:
@@ -75,18 +75,18 @@ def translated(doing: str) -> Iterator[None]:
         PostUncertain: there was none, or none about this.
     """
     try:
-        with understood():
+        with wrap_parse_errors():
             yield
     except PASSING as error:
         raise PostUncertain(f"{doing}: {error!r}") from error
     except discord.HTTPException as error:
-        if is_lost(error):
+        if outcome_unknown(error):
             raise PostUncertain(f"{doing}: {error}") from error
         raise refusal(error) from error
 
 
 @contextlib.contextmanager
-def understood() -> Iterator[None]:
+def wrap_parse_errors() -> Iterator[None]:
     """Only what reads an answer belongs into the block: errors of ours would look like Discord's.
 
     Raises:
@@ -101,10 +101,10 @@ def understood() -> Iterator[None]:
             raise
         raise aiohttp.ClientConnectionError(CLOSED) from error
     except NONSENSE as error:
-        raise NonsenseError(f"an answer that makes no sense: {error!r}") from error
+        raise MalformedResponseError(f"an answer that makes no sense: {error!r}") from error
 
 
-def is_lost(error: BaseException) -> bool:
+def outcome_unknown(error: BaseException) -> bool:
     """Whether Discord was not there, or has not said what it did with what was sent."""
     if isinstance(error, discord.HTTPException):
         if isinstance(error, discord.DiscordServerError) or error.status in TRANSIENT_STATUS:
@@ -112,4 +112,4 @@ def is_lost(error: BaseException) -> bool:
         # Each refusal of Discord's own has a code; one without is of something before it.
         return error.code in NOT_NOW or (not error.code and error.status != TOO_LARGE_STATUS)
     silence = (aiohttp.ClientError, ConnectionError, TimeoutError)
-    return isinstance(error, (discord.RateLimited, NonsenseError, *silence))
+    return isinstance(error, (discord.RateLimited, MalformedResponseError, *silence))

@@ -15,16 +15,16 @@ from cogs.client.login import until_answered
 from cogs.client.presence import ConnectionState, Presence
 from cogs.client.session_starts import SessionStarts
 from services.clock import Clock
-from services.credits.budgets import OperatorCeilings, ServerCeiling
+from services.credits.budgets import OperatorBudgets, ServerBudget
 from services.credits.credits import Credits
-from services.credits.transfers import Giving
+from services.credits.transfers import CreditTransfers
 from services.operations.servers import Servers
 from services.reports.export import Export
 from services.reports.overview import Overview
 from services.reports.usage import Usage
 from services.reports.usage_picture import UsageArtist
 from services.settings.changelog import Changelog
-from services.settings.server_settings import Managing
+from services.settings.server_settings import ServerSettings
 from services.settings.settings import Defaults
 from services.songs.delivery import Delivery
 from services.songs.queue import Queue
@@ -38,14 +38,14 @@ class Services:
     songs: Songs
     queue: Queue
     credits: Credits
-    managing: Managing
-    giving: Giving
+    server_settings: ServerSettings
+    transfers: CreditTransfers
     usage: Usage
     artist: UsageArtist
     export: Export
     changelog: Changelog
-    ceiling: ServerCeiling
-    ceilings: OperatorCeilings
+    budget: ServerBudget
+    budgets: OperatorBudgets
     defaults: Defaults
     overview: Overview
     operator_ids: frozenset[int]
@@ -53,7 +53,7 @@ class Services:
     delivery: Delivery
     clock: Clock
     wake: Callable[[], None]
-    """Something may be startable: a ceiling was raised, say."""
+    """Something may be startable: a budget was raised, say."""
     show: Callable[[int], None]
     """Shows a song's state in its status message, whatever that shows now."""
 

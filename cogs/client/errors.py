@@ -14,8 +14,8 @@ from cogs.client.answers import (
     ALREADY_ACKNOWLEDGED,
     LONGEST_PAUSE,
     PASSING,
-    is_lost,
-    understood,
+    outcome_unknown,
+    wrap_parse_errors,
 )
 from cogs.client.command_form import is_current
 from cogs.client.presence import check_is_member
@@ -127,7 +127,7 @@ def sentence(interaction: discord.Interaction, error: BaseException) -> str:
         return "Only those who may manage this server can use this command."
     if isinstance(error, app_commands.CheckFailure):
         return "This command can't be used here."
-    if is_lost(error):
+    if outcome_unknown(error):
         log.warning("interaction %d: Discord's answer was lost: %s", interaction.id, error)
         return (
             "Discord did not answer me in time, so this may not have been done. Please look, and "
@@ -166,12 +166,12 @@ async def say(
     for failures in range(1, MOST_TRIES + 1):
         files = [] if file is None else [discord.File(io.BytesIO(words or b""), file.filename)]
         try:
-            with understood():
+            with wrap_parse_errors():
                 async with asyncio.timeout(LONGEST_PAUSE):
                     await _send(interaction, text, files)
         except (*PASSING, discord.HTTPException) as error:
             log.warning("interaction %d can't be answered: %s", interaction.id, error)
-            if not is_lost(error):
+            if not outcome_unknown(error):
                 return
         else:
             return

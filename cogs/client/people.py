@@ -19,7 +19,7 @@ def services(interaction: discord.Interaction) -> Services:
     return cast("Client", interaction.client).services
 
 
-def asker(interaction: discord.Interaction, *, message_id: int | None) -> Interaction:
+def requester(interaction: discord.Interaction, *, message_id: int | None) -> Interaction:
     """Who asks and where; `message_id` is that of the answer that shows the song's state.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import Any
 import discord
 from discord import AppCommandType
 
-from cogs.client.answers import PASSING, understood
+from cogs.client.answers import PASSING, wrap_parse_errors
 from cogs.client.client import Client
 from cogs.client.login import retry_after
 from db import operations
@@ -101,13 +101,13 @@ async def register_commands(client: Client, database: Database) -> bool:
     if application_id is None:
         raise RuntimeError("the bot is not logged in")
     ours = [command.to_dict(client.tree) for command in client.tree.get_commands()]
-    with understood():
+    with wrap_parse_errors():
         theirs = await _registered(client, application_id)
         kept = [_given_back(command) for command in theirs if not is_ours(command)]
         present = digest(ours, theirs)
     if present == await operations.command_digest(database.reader, application_id):
         return False
-    with understood():
+    with wrap_parse_errors():
         done = digest(
             ours,
             await client.http.bulk_upsert_global_commands(application_id, payload=[*ours, *kept]),

@@ -11,7 +11,7 @@ from db.records import Entry, Lot
 from db.reports import Place
 from services.credits.amounts import credits_text
 from services.credits.calendar import Every
-from services.credits.credits import EACH, Balance, Standing
+from services.credits.credits import EACH, Balance, CreditStatement
 from services.settings.settings import Allowance, Source
 
 THIS = {Every.DAY: "today", Every.WEEK: "this week", Every.MONTH: "this month"}
@@ -21,7 +21,7 @@ REASON_SHOWN = 60
 DOT = "\N{MIDDLE DOT}"
 
 
-def credits_card(standing: Standing, *, at: datetime) -> discord.Embed:
+def credits_card(standing: CreditStatement, *, at: datetime) -> discord.Embed:
     """What a member has, where it comes from and where it went, as it is `at` that moment."""
     balance = standing.balance
     card = discord.Embed(
@@ -65,7 +65,7 @@ def _bar_line(balance: Balance) -> Iterator[str]:
         yield f"{bar(balance.free, whole)} {balance.free:,} of {whole:,} left"
 
 
-def _notes(standing: Standing, *, at: datetime) -> Iterator[str]:
+def _notes(standing: CreditStatement, *, at: datetime) -> Iterator[str]:
     """What keeps songs from being made, and how periods are about to change."""
     rules = standing.rules
     if rules.block is not None and rules.block.holds(at):
@@ -82,7 +82,7 @@ def _notes(standing: Standing, *, at: datetime) -> Iterator[str]:
 # --- where it comes from --------------------------------------------------------------------------
 
 
-def sources_text(standing: Standing) -> str:
+def sources_text(standing: CreditStatement) -> str:
     """The rule that gives a member their allowance, then each of their other credits: a field."""
     balance = standing.balance
     allowance = allowance_line(balance, server_id=standing.member.server_id)

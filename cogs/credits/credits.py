@@ -8,7 +8,7 @@ from discord import app_commands
 from discord.app_commands import Range
 from discord.ext import commands
 
-from cogs.client.answers import PASSING, acknowledged, understood
+from cogs.client.answers import PASSING, acknowledged, wrap_parse_errors
 from cogs.client.client import Client
 from cogs.client.people import member_of, server_of
 from cogs.client.permissions import manages
@@ -52,7 +52,7 @@ class CreditsCog(commands.Cog):
         _check_receives(member)
         # Delivered twice, an interaction ends here the second time: nothing is posted again.
         await acknowledged(interaction)
-        moved = await self._client.services.giving.gift(
+        moved = await self._client.services.transfers.gift(
             member_of(interaction),
             member_of(interaction, member),
             gift_id=interaction.id,
@@ -119,7 +119,7 @@ async def _tell_receiver(
     # Commands work only where messages do: see `Tree`.
     channel = cast("discord.abc.Messageable", interaction.channel)
     try:
-        with understood():
+        with wrap_parse_errors():
             await channel.send(
                 f"{receiver.mention}, {interaction.user.mention} gave you {credits_text(amount)}. "
                 "`/credits` shows what you have.",

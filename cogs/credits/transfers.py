@@ -25,7 +25,7 @@ from cogs.settings.options import (
 from cogs.settings.texts import each_of, shown
 from cogs.songs import cards
 from cogs.songs.buttons import ID
-from db.records import Draft, Offer
+from db.records import Draft, RoleGrant
 from services.credits.amounts import MAX_AMOUNT, MAX_REASON, check_reason, credits_text
 from services.credits.moments import LONGEST_TYPED
 from services.credits.transfers import Moved, ResetPlan
@@ -50,7 +50,7 @@ SETTING_NAMES = {
     Name.BLOCK: "blocks of members",
     Name.WORDS: "the unwanted words",
     Name.PAUSE: "the pause",
-    Name.CEILING: "the ceiling",
+    Name.BUDGET: "the budget",
     Name.GIFTS: "gifts",
     Name.LEADERBOARD: "the leaderboard",
     Name.LOG: "the log channel",
@@ -63,7 +63,7 @@ NOTHING_TO_RESET = {
 COUNTED = (Name.ROLE, Name.MEMBER, Name.BLOCK)
 
 
-class Giving(commands.Cog):
+class GrantCommands(commands.Cog):
     """The part of /quota that moves credits."""
 
     _client: Client
@@ -98,7 +98,7 @@ class Giving(commands.Cog):
                 raise InvalidRequest("`ends` is for roles. To let credits expire, use `expires`.")
             expires_at = await moment_of(interaction, expires)
             check_no_bot(member)
-            moved = await self._client.services.giving.grant(
+            moved = await self._client.services.transfers.grant(
                 member_of(interaction, member),
                 grant_id=interaction.id,
                 actor_id=by.actor_id,
@@ -109,17 +109,17 @@ class Giving(commands.Cog):
             said = _granted_text(member, moved, reason, expires_at)
         elif role is not None and member is None:
             check_role_exists(role)
-            offer = await self._client.services.giving.offer(
+            role_grant = await self._client.services.transfers.role_grant(
                 by,
                 role.id,
-                offer_id=interaction.id,
+                role_grant_id=interaction.id,
                 kind="grant",
                 amount=amount,
                 reason=reason,
                 ends_at=await moment_of(interaction, ends),
                 expires_at=await moment_of(interaction, expires),
             )
-            said = _offer_text(offer)
+            said = _role_grant_text(role_grant)
         else:
             raise InvalidRequest(EITHER)
         await interaction.followup.send(said, ephemeral=True)
@@ -147,7 +147,7 @@ class Giving(commands.Cog):
         known = self._client.services
         if member is not None and role is None:
             whose = member_of(interaction, member)
-            moved = await known.giving.take(
+            moved = await known.transfers.take(
                 whose,
                 take_id=interaction.id,
                 actor_id=by.actor_id,
@@ -158,10 +158,10 @@ class Giving(commands.Cog):
             said = _taken_text(member, moved, amount, reason, held=standing.held)
         elif role is not None and member is None:
             check_role_exists(role)
-            offer = await known.giving.offer(
-                by, role.id, offer_id=interaction.id, kind="take", amount=amount, reason=reason
+            role_grant = await known.transfers.role_grant(
+                by, role.id, role_grant_id=interaction.id, kind="take", amount=amount, reason=reason
             )
-            said = _offer_text(offer)
+            said = _role_grant_text(role_grant)
         else:
             raise InvalidRequest(EITHER)
         await interaction.followup.send(said, ephemeral=True)
@@ -243,11 +243,11 @@ class ResetButton(
         reason = await self._reason(interaction, by)
         known, said = services(interaction), []
         if self.what != SETTINGS:
-            done = await known.giving.reset(by, reset_id=self.draft_id, reason=reason)
+            done = await known.transfers.reset(by, reset_id=self.draft_id, reason=reason)
             said.append(_reset_text(done))
         # Last, since the log channel is a setting too, and hears of all the rest.
         if self.what != GRANTED:
-            said.append(_settings_text(await known.managing.reset_settings(by)))
+            said.append(_settings_text(await known.server_settings.reset_settings(by)))
         await interaction.edit_original_response(content=" ".join(said), view=None)
 
     async def _reason(self, interaction: discord.Interaction[Any], by: Manager) -> str:
@@ -296,18 +296,18 @@ def _taken_text(
     return f"{said} {credits_text(held)} {stay} held for songs under way." if held else said
 
 
-def _offer_text(offer: Offer) -> str:
-    whom = each_of(offer.role_id, offer.server_id).capitalize()
-    why = cards.plain(offer.reason or "")
-    if offer.kind == "take":
+def _role_grant_text(role_grant: RoleGrant) -> str:
+    whom = each_of(role_grant.role_id, role_grant.server_id).capitalize()
+    why = cards.plain(role_grant.reason or "")
+    if role_grant.kind == "take":
         return (
-            f"{whom} loses up to {credits_text(offer.amount)} ({why}) once: {SEEN}, until "
-            f"{shown(offer.ends_at)}. What is spent or held by then stays. {NO_LIST}"
+            f"{whom} loses up to {credits_text(role_grant.amount)} ({why}) once: {SEEN}, until "
+            f"{shown(role_grant.ends_at)}. What is spent or held by then stays. {NO_LIST}"
         )
-    expires = f" It expires {shown(offer.expires_at)}." if offer.expires_at else ""
+    expires = f" It expires {shown(role_grant.expires_at)}." if role_grant.expires_at else ""
     return (
-        f"{whom} gets {credits_text(offer.amount)} ({why}) once: {SEEN}, until "
-        f"{shown(offer.ends_at)}.{expires} {NO_LIST}"
+        f"{whom} gets {credits_text(role_grant.amount)} ({why}) once: {SEEN}, until "
+        f"{shown(role_grant.ends_at)}.{expires} {NO_LIST}"
     )
 
 
@@ -315,20 +315,20 @@ async def _would_reset(known: Services, server_id: int, what: str) -> list[str]:
     """What a reset would change, line by line."""
     lines = []
     if what != SETTINGS:
-        plan = await known.giving.plan_reset(server_id)
+        plan = await known.transfers.plan_reset(server_id)
         if plan.credits:
             lines.append(
                 f"- {credits_text(plan.credits)} of {_members(plan.members)}: all that is left of "
                 "what was granted, given or returned to them. The allowances stay, and so does "
                 "what is spent or held."
             )
-        if plan.offers:
+        if plan.role_grants:
             lines.append(
-                f"- {_offers(plan.offers)} to members with a role, still open: whoever was not "
-                "seen yet neither gets nor loses anything by it."
+                f"- {_role_grants(plan.role_grants)} to members with a role, still open: whoever "
+                "was not seen yet neither gets nor loses anything by it."
             )
     if what != GRANTED:
-        found = await known.managing.settings_to_reset(server_id)
+        found = await known.server_settings.settings_to_reset(server_id)
         if found:
             lines.append(
                 f"- {_count(len(found))}: {_settings_listed(found)}. Each can be taken back with "
@@ -354,8 +354,8 @@ def _reset_text(done: ResetPlan) -> str:
         said.append(
             f"{credits_text(done.credits)} {were} taken back from {_members(done.members)}."
         )
-    if done.offers:
-        said.append(f"Ended: {_offers(done.offers)} to members with a role.")
+    if done.role_grants:
+        said.append(f"Ended: {_role_grants(done.role_grants)} to members with a role.")
     return " ".join(said) or "Of what was granted there is nothing left to take back."
 
 
@@ -365,8 +365,8 @@ def _settings_text(count: int) -> str:
     return f"Back to the defaults: {_count(count)}. `/quota history` can take each back."
 
 
-def _offers(count: int) -> str:
-    return "1 offer" if count == 1 else f"{count:,} offers"
+def _role_grants(count: int) -> str:
+    return "1 grant" if count == 1 else f"{count:,} grants"
 
 
 def _members(count: int) -> str:

@@ -12,8 +12,8 @@ from cogs.client.answers import acknowledged
 from cogs.client.client import Client
 from cogs.client.people import server_of
 from cogs.songs import cards
-from db.records import OperatorCeiling, Tally, Undelivered
-from services.credits.amounts import MAX_CEILING, credits_text, songs_text
+from db.records import OperatorBudget, Tally, Undelivered
+from services.credits.amounts import MAX_BUDGET, credits_text, songs_text
 from services.credits.budgets import DefaultBudgets
 from services.errors import InvalidRequest, NotPermitted
 from services.reports.overview import ServerUse
@@ -35,22 +35,22 @@ SCOPES = {
 class OperatorCog(
     commands.GroupCog,
     group_name="operator",
-    group_description="For the bot's operator: what it uses, and the ceilings of a day",
+    group_description="For the bot's operator: what it uses, and the budgets of a day",
 ):
-    """The operator's ceilings. Only for the ids in OPERATOR_IDS, whatever Discord allows."""
+    """The operator's budgets. Only for the ids in OPERATOR_IDS, whatever Discord allows."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     @app_commands.command()
     async def show(self, interaction: discord.Interaction) -> None:
-        """What was submitted today, what could not be posted, the ceilings, the busiest servers."""
+        """What was submitted today, what could not be posted, the budgets, the busiest servers."""
         self._check(interaction)
         await acknowledged(interaction)
         services = self._client.services
         card = overview_card(
-            await services.ceilings.submitted_today(),
-            await services.ceilings.in_force(),
+            await services.budgets.submitted_today(),
+            await services.budgets.in_force(),
             await services.overview.servers(),
             await services.overview.undelivered(),
         )
@@ -66,12 +66,12 @@ class OperatorCog(
         remove="Forget what was set here: the default counts again",
     )
     @app_commands.choices(scope=[Choice(name=text, value=key) for key, text in SCOPES.items()])
-    async def ceiling(
+    async def budget(
         self,
         interaction: discord.Interaction,
         scope: str,
-        credits: Range[int, 0, MAX_CEILING] | None = None,
-        songs: Range[int, 0, MAX_CEILING] | None = None,
+        credits: Range[int, 0, MAX_BUDGET] | None = None,
+        songs: Range[int, 0, MAX_BUDGET] | None = None,
         server: str | None = None,
         unlimited: bool = False,
         remove: bool = False,
@@ -86,19 +86,19 @@ class OperatorCog(
         if server is not None and scope != "server":
             raise InvalidRequest("A server's id goes with the scope of one server only.")
         await acknowledged(interaction)
-        ceilings = self._client.services.ceilings
+        budgets = self._client.services.budgets
         if remove:
-            await ceilings.drop(scope, server_id)
+            await budgets.drop(scope, server_id)
         else:
-            await ceilings.set(OperatorCeiling(scope, server_id, credits, songs))
+            await budgets.set(OperatorBudget(scope, server_id, credits, songs))
         self._client.services.wake()
         whom = f"server {server_id}" if scope == "server" else SCOPES[scope]
         await interaction.followup.send(
-            f"What was set for {whom} is removed. {_default_text(scope, ceilings.defaults)}"
+            f"What was set for {whom} is removed. {_default_text(scope, budgets.defaults)}"
             if remove
             else f"There is no daily limit for {whom} from now on."
             if unlimited
-            else f"The ceiling for {whom} is {allowed_text(credits, songs)} a day (UTC). It holds "
+            else f"The budget for {whom} is {allowed_text(credits, songs)} a day (UTC). It holds "
             "from now on; what was submitted today counts.",
             ephemeral=True,
         )
@@ -120,7 +120,7 @@ def _named(typed: str | None, interaction: discord.Interaction) -> int:
 
 def overview_card(
     today: Tally,
-    ceilings: Sequence[OperatorCeiling],
+    budgets: Sequence[OperatorBudget],
     uses: Sequence[ServerUse],
     undelivered: Sequence[Undelivered] = (),
 ) -> discord.Embed:
@@ -139,12 +139,10 @@ def overview_card(
         card.add_field(
             name=f"Could not be posted: {songs_text(total)}", value="\n".join(lines), inline=False
         )
-    lines = [
-        f"{_whom(ceiling)}: {_daily_text(ceiling.credits, ceiling.songs)}" for ceiling in ceilings
-    ]
+    lines = [f"{_whom(budget)}: {_daily_text(budget.credits, budget.songs)}" for budget in budgets]
     card.add_field(
-        name="Ceilings, by days in UTC",
-        value=_some(lines) or "None. `/operator ceiling` sets one.",
+        name="Budgets, by days in UTC",
+        value=_some(lines) or "None. `/operator budget` sets one.",
         inline=False,
     )
     lines = [
@@ -173,9 +171,9 @@ def _daily_text(credits: int | None, songs: int | None) -> str:
     return f"{allowed} a day" if allowed else "no limit"
 
 
-def _whom(ceiling: OperatorCeiling) -> str:
+def _whom(budget: OperatorBudget) -> str:
     words = {"all": "All servers together", "each": "Each server"}
-    return words.get(ceiling.scope, f"Server {ceiling.server_id}")
+    return words.get(budget.scope, f"Server {budget.server_id}")
 
 
 def _default_text(scope: str, defaults: DefaultBudgets) -> str:

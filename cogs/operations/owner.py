@@ -5,7 +5,7 @@ import logging
 import discord
 from discord.ext import commands
 
-from cogs.client.answers import PASSING, understood
+from cogs.client.answers import PASSING, wrap_parse_errors
 from cogs.songs.cards import plain
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class OwnerMessages:
             return False  # told again by the housekeeping
         quoted = " ".join(plain(detail, DETAIL).split())
         try:
-            with understood():
+            with wrap_parse_errors():
                 application = await self._bot.application_info()
                 owner_id = application.team.owner_id if application.team else application.owner.id
                 if owner_id is None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 import discord
 from discord.ext import commands
 
-from cogs.client.answers import PASSING, understood
+from cogs.client.answers import PASSING, wrap_parse_errors
 from cogs.client.client import Client
 from cogs.songs import cards
 from db.faults import NOT_NOW
@@ -65,7 +65,7 @@ class ServersCog(commands.Cog):
             else cards.not_allowed_card(guild.id)
         )
         try:
-            with understood():
+            with wrap_parse_errors():
                 await channel.send(embed=hello)
         except (*PASSING, discord.HTTPException) as error:
             log.warning("the hello in server %d: %s", guild.id, error)

@@ -14,7 +14,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from cogs.client.answers import PASSING, acknowledged, understood
+from cogs.client.answers import PASSING, acknowledged, wrap_parse_errors
 from cogs.client.client import Client
 from cogs.client.people import manager_of
 from cogs.songs.cards import BLURPLE, plain
@@ -42,7 +42,7 @@ BEGINNING = date(2015, 1, 1)
 DOT = "\N{MIDDLE DOT}"
 
 
-class Exporting:
+class ExportTurns:
     """Who exports now: one at a time in each server, `at_once` in all; the others wait."""
 
     def __init__(self, at_once: int = EXPORTS_AT_ONCE) -> None:
@@ -72,7 +72,7 @@ class Reports(commands.Cog):
     """The part of /quota that shows where credits went."""
 
     _client: Client
-    _exporting: Exporting
+    _exporting: ExportTurns
 
     @app_commands.command()
     async def usage(self, interaction: discord.Interaction) -> None:
@@ -80,7 +80,7 @@ class Reports(commands.Cog):
         by = manager_of(interaction)
         await acknowledged(interaction)
         known = self._client.services
-        rules = await known.managing.rules(by.server_id)
+        rules = await known.server_settings.rules(by.server_id)
         zone = rules.timeline.at(known.clock()).zone
         report = await known.usage.report(by.server_id, days=DAYS, zone=zone)
         picture = await self._picture(interaction.guild, report)
@@ -131,7 +131,7 @@ class Reports(commands.Cog):
         by = manager_of(interaction)
         await acknowledged(interaction)
         known = self._client.services
-        rules = await known.managing.rules(by.server_id)
+        rules = await known.server_settings.rules(by.server_id)
         zone = ZoneInfo(rules.timeline.at(known.clock()).zone)
         span = Span.parse(since, until, today=known.clock().astimezone(zone).date())
         begin, end = span.moments(zone)
@@ -197,7 +197,7 @@ async def names_of(guild: discord.Guild, member_ids: Sequence[int]) -> Mapping[i
 async def _name(guild: discord.Guild, member_id: int) -> str:
     try:
         async with asyncio.timeout(NAMES_WITHIN):
-            with understood():
+            with wrap_parse_errors():
                 return (await guild.fetch_member(member_id)).display_name
     except (*PASSING, discord.HTTPException):
         # The last digits: the first ones tell when an account was made, and many share them.

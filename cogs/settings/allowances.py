@@ -1,4 +1,4 @@
-"""Who gets how much, and when: /quota server, role, member and ceiling."""
+"""Who gets how much, and when: /quota server, role, member and budget."""
 
 from datetime import datetime
 from typing import Literal
@@ -20,7 +20,7 @@ from cogs.settings.options import (
     moment_of,
 )
 from cogs.settings.texts import calendar_text, shown
-from services.credits.amounts import MAX_AMOUNT, MAX_CEILING, credits_text
+from services.credits.amounts import MAX_AMOUNT, MAX_BUDGET, credits_text
 from services.credits.calendar import LONGEST_NAME, Calendar, Every, zones_like
 from services.credits.credits import EACH
 from services.credits.moments import LONGEST_TYPED
@@ -31,7 +31,7 @@ from services.settings.settings import Rules
 MORE_OR_LESS = "More is there at once; less takes only what is neither spent nor held."
 
 
-class Allowances(commands.Cog):
+class AllowanceCommands(commands.Cog):
     """The part of /quota that decides what members get each period."""
 
     _client: Client
@@ -81,14 +81,14 @@ class Allowances(commands.Cog):
 
     async def _set_allowance(self, by: Manager, credits: int | None, *, default: bool) -> str:
         services = self._client.services
-        managing = services.managing
+        server_settings = services.server_settings
         if default:
-            change = await managing.drop_allowance(by)
+            change = await server_settings.drop_allowance(by)
         else:
-            change = await managing.set_allowance(by, credits)
+            change = await server_settings.set_allowance(by, credits)
         if change is None:
             return ""
-        rules = await managing.rules(by.server_id)
+        rules = await server_settings.rules(by.server_id)
         per = _per(rules.server.credits, rules, services.clock())
         return f"Every member now has {per}. {MORE_OR_LESS}"
 
@@ -96,9 +96,12 @@ class Allowances(commands.Cog):
         self, by: Manager, every: str | None, hour: int | None, zone: str | None
     ) -> str:
         services = self._client.services
-        if await services.managing.set_calendar(by, every=every, hour=hour, zone=zone) is None:
+        if (
+            await services.server_settings.set_calendar(by, every=every, hour=hour, zone=zone)
+            is None
+        ):
             return ""
-        timeline = (await services.managing.rules(by.server_id)).timeline
+        timeline = (await services.server_settings.rules(by.server_id)).timeline
         now = services.clock()
         following = timeline.next(now)
         if following is None:
@@ -143,17 +146,17 @@ class Allowances(commands.Cog):
         _check_one_chosen(allowance, unlimited=unlimited, remove=remove)
         if role.is_default():
             raise InvalidRequest("Everyone has that role: please use `/quota server` for it.")
-        managing = self._client.services.managing
+        server_settings = self._client.services.server_settings
         if remove:
-            done = await managing.drop_role(by, role.id)
+            done = await server_settings.drop_role(by, role.id)
             said = (
                 f"<@&{role.id}> gives nothing of its own any more: its members have what their "
                 "other roles give, or the server. That takes only what is neither spent nor held."
             )
         else:
             check_role_exists(role)
-            done = await managing.set_role(by, role.id, allowance)
-            rules = await managing.rules(by.server_id)
+            done = await server_settings.set_role(by, role.id, allowance)
+            rules = await server_settings.rules(by.server_id)
             said = (
                 f"Members with <@&{role.id}> now have "
                 f"{_per(allowance, rules, self._client.services.clock())}, unless another role "
@@ -203,9 +206,9 @@ class Allowances(commands.Cog):
         until: datetime | None,
     ) -> str:
         services = self._client.services
-        if await services.managing.set_member(by, member.id, credits, until=until) is None:
+        if await services.server_settings.set_member(by, member.id, credits, until=until) is None:
             return SO_ALREADY
-        rules = await services.managing.rules(by.server_id)
+        rules = await services.server_settings.rules(by.server_id)
         per = _per(credits, rules, services.clock())
         ends = f", until {shown(until)}; from then on those count again" if until else ""
         return f"<@{member.id}> now has {per}, whatever their roles{ends}. {MORE_OR_LESS}"
@@ -217,7 +220,7 @@ class Allowances(commands.Cog):
         member: discord.Member | discord.User,
     ) -> str:
         services = self._client.services
-        if await services.managing.drop_member(by, member.id) is None:
+        if await services.server_settings.drop_member(by, member.id) is None:
             return SO_ALREADY
         now = services.clock()
         roles = member_of(interaction, member).roles
@@ -227,17 +230,17 @@ class Allowances(commands.Cog):
         per = _per(rules.allowance_of(roles, at=now).credits, rules, now)
         return f"<@{member.id}> has what their roles and the server give again: {per}."
 
-    # --- /quota ceiling ---------------------------------------------------------------------------
+    # --- /quota budget ---------------------------------------------------------------------------
 
     @app_commands.command()
     @app_commands.describe(
         credits="The most that all songs of a period may cost together",
         none="True: as much as the members have",
     )
-    async def ceiling(
+    async def budget(
         self,
         interaction: discord.Interaction,
-        credits: Range[int, 1, MAX_CEILING] | None = None,
+        credits: Range[int, 1, MAX_BUDGET] | None = None,
         none: bool = False,
     ) -> None:
         """Set the most that the whole server may spend in a period."""
@@ -246,13 +249,11 @@ class Allowances(commands.Cog):
         if (credits is None) != none:
             raise InvalidRequest("Please choose one of `credits` and `none`.")
         services = self._client.services
-        done = await services.managing.set_ceiling(by, credits)
-        rules, now = await services.managing.rules(by.server_id), services.clock()
-        used = await services.ceiling.used(by.server_id, rules.timeline.period(now))
+        done = await services.server_settings.set_budget(by, credits)
+        rules, now = await services.server_settings.rules(by.server_id), services.clock()
+        used = await services.budget.used(by.server_id, rules.timeline.period(now))
         can_log = obstacle(interaction.guild, rules.log_channel_id) is None
-        said = (
-            _ceiling_text(credits, rules, now, used=used, can_log=can_log) if done else SO_ALREADY
-        )
+        said = _budget_text(credits, rules, now, used=used, can_log=can_log) if done else SO_ALREADY
         await interaction.followup.send(said, ephemeral=True)
 
 
@@ -268,11 +269,11 @@ def _per(credits: int | None, rules: Rules, now: datetime) -> str:
     return f"{credits_text(credits)} {EACH[rules.timeline.at(now).every]}"
 
 
-def _ceiling_text(
+def _budget_text(
     credits: int | None, rules: Rules, now: datetime, *, used: int, can_log: bool
 ) -> str:
     if credits is None:
-        return "The server has no ceiling of its own now: it may spend what its members have."
+        return "The server has no budget of its own now: it may spend what its members have."
     told = (
         f"It is told in <#{rules.log_channel_id}> when 80 % and when all of it are spent."
         if rules.log_channel_id and can_log

@@ -1,4 +1,4 @@
-"""Tells in each server's log channel what its managers change, and when its ceiling comes near.
+"""Tells in each server's log channel what its managers change, and when its budget comes near.
 
 What has to be told stands in the table, so nothing is forgotten at a restart. Each channel is told
 by a task of its own: one that fails, or that Discord makes wait, holds up no other. What can't be
@@ -19,7 +19,7 @@ from datetime import timedelta
 import discord
 from discord.ext import commands
 
-from cogs.client.answers import PASSING, is_lost, understood
+from cogs.client.answers import PASSING, outcome_unknown, wrap_parse_errors
 from cogs.client.refusals import passes_with_time, refusal
 from cogs.settings.log_channel import GONE, obstacle
 from cogs.settings.texts import change_line
@@ -83,7 +83,7 @@ def joined(changes: Sequence[Change], defaults: Defaults) -> Iterator[Message]:
         yield Message(told, lines)
 
 
-class ManagerLog:
+class AuditLog:
     """Posts changes that have not been told."""
 
     def __init__(
@@ -134,7 +134,7 @@ class ManagerLog:
 
     async def _begin(self) -> None:
         """Begin to tell each channel that is not being told already what there is for it."""
-        while found := await self._changelog.untold(besides=self._telling):
+        while found := await self._changelog.pending(besides=self._telling):
             by_channel: dict[int, list[Change]] = {}
             for change in found:
                 assert change.log_channel_id is not None  # noqa: S101 - the query asks for it
@@ -193,7 +193,7 @@ class ManagerLog:
             await self._wait_until_allowed(channel_id, message)
             embed = message.embed
             try:
-                with understood():
+                with wrap_parse_errors():
                     await channel.send(embed=embed, nonce=message.nonce)
             except (*PASSING, discord.HTTPException) as error:
                 if not self._may_pass(error, message):
@@ -206,7 +206,7 @@ class ManagerLog:
                 return
 
     def _may_pass(self, error: BaseException, message: Message) -> bool:
-        if not isinstance(error, discord.HTTPException) or is_lost(error):
+        if not isinstance(error, discord.HTTPException) or outcome_unknown(error):
             return True
         return passes_with_time(error) and not self._is_late(message)
 
@@ -240,7 +240,7 @@ class ManagerLog:
         """Tried until it is done: what is not marked would be told again."""
         for failures in itertools.count(1):
             try:
-                await self._changelog.mark_told(*changes)
+                await self._changelog.mark_notified(*changes)
             except Exception:
                 log.exception("the log of server %d: error %d", changes[0].server_id, failures)
                 await self._sleep(AFTER_A_FAILURE.pause(failures))

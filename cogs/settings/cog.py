@@ -5,13 +5,13 @@ from discord.ext import commands
 
 from cogs.client.client import Client
 from cogs.credits import transfers
-from cogs.credits.transfers import Giving
-from cogs.reports.reports import Exporting, Reports
+from cogs.credits.transfers import GrantCommands
+from cogs.reports.reports import ExportTurns, Reports
 from cogs.settings import history, limits, settings_buttons
-from cogs.settings.allowances import Allowances
+from cogs.settings.allowances import AllowanceCommands
 from cogs.settings.history import Record
-from cogs.settings.limits import Limiting
-from cogs.settings.show import Showing
+from cogs.settings.limits import LimitCommands
+from cogs.settings.show import ShowCommand
 
 PERSISTENT = (
     *transfers.PERSISTENT,
@@ -26,12 +26,12 @@ PERSISTENT = (
 # checks it too.
 @app_commands.default_permissions(manage_guild=True)
 class QuotaCog(
-    Allowances,
-    Giving,
-    Limiting,
+    AllowanceCommands,
+    GrantCommands,
+    LimitCommands,
     Record,
     Reports,
-    Showing,
+    ShowCommand,
     commands.GroupCog,
     group_name="quota",
     group_description="Credits and limits, for those who manage the server",
@@ -40,4 +40,4 @@ class QuotaCog(
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._exporting = Exporting()
+        self._exporting = ExportTurns()

@@ -83,18 +83,18 @@ class Record(commands.Cog):
         channel: app_commands.Transform[app_commands.AppCommandChannel, LogChannel] | None = None,
         off: bool = False,
     ) -> None:
-        """Choose the channel in which each change, and each warning of the ceiling, is told."""
+        """Choose the channel in which each change, and each warning of the budget, is told."""
         by = manager_of(interaction)
         if channel is not None and off:
             raise InvalidRequest("Please choose either a channel or `off`.")
         await acknowledged(interaction)
-        managing = self._client.services.managing
+        server_settings = self._client.services.server_settings
         if channel is not None:
             check_can_log(interaction.guild, channel)
-            await managing.set_log(by, channel.id)
+            await server_settings.set_log(by, channel.id)
         elif off:
-            await managing.set_log(by, None)
-        rules = await managing.rules(by.server_id)
+            await server_settings.set_log(by, None)
+        rules = await server_settings.rules(by.server_id)
         await interaction.followup.send(
             promise(rules.log_channel_id, obstacle(interaction.guild, rules.log_channel_id)),
             ephemeral=True,
@@ -199,7 +199,7 @@ class TakeBackMenu(ui.DynamicItem[ui.Select[Any]], template=r"changes:undo"):
         number = _chosen(interaction)
         await interaction.response.defer()
         known = services(interaction)
-        change = await known.managing.undo(by, number)
+        change = await known.server_settings.undo(by, number)
         history = await known.changelog.history(by.server_id, page=1)
         await interaction.edit_original_response(
             embeds=history_cards(history, known.defaults), view=history_buttons(history)

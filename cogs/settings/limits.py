@@ -76,7 +76,7 @@ class SongChannel(app_commands.Transformer):
         return int(value.id)
 
 
-class Limiting(commands.Cog):
+class LimitCommands(commands.Cog):
     """The part of /quota that says what is not allowed, and to whom."""
 
     _client: Client
@@ -106,11 +106,11 @@ class Limiting(commands.Cog):
                 "Please name what to change: `at_once`, `longest`, `steps` or `cooldown`. "
                 "`/quota show` shows what holds now."
             )
-        managing = self._client.services.managing
-        done = await managing.set_limits(
+        server_settings = self._client.services.server_settings
+        done = await server_settings.set_limits(
             by, unfinished=at_once, seconds=longest, steps=steps, cooldown=cooldown
         )
-        rules = await managing.rules(by.server_id)
+        rules = await server_settings.rules(by.server_id)
         said = (
             f"Members may now have {limits_text(rules.limits)}. Songs under way are finished as "
             "they are."
@@ -135,28 +135,28 @@ class Limiting(commands.Cog):
         """Choose where songs may be made; without options a menu opens."""
         by = manager_of(interaction)
         await acknowledged(interaction)
-        managing = self._client.services.managing
+        server_settings = self._client.services.server_settings
         if everywhere and (add is not None or remove is not None):
             raise InvalidRequest("Please choose either `everywhere` or channels.")
         if add is not None and add == remove:
             raise InvalidRequest("That is one channel: please either add or remove it.")
         if everywhere:
-            done = await managing.set_channels(by, [])
+            done = await server_settings.set_channels(by, [])
         elif add is None and remove is None:
             await self._open_channels(interaction, by)
             return
         else:
             more = [] if add is None else [add]
             check_channels(interaction.guild, more)
-            done = await managing.change_channels(
+            done = await server_settings.change_channels(
                 by, add=more, remove=[] if remove is None else [remove]
             )
-        rules = await managing.rules(by.server_id)
+        rules = await server_settings.rules(by.server_id)
         said = channels_text(rules) if done else SO_ALREADY
         await interaction.followup.send(said, ephemeral=True)
 
     async def _open_channels(self, interaction: discord.Interaction, by: Manager) -> None:
-        rules = await self._client.services.managing.rules(by.server_id)
+        rules = await self._client.services.server_settings.rules(by.server_id)
         view = channels_row(interaction.guild, rules)
         await interaction.followup.send(channels_text(rules), view=view, ephemeral=True)
 
@@ -181,7 +181,9 @@ class Limiting(commands.Cog):
         await acknowledged(interaction)
         check_no_bot(member)
         ends = await moment_of(interaction, until)
-        done = await self._client.services.managing.block(by, member.id, reason=reason, until=ends)
+        done = await self._client.services.server_settings.block(
+            by, member.id, reason=reason, until=ends
+        )
         how_long = f"until {shown(ends)}" if ends else "until `/quota unblock`"
         said = (
             f"<@{member.id}> can make no songs here {how_long}, and is told why: "
@@ -196,7 +198,7 @@ class Limiting(commands.Cog):
         """Let a member make songs again."""
         by = manager_of(interaction)
         await acknowledged(interaction)
-        done = await self._client.services.managing.unblock(by, member.id)
+        done = await self._client.services.server_settings.unblock(by, member.id)
         said = f"<@{member.id}> can make songs here again."
         await interaction.followup.send(said if done else SO_ALREADY, ephemeral=True)
 
@@ -215,15 +217,15 @@ class Limiting(commands.Cog):
     ) -> None:
         """Set the words that are not wanted; without options the whole list opens."""
         by = manager_of(interaction)
-        managing = self._client.services.managing
+        server_settings = self._client.services.server_settings
         if add is None and remove is None:
             # A form must be the first answer.
-            rules = await managing.rules(by.server_id)
+            rules = await server_settings.rules(by.server_id)
             await interaction.response.send_modal(WordsForm(rules.words))
             return
         await acknowledged(interaction)
-        done = await managing.change_words(by, add=add or "", remove=remove or "")
-        rules = await managing.rules(by.server_id)
+        done = await server_settings.change_words(by, add=add or "", remove=remove or "")
+        rules = await server_settings.rules(by.server_id)
         said = words_text(rules) if done else SO_ALREADY
         await interaction.followup.send(said, ephemeral=True)
 
@@ -240,9 +242,9 @@ class Limiting(commands.Cog):
         try:
             by = manager_of(interaction)
             await acknowledged(interaction)
-            managing = self._client.services.managing
-            done = await managing.set_words(by, parse_words(typed))
-            said = words_text(await managing.rules(by.server_id)) if done else SO_ALREADY
+            server_settings = self._client.services.server_settings
+            done = await server_settings.set_words(by, parse_words(typed))
+            said = words_text(await server_settings.rules(by.server_id)) if done else SO_ALREADY
             await interaction.followup.send(said, ephemeral=True)
         except Exception as error:  # noqa: BLE001 - the one handler answers and logs it
             # What was typed is never lost: it comes back with the sentence.
@@ -259,7 +261,7 @@ class Limiting(commands.Cog):
         """Make no new songs; those under way are finished."""
         by = manager_of(interaction)
         await acknowledged(interaction)
-        done = await self._client.services.managing.pause(by, reason or "")
+        done = await self._client.services.server_settings.pause(by, reason or "")
         why = f" Who asks for one is told why: {cards.plain(reason)}." if reason else ""
         said = (
             "No new songs are made in this server; those under way are finished."
@@ -272,7 +274,7 @@ class Limiting(commands.Cog):
         """Make new songs again."""
         by = manager_of(interaction)
         await acknowledged(interaction)
-        done = await self._client.services.managing.resume(by)
+        done = await self._client.services.server_settings.resume(by)
         said = "Songs are made in this server again."
         await interaction.followup.send(said if done else SO_ALREADY, ephemeral=True)
 
@@ -294,11 +296,13 @@ class Limiting(commands.Cog):
         await acknowledged(interaction)
         if gifts is None and leaderboard is None:
             raise InvalidRequest("Please choose `gifts`, `leaderboard` or both.")
-        managing, said = self._client.services.managing, []
-        if gifts is not None and await managing.set_gifts(by, allowed=gifts):
+        server_settings, said = self._client.services.server_settings, []
+        if gifts is not None and await server_settings.set_gifts(by, allowed=gifts):
             may = "may give each other credits with `/gift`" if gifts else "give no more gifts"
             said.append(f"Members {may} now.")
-        if leaderboard is not None and await managing.set_leaderboard(by, allowed=leaderboard):
+        if leaderboard is not None and await server_settings.set_leaderboard(
+            by, allowed=leaderboard
+        ):
             open_ = "is open to all now" if leaderboard else "is closed now"
             said.append(f"`/leaderboard` {open_}.")
         await interaction.followup.send(" ".join(said) or SO_ALREADY, ephemeral=True)
@@ -388,9 +392,9 @@ class ChannelMenu(ui.DynamicItem[ui.ChannelSelect[Any]], template=r"quota:channe
         values = map(str, data_of(interaction).get("values") or ())
         chosen = [int(value) for value in values if re.fullmatch(ID, value)]
         check_channels(interaction.guild, chosen)
-        managing = services(interaction).managing
-        await managing.set_channels(by, chosen)
-        rules = await managing.rules(by.server_id)
+        server_settings = services(interaction).server_settings
+        await server_settings.set_channels(by, chosen)
+        rules = await server_settings.rules(by.server_id)
         view = channels_row(interaction.guild, rules)
         await interaction.edit_original_response(content=channels_text(rules), view=view)
 

@@ -67,6 +67,6 @@ def promise(channel_id: int | None, why: str | None) -> str:
             "are kept, for a day each; `/quota history` shows them all."
         )
     return (
-        f"Each change, and each warning of the ceiling, is told in <#{channel_id}>. `/quota log` "
+        f"Each change, and each warning of the budget, is told in <#{channel_id}>. `/quota log` "
         "with `off` ends it."
     )

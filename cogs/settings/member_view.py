@@ -15,14 +15,14 @@ from cogs.settings.settings_view import DANGER, PLAIN, Layout, per
 from cogs.settings.texts import shown
 from cogs.songs.cards import BLURPLE, ago, plain
 from services.credits.amounts import credits_text
-from services.credits.credits import EACH, Balance, Standing
+from services.credits.credits import EACH, Balance, CreditStatement
 from services.settings.settings import Allowance, Source
 
 LOTS_SHOWN = 6
 ROLES_SHOWN = 5
 
 
-def member_view(standing: Standing, *, at: datetime) -> Layout:
+def member_view(standing: CreditStatement, *, at: datetime) -> Layout:
     """What a member has, which rule gave it, where it went and when it refills; and what to do."""
     member_id = standing.member.member_id
     parts = [f"## Credits of <@{member_id}>", "\n".join(_amounts(standing))]
@@ -36,7 +36,7 @@ def member_view(standing: Standing, *, at: datetime) -> Layout:
     return Layout(card, _buttons(standing, at=at))
 
 
-def _buttons(standing: Standing, *, at: datetime) -> ui.ActionRow[Layout]:
+def _buttons(standing: CreditStatement, *, at: datetime) -> ui.ActionRow[Layout]:
     member_id, block = standing.member.member_id, standing.rules.block
     here = Place(Page.MEMBER, member_id)
     forms = {"grant": "Grant", "take": "Take", "member": "Own allowance"}
@@ -57,7 +57,7 @@ def _buttons(standing: Standing, *, at: datetime) -> ui.ActionRow[Layout]:
 # --- how much -------------------------------------------------------------------------------------
 
 
-def _amounts(standing: Standing) -> Iterator[str]:
+def _amounts(standing: CreditStatement) -> Iterator[str]:
     balance = standing.balance
     allowed = balance.allowance.credits
     if balance.unlimited:
@@ -76,7 +76,7 @@ def _amounts(standing: Standing) -> Iterator[str]:
 # --- why ------------------------------------------------------------------------------------------
 
 
-def _reasons(standing: Standing) -> Iterator[str]:
+def _reasons(standing: CreditStatement) -> Iterator[str]:
     allowance, rules = standing.balance.allowance, standing.rules
     amount = per(allowance.credits, EACH[standing.balance.every])
     yield f"{amount}: {_rule(standing, allowance)}"
@@ -93,7 +93,7 @@ def _reasons(standing: Standing) -> Iterator[str]:
         yield f"Not counted, since rules don't add up: {others}."
 
 
-def _rule(standing: Standing, allowance: Allowance) -> str:
+def _rule(standing: CreditStatement, allowance: Allowance) -> str:
     match allowance.source:
         case Source.MEMBER:
             until = f" until {shown(allowance.until)}" if allowance.until else ""
@@ -109,12 +109,12 @@ def _rule(standing: Standing, allowance: Allowance) -> str:
             return f"the bot's default, since this server has set nothing.{_no_role(standing)}"
 
 
-def _no_role(standing: Standing) -> str:
+def _no_role(standing: CreditStatement) -> str:
     known = standing.member.roles is not None and standing.rules.roles
     return " None of their roles has an allowance." if known else ""
 
 
-def _other_roles(standing: Standing) -> str:
+def _other_roles(standing: CreditStatement) -> str:
     """The allowances of their other roles, the highest first; empty where there are none."""
     rules, counted = standing.rules, standing.balance.allowance
     others = [
@@ -131,7 +131,7 @@ def _other_roles(standing: Standing) -> str:
     return ", ".join(named + more)
 
 
-def _role(standing: Standing, role_id: int) -> str:
+def _role(standing: CreditStatement, role_id: int) -> str:
     """A role; that of @everyone has its server's id (Discord, "Role Object")."""
     return "@everyone" if role_id == standing.member.server_id else f"<@&{role_id}>"
 
@@ -139,7 +139,7 @@ def _role(standing: Standing, role_id: int) -> str:
 # --- where it went, and what else there is --------------------------------------------------------
 
 
-def _period(standing: Standing) -> Iterator[str]:
+def _period(standing: CreditStatement) -> Iterator[str]:
     balance = standing.balance
     worth = "worth " if balance.unlimited else ""
     yield f"Spent: {worth}{credits_text(standing.spent)}"
@@ -159,7 +159,7 @@ def _given(balance: Balance) -> Iterator[str]:
         yield f"and {rest_text(balance, lots[:LOTS_SHOWN])}"
 
 
-def _notes(standing: Standing, *, at: datetime) -> Iterator[str]:
+def _notes(standing: CreditStatement, *, at: datetime) -> Iterator[str]:
     """What keeps them from making songs."""
     block, pause = standing.rules.block, standing.rules.pause
     if block is not None and block.holds(at):

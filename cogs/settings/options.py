@@ -55,5 +55,5 @@ async def complete_moment(
 
 
 async def _zone(interaction: discord.Interaction, now: datetime) -> str:
-    rules = await services(interaction).managing.rules(server_of(interaction))
+    rules = await services(interaction).server_settings.rules(server_of(interaction))
     return rules.timeline.at(now).zone

@@ -50,11 +50,11 @@ def _role_fields(now: Now) -> Iterator[Field]:
 async def _set_role(sent: Sent) -> None:
     role_id = sent.subject_id or next(iter(sent.typed.ids("role")), 0)
     if sent.typed.ticked("remove"):
-        await sent.services.managing.drop_role(sent.by, role_id)
+        await sent.services.server_settings.drop_role(sent.by, role_id)
         return
     _check_role(sent.interaction.guild, role_id)
     credits = allowance_typed(sent.typed.text("credits"))
-    await sent.services.managing.set_role(sent.by, role_id, credits)
+    await sent.services.server_settings.set_role(sent.by, role_id, credits)
 
 
 def _check_role(guild: discord.Guild | None, role_id: int) -> None:
@@ -90,7 +90,7 @@ def _member_fields(now: Now) -> Iterator[Field]:
 async def _set_member(sent: Sent) -> None:
     member_id = _member_id(sent)
     if sent.typed.ticked("remove"):
-        await sent.services.managing.drop_member(sent.by, member_id)
+        await sent.services.server_settings.drop_member(sent.by, member_id)
         return
     rules = await sent.services.credits.rules(sent.by.server_id, member_id)
     stands = rules.member.until if rules.member else None
@@ -99,7 +99,7 @@ async def _set_member(sent: Sent) -> None:
     else:
         until = await _moment(sent, "until")
     credits = allowance_typed(sent.typed.text("credits"))
-    await sent.services.managing.set_member(sent.by, member_id, credits, until=until)
+    await sent.services.server_settings.set_member(sent.by, member_id, credits, until=until)
 
 
 # --- blocks ---------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def _block_fields(now: Now) -> Iterator[Field]:
 
 
 async def _block(sent: Sent) -> None:
-    await sent.services.managing.block(
+    await sent.services.server_settings.block(
         sent.by,
         _member_id(sent),
         reason=sent.typed.text("reason"),
@@ -141,7 +141,7 @@ def _grant_fields(now: Now) -> Iterator[Field]:
 
 
 async def _grant(sent: Sent) -> None:
-    await sent.services.giving.grant(
+    await sent.services.transfers.grant(
         await _member(sent),
         grant_id=sent.interaction.id,
         actor_id=sent.by.actor_id,
@@ -156,7 +156,7 @@ def _take_fields(now: Now) -> Iterator[Field]:
 
 
 async def _take(sent: Sent) -> None:
-    await sent.services.giving.take(
+    await sent.services.transfers.take(
         await _member(sent),
         take_id=sent.interaction.id,
         actor_id=sent.by.actor_id,

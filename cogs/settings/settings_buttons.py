@@ -38,14 +38,14 @@ FORM_ID = re.compile(rf"settings:form:(?P<form>[a-z]+):(?P<subject>{ID}):{PLACE}
 
 Act = Callable[[Services, Manager, int], Awaitable[object]]
 ACTS: dict[str, Act] = {
-    "pause": lambda known, by, _: known.managing.pause(by),
-    "resume": lambda known, by, _: known.managing.resume(by),
-    "gifts": lambda known, by, _: known.managing.set_gifts(by, allowed=True),
-    "no-gifts": lambda known, by, _: known.managing.set_gifts(by, allowed=False),
-    "leaderboard": lambda known, by, _: known.managing.set_leaderboard(by, allowed=True),
-    "no-leaderboard": lambda known, by, _: known.managing.set_leaderboard(by, allowed=False),
-    "role": lambda known, by, role_id: known.managing.drop_role(by, role_id),
-    "unblock": lambda known, by, member_id: known.managing.unblock(by, member_id),
+    "pause": lambda known, by, _: known.server_settings.pause(by),
+    "resume": lambda known, by, _: known.server_settings.resume(by),
+    "gifts": lambda known, by, _: known.server_settings.set_gifts(by, allowed=True),
+    "no-gifts": lambda known, by, _: known.server_settings.set_gifts(by, allowed=False),
+    "leaderboard": lambda known, by, _: known.server_settings.set_leaderboard(by, allowed=True),
+    "no-leaderboard": lambda known, by, _: known.server_settings.set_leaderboard(by, allowed=False),
+    "role": lambda known, by, role_id: known.server_settings.drop_role(by, role_id),
+    "unblock": lambda known, by, member_id: known.server_settings.unblock(by, member_id),
 }
 """What is done at once. Each says what is to be, so that a second press changes nothing."""
 
@@ -75,18 +75,18 @@ async def _settings(
     interaction: discord.Interaction[Any], server_id: int, place: Place
 ) -> Settings:
     known, page = services(interaction), place.page
-    rules, now = await known.managing.rules(server_id), known.clock()
+    rules, now = await known.server_settings.rules(server_id), known.clock()
     used = count = 0
     members: list[tuple[int, Any]] = []
     blocked: list[tuple[int, Any]] = []
     if page is Page.CREDITS:
-        used = await known.ceiling.used(server_id, rules.timeline.period(now))
+        used = await known.budget.used(server_id, rules.timeline.period(now))
     elif page is Page.MEMBERS:
         members, count = await _about(known, server_id, Name.MEMBER, place)
     elif page is Page.BLOCKED:
         blocked, count = await _about(known, server_id, Name.BLOCK, place)
     elif page is Page.LIMITS:
-        count = await known.managing.blocked(server_id)
+        count = await known.server_settings.blocked(server_id)
     guild = interaction.guild
     return Settings(
         rules=rules,
@@ -107,9 +107,11 @@ async def _about(
     known: Services, server_id: int, name: Name, place: Place
 ) -> tuple[list[tuple[int, Any]], int]:
     """The rules about members that a page shows, and how many there are in all."""
-    count = await known.managing.count(server_id, name)
+    count = await known.server_settings.count(server_id, name)
     here, _ = nearest(place, count)
-    found = await known.managing.about(server_id, name, limit=RULES_SHOWN, offset=first_of(here))
+    found = await known.server_settings.about(
+        server_id, name, limit=RULES_SHOWN, offset=first_of(here)
+    )
     return found, count
 
 

@@ -13,7 +13,7 @@ from discord import app_commands, ui
 from cogs.settings.forms import Form, Now, Sent, allowance_typed, number_typed, text_field
 from cogs.settings.limits import SONG_CHANNELS, WORDS_FIELD, WordsForm, check_channels
 from cogs.settings.log_channel import LOG_CHANNELS, check_can_log
-from services.credits.amounts import MAX_AMOUNT, MAX_CEILING, MAX_REASON, Prices
+from services.credits.amounts import MAX_AMOUNT, MAX_BUDGET, MAX_REASON, Prices
 from services.credits.calendar import LONGEST_NAME, Calendar, Every
 from services.settings.blocked_words import parse_words
 from services.settings.server_settings import MAX_CHANNELS, MAX_COOLDOWN, MAX_UNFINISHED
@@ -55,7 +55,7 @@ def _prices_text(prices: Prices) -> str:
 
 async def _set_allowance(sent: Sent) -> None:
     credits = allowance_typed(sent.typed.text("credits"))
-    await sent.services.managing.set_allowance(sent.by, credits)
+    await sent.services.server_settings.set_allowance(sent.by, credits)
 
 
 def _refill_fields(now: Now) -> Iterator[Field]:
@@ -89,7 +89,7 @@ def _refill_fields(now: Now) -> Iterator[Field]:
 
 
 async def _set_refill(sent: Sent) -> None:
-    await sent.services.managing.set_calendar(
+    await sent.services.server_settings.set_calendar(
         sent.by,
         every=sent.typed.text("every"),
         hour=number_typed("the hour", sent.typed.one("hour")),
@@ -97,22 +97,22 @@ async def _set_refill(sent: Sent) -> None:
     )
 
 
-def _ceiling_fields(now: Now) -> Iterator[Field]:
-    ceiling = now.rules.ceiling
+def _budget_fields(now: Now) -> Iterator[Field]:
+    budget = now.rules.budget
     yield text_field(
         "credits",
         "Credits in each period",
-        f"What all members together may spend, 1 to {MAX_CEILING:,}. Left empty: no ceiling",
-        value="" if ceiling is None else str(ceiling),
+        f"What all members together may spend, 1 to {MAX_BUDGET:,}. Left empty: no budget",
+        value="" if budget is None else str(budget),
         placeholder="500",
         required=False,
     )
 
 
-async def _set_ceiling(sent: Sent) -> None:
+async def _set_budget(sent: Sent) -> None:
     text = sent.typed.text("credits")
-    credits = number_typed("the ceiling", text) if text else None
-    await sent.services.managing.set_ceiling(sent.by, credits)
+    credits = number_typed("the budget", text) if text else None
+    await sent.services.server_settings.set_budget(sent.by, credits)
 
 
 # --- limits ---------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ async def _set_limits(sent: Sent) -> None:
         for name, (label, _) in _LIMITS.items()
     }
     defaults = sent.services.defaults.limits
-    await sent.services.managing.set_limits(
+    await sent.services.server_settings.set_limits(
         sent.by,
         **{name: getattr(defaults, name) if n is None else n for name, n in typed.items()},
     )
@@ -174,7 +174,7 @@ def _channels_fields(now: Now) -> Iterator[Field]:
 async def _set_channels(sent: Sent) -> None:
     chosen = sent.typed.ids("channels")
     check_channels(sent.interaction.guild, chosen)
-    await sent.services.managing.set_channels(sent.by, chosen)
+    await sent.services.server_settings.set_channels(sent.by, chosen)
 
 
 def _words_fields(now: Now) -> Iterator[Field]:
@@ -182,7 +182,9 @@ def _words_fields(now: Now) -> Iterator[Field]:
 
 
 async def _set_words(sent: Sent) -> None:
-    await sent.services.managing.set_words(sent.by, parse_words(sent.typed.text(WORDS_FIELD)))
+    await sent.services.server_settings.set_words(
+        sent.by, parse_words(sent.typed.text(WORDS_FIELD))
+    )
 
 
 def _pause_fields(now: Now) -> Iterator[Field]:
@@ -197,7 +199,7 @@ def _pause_fields(now: Now) -> Iterator[Field]:
 
 
 async def _pause(sent: Sent) -> None:
-    await sent.services.managing.pause(sent.by, sent.typed.text("reason"))
+    await sent.services.server_settings.pause(sent.by, sent.typed.text("reason"))
 
 
 # --- the rest -------------------------------------------------------------------------------------
@@ -225,7 +227,7 @@ async def _set_log(sent: Sent) -> None:
         # Only its id is looked at.
         channel = cast("app_commands.AppCommandChannel", discord.Object(chosen))
         check_can_log(sent.interaction.guild, channel)
-    await sent.services.managing.set_log(sent.by, chosen)
+    await sent.services.server_settings.set_log(sent.by, chosen)
 
 
 def _known(now: Now, *channel_ids: int) -> list[int]:
@@ -239,7 +241,7 @@ def _known(now: Now, *channel_ids: int) -> list[int]:
 SETTINGS_FORMS = {
     "allowance": Form("Allowance of every member", _allowance_fields, _set_allowance),
     "refill": Form("When credits refill", _refill_fields, _set_refill),
-    "ceiling": Form("Ceiling of the server", _ceiling_fields, _set_ceiling),
+    "budget": Form("Budget of the server", _budget_fields, _set_budget),
     "limits": Form("Limits for each member", _limits_fields, _set_limits),
     "channels": Form("Where songs are made", _channels_fields, _set_channels),
     "words": Form("Unwanted words", _words_fields, _set_words, keep=WORDS_FIELD),

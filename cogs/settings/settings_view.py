@@ -45,7 +45,7 @@ UNDER = {Page.BLOCKED: Page.LIMITS}
 class Settings:
     """What a server has decided, as far as one page shows it.
 
-    `used` is counted against the ceiling in the running period. `members` and `blocked` are those
+    `used` is counted against the budget in the running period. `members` and `blocked` are those
     rules about members that the page shows, `count` is how many there are in all; beside the limits
     it is how many members are blocked now. `living` are the roles that exist, None where that isn't
     known. `log_obstacle`: why nothing can be posted in the log channel, as far as that is known.
@@ -118,10 +118,10 @@ def _credits_page(settings: Settings, _: int) -> Iterator[ui.Item[Layout]]:
         _change("refill", here),
     )
     yield _setting(
-        "Ceiling",
-        _ceiling_text(settings),
+        "Budget",
+        _budget_text(settings),
         f"The most that all members together may spend. {_heard(settings)}",
-        _change("ceiling", here),
+        _change("budget", here),
     )
 
 
@@ -150,12 +150,12 @@ def _refill_lines(settings: Settings) -> Iterator[str]:
         yield f"From {shown(begins)} on: {refill_text(calendar)}"
 
 
-def _ceiling_text(settings: Settings) -> str:
-    ceiling = settings.rules.ceiling
-    if ceiling is None:
+def _budget_text(settings: Settings) -> str:
+    budget = settings.rules.budget
+    if budget is None:
         return f"None (the default). {credits_text(settings.used)} used in this period"
     return (
-        f"{per(ceiling, settings.each)}\n{bar(settings.used, ceiling)} {settings.used:,} used in "
+        f"{per(budget, settings.each)}\n{bar(settings.used, budget)} {settings.used:,} used in "
         "this period"
     )
 

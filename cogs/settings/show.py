@@ -12,7 +12,7 @@ from cogs.settings.settings_buttons import FORM_ID, explained, form_sent, view_o
 from services.errors import InvalidRequest
 
 
-class Showing(commands.Cog):
+class ShowCommand(commands.Cog):
     """The part of /quota that shows all settings, or explains one member's credits."""
 
     _client: Client

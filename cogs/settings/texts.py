@@ -36,14 +36,14 @@ _TITLES: Mapping[str, str] = {
     Name.BLOCK: "Block of {whom}",
     Name.WORDS: "Unwanted words",
     Name.PAUSE: "Pause",
-    Name.CEILING: "Ceiling",
+    Name.BUDGET: "Budget",
     Name.LOG: "Log channel",
     Name.GIFTS: "Gifts",
     Name.LEADERBOARD: "Leaderboard",
     "grant": "Granted",
     "take": "Taken",
     "reset": "Granted credits taken back",
-    "warning": "Warning: {percent} % of the ceiling",
+    "warning": "Warning: {percent} % of the budget",
 }
 
 
@@ -65,7 +65,7 @@ def subject_text(name: str, subject_id: int) -> str:
 def value_text(name: str, value: Any, defaults: Defaults) -> str:  # noqa: ANN401 - JSON
     """A rule's value, as its JSON has it, in words; None is what holds where there is no such rule.
 
-    `name` is one of `Name`, or `managing.CALENDAR`.
+    `name` is one of `Name`, or `server_settings.CALENDAR`.
     """
     if value is None:
         return _no_rule(name, defaults)
@@ -163,7 +163,7 @@ _VALUES: Mapping[str, Callable[[Any], str]] = {
     Name.BLOCK: _block_text,
     Name.WORDS: _words_text,
     Name.PAUSE: _pause_text,
-    Name.CEILING: lambda credits: f"{credits_text(credits)} a period",
+    Name.BUDGET: lambda credits: f"{credits_text(credits)} a period",
     Name.LOG: _channel,
     Name.GIFTS: _allowed_text,
     Name.LEADERBOARD: _allowed_text,
@@ -215,7 +215,7 @@ def _what(change: Change, defaults: Defaults) -> str:
             return _reset(after)
         case "warning":
             return (
-                f"{after['used']:,} of {credits_text(after['ceiling'])} are spent or held; the "
+                f"{after['used']:,} of {credits_text(after['budget'])} are spent or held; the "
                 f"next period begins {ago(from_ms(after['until']))}"
             )
         case Name.WORDS:
@@ -228,9 +228,9 @@ def _what(change: Change, defaults: Defaults) -> str:
 
 
 def _reset(facts: Mapping[str, Any]) -> str:
-    if "offers" in facts:
-        count = facts["offers"]
-        return "1 offer to a role ended" if count == 1 else f"{count:,} offers to roles ended"
+    if "role_grants" in facts:
+        count = facts["role_grants"]
+        return "1 grant to a role ended" if count == 1 else f"{count:,} grants to roles ended"
     members = "1 member" if facts["members"] == 1 else f"{facts['members']:,} members"
     return f"{credits_text(facts['credits'])} from {members}"
 

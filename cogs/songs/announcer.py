@@ -17,7 +17,13 @@ from weakref import WeakValueDictionary
 
 import discord
 
-from cogs.client.answers import LONGEST_PAUSE, PASSING, is_lost, translated, understood
+from cogs.client.answers import (
+    LONGEST_PAUSE,
+    PASSING,
+    map_discord_errors,
+    outcome_unknown,
+    wrap_parse_errors,
+)
 from cogs.client.client import Client
 from cogs.client.permissions import lacking_to_post, lacking_to_read, permissions_in
 from cogs.client.refusals import NO_MEMBER
@@ -229,7 +235,7 @@ class DiscordAnnouncer:
         if song.token is None:
             return True
         if board.shown is None or not board.shown.is_true_for(view):
-            if song.asked_at < self._began_at and self._monotonic() < self._fresh_until:
+            if song.requested_at < self._began_at and self._monotonic() < self._fresh_until:
                 # The process before this one may have edited it just now. Each waits from its own
                 # turn on: they would all go at once at the end.
                 board.dirty, board.next_at = True, self._monotonic() + BETWEEN_EDITS
@@ -240,7 +246,7 @@ class DiscordAnnouncer:
                 return self._again(board, error)
             except discord.HTTPException as error:
                 # 401 is the token's end here: it is the interaction's, not the bot's.
-                if is_lost(error) and error.code != TOKEN_OVER:
+                if outcome_unknown(error) and error.code != TOKEN_OVER:
                     return self._again(board, error)
                 if error.code == TOKEN_OVER or error.status in GONE:
                     # Deleted by its member, or the token is over: the post alone tells the end.
@@ -277,7 +283,7 @@ class DiscordAnnouncer:
         webhook = discord.Webhook.partial(song.application_id, song.token, client=self._bot)
         card, buttons = cards.status_card(view), status_buttons(song)
         # Webhooks know no longest pause of their own: see `Client`.
-        with understood():
+        with wrap_parse_errors():
             async with asyncio.timeout(LONGEST_PAUSE):
                 await webhook.edit_message(song.message_id, embed=card, view=buttons)
         log.debug("its status message shows %s", song.status)
@@ -306,7 +312,7 @@ class DiscordAnnouncer:
         name = cards.audio_filename(song, file)
         attachment = await asyncio.to_thread(discord.File, file, name)
         card = cards.post_card(song)
-        with translated("the post"):
+        with map_discord_errors("the post"):
             message = await self._channel(song).send(
                 content=f"<@{song.member_id}>",
                 embed=card,
@@ -328,12 +334,12 @@ class DiscordAnnouncer:
 
     async def _find_post(self, song: Song) -> int | None:
         await self._check_history_readable(song)
-        with translated("looking for the post"):
+        with map_discord_errors("looking for the post"):
             try:
                 async with self._turns.to("look", song.channel_id):
                     return await self._search(song)
             except discord.Forbidden as error:
-                if is_lost(error):
+                if outcome_unknown(error):
                     raise
                 raise CannotPost(UNREADABLE) from error
 
@@ -342,7 +348,7 @@ class DiscordAnnouncer:
 
         Ours may have been wrong when the song was marked: it bounds only what is too much to read.
         """
-        marked_at = (song.posting_at or song.asked_at) - CLOCK_SKEW
+        marked_at = (song.posting_at or song.requested_at) - CLOCK_SKEW
         mark = cards.post_mark(song)
         searched, oldest = 0, None
         async for message in self._channel(song).history(
@@ -398,7 +404,7 @@ class DiscordAnnouncer:
         Raises:
             CannotPost, PostUncertain: see `find_post`.
         """
-        with translated("looking for the channel"):
+        with map_discord_errors("looking for the channel"):
             return guild.get_channel_or_thread(song.channel_id) or await guild.fetch_channel(
                 song.channel_id
             )

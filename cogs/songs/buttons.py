@@ -12,7 +12,7 @@ import discord
 from discord import ui
 
 from cogs.client.errors import guarded
-from cogs.client.people import asker, data_of, server_of, services
+from cogs.client.people import data_of, requester, server_of, services
 from cogs.client.permissions import as_seen, manages, may_read
 from cogs.client.rows import Row
 from cogs.songs import cards, show
@@ -149,7 +149,7 @@ async def _keep_token(interaction: discord.Interaction[Any], song_id: int) -> bo
     """False where the song is over."""
     message_id = interaction.message.id if interaction.message else None
     return await services(interaction).songs.renew_token(
-        song_id, asker(interaction, message_id=message_id)
+        song_id, requester(interaction, message_id=message_id)
     )
 
 

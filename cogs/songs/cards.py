@@ -190,7 +190,7 @@ def song_card(song: Song, view: View | None = None) -> discord.Embed:
     card = discord.Embed(
         title=f"{EMOJI[song.status]} {title(song)}",
         url=link_to_post(song),
-        description=f"**{song.status}**, asked for {ago(song.asked_at)} by <@{song.member_id}>",
+        description=f"**{song.status}**, asked for {ago(song.requested_at)} by <@{song.member_id}>",
         colour=COLOURS[song.status],
     )
     if view is not None:
@@ -222,7 +222,8 @@ def closed_card(song: Song) -> discord.Embed:
     """The same for whom its words are not meant."""
     return discord.Embed(
         title=f"{EMOJI[song.status]} Song #{song.number}",
-        description=f"**{song.status}**, asked for {ago(song.asked_at)} by <@{song.member_id}>\n"
+        description=f"**{song.status}**, asked for {ago(song.requested_at)} "
+        f"by <@{song.member_id}>\n"
         "What it was asked for with is shown to whoever can see its post, and until then to its "
         "member alone.",
         colour=COLOURS[song.status],
@@ -306,7 +307,7 @@ def _history_line(song: Song) -> str:
     return (
         f"{EMOJI[song.status]} **#{song.number}** {f'[{name}]({link})' if link else name} "
         f"\N{MIDDLE DOT} {song.status} \N{MIDDLE DOT} {credits_text(song.price)} "
-        f"\N{MIDDLE DOT} {ago(song.asked_at)}"
+        f"\N{MIDDLE DOT} {ago(song.requested_at)}"
     )
 
 
@@ -372,7 +373,7 @@ def _commands(rules: Rules) -> Iterator[str]:
 FIRST_STEPS = (
     "1. `/quota server` how many credits everyone gets\n"
     "2. `/quota role` more for a role\n"
-    "3. `/quota ceiling` the most that all may spend together\n"
+    "3. `/quota budget` the most that all may spend together\n"
     "4. `/quota channels` where songs are made\n"
     "5. `/quota log` where every change is told\n"
     "`/quota show` has all of it in view, to be changed there too"

@@ -8,7 +8,7 @@ from typing import Any
 
 import discord
 
-from cogs.client.answers import translated
+from cogs.client.answers import map_discord_errors
 from cogs.client.people import services
 from cogs.songs import cards
 from db.records import Song
@@ -37,7 +37,7 @@ async def hand_over(
 
     async def send(song: Song, file: Path) -> None:
         attachment = await asyncio.to_thread(discord.File, file, cards.audio_filename(song, file))
-        with contextlib.closing(attachment), translated("handing it over"):
+        with contextlib.closing(attachment), map_discord_errors("handing it over"):
             async with asyncio.timeout(LONGEST_UPLOAD):
                 # An edit, so that a repeat after a lost answer changes nothing.
                 await interaction.edit_original_response(

@@ -17,7 +17,7 @@ from discord.ext import commands
 from cogs.client.answers import acknowledged
 from cogs.client.client import Client
 from cogs.client.errors import answer, text_file
-from cogs.client.people import asker, data_of, member_of, server_of
+from cogs.client.people import data_of, member_of, requester, server_of
 from cogs.client.permissions import check_can_post
 from cogs.client.presence import check_is_member
 from cogs.songs import genres as completion
@@ -25,7 +25,7 @@ from cogs.songs.buttons import ID, queue_answer
 from db.records import Draft
 from services import logs
 from services.credits.amounts import Prices, credits_text
-from services.credits.credits import Glance
+from services.credits.credits import CreditPreview
 from services.settings.settings import Limits
 from services.songs.song_request import (
     CFG,
@@ -185,7 +185,7 @@ class SongCog(commands.Cog):
         message_id: int | None,
     ) -> None:
         song = await self._client.services.songs.ask(
-            asker(interaction, message_id=message_id), request
+            requester(interaction, message_id=message_id), request
         )
         self._client.services.show(song.song_id)
 
@@ -209,14 +209,14 @@ class SongCog(commands.Cog):
 
     async def _lengths(self, interaction: discord.Interaction, typed: str) -> list[Choice[int]]:
         services = self._client.services
-        glance = await services.credits.glance(member_of(interaction))
+        preview = await services.credits.preview(member_of(interaction))
         steps = getattr(interaction.namespace, "steps", None)
         return [
             Choice(
-                name=length_with_price(seconds, steps, services.songs.prices, glance),
+                name=length_with_price(seconds, steps, services.songs.prices, preview),
                 value=seconds,
             )
-            for seconds in suggested_seconds(typed, longest=glance.rules.limits.seconds)
+            for seconds in suggested_seconds(typed, longest=preview.rules.limits.seconds)
         ]
 
     # --- the form ---------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ class SongCog(commands.Cog):
     async def _check(self, interaction: discord.Interaction, options: Options) -> None:
         """Better now than after the words have been typed; then it is checked again anyway."""
         request = await self._request(interaction, options, None)
-        await self._client.services.songs.check(asker(interaction, message_id=None), request)
+        await self._client.services.songs.check(requester(interaction, message_id=None), request)
 
     @commands.Cog.listener()
     async def on_interaction(self, interaction: discord.Interaction) -> None:
@@ -325,20 +325,20 @@ def suggested_seconds(typed: str, *, longest: int) -> Sequence[int]:
     return [number, *(seconds for seconds in fitting if seconds != number)]
 
 
-def length_with_price(seconds: int, steps: object, prices: Prices, glance: Glance) -> str:
+def length_with_price(seconds: int, steps: object, prices: Prices, preview: CreditPreview) -> str:
     """A length, its price and what there is to spend: `60 s, 2 credits of your 8`.
 
     `steps` are as far as they have been typed.
     """
     if type(steps) is not int or not STEPS[0] <= steps <= STEPS[1]:
-        _, steps = usual_size(glance.rules.limits)
+        _, steps = usual_size(preview.rules.limits)
     price = prices.of(seconds, steps)
     text = f"{seconds} s, {credits_text(price)}"
-    if glance.free is None:
+    if preview.free is None:
         return f"{text}, free for you"
-    if price > glance.free:
-        return f"{text}, and you have {glance.free:,}"
-    return f"{text} of your {glance.free:,}"
+    if price > preview.free:
+        return f"{text}, and you have {preview.free:,}"
+    return f"{text} of your {preview.free:,}"
 
 
 def typed_text(data: Mapping[str, Any], custom_id: str) -> str:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from playground.composer.performance import SAMPLE_RATE
 
-_CEILING = 10 ** (-1.0 / 20)
+_BUDGET = 10 ** (-1.0 / 20)
 _BLOCK = 220  # samples, about 5 ms: the grain of the limiter's gain
 _LOOKAHEAD = 3  # blocks
 _LOOKBACK = 1
@@ -43,7 +43,7 @@ def master(
         here = gain[start : start + _CHUNK + 1].astype(np.float32)
         part = mix[start * _BLOCK : (start + _CHUNK) * _BLOCK].reshape(-1, _BLOCK, 2)
         part *= here[:-1, None, None] + np.diff(here)[:, None, None] * ramp
-        np.clip(part, -_CEILING, _CEILING, out=part)
+        np.clip(part, -_BUDGET, _BUDGET, out=part)
         part *= 32767
         body[start * _BLOCK : (start + _CHUNK) * _BLOCK] = np.rint(part, out=part).reshape(-1, 2)
     fade_from = max(0, frames - int(fade * SAMPLE_RATE))
@@ -80,7 +80,7 @@ def _gain(blocks: npt.NDArray[np.float32], loudness: float) -> Curve:
 
 
 def _limiter(peaks: Curve) -> Curve:
-    needed = np.minimum(1.0, _CEILING / np.maximum(peaks, 1e-9))
+    needed = np.minimum(1.0, _BUDGET / np.maximum(peaks, 1e-9))
     padded = np.pad(needed, (_LOOKBACK, _LOOKAHEAD), mode="edge")
     width = _LOOKBACK + _LOOKAHEAD
     lowest = np.lib.stride_tricks.sliding_window_view(padded, width).min(axis=1)

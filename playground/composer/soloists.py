@@ -42,8 +42,8 @@ def soloists(plan: Arrangement, *, voice_level: float, lavish: bool) -> list[Par
             second += _thirds(plan, notes, voice)
         if lavish:
             led += _answers(plan, notes, section, rng)
-    ending = _ending(plan, sung or led)
-    (sung or led).append(ending)
+    completion = _completion(plan, sung or led)
+    (sung or led).append(completion)
     return [part for part in _parts(plan, sung, second, led, voice_level) if part.notes]
 
 
@@ -159,7 +159,7 @@ def _answers(plan: Arrangement, notes: list[Note], section: Section, rng: Random
             yield Note(beat, 1.0 if last else 0.45, pitch, 0.62 + 0.1 * plan.energy(section))
 
 
-def _ending(plan: Arrangement, before: list[Note]) -> Note:
+def _completion(plan: Arrangement, before: list[Note]) -> Note:
     """The tonic on the last chord, nearest to where the tune was."""
     from_pitch = before[-1].pitch if before else 67
     pitch = nearest(frozenset((plan.style.tonic,)), from_pitch, from_pitch - 7, from_pitch + 7)

@@ -137,7 +137,7 @@ def fit(job: Job, opened: Callable[[], None] = lambda: None) -> tuple[AudioForma
     `opened` is called once its files are open: from then on it opens no other.
 
     Raises:
-        NotAudio, TooShort, SilentAudio, DoesNotFit: see `AudioFitter.fit`.
+        NotAudio, TooShort, SilentAudio, DoesNotFit: see `Transcoder.fit`.
         OSError: a file can't be read or written.
     """
     with job.source.open("rb") as source, job.part.open("wb+") as part:

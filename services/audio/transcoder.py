@@ -47,7 +47,7 @@ _CHILD_ERRORS: dict[str, type[AudioError]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class Transcoded:
     """A file ready to be posted. `seconds` is measured by decoding, `size` is in bytes."""
 
     path: Path
@@ -56,7 +56,7 @@ class Fitted:
     size: int
 
 
-class AudioFitter:
+class Transcoder:
     """Makes songs fit for posting, `at_once` at a time; the others wait their turn.
 
     Each song is a short-lived child process of low priority. It ends with its `fit`, whether
@@ -71,7 +71,7 @@ class AudioFitter:
 
     async def fit(
         self, source: Path, folder: Path, *, stem: str, limit: int, tags: Tags, asked_seconds: int
-    ) -> Fitted:
+    ) -> Transcoded:
         """Write `source`, tagged and at most `limit` bytes long, to `folder` as `<stem>.<format>`.
 
         MP3, Vorbis, Opus and AAC that fit are copied, packet by packet, to MP3, Ogg or M4A with
@@ -124,7 +124,7 @@ class AudioFitter:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _in_turn(self, job: "_Job") -> Fitted:
+    async def _in_turn(self, job: "_Job") -> Transcoded:
         async with self._places:
             try:
                 answer = await _run_child(job)
@@ -167,7 +167,7 @@ class _Job:
         return json.dumps(fields).encode() + b"\n"
 
 
-def _publish(answer: dict[str, Any], job: _Job) -> Fitted:
+def _publish(answer: dict[str, Any], job: _Job) -> Transcoded:
     """Turn a child's answer into its error, or into the finished file."""
     if error := _CHILD_ERRORS.get(answer.get("error", "")):
         raise error(answer["message"])
@@ -179,7 +179,7 @@ def _publish(answer: dict[str, Any], job: _Job) -> Fitted:
     kind = AudioFormat(answer["format"])
     path = job.folder / f"{job.stem}.{kind}"
     job.part.replace(path)
-    return Fitted(path=path, format=kind, seconds=answer["seconds"], size=answer["size"])
+    return Transcoded(path=path, format=kind, seconds=answer["seconds"], size=answer["size"])
 
 
 async def _fit_tone(*, sandboxed: bool) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from services.songs.song_request import clean
 
 MAX_AMOUNT = 1_000_000
 """The most that one rule, grant or gift may hold, in credits."""
-MAX_CEILING = 1_000_000_000
-"""The highest ceiling, in credits."""
+MAX_BUDGET = 1_000_000_000
+"""The highest budget, in credits."""
 MAX_REASON = 200
 LONGEST = timedelta(days=3650)
 """How far away the end of anything may be named."""

@@ -1,4 +1,4 @@
-"""The ceilings: a server's own, which its managers set, and the operator's.
+"""The budgets: a server's own, which its managers set, and the operator's.
 
 A server's counts what its members hold and have spent in a period of the server's, less what was
 given back. The operator's count what they pay for: every submit that was, or may have been,
@@ -13,26 +13,31 @@ from datetime import datetime, time, timedelta
 from db import budgets, songs
 from db.connection import Connection
 from db.database import Database
-from db.records import OperatorCeiling, Song, Tally, to_ms
+from db.records import OperatorBudget, Song, Tally, to_ms
 from services.clock import Clock, relative
-from services.credits.amounts import MAX_CEILING, credits_text
+from services.credits.amounts import MAX_BUDGET, credits_text
 from services.credits.calendar import Period
-from services.errors import CeilingReached, InvalidRequest
+from services.errors import BudgetExceeded, InvalidRequest
 from services.settings.changelog import Changelog, as_json
-from services.settings.settings import Rulebook, Rules
+from services.settings.settings import Rules, SettingsReader
 
 WARNINGS = (100, 80)
-"""Percent of a server's ceiling at which its managers are told, once a period each."""
+"""Percent of a server's budget at which its managers are told, once a period each."""
 
 
-class ServerCeiling:
-    """A server's own ceiling, for a period."""
+class ServerBudget:
+    """A server's own budget, for a period."""
 
     def __init__(
-        self, database: Database, rulebook: Rulebook, changelog: Changelog, *, clock: Clock
+        self,
+        database: Database,
+        settings_reader: SettingsReader,
+        changelog: Changelog,
+        *,
+        clock: Clock,
     ) -> None:
         self._database = database
-        self._rulebook = rulebook
+        self._settings_reader = settings_reader
         self._changelog = changelog
         self._clock = clock
 
@@ -40,20 +45,20 @@ class ServerCeiling:
         """Credits counted in a period."""
         return await budgets.used(self._database.reader, server_id, period.start)
 
-    async def refused(self, reached: "ServerCeilingReached") -> None:
-        """Somebody's song did not fit any more: the managers hear that the ceiling is reached.
+    async def refused(self, reached: "ServerBudgetExceeded") -> None:
+        """Somebody's song did not fit any more: the managers hear that the budget is reached.
 
-        Unless it would fit by now, since the ceiling was raised, or much is left for others.
+        Unless it would fit by now, since the budget was raised, or much is left for others.
         """
         song, period = reached.song, reached.period
         async with self._database.write() as connection:
-            rules = await self._rulebook.read(connection, song.server_id)
-            if rules.ceiling is None:
+            rules = await self._settings_reader.read(connection, song.server_id)
+            if rules.budget is None:
                 return
             used = await budgets.used(connection, song.server_id, period.start)
             # Where the first warning is still to come, it was only this song that was too dear.
-            nearly = used * 100 >= rules.ceiling * min(WARNINGS)
-            if nearly and used + song.price > rules.ceiling:
+            nearly = used * 100 >= rules.budget * min(WARNINGS)
+            if nearly and used + song.price > rules.budget:
                 await self._warn(connection, song.server_id, rules, period, used=used, percent=100)
         self._changelog.tell()
 
@@ -63,16 +68,16 @@ class ServerCeiling:
         """Count a song's price; whether a warning was written down, which is then to be told.
 
         Raises:
-            ServerCeilingReached: it would pass the ceiling.
+            ServerBudgetExceeded: it would pass the budget.
         """
         used = await budgets.use(
-            connection, song.server_id, period.start, credits=song.price, ceiling=rules.ceiling
+            connection, song.server_id, period.start, credits=song.price, budget=rules.budget
         )
         if used is None:
-            raise ServerCeilingReached(song, period)
-        if not rules.ceiling:
+            raise ServerBudgetExceeded(song, period)
+        if not rules.budget:
             return False
-        percent = next((p for p in WARNINGS if used * 100 >= rules.ceiling * p), None)
+        percent = next((p for p in WARNINGS if used * 100 >= rules.budget * p), None)
         return percent is not None and await self._warn(
             connection, song.server_id, rules, period, used=used, percent=percent
         )
@@ -96,19 +101,19 @@ class ServerCeiling:
         facts = {
             "percent": percent,
             "used": used,
-            "ceiling": rules.ceiling,
+            "budget": rules.budget,
             "until": to_ms(period.end),
         }
         await self._changelog.record(connection, server_id, "warning", after=as_json(facts))
         return True
 
 
-class ServerCeilingReached(CeilingReached):
-    """A server's own ceiling leaves no room for this song in the running period."""
+class ServerBudgetExceeded(BudgetExceeded):
+    """A server's own budget leaves no room for this song in the running period."""
 
     def __init__(self, song: Song, period: Period) -> None:
         super().__init__(
-            f"This server's ceiling leaves no room for a song of {credits_text(song.price)} now. "
+            f"This server's budget leaves no room for a song of {credits_text(song.price)} now. "
             f"Please try a shorter one, or again {relative(period.end)}. Nothing was spent."
         )
         self.song = song
@@ -117,7 +122,7 @@ class ServerCeilingReached(CeilingReached):
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What an operator's ceiling counts on a day, and what it allows; None is no ceiling."""
+    """What an operator's budget counts on a day, and what it allows; None is no budget."""
 
     scope: str
     used: Tally
@@ -139,8 +144,8 @@ class DefaultBudgets:
     each_server: int | None = None
 
 
-class OperatorCeilings:
-    """The operator's ceilings: for each server, for one, for all together; by days in UTC.
+class OperatorBudgets:
+    """The operator's budgets: for each server, for one, for all together; by days in UTC.
 
     One that was set replaces the default of its scope, also where it sets no figure at all.
     """
@@ -153,17 +158,17 @@ class OperatorCeilings:
         self.defaults = defaults
 
     async def rooms(self, server_id: int) -> list[Room]:
-        """The ceilings that a server's songs are held against, with what is counted today."""
+        """The budgets that a server's songs are held against, with what is counted today."""
         return await self._rooms(self._database.reader, server_id, at=self._clock())
 
-    async def all_set(self) -> list[OperatorCeiling]:
-        """Every ceiling that was set."""
+    async def all_set(self) -> list[OperatorBudget]:
+        """Every budget that was set."""
         return await budgets.operators(self._database.reader)
 
-    async def in_force(self) -> list[OperatorCeiling]:
-        """Every ceiling that counts, defaults first where nothing else was set."""
+    async def in_force(self) -> list[OperatorBudget]:
+        """Every budget that counts, defaults first where nothing else was set."""
         found = await self.all_set()
-        scopes = {ceiling.scope for ceiling in found}
+        scopes = {budget.scope for budget in found}
         return [c for c in self._by_default() if c.scope not in scopes] + found
 
     async def submitted_today(self, server_id: int = budgets.ALL) -> Tally:
@@ -171,20 +176,20 @@ class OperatorCeilings:
         day, _ = utc_day(self._clock())
         return await budgets.submitted(self._database.reader, server_id, day)
 
-    async def set(self, ceiling: OperatorCeiling) -> None:
-        """Set a ceiling. One for a `server` goes before that for `each`.
+    async def set(self, budget: OperatorBudget) -> None:
+        """Set a budget. One for a `server` goes before that for `each`.
 
         Raises:
-            InvalidRequest: a figure is not between 0 and `MAX_CEILING`.
+            InvalidRequest: a figure is not between 0 and `MAX_BUDGET`.
         """
-        for figure in (ceiling.credits, ceiling.songs):
-            if figure is not None and not 0 <= figure <= MAX_CEILING:
-                raise InvalidRequest(f"A ceiling must be between 0 and {MAX_CEILING:,}.")
+        for figure in (budget.credits, budget.songs):
+            if figure is not None and not 0 <= figure <= MAX_BUDGET:
+                raise InvalidRequest(f"A budget must be between 0 and {MAX_BUDGET:,}.")
         async with self._database.write() as connection:
-            await budgets.set_operators(connection, ceiling)
+            await budgets.set_operators(connection, budget)
 
     async def drop(self, scope: str, server_id: int) -> None:
-        """Remove a ceiling: for a `server` that for `each` counts then, otherwise the default."""
+        """Remove a budget: for a `server` that for `each` counts then, otherwise the default."""
         async with self._database.write() as connection:
             await budgets.drop_operators(connection, scope, server_id)
 
@@ -197,7 +202,7 @@ class OperatorCeilings:
         comes first is decided when it is made.
 
         Raises:
-            CeilingReached: it would not.
+            BudgetExceeded: it would not.
         """
         now = self._clock()
         rooms = await self._rooms(connection, server_id, at=now)
@@ -206,13 +211,13 @@ class OperatorCeilings:
             if not room.fits(Tally(ahead.songs + 1, ahead.credits + price)):
                 _, tomorrow = utc_day(now)
                 whom = "all servers together" if room.scope == "all" else "this server"
-                raise CeilingReached(
+                raise BudgetExceeded(
                     f"The bot's operator allows no more songs for {whom} today. Songs can be made "
                     f"again {relative(tomorrow)}. Nothing was spent."
                 )
 
     async def next_waiting(self, connection: Connection) -> Song | None:
-        """The song to start next, of those that the ceilings leave room for."""
+        """The song to start next, of those that the budgets leave room for."""
         if self.defaults == DefaultBudgets() and not await budgets.operators(connection):
             return await songs.next_waiting(connection)
         day, _ = utc_day(self._clock())
@@ -250,22 +255,22 @@ class OperatorCeilings:
         await budgets.count_submit(connection, song.server_id, day, songs=-1, credits=-song.price)
 
     async def _rooms(self, connection: Connection, server_id: int, *, at: datetime) -> list[Room]:
-        found = {ceiling.scope: ceiling for ceiling in self._by_default()}
+        found = {budget.scope: budget for budget in self._by_default()}
         found |= {c.scope: c for c in await budgets.operators_for(connection, server_id)}
         if "server" in found:
             found.pop("each", None)
         day, _ = utc_day(at)
         rooms = []
-        for scope, ceiling in found.items():
+        for scope, budget in found.items():
             counted = budgets.ALL if scope == "all" else server_id
             used = await budgets.submitted(connection, counted, day)
-            rooms.append(Room(scope, used, ceiling.credits, ceiling.songs))
+            rooms.append(Room(scope, used, budget.credits, budget.songs))
         return rooms
 
-    def _by_default(self) -> list[OperatorCeiling]:
+    def _by_default(self) -> list[OperatorBudget]:
         by_scope = {"all": self.defaults.all_servers, "each": self.defaults.each_server}
         return [
-            OperatorCeiling(scope, 0, credits=None, songs=songs)
+            OperatorBudget(scope, 0, credits=None, songs=songs)
             for scope, songs in by_scope.items()
             if songs is not None
         ]

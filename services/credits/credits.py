@@ -13,13 +13,13 @@ from typing import Protocol
 from db import ledger, role_grants, servers, songs
 from db.connection import Connection
 from db.database import Database
-from db.records import Entry, Lot, LotSums, Offer, Song, to_ms
+from db.records import Entry, Lot, LotSums, RoleGrant, Song, to_ms
 from services.clock import Clock, relative
 from services.credits.amounts import credits_text
-from services.credits.budgets import ServerCeiling
+from services.credits.budgets import ServerBudget
 from services.credits.calendar import Every, Period
 from services.errors import NotEnoughCredits
-from services.settings.settings import Allowance, Member, Rulebook, Rules
+from services.settings.settings import Allowance, Member, Rules, SettingsReader
 
 
 class ReadLots(Protocol):
@@ -84,7 +84,7 @@ class Balance(Opened):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CreditStatement:
     """A member's credits in a server, explained. `spent` is of the running period."""
 
     member: Member
@@ -96,7 +96,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class CreditPreview:
     """A server's rules, and what a member could spend; None where songs cost them nothing."""
 
     rules: Rules
@@ -107,11 +107,16 @@ class Credits:
     """Balances, holds and what becomes of them."""
 
     def __init__(
-        self, database: Database, rulebook: Rulebook, ceiling: ServerCeiling, *, clock: Clock
+        self,
+        database: Database,
+        settings_reader: SettingsReader,
+        budget: ServerBudget,
+        *,
+        clock: Clock,
     ) -> None:
         self._database = database
-        self._rulebook = rulebook
-        self._ceiling = ceiling
+        self._settings_reader = settings_reader
+        self._budget = budget
         self._clock = clock
 
     async def balance(self, member: Member) -> Balance:
@@ -122,15 +127,15 @@ class Credits:
 
         return await self._database.transact(look)
 
-    async def standing(self, member: Member, *, entries: int) -> Standing:
+    async def standing(self, member: Member, *, entries: int) -> CreditStatement:
         """What a member has and why, with so many of their newest entries. Looking: `balance`."""
 
-        async def look(connection: Connection) -> Standing:
+        async def look(connection: Connection) -> CreditStatement:
             server_id, member_id = member.server_id, member.member_id
-            rules = await self._rulebook.read(connection, server_id, member_id)
+            rules = await self._settings_reader.read(connection, server_id, member_id)
             balance = await self._balance(connection, member, rules)
             since = balance.period.start
-            return Standing(
+            return CreditStatement(
                 member,
                 balance,
                 rules,
@@ -141,23 +146,23 @@ class Credits:
 
         return await self._database.transact(look)
 
-    async def glance(self, member: Member) -> Glance:
+    async def preview(self, member: Member) -> CreditPreview:
         """What `balance` would find, less what was given to their roles meanwhile. Only reads."""
         reader, now = self._database.reader, self._clock()
-        rules = await self._rulebook.read(reader, member.server_id, member.member_id)
+        rules = await self._settings_reader.read(reader, member.server_id, member.member_id)
         allowed = rules.allowance_of(member.roles or (), at=now).credits
         if allowed is None:
-            return Glance(rules, None)
+            return CreditPreview(rules, None)
         sums = await ledger.sums(reader, member.server_id, member.member_id, at=now)
         opened = await ledger.get_lot(reader, _allowance_lot(member, rules.timeline.period(now)))
         others = sums.allowance + sums.granted
         if opened is None:
-            return Glance(rules, allowed + others)
+            return CreditPreview(rules, allowed + others)
         # Where a clock was set back, it may be for another end: then it is not among the sums.
         if opened.expires_at is None or opened.expires_at > now:
             others -= opened.remaining
         used = opened.amount - opened.remaining
-        return Glance(rules, max(0, allowed - used) + others)
+        return CreditPreview(rules, max(0, allowed - used) + others)
 
     async def left(self, song: Song) -> tuple[int | None, bool]:
         """What a song's member has left, and whether the song cost them nothing. Only reads.
@@ -167,7 +172,7 @@ class Credits:
         """
         reader, now = self._database.reader, self._clock()
         unlimited = await ledger.amount(reader, f"hold:{song.song_id}") == 0 < song.price
-        timeline = await self._rulebook.timeline(reader, song.server_id)
+        timeline = await self._settings_reader.timeline(reader, song.server_id)
         opened = await ledger.get_lot(reader, _allowance_lot(song, timeline.period(now)))
         if opened is None:
             return None, unlimited
@@ -176,13 +181,13 @@ class Credits:
 
     async def rules(self, server_id: int, member_id: int = 0) -> Rules:
         """A server's rules, with those about one member."""
-        return await self._rulebook.read(self._database.reader, server_id, member_id)
+        return await self._settings_reader.read(self._database.reader, server_id, member_id)
 
     # --- inside the transaction of a caller -----------------------------------------------------
 
     async def balance_in(self, connection: Connection, member: Member) -> Balance:
         """`balance`, inside a transaction."""
-        rules = await self._rulebook.read(connection, member.server_id, member.member_id)
+        rules = await self._settings_reader.read(connection, member.server_id, member.member_id)
         return await self._balance(connection, member, rules)
 
     async def open(
@@ -206,17 +211,17 @@ class Credits:
         if member.roles is not None:
             if allowance.credits is not None:
                 await self._allow(connection, member, own, allowance.credits, period, at=at)
-            await self._take_offers(connection, member, at=at)
+            await self._apply_role_grants(connection, member, at=at)
         return Opened(allowance, period, rules.timeline.at(at).every, at)
 
     async def hold(self, connection: Connection, song: Song, opened: Opened, rules: Rules) -> bool:
-        """Set the song's price aside; whether that brought a warning of the server's ceiling.
+        """Set the song's price aside; whether that brought a warning of the server's budget.
 
         An unlimited member's song is entered with amount 0 and its price beside it.
 
         Raises:
             NotEnoughCredits: less than the price is free.
-            ServerCeilingReached: the price would pass it.
+            ServerBudgetExceeded: the price would pass it.
         """
         if not opened.unlimited:
             free = await ledger.free_up_to(
@@ -224,7 +229,7 @@ class Credits:
             )
             if free < song.price:
                 raise NotEnoughCredits(_not_enough(song.price, free, opened))
-        warned = await self._ceiling.count(connection, song, rules, opened.period)
+        warned = await self._budget.count(connection, song, rules, opened.period)
         entry_id = f"hold:{song.song_id}"
         entered = await ledger.insert(
             connection,
@@ -445,36 +450,38 @@ class Credits:
         if by := max(0, credits - used) - lot.remaining:
             await self._resize(connection, member, lot, by=by, at=at)
 
-    async def _take_offers(self, connection: Connection, member: Member, *, at: datetime) -> None:
-        """What was given to the member's roles, or taken from them, once each."""
-        for offer in await role_grants.open_at(connection, member.server_id, at):
-            if offer.role_id not in (member.roles or ()):
-                continue
-            entry_id = f"{offer.kind}:{offer.offer_id}:{member.member_id}"
-            if await ledger.amount(connection, entry_id) is None:
-                await self._take_offer(connection, entry_id, member, offer)
-
-    async def _take_offer(
-        self, connection: Connection, entry_id: str, member: Member, offer: Offer
+    async def _apply_role_grants(
+        self, connection: Connection, member: Member, *, at: datetime
     ) -> None:
-        if offer.kind == "grant":
+        """What was given to the member's roles, or taken from them, once each."""
+        for role_grant in await role_grants.open_at(connection, member.server_id, at):
+            if role_grant.role_id not in (member.roles or ()):
+                continue
+            entry_id = f"{role_grant.kind}:{role_grant.role_grant_id}:{member.member_id}"
+            if await ledger.amount(connection, entry_id) is None:
+                await self._apply_role_grant(connection, entry_id, member, role_grant)
+
+    async def _apply_role_grant(
+        self, connection: Connection, entry_id: str, member: Member, role_grant: RoleGrant
+    ) -> None:
+        if role_grant.kind == "grant":
             await self.put_in(
                 connection,
                 entry_id,
                 member,
-                amount=offer.amount,
-                expires_at=offer.expires_at,
-                actor_id=offer.actor_id,
-                reason=offer.reason,
+                amount=role_grant.amount,
+                expires_at=role_grant.expires_at,
+                actor_id=role_grant.actor_id,
+                reason=role_grant.reason,
             )
             return
         await self.take_away(
             connection,
             entry_id,
             member,
-            amount=offer.amount,
-            actor_id=offer.actor_id,
-            reason=offer.reason,
+            amount=role_grant.amount,
+            actor_id=role_grant.actor_id,
+            reason=role_grant.reason,
         )
 
     async def _expire(
@@ -528,7 +535,7 @@ class Credits:
             price=song.price,
             at=now,
         )
-        _must(entered and await self._ceiling.uncount(connection, song), entry_id)
+        _must(entered and await self._budget.uncount(connection, song), entry_id)
         late = 0
         for lot, moved in held:
             if lot.expires_at is not None and lot.expires_at <= now:
@@ -543,7 +550,7 @@ class Credits:
         self, connection: Connection, song: Song, entry_id: str, *, amount: int, at: datetime
     ) -> None:
         """What has expired meanwhile returns until the end of the running period."""
-        timeline = await self._rulebook.timeline(connection, song.server_id)
+        timeline = await self._settings_reader.timeline(connection, song.server_id)
         await self.add_lot(
             connection,
             f"return:{song.song_id}",

@@ -6,18 +6,18 @@ from datetime import datetime, timedelta
 from db import ledger, role_grants, servers
 from db.connection import Connection
 from db.database import Database
-from db.records import Offer, to_ms
+from db.records import RoleGrant, to_ms
 from services.clock import Clock, relative
 from services.credits.amounts import check_amount, check_end, check_reason, credits_text
 from services.credits.credits import Balance, Credits
 from services.errors import AgainstTheRules, InvalidRequest, NotEnoughCredits
 from services.settings.changelog import Changelog, as_json
 from services.settings.server_settings import Manager
-from services.settings.settings import Member, Rulebook
+from services.settings.settings import Member, SettingsReader
 
-OFFER_LASTS = timedelta(days=30)
+ROLE_GRANT_LASTS = timedelta(days=30)
 """How long members of a role are waited for, unless its credits expire before."""
-MAX_OFFERS = 25
+MAX_ROLE_GRANTS = 25
 """Offers to roles that may stand at once in a server: each is looked at with each song."""
 RESET_AT_ONCE = 500
 """Members whose credits one transaction takes: others ask for songs meanwhile."""
@@ -33,27 +33,27 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class ResetPlan:
-    """What a reset takes: from how many members, how many credits; and how many offers it ends."""
+    """What a reset takes: from how many members, how many credits; how many role grants it ends."""
 
     members: int
     credits: int
-    offers: int = 0
+    role_grants: int = 0
 
 
-class Giving:
+class CreditTransfers:
     """Moves credits. An interaction that is delivered twice moves them once."""
 
     def __init__(
         self,
         database: Database,
-        rulebook: Rulebook,
+        settings_reader: SettingsReader,
         credits: Credits,
         changelog: Changelog,
         *,
         clock: Clock,
     ) -> None:
         self._database = database
-        self._rulebook = rulebook
+        self._settings_reader = settings_reader
         self._credits = credits
         self._changelog = changelog
         self._clock = clock
@@ -124,37 +124,37 @@ class Giving:
         self._changelog.tell()
         return moved
 
-    async def offer(
+    async def role_grant(
         self,
         by: Manager,
         role_id: int,
         *,
-        offer_id: int,
+        role_grant_id: int,
         kind: str,
         amount: int,
         reason: str,
         ends_at: datetime | None = None,
         expires_at: datetime | None = None,
-    ) -> Offer:
+    ) -> RoleGrant:
         """`grant` to, or `take` from, each member of a role: once, when the bot next sees them.
 
         Whoever is seen with the role after `ends_at` (in 30 days, unless said) gets nothing.
 
         Raises:
-            InvalidRequest: see `grant`; or too many offers stand already.
+            InvalidRequest: see `grant`; or too many role grants are open.
         """
         check_amount(amount)
         now = self._clock()
         for end in filter(None, (ends_at, expires_at)):
             check_end(end, at=now)
-        ends_at = ends_at or min(filter(None, (now + OFFER_LASTS, expires_at)))
+        ends_at = ends_at or min(filter(None, (now + ROLE_GRANT_LASTS, expires_at)))
         if expires_at is not None and expires_at < ends_at:
             raise InvalidRequest(
                 "What is given would expire before the last could get it: please let it expire "
                 "later."
             )
-        offer = Offer(
-            offer_id,
+        role_grant = RoleGrant(
+            role_grant_id,
             by.server_id,
             role_id,
             kind,
@@ -169,15 +169,15 @@ class Giving:
             await servers.ensure_server(connection, by.server_id)
             standing = await role_grants.open_at(connection, by.server_id, now)
             for known in standing:
-                if known.offer_id == offer_id:
+                if known.role_grant_id == role_grant_id:
                     return known
-            if len(standing) >= MAX_OFFERS:
+            if len(standing) >= MAX_ROLE_GRANTS:
                 raise InvalidRequest(
-                    f"{MAX_OFFERS} grants to roles are open in this server, which is the most. The "
-                    f"next one ends {relative(min(known.ends_at for known in standing))}."
+                    f"{MAX_ROLE_GRANTS} grants to roles are open in this server, which is the "
+                    f"limit. The next one ends {relative(min(known.ends_at for known in standing))}."
                 )
-            if not await role_grants.insert(connection, offer):
-                return offer  # delivered again long after it has ended
+            if not await role_grants.insert(connection, role_grant):
+                return role_grant  # delivered again long after it has ended
             facts = {
                 "credits": amount,
                 "role": role_id,
@@ -185,9 +185,9 @@ class Giving:
                 "expires_at": _maybe_ms(expires_at),
             }
             whom = Member(by.server_id, role_id)
-            await self._record(connection, whom, kind, facts, by.actor_id, offer.reason)
+            await self._record(connection, whom, kind, facts, by.actor_id, role_grant.reason)
         self._changelog.tell()
-        return offer
+        return role_grant
 
     async def gift(self, giver: Member, receiver: Member, *, gift_id: int, amount: int) -> Moved:
         """Give credits from member to member; they expire when they would have. The giver's rest.
@@ -224,7 +224,7 @@ class Giving:
             InvalidRequest: the reason does not fit.
         """
         why = check_reason(reason)
-        ended = await self._end_offers(by, reset_id, why)
+        ended = await self._end_role_grants(by, reset_id, why)
         members = credits = 0
         last: int | None = 0
         while last is not None:
@@ -241,7 +241,7 @@ class Giving:
     async def _check_gift(self, connection: Connection, giver: Member, receiver: Member) -> None:
         now = self._clock()
         for member in (giver, receiver):
-            rules = await self._rulebook.read(connection, member.server_id, member.member_id)
+            rules = await self._settings_reader.read(connection, member.server_id, member.member_id)
             if not rules.gifts:
                 raise AgainstTheRules(
                     "Gifts are not allowed in this server. Those who manage it can allow them with "
@@ -297,7 +297,7 @@ class Giving:
                 expires_at=lot.expires_at,
             )
 
-    async def _end_offers(self, by: Manager, reset_id: int, reason: str) -> int:
+    async def _end_role_grants(self, by: Manager, reset_id: int, reason: str) -> int:
         """How many it were."""
         async with self._database.write() as connection:
             ended = await role_grants.withdraw(
@@ -306,7 +306,7 @@ class Giving:
             if ended:
                 whom = Member(by.server_id, 0)
                 await self._record(
-                    connection, whom, "reset", {"offers": ended}, by.actor_id, reason
+                    connection, whom, "reset", {"role_grants": ended}, by.actor_id, reason
                 )
         return ended
 

@@ -18,7 +18,7 @@ from db.records import from_ms
 from services.credits.credits import Credits
 from services.operations.data_folder import MARKER
 
-MENDABLE = {"COMPLETED": "settle", "FAILED": "refund", "CANCELLED": "refund"}
+FIXABLE = {"COMPLETED": "settle", "FAILED": "refund", "CANCELLED": "refund"}
 """How a song's hold ends, by the song's state."""
 
 
@@ -27,7 +27,7 @@ class Finding:
     """Something that is wrong, and whether it was mended."""
 
     text: str
-    mended: bool = False
+    fixed: bool = False
 
 
 async def check_unopened(path: Path, error: DatabaseFileError) -> list[Finding]:
@@ -38,7 +38,7 @@ async def check_unopened(path: Path, error: DatabaseFileError) -> list[Finding]:
     ]
 
 
-class Checking:
+class ConsistencyCheck:
     """Looks for what must not be. The bot may run meanwhile."""
 
     def __init__(self, database: Database, credits: Credits, *, data_dir: Path) -> None:
@@ -84,28 +84,28 @@ class Checking:
                 f"Entry {entry.name} is {entry.kept:+,}, and its parts are {entry.counted:+,}."
             )
         for lot in await checks.lots(connection):
-            mended = fix and await checks.set_remaining(connection, lot.name, lot.counted)
+            fixed = fix and await checks.set_remaining(connection, lot.name, lot.counted)
             yield Finding(
-                f"Lot {lot.name} has {lot.kept:,} left, and by its parts {lot.counted:,}.", mended
+                f"Lot {lot.name} has {lot.kept:,} left, and by its parts {lot.counted:,}.", fixed
             )
         for period in await checks.periods(connection):
-            mended = fix and await checks.set_used(connection, period)
+            fixed = fix and await checks.set_used(connection, period)
             yield Finding(
                 f"The period of server {period.server_id} that began at "
                 f"{from_ms(period.period_at):%Y-%m-%d %H:%M} UTC counts {period.kept:,}, and by "
                 f"the ledger {period.counted:,} are used.",
-                mended,
+                fixed,
             )
 
     async def _songs(self, connection: Connection, *, fix: bool) -> AsyncIterator[Finding]:
         for song_id in await checks.unheld(connection):
             yield Finding(f"Song {song_id} was never paid for: the ledger has no hold of it.")
         for wrong in await checks.unended(connection):
-            mended = fix and await self._end(connection, wrong)
+            fixed = fix and await self._end(connection, wrong)
             yield Finding(
                 f"Song {wrong.song_id} is {wrong.status}, and its hold was ended by "
                 f"{wrong.entry or 'nothing'}.",
-                mended,
+                fixed,
             )
 
     async def _undelivered(self, connection: Connection, *, fix: bool) -> AsyncIterator[Finding]:
@@ -120,11 +120,11 @@ class Checking:
                 yield Finding(f"Song {found.song_id} is {found.status}, and {said}.")
                 continue
             # What was never settled can't return so.
-            mended = fix and found.settled and await self._give_back(connection, found.song_id)
+            fixed = fix and found.settled and await self._give_back(connection, found.song_id)
             yield Finding(
                 f"Song {found.song_id} is {found.status}, and neither delivered nor kept nor given "
                 "back.",
-                mended,
+                fixed,
             )
 
     async def _give_back(self, connection: Connection, song_id: int) -> bool:
@@ -137,9 +137,9 @@ class Checking:
     async def _end(self, connection: Connection, wrong: checks.Unended) -> bool:
         """Enter the settle or the refund that is missing; a wrong one can't be taken back."""
         song = await songs.get(connection, wrong.song_id)
-        if wrong.entry is not None or song is None or song.status not in MENDABLE:
+        if wrong.entry is not None or song is None or song.status not in FIXABLE:
             return False
-        if MENDABLE[song.status] == "settle":
+        if FIXABLE[song.status] == "settle":
             await self._credits.settle(connection, song)
         else:
             await self._credits.refund(connection, song)

@@ -14,7 +14,7 @@ from db.records import Step
 from services.clock import WatchedClock
 from services.operations.incidents import Incidents, Kind
 from services.operations.servers import Servers
-from services.songs.completion import Ending
+from services.songs.completion import SongCompletion
 from services.songs.songs import TOKEN_LIFETIME
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Housekeeping:
     def __init__(
         self,
         database: Database,
-        ending: Ending,
+        completion: SongCompletion,
         servers: Servers,
         incidents: Incidents,
         *,
@@ -46,7 +46,7 @@ class Housekeeping:
         free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
     ) -> None:
         self._database = database
-        self._ending = ending
+        self._completion = completion
         self._servers = servers
         self._incidents = incidents
         self._songs_dir = data_dir / "songs"
@@ -70,7 +70,7 @@ class Housekeeping:
             self._servers.notify_operator,
             self._remove_files,
             self._watch_disk,
-            self._incidents.tell_untold,
+            self._incidents.notify_pending,
         ]
         for part in parts:
             try:
@@ -89,7 +89,7 @@ class Housekeeping:
         before = self._clock.ago(WAITING_DEADLINE)
         for song in await songs.waiting_since_before(self._database.reader, before):
             reason = "It waited for 6 hours without being started."
-            if await self._ending.fail(song, reason, expected=Step.WAITING):
+            if await self._completion.fail(song, reason, expected=Step.WAITING):
                 self._changed(song.song_id)
 
     async def _forget(self) -> None:

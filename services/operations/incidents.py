@@ -118,12 +118,12 @@ class Incidents:
         """Something is wrong. False if that was known."""
         if kind in self._open:
             return False
-        new = await self._note(Incident(kind, detail, opened_at=self._clock(), told_at=None))
+        new = await self._note(Incident(kind, detail, opened_at=self._clock(), notified_at=None))
         self._open.add(kind)
         self.refusals += new and kind in PAUSING
         if new:
             log.error("%s (%s)", _BEGINS[kind], detail)
-            await self.tell_untold()
+            await self.notify_pending()
         return new
 
     async def end(self, kind: Kind) -> bool:
@@ -142,19 +142,19 @@ class Incidents:
             if incident is None:
                 return False
             log.warning("%s", _ENDS[kind])
-            if incident.told_at is not None:
+            if incident.notified_at is not None:
                 await self._operator.tell(f"\N{WHITE HEAVY CHECK MARK} {_ENDS[kind]}")
             return True
 
-    async def tell_untold(self) -> None:
+    async def notify_pending(self) -> None:
         """Tell the operator what they have not heard: also what could not be sent before."""
         async with self._telling:
             rows = await operations.incidents(self._database.reader)
             for incident in ({row.kind: row for row in rows} | self._unwritten).values():
                 text = f"\N{WARNING SIGN} {_BEGINS[Kind(incident.kind)]}"
-                told = incident.told_at is not None
+                told = incident.notified_at is not None
                 if not told and await self._operator.tell(text, detail=incident.detail):
-                    await self._note(replace(incident, told_at=self._clock()))
+                    await self._note(replace(incident, notified_at=self._clock()))
                 elif incident.kind in self._unwritten:
                     await self._note(incident)
 
@@ -166,8 +166,10 @@ class Incidents:
                 new = await operations.open_incident(
                     connection, incident.kind, detail=incident.detail, at=incident.opened_at
                 )
-                if incident.told_at is not None:
-                    await operations.mark_told(connection, incident.kind, at=incident.told_at)
+                if incident.notified_at is not None:
+                    await operations.mark_notified(
+                        connection, incident.kind, at=incident.notified_at
+                    )
         except NOT_NOW:
             self._unwritten[incident.kind] = incident
             return not known

@@ -11,7 +11,7 @@ from db.database import Database
 from db.records import Server, Song
 from services.clock import WatchedClock
 from services.operations.incidents import Operator
-from services.songs.completion import Ending
+from services.songs.completion import SongCompletion
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +41,14 @@ class Servers:
     def __init__(
         self,
         database: Database,
-        ending: Ending,
+        completion: SongCompletion,
         operator: Operator,
         *,
         clock: WatchedClock,
         allowed: Collection[int] = (),
     ) -> None:
         self._database = database
-        self._ending = ending
+        self._completion = completion
         self._operator = operator
         self._clock = clock
         self._allowed = allowed
@@ -83,11 +83,11 @@ class Servers:
         Gives the songs that were cancelled.
         """
         waiting = await songs.waiting_of_server(self._database.reader, server_id)
-        cancelled = [song for song in waiting if await self._ending.cancel(song)]
+        cancelled = [song for song in waiting if await self._completion.cancel(song)]
         # Last: what a crash has left undone before it, `reconcile` finds again.
         async with self._database.write() as connection:
             # What waits again since then: from the mark on the worker cancels it.
-            cancelled += await self._ending.cancel_waiting_of_server(connection, server_id)
+            cancelled += await self._completion.cancel_waiting_of_server(connection, server_id)
             left = await servers.mark_left(connection, server_id, at=self._clock())
         if left:
             log.info("left server %d", server_id)
@@ -184,7 +184,7 @@ def _joined_text(count: int, *, allowed: bool) -> str:
     if allowed:
         return (
             f"\N{HEAVY PLUS SIGN} The bot was added to {servers_text}. Your account pays the songs "
-            "made there; `/operator ceiling` limits them."
+            "made there; `/operator budget` limits them."
         )
     return (
         f"\N{HEAVY PLUS SIGN} The bot was added to {servers_text} that ALLOWED_SERVERS does not "

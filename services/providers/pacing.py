@@ -18,7 +18,7 @@ from services.providers.rate_limiter import (
     CALLS_TO_COME,
     WINDOW,
     Planned,
-    RequestBudget,
+    RateLimiter,
 )
 from services.providers.run_time_learning import Learner
 from services.providers.run_times import Expectation, Run, survival
@@ -150,19 +150,19 @@ class Pacer:
 
     def __init__(
         self,
-        budget: RequestBudget,
+        rate_limiter: RateLimiter,
         runs: Iterable[Run] = (),
         *,
         waiting: Callable[[], int] = lambda: 0,
         polled: bool = True,
     ) -> None:
-        self._budget = budget
+        self._rate_limiter = rate_limiter
         self._waiting = waiting
-        self._learner = Learner(runs, clock=budget.clock)
+        self._learner = Learner(runs, clock=rate_limiter.clock)
         self._at_api: dict[int, _AtApi] = {}
         self._latest = USUAL
         if polled:
-            budget.planned = self._planned
+            rate_limiter.planned = self._planned
 
     @contextlib.contextmanager
     def submitting(self, song_id: int, *, seconds: int, steps: int) -> Iterator[None]:
@@ -197,7 +197,7 @@ class Pacer:
         """Seconds until a song that is unfinished at `age` will be done, as likely more as less."""
         return self._learner.expect(seconds, steps).remaining(max(age, 0.0))
 
-    def next_look(
+    def next_poll(
         self,
         *,
         seconds: int,
@@ -223,12 +223,12 @@ class Pacer:
         expected = self._learner.expect(seconds, steps)
         waiting = self._waiting()
         lost = age > LOST * expected.median
-        look = self._worth_it(expected, age, lost=lost, processing=processing, waiting=waiting)
-        look = max(look, age + SHORTEST_GAP)
-        look = min(look, DEADLINE) if age < DEADLINE else age + LONGEST_GAP
+        job = self._worth_it(expected, age, lost=lost, processing=processing, waiting=waiting)
+        job = max(job, age + SHORTEST_GAP)
+        job = min(job, DEADLINE) if age < DEADLINE else age + LONGEST_GAP
         if song := self._at_api.get(song_id) if song_id is not None else None:
-            song.next_poll, song.lost = self._budget.clock() + look - age, lost
-        return look
+            song.next_poll, song.lost = self._rate_limiter.clock() + job - age, lost
+        return job
 
     def _worth_it(
         self, expected: Expectation, age: float, *, lost: bool, processing: bool, waiting: int
@@ -236,27 +236,27 @@ class Pacer:
         """The age at which a look is worth its price."""
         ahead = AHEAD * expected.median
         calls = CALLS_A_SONG * len(self._at_api) * min(1.0, WINDOW / ahead)
-        fill = max(self._budget.fill, self._budget.fill_ahead(ahead, calls=calls))
-        price = price_of_call(per_minute=self._budget.per_minute, fill=fill, waiting=waiting)
+        fill = max(self._rate_limiter.fill, self._rate_limiter.fill_ahead(ahead, calls=calls))
+        price = price_of_call(per_minute=self._rate_limiter.per_minute, fill=fill, waiting=waiting)
         plan = plan_for(price / expected.median, expected.spread)
-        look = plan.after(age / expected.median) * expected.median
+        job = plan.after(age / expected.median) * expected.median
         if age > FAR * expected.median:
-            look = max(look, age + FAR_GAP * age)
+            job = max(job, age + FAR_GAP * age)
         if age >= expected.median:
             gap = NEAR_GAP if age <= NEAR * expected.median else LONGEST_GAP
-            look = min(look, age + (WINDOW if lost and waiting else gap))
+            job = min(job, age + (WINDOW if lost and waiting else gap))
         if not processing and not waiting and fill <= EARLY_FILL:
             early = next((early for early in EARLY_LOOKS if early >= age + 1.0), math.inf)
-            look = early if early <= look - 1.0 else look
-        return look
+            job = early if early <= job - 1.0 else job
+        return job
 
     def _planned(self) -> list[Planned]:
         """The calls to come of the songs at the API, and of one more like the latest."""
-        now = self._budget.clock()
+        now = self._rate_limiter.clock()
         one_more = _AtApi(self._first_poll(*self._latest))
         return [song.planned(now) for song in (*self._at_api.values(), one_more)]
 
     def _first_poll(self, seconds: int, steps: int) -> float:
         """When a song that is submitted now will be looked at, on the budget's clock."""
-        look = self.next_look(seconds=seconds, steps=steps, age=0.0, processing=True)
-        return self._budget.clock() + look
+        job = self.next_poll(seconds=seconds, steps=steps, age=0.0, processing=True)
+        return self._rate_limiter.clock() + job

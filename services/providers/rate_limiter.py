@@ -59,7 +59,7 @@ class Call(IntEnum):
     SUBMIT = 2
 
 
-class RequestBudget:
+class RateLimiter:
     """The account's requests a minute, shared by every call. For one event loop.
 
     No more than `per_minute` calls are let through in any `WINDOW` (a sliding one, the strictest

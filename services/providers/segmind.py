@@ -139,7 +139,7 @@ def _nobody(_: float) -> None:
     """Nobody needs to know."""
 
 
-class Budget(Protocol):
+class RateLimit(Protocol):
     """The account's requests a minute, shared by all calls (`services.providers.rate_limiter`)."""
 
     async def take(self, call: Call, /) -> object:
@@ -195,7 +195,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class JobStatus:
     """One look at a song.
 
     `output` may be there already when it is COMPLETED: then no `result` call is needed.
@@ -284,10 +284,10 @@ class SongApi:
     """Calls the song API with the operator's key.
 
     Every method but `download` may raise, besides what it names: `KeyRefused` (401, 403),
-    `OutOfCredits` (402, 406), `RequestRejected` (other 4xx), `RateLimited` (429, told to `budget`
-    too), and, while no connection can be made, `NotReached`.
+    `OutOfCredits` (402, 406), `RequestRejected` (other 4xx), `RateLimited` (429, told to
+    `rate_limiter` too), and, while no connection can be made, `NotReached`.
 
-    `look`, `result` and `credits` take their place in the minute themselves. For `submit` and
+    `job`, `result` and `credits` take their place in the minute themselves. For `submit` and
     `make` the caller has taken it (`Call.SUBMIT`): whose song goes is chosen, and written down,
     only when a place is free.
 
@@ -307,7 +307,7 @@ class SongApi:
         *,
         root: str,
         key: str,
-        budget: Budget,
+        rate_limiter: RateLimit,
         allow: Collection[Network | str] = (),
         resolver: AbstractResolver | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -315,7 +315,7 @@ class SongApi:
         self._session = session
         self._root = URL(root.rstrip("/"))
         self._key = key
-        self._budget = budget
+        self._rate_limiter = rate_limiter
         self._allow = allow
         self._resolver = resolver or Resolver()
         self._clock = clock
@@ -341,7 +341,9 @@ class SongApi:
             return request_id
         raise self._refusal(call, answer)
 
-    async def look(self, request_id: str, workspace: Workspace, spent: Spent = _nobody) -> Look:
+    async def get_status(
+        self, request_id: str, workspace: Workspace, spent: Spent = _nobody
+    ) -> JobStatus:
         """See how far a song is. `spent`: called where it is there, or not there yet.
 
         Raises:
@@ -351,28 +353,30 @@ class SongApi:
             ApiUnavailable: 408, 5xx, a lost answer, or one that makes no sense: look again.
         """
         path = f"v2/requests/{quote(request_id, safe='')}/status"
-        call = _look_at(path, workspace)
-        await self._budget.take(Call.LOOK)
+        call = _job_status(path, workspace)
+        await self._rate_limiter.take(Call.LOOK)
         with self._timed(spent):
             async with contextlib.aclosing(await self._ask(call)) as answer:
                 self._raise_if_failed(call, answer)
                 if answer.completed:
-                    return Look("COMPLETED", await answer.output(), _inference_seconds(answer.data))
+                    return JobStatus(
+                        "COMPLETED", await answer.output(), _inference_seconds(answer.data)
+                    )
                 if answer.fine and answer.word:
-                    return Look(self._unfinished(answer.word))
+                    return JobStatus(self._unfinished(answer.word))
                 raise self._refusal(call, answer)
 
     async def result(self, request_id: str, workspace: Workspace, spent: Spent = _nobody) -> Output:
-        """Ask where a COMPLETED song is. `spent`: as `look`.
+        """Ask where a COMPLETED song is. `spent`: as `job`.
 
         Raises:
             OutputMissing: the answer names no output.
-            BadOutput, OSError: as `look`; also where it is over the maximum.
-            GenerationFailed, SongGone, ApiUnavailable: as `look`; also when it is not ready.
+            BadOutput, OSError: as `job`; also where it is over the maximum.
+            GenerationFailed, SongGone, ApiUnavailable: as `job`; also when it is not ready.
         """
         path = f"v2/requests/{quote(request_id, safe='')}"
-        call = _look_at(path, workspace)
-        await self._budget.take(Call.RESULT)
+        call = _job_status(path, workspace)
+        await self._rate_limiter.take(Call.RESULT)
         with self._timed(spent):
             async with contextlib.aclosing(await self._ask(call)) as answer:
                 self._raise_if_failed(call, answer)
@@ -392,7 +396,7 @@ class SongApi:
             KeyRefused: also for a 404: this is not the API's address.
         """
         call = _Endpoint("GET", "v1/get-user-credits", _GLANCE, KeyRefused, ApiUnavailable)
-        await self._budget.take(Call.LOOK)
+        await self._rate_limiter.take(Call.LOOK)
         answer = await self._ask(call)
         balance = _number(answer.data.get("credits"))
         if not answer.fine or balance is None:
@@ -506,7 +510,7 @@ class SongApi:
                 await body.add(start)
                 async for piece in _pieces(response):
                     if body.is_small and body.size + len(piece) > _SMALL_BODY:
-                        await alone.enter_async_context(self._alone(call, clock))
+                        await alone.enter_async_context(self._exclusive(call, clock))
                     await body.add(piece)
                     if body.size > call.limit:
                         break
@@ -521,7 +525,7 @@ class SongApi:
         return _Answer(response.status, response.headers, body.start, body.size, data, body.spool)
 
     @contextlib.asynccontextmanager
-    async def _alone(self, call: _Endpoint, clock: asyncio.Timeout) -> AsyncIterator[None]:
+    async def _exclusive(self, call: _Endpoint, clock: asyncio.Timeout) -> AsyncIterator[None]:
         """While a large body is read, no other is; what waits for that is not the API's fault."""
         if call.workspace is None:
             yield  # its limit is below
@@ -582,7 +586,7 @@ class SongApi:
                 return OutOfCredits(says)
             case 429:
                 seconds = retry_after(answer.headers)
-                self._budget.refused(seconds)
+                self._rate_limiter.refused(seconds)
                 return RateLimited(seconds)
             case 408:
                 return call.unclear(says)
@@ -756,7 +760,7 @@ class _Body:
         await _in_thread(self._outline.feed, piece)
 
 
-def _look_at(path: str, workspace: Workspace) -> _Endpoint:
+def _job_status(path: str, workspace: Workspace) -> _Endpoint:
     return _Endpoint(
         "GET", path, _LOOK, SongGone, ApiUnavailable, workspace, patience=_LOOK_PATIENCE
     )

@@ -9,7 +9,7 @@ from db.records import ServerCount, Tally, Undelivered
 from services.clock import Clock
 from services.credits.budgets import utc_day
 from services.credits.calendar import Period
-from services.settings.settings import Rulebook
+from services.settings.settings import SettingsReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +19,18 @@ class ServerUse:
     server: ServerCount
     today: Tally
     used: int
-    ceiling: int | None
+    budget: int | None
     period: Period
 
 
 class Overview:
     """Reads what all servers use."""
 
-    def __init__(self, database: Database, rulebook: Rulebook, *, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, settings_reader: SettingsReader, *, clock: Clock
+    ) -> None:
         self._database = database
-        self._rulebook = rulebook
+        self._settings_reader = settings_reader
         self._clock = clock
 
     async def servers(self) -> list[ServerUse]:
@@ -51,14 +53,14 @@ class Overview:
 
     async def _use(self, server: ServerCount) -> ServerUse:
         reader, now = self._database.reader, self._clock()
-        rules = await self._rulebook.read(reader, server.server_id)
+        rules = await self._settings_reader.read(reader, server.server_id)
         period = rules.timeline.period(now)
         day, _ = utc_day(now)
         return ServerUse(
             server,
             today=await budgets.submitted(reader, server.server_id, day),
             used=await budgets.used(reader, server.server_id, period.start),
-            ceiling=rules.ceiling,
+            budget=rules.budget,
             period=period,
         )
 
@@ -86,7 +88,7 @@ def as_lines(undelivered: Sequence[Undelivered]) -> str:
 
 def _line(use: ServerUse) -> tuple[str, ...]:
     server, today = use.server, use.today
-    of_ceiling = "" if use.ceiling is None else f" of {use.ceiling:,}"
+    of_budget = "" if use.budget is None else f" of {use.budget:,}"
     name = "".join(c if c.isprintable() else " " for c in server.name or "")
     return (
         str(server.server_id),
@@ -94,6 +96,6 @@ def _line(use: ServerUse) -> tuple[str, ...]:
         f"{server.members:,}",
         f"{server.songs:,}",
         f"{today.songs:,} songs, {today.credits:,} credits",
-        f"{use.used:,}{of_ceiling} until {use.period.end:%Y-%m-%d %H:%M} UTC",
+        f"{use.used:,}{of_budget} until {use.period.end:%Y-%m-%d %H:%M} UTC",
         f"left {server.left_at:%Y-%m-%d}" if server.left_at else "",
     )

@@ -109,7 +109,7 @@ class _Tally:
         """Count these too."""
         self._songs += len(songs)
         for song in songs:
-            self._by_day[bisect_right(self._starts, song.asked_at) - 1] += song.price
+            self._by_day[bisect_right(self._starts, song.requested_at) - 1] += song.price
             self._by_member[song.member_id] += song.price
             for genre in _single(song.genres):
                 self._by_genre[genre] += song.price

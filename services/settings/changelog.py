@@ -48,11 +48,11 @@ class Changelog:
             taken_back = await changes.taken_back(reader, server_id, first=first, last=last)
         return History(found, number, pages, taken_back)
 
-    async def untold(self, *, besides: Collection[int] = ()) -> list[Change]:
+    async def pending(self, *, besides: Collection[int] = ()) -> list[Change]:
         """The oldest changes that have still to be told in a log channel other than `besides`."""
         return await changes.to_log(self._database.reader, limit=TOLD_AT_ONCE, besides=besides)
 
-    async def mark_told(self, *told: Change) -> bool:
+    async def mark_notified(self, *told: Change) -> bool:
         """Changes were told, or can't be: all are marked, or none. False if one was already."""
         now = self._clock()
         async with self._database.write() as connection:

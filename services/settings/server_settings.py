@@ -12,19 +12,19 @@ from db.connection import Connection
 from db.database import Database
 from db.records import Change, Song, to_ms
 from services.clock import Clock
-from services.credits.amounts import MAX_AMOUNT, MAX_CEILING, check_end, check_reason
+from services.credits.amounts import MAX_AMOUNT, MAX_BUDGET, check_end, check_reason
 from services.credits.calendar import Calendar, Every, Timeline
 from services.errors import InvalidRequest, NotPossible
 from services.settings.blocked_words import parse_words, without
 from services.settings.changelog import Changelog, as_json
 from services.settings.settings import (
     Name,
-    Rulebook,
     Rules,
+    SettingsReader,
     block_of,
     rows_of,
 )
-from services.songs.completion import Ending
+from services.songs.completion import SongCompletion
 from services.songs.song_request import SECONDS, STEPS
 
 log = logging.getLogger(__name__)
@@ -48,23 +48,23 @@ class Manager:
     actor_id: int
 
 
-class Managing:
+class ServerSettings:
     """Changes rules. A method gives None where things were so already: then nothing is changed."""
 
     def __init__(
         self,
         database: Database,
-        rulebook: Rulebook,
+        settings_reader: SettingsReader,
         changelog: Changelog,
-        ending: Ending,
+        completion: SongCompletion,
         *,
         clock: Clock,
         changed: Callable[[int], None],
     ) -> None:
         self._database = database
-        self._rulebook = rulebook
+        self._settings_reader = settings_reader
         self._changelog = changelog
-        self._ending = ending
+        self._completion = completion
         self._clock = clock
         self._changed = changed
 
@@ -96,7 +96,7 @@ class Managing:
             InvalidRequest: there is no such zone, or the hour is not between 0 and 23.
         """
         async with self._database.write() as connection:
-            timeline = await self._rulebook.timeline(connection, by.server_id)
+            timeline = await self._settings_reader.timeline(connection, by.server_id)
             last = _last(timeline)
             calendar = Calendar.parse(
                 last.every if every is None else every,
@@ -199,7 +199,7 @@ class Managing:
         value = {"reason": why, "until": self._future(until)}
         async with self._database.write() as connection:
             change = await self._put(connection, by, Name.BLOCK, value, member_id, reason=why)
-            cancelled = await self._ending.cancel_waiting(connection, by.server_id, member_id)
+            cancelled = await self._completion.cancel_waiting(connection, by.server_id, member_id)
         self._changelog.tell()
         self._show(cancelled)
         return change
@@ -239,15 +239,15 @@ class Managing:
         """Songs are made again."""
         return await self._set(by, Name.PAUSE, None)
 
-    async def set_ceiling(self, by: Manager, credits: int | None) -> Change | None:
+    async def set_budget(self, by: Manager, credits: int | None) -> Change | None:
         """What the server may spend in a period; None is as much as its members have.
 
         Raises:
-            InvalidRequest: not between 1 and `MAX_CEILING`.
+            InvalidRequest: not between 1 and `MAX_BUDGET`.
         """
-        if credits is not None and not 1 <= credits <= MAX_CEILING:
-            raise InvalidRequest(f"The ceiling must be between 1 and {MAX_CEILING:,} credits.")
-        return await self._set(by, Name.CEILING, credits)
+        if credits is not None and not 1 <= credits <= MAX_BUDGET:
+            raise InvalidRequest(f"The budget must be between 1 and {MAX_BUDGET:,} credits.")
+        return await self._set(by, Name.BUDGET, credits)
 
     # --- the rest -------------------------------------------------------------------------------
 
@@ -267,7 +267,7 @@ class Managing:
 
     async def rules(self, server_id: int) -> Rules:
         """What holds in a server, less the rules about single members."""
-        return await self._rulebook.read(self._database.reader, server_id)
+        return await self._settings_reader.read(self._database.reader, server_id)
 
     async def about(
         self, server_id: int, name: Name, *, limit: int, offset: int = 0
@@ -304,7 +304,7 @@ class Managing:
                 )
             undone = await self._put_back(connection, by, change)
             cancelled = (
-                await self._ending.cancel_waiting(connection, by.server_id, change.subject_id)
+                await self._completion.cancel_waiting(connection, by.server_id, change.subject_id)
                 if self._blocks_again(change)
                 else []
             )
@@ -316,7 +316,7 @@ class Managing:
         """The rules that `reset_settings` would drop: name, and whom each is about."""
         reader = self._database.reader
         found = await settings.names(reader, server_id)
-        decided = _last(await self._rulebook.timeline(reader, server_id)) != Calendar()
+        decided = _last(await self._settings_reader.timeline(reader, server_id)) != Calendar()
         calendar = [(CALENDAR, 0)] if decided else []
         return [*found, *calendar]
 
@@ -406,7 +406,7 @@ class Managing:
         *,
         undoes: int | None = None,
     ) -> Change | None:
-        timeline = await self._rulebook.timeline(connection, by.server_id)
+        timeline = await self._settings_reader.timeline(connection, by.server_id)
         last = _last(timeline)
         if calendar == last:
             return None
@@ -440,7 +440,7 @@ class Managing:
     async def _now(self, connection: Connection, change: Change) -> str | None:
         """What stands now where a change was made."""
         if change.name == CALENDAR:
-            timeline = await self._rulebook.timeline(connection, change.server_id)
+            timeline = await self._settings_reader.timeline(connection, change.server_id)
             return as_json(asdict(_last(timeline)))
         return await settings.get(connection, change.server_id, change.name, change.subject_id)
 
@@ -459,7 +459,7 @@ class Managing:
 
     def _differing(self, limits: Mapping[str, int]) -> dict[str, int]:
         """The limits that are not the defaults."""
-        defaults: dict[str, int] = asdict(self._rulebook.defaults.limits)
+        defaults: dict[str, int] = asdict(self._settings_reader.defaults.limits)
         return {name: value for name, value in limits.items() if defaults[name] != value}
 
     def _future(self, until: datetime | None) -> int | None:

@@ -27,7 +27,7 @@ class Name(StrEnum):
     BLOCK = "block"
     WORDS = "words"
     PAUSE = "pause"
-    CEILING = "ceiling"
+    BUDGET = "budget"
     LOG = "log"
     GIFTS = "gifts"
     LEADERBOARD = "leaderboard"
@@ -101,7 +101,7 @@ class Defaults:
 class Rules:
     """A server's rules, as far as they are about it, its roles and one member.
 
-    `roles` are credits a period by role, None without limit. `ceiling` is in credits a period, None
+    `roles` are credits a period by role, None without limit. `budget` is in credits a period, None
     where there is none. `pause` is why no new songs are made, None while they are.
     """
 
@@ -113,7 +113,7 @@ class Rules:
     block: Block | None = None
     words: Sequence[str] = ()
     pause: str | None = None
-    ceiling: int | None = None
+    budget: int | None = None
     log_channel_id: int | None = None
     gifts: bool = False
     leaderboard: bool = False
@@ -130,7 +130,7 @@ class Rules:
         return Allowance(credits, Source.ROLE, role_id=role)
 
 
-class Rulebook:
+class SettingsReader:
     """Reads rules."""
 
     def __init__(self, defaults: Defaults) -> None:
@@ -186,7 +186,7 @@ def parse(found: tuple[Rule, ...], calendars: tuple[CalendarRow, ...], defaults:
         block=block and block_of(block),
         words=tuple(values.get(Name.WORDS, ())),
         pause=values.get(Name.PAUSE),
-        ceiling=values.get(Name.CEILING),
+        budget=values.get(Name.BUDGET),
         log_channel_id=values.get(Name.LOG),
         gifts=values.get(Name.GIFTS, False),
         leaderboard=values.get(Name.LEADERBOARD, False),

@@ -141,7 +141,9 @@ def check_refunds(ends: Sequence[datetime], limit: int, *, elsewhere: int) -> No
         )
 
 
-def check_pace(rules: Rules, *, unfinished: int, last_asked: datetime | None, at: datetime) -> None:
+def check_pace(
+    rules: Rules, *, unfinished: int, last_requested: datetime | None, at: datetime
+) -> None:
     """Whether a member may have one more song now.
 
     Raises:
@@ -153,9 +155,9 @@ def check_pace(rules: Rules, *, unfinished: int, last_asked: datetime | None, at
             f"You already have {songs_text(unfinished)} in progress here, and the limit is "
             f"{limits.unfinished:,}. Wait until one is done, or cancel one in `/queue`."
         )
-    if last_asked is None:
+    if last_requested is None:
         return
-    again = last_asked + timedelta(seconds=limits.cooldown)
+    again = last_requested + timedelta(seconds=limits.cooldown)
     # A clock that was set back does not make anybody wait for longer than they ever would.
     if at < again <= at + timedelta(seconds=limits.cooldown):
         raise TooManySongs(

@@ -13,7 +13,7 @@ from services.credits.credits import Credits
 log = logging.getLogger(__name__)
 
 
-class Ending:
+class SongCompletion:
     """Ends songs. Each method returns False where the song had ended already."""
 
     def __init__(self, database: Database, credits: Credits, *, clock: Clock) -> None:

@@ -26,7 +26,7 @@ from db.database import Database
 from db.faults import NOT_NOW, DiskFullError
 from db.records import Song
 from services import logs
-from services.audio.transcoder import AudioFitter
+from services.audio.transcoder import Transcoder
 from services.clock import WatchedClock
 from services.errors import (
     AudioError,
@@ -38,8 +38,8 @@ from services.errors import (
     TooLargeToPost,
 )
 from services.operations.incidents import Incidents, Kind
-from services.songs.completion import Ending
-from services.songs.pipeline import DEFAULT_UPLOAD_LIMIT, SOURCE, Backoff, fit_song
+from services.songs.completion import SongCompletion
+from services.songs.pipeline import DEFAULT_UPLOAD_LIMIT, SOURCE, Backoff, transcode_song
 
 log = logging.getLogger(__name__)
 
@@ -108,8 +108,8 @@ class Delivery:
     def __init__(
         self,
         database: Database,
-        ending: Ending,
-        fitter: AudioFitter,
+        completion: SongCompletion,
+        transcoder: Transcoder,
         incidents: Incidents,
         channels: Channels,
         *,
@@ -119,8 +119,8 @@ class Delivery:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._database = database
-        self._ending = ending
-        self._fitter = fitter
+        self._completion = completion
+        self._transcoder = transcoder
         self._incidents = incidents
         self._channels = channels
         self._data_dir = data_dir
@@ -162,7 +162,7 @@ class Delivery:
         """
         if song.member_id != member_id:
             raise NotPermitted("Only the member who asked for this song can have its audio.")
-        async with self._alone(song.song_id):
+        async with self._exclusive(song.song_id):
             kept = await self._kept(song.song_id)
             if kept is None or await self._is_known_to_be_there(kept):
                 return False
@@ -185,7 +185,7 @@ class Delivery:
         failures = 0
         while True:
             try:
-                return await self._ending.hand_over(song, in_status=in_status)
+                return await self._completion.hand_over(song, in_status=in_status)
             except NOT_NOW as error:
                 failures += 1
                 log.warning("it was handed over, and to say so waits: %s", error)
@@ -244,7 +244,7 @@ class Delivery:
         self._tell(waiting)
         refusing: set[tuple[Scope, int]] = set()
         for song in waiting:
-            if not self._in_other_hands(song.song_id):
+            if not self._is_locked(song.song_id):
                 where = _where(song)
                 with logs.about(song.song_id):
                     refused = not refusing.isdisjoint(where.items())
@@ -291,7 +291,7 @@ class Delivery:
         why = "; ".join(f"{songs:,}: {reason}" for reason, songs in count.items())
         log.warning("songs that could not be posted wait to be delivered: %s", why)
 
-    def _in_other_hands(self, song_id: int) -> bool:
+    def _is_locked(self, song_id: int) -> bool:
         """Whether its member takes it right now, which may take long: the others do not wait."""
         lock = self._locks.get(song_id)
         return lock is not None and lock.locked()
@@ -329,7 +329,7 @@ class Delivery:
         Raises:
             CannotPost, PostUncertain: it has to wait.
         """
-        async with self._alone(song_id):
+        async with self._exclusive(song_id):
             song = await self._kept(song_id)
             if song is None:
                 return None
@@ -372,7 +372,7 @@ class Delivery:
         """Send it, marked before, in `limit` bytes. Alone with it, and it was looked for.
 
         Raises:
-            AudioError, OSError: see `AudioFitter.fit`. Nothing was sent.
+            AudioError, OSError: see `Transcoder.fit`. Nothing was sent.
             CannotPost: Discord has not taken it.
             PostUncertain: it may be there.
         """
@@ -403,7 +403,7 @@ class Delivery:
             await songs.mark_not_posted(connection, song.song_id)
 
     async def _posted(self, song: Song, post_id: int) -> None:
-        if await self._ending.post_late(song, post_id):
+        if await self._completion.post_late(song, post_id):
             self._over(song)
         await self._incidents.end(Kind.UNDELIVERED)
 
@@ -445,7 +445,7 @@ class Delivery:
         What was downloaded is up to 92 MB, and a song may wait for a day. Until the smaller file is
         there, the source stays.
         """
-        async with self._alone(song_id):
+        async with self._exclusive(song_id):
             song = await self._kept(song_id)
             if song is None or not (self._folder(song) / SOURCE).exists():
                 return
@@ -461,7 +461,7 @@ class Delivery:
         """Make it fit into a server without boosts; one that no bit rate makes fit stays as it is.
 
         Raises:
-            OSError: see `AudioFitter.fit`.
+            OSError: see `Transcoder.fit`.
         """
         if self._size(song) <= DEFAULT_UPLOAD_LIMIT:
             return song
@@ -479,20 +479,20 @@ class Delivery:
         Raises:
             PostUncertain: that can't be found out now.
         """
-        async with self._alone(song_id):
+        async with self._exclusive(song_id):
             song = await self._kept(song_id)
             if song is not None and not await self._is_known_to_be_there(song):
                 await self._compensate(song)
 
     async def _compensate(self, song: Song) -> None:
-        """It can't be delivered any more. Alone with it; see `Ending.compensate`."""
-        if await self._ending.compensate(song):
+        """It can't be delivered any more. Alone with it; see `SongCompletion.compensate`."""
+        if await self._completion.compensate(song):
             self._over(song)
 
     # --- how --------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def _alone(self, song_id: int) -> AsyncIterator[None]:
+    async def _exclusive(self, song_id: int) -> AsyncIterator[None]:
         """Nobody else delivers the song, or gives its price back, while the block runs."""
         async with self._locks.setdefault(song_id, asyncio.Lock()):
             yield
@@ -506,12 +506,12 @@ class Delivery:
         """Fitted anew to `limit` bytes; the song then.
 
         Raises:
-            AudioError, OSError: see `AudioFitter.fit`.
+            AudioError, OSError: see `Transcoder.fit`.
         """
-        fitted = await fit_song(self._fitter, song, self._folder(song), limit=limit)
+        transcoded = await transcode_song(self._transcoder, song, self._folder(song), limit=limit)
         async with self._database.write() as connection:
-            await songs.set_kept_file(connection, song.song_id, file=fitted.path.name)
-        return replace(song, file=fitted.path.name)
+            await songs.set_kept_file(connection, song.song_id, file=transcoded.path.name)
+        return replace(song, file=transcoded.path.name)
 
     def _folder(self, song: Song) -> Path:
         return self._data_dir / "songs" / str(song.song_id)

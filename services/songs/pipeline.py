@@ -24,9 +24,9 @@ from db.database import Database
 from db.faults import NO_ROOM, NOT_NOW
 from db.records import Fault, Song, Status, Step
 from services.audio.audio_file import Tags
-from services.audio.transcoder import AudioFitter, Fitted
+from services.audio.transcoder import Transcoded, Transcoder
 from services.clock import WatchedClock
-from services.credits.budgets import OperatorCeilings
+from services.credits.budgets import OperatorBudgets
 from services.errors import (
     AccountProblem,
     ApiUnavailable,
@@ -56,10 +56,10 @@ from services.errors import (
 )
 from services.operations.incidents import Incidents, Kind
 from services.providers.pacing import Pacer
-from services.providers.rate_limiter import Call, RequestBudget
-from services.providers.segmind import Look, Output, SongApi, Workspace, largest_song
+from services.providers.rate_limiter import Call, RateLimiter
+from services.providers.segmind import JobStatus, Output, SongApi, Workspace, largest_song
 from services.providers.submit_refusals import SubmitRefusals
-from services.songs.completion import Ending
+from services.songs.completion import SongCompletion
 from services.songs.song_request import SongRequest, title_of
 
 log = logging.getLogger(__name__)
@@ -164,19 +164,19 @@ class Backoff:
         return nominal * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 
 
-class Worker:
+class Pipeline:
     """Carries songs. What it knows of one is what its row says, and whether it is new here."""
 
     def __init__(
         self,
         database: Database,
         api: SongApi,
-        budget: RequestBudget,
+        rate_limiter: RateLimiter,
         pacer: Pacer,
-        fitter: AudioFitter,
-        ending: Ending,
+        transcoder: Transcoder,
+        completion: SongCompletion,
         incidents: Incidents,
-        operator_ceilings: OperatorCeilings,
+        operator_budgets: OperatorBudgets,
         announcer: Announcer,
         *,
         data_dir: Path,
@@ -187,12 +187,12 @@ class Worker:
     ) -> None:
         self._database = database
         self._api = api
-        self._budget = budget
+        self._rate_limiter = rate_limiter
         self._pacer = pacer
-        self._fitter = fitter
-        self._ending = ending
+        self._transcoder = transcoder
+        self._completion = completion
         self._incidents = incidents
-        self._operator_ceilings = operator_ceilings
+        self._operator_budgets = operator_budgets
         self._announcer = announcer
         self._data_dir = data_dir
         self._sync = sync
@@ -204,7 +204,7 @@ class Worker:
         self._inherited: set[int] = set()
         self.uninterrupted: set[int] = set()
         """Songs that are being submitted or posted right now."""
-        self.sitting_out: set[int] = set()
+        self.waiting_for_recovery: set[int] = set()
         """Songs whose answer was lost, and that wait for the end of a pause."""
 
     async def load(self) -> None:
@@ -301,19 +301,19 @@ class Worker:
         if song.submits >= MOST_SUBMITS:
             await self._fail(song, "The song service's answer was lost twice.")
             return False
-        self.sitting_out.add(song.song_id)
+        self.waiting_for_recovery.add(song.song_id)
         try:
             while self._incidents.paused and not self._overdue(began):
                 await self._sleep(self._backoff.longest)
         finally:
-            self.sitting_out.discard(song.song_id)
+            self.waiting_for_recovery.discard(song.song_id)
         if self._overdue(began):
             await self._fail(song, ACCOUNT_REFUSED if self._incidents.paused else NOT_IN_TIME)
             return False
-        await self._budget.take(Call.SUBMIT)
-        if not await self._count(song, self._operator_ceilings.mark_submitting):
+        await self._rate_limiter.take(Call.SUBMIT)
+        if not await self._count(song, self._operator_budgets.mark_submitting):
             await self._fail(
-                song, "The operator's ceiling for today leaves no second try.", Fault.ACCOUNT
+                song, "The operator's budget for today leaves no second try.", Fault.ACCOUNT
             )
             return False
         return True
@@ -328,8 +328,8 @@ class Worker:
 
         async def unmark_submitting(connection: Connection, song: Song) -> bool:
             nonlocal cancelled
-            uncounted = await self._operator_ceilings.unmark_submitting(connection, song)
-            cancelled = uncounted and await self._ending.cancel_unwanted(connection, song)
+            uncounted = await self._operator_budgets.unmark_submitting(connection, song)
+            cancelled = uncounted and await self._completion.cancel_unwanted(connection, song)
             return uncounted
 
         uncounted = await self._count(song, unmark_submitting)
@@ -400,19 +400,19 @@ class Worker:
         and need not be looked for: thousands at once would wait for Discord's limits.
         """
         submitted_at = _there(song.submitted_at)
-        low, failures, looked_at = 0.0, 0, self._age(submitted_at)
+        low, failures, polled_at = 0.0, 0, self._age(submitted_at)
         why_not, absence = NOT_IN_TIME, _Absence()
         while True:
             # One that is overdue already (the bot was away for long) is looked at once, now.
             if not self._overdue(submitted_at):
-                await self._sleep(self._until_next_look(song, looked_at, failures))
-            looked_at = self._age(submitted_at)
+                await self._sleep(self._until_next_poll(song, polled_at, failures))
+            polled_at = self._age(submitted_at)
             try:
-                look = await self._look(song, absence, resumed=resumed)
+                job = await self._poll(song, absence, resumed=resumed)
                 high = self._age(submitted_at)
-                if look.status == "COMPLETED":
+                if job.status == "COMPLETED":
                     self._pacer.ended(song.song_id, low=low, high=high)
-                    await self._fetch(song, look.output, absence)
+                    await self._fetch(song, job.output, absence)
                     await self._downloaded(song, submitted_at, low=low, high=high)
                     return
             except (ApiUnavailable, RateLimited, OSError) as error:
@@ -423,32 +423,32 @@ class Worker:
                     return
                 failures, why_not = failures + 1, _for_member(error)
             else:
-                failures, low, why_not, absence = 0, looked_at, NOT_IN_TIME, _Absence()
+                failures, low, why_not, absence = 0, polled_at, NOT_IN_TIME, _Absence()
                 self._pacer.unfinished(song.song_id, age=low)
-                if look.status == "PROCESSING" and song.status is not Status.PROCESSING:
+                if job.status == "PROCESSING" and song.status is not Status.PROCESSING:
                     await self._write(song, songs.mark_processing)
                     song = replace(song, status=Status.PROCESSING)
             if self._overdue(submitted_at):
                 await self._fail(song, why_not)
                 return
 
-    async def _look(self, song: Song, absence: _Absence, *, resumed: bool) -> Look:
+    async def _poll(self, song: Song, absence: _Absence, *, resumed: bool) -> JobStatus:
         """See how far it is, and again where the API does not know it yet: it was just submitted.
 
         Raises:
-            SongApiError: see `SongApi.look`. Of a song that was `resumed` a 404 is the last word.
+            SongApiError: see `SongApi.job`. Of a song that was `resumed` a 404 is the last word.
         """
         request_id, workspace = _there(song.request_id), self._workspace(song)
         while True:
             try:
-                look = await self._api.look(request_id, workspace, absence.answered)
+                job = await self._api.get_status(request_id, workspace, absence.answered)
             except SongGone as error:
                 if resumed:
                     raise
                 await self._wait_until_there(absence, error)
             else:
                 await self._incidents.api_answered()
-                return look
+                return job
 
     async def _fetch(self, song: Song, output: Output | None, absence: _Absence) -> None:
         """Fetch the audio of a song that is COMPLETED, again where it is not there yet.
@@ -535,12 +535,12 @@ class Worker:
         left = MAKING_DEADLINE.total_seconds() - self._age(_there(song.submitted_at))
         return max(left, LAST_DOWNLOAD.total_seconds())
 
-    def _until_next_look(self, song: Song, looked_at: float, failures: int) -> float:
+    def _until_next_poll(self, song: Song, polled_at: float, failures: int) -> float:
         """Seconds to wait from now: as paced, and longer after failures."""
-        at = self._pacer.next_look(
+        at = self._pacer.next_poll(
             seconds=song.seconds,
             steps=song.steps,
-            age=looked_at,
+            age=polled_at,
             processing=song.status is Status.PROCESSING,
             song_id=song.song_id,
         )
@@ -604,7 +604,7 @@ class Worker:
 
         async def write() -> None:
             async with self._database.write() as connection:
-                await self._operator_ceilings.uncount(connection, song, counted_at)
+                await self._operator_budgets.uncount(connection, song, counted_at)
 
         await self._once_it_can_be_written(write)
 
@@ -614,11 +614,11 @@ class Worker:
         """Bring a downloaded song to its end."""
         song = await self._read(song_id)
         may_be_there = song.step is Step.POSTING
-        if song.ended or (not may_be_there and await self._was_posted(song)):
+        if song.ended or (not may_be_there and await self._reconcile_post(song)):
             return
         if song.step is Step.DOWNLOADED:
             song = await self._fit(song, self._announcer.upload_limit(song))
-        if song.step is Step.FITTED:
+        if song.step is Step.READY:
             await self._write(song, songs.mark_posting, at=self._clock())
             song = await self._read(song_id)
         if song.step is Step.POSTING:
@@ -627,7 +627,7 @@ class Worker:
     async def _fit(self, song: Song, limit: int) -> Song:
         """Encode and tag for the channel; the row then."""
         try:
-            fitted = await self._encode(song, limit)
+            transcoded = await self._encode(song, limit)
         except AudioError as error:
             log.warning("%s", error)
             await self._fail(song, str(error), _fault_of(error))
@@ -642,11 +642,11 @@ class Worker:
             reason = "There was no room here to prepare it for the channel."
             await self._fail(song, reason, Fault.MACHINE)
         else:
-            await self._write(song, songs.mark_fitted, file=fitted.path.name)
+            await self._write(song, songs.mark_ready, file=transcoded.path.name)
             await self._incidents.result_played()
         return await self._read(song.song_id)
 
-    async def _encode(self, song: Song, limit: int) -> Fitted:
+    async def _encode(self, song: Song, limit: int) -> Transcoded:
         """Again until the deadline, where this machine is at fault (a full disk, say).
 
         Raises:
@@ -657,7 +657,9 @@ class Worker:
         failures = 0
         while True:
             try:
-                return await fit_song(self._fitter, song, self.folder(song.song_id), limit=limit)
+                return await transcode_song(
+                    self._transcoder, song, self.folder(song.song_id), limit=limit
+                )
             except FileNotFoundError:
                 raise
             except OSError as error:
@@ -679,7 +681,7 @@ class Worker:
             file = self.folder(song.song_id) / _there(song.file)
             try:
                 with self._uninterrupted(song):
-                    post_id = await self._look_for(song) if may_be_there else None
+                    post_id = await self._find_post(song) if may_be_there else None
                     may_be_there = post_id is not None
                     post_id = post_id or await self._announcer.post(song, file)
                     await self._posted(song, post_id)
@@ -694,7 +696,7 @@ class Worker:
                     await self._undelivered(song, refused, in_doubt=self._is_inherited(song))
                     return
                 song = await self._fit(song, DEFAULT_UPLOAD_LIMIT)
-                if song.step is not Step.FITTED:
+                if song.step is not Step.READY:
                     return
                 await self._write(song, songs.mark_posting, at=self._clock())
             except CannotPost as error:
@@ -713,7 +715,7 @@ class Worker:
                     return
                 await self._sleep(self._backoff.pause(failures))
 
-    async def _was_posted(self, song: Song) -> bool:
+    async def _reconcile_post(self, song: Song) -> bool:
         """Whether another process had posted it, though the row does not say so. It is over then.
 
         A commit is on the disk before anything is sent, unless the disk lied and the power was cut:
@@ -723,7 +725,7 @@ class Worker:
         began, failures = self._clock(), 0
         while self._is_inherited(song):
             try:
-                post_id = await self._look_for(song)
+                post_id = await self._find_post(song)
             except DeliveryError as error:
                 failures += 1
                 log.info("it is not known whether it was posted before: %s", error)
@@ -738,7 +740,7 @@ class Worker:
                 return post_id is not None
         return False
 
-    async def _look_for(self, song: Song) -> int | None:
+    async def _find_post(self, song: Song) -> int | None:
         """Its post; where it is not there, no other process has posted it.
 
         Raises:
@@ -756,7 +758,7 @@ class Worker:
     async def _posted(self, song: Song, post_id: int, *, expected: Step = Step.POSTING) -> None:
         """It is in the channel."""
         if await self._once_it_can_be_written(
-            lambda: self._ending.complete(song, post_id=post_id, expected=expected)
+            lambda: self._completion.complete(song, post_id=post_id, expected=expected)
         ):
             self._over(song)
         await self._incidents.end(Kind.UNDELIVERED)
@@ -766,7 +768,7 @@ class Worker:
         log.warning("it can't be posted: %s", error)
         reason = str(error)
         if not await self._once_it_can_be_written(
-            lambda: self._ending.complete(song, undelivered=reason, in_doubt=in_doubt)
+            lambda: self._completion.complete(song, undelivered=reason, in_doubt=in_doubt)
         ):
             return
         if error.scope is Scope.EVERYBODY:
@@ -888,11 +890,13 @@ class Worker:
 
     async def _fail(self, song: Song, reason: str, fault: Fault = Fault.SERVICE) -> None:
         """It was not made, unless it was posted before."""
-        if not await self._was_posted(song):
+        if not await self._reconcile_post(song):
             await self._failed(song, reason, fault)
 
     async def _failed(self, song: Song, reason: str, fault: Fault) -> None:
-        if await self._once_it_can_be_written(lambda: self._ending.fail(song, reason, fault=fault)):
+        if await self._once_it_can_be_written(
+            lambda: self._completion.fail(song, reason, fault=fault)
+        ):
             self._over(song)
 
     def _over(self, song: Song) -> None:
@@ -922,18 +926,20 @@ def _request(song: Song) -> SongRequest:
     )
 
 
-async def fit_song(fitter: AudioFitter, song: Song, folder: Path, *, limit: int) -> Fitted:
+async def transcode_song(
+    transcoder: Transcoder, song: Song, folder: Path, *, limit: int
+) -> Transcoded:
     """Encode and tag what was downloaded to the song's folder, to at most `limit` bytes.
 
     From the file that was ready before, where only that is kept any more.
 
     Raises:
-        AudioError, OSError: see `AudioFitter.fit`; FileNotFoundError where it is gone.
+        AudioError, OSError: see `Transcoder.fit`; FileNotFoundError where it is gone.
     """
     source = folder / SOURCE
     if song.file is not None and not source.exists():
         source = folder / song.file
-    return await fitter.fit(
+    return await transcoder.fit(
         source,
         folder,
         stem=STEM,

@@ -12,18 +12,18 @@ from db.faults import NOT_NOW
 from db.records import Song, Step
 from services import logs
 from services.clock import Clock
-from services.credits.budgets import OperatorCeilings
+from services.credits.budgets import OperatorBudgets
 from services.errors import NotReached, SongApiError
 from services.operations.incidents import Incidents, Kind
-from services.providers.rate_limiter import Call, RequestBudget
+from services.providers.rate_limiter import Call, RateLimiter
 from services.providers.segmind import SongApi
-from services.songs.pipeline import Backoff, Worker
+from services.songs.pipeline import Backoff, Pipeline
 
 log = logging.getLogger(__name__)
 
-LOOK_AT_ACCOUNT = 60.0
+ACCOUNT_CHECK_EVERY = 60.0
 """Seconds between looks at an account that was refused, and at songs that nobody runs."""
-LEAST_TRIALS = 2
+LEAST_PROBES = 2
 """Trials that may lose their answers in one pause; more where more have room at the API."""
 MOST_FAILURES = 6
 """Errors in a row, of a kind nobody foresaw, after which a song is given up."""
@@ -41,7 +41,7 @@ def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
     return asyncio.create_task(work, name=name)
 
 
-class Runner:
+class Scheduler:
     """Starts waiting songs in fair order, as long as there are fewer than `at_once` at the API, and
     resumes the others: at the start, and, where it is `alone`, each minute what another process
     has left meanwhile.
@@ -50,11 +50,11 @@ class Runner:
     def __init__(
         self,
         database: Database,
-        worker: Worker,
+        pipeline: Pipeline,
         api: SongApi,
-        budget: RequestBudget,
+        rate_limiter: RateLimiter,
         incidents: Incidents,
-        ceilings: OperatorCeilings,
+        budgets: OperatorBudgets,
         *,
         at_once: int,
         clock: Clock,
@@ -64,24 +64,24 @@ class Runner:
         backoff: Backoff = AFTER_AN_ERROR,
     ) -> None:
         self._database = database
-        self._worker = worker
+        self._pipeline = pipeline
         self._api = api
-        self._budget = budget
+        self._rate_limiter = rate_limiter
         self._incidents = incidents
-        self._ceilings = ceilings
+        self._budgets = budgets
         self._at_once = at_once
         self._clock = clock
-        self._alone = alone
+        self._exclusive = alone
         self._spawn = spawn
         self._sleep = sleep
         self._backoff = backoff
         self._woken = asyncio.Event()
         # By task, not by song: one that went back to waiting may be started again at once.
-        self._carrying: dict[asyncio.Task[None], int] = {}
+        self._running: dict[asyncio.Task[None], int] = {}
         self._at_api: set[asyncio.Task[None]] = set()
         # A waiting song is to be the trial; those that were, as long as they are at the API.
-        self._canary = False
-        self._trials: set[asyncio.Task[None]] = set()
+        self._probe_allowed = False
+        self._probes: set[asyncio.Task[None]] = set()
         # While it is held, each song that has begun in this process has its task.
         self._beginning = asyncio.Lock()
         self._unreached = False
@@ -120,36 +120,36 @@ class Runner:
     async def stop(self, *, grace: float) -> None:
         """Stop carrying. What is being submitted or posted has `grace` seconds to come through."""
         deadline = asyncio.get_running_loop().time() + grace
-        while tasks := dict(self._carrying):
+        while tasks := dict(self._running):
             out_of_time = asyncio.get_running_loop().time() >= deadline
             for task, song_id in tasks.items():
-                if out_of_time or song_id not in self._worker.uninterrupted:
+                if out_of_time or song_id not in self._pipeline.uninterrupted:
                     task.cancel()
             await asyncio.wait(tasks, timeout=CHECK_AGAIN)
 
     async def _start_all(self) -> None:
         """Start songs while there is room for them, each with its place in the minute.
 
-        Those that the operator's ceilings leave no room for wait; they are looked at again with
+        Those that the operator's budgets leave no room for wait; they are looked at again with
         each that ends or is asked for, and each minute.
         """
         self.waiting = await songs.count_waiting(self._database.reader)
-        while self._may_start() and await self._ceilings.next_waiting(self._database.reader):
-            await self._sit_out()
+        while self._may_start() and await self._budgets.next_waiting(self._database.reader):
+            await self._pause_unreached()
             # First the place, then the choice: who is next is decided as late as possible.
-            await self._budget.take(Call.SUBMIT)
+            await self._rate_limiter.take(Call.SUBMIT)
             async with self._beginning:
                 song = await self._mark_next() if self._may_start() else None
                 if song is not None:
-                    task = self._carry(song, fresh=True)
-                    if self._canary:
-                        self._canary = False
-                        self._trials.add(task)
+                    task = self._run_song(song, fresh=True)
+                    if self._probe_allowed:
+                        self._probe_allowed = False
+                        self._probes.add(task)
 
     def _resume(self, song: Song) -> None:
         with logs.about(song.song_id):
             log.info("resumed: it is at %s", song.step)
-        self._carry(song, fresh=False)
+        self._run_song(song, fresh=False)
 
     async def _resume_left(self) -> None:
         """Take up unfinished songs that nobody runs.
@@ -158,18 +158,18 @@ class Runner:
         that this one knows of them. Where no lock keeps that process out it may still run them, and
         they would be submitted and paid twice: then they are left to the next start.
         """
-        if not self._alone:
+        if not self._exclusive:
             return
         async with self._beginning:
             # First, so that what ends during the query is none of them.
-            known = set(self._carrying.values())
+            known = set(self._running.values())
             for song_id in sorted(await songs.running(self._database.reader) - known):
                 song = await songs.get(self._database.reader, song_id)
                 if song is not None:
-                    self._worker.inherit(song_id)
+                    self._pipeline.inherit(song_id)
                     self._resume(song)
 
-    async def _sit_out(self) -> None:
+    async def _pause_unreached(self) -> None:
         """Pause where the last start found no connection; what waits may be cancelled meanwhile."""
         if self._unreached:
             self._unreached = False
@@ -179,14 +179,14 @@ class Runner:
     def _may_start(self) -> bool:
         if self._incidents.paused is not None:
             # A trial needs no room: songs whose looks are refused may hold it all for 30 minutes.
-            return self._canary
+            return self._probe_allowed
         return len(self._at_api) < self._at_once
 
     async def _mark_next(self) -> Song | None:
         """Choose in fair order and mark as submitting, in one transaction."""
         async with self._database.write() as connection:
-            song = await self._ceilings.next_waiting(connection)
-            if song is None or not await self._ceilings.mark_submitting(connection, song):
+            song = await self._budgets.next_waiting(connection)
+            if song is None or not await self._budgets.mark_submitting(connection, song):
                 return None
             await servers.mark_started(connection, song.server_id, song.member_id, at=self._clock())
             self.waiting = await songs.count_waiting(connection)
@@ -194,23 +194,23 @@ class Runner:
             log.info("started: it is its turn to be submitted")
         return song
 
-    def _carry(self, song: Song, *, fresh: bool) -> asyncio.Task[None]:
+    def _run_song(self, song: Song, *, fresh: bool) -> asyncio.Task[None]:
         name = f"song {song.song_id}"
         task = self._spawn(self._to_its_end(song.song_id, fresh=fresh), name)
-        self._carrying[task] = song.song_id
+        self._running[task] = song.song_id
         if song.step in (Step.WAITING, Step.SUBMITTING, Step.SUBMITTED):
             self._at_api.add(task)
         task.add_done_callback(self._forget)
         return task
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        del self._carrying[task]
+        del self._running[task]
         self._free_place(task)
 
     def _free_place(self, task: asyncio.Task[None] | None) -> None:
         """It is no longer at the API: another may be."""
         self._at_api.discard(task)
-        self._trials.discard(task)
+        self._probes.discard(task)
         self.wake()
 
     async def _to_its_end(self, song_id: int, *, fresh: bool) -> None:
@@ -223,7 +223,7 @@ class Runner:
         for failures in itertools.count(1):
             try:
                 if failures > MOST_FAILURES:
-                    await self._worker.give_up(song_id)
+                    await self._pipeline.give_up(song_id)
                 else:
                     await self._step_by_step(song_id, fresh=fresh and failures == 1)
             except Exception:
@@ -234,14 +234,14 @@ class Runner:
 
     async def _step_by_step(self, song_id: int, *, fresh: bool) -> None:
         try:
-            made = await self._worker.make(song_id, fresh=fresh)
+            made = await self._pipeline.make(song_id, fresh=fresh)
         except NotReached:
             self._unreached = True
             return
         self._unreached, self._pauses = False, 0
         self._free_place(asyncio.current_task())
         if made:
-            await self._worker.deliver(song_id)
+            await self._pipeline.deliver(song_id)
 
     async def _each_minute(self) -> None:
         """Take up songs that nobody runs; while songs are paused, look at the account.
@@ -249,46 +249,50 @@ class Runner:
         Songs go on when it works.
         """
         while True:
-            await self._sleep(LOOK_AT_ACCOUNT)
+            await self._sleep(ACCOUNT_CHECK_EVERY)
             try:
                 await self._resume_left()
                 # One that no song came to use is none of the next pause's.
-                self._canary = self._incidents.paused is not None and await self._wants_trial()
+                self._probe_allowed = (
+                    self._incidents.paused is not None and await self._wants_probe()
+                )
             except Exception:
                 log.exception("looking at the account, and at songs that nobody runs")
             # Also where an accepted song has ended the pause meanwhile.
             self.wake()
 
-    async def _wants_trial(self) -> bool:
+    async def _wants_probe(self) -> bool:
         """Whether the account looks well and a song could start, to be the trial.
 
         That the balance can be read does not say that songs are accepted. A trial that is refused
-        goes back to waiting. Songs that no ceiling leaves room for try nothing: the pause would
+        goes back to waiting. Songs that no budget leaves room for try nothing: the pause would
         last as long as they wait.
         """
         refusals = self._incidents.refusals
-        if await self._is_on_trial() or not await self._account_looks_well():
+        if await self._is_probing() or not await self._account_looks_well():
             return False
-        if not await self._ceilings.next_waiting(self._database.reader):
+        if not await self._budgets.next_waiting(self._database.reader):
             await self._incidents.account_works(refusals=refusals)
             return False
         # Again: the one of a minute ago may have had its place only now, or have ended the pause.
-        on_trial = await self._is_on_trial()
-        return not on_trial and self._incidents.paused is not None and self._may_lose_another()
+        probing = await self._is_probing()
+        return not probing and self._incidents.paused is not None and self._may_lose_another()
 
-    async def _is_on_trial(self) -> bool:
+    async def _is_probing(self) -> bool:
         """Whether a trial has no answer yet."""
-        for song_id in {self._carrying[task] for task in self._trials}:
+        for song_id in {self._running[task] for task in self._probes}:
             song = await songs.get(self._database.reader, song_id)
             submitting = song is not None and song.step is Step.SUBMITTING
-            if submitting and song_id not in self._worker.sitting_out:
+            if submitting and song_id not in self._pipeline.waiting_for_recovery:
                 return True
         return False
 
     def _may_lose_another(self) -> bool:
         """Whether one more trial may lose its answer: it can't be cancelled then, and waits."""
-        lost = sum(self._carrying[task] in self._worker.sitting_out for task in self._trials)
-        return lost < max(self._at_once, LEAST_TRIALS)
+        lost = sum(
+            self._running[task] in self._pipeline.waiting_for_recovery for task in self._probes
+        )
+        return lost < max(self._at_once, LEAST_PROBES)
 
     async def _account_looks_well(self) -> bool:
         try:

@@ -12,14 +12,14 @@ from db.records import Draft, Fault, Song, Status, Step
 from services import logs
 from services.clock import Clock
 from services.credits.amounts import Prices
-from services.credits.budgets import OperatorCeilings, ServerCeiling, ServerCeilingReached
+from services.credits.budgets import OperatorBudgets, ServerBudget, ServerBudgetExceeded
 from services.credits.credits import Credits
 from services.errors import NotPermitted, NotPossible
 from services.operations.incidents import Incidents
-from services.settings.settings import Member, Rulebook, Rules
+from services.settings.settings import Member, Rules, SettingsReader
 from services.songs import admission
 from services.songs.admission import Place
-from services.songs.completion import Ending
+from services.songs.completion import SongCompletion
 from services.songs.song_request import SongRequest
 
 log = logging.getLogger(__name__)
@@ -81,11 +81,11 @@ class Songs:
     def __init__(
         self,
         database: Database,
-        rulebook: Rulebook,
+        settings_reader: SettingsReader,
         credits: Credits,
-        ceiling: ServerCeiling,
-        operator_ceilings: OperatorCeilings,
-        ending: Ending,
+        budget: ServerBudget,
+        operator_budgets: OperatorBudgets,
+        completion: SongCompletion,
         incidents: Incidents,
         *,
         clock: Clock,
@@ -95,11 +95,11 @@ class Songs:
         allowed_servers: Collection[int] = (),
     ) -> None:
         self._database = database
-        self._rulebook = rulebook
+        self._settings_reader = settings_reader
         self._credits = credits
-        self._ceiling = ceiling
-        self._operator_ceilings = operator_ceilings
-        self._ending = ending
+        self._budget = budget
+        self._operator_budgets = operator_budgets
+        self._completion = completion
         self._incidents = incidents
         self._clock = clock
         self._wake = wake
@@ -110,43 +110,43 @@ class Songs:
     @property
     def prices(self) -> Prices:
         """What songs cost."""
-        return self._rulebook.defaults.prices
+        return self._settings_reader.defaults.prices
 
-    async def check(self, asker: Interaction, request: SongRequest) -> None:
+    async def check(self, requester: Interaction, request: SongRequest) -> None:
         """Whether `ask` would be refused already, before its words have been typed.
 
         Raises:
             ServerNotAllowed, SongsPaused, TooManyUndelivered, AgainstTheRules: see `ask`.
         """
-        admission.check_server(self._allowed_servers, asker.server_id)
+        admission.check_server(self._allowed_servers, requester.server_id)
         self._incidents.check_not_paused()
         reader = self._database.reader
-        undelivered = await songs.count_undelivered(reader, asker.server_id)
-        admission.check_undelivered(undelivered, asker.member_id)
-        rules = await self._rulebook.read(reader, asker.server_id, asker.member_id)
-        admission.check_member(rules, asker.place, at=self._clock())
+        undelivered = await songs.count_undelivered(reader, requester.server_id)
+        admission.check_undelivered(undelivered, requester.member_id)
+        rules = await self._settings_reader.read(reader, requester.server_id, requester.member_id)
+        admission.check_member(rules, requester.place, at=self._clock())
         admission.check_size(rules, request.seconds, request.steps)
         admission.check_words(rules, request)
 
-    async def ask(self, asker: Interaction, request: SongRequest) -> Song:
+    async def ask(self, requester: Interaction, request: SongRequest) -> Song:
         """Take the request in: in one transaction the rules, the limits, the hold and the row.
 
         The same interaction delivered twice is the same song, held once.
 
         Raises:
             ServerNotAllowed, SongsPaused, TooManyUndelivered, AgainstTheRules, TooManySongs,
-                CeilingReached, NotEnoughCredits: nothing was spent.
+                BudgetExceeded, NotEnoughCredits: nothing was spent.
         """
 
         async def decide(connection: Connection) -> tuple[Song, bool]:
-            if known := await songs.get(connection, asker.interaction_id):
+            if known := await songs.get(connection, requester.interaction_id):
                 return known, False
-            return await self._take_in(connection, asker, request)
+            return await self._take_in(connection, requester, request)
 
         try:
             song, warned = await self._database.transact(decide)
-        except ServerCeilingReached as reached:
-            await self._ceiling.refused(reached)
+        except ServerBudgetExceeded as reached:
+            await self._budget.refused(reached)
             raise
         with logs.about(song.song_id):
             log.info(
@@ -166,31 +166,31 @@ class Songs:
         return song
 
     async def _take_in(
-        self, connection: Connection, asker: Interaction, request: SongRequest
+        self, connection: Connection, requester: Interaction, request: SongRequest
     ) -> tuple[Song, bool]:
-        """The new song, and whether there is a warning of the server's ceiling to tell."""
-        admission.check_server(self._allowed_servers, asker.server_id)
+        """The new song, and whether there is a warning of the server's budget to tell."""
+        admission.check_server(self._allowed_servers, requester.server_id)
         self._incidents.check_not_paused()
-        now, server_id = self._clock(), asker.server_id
+        now, server_id = self._clock(), requester.server_id
         undelivered = await songs.count_undelivered(connection, server_id)
-        admission.check_undelivered(undelivered, asker.member_id)
-        rules = await self._rulebook.read(connection, server_id, asker.member_id)
-        admission.check_member(rules, asker.place, at=now)
+        admission.check_undelivered(undelivered, requester.member_id)
+        rules = await self._settings_reader.read(connection, server_id, requester.member_id)
+        admission.check_member(rules, requester.place, at=now)
         admission.check_size(rules, request.seconds, request.steps)
         admission.check_words(rules, request)
-        await self._check_pace(connection, asker, rules, at=now)
+        await self._check_pace(connection, requester, rules, at=now)
         price = self.prices.of(request.seconds, request.steps)
-        await self._operator_ceilings.check(connection, server_id, price)
-        opened = await self._credits.open(connection, asker.member, rules, at=now)
-        song = self._new(asker, request, await servers.take_number(connection, server_id), now)
+        await self._operator_budgets.check(connection, server_id, price)
+        opened = await self._credits.open(connection, requester.member, rules, at=now)
+        song = self._new(requester, request, await servers.take_number(connection, server_id), now)
         await songs.insert(connection, song)
         return song, await self._credits.hold(connection, song, opened, rules)
 
     async def _check_pace(
-        self, connection: Connection, asker: Interaction, rules: Rules, *, at: datetime
+        self, connection: Connection, requester: Interaction, rules: Rules, *, at: datetime
     ) -> None:
-        server_id, member_id = asker.server_id, asker.member_id
-        if limit := self._rulebook.defaults.hourly_refunds:
+        server_id, member_id = requester.server_id, requester.member_id
+        if limit := self._settings_reader.defaults.hourly_refunds:
             ends = await songs.ends_by_choice(
                 connection,
                 member_id,
@@ -203,18 +203,18 @@ class Songs:
         admission.check_pace(
             rules,
             unfinished=await songs.count_unfinished(connection, server_id, member_id),
-            last_asked=await songs.last_asked(connection, server_id, member_id)
+            last_requested=await songs.last_requested(connection, server_id, member_id)
             if rules.limits.cooldown
             else None,
             at=at,
         )
 
-    def _new(self, asker: Interaction, request: SongRequest, number: int, at: datetime) -> Song:
+    def _new(self, requester: Interaction, request: SongRequest, number: int, at: datetime) -> Song:
         return Song(
-            song_id=asker.interaction_id,
-            server_id=asker.server_id,
-            member_id=asker.member_id,
-            channel_id=asker.channel_id,
+            song_id=requester.interaction_id,
+            server_id=requester.server_id,
+            member_id=requester.member_id,
+            channel_id=requester.channel_id,
             number=number,
             genres=request.genres,
             lyrics=request.lyrics,
@@ -231,16 +231,16 @@ class Songs:
             request_id=None,
             reason=None,
             file=None,
-            asked_at=at,
+            requested_at=at,
             submitted_at=None,
             posting_at=None,
             ended_at=None,
             run_low=None,
             run_high=None,
-            application_id=asker.application_id,
-            message_id=asker.message_id,
-            token=asker.token,
-            token_until=asker.token_until,
+            application_id=requester.application_id,
+            message_id=requester.message_id,
+            token=requester.token,
+            token_until=requester.token_until,
             post_id=None,
             undelivered=None,
             delivered_at=None,
@@ -261,7 +261,7 @@ class Songs:
         if song.member_id != member_id and not manager:
             raise NotPermitted("Only the member who asked for this song can cancel it.")
         fault = Fault.MEMBER if song.member_id == member_id else Fault.SERVER
-        if not await self._ending.cancel(song, fault=fault):
+        if not await self._completion.cancel(song, fault=fault):
             song = await self.get(song_id, server_id=server_id)
             raise NotPossible(
                 f"Song #{song.number} is {song.status} and can't be cancelled any more."

@@ -86,7 +86,7 @@ def points_of(module: str, source: str) -> Code:
     """The module rewritten, and the names of its points in the order of the text.
 
     A name says where the step stands and what it is, as in
-    `services.songs.pipeline.Worker._hand_in: self._api.submit(_request(song)), before`.
+    `services.songs.pipeline.Pipeline._hand_in: self._api.submit(_request(song)), before`.
     """
     finder = _Finder(module)
     tree = finder.visit(ast.parse(source))

@@ -192,7 +192,7 @@ async def raise_limit(world: World, members: Sequence[Member]) -> None:
         channel = next(iter(guild.channels.values()))
         done = await world.wire.slash(manager, channel, "quota limits", at_once=ENOUGH)
         await done.wait_message(lambda m: not m.loading, PATIENCE)
-    raised = world.rows("SELECT value ->> 'unfinished' AS n FROM rules WHERE name = 'limits'")
+    raised = world.rows("SELECT value ->> 'unfinished' AS n FROM settings WHERE name = 'limits'")
     assert [row["n"] for row in raised] == [ENOUGH] * len({member.guild.id for member in members})
 
 
@@ -220,7 +220,7 @@ def starts(world: World) -> list[Start]:
     """Every song that was submitted, in the order in which they were marked."""
     rows: list[sqlite3.Row] = world.rows(
         """
-        SELECT song_id, server_id, member_id, asked_at, counted_at FROM songs
+        SELECT song_id, server_id, member_id, requested_at, counted_at FROM songs
         WHERE counted_at IS NOT NULL ORDER BY counted_at, song_id
         """
     )
@@ -274,7 +274,7 @@ MIX = (
     *(Step.WAITING,) * 12,
     *(Step.SUBMITTED,) * 5,
     Step.DOWNLOADED,
-    Step.FITTED,
+    Step.READY,
     Step.POSTING,
 )
 BATCH = 500
@@ -342,7 +342,7 @@ async def _unfinished(
         seconds=10,
         price=1,
         step=step,
-        asked_at=now - (LONG_AGO if over else JUST_NOW),
+        requested_at=now - (LONG_AGO if over else JUST_NOW),
         submitted_at=now if step is not Step.WAITING else None,
         application_id=world.wire.application_id,
         message_id=None if asked.original is None else asked.original.id,
@@ -410,7 +410,7 @@ async def _keep(database: Database, found: Sequence[Song]) -> None:
     async def write(connection: Connection) -> None:
         for song in found:
             who = Who(song.server_id, song.member_id)
-            rules = await credits._rulebook.read(connection, who.server_id, who.member_id)
+            rules = await credits._settings_reader.read(connection, who.server_id, who.member_id)
             balance = await credits.open(connection, who, rules, at=utc_now())
             await servers.take_number(connection, song.server_id)
             await songs.insert(connection, song)
@@ -430,7 +430,7 @@ async def _move(connection: Connection, song: Song) -> None:
         Step.DOWNLOADED: lambda: songs.mark_downloaded(
             connection, song_id, at=at, run_low=None, run_high=None
         ),
-        Step.FITTED: lambda: songs.mark_fitted(connection, song_id, file="song.mp3"),
+        Step.READY: lambda: songs.mark_ready(connection, song_id, file="song.mp3"),
         Step.POSTING: lambda: songs.mark_posting(connection, song_id, at=at),
     }
     if song.step is Step.WAITING:

@@ -17,7 +17,7 @@ import pytest
 
 from playground.song_api import Timing
 from services.audio.audio_file import AudioFormat
-from services.audio.transcoder import AudioFitter, Fitted
+from services.audio.transcoder import Transcoded, Transcoder
 from services.errors import NotAudio
 from services.songs.pipeline import Backoff
 from tests.bot_process import BotProcess
@@ -260,7 +260,7 @@ def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     # Who hardly pauses keeps no limit: that they are kept is proven in the long form.
     world.wire.limits.edit_interval, world.wire.limits.buckets = None, False
-    monkeypatch.setattr(AudioFitter, "fit", _copied)
+    monkeypatch.setattr(Transcoder, "fit", _copied)
     pause = Backoff.pause
     monkeypatch.setattr(Backoff, "pause", lambda self, failures: HASTE * pause(self, failures))
     monkeypatch.setattr("cogs.songs.announcer.BETWEEN_EDITS", 3.0 * HASTE)
@@ -269,7 +269,7 @@ def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.songs.delivery.EVERY", 10.0 * HASTE)
     monkeypatch.setattr("services.songs.delivery.SETTLE", 1.0 * HASTE)
     monkeypatch.setattr("services.songs.delivery.SOONEST", 10.0 * HASTE)
-    monkeypatch.setattr("services.songs.scheduler.LOOK_AT_ACCOUNT", 60.0 * HASTE)
+    monkeypatch.setattr("services.songs.scheduler.ACCOUNT_CHECK_EVERY", 60.0 * HASTE)
     monkeypatch.setattr("services.providers.segmind._RETRY_AFTER_UNKNOWN", 10.0 * HASTE)
     monkeypatch.setattr("services.providers.run_times.PAGE_SECONDS", 0.5)
     monkeypatch.setattr(discord.http, "asyncio", _Hurried())
@@ -281,13 +281,13 @@ def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def _copied(
-    _: AudioFitter, source: Path, folder: Path, *, stem: str, asked_seconds: int, **__: object
-) -> Fitted:
-    def copy() -> Fitted:
+    _: Transcoder, source: Path, folder: Path, *, stem: str, asked_seconds: int, **__: object
+) -> Transcoded:
+    def copy() -> Transcoded:
         if not is_mp3(source.read_bytes()):
             raise NotAudio("The song API sent something that can't be played.")
         path = Path(shutil.copyfile(source, folder / f"{stem}.mp3"))
-        return Fitted(path, AudioFormat.MP3, float(asked_seconds), path.stat().st_size)
+        return Transcoded(path, AudioFormat.MP3, float(asked_seconds), path.stat().st_size)
 
     return await asyncio.to_thread(copy)
 

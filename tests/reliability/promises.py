@@ -8,7 +8,7 @@ from pathlib import Path
 
 from db.database import Database
 from services.clock import utc_now
-from services.operations.consistency_check import Checking
+from services.operations.consistency_check import ConsistencyCheck
 from tests.factories import make_credits
 from tests.outside import MAKE, SUBMIT, World
 from tests.wire import Interaction, Message
@@ -124,7 +124,7 @@ async def wrong_books(data: Path) -> list[str]:
     database = await Database.open(data / "songs.db")
     try:
         credits = make_credits(database, utc_now)
-        findings = await Checking(database, credits, data_dir=data).run(fix=False)
+        findings = await ConsistencyCheck(database, credits, data_dir=data).run(fix=False)
     finally:
         await database.close()
     return [finding.text for finding in findings]

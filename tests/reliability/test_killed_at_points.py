@@ -19,7 +19,7 @@ from tests.reliability.scenarios import WAYS, Scenario, ask
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
 
 COMMITTED = "db.database._whole: connection.commit()"
-THE_RUNNERS = "services.songs.scheduler.Runner."
+THE_RUNNERS = "services.songs.scheduler.Scheduler."
 SIDES = (BEFORE, AFTER)
 SERIES_AT_ONCE = 4
 ONE_IN, SURELY = 20, 2
@@ -29,15 +29,15 @@ STEPS: Mapping[str, str] = {
     "acknowledged": "cogs.songs.song.SongCog.song: acknowledged(",
     "asked": "cogs.songs.song.SongCog._ask: self._client.services.songs.ask(",
     "committed": COMMITTED,
-    "submitting": "services.songs.scheduler.Runner._mark_next: self._database.write(), left",
-    "submitted": "services.songs.pipeline.Worker._hand_in: self._api.submit(",
-    "submitted, written down": "services.songs.pipeline.Worker._hand_in: self._write(",
-    "look": "services.songs.pipeline.Worker._look: self._api.look(",
+    "submitting": "services.songs.scheduler.Scheduler._mark_next: self._database.write(), left",
+    "submitted": "services.songs.pipeline.Pipeline._hand_in: self._api.submit(",
+    "submitted, written down": "services.songs.pipeline.Pipeline._hand_in: self._write(",
+    "look": "services.songs.pipeline.Pipeline._look: self._api.look(",
     "downloading": "services.providers.segmind.SongApi.download: self._translated(",
-    "fitted": "services.songs.pipeline.Worker._fit: self._write(song, songs.mark_fitted",
-    "posting": "services.songs.pipeline.Worker.deliver: self._write(song, songs.mark_posting",
+    "ready": "services.songs.pipeline.Pipeline._fit: self._write(song, songs.mark_ready",
+    "posting": "services.songs.pipeline.Pipeline.deliver: self._write(song, songs.mark_posting",
     "posted": "cogs.songs.announcer.DiscordAnnouncer._post: self._channel(song).send(",
-    "settled": "services.songs.completion.Ending.complete: self._database.write(), left",
+    "settled": "services.songs.completion.SongCompletion.complete: self._database.write(), left",
     "message edited": "cogs.songs.announcer.DiscordAnnouncer._edit: webhook.edit_message(",
 }
 """The steps of a song's life by their names in words, each by how its points begin."""
@@ -47,12 +47,12 @@ LATE = "services.songs.delivery.Delivery._post: self._channels.post("
 
 NOT_PASSED: Mapping[str, Sequence[str]] = {
     "It is passed once, before there is a song.": [
-        "services.songs.scheduler.Runner.run: songs.unfinished(",
+        "services.songs.scheduler.Scheduler.run: songs.unfinished(",
         "services.songs.delivery.Delivery.once: songs.undelivered(",
     ],
     "Only a power cut on a disk that lies leads there: see `test_power_cut.py`.": [
-        "services.songs.pipeline.Worker._was_posted: self._read(",
-        "services.songs.pipeline.Worker._was_posted: self._posted(",
+        "services.songs.pipeline.Pipeline._reconcile_post: self._read(",
+        "services.songs.pipeline.Pipeline._reconcile_post: self._posted(",
     ],
     "It is passed before the log knows whose it is.": [
         "cogs.songs.song.SongCog.on_interaction: self._form_sent(interaction, draft_id), before",
@@ -67,20 +67,20 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "db.database.Database.write: to_its_end(self._writer.rollback())",
         "db.database.Database.write: self._writer.rollback()",
         "db.database._whole: connection.rollback()",
-        "services.songs.scheduler.Runner.run: self._sleep(",
-        "services.songs.scheduler.Runner._to_its_end: self._worker.give_up(",
-        "services.songs.scheduler.Runner._to_its_end: self._sleep(",
+        "services.songs.scheduler.Scheduler.run: self._sleep(",
+        "services.songs.scheduler.Scheduler._to_its_end: self._pipeline.give_up(",
+        "services.songs.scheduler.Scheduler._to_its_end: self._sleep(",
     ],
     "Its acknowledgement is said to have failed: nothing is there yet, before and after it.": [
         "cogs.client.answers.acknowledged: _thinking(",
     ],
     "It was refused, and nothing was spent.": [
-        "services.songs.songs.Songs._check_pace: songs.last_asked(",
-        "services.songs.songs.Songs.ask: self._ceiling.refused(",
+        "services.songs.songs.Songs._check_pace: songs.last_requested(",
+        "services.songs.songs.Songs.ask: self._budget.refused(",
         "services.songs.songs.Songs.cancel: self.get(song_id, server_id=server_id) (2)",
     ],
     "Its member was blocked meanwhile: one transaction with the move before it, which is passed.": [
-        "services.songs.completion.Ending.cancel_unwanted: self._cancel(",
+        "services.songs.completion.SongCompletion.cancel_unwanted: self._cancel(",
     ],
     "Its status message is gone, or another one's button was pressed.": [
         "cogs.songs.announcer.DiscordAnnouncer._show: self._forget(song, board), ",
@@ -88,7 +88,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "cogs.songs.buttons.GetButton._get: _show_now(",
     ],
     "The same as what is passed, for an answer or an address of another shape.": [
-        "services.songs.pipeline.Worker._make_at_once: self._fetch_made(",
+        "services.songs.pipeline.Pipeline._make_at_once: self._fetch_made(",
         "services.providers.segmind.SongApi.download: _in_thread(_write_base64",
         "services.providers.segmind.SongApi.download: _in_thread(_put_in_place",
         "services.providers.segmind.SongApi.make: answer.output()",
@@ -101,21 +101,21 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "services.providers.segmind._keep: _in_thread(part.write, bytes(block))",
     ],
     "Another error at a step whose other errors are passed: what follows it is the same.": [
-        "services.songs.pipeline.Worker._submit: self._passing(error)",
-        "services.songs.pipeline.Worker._submit: self._waits_again(song)",
-        "services.songs.pipeline.Worker._submit: self._waits_again(song) (3)",
-        "services.songs.pipeline.Worker._mark_again: self._fail(",
-        "services.songs.pipeline.Worker._mark_again: self._sleep(",
-        "services.songs.pipeline.Worker._await_audio: self._fail(",
-        "services.songs.pipeline.Worker._look: self._wait_until_there(",
-        "services.songs.pipeline.Worker._fetch: self._wait_until_there(",
-        "services.songs.pipeline.Worker._fit: self._fail(song, reason, Fault.MACHINE)",
-        "services.songs.pipeline.Worker._encode: self._passing(error)",
-        "services.songs.pipeline.Worker._encode: self._sleep(",
-        "services.songs.pipeline.Worker._was_posted: self._sleep(",
-        "services.songs.pipeline.Worker._post: self._fail(",
-        "services.songs.pipeline.Worker._post: self._undelivered(song, refused,",
-        "services.songs.pipeline.Worker._post: self._undelivered(song, silence,",
+        "services.songs.pipeline.Pipeline._submit: self._passing(error)",
+        "services.songs.pipeline.Pipeline._submit: self._waits_again(song)",
+        "services.songs.pipeline.Pipeline._submit: self._waits_again(song) (3)",
+        "services.songs.pipeline.Pipeline._mark_again: self._fail(",
+        "services.songs.pipeline.Pipeline._mark_again: self._sleep(",
+        "services.songs.pipeline.Pipeline._await_audio: self._fail(",
+        "services.songs.pipeline.Pipeline._look: self._wait_until_there(",
+        "services.songs.pipeline.Pipeline._fetch: self._wait_until_there(",
+        "services.songs.pipeline.Pipeline._fit: self._fail(song, reason, Fault.MACHINE)",
+        "services.songs.pipeline.Pipeline._encode: self._passing(error)",
+        "services.songs.pipeline.Pipeline._encode: self._sleep(",
+        "services.songs.pipeline.Pipeline._reconcile_post: self._sleep(",
+        "services.songs.pipeline.Pipeline._post: self._fail(",
+        "services.songs.pipeline.Pipeline._post: self._undelivered(song, refused,",
+        "services.songs.pipeline.Pipeline._post: self._undelivered(song, silence,",
     ],
     "Its price is given back: see `test_undelivered.py`.": [
         "services.songs.delivery.Delivery.give: self._compensate(",
@@ -132,17 +132,17 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
     "The disk is full: what follows is the same write again.": [
         "services.songs.delivery.Delivery._write_down: self._incidents.begin(",
         "services.songs.delivery.Delivery._write_down: self._sleep(",
-        "services.songs.pipeline.Worker._once_it_can_be_written: self._passing(error)",
-        "services.songs.pipeline.Worker._once_it_can_be_written: self._sleep(",
+        "services.songs.pipeline.Pipeline._once_it_can_be_written: self._passing(error)",
+        "services.songs.pipeline.Pipeline._once_it_can_be_written: self._sleep(",
     ],
     "An incident is told: the song's row is written before or after it, not with it.": [
-        "services.songs.pipeline.Worker._passing: self._incidents.begin(",
+        "services.songs.pipeline.Pipeline._passing: self._incidents.begin(",
         "services.songs.delivery.Delivery._refused: self._incidents.begin(",
-        "services.songs.pipeline.Worker._refused: self._incidents.begin(",
-        "services.songs.pipeline.Worker._refused: self._incidents.result_lost(",
-        "services.songs.pipeline.Worker._fit: self._incidents.result_played(), ",
-        "services.songs.pipeline.Worker._fetch: self._note_failing(",
-        "services.songs.pipeline.Worker._undelivered: self._incidents.begin(",
+        "services.songs.pipeline.Pipeline._refused: self._incidents.begin(",
+        "services.songs.pipeline.Pipeline._refused: self._incidents.result_lost(",
+        "services.songs.pipeline.Pipeline._fit: self._incidents.result_played(), ",
+        "services.songs.pipeline.Pipeline._fetch: self._note_failing(",
+        "services.songs.pipeline.Pipeline._undelivered: self._incidents.begin(",
     ],
 }
 """Points on a song's way that no scenario passes, by how they begin, and why that may be."""
@@ -215,7 +215,7 @@ async def test_a_song_passes_every_point_on_its_way(
             for name, way in WAYS.items()
         }
         resumed = {
-            "resumed": ("sync", point("fitted", AFTER)),
+            "resumed": ("sync", point("ready", AFTER)),
             "resumed before it is sent late": ("posted late", first(LATE, BEFORE)),
             "resumed after it is sent late": ("posted late", first(LATE, AFTER)),
         }

@@ -20,12 +20,12 @@ from tests.wire import Guild, Interaction
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
 
 LEAVING = (
-    "services.songs.completion.Ending.cancel: ",
+    "services.songs.completion.SongCompletion.cancel: ",
     "services.operations.servers.Servers.leave: ",
     "services.operations.servers.Servers.reconcile: ",
 )
 WAITED_TOO_LONG = (
-    "services.songs.completion.Ending.fail: ",
+    "services.songs.completion.SongCompletion.fail: ",
     "services.operations.housekeeping.Housekeeping._end_overdue: ",
     "services.operations.housekeeping.Housekeeping._remove_files: ",
 )
@@ -114,7 +114,7 @@ async def test_killed_while_what_waited_too_long_is_ended(
         (folder / "source").write_bytes(b"audio")
     with contextlib.closing(sqlite3.connect(world.folder / "data/songs.db")) as connection:
         earlier = int(LONG_AGO.total_seconds() * 1000)
-        connection.execute("UPDATE songs SET asked_at = asked_at - ?", (earlier,))
+        connection.execute("UPDATE songs SET requested_at = requested_at - ?", (earlier,))
         connection.commit()
     for point in points:
         await die(world, bots, point)

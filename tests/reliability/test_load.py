@@ -138,12 +138,12 @@ async def in_flight(world: World) -> AsyncIterator[BotProcess]:
     world.api.calls.clear()
     settings = {"SEGMIND_CONCURRENCY": "10000", "SEGMIND_RPM": "12000"}
     async with own_process(world, **settings) as process:
-        await patiently(lambda: len(looked_at(world)) == len(world.asked))
+        await patiently(lambda: len(polled_at(world)) == len(world.asked))
         await asyncio.sleep(1.0)
         yield process
 
 
-def looked_at(world: World) -> set[str]:
+def polled_at(world: World) -> set[str]:
     """The requests whose status was asked for."""
     return {call.path for call in world.api.calls if call.path.endswith("/status")}
 

@@ -164,7 +164,7 @@ async def test_the_bot_is_thrown_out_for_good(
         async with ordeal.bot() as bot:
             manager = world.wire.member(world.guild, "manager", manage_guild=True)
             await world.wire.slash(manager, world.channel, "quota server", allowance=77)
-            await until(lambda: world.rows("SELECT 1 FROM rules"))
+            await until(lambda: world.rows("SELECT 1 FROM settings"))
             await ask_before(world, SHORT)
             await throw_out(door, SHORT)
             let_go(world, SHORT.running)
@@ -177,11 +177,11 @@ async def test_the_bot_is_thrown_out_for_good(
             given_back = Told.of(world, until_over=time.monotonic() - began)
             spent = "SELECT sum(amount) FROM ledger WHERE song_id IS NOT NULL"
             assert world.rows(spent)[0][0] == 0
-            assert world.rows("SELECT 1 FROM rules")
+            assert world.rows("SELECT 1 FROM settings")
             assert not world.rows("SELECT 1 FROM songs WHERE genres = ''")
             bots_clock.passed = timedelta(days=31)
             await until(lambda: not world.rows("SELECT 1 FROM songs WHERE genres != ''"))
-            assert not world.rows("SELECT 1 FROM rules")
+            assert not world.rows("SELECT 1 FROM settings")
             assert len(world.rows("SELECT 1 FROM ledger WHERE song_id IS NOT NULL")) == (
                 2 * given_back.cancelled + 3 * given_back.given_back
             )

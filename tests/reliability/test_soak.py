@@ -17,8 +17,8 @@ import pytest
 import bot
 from cogs.songs.announcer import DiscordAnnouncer
 from db.records import Song
-from services.audio.transcoder import AudioFitter
-from services.providers.rate_limiter import RequestBudget
+from services.audio.transcoder import Transcoder
+from services.providers.rate_limiter import RateLimiter
 from services.songs.delivery import Delivery
 from services.songs.queue import Queue
 from tests.inside import running
@@ -93,17 +93,17 @@ def take_along(loop: FastForward, monkeypatch: pytest.MonkeyPatch) -> None:
         "DiscordAnnouncer": functools.partial(DiscordAnnouncer, monotonic=loop.time),
         "Queue": functools.partial(Queue, monotonic=loop.time),
         "Delivery": functools.partial(Delivery, monotonic=loop.time),
-        "RequestBudget": functools.partial(RequestBudget, clock=loop.time),
+        "RateLimiter": functools.partial(RateLimiter, clock=loop.time),
     }
     for name, part in timed.items():
         monkeypatch.setattr(bot, name, part)
 
-    def fitter(*, at_once: int) -> AudioFitter:
-        made = AudioFitter(at_once=at_once)
+    def transcoder(*, at_once: int) -> Transcoder:
+        made = Transcoder(at_once=at_once)
         loop.wait_for(lambda: bool(made._running))
         return made
 
-    monkeypatch.setattr(bot, "AudioFitter", fitter)
+    monkeypatch.setattr(bot, "Transcoder", transcoder)
 
 
 async def soak(

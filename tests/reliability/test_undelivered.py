@@ -41,7 +41,7 @@ AT_ONCE: Constants = {
 GIVING_BACK = (
     "services.songs.delivery.Delivery._compensate: ",
     "services.songs.delivery.Delivery._over: ",
-    "services.songs.completion.Ending.compensate: ",
+    "services.songs.completion.SongCompletion.compensate: ",
 )
 """The steps on which a price goes back; what comes before them only reads."""
 

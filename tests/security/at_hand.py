@@ -26,7 +26,7 @@ import bot
 from cogs.client.client import Client
 from db.database import Database
 from services.config import Settings
-from services.operations.consistency_check import Checking
+from services.operations.consistency_check import ConsistencyCheck
 from tests.wire import DiscordWire, Interaction, payloads
 from tests.wire.calls import Answer, Call, Upload
 from tests.wire.limits import Limits
@@ -207,7 +207,7 @@ class Bot:
 
     async def wrong(self) -> list[str]:
         """What must not be: an error, a request that Discord refuses, wrong books."""
-        checking = Checking(
+        checking = ConsistencyCheck(
             self.database, self.client.services.credits, data_dir=self.application.settings.data_dir
         )
         found = [finding.text for finding in await checking.run(fix=False)]

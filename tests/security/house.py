@@ -36,15 +36,15 @@ class HouseOnALine(House):
             self.session,
             root=ROOT,
             key=KEY,
-            budget=self.budget,
+            rate_limiter=self.rate_limiter,
             allow=self.allow,
             resolver=self.resolver,
         )
-        self.worker._api = self.api
+        self.pipeline._api = self.api
 
     async def fails(self, song_id: int) -> str:
         """A new song is made, and fails: refunded, not posted, nothing left. Why it failed."""
-        await self.add(song_id, member_id=song_id, asked_at=self.time())
+        await self.add(song_id, member_id=song_id, requested_at=self.time())
         await self.start(song_id)
         song = await self.song(song_id)
         assert (song.status, self.channel.posts) == ("FAILED", {})

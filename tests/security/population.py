@@ -22,7 +22,7 @@ from db.records import Song, Step
 from playground.discord import PlaygroundSettings
 from playground.song_api import PLAYGROUND_KEY
 from services.reports.usage_picture import UsagePicture
-from services.songs.completion import Ending
+from services.songs.completion import SongCompletion
 from tests import factories
 from tests.security.at_hand import Bot, bot_at_hand, tell
 from tests.wire import (
@@ -326,7 +326,7 @@ async def _songs(all_of_it: Population) -> None:
     """A song in every state; two of them are alice's own and can still be cancelled."""
     bot, one = all_of_it.bot, all_of_it.one
     database, known = bot.database, bot.client.services
-    ending = Ending(database, known.credits, clock=known.clock)
+    completion = SongCompletion(database, known.credits, clock=known.clock)
     ids = itertools.count(1_000_000_000_000_000_001)
     alice, bob = all_of_it.people["alice"].id, all_of_it.people["bob"].id
 
@@ -342,7 +342,7 @@ async def _songs(all_of_it: Population) -> None:
             channel_id=all_of_it.channels["songs"].id,
             number=number,
             application_id=bot.wire.application_id,
-            asked_at=known.clock(),
+            requested_at=known.clock(),
             price=1,
             step=step,
             **fields,
@@ -354,11 +354,11 @@ async def _songs(all_of_it: Population) -> None:
     await song(Step.WAITING)
     await song(Step.WAITING, bob)
     await song(Step.SUBMITTED)
-    await ending.complete(await song(Step.POSTING), post_id=1_234)
+    await completion.complete(await song(Step.POSTING), post_id=1_234)
     undelivered = await song(Step.POSTING, file="kept.mp3")
-    await ending.complete(undelivered, undelivered="The channel is gone.")
-    await ending.fail(await song(Step.SUBMITTED), "The model failed.")
-    await ending.cancel(await song(Step.WAITING))
+    await completion.complete(undelivered, undelivered="The channel is gone.")
+    await completion.fail(await song(Step.SUBMITTED), "The model failed.")
+    await completion.cancel(await song(Step.WAITING))
     kept = bot.application.settings.data_dir / "songs" / str(undelivered.song_id) / "kept.mp3"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"ID3 a song")

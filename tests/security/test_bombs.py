@@ -14,7 +14,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from yarl import URL
 
-from services.audio.transcoder import AudioFitter
+from services.audio.transcoder import Transcoder
 from services.errors import ApiUnavailable
 from tests.security import answers
 from tests.security.answers import AUDIO
@@ -135,14 +135,14 @@ async def test_a_bomb_as_sound_costs_its_song_alone(
 
     armed = True
     async with house_on_a_line(tmp_path, answer) as house:
-        fitter = AudioFitter(at_once=1)
-        house.fitter = fitter
+        transcoder = Transcoder(at_once=1)
+        house.transcoder = transcoder
         house.restart()
         reason = await house.fails(1)
         armed = False
         await house.add(2, member_id=2)
         await house.start(2)
         assert (await house.song(2)).status == "COMPLETED"
-        await fitter.close()
+        await transcoder.close()
     assert reason == WHY_NOT[kind]
     figure(f"{kind}: {len(sound):,} bytes: {reason}")

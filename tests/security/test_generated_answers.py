@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from services.errors import GenerationFailed, NotReached, SongApiError
-from services.operations.consistency_check import Checking
+from services.operations.consistency_check import ConsistencyCheck
 from services.providers import addresses, segmind
-from services.providers.segmind import MAX_DETAIL, Look, Output, SongApi, Workspace
+from services.providers.segmind import MAX_DETAIL, JobStatus, Output, SongApi, Workspace
 from services.songs.song_request import SongRequest
 from tests.factories import add_held_song
 from tests.security import answers
@@ -57,7 +57,7 @@ SONG = SongRequest(
 )
 CALLS: dict[str, Callable[[SongApi, Workspace], Any]] = {
     "submit": lambda api, _: api.submit(SONG),
-    "look": lambda api, workspace: api.look(ID, workspace),
+    "look": lambda api, workspace: api.get_status(ID, workspace),
     "result": lambda api, workspace: api.result(ID, workspace),
     "credits": lambda api, _: api.credits(),
     "make": lambda api, workspace: api.make(SONG, workspace),
@@ -164,7 +164,7 @@ class Client:
             case "submit":
                 assert segmind._REQUEST_ID.fullmatch(got)
             case "look":
-                assert isinstance(got, Look)
+                assert isinstance(got, JobStatus)
                 seconds = got.inference_seconds
                 assert seconds is None or (math.isfinite(seconds) and seconds >= 0)
                 if got.output is not None:
@@ -210,7 +210,7 @@ def client(tmp_path: Path) -> Iterator[tuple[asyncio.Runner, Client]]:
             session,
             root=ROOT,
             key=KEY,
-            budget=NoLimit(),
+            rate_limiter=NoLimit(),
             resolver=Here(),
         )
         made = Client(api, tmp_path, errors)
@@ -300,12 +300,12 @@ class Making:
             member_id=number,
             seconds=SECONDS,
             price=1,
-            asked_at=self.house.time(),
+            requested_at=self.house.time(),
         )
-        await self._carry(number, most=2 + sum(len(given) for _, given in plan.given))
+        await self._run_song(number, most=2 + sum(len(given) for _, given in plan.given))
         await self._judge_end(number)
 
-    async def _carry(self, number: int, *, most: int) -> None:
+    async def _run_song(self, number: int, *, most: int) -> None:
         """As the runner does: what waits again is begun again."""
         for _ in range(most):
             with contextlib.suppress(NotReached):
@@ -389,7 +389,7 @@ def test_no_answer_loses_a_song_or_a_credit(
             count=SONGS_LONG if long else SONGS_SHORT,
             in_a_row=5,
         )
-        checking = Checking(made.house.database, made.house.credits, data_dir=tmp_path)
+        checking = ConsistencyCheck(made.house.database, made.house.credits, data_dir=tmp_path)
         assert runner.run(checking.run(fix=False)) == []
         runner.run(around.__aexit__(None, None, None))
     figure(

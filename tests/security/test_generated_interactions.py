@@ -70,7 +70,7 @@ class Trial:
 
 
 @pytest.fixture(scope="module")
-def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     forms = places_of_forms()
     with asyncio.Runner() as runner, pytest.MonkeyPatch.context() as patch:
         around = population(tmp_path_factory.mktemp("population"), patch)
@@ -89,18 +89,18 @@ KINDS: dict[str, Callable[[Population], SearchStrategy[Any]]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_input_breaks_anything(
-    trial: Trial, kind: str, figure: Callable[[str], None], *, long: bool
+    probe: Trial, kind: str, figure: Callable[[str], None], *, long: bool
 ) -> None:
     count = LONG if long else SHORT
-    tried = rows(KINDS[kind](trial.here), trial.judge, count=count, in_a_row=IN_A_ROW)
+    tried = rows(KINDS[kind](probe.here), probe.judge, count=count, in_a_row=IN_A_ROW)
     figure(f"{tried:,} generated {kind}: each answered once, no error, the money adds up")
 
 
-def test_every_form_is_among_them(trial: Trial) -> None:
+def test_every_form_is_among_them(probe: Trial) -> None:
     """A form that the cogs open somewhere else fails here until it is opened in `population`."""
-    opened = trial.here.opened_at
+    opened = probe.here.opened_at
     assert {
         (file, first)
-        for file, first, last in trial.forms
+        for file, first, last in probe.forms
         if not any(file == at and first <= line <= last for at, line in opened)
     } == set()

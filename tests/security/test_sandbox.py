@@ -12,7 +12,7 @@ import pytest
 
 from services.audio import transcoder
 from services.audio.audio_file import Tags
-from services.audio.transcoder import AudioFitter
+from services.audio.transcoder import Transcoder
 from services.errors import NotAudio
 from tests.music import mp3
 from tests.security import sandbox_probe
@@ -64,7 +64,7 @@ def probed(folder: Path, layers: str) -> dict[str, str]:
         patch.setattr(transcoder, "_PROGRAM", program)
         patch.setattr(transcoder, "_LONGEST_MESSAGE", 4_000)
         patch.setenv("DISCORD_TOKEN", "s3cret")
-        fitting = AudioFitter().fit(
+        fitting = Transcoder().fit(
             folder / "source", folder, stem="song", limit=2**20, tags=TAGS, asked_seconds=1
         )
         with pytest.raises(NotAudio) as told:

@@ -1,4 +1,4 @@
-"""What the ceilings count: a server's periods, and the operator's days."""
+"""What the budgets count: a server's periods, and the operator's days."""
 
 import asyncio
 import sqlite3
@@ -8,7 +8,7 @@ import pytest
 
 from db import budgets, servers, songs
 from db.database import Database
-from db.records import OperatorCeiling, Step, Tally
+from db.records import OperatorBudget, Step, Tally
 from services.credits.credits import Credits
 from tests.factories import NOON, SERVER, SettableClock, add_held_song, add_song
 
@@ -27,9 +27,9 @@ async def two_servers(database: Database) -> None:
 # --- a server's own -----------------------------------------------------------------------------
 
 
-async def use(database: Database, credits: int, ceiling: int | None = None) -> int | None:
+async def use(database: Database, credits: int, budget: int | None = None) -> int | None:
     async with database.write() as connection:
-        return await budgets.use(connection, SERVER, DAY, credits=credits, ceiling=ceiling)
+        return await budgets.use(connection, SERVER, DAY, credits=credits, budget=budget)
 
 
 async def test_what_is_used_adds_up_in_its_own_period(database: Database) -> None:
@@ -40,18 +40,18 @@ async def test_what_is_used_adds_up_in_its_own_period(database: Database) -> Non
     assert await budgets.used(database.reader, OTHER, DAY) == 0
 
 
-async def test_a_ceiling_is_reached_and_never_passed(database: Database) -> None:
-    assert await use(database, 6, ceiling=10) == 6
-    assert await use(database, 5, ceiling=10) is None
-    assert await use(database, 4, ceiling=10) == 10
-    assert await use(database, 1, ceiling=10) is None
+async def test_a_budget_is_reached_and_never_passed(database: Database) -> None:
+    assert await use(database, 6, budget=10) == 6
+    assert await use(database, 5, budget=10) is None
+    assert await use(database, 4, budget=10) == 10
+    assert await use(database, 1, budget=10) is None
     # A lower one, set meanwhile, takes nothing back.
-    assert await use(database, 1, ceiling=5) is None
+    assert await use(database, 1, budget=5) is None
     assert await use(database, 1) == 11
 
 
-async def test_fifty_who_race_for_a_ceiling_do_not_pass_it(database: Database) -> None:
-    found = await asyncio.gather(*(use(database, 3, ceiling=20) for _ in range(50)))
+async def test_fifty_who_race_for_a_budget_do_not_pass_it(database: Database) -> None:
+    found = await asyncio.gather(*(use(database, 3, budget=20) for _ in range(50)))
     assert sorted(used for used in found if used) == [3, 6, 9, 12, 15, 18]
     assert await budgets.used(database.reader, SERVER, DAY) == 18
 
@@ -124,18 +124,18 @@ async def test_what_waits_is_what_was_not_submitted(database: Database) -> None:
     assert await budgets.waiting_of_server(reader, 404) == Tally(0, 0)
 
 
-EACH = OperatorCeiling("each", 0, 100, None)
-ALL = OperatorCeiling("all", 0, None, 50)
-OWN = OperatorCeiling("server", SERVER, None, None)
+EACH = OperatorBudget("each", 0, 100, None)
+ALL = OperatorBudget("all", 0, None, 50)
+OWN = OperatorBudget("server", SERVER, None, None)
 
 
-async def set_all(database: Database, *those: OperatorCeiling) -> None:
+async def set_all(database: Database, *those: OperatorBudget) -> None:
     async with database.write() as connection:
-        for ceiling in those:
-            await budgets.set_operators(connection, ceiling)
+        for budget in those:
+            await budgets.set_operators(connection, budget)
 
 
-async def test_the_operators_ceilings_are_set_and_dropped(database: Database) -> None:
+async def test_the_operators_budgets_are_set_and_dropped(database: Database) -> None:
     reader = database.reader
     assert await budgets.operators(reader) == []
     await set_all(database, EACH, ALL, OWN)
@@ -144,7 +144,7 @@ async def test_the_operators_ceilings_are_set_and_dropped(database: Database) ->
         *("all", "each", "server")
     ]
     assert sorted(c.scope for c in await budgets.operators_for(reader, OTHER)) == ["all", "each"]
-    lower = OperatorCeiling("each", 0, 1, 2)
+    lower = OperatorBudget("each", 0, 1, 2)
     await set_all(database, lower)
     async with database.write() as connection:
         await budgets.drop_operators(connection, "server", SERVER)
@@ -156,16 +156,16 @@ async def test_the_operators_ceilings_are_set_and_dropped(database: Database) ->
 @pytest.mark.parametrize(
     "wrong",
     [
-        OperatorCeiling("some", 0, 1, 1),
-        OperatorCeiling("all", SERVER, 1, 1),
-        OperatorCeiling("each", SERVER, 1, 1),
-        OperatorCeiling("server", 0, 1, 1),
-        OperatorCeiling("all", 0, -1, None),
-        OperatorCeiling("all", 0, None, -1),
+        OperatorBudget("some", 0, 1, 1),
+        OperatorBudget("all", SERVER, 1, 1),
+        OperatorBudget("each", SERVER, 1, 1),
+        OperatorBudget("server", 0, 1, 1),
+        OperatorBudget("all", 0, -1, None),
+        OperatorBudget("all", 0, None, -1),
     ],
 )
-async def test_a_ceiling_that_makes_no_sense_is_refused(
-    database: Database, wrong: OperatorCeiling
+async def test_a_budget_that_makes_no_sense_is_refused(
+    database: Database, wrong: OperatorBudget
 ) -> None:
     with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
         await set_all(database, wrong)
@@ -196,8 +196,8 @@ async def submitted(database: Database, songs: int, credits: int, server_id: int
 async def three_songs(database: Database) -> None:
     """The first, of 4 credits, is next; then the other server's, then a cheap one."""
     await add_song(database, 1, price=4)
-    await add_song(database, 2, price=4, server_id=OTHER, asked_at=NOON + timedelta(seconds=1))
-    await add_song(database, 3, price=1, asked_at=NOON + timedelta(seconds=2))
+    await add_song(database, 2, price=4, server_id=OTHER, requested_at=NOON + timedelta(seconds=1))
+    await add_song(database, 3, price=1, requested_at=NOON + timedelta(seconds=2))
 
 
 @pytest.mark.usefixtures("three_songs")
@@ -206,24 +206,24 @@ async def three_songs(database: Database) -> None:
     [
         ([], 1),
         ([OWN], 1),
-        ([OperatorCeiling("all", 0, 10, 2)], 1),  # just so much is left
-        ([OperatorCeiling("all", 0, 9, None)], 3),
-        ([OperatorCeiling("all", 0, 6, None)], None),
-        ([OperatorCeiling("all", 0, None, 1)], None),
-        ([OperatorCeiling("each", 0, 9, None)], 2),
-        ([OperatorCeiling("each", 0, 4, None)], 2),
-        ([OperatorCeiling("each", 0, None, 1)], 2),
-        ([OperatorCeiling("each", 0, 3, None)], None),
-        ([OperatorCeiling("server", SERVER, 9, None)], 2),
-        ([OperatorCeiling("server", OTHER, 0, 0)], 1),
+        ([OperatorBudget("all", 0, 10, 2)], 1),  # just so much is left
+        ([OperatorBudget("all", 0, 9, None)], 3),
+        ([OperatorBudget("all", 0, 6, None)], None),
+        ([OperatorBudget("all", 0, None, 1)], None),
+        ([OperatorBudget("each", 0, 9, None)], 2),
+        ([OperatorBudget("each", 0, 4, None)], 2),
+        ([OperatorBudget("each", 0, None, 1)], 2),
+        ([OperatorBudget("each", 0, 3, None)], None),
+        ([OperatorBudget("server", SERVER, 9, None)], 2),
+        ([OperatorBudget("server", OTHER, 0, 0)], 1),
         # Its own goes before that for each, be it higher or lower.
-        ([OperatorCeiling("each", 0, 0, 0), OWN], 1),
-        ([OperatorCeiling("each", 0, 99, 99), OperatorCeiling("server", SERVER, 6, 1)], 2),
-        ([OperatorCeiling("server", SERVER, 9, None), OperatorCeiling("all", 0, 9, None)], 3),
+        ([OperatorBudget("each", 0, 0, 0), OWN], 1),
+        ([OperatorBudget("each", 0, 99, 99), OperatorBudget("server", SERVER, 6, 1)], 2),
+        ([OperatorBudget("server", SERVER, 9, None), OperatorBudget("all", 0, 9, None)], 3),
     ],
 )
-async def test_next_is_who_has_room_under_every_ceiling(
-    database: Database, those: list[OperatorCeiling], song_id: int | None
+async def test_next_is_who_has_room_under_every_budget(
+    database: Database, those: list[OperatorBudget], song_id: int | None
 ) -> None:
     """Six credits were submitted today, with one song."""
     await submitted(database, 1, 6)
@@ -233,7 +233,7 @@ async def test_next_is_who_has_room_under_every_ceiling(
 
 @pytest.mark.usefixtures("three_songs")
 async def test_yesterdays_submits_leave_todays_room(database: Database) -> None:
-    await set_all(database, OperatorCeiling("all", 0, 4, 1))
+    await set_all(database, OperatorBudget("all", 0, 4, 1))
     await submitted(database, 1, 4)
     assert await next_song(database) is None
     assert await next_song(database, NEXT) == 1
@@ -248,17 +248,17 @@ async def test_yesterdays_submits_leave_todays_room(database: Database) -> None:
         ({"each_songs": 1}, [], 2),
         ({"each_songs": 0}, [], None),
         # What was set replaces the default, also where it is no limit at all.
-        ({"all_songs": 1}, [OperatorCeiling("all", 0, None, None)], 1),
-        ({"all_songs": 1}, [OperatorCeiling("all", 0, 10, None)], 1),
-        ({"each_songs": 1}, [OperatorCeiling("each", 0, None, None)], 1),
+        ({"all_songs": 1}, [OperatorBudget("all", 0, None, None)], 1),
+        ({"all_songs": 1}, [OperatorBudget("all", 0, 10, None)], 1),
+        ({"each_songs": 1}, [OperatorBudget("each", 0, None, None)], 1),
         ({"each_songs": 1}, [OWN], 1),
-        ({"each_songs": 9}, [OperatorCeiling("server", SERVER, None, 1)], 2),
+        ({"each_songs": 9}, [OperatorBudget("server", SERVER, None, 1)], 2),
     ],
 )
 async def test_default_budgets_count_until_others_are_set(
     database: Database,
     defaults: dict[str, int],
-    those: list[OperatorCeiling],
+    those: list[OperatorBudget],
     song_id: int | None,
 ) -> None:
     await submitted(database, 1, 6)

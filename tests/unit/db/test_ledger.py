@@ -424,7 +424,7 @@ CANCELLED = NO_POST | {
         NO_POST | {"status": Status.CANCELLED, "submits": 0, "request_id": "r"},
         {"step": Step.SUBMITTED, "submitted_at": None},
         {"step": Step.DOWNLOADED, "submitted_at": None},
-        {"step": Step.FITTED, "file": None},
+        {"step": Step.READY, "file": None},
         {"step": Step.POSTING, "posting_at": None},
         {"step": Step.SUBMITTING, "submits": 3},
         {"price": -1},

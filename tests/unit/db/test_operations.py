@@ -15,9 +15,9 @@ async def test_an_incident_is_opened_told_and_closed_once(database: Database) ->
         assert await operations.open_incident(connection, "b", detail="first", at=NOON)
         assert not await operations.open_incident(connection, "b", detail="again", at=LATER)
         assert await operations.open_incident(connection, "a", detail="other", at=NOON)
-        assert await operations.mark_told(connection, "b", at=LATER)
-        assert not await operations.mark_told(connection, "b", at=LATER)
-        assert not await operations.mark_told(connection, "none", at=LATER)
+        assert await operations.mark_notified(connection, "b", at=LATER)
+        assert not await operations.mark_notified(connection, "b", at=LATER)
+        assert not await operations.mark_notified(connection, "none", at=LATER)
     assert await operations.incidents(database.reader) == [
         Incident("a", "other", NOON, None),
         Incident("b", "first", NOON, LATER),

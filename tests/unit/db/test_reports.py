@@ -109,12 +109,12 @@ async def test_nothing_stands_open_between_two_pages(database: Database) -> None
         (
             "songs",
             lambda database: reports.counted_songs(database.reader, SERVER, **SPAN),
-            "SEARCH songs USING INDEX songs_of_server (server_id=? AND asked_at>? AND asked_at<?)",
+            "SEARCH songs USING INDEX songs_of_server (server_id=? AND requested_at>?",
         ),
         (
             "leaderboard",
             lambda database: reports.leaderboard(database.reader, SERVER, since=FROM, limit=10),
-            "SEARCH songs USING COVERING INDEX songs_of_server (server_id=? AND asked_at>?)",
+            "SEARCH songs USING COVERING INDEX songs_of_server (server_id=? AND requested_at>?)",
         ),
     ],
 )

@@ -9,13 +9,13 @@ import pytest
 
 from db import role_grants, servers
 from db.database import Database
-from db.records import Offer
+from db.records import RoleGrant
 from tests.factories import MEMBER, NOON, SERVER
 
 OTHER = SERVER + 1
 HOUR = timedelta(hours=1)
-GRANT = Offer(
-    offer_id=1,
+GRANT = RoleGrant(
+    role_grant_id=1,
     server_id=SERVER,
     role_id=7,
     kind="grant",
@@ -26,7 +26,7 @@ GRANT = Offer(
     ends_at=NOON + HOUR,
     expires_at=NOON + 2 * HOUR,
 )
-TAKE = replace(GRANT, offer_id=2, kind="take", reason=None, expires_at=None)
+TAKE = replace(GRANT, role_grant_id=2, kind="take", reason=None, expires_at=None)
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +36,9 @@ async def two_servers(database: Database) -> None:
             await servers.ensure_server(connection, server_id)
 
 
-async def make(database: Database, *those: Offer) -> list[bool]:
+async def make(database: Database, *those: RoleGrant) -> list[bool]:
     async with database.write() as connection:
-        return [await role_grants.insert(connection, offer) for offer in those]
+        return [await role_grants.insert(connection, role_grant) for role_grant in those]
 
 
 async def test_an_offer_is_made_once_and_read_as_it_was(database: Database) -> None:
@@ -50,9 +50,9 @@ async def test_an_offer_is_made_once_and_read_as_it_was(database: Database) -> N
 
 
 async def test_what_stands_and_was_made_before_is_withdrawn(database: Database) -> None:
-    over = replace(GRANT, offer_id=3, ends_at=NOON + HOUR / 2)
-    elsewhere = replace(GRANT, offer_id=4, server_id=OTHER)
-    later = replace(GRANT, offer_id=9)
+    over = replace(GRANT, role_grant_id=3, ends_at=NOON + HOUR / 2)
+    elsewhere = replace(GRANT, role_grant_id=4, server_id=OTHER)
+    later = replace(GRANT, role_grant_id=9)
     await make(database, GRANT, TAKE, over, elsewhere, later)
     async with database.write() as connection:
         for ended in (2, 0):
@@ -73,10 +73,10 @@ async def test_an_offer_stands_until_just_before_its_end(database: Database) -> 
 
 
 async def test_offers_stand_in_the_order_of_their_interactions(database: Database) -> None:
-    those = [replace(GRANT, offer_id=offer_id) for offer_id in (5, 3, 4)]
+    those = [replace(GRANT, role_grant_id=role_grant_id) for role_grant_id in (5, 3, 4)]
     await make(database, *those)
     found = await role_grants.open_at(database.reader, SERVER, NOON)
-    assert [offer.offer_id for offer in found] == [3, 4, 5]
+    assert [role_grant.role_grant_id for role_grant in found] == [3, 4, 5]
 
 
 @pytest.mark.parametrize(

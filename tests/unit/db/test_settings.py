@@ -13,7 +13,7 @@ from tests.factories import MEMBER, NOON, SERVER
 
 OTHER = SERVER + 1
 OF_A_SERVER = (
-    *("allowance", "limits", "channels", "words", "pause", "ceiling", "log", "gifts"),
+    *("allowance", "limits", "channels", "words", "pause", "budget", "log", "gifts"),
     "leaderboard",
 )
 ABOUT_SOMEBODY = ("role", "member", "block")

@@ -17,7 +17,7 @@ from db.database import Database
 from db.records import Fault, Song, Status, Step, Undelivered
 from services.credits.credits import Credits
 from services.settings.server_settings import Manager
-from services.songs.completion import Ending
+from services.songs.completion import SongCompletion
 from tests.databases import database_in_memory
 from tests.factories import (
     MEMBER,
@@ -26,7 +26,7 @@ from tests.factories import (
     SettableClock,
     add_held_song,
     add_song,
-    make_managing,
+    make_server_settings,
     make_song,
 )
 
@@ -61,7 +61,7 @@ async def _ask_all(database: Database, asks: Sequence[Waiting]) -> None:
             server_id=server,
             member_id=member,
             number=index,
-            asked_at=NOON + timedelta(seconds=second),
+            requested_at=NOON + timedelta(seconds=second),
         )
 
 
@@ -179,13 +179,13 @@ MOVES: dict[str, tuple[Callable[[Connection], Awaitable[object]], set[Step]]] = 
         ),
         {Step.SUBMITTING, Step.SUBMITTED},
     ),
-    "mark_fitted": (
-        lambda connection: songs.mark_fitted(connection, 1, file="1-x.mp3"),
+    "mark_ready": (
+        lambda connection: songs.mark_ready(connection, 1, file="1-x.mp3"),
         {Step.DOWNLOADED, Step.POSTING},
     ),
     "mark_posting": (
         lambda connection: songs.mark_posting(connection, 1, at=LATER),
-        {Step.FITTED},
+        {Step.READY},
     ),
     "complete": (
         lambda connection: songs.end(
@@ -266,9 +266,9 @@ async def test_a_songs_way_leaves_its_marks(database: Database) -> None:
     assert (song.status, song.step, song.submits) == (Status.PROCESSING, Step.DOWNLOADED, 1)
     assert (song.request_id, song.submitted_at) == ("r", LATER)
     async with database.write() as connection:
-        await songs.mark_fitted(connection, 1, file="1.mp3")
+        await songs.mark_ready(connection, 1, file="1.mp3")
         await songs.mark_posting(connection, 1, at=LATER)
-        await songs.mark_fitted(connection, 1, file="1-smaller.mp3")
+        await songs.mark_ready(connection, 1, file="1-smaller.mp3")
         await songs.mark_posting(connection, 1, at=LATER + timedelta(minutes=1))
     song = await read(database)
     # A post of the first attempt is younger than its mark: the second must not hide it.
@@ -439,33 +439,33 @@ async def test_the_last_song_that_counts_is_the_newest_that_was_not_given_back(
     database: Database,
 ) -> None:
     reader = database.reader
-    assert await songs.last_asked(reader, SERVER, MEMBER) is None
+    assert await songs.last_requested(reader, SERVER, MEMBER) is None
     ends = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
     for song_id, status in enumerate(ends, start=1):
         at = NOON + timedelta(minutes=song_id)
-        await add_song(database, song_id, step=Step.ENDED, status=status, asked_at=at)
-    await add_song(database, 4, member_id=99, asked_at=LATER)
-    await add_song(database, 5, server_id=6, asked_at=LATER)
-    assert await songs.last_asked(reader, SERVER, MEMBER) == NOON + timedelta(minutes=1)
-    await add_song(database, 6, asked_at=LATER)
-    assert await songs.last_asked(reader, SERVER, MEMBER) == LATER
+        await add_song(database, song_id, step=Step.ENDED, status=status, requested_at=at)
+    await add_song(database, 4, member_id=99, requested_at=LATER)
+    await add_song(database, 5, server_id=6, requested_at=LATER)
+    assert await songs.last_requested(reader, SERVER, MEMBER) == NOON + timedelta(minutes=1)
+    await add_song(database, 6, requested_at=LATER)
+    assert await songs.last_requested(reader, SERVER, MEMBER) == LATER
 
 
 async def test_who_failed_ten_times_need_not_wait(database: Database) -> None:
     await add_song(database, 1)
     for song_id in range(2, 11):
         await add_song(database, song_id, step=Step.ENDED, status=Status.FAILED)
-    assert await songs.last_asked(database.reader, SERVER, MEMBER) == NOON
+    assert await songs.last_requested(database.reader, SERVER, MEMBER) == NOON
     await add_song(database, 11, step=Step.ENDED, status=Status.FAILED)
-    assert await songs.last_asked(database.reader, SERVER, MEMBER) is None
+    assert await songs.last_requested(database.reader, SERVER, MEMBER) is None
 
 
 async def test_what_was_spent_is_what_was_made_and_kept(
     database: Database, credits: Credits, clock: SettableClock
 ) -> None:
     """Of the songs that were held since a moment: a price that came back was not spent."""
-    ending = Ending(database, credits, clock=clock)
-    await make_managing(database, credits).set_allowance(Manager(SERVER, 1), 100)
+    completion = SongCompletion(database, credits, clock=clock)
+    await make_server_settings(database, credits).set_allowance(Manager(SERVER, 1), 100)
     at = {"step": Step.POSTING}
     made = await add_held_song(database, credits, 1, price=1, **at)
     late = await add_held_song(database, credits, 2, price=2, **at)
@@ -476,10 +476,10 @@ async def test_what_was_spent_is_what_was_made_and_kept(
     clock.advance(minutes=1)
     newer = await add_held_song(database, credits, 7, price=64, **at)
     for song in (made, other, newer):
-        assert await ending.complete(song, post_id=song.song_id)
+        assert await completion.complete(song, post_id=song.song_id)
     for song in (late, lost):
-        assert await ending.complete(song, undelivered="No.")
-    assert await ending.fail(failed, "No.")
+        assert await completion.complete(song, undelivered="No.")
+    assert await completion.fail(failed, "No.")
     async with database.write() as connection:
         await credits.compensate(connection, lost)
 
@@ -493,9 +493,9 @@ async def test_what_was_spent_is_what_was_made_and_kept(
 
 async def test_what_a_member_has(database: Database) -> None:
     await add_song(database, 1, price=1)
-    await add_song(database, 2, price=2, step=Step.POSTING, asked_at=LATER)
+    await add_song(database, 2, price=2, step=Step.POSTING, requested_at=LATER)
     await add_song(database, 3, price=4, step=Step.ENDED, genres="jazz")
-    await add_song(database, 4, price=8, member_id=5, asked_at=NOON - timedelta(1))
+    await add_song(database, 4, price=8, member_id=5, requested_at=NOON - timedelta(1))
     await add_song(database, 5, price=16, server_id=6)
     reader = database.reader
     assert await songs.count_unfinished(reader, SERVER, MEMBER) == 2
@@ -526,8 +526,8 @@ async def test_what_has_begun_is_resumed_oldest_submit_first(database: Database)
 
 
 async def test_what_has_waited_too_long(database: Database) -> None:
-    await add_song(database, 1, asked_at=LATER)
-    await add_song(database, 2, asked_at=NOON)
+    await add_song(database, 1, requested_at=LATER)
+    await add_song(database, 2, requested_at=NOON)
     await add_song(database, 3, step=Step.SUBMITTING)
     found = await songs.waiting_since_before(database.reader, LATER)
     assert [song.song_id for song in found] == [2]
@@ -549,7 +549,7 @@ async def test_the_latest_run_times_in_the_order_of_their_submits(database: Data
     await add_song(database, 6, step=Step.ENDED, run_low=0, run_high=0)
     await add_song(database, 7, step=Step.ENDED, run_low=5, run_high=4)
     # Not ended: it may still be found to be no song.
-    await add_song(database, 8, step=Step.FITTED, run_low=5, run_high=6)
+    await add_song(database, 8, step=Step.READY, run_low=5, run_high=6)
     times = await songs.run_times(database.reader, limit=3)
     assert [(run.low_ms, run.high_ms) for run in times] == [
         (1_000, 2_000),

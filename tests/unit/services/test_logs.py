@@ -26,12 +26,14 @@ def set_up() -> Iterator[SetUp]:
 
     def doing(level: str, style: Literal["text", "json"], secrets: tuple[str, ...]) -> None:
         # pytest's own handlers come back by themselves; `force` would close them.
-        root.handlers[:] = [h for h in root.handlers if isinstance(h.formatter, logs.Redacting)]
+        root.handlers[:] = [
+            h for h in root.handlers if isinstance(h.formatter, logs.RedactingFormatter)
+        ]
         logs.set_up(level, style, secrets)
 
     yield doing
     for handler in root.handlers[:]:
-        if isinstance(handler.formatter, logs.Redacting):
+        if isinstance(handler.formatter, logs.RedactingFormatter):
             root.removeHandler(handler)
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)

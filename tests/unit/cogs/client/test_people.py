@@ -6,7 +6,7 @@ from typing import Any
 import discord
 import pytest
 
-from cogs.client.people import asker, roles_of, server_of
+from cogs.client.people import requester, roles_of, server_of
 from services.errors import NotPermitted
 from tests.world import World
 
@@ -29,7 +29,7 @@ async def test_roles_that_are_not_known_yet_count(world: World) -> None:
 def test_songs_are_asked_for_in_servers_alone(where: dict[str, int]) -> None:
     interaction: Any = SimpleNamespace(**{"channel_id": None, **where})
     with pytest.raises(NotPermitted):
-        asker(interaction, message_id=None)
+        requester(interaction, message_id=None)
 
 
 def test_what_is_no_server_is_said() -> None:

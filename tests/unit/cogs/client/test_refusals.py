@@ -6,7 +6,7 @@ from typing import Any
 import discord
 import pytest
 
-from cogs.client.answers import is_lost, translated
+from cogs.client.answers import map_discord_errors, outcome_unknown
 from cogs.client.refusals import NOT_NOW, REFUSALS, TOO_LARGE
 from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
 
@@ -49,7 +49,7 @@ def refused(status: int, code: int) -> discord.HTTPException:
 def test_a_refusal_means_what_its_code_says(
     status: int, code: int, scope: Scope, words: str
 ) -> None:
-    with pytest.raises(CannotPost) as caught, translated("the post"):
+    with pytest.raises(CannotPost) as caught, map_discord_errors("the post"):
         raise refused(status, code)
     assert caught.value.scope is scope
     assert words in str(caught.value)
@@ -57,15 +57,15 @@ def test_a_refusal_means_what_its_code_says(
 
 @pytest.mark.parametrize(("status", "code"), [(413, 0), (413, 40005), (400, 50045), (400, 40005)])
 def test_too_large_is_transcoded_again(status: int, code: int) -> None:
-    with pytest.raises(TooLargeToPost), translated("the post"):
+    with pytest.raises(TooLargeToPost), map_discord_errors("the post"):
         raise refused(status, code)
 
 
 @pytest.mark.parametrize("code", sorted(NOT_NOW))
 def test_a_transient_code_says_nothing_about_the_message(code: int) -> None:
     error = refused(400, code)
-    assert is_lost(error)
-    with pytest.raises(PostUncertain), translated("the post"):
+    assert outcome_unknown(error)
+    with pytest.raises(PostUncertain), map_discord_errors("the post"):
         raise error
 
 

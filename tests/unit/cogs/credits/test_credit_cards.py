@@ -15,7 +15,7 @@ from db.records import Entry, Lot
 from db.reports import Place
 from services.credits.amounts import MAX_AMOUNT, MAX_REASON
 from services.credits.calendar import Calendar, Every, Period, Timeline
-from services.credits.credits import Balance, Standing
+from services.credits.credits import Balance, CreditStatement
 from services.settings.settings import Allowance, Block, Member, Rules, Source
 from tests.factories import NOON, sums_of
 from tests.unit.cogs.songs.test_cards import SNOWFLAKE, text, within_limits
@@ -24,14 +24,14 @@ LATER = NOON + timedelta(days=1)
 ENTRY_KINDS = ("allowance", "grant", "take", "gift", "expire", "hold", "refund", "compensate")
 
 
-def make_standing(lots: Sequence[Lot] = (), **fields: Any) -> Standing:
+def make_standing(lots: Sequence[Lot] = (), **fields: Any) -> CreditStatement:
     allowance = Allowance(10, Source.DEFAULT)
     balance = Balance(allowance, Period(NOON, LATER), Every.DAY, NOON, lots, sums_of(lots))
     values: dict[str, Any] = {"rules": Rules(allowance), "spent": 0, "held": 0, "entries": ()}
-    return Standing(Member(1_000, 3_000), balance, **values | fields)
+    return CreditStatement(Member(1_000, 3_000), balance, **values | fields)
 
 
-def unlimited(standing: Standing) -> Standing:
+def unlimited(standing: CreditStatement) -> CreditStatement:
     allowance = Allowance(None, Source.ROLE, role_id=SNOWFLAKE)
     return replace(standing, balance=replace(standing.balance, allowance=allowance))
 

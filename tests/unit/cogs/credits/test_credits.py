@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from db.records import Status
-from services.settings.server_settings import Manager, Managing
+from services.settings.server_settings import Manager, ServerSettings
 from services.settings.settings import Member
 from tests.world import World, said, text_of
 
@@ -15,8 +15,8 @@ MIDNIGHT = 1767312000
 
 
 @pytest.fixture
-def managing(world: World) -> Managing:
-    return world.client.services.managing
+def server_settings(world: World) -> ServerSettings:
+    return world.client.services.server_settings
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ async def credits_of(world: World, **who: Any) -> str:
 
 async def grant(world: World, amount: int, reason: str = "Because", **options: Any) -> None:
     """From mona to alice."""
-    await world.client.services.giving.grant(
+    await world.client.services.transfers.grant(
         Member(world.guild.id, world.alice.id),
         **{
             "grant_id": f"{reason}:{amount}",
@@ -104,7 +104,7 @@ async def test_grants_are_shown_with_who_gave_them_why_and_until_when(world: Wor
 
 async def test_what_a_manager_took_is_shown_with_why(world: World) -> None:
     await grant(world, 5)
-    await world.client.services.giving.take(
+    await world.client.services.transfers.take(
         Member(world.guild.id, world.alice.id),
         take_id=1,
         actor_id=world.mona.id,
@@ -150,35 +150,41 @@ async def test_each_has_credits_of_their_own(world: World) -> None:
 # --- /credits: why --------------------------------------------------------------------------------
 
 
-async def test_an_allowance_names_its_role(world: World, managing: Managing, mona: Manager) -> None:
+async def test_an_allowance_names_its_role(
+    world: World, server_settings: ServerSettings, mona: Manager
+) -> None:
     singers = world.guild.create_role("singers")
-    await managing.set_role(mona, singers.id, 25)
+    await server_settings.set_role(mona, singers.id, 25)
     lead = world.guild.add_member(world.env.create_user("lead"), roles=[singers])
     text = await credits_of(world, member=lead)
     assert f"`25` of 25 a day: as <@&{singers.id}>" in text
 
 
-async def test_everyones_role_is_everyone(world: World, managing: Managing, mona: Manager) -> None:
-    await managing.set_role(mona, world.guild.id, 25)
+async def test_everyones_role_is_everyone(
+    world: World, server_settings: ServerSettings, mona: Manager
+) -> None:
+    await server_settings.set_role(mona, world.guild.id, 25)
     text = await credits_of(world)
     assert "`25` of 25 a day: everyone's allowance" in text
     assert "<@&" not in text
 
 
-async def test_an_override_says_until_when(world: World, managing: Managing, mona: Manager) -> None:
+async def test_an_override_says_until_when(
+    world: World, server_settings: ServerSettings, mona: Manager
+) -> None:
     until = world.clock() + timedelta(days=3)
-    await managing.set_member(mona, world.alice.id, 40, until=until)
+    await server_settings.set_member(mona, world.alice.id, 40, until=until)
     text = await credits_of(world)
     assert f"`40` of 40 a day: your own allowance until <t:{int(until.timestamp())}:f> ·" in text
-    await managing.set_member(mona, world.alice.id, 40)
+    await server_settings.set_member(mona, world.alice.id, 40)
     assert "your own allowance ·" in await credits_of(world)
 
 
 async def test_who_is_unlimited_is_told_so_with_their_use(
-    world: World, managing: Managing, mona: Manager
+    world: World, server_settings: ServerSettings, mona: Manager
 ) -> None:
     await credits_of(world)
-    await managing.set_allowance(mona, None)
+    await server_settings.set_allowance(mona, None)
     await world.song(seconds=60)
     async with world.working():
         await world.ended()
@@ -194,12 +200,12 @@ async def test_who_is_unlimited_is_told_so_with_their_use(
 
 
 async def test_the_bar_shows_all_that_there_is(
-    world: World, managing: Managing, mona: Manager
+    world: World, server_settings: ServerSettings, mona: Manager
 ) -> None:
     await grant(world, 6)
     await world.song(seconds=240)
     assert "▰▰▰▰▰▰▱▱▱▱▱▱ 8 of 16 left" in await credits_of(world)
-    await managing.set_allowance(mona, 0)
+    await server_settings.set_allowance(mona, 0)
     text = await credits_of(world)
     assert "▰▰▰▰▰▰▰▰▰▰▰▰ 6 of 6 left" in text
     assert "`0` of 0 a day: everyone's allowance\n" in text
@@ -207,28 +213,30 @@ async def test_the_bar_shows_all_that_there_is(
 
 
 async def test_a_block_and_a_pause_are_shown(
-    world: World, managing: Managing, mona: Manager
+    world: World, server_settings: ServerSettings, mona: Manager
 ) -> None:
     until = world.clock() + timedelta(days=3)
-    await managing.block(mona, world.alice.id, reason="*spam*", until=until)
-    await managing.pause(mona)
+    await server_settings.block(mona, world.alice.id, reason="*spam*", until=until)
+    await server_settings.pause(mona)
     text = await credits_of(world)
     date = f"<t:{int(until.timestamp())}:f>"
     assert f"**You can't make songs here until {date}**: \\*spam\\*" in text
     assert "**New songs are paused by those who manage this server**\n" in text
-    await managing.resume(mona)
-    await managing.pause(mona, "till noon")
-    await managing.block(mona, world.alice.id, reason="spam")
+    await server_settings.resume(mona)
+    await server_settings.pause(mona, "till noon")
+    await server_settings.block(mona, world.alice.id, reason="spam")
     text = await credits_of(world)
     assert "manage this server**: till noon" in text
     assert "**You can't make songs here**: spam" in text
-    await managing.block(mona, world.alice.id, reason="spam", until=until)
+    await server_settings.block(mona, world.alice.id, reason="spam", until=until)
     world.clock.moved += timedelta(days=4)
     assert "spam" not in await credits_of(world)
 
 
-async def test_a_calendar_to_come_is_shown(world: World, managing: Managing, mona: Manager) -> None:
-    await managing.set_calendar(mona, every="week", hour=6, zone="Europe/Berlin")
+async def test_a_calendar_to_come_is_shown(
+    world: World, server_settings: ServerSettings, mona: Manager
+) -> None:
+    await server_settings.set_calendar(mona, every="week", hour=6, zone="Europe/Berlin")
     text = await credits_of(world)
     assert f"From <t:{MIDNIGHT}:f> on, a period is a week from Monday 06:00, Europe/Berlin." in text
     world.clock.moved += timedelta(days=1)
@@ -249,17 +257,17 @@ async def board(world: World) -> str:
 
 
 async def test_there_is_no_leaderboard_unless_the_server_allows_it(
-    world: World, managing: Managing, mona: Manager
+    world: World, server_settings: ServerSettings, mona: Manager
 ) -> None:
     assert "There is no leaderboard in this server" in await board(world)
-    await managing.set_leaderboard(mona, allowed=True)
+    await server_settings.set_leaderboard(mona, allowed=True)
     assert "Nobody has. `/song` makes the first one." in await board(world)
 
 
 async def test_the_leaderboard_counts_songs_and_pings_nobody(
-    world: World, managing: Managing, mona: Manager
+    world: World, server_settings: ServerSettings, mona: Manager
 ) -> None:
-    await managing.set_leaderboard(mona, allowed=True)
+    await server_settings.set_leaderboard(mona, allowed=True)
     for member in (world.bob, world.bob, world.mona):
         await world.song(member)
     async with world.working():
@@ -281,8 +289,10 @@ async def test_the_leaderboard_counts_songs_and_pings_nobody(
 # --- /help ----------------------------------------------------------------------------------------
 
 
-async def test_help_tells_the_shortest_way(world: World, managing: Managing, mona: Manager) -> None:
-    await managing.set_gifts(mona, allowed=True)
+async def test_help_tells_the_shortest_way(
+    world: World, server_settings: ServerSettings, mona: Manager
+) -> None:
+    await server_settings.set_gifts(mona, allowed=True)
     result = await world.alice.slash(world.channel, "help")
     assert result.ephemeral
     text = text_of(result.response)

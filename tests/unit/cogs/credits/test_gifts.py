@@ -20,7 +20,7 @@ def mona(world: World) -> Manager:
 @pytest.fixture
 async def generous(world: World) -> World:
     """A server that allows gifts."""
-    await world.client.services.managing.set_gifts(mona(world), allowed=True)
+    await world.client.services.server_settings.set_gifts(mona(world), allowed=True)
     return world
 
 
@@ -66,7 +66,7 @@ async def test_both_see_it_in_their_credits(generous: World) -> None:
 
 async def test_a_gift_of_several_parts_names_its_giver_with_each(generous: World) -> None:
     world = generous
-    await world.client.services.giving.grant(
+    await world.client.services.transfers.grant(
         Member(world.guild.id, world.alice.id),
         grant_id=1,
         actor_id=world.mona.id,
@@ -103,8 +103,8 @@ async def test_a_gift_to_who_is_not_here_is_refused(generous: World) -> None:
 
 
 async def test_who_is_blocked_gets_nothing(generous: World) -> None:
-    managing = generous.client.services.managing
-    await managing.block(mona(generous), generous.bob.id, reason="spam")
+    server_settings = generous.client.services.server_settings
+    await server_settings.block(mona(generous), generous.bob.id, reason="spam")
     assert await refused(generous, "Who is blocked from making songs here")
 
 

@@ -9,8 +9,8 @@ import pytest
 import simcord
 
 from db import role_grants
-from db.records import Offer
-from services.credits.transfers import MAX_OFFERS
+from db.records import RoleGrant
+from services.credits.transfers import MAX_ROLE_GRANTS
 from services.settings.server_settings import Manager
 from services.settings.settings import Limits, Rules
 from tests.unit.cogs.settings.test_allowances import (
@@ -32,7 +32,7 @@ def stamp(moment: datetime) -> str:
     return f"<t:{int(moment.timestamp())}:f>"
 
 
-async def open_offers(world: World) -> list[Offer]:
+async def open_offers(world: World) -> list[RoleGrant]:
     reader = world.application.database.reader
     return list(await role_grants.open_at(reader, world.guild.id, world.clock()))
 
@@ -100,13 +100,13 @@ async def test_a_grant_to_a_role_is_there_when_a_member_is_seen(world: World) ->
     role = world.guild.create_role("singers")
     singer = world.guild.add_member(world.env.create_user("singer"), roles=[role])
     answer = await quota(world, "grant", role=role, amount=5, **WHY)
-    (offer,) = await open_offers(world)
+    (role_grant,) = await open_offers(world)
     assert answer == (
         f"Each member with <@&{role.id}> gets 5 credits (for winning) once: the next time that I "
-        f"see them use a command here, until {stamp(offer.ends_at)}. I don't read the server's "
-        "list of members."
+        f"see them use a command here, until {stamp(role_grant.ends_at)}. I don't read the "
+        "server's list of members."
     )
-    assert offer.ends_at - offer.at == timedelta(days=30)
+    assert role_grant.ends_at - role_grant.at == timedelta(days=30)
     for _ in range(2):
         assert "15 credits" in text_of((await singer.slash(world.channel, "credits")).response)
     assert "10 credits" in text_of((await world.bob.slash(world.channel, "credits")).response)
@@ -117,10 +117,13 @@ async def test_a_grant_to_everyone(world: World) -> None:
     answer = await quota(
         world, "grant", role=everyone, amount=5, ends="2 weeks", expires="1 month", **WHY
     )
-    (offer,) = await open_offers(world)
+    (role_grant,) = await open_offers(world)
     assert answer.startswith("Each member gets 5 credits (for winning) once: the next time")
-    assert f"until {stamp(offer.ends_at)}. It expires {stamp(START + timedelta(days=31))}" in answer
-    assert timedelta(days=13) < offer.ends_at - START < timedelta(days=15)
+    assert (
+        f"until {stamp(role_grant.ends_at)}. It expires {stamp(START + timedelta(days=31))}"
+        in answer
+    )
+    assert timedelta(days=13) < role_grant.ends_at - START < timedelta(days=15)
     assert "15 credits" in text_of((await world.bob.slash(world.channel, "credits")).response)
 
 
@@ -170,9 +173,9 @@ async def test_a_role_that_was_deleted_meanwhile(world: World, name: str) -> Non
 
 async def test_no_more_offers_stand_than_can_be_looked_at(world: World) -> None:
     by = Manager(world.guild.id, world.mona.id)
-    for number in range(1, MAX_OFFERS + 1):
-        await world.client.services.giving.offer(
-            by, 7, offer_id=number, kind="grant", amount=1, reason="why"
+    for number in range(1, MAX_ROLE_GRANTS + 1):
+        await world.client.services.transfers.role_grant(
+            by, 7, role_grant_id=number, kind="grant", amount=1, reason="why"
         )
     answer = await quota(world, "grant", role=world.guild.default_role, amount=5, **WHY)
     assert answer.startswith("25 grants to roles are open in this server, which is the most.")
@@ -316,10 +319,10 @@ async def test_what_is_offered_to_a_role_ends_with_a_reset(world: World) -> None
 
 async def test_everything_is_settings_and_credits(world: World) -> None:
     await quota(world, "grant", member=world.alice, amount=1, **WHY)
-    await quota(world, "ceiling", credits=5)
+    await quota(world, "budget", credits=5)
     shown = await ask(world, "everything")
     assert "- 1 credit of 1 member: " in shown.content
-    assert "- 1 setting: the ceiling. " in shown.content
+    assert "- 1 setting: the budget. " in shown.content
     button = custom_id(shown, "Reset everything")
     await world.mona.click(shown, label="Reset everything")
     assert message_text(world, shown) == (
@@ -367,7 +370,7 @@ async def test_an_old_question_is_not_answered(world: World) -> None:
 
 
 async def test_settings_have_no_reason(world: World) -> None:
-    await quota(world, "ceiling", credits=5)
+    await quota(world, "budget", credits=5)
     shown = await ask(world, "settings", reason="spring")
     assert re.match("Settings are reset without a reason", shown.content)
     shown = await ask(world, "everything", reason="  ")

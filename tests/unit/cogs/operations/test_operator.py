@@ -12,7 +12,7 @@ import simcord
 
 from cogs.operations import operator
 from cogs.operations.operator import overview_card
-from db.records import OperatorCeiling, ServerCount, Step, Tally, Undelivered
+from db.records import OperatorBudget, ServerCount, Step, Tally, Undelivered
 from services.credits.calendar import Period
 from services.errors import InvalidRequest, NotPermitted
 from services.reports.overview import ServerUse
@@ -37,8 +37,8 @@ async def world(
         yield world
 
 
-async def ceiling(world: World, **options: Any) -> simcord.InteractionResult:
-    return await world.mona.slash(world.channel, "operator ceiling", **options)
+async def budget(world: World, **options: Any) -> simcord.InteractionResult:
+    return await world.mona.slash(world.channel, "operator budget", **options)
 
 
 async def test_without_an_operator_there_are_no_such_commands(
@@ -50,8 +50,8 @@ async def test_without_an_operator_there_are_no_such_commands(
         assert world.env.backend.find_command("operator", None) is None
 
 
-async def test_a_ceiling_for_each_server_stops_songs_until_tomorrow(world: World) -> None:
-    answer = await ceiling(world, scope="each", songs=1)
+async def test_a_budget_for_each_server_stops_songs_until_tomorrow(world: World) -> None:
+    answer = await budget(world, scope="each", songs=1)
     assert "each server is 1 song a day" in text_of(said(answer))
     await world.song()
     await world.song(world.bob)
@@ -65,14 +65,14 @@ async def test_a_ceiling_for_each_server_stops_songs_until_tomorrow(world: World
         await world.ended(2)
 
 
-async def test_raising_a_ceiling_starts_what_waits(world: World) -> None:
+async def test_raising_a_budget_starts_what_waits(world: World) -> None:
     await world.song()
-    await ceiling(world, scope="all", songs=0)
+    await budget(world, scope="all", songs=0)
     async with world.working():
         await world.spawner.rest()
         (song,) = await world.rows()
         assert song.submits == 0
-        answer = await ceiling(world, scope="all", remove=True)
+        answer = await budget(world, scope="all", remove=True)
         assert text_of(said(answer)) == (
             "What was set for all servers together is removed. The default counts again: 500 songs "
             "a day (UTC), from DAILY_SONGS."
@@ -84,30 +84,30 @@ async def test_unlimited_wins_over_the_default(world: World) -> None:
     shown = text_of(said(await world.mona.slash(world.channel, "operator show")))
     assert "All servers together: 500 songs a day" in shown
     assert "Each server: 100 songs a day" in shown
-    answer = await ceiling(world, scope="each", unlimited=True)
+    answer = await budget(world, scope="each", unlimited=True)
     assert text_of(said(answer)) == "There is no daily limit for each server from now on."
     shown = text_of(said(await world.mona.slash(world.channel, "operator show")))
     assert "Each server: no limit" in shown
-    answer = await ceiling(world, scope="server", remove=True)
+    answer = await budget(world, scope="server", remove=True)
     assert text_of(said(answer)) == (
         f"What was set for server {world.guild.id} is removed. What is set for each server counts "
         "there now."
     )
 
 
-async def test_a_server_may_have_a_ceiling_of_its_own(world: World) -> None:
-    await ceiling(world, scope="each", songs=0)
-    answer = await ceiling(world, scope="server", songs=5, credits=1)
+async def test_a_server_may_have_a_budget_of_its_own(world: World) -> None:
+    await budget(world, scope="each", songs=0)
+    answer = await budget(world, scope="server", songs=5, credits=1)
     assert f"server {world.guild.id} is 1 credit and 5 songs a day" in text_of(said(answer))
     await world.song(seconds=60)
     assert "no more songs for this server" in str(world.errors()[0])
-    await ceiling(world, scope="server", credits=2)
+    await budget(world, scope="server", credits=2)
     await world.song(seconds=60)
     assert len(await world.rows()) == 1
 
 
 async def test_the_operator_sees_what_is_used(world: World) -> None:
-    await ceiling(world, scope="server", songs=5, server="123")
+    await budget(world, scope="server", songs=5, server="123")
     async with world.working():
         await world.song()
         await world.ended()
@@ -143,14 +143,14 @@ async def test_the_operator_sees_what_could_not_be_posted_and_why(world: World) 
     ],
 )
 async def test_what_makes_no_sense_changes_nothing(world: World, options: dict[str, Any]) -> None:
-    await ceiling(world, **options)
+    await budget(world, **options)
     (error,) = world.errors()
     assert isinstance(error, InvalidRequest)
-    assert await world.client.services.ceilings.all_set() == []
+    assert await world.client.services.budgets.all_set() == []
 
 
 async def test_nobody_else_sees_or_sets_anything(world: World) -> None:
-    sub = {"type": 1, "name": "ceiling", "options": []}
+    sub = {"type": 1, "name": "budget", "options": []}
     sub["options"] = [
         {"type": 3, "name": "scope", "value": "each"},
         {"type": 4, "name": "songs", "value": 1},
@@ -158,17 +158,17 @@ async def test_nobody_else_sees_or_sets_anything(world: World) -> None:
     await world.raw_slash(world.alice, "operator", sub)
     await world.raw_slash(world.alice, "operator", {"type": 1, "name": "show", "options": []})
     assert [type(error) for error in world.errors()] == [NotPermitted] * 2
-    assert await world.client.services.ceilings.all_set() == []
+    assert await world.client.services.budgets.all_set() == []
 
 
-def test_many_servers_and_ceilings_fit_into_a_card() -> None:
+def test_many_servers_and_budgets_fit_into_a_card() -> None:
     uses = [
         ServerUse(ServerCount(n, "`*" * 50, None, 10**6, 10**6), Tally(10**6, 10**9), 1, None, DAY)
         for n in range(50)
     ]
-    ceilings = [OperatorCeiling("server", 2**62 + n, 10**9, 10**9) for n in range(50)]
+    budgets = [OperatorBudget("server", 2**62 + n, 10**9, 10**9) for n in range(50)]
     undelivered = [Undelivered("*" * 500, 10**6, NOON) for _ in range(50)]
-    card = overview_card(Tally(10**6, 10**9), ceilings, uses, undelivered)
+    card = overview_card(Tally(10**6, 10**9), budgets, uses, undelivered)
     assert all(len(field.value or "") <= 1_024 for field in card.fields)
     assert len(card) <= 6_000
     assert (card.fields[0].name or "").endswith("50,000,000 songs")

@@ -19,7 +19,7 @@ import pytest
 import simcord
 
 from cogs.reports import reports as module
-from cogs.reports.reports import ALT_TEXT, Exporting, Span, alt_text, names_of, usage_card
+from cogs.reports.reports import ALT_TEXT, ExportTurns, Span, alt_text, names_of, usage_card
 from db.records import Step
 from services.errors import InvalidRequest, NotPossible
 from services.reports.export import Export
@@ -44,7 +44,7 @@ async def made(world: World, number: int, member: simcord.MemberActor, **fields:
         "channel_id": world.channel.id,
         "member_id": member.id,
         "step": Step.ENDED,
-        "asked_at": world.clock(),
+        "requested_at": world.clock(),
         **fields,
     }
     await add_song(world.application.database, number, **values)
@@ -80,7 +80,7 @@ async def test_where_nothing_was_spent(world: World, drawn: list[UsagePicture]) 
 
 async def test_the_picture_and_the_same_in_words(world: World, drawn: list[UsagePicture]) -> None:
     yesterday = world.clock() - timedelta(days=1)
-    await made(world, 1, world.alice, price=2, genres="funk, pop", asked_at=yesterday)
+    await made(world, 1, world.alice, price=2, genres="funk, pop", requested_at=yesterday)
     await made(world, 2, world.bob, price=7, genres="Funk")
     result = await usage(world)
     assert result.ephemeral
@@ -108,7 +108,7 @@ async def test_a_real_picture(world: World) -> None:
 
 async def test_days_are_the_servers(world: World, drawn: list[UsagePicture]) -> None:
     """It is the first of January in UTC, and still the last of December in New York."""
-    await world.client.services.managing.set_calendar(mona(world), zone="America/New_York")
+    await world.client.services.server_settings.set_calendar(mona(world), zone="America/New_York")
     world.clock.moved = timedelta(days=2, hours=1)
     await made(world, 1, world.alice, price=2)
     text = text_of((await usage(world)).response)
@@ -286,7 +286,7 @@ async def test_where_nothing_came_or_went(world: World) -> None:
 
 
 async def test_days_of_the_export_are_the_servers(world: World) -> None:
-    await world.client.services.managing.set_calendar(mona(world), zone="Pacific/Auckland")
+    await world.client.services.server_settings.set_calendar(mona(world), zone="Pacific/Auckland")
     world.clock.moved = timedelta(days=3, hours=12)
     result = await export(world)
     assert "to 2026-01-05 (days in Pacific/Auckland)" in said(result).content
@@ -374,7 +374,7 @@ async def test_a_timeout_of_anything_else_is_discords(
 
 
 async def test_one_export_at_a_time_in_a_server_and_two_in_all() -> None:
-    exporting = Exporting(at_once=2)
+    exporting = ExportTurns(at_once=2)
     begun: list[int] = []
     go_on = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""/quota server, role, member and ceiling. The bot itself checks who may."""
+"""/quota server, role, member and budget. The bot itself checks who may."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -68,7 +68,7 @@ async def test_the_bot_checks_too_where_a_servers_settings_say_otherwise(world: 
         ("server", {"allowance": 500}),
         ("role", {"role": role, "unlimited": True}),
         ("member", {"member": world.alice, "unlimited": True}),
-        ("ceiling", {"credits": 1}),
+        ("budget", {"credits": 1}),
     ):
         result = await world.alice.slash(world.channel, f"quota {name}", **options)
         assert said(result).content == NOT_ALLOWED
@@ -239,7 +239,7 @@ async def test_a_role_that_was_deleted_meanwhile(world: World) -> None:
     assert await changed(world) == []
     # What is left of its rule can still go.
     by = Manager(world.guild.id, world.mona.id)
-    await world.client.services.managing.set_role(by, 777, 5)
+    await world.client.services.server_settings.set_role(by, 777, 5)
     answer = await quota_with_lost_role(world, "role", {"name": "remove", "type": 5, "value": True})
     assert "gives nothing of its own any more" in answer
     assert (await rules(world)).roles == {}
@@ -323,7 +323,7 @@ async def test_a_bot_has_no_allowance(world: World) -> None:
     assert await changed(world) == []
 
 
-# --- /quota ceiling -------------------------------------------------------------------------------
+# --- /quota budget -------------------------------------------------------------------------------
 
 
 async def test_back_to_what_the_bot_gives(world: World) -> None:
@@ -338,25 +338,25 @@ async def test_back_to_what_the_bot_gives(world: World) -> None:
     assert (await rules(world)).server == Allowance(10, Source.DEFAULT)
 
 
-async def test_a_ceiling_and_none(world: World) -> None:
-    assert await quota(world, "ceiling", credits=1) == (
+async def test_a_budget_and_none(world: World) -> None:
+    assert await quota(world, "budget", credits=1) == (
         "All songs of this server together may now cost 1 credit a day at most; in the running "
         "period 0 of them are spent or held. Choose a channel with `/quota log`, to be told there "
         "when 80 % of it are spent."
     )
-    assert "ceiling leaves no room for a song of 2 credits" in text_of(
+    assert "budget leaves no room for a song of 2 credits" in text_of(
         (await world.song(seconds=60)).response
     )
     await quota(world, "log", channel=world.channel)
-    answer = await quota(world, "ceiling", credits=2)
+    answer = await quota(world, "budget", credits=2)
     assert f"It is told in <#{world.channel.id}> when 80 % and" in answer
-    assert await quota(world, "ceiling", credits=2) == SO_ALREADY
-    answer = await quota(world, "ceiling", none=True)
+    assert await quota(world, "budget", credits=2) == SO_ALREADY
+    answer = await quota(world, "budget", none=True)
     assert answer == (
-        "The server has no ceiling of its own now: it may spend what its members have."
+        "The server has no budget of its own now: it may spend what its members have."
     )
-    assert await quota(world, "ceiling", none=True) == SO_ALREADY
+    assert await quota(world, "budget", none=True) == SO_ALREADY
     for options in ({}, {"credits": 5, "none": True}):
-        answer = await quota(world, "ceiling", **options)
+        answer = await quota(world, "budget", **options)
         assert answer == "Please choose one of `credits` and `none`."
-    assert (await rules(world)).ceiling is None
+    assert (await rules(world)).budget is None

@@ -14,11 +14,11 @@ from pydantic import SecretStr
 
 import bot
 from cogs.settings import audit_log as module
-from cogs.settings.audit_log import ManagerLog, joined
+from cogs.settings.audit_log import AuditLog, joined
 from db import budgets
 from db.records import Change
 from services.config import Settings
-from services.credits.budgets import ServerCeilingReached
+from services.credits.budgets import ServerBudgetExceeded
 from services.settings.changelog import TOLD_AT_ONCE, Changelog, as_json
 from services.settings.server_settings import Manager
 from services.settings.settings import Defaults, Name
@@ -52,26 +52,26 @@ class Stage:
         return Manager(channel.guild.id, MONA)
 
     async def log_to(self, channel: Channel) -> None:
-        await self.application.client.services.managing.set_log(self.by(channel), channel.id)
+        await self.application.client.services.server_settings.set_log(self.by(channel), channel.id)
 
     async def allow(self, *amounts: int, channel: Channel | None = None) -> None:
-        managing = self.application.client.services.managing
+        server_settings = self.application.client.services.server_settings
         for amount in amounts:
-            await managing.set_allowance(self.by(channel or self.logs), amount)
+            await server_settings.set_allowance(self.by(channel or self.logs), amount)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.application.manager_log.run())
+        task = asyncio.create_task(self.application.audit_log.run())
         yield
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        await self.application.manager_log.stop(grace=SOON)
+        await self.application.audit_log.stop(grace=SOON)
 
     async def told(self) -> None:
         """Wait until nothing is left to tell."""
         async with asyncio.timeout(SOON):
-            while await self.changelog.untold():  # noqa: ASYNC110
+            while await self.changelog.pending():  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
     def text(self, channel: Channel | None = None) -> str:
@@ -85,14 +85,14 @@ class Stage:
             Fault(status=status, body=body), method="POST", route=MESSAGES, times=times
         )
 
-    def another_log(self) -> ManagerLog:
+    def another_log(self) -> AuditLog:
         """As after a restart."""
-        return ManagerLog(
+        return AuditLog(
             self.application.client,
             self.changelog,
             Defaults(),
             spawn=spawn,
-            clock=self.application.manager_log._clock,
+            clock=self.application.audit_log._clock,
         )
 
     @property
@@ -152,8 +152,8 @@ async def test_mentions_are_shown_and_ping_nobody(stage: Stage) -> None:
     services = stage.application.client.services
     member = stage.wire.member(stage.guild, "alice")
     await stage.log_to(stage.logs)
-    await services.managing.set_role(stage.by(stage.logs), ROLE, 50)
-    await services.managing.block(
+    await services.server_settings.set_role(stage.by(stage.logs), ROLE, 50)
+    await services.server_settings.block(
         stage.by(stage.logs), member.id, reason=f"@everyone <@{member.id}> **wow**"
     )
     async with stage.running():
@@ -186,30 +186,30 @@ async def test_a_servers_changes_go_to_its_own_channel_of_that_time(stage: Stage
     assert "→ 30" not in stage.text()
 
 
-async def test_a_ceilings_warnings_are_told_once_each_with_when_it_opens_again(
+async def test_a_budgets_warnings_are_told_once_each_with_when_it_opens_again(
     stage: Stage,
 ) -> None:
     services = stage.application.client.services
     await stage.log_to(stage.logs)
-    await services.managing.set_ceiling(stage.by(stage.logs), 10)
+    await services.server_settings.set_budget(stage.by(stage.logs), 10)
     server_id = stage.by(stage.logs).server_id
-    rules = await services.managing.rules(server_id)
+    rules = await services.server_settings.rules(server_id)
     period = rules.timeline.period(services.clock())
-    ceiling = services.credits._ceiling
+    budget = services.credits._budget
     async with stage.running():
         async with stage.application.database.write() as connection:
-            await budgets.use(connection, server_id, period.start, credits=8, ceiling=10)
+            await budgets.use(connection, server_id, period.start, credits=8, budget=10)
             for _ in range(2):
-                await ceiling._warn(connection, server_id, rules, period, used=8, percent=80)
+                await budget._warn(connection, server_id, rules, period, used=8, percent=80)
         stage.changelog.tell()
         await stage.told()
-        reached = ServerCeilingReached(make_song(server_id=server_id, price=3), period)
-        await ceiling.refused(reached)
-        await ceiling.refused(reached)
+        reached = ServerBudgetExceeded(make_song(server_id=server_id, price=3), period)
+        await budget.refused(reached)
+        await budget.refused(reached)
         await stage.told()
     opens = f"<t:{int(period.end.timestamp())}:R>"
-    assert stage.text().count("Warning: 80 % of the ceiling") == 1
-    assert stage.text().count("Warning: 100 % of the ceiling") == 1
+    assert stage.text().count("Warning: 80 % of the budget") == 1
+    assert stage.text().count("Warning: 100 % of the budget") == 1
     assert stage.text().count(f"the next period begins {opens}") == 2
     gold = discord.Colour.gold().value
     colours = [m.embeds[0]["color"] for m in stage.wire.messages(stage.logs)]
@@ -285,11 +285,11 @@ async def test_a_crash_between_sending_and_marking_does_not_double(
 
     with monkeypatch.context() as patched:
         patched.setattr(stage.changelog, "mark_told", cut_short)
-        running = asyncio.create_task(stage.application.manager_log.run())
+        running = asyncio.create_task(stage.application.audit_log.run())
         await asyncio.wait_for(marking.wait(), SOON)
         running.cancel()
-        await stage.application.manager_log.stop(grace=0)
-    assert await stage.changelog.untold()
+        await stage.application.audit_log.stop(grace=0)
+    assert await stage.changelog.pending()
     again = stage.another_log()
     running = asyncio.create_task(again.run())
     await stage.told()
@@ -376,18 +376,18 @@ async def test_what_is_refused_for_a_while_survives_a_restart(stage: Stage) -> N
 async def test_what_is_refused_for_a_day_is_given_up_and_the_rest_is_not(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log = stage.application.manager_log
+    log = stage.application.audit_log
     await stage.log_to(stage.logs)
     await stage.allow(20)
     monkeypatch.setattr(module, "LONGEST", 1)  # each in a message of its own
-    first, second = (change.at for change in await stage.changelog.untold())
+    first, second = (change.at for change in await stage.changelog.pending())
     assert first < second
     now = first + (second - first) / 2 + module.KEPT
     monkeypatch.setattr(log, "_clock", SettableClock(now))
     stage.answer(403, 50013, times=None)
     async with stage.running():
         await until(lambda: stage.sent > 3)
-        (left,) = await stage.changelog.untold()
+        (left,) = await stage.changelog.pending()
         assert left.number == 2
         stage.wire.faults.clear()
         await stage.told()
@@ -420,7 +420,7 @@ async def test_a_line_that_automod_blocks_takes_no_other_with_it(
 async def test_nothing_is_asked_where_it_is_known_that_nothing_can_be_written(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log, known = stage.application.manager_log, ["I lack Send Messages there"] * 3
+    log, known = stage.application.audit_log, ["I lack Send Messages there"] * 3
     monkeypatch.setattr(module, "obstacle", lambda *_: known.pop() if known else None)
     slept: list[float] = []
 
@@ -458,7 +458,7 @@ async def test_a_channel_that_hangs_holds_up_no_other(stage: Stage) -> None:
 
     stage.wire.faults.hook = hang
     async with stage.running():
-        await until(lambda: stage.application.manager_log._telling)
+        await until(lambda: stage.application.audit_log._telling)
         await stage.log_to(stage.others)
         await until(lambda: stage.wire.messages(stage.others))
         assert stage.wire.messages(stage.logs) == []
@@ -471,7 +471,7 @@ async def test_a_mark_that_fails_is_made_later_and_nothing_is_sent_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     await stage.log_to(stage.logs)
-    mark, failing = Changelog.mark_told, [sqlite3.OperationalError("disk full")] * 2
+    mark, failing = Changelog.mark_notified, [sqlite3.OperationalError("disk full")] * 2
 
     async def fail_first(changelog: Changelog, *changes: Change) -> bool:
         if failing:
@@ -507,12 +507,12 @@ async def test_a_stop_lets_what_is_under_way_come_through(stage: Stage) -> None:
     stage.wire.faults.plan(slow, method="POST", route=MESSAGES)
     async with stage.running():
         await until(lambda: stage.sent)
-    assert not stage.application.manager_log._telling
-    assert await stage.changelog.untold() == []
+    assert not stage.application.audit_log._telling
+    assert await stage.changelog.pending() == []
 
 
 async def test_a_stop_with_nothing_under_way(stage: Stage) -> None:
-    await stage.application.manager_log.stop(grace=SOON)
+    await stage.application.audit_log.stop(grace=SOON)
 
 
 async def test_a_database_that_cannot_be_read_ends_it(
@@ -525,7 +525,7 @@ async def test_a_database_that_cannot_be_read_ends_it(
 
     monkeypatch.setattr(stage.changelog, "untold", fail)
     with pytest.raises(sqlite3.OperationalError):
-        await asyncio.wait_for(stage.application.manager_log.run(), SOON)
+        await asyncio.wait_for(stage.application.audit_log.run(), SOON)
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -534,10 +534,10 @@ async def test_a_database_that_cannot_be_read_ends_it(
 async def test_what_is_marked_together_is_marked_once(stage: Stage) -> None:
     await stage.log_to(stage.logs)
     await stage.allow(20)
-    changes = await stage.changelog.untold()
+    changes = await stage.changelog.pending()
     assert [change.number for change in changes] == [1, 2]
-    assert await stage.changelog.untold(besides=[stage.logs.id]) == []
-    assert await stage.changelog.untold(besides=[stage.others.id]) == changes
-    assert await stage.changelog.mark_told(*changes)
-    assert await stage.changelog.untold() == []
-    assert not await stage.changelog.mark_told(changes[0])
+    assert await stage.changelog.pending(besides=[stage.logs.id]) == []
+    assert await stage.changelog.pending(besides=[stage.others.id]) == changes
+    assert await stage.changelog.mark_notified(*changes)
+    assert await stage.changelog.pending() == []
+    assert not await stage.changelog.mark_notified(changes[0])

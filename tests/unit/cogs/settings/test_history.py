@@ -27,23 +27,23 @@ def mona(world: World) -> Manager:
 
 async def allow(world: World, *amounts: int) -> None:
     for amount in amounts:
-        await world.client.services.managing.set_allowance(mona(world), amount)
+        await world.client.services.server_settings.set_allowance(mona(world), amount)
 
 
 async def allowance(world: World) -> int | None:
-    rules = await world.client.services.managing.rules(world.guild.id)
+    rules = await world.client.services.server_settings.rules(world.guild.id)
     return rules.server.credits
 
 
 async def log_channel(world: World) -> int | None:
-    rules = await world.client.services.managing.rules(world.guild.id)
+    rules = await world.client.services.server_settings.rules(world.guild.id)
     return rules.log_channel_id
 
 
 async def told(world: World) -> None:
     """Wait until every change is."""
     async with asyncio.timeout(SOON):
-        while await world.client.services.changelog.untold():  # noqa: ASYNC110
+        while await world.client.services.changelog.pending():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
@@ -101,12 +101,12 @@ async def test_a_page_can_be_named_and_the_nearest_is_shown(world: World) -> Non
 
 async def test_the_longest_page_is_taken_by_discord(world: World) -> None:
     """Words full of marks: each character of them is escaped, which makes two."""
-    managing = world.client.services.managing
+    server_settings = world.client.services.server_settings
     for number in range(2 * PAGE):
         marks = "*_" if number % 2 else "_*"
-        await managing.set_words(mona(world), [f"{n}{marks * 20}" for n in range(10)])
+        await server_settings.set_words(mona(world), [f"{n}{marks * 20}" for n in range(10)])
     for number in range(2 * PAGE, PAGE, -1):
-        await managing.undo(mona(world), number)
+        await server_settings.undo(mona(world), number)
     result = await history(world, page=2)
     assert len(text_of(result.response)) > 4_096
     for number in range(PAGE + 1, 2 * PAGE + 1):
@@ -165,8 +165,8 @@ async def test_grants_are_no_settings_and_mentions_are_words_in_the_menu(world: 
     await world.mona.slash(
         world.channel, "quota grant", member=world.alice, amount=5, reason="for winning"
     )
-    await services.managing.set_member(mona(world), world.alice.id, 50)
-    await services.managing.set_role(mona(world), 77, 50)
+    await services.server_settings.set_member(mona(world), world.alice.id, 50)
+    await services.server_settings.set_role(mona(world), 77, 50)
     result = await history(world)
     assert options(result) == [
         ("3", "3. Allowance of a role"),
@@ -207,11 +207,11 @@ async def test_a_change_of_another_server_is_not_taken_back(world: World) -> Non
     await allow(world, 20)
     result = await history(world)
     other = world.env.create_guild("Two")
-    await world.client.services.managing.set_allowance(Manager(other.id, 1), 40)
-    await world.client.services.managing.set_allowance(Manager(other.id, 1), 50)
+    await world.client.services.server_settings.set_allowance(Manager(other.id, 1), 40)
+    await world.client.services.server_settings.set_allowance(Manager(other.id, 1), 50)
     pressed = await world.press(world.mona, result.response, "changes:undo", values=["2"])
     assert pressed.followups[-1].content == "There is no change 2 in this server."
-    rules = await world.client.services.managing.rules(other.id)
+    rules = await world.client.services.server_settings.rules(other.id)
     assert rules.server.credits == 50
 
 
@@ -248,7 +248,7 @@ async def test_a_log_channel_that_is_gone_is_shown_as_gone_and_promised_nowhere(
     await world.env.settle()
     result = await world.mona.slash(world.channel, "quota log")
     assert said(result).content.startswith("The log channel is gone")
-    result = await world.mona.slash(world.channel, "quota ceiling", credits=100)
+    result = await world.mona.slash(world.channel, "quota budget", credits=100)
     assert "Choose a channel with `/quota log`" in said(result).content
     result = await world.mona.slash(world.channel, "quota show")
     shown = text_of(said(result))

@@ -106,7 +106,7 @@ async def test_songs_are_made_where_they_are_allowed(world: World) -> None:
 
 async def test_there_are_no_more_channels_than_a_menu_holds(world: World) -> None:
     by = Manager(world.guild.id, world.mona.id)
-    await world.client.services.managing.set_channels(by, range(1, 26))
+    await world.client.services.server_settings.set_channels(by, range(1, 26))
     answer = await quota(world, "channels", add=world.channel)
     assert answer == (
         "Those are 26 channels, 25 is the most. To allow songs everywhere, choose none."
@@ -249,10 +249,13 @@ async def test_words_come_and_go(world: World) -> None:
 
 
 async def test_two_managers_at_once_lose_neither_words_nor_channels(world: World) -> None:
-    managing, by = world.client.services.managing, Manager(world.guild.id, world.mona.id)
+    server_settings, by = (
+        world.client.services.server_settings,
+        Manager(world.guild.id, world.mona.id),
+    )
     await asyncio.gather(
-        *(managing.change_words(by, add=f"word{n}") for n in range(5)),
-        *(managing.change_channels(by, add=[n]) for n in range(1, 6)),
+        *(server_settings.change_words(by, add=f"word{n}") for n in range(5)),
+        *(server_settings.change_channels(by, add=[n]) for n in range(1, 6)),
     )
     now = await rules(world)
     assert set(now.words) == {f"word{n}" for n in range(5)}

@@ -8,7 +8,7 @@ import pytest
 from cogs.settings.member_view import member_view
 from db.records import Lot
 from services.credits.calendar import Calendar, Every, Period, Timeline
-from services.credits.credits import Balance, Standing
+from services.credits.credits import Balance, CreditStatement
 from services.settings.settings import Allowance, Block, Member, Rules, Source
 from tests.factories import NOON, sums_of
 from tests.unit.cogs.settings.layouts import check_limits, text_in
@@ -34,9 +34,9 @@ def lot(number: int, **fields: Any) -> Lot:
 
 def standing(
     allowance: Allowance, rules: Rules, *, roles: frozenset[int] | None, lots: Any = ()
-) -> Standing:
+) -> CreditStatement:
     balance = Balance(allowance, DAY, Every.DAY, NOON, lots, sums_of(lots))
-    return Standing(Member(1, LONG_ID, roles), balance, rules, 1_000_000, 1_000_000, ())
+    return CreditStatement(Member(1, LONG_ID, roles), balance, rules, 1_000_000, 1_000_000, ())
 
 
 @pytest.mark.parametrize("credits", [1_000_000, None])

@@ -11,7 +11,7 @@ from cogs.settings.places import Page
 from services.settings.settings import Name, Rules, Source
 from tests.unit.cogs.settings.layouts import buttons_in, filled_in, shown_in
 from tests.unit.cogs.settings.test_settings_forms import opened, refused
-from tests.unit.cogs.settings.test_show import by, managing, show
+from tests.unit.cogs.settings.test_show import by, server_settings, show
 from tests.world import World, said
 
 
@@ -64,7 +64,7 @@ async def test_a_role_deleted_meanwhile_is_refused(world: World) -> None:
     }
     answered = await world.mona._dispatch_interaction(5, world.channel, data)
     assert "That role was deleted meanwhile" in said(answered).content
-    assert (await managing(world).rules(world.guild.id)).roles == {}
+    assert (await server_settings(world).rules(world.guild.id)).roles == {}
 
 
 async def test_no_role_at_all_is_refused(world: World) -> None:
@@ -89,7 +89,7 @@ async def test_a_member_is_added_from_the_settings(world: World) -> None:
 
 async def test_what_was_filled_in_stays_to_the_second(world: World) -> None:
     until = world.clock().replace(microsecond=0) + timedelta(days=2, seconds=33)
-    await managing(world).set_member(by(world), world.alice.id, 5, until=until)
+    await server_settings(world).set_member(by(world), world.alice.id, 5, until=until)
     form = await opened(world, "member", Page.MEMBERS, world.alice.id)
     filled = filled_in(form)
     assert filled["until"] == f"{until:%Y-%m-%d %H:%M}"
@@ -107,7 +107,7 @@ async def test_what_was_filled_in_stays_to_the_second(world: World) -> None:
 
 async def test_an_end_that_is_over_is_to_be_typed_anew(world: World) -> None:
     until = world.clock() + timedelta(hours=1)
-    await managing(world).set_member(by(world), world.alice.id, 5, until=until)
+    await server_settings(world).set_member(by(world), world.alice.id, 5, until=until)
     world.clock.moved += timedelta(hours=2)
     form = await opened(world, "member", Page.MEMBERS, world.alice.id)
     result = await sent(world, form, credits="6", until=filled_in(form)["until"])
@@ -148,7 +148,7 @@ async def test_a_member_is_blocked_from_the_settings(world: World) -> None:
     assert f"<@{world.bob.id}>\nwas loud" in shown_in(result)
     result = await world.mona.click(said(result), label="Unblock")
     assert "Nobody is blocked." in shown_in(result)
-    assert await managing(world).about(world.guild.id, Name.BLOCK, limit=5) == []
+    assert await server_settings(world).about(world.guild.id, Name.BLOCK, limit=5) == []
 
 
 # --- giving and taking ----------------------------------------------------------------------------

@@ -9,12 +9,12 @@ from simcord.backend import serializers
 from cogs.settings.settings_buttons import ACTS, FORMS
 from services.settings.settings import Rules
 from tests.unit.cogs.settings.layouts import buttons_in, parts, shown_in
-from tests.unit.cogs.settings.test_show import NOT_ALLOWED, by, managing, show
+from tests.unit.cogs.settings.test_show import NOT_ALLOWED, by, server_settings, show
 from tests.world import World, said
 
 
 async def rules(world: World) -> Rules:
-    return await managing(world).rules(world.guild.id)
+    return await server_settings(world).rules(world.guild.id)
 
 
 async def pressed(world: World, *labels: str) -> simcord.InteractionResult:
@@ -72,7 +72,7 @@ async def test_a_second_press_on_what_was_shown_before_changes_nothing(world: Wo
 
 
 async def test_the_rule_of_a_deleted_role_is_removed(world: World) -> None:
-    await managing(world).set_role(by(world), 12_345, 50)
+    await server_settings(world).set_role(by(world), 12_345, 50)
     result = await pressed(world, "Roles")
     assert "A role that was deleted" in shown_in(result)
     result = await world.mona.click(said(result), label="Remove")
@@ -82,7 +82,7 @@ async def test_the_rule_of_a_deleted_role_is_removed(world: World) -> None:
 
 async def test_pages_are_turned_and_kept_after_a_change(world: World) -> None:
     for member_id in range(1, 17):
-        await managing(world).block(by(world), member_id, reason=f"reason {member_id}")
+        await server_settings(world).block(by(world), member_id, reason=f"reason {member_id}")
     result = await pressed(world, "Limits", "Show", "Next", "Next")
     assert "reason 15" in shown_in(result)
     ids = [name for name in _ids(result) if ":unblock:" in name]
@@ -141,9 +141,9 @@ async def test_every_button_outlives_a_restart(world: World) -> None:
     ],
 )
 async def test_who_does_not_manage_presses_in_vain(world: World, name: str) -> None:
-    await managing(world).set_role(by(world), 12_345, 50)
-    await managing(world).pause(by(world))
-    await managing(world).set_gifts(by(world), allowed=True)
+    await server_settings(world).set_role(by(world), 12_345, 50)
+    await server_settings(world).pause(by(world))
+    await server_settings(world).set_gifts(by(world), allowed=True)
     before = await rules(world)
     result = await world.press(world.alice, said(await show(world)), name)
     assert said(result).content == NOT_ALLOWED
@@ -174,8 +174,8 @@ async def test_a_button_of_an_older_version_is_said_to_be_one(world: World, name
 
 
 async def test_every_button_of_every_page_is_answered(world: World) -> None:
-    await managing(world).set_role(by(world), 12_345, 50)
-    await managing(world).set_member(by(world), world.alice.id, 50)
+    await server_settings(world).set_role(by(world), 12_345, 50)
+    await server_settings(world).set_member(by(world), world.alice.id, 50)
     for tab in ("Credits", "Roles", "Members", "Limits", "More"):
         labels = [] if tab == "Credits" else [tab]
         for label, name in buttons_in(said(await pressed(world, *labels)).components).items():

@@ -10,14 +10,14 @@ from cogs.settings.places import Page
 from services.credits.calendar import Every
 from services.settings.settings import Rules
 from tests.unit.cogs.settings.layouts import buttons_in, filled_in, shown_in
-from tests.unit.cogs.settings.test_show import by, managing, show
+from tests.unit.cogs.settings.test_show import by, server_settings, show
 from tests.wire.openapi import Description
 from tests.world import World, said
 
 FORMS = {
     "allowance": Page.CREDITS,
     "refill": Page.CREDITS,
-    "ceiling": Page.CREDITS,
+    "budget": Page.CREDITS,
     "limits": Page.LIMITS,
     "channels": Page.LIMITS,
     "words": Page.LIMITS,
@@ -44,7 +44,7 @@ async def filled(world: World, form: str, **typed: Any) -> simcord.InteractionRe
 
 
 async def rules(world: World) -> Rules:
-    return await managing(world).rules(world.guild.id)
+    return await server_settings(world).rules(world.guild.id)
 
 
 def refused(result: simcord.InteractionResult) -> str:
@@ -98,12 +98,12 @@ async def test_the_refill(world: World) -> None:
     assert (await rules(world)).timeline.at(world.clock()).every is Every.DAY
 
 
-async def test_the_ceiling_and_its_end(world: World) -> None:
-    assert filled_in(await opened(world, "ceiling")) == {"credits": ""}
-    result = await filled(world, "ceiling", credits="500")
-    assert "**Ceiling**\n500 credits a day" in shown_in(result)
-    assert filled_in(await opened(world, "ceiling")) == {"credits": "500"}
-    assert "None (the default)" in shown_in(await filled(world, "ceiling", credits=""))
+async def test_the_budget_and_its_end(world: World) -> None:
+    assert filled_in(await opened(world, "budget")) == {"credits": ""}
+    result = await filled(world, "budget", credits="500")
+    assert "**Budget**\n500 credits a day" in shown_in(result)
+    assert filled_in(await opened(world, "budget")) == {"credits": "500"}
+    assert "None (the default)" in shown_in(await filled(world, "budget", credits=""))
 
 
 async def test_the_limits_and_their_defaults(world: World) -> None:
@@ -124,8 +124,8 @@ async def test_the_channels(world: World) -> None:
 
 
 async def test_a_deleted_channel_does_not_stand_in_the_form(world: World) -> None:
-    await managing(world).set_channels(by(world), [world.channel.id, 77])
-    await managing(world).set_log(by(world), 77)
+    await server_settings(world).set_channels(by(world), [world.channel.id, 77])
+    await server_settings(world).set_log(by(world), 77)
     assert filled_in(await opened(world, "channels")) == {"channels": [world.channel.id]}
     assert filled_in(await opened(world, "log")) == {"channel": []}
 
@@ -139,7 +139,7 @@ async def test_the_words(world: World) -> None:
 
 
 async def test_the_reason_of_a_pause(world: World) -> None:
-    await managing(world).pause(by(world))
+    await server_settings(world).pause(by(world))
     result = await filled(world, "pause", reason="upkeep")
     assert "**Paused**: upkeep" in shown_in(result)
     assert filled_in(await opened(world, "pause")) == {"reason": "upkeep"}
@@ -165,8 +165,8 @@ async def test_the_log_channel(world: World) -> None:
         ("allowance", {"credits": "1000001"}, "The allowance must be between 0 and 1,000,000"),
         ("allowance", {"credits": "-5"}, "Please type the credits as a whole number"),
         ("refill", {"every": "day", "hour": ["0"], "zone": "Mars/Olympus"}, "zone"),
-        ("ceiling", {"credits": "0"}, "The ceiling must be between 1 and 1,000,000,000 credits."),
-        ("ceiling", {"credits": "lots"}, "Please type the ceiling as a whole number"),
+        ("budget", {"credits": "0"}, "The budget must be between 1 and 1,000,000,000 credits."),
+        ("budget", {"credits": "lots"}, "Please type the budget as a whole number"),
         ("limits", {"seconds": "5"}, "The limit of longest song must be between 10 and 240."),
         ("limits", {"steps": "x"}, "Please type “Most steps” as a whole number"),
         ("limits", {"cooldown": "700000"}, "must be between 0 and 604,800."),

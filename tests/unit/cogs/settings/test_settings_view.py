@@ -43,7 +43,7 @@ def extreme() -> Settings:
         channels=[LONG_ID - number for number in range(MAX_CHANNELS)],
         words=["*" * MAX_WORD] * MAX_WORDS,
         pause=reason,
-        ceiling=1_000_000_000,
+        budget=1_000_000_000,
         log_channel_id=LONG_ID,
         gifts=True,
         leaderboard=True,
@@ -108,8 +108,8 @@ async def test_what_was_decided_is_no_default() -> None:
 # --- pages ----------------------------------------------------------------------------------------
 
 
-async def test_the_ceiling_is_a_bar_of_what_is_used() -> None:
-    told = await shown(Page.CREDITS, ceiling=100, used=50)
+async def test_the_budget_is_a_bar_of_what_is_used() -> None:
+    told = await shown(Page.CREDITS, budget=100, used=50)
     assert f"100 credits a day\n{chr(0x25B0) * 6}{chr(0x25B1) * 6} 50 used in this period" in told
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import simcord
 
-from services.settings.server_settings import Manager, Managing
+from services.settings.server_settings import Manager, ServerSettings
 from services.settings.settings import Member
 from tests.unit.cogs.settings.layouts import buttons_in, shown_in
 from tests.world import World, said
@@ -25,8 +25,8 @@ def by(world: World) -> Manager:
     return Manager(world.guild.id, world.mona.id)
 
 
-def managing(world: World) -> Managing:
-    return world.client.services.managing
+def server_settings(world: World) -> ServerSettings:
+    return world.client.services.server_settings
 
 
 def buttons(result: simcord.InteractionResult) -> dict[str, str]:
@@ -50,8 +50,8 @@ async def test_the_bot_checks_too_who_may(world: World) -> None:
     assert said(result).ephemeral
 
 
-async def test_what_the_ceiling_has_counted_is_shown(world: World) -> None:
-    await managing(world).set_ceiling(by(world), 100)
+async def test_what_the_budget_has_counted_is_shown(world: World) -> None:
+    await server_settings(world).set_budget(by(world), 100)
     await world.song(seconds=60)
     assert "2 used in this period" in shown_in(await show(world))
 
@@ -80,9 +80,9 @@ async def test_the_bots_default_is_said_to_be_one(world: World) -> None:
 
 
 async def test_what_the_server_gives_everyone(world: World) -> None:
-    await managing(world).set_allowance(by(world), 20)
+    await server_settings(world).set_allowance(by(world), 20)
     other = world.guild.create_role("others")
-    await managing(world).set_role(by(world), other.id, 50)
+    await server_settings(world).set_role(by(world), other.id, 50)
     told = await explained(world)
     assert "20 credits a day: what this server gives everyone." in told
     assert "None of their roles has an allowance." in told
@@ -91,21 +91,21 @@ async def test_what_the_server_gives_everyone(world: World) -> None:
 async def test_the_highest_of_their_roles_counts_and_the_others_are_named(world: World) -> None:
     low, high = world.guild.create_role("low"), world.guild.create_role("high")
     carol = world.guild.add_member(world.env.create_user("carol"), roles=[low, high])
-    await managing(world).set_role(by(world), low.id, 5)
-    await managing(world).set_role(by(world), high.id, 50)
+    await server_settings(world).set_role(by(world), low.id, 5)
+    await server_settings(world).set_role(by(world), high.id, 50)
     told = await explained(world, carol)
     assert f"50 credits a day: from <@&{high.id}>, the highest of their roles" in told
     assert f"Not counted, since rules don't add up: <@&{low.id}> (5 credits a day)." in told
 
 
 async def test_the_role_of_everyone_is_called_so(world: World) -> None:
-    await managing(world).set_role(by(world), world.guild.id, 7)
+    await server_settings(world).set_role(by(world), world.guild.id, 7)
     assert "7 credits a day: from @everyone" in await explained(world)
 
 
 async def test_an_allowance_of_their_own_counts_before_all(world: World) -> None:
     until = world.clock() + timedelta(days=2)
-    await managing(world).set_member(by(world), world.alice.id, 99, until=until)
+    await server_settings(world).set_member(by(world), world.alice.id, 99, until=until)
     told = await explained(world)
     assert re.search(r"99 credits a day: an allowance of their own until <t:\d+:f>", told)
     world.clock.moved += timedelta(days=3)
@@ -113,7 +113,7 @@ async def test_an_allowance_of_their_own_counts_before_all(world: World) -> None
 
 
 async def test_without_a_limit_songs_cost_nothing(world: World) -> None:
-    await managing(world).set_member(by(world), world.alice.id, None)
+    await server_settings(world).set_member(by(world), world.alice.id, None)
     await world.song(seconds=60)
     told = await explained(world)
     assert "**No limit**: songs cost them nothing." in told
@@ -124,7 +124,7 @@ async def test_without_a_limit_songs_cost_nothing(world: World) -> None:
 
 async def test_what_was_left_before_a_limit_was_lifted_stays(world: World) -> None:
     await world.free()
-    await managing(world).set_member(by(world), world.alice.id, None)
+    await server_settings(world).set_member(by(world), world.alice.id, None)
     assert "Beside that they have 10 credits" in await explained(world)
 
 
@@ -135,7 +135,7 @@ async def test_what_is_spent_held_and_granted(world: World) -> None:
     await world.song(seconds=30)
     services = world.client.services
     for number in range(9):
-        await services.giving.grant(
+        await services.transfers.grant(
             Member(world.guild.id, world.alice.id),
             grant_id=number,
             actor_id=world.mona.id,
@@ -151,8 +151,8 @@ async def test_what_is_spent_held_and_granted(world: World) -> None:
 
 
 async def test_a_block_and_a_pause_are_said(world: World) -> None:
-    await managing(world).block(by(world), world.alice.id, reason="was *loud*")
-    await managing(world).pause(by(world), "upkeep")
+    await server_settings(world).block(by(world), world.alice.id, reason="was *loud*")
+    await server_settings(world).pause(by(world), "upkeep")
     result = await show(world, world.alice)
     told = shown_in(result)
     assert "**Blocked**: was \\*loud\\*" in told
@@ -162,7 +162,7 @@ async def test_a_block_and_a_pause_are_said(world: World) -> None:
 
 
 async def test_a_period_to_come_is_said(world: World) -> None:
-    await managing(world).set_calendar(by(world), every="week")
+    await server_settings(world).set_calendar(by(world), every="week")
     assert re.search(r"From <t:\d+:f> on the period is a week", await explained(world))
 
 

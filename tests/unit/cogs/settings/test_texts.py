@@ -82,8 +82,8 @@ def line(name: str, before: Any = None, after: Any = None, **fields: Any) -> str
         (Name.PAUSE, "", "paused"),
         (Name.PAUSE, "exams", "paused: exams"),
         (Name.PAUSE, None, "not paused"),
-        (Name.CEILING, 500, "500 credits a period"),
-        (Name.CEILING, None, "none"),
+        (Name.BUDGET, 500, "500 credits a period"),
+        (Name.BUDGET, None, "none"),
         (Name.LOG, 7, "<#7>"),
         (Name.LOG, None, "nowhere"),
         (Name.GIFTS, True, "allowed"),
@@ -129,7 +129,7 @@ def test_whom_a_rule_is_about() -> None:
         (change(Name.MEMBER, subject_id=MEMBER), "Allowance of <@30>"),
         (change(Name.BLOCK, subject_id=MEMBER), "Block of <@30>"),
         (change("grant", after={"credits": 1}, subject_id=MEMBER), "Granted"),
-        (change("warning", after={"percent": 80}), "Warning: 80 % of the ceiling"),
+        (change("warning", after={"percent": 80}), "Warning: 80 % of the budget"),
     ],
 )
 def test_a_changes_title(made: Change, title: str) -> None:
@@ -144,7 +144,7 @@ def test_a_line_says_what_who_and_when() -> None:
 
 
 def test_a_line_says_what_it_takes_back() -> None:
-    assert line(Name.CEILING, 500, None, undoes=11).endswith("takes back change 11")
+    assert line(Name.BUDGET, 500, None, undoes=11).endswith("takes back change 11")
 
 
 def test_a_grant_in_a_line() -> None:
@@ -183,14 +183,14 @@ def test_a_reset_in_a_line() -> None:
         "reset", None, {"members": 4, "credits": 120}
     )
     assert "1 credit from 1 member " in line("reset", None, {"members": 1, "credits": 1})
-    assert "1 offer to a role ended " in line("reset", None, {"offers": 1})
-    assert "1,000 offers to roles ended " in line("reset", None, {"offers": 1_000})
+    assert "1 grant to a role ended " in line("reset", None, {"role_grants": 1})
+    assert "1,000 grants to roles ended " in line("reset", None, {"role_grants": 1_000})
 
 
 def test_a_warning_in_a_line_is_nobodys() -> None:
-    facts = {"percent": 80, "used": 800, "ceiling": 1_000, "until": to_ms(UNTIL)}
+    facts = {"percent": 80, "used": 800, "budget": 1_000, "until": to_ms(UNTIL)}
     assert line("warning", None, facts, actor_id=None) == (
-        "**12. Warning: 80 % of the ceiling**: 800 of 1,000 credits are spent or held; the next "
+        "**12. Warning: 80 % of the budget**: 800 of 1,000 credits are spent or held; the next "
         f"period begins <t:{int(UNTIL.timestamp())}:R> \N{MIDDLE DOT} <t:{int(AT.timestamp())}:f>"
     )
 

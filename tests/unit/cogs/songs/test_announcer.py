@@ -25,7 +25,7 @@ from db.records import Song
 from services.clock import utc_now
 from services.config import Settings
 from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
-from services.songs.completion import Ending
+from services.songs.completion import SongCompletion
 from services.songs.queue import Queue
 from services.songs.scheduler import spawn
 from tests.wire import Channel, DiscordWire, Fault, Interaction, Limits, Member, Permission
@@ -86,14 +86,16 @@ class Stage:
         asked, song = await self.song()
         await self.move(song, song_rows.mark_submitting, at=utc_now())
         await self.move(song, song_rows.mark_downloaded, at=utc_now(), run_low=0, run_high=1)
-        await self.move(song, song_rows.mark_fitted, file="1-funk.mp3")
+        await self.move(song, song_rows.mark_ready, file="1-funk.mp3")
         return asked, await self.move(song, song_rows.mark_posting, at=utc_now())
 
     async def undelivered(self) -> tuple[Interaction, Song]:
         """One that could not be posted."""
         asked, song = await self.posting()
-        ending = Ending(self.application.database, self.client.services.credits, clock=utc_now)
-        assert await ending.complete(song, undelivered="The channel is gone.")
+        completion = SongCompletion(
+            self.application.database, self.client.services.credits, clock=utc_now
+        )
+        assert await completion.complete(song, undelivered="The channel is gone.")
         return asked, await self.row(song.song_id)
 
     def cut(self, method: str, route: str) -> None:
@@ -682,8 +684,10 @@ async def test_what_becomes_of_it_is_shown_while_its_token_lives(
     await until(lambda: not stage.announcer._boards[song.song_id].dirty)
     if restarted:
         stage.announcer._boards.clear()
-    ending = Ending(stage.application.database, stage.client.services.credits, clock=utc_now)
-    assert await getattr(ending, end)(song, *([9] if end == "post_late" else []))
+    completion = SongCompletion(
+        stage.application.database, stage.client.services.credits, clock=utc_now
+    )
+    assert await getattr(completion, end)(song, *([9] if end == "post_late" else []))
     stage.announcer.changed(song.song_id)
     await asked.wait_message(lambda m: words in str(m.embeds))
     await until(lambda: not stage.announcer._boards)

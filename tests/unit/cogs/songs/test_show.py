@@ -44,8 +44,8 @@ async def kept(world: World, song_id: int = 1, **fields: Any) -> Song:
     folder = world.folder / "songs" / str(song_id)
     folder.mkdir(parents=True)
     (folder / f"{song_id}.mp3").write_bytes(AUDIO)
-    ending = world.application.delivery._ending
-    assert await ending.complete(song, undelivered=WHY)
+    completion = world.application.delivery._completion
+    assert await completion.complete(song, undelivered=WHY)
     return await world.row(song_id)
 
 
@@ -233,7 +233,7 @@ async def test_a_discord_that_asks_for_an_hours_silence_holds_it_for_minutes_onl
     shown = await stage.wire.slash(stage.alice, stage.channel, "show", song="1")
     told = await shown.wait_message(lambda m: "Discord did not take" in m.content, SOON)
     assert told.ephemeral
-    assert not stage.application.delivery._in_other_hands(song.song_id)
+    assert not stage.application.delivery._is_locked(song.song_id)
     monkeypatch.setattr(show_module, "LONGEST_UPLOAD", SOON)
     shown = await stage.wire.slash(stage.alice, stage.channel, "show", song="1")
     given = await shown.wait_message(lambda m: bool(m.attachments), SOON)

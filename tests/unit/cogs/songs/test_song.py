@@ -22,7 +22,7 @@ from cogs.songs.song import (
 )
 from db.records import Status
 from services.credits.amounts import Prices, credits_text
-from services.credits.credits import Glance
+from services.credits.credits import CreditPreview
 from services.operations.incidents import Kind
 from services.settings.server_settings import Manager
 from services.settings.settings import Allowance, Member, Rules, Source
@@ -41,7 +41,7 @@ def manager(world: World) -> Manager:
 
 async def grant(world: World, amount: int) -> None:
     """To alice, for good."""
-    await world.client.services.giving.grant(
+    await world.client.services.transfers.grant(
         Member(world.guild.id, world.alice.id),
         grant_id=1,
         actor_id=world.mona.id,
@@ -191,7 +191,7 @@ async def test_in_a_thread_the_permission_for_threads_counts(world: World) -> No
 
 
 async def test_a_size_that_is_not_named_is_one_that_is_allowed(world: World) -> None:
-    await world.client.services.managing.set_limits(manager(world), seconds=45, steps=40)
+    await world.client.services.server_settings.set_limits(manager(world), seconds=45, steps=40)
     await world.song(seconds=None)
     shown = await form(world, seconds=None)
     await world.alice.submit_modal(shown, {"lyrics": "Words"})
@@ -199,7 +199,7 @@ async def test_a_size_that_is_not_named_is_one_that_is_allowed(world: World) -> 
 
 
 async def test_a_size_that_is_named_and_not_allowed_is_refused(world: World) -> None:
-    await world.client.services.managing.set_limits(manager(world), seconds=45, steps=40)
+    await world.client.services.server_settings.set_limits(manager(world), seconds=45, steps=40)
     cases: list[tuple[dict[str, Any], str]] = [
         ({"seconds": 46}, "At most 45 `seconds`"),
         ({"seconds": 45, "steps": 41}, "At most 40 `steps`"),
@@ -213,7 +213,7 @@ async def test_a_size_that_is_named_and_not_allowed_is_refused(world: World) -> 
 
 
 async def test_an_unlimited_members_song_is_free_for_them(world: World) -> None:
-    await world.client.services.managing.set_allowance(manager(world), None)
+    await world.client.services.server_settings.set_allowance(manager(world), None)
     asked = await world.song(seconds=60)
     assert "Price: 2 credits, free for you\nLeft: as many as you like" in text_of(asked.response)
     await world.alice.click(said(asked), label="Cancel")
@@ -385,7 +385,7 @@ async def test_words_come_back_from_an_error_that_nobody_foresaw(
 
 async def test_words_come_back_where_they_are_refused(world: World) -> None:
     shown = await form(world)
-    await world.client.services.managing.pause(manager(world), "Until *noon*")
+    await world.client.services.server_settings.pause(manager(world), "Until *noon*")
     sent = await world.alice.submit_modal(shown, {"lyrics": "My dear words"})
     assert "paused" in text_of(sent.response)
     assert lyrics_given_back(world, sent) == "My dear words"
@@ -445,7 +445,7 @@ async def test_the_form_opens_unchecked_where_checking_takes_too_long(
         await cog._open_form(
             slash_by_hand(world, forms), Options("jazz", 30, 50, 4.0, 4.0, 1.0, None)
         )
-    await world.client.services.managing.set_limits(manager(world), seconds=20)
+    await world.client.services.server_settings.set_limits(manager(world), seconds=20)
     sent = await world.send_form(world.alice, forms.get_nowait().custom_id, "Words")
     assert "At most 20 `seconds`" in text_of(sent.response)
     assert lyrics_given_back(world, sent) == "Words"
@@ -501,19 +501,19 @@ async def test_what_a_grant_adds_is_counted(world: World) -> None:
     await world.song(seconds=60)
     await grant(world, 5)
     assert (await lengths(world))[30] == "30 s, 1 credit of your 13"
-    await world.client.services.managing.set_allowance(manager(world), 1)
+    await world.client.services.server_settings.set_allowance(manager(world), 1)
     assert (await lengths(world))[30] == "30 s, 1 credit of your 5"
     world.clock.moved += timedelta(days=1)
     assert (await lengths(world))[30] == "30 s, 1 credit of your 6"
 
 
 async def test_what_is_free_for_somebody_says_so(world: World) -> None:
-    await world.client.services.managing.set_allowance(manager(world), None)
+    await world.client.services.server_settings.set_allowance(manager(world), None)
     assert (await lengths(world))[240] == "240 s, 8 credits, free for you"
 
 
 async def test_no_length_over_the_servers_longest_is_offered(world: World) -> None:
-    await world.client.services.managing.set_limits(manager(world), seconds=75, steps=40)
+    await world.client.services.server_settings.set_limits(manager(world), seconds=75, steps=40)
     assert list(await lengths(world)) == [10, 30, 45, 60, 75]
     assert list(await lengths(world, "200")) == [75]
     assert (await lengths(world, "60"))[60] == "60 s, 2 credits of your 10"
@@ -554,8 +554,8 @@ def test_lengths_continue_what_was_typed(typed: str, suggested: list[int]) -> No
 
 @pytest.mark.parametrize("steps", [None, "", "ab", 9, 151, True, 3.5])
 def test_steps_that_are_still_being_typed_don_t_count(steps: object) -> None:
-    glance = Glance(Rules(Allowance(10, Source.DEFAULT)), 10**9)
-    text = length_with_price(240, steps, Prices(), glance)
+    preview = CreditPreview(Rules(Allowance(10, Source.DEFAULT)), 10**9)
+    text = length_with_price(240, steps, Prices(), preview)
     assert text == "240 s, 8 credits of your 1,000,000,000"
 
 

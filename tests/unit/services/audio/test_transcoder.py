@@ -44,11 +44,12 @@ from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 
 from services import child_process
-from services.audio import encoder, sandbox, transcoder
+from services.audio import encoder, sandbox
+from services.audio import transcoder as transcoding
 from services.audio.audio_file import MAX_STEM, AudioFormat, Tags, file_stem
 from services.audio.encoder import Job, Sound, fit, measure
 from services.audio.sandbox import Sandbox
-from services.audio.transcoder import AudioFitter, Fitted
+from services.audio.transcoder import Transcoded, Transcoder
 from services.errors import AudioError, DoesNotFit, NotAudio, SilentAudio, TooShort
 
 MIB = 2**20
@@ -829,7 +830,7 @@ def test_bounds_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_main_reads_a_job_and_answers_on_one_line(
     tmp_path: Path, mp3: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fitter_job = transcoder._Job(mp3, tmp_path, "42", 10 * MIB, 2, TAGS)
+    fitter_job = transcoding._Job(mp3, tmp_path, "42", 10 * MIB, 2, TAGS)
     ended = threading.Event()
     monkeypatch.setattr(encoder, "_bound_ourselves", lambda limit: None)
     monkeypatch.setattr(encoder, "_start_no_more", lambda: None)
@@ -872,10 +873,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def start(
-    fitter: AudioFitter, source: Path, folder: Path, *, stem: str = "42-song", **changes: Any
-) -> asyncio.Task[Fitted]:
+    transcoder: Transcoder, source: Path, folder: Path, *, stem: str = "42-song", **changes: Any
+) -> asyncio.Task[Transcoded]:
     options = {"limit": 10 * MIB, "tags": TAGS, "asked_seconds": 2, **changes}
-    return asyncio.create_task(fitter.fit(source, folder, stem=stem, **options))
+    return asyncio.create_task(transcoder.fit(source, folder, stem=stem, **options))
 
 
 async def test_fits_from_any_working_directory(
@@ -885,15 +886,15 @@ async def test_fits_from_any_working_directory(
     (tmp_path / "here" / "services.py").write_text("raise SystemExit('the wrong services')")
     monkeypatch.chdir(tmp_path / "here")
     (tmp_path / "here" / "song").symlink_to(wav)
-    fitted = await start(AudioFitter(), Path("song"), Path("../songs"))
+    transcoded = await start(Transcoder(), Path("song"), Path("../songs"))
 
-    assert fitted.path == Path("../songs/42-song.mp3")
-    assert fitted.format is AudioFormat.MP3
-    assert fitted.seconds == pytest.approx(2)
-    assert fitted.size == fitted.path.stat().st_size
+    assert transcoded.path == Path("../songs/42-song.mp3")
+    assert transcoded.format is AudioFormat.MP3
+    assert transcoded.seconds == pytest.approx(2)
+    assert transcoded.size == transcoded.path.stat().st_size
     assert names(folder) == ["42-song.mp3"]
-    assert decoded(fitted.path)[0] == pytest.approx(2, abs=0.05)
-    assert read_tags(fitted.path) == ID3_TAGS
+    assert decoded(transcoded.path)[0] == pytest.approx(2, abs=0.05)
+    assert read_tags(transcoded.path) == ID3_TAGS
 
 
 async def test_the_bots_process_never_loads_a_decoder() -> None:
@@ -911,8 +912,8 @@ async def test_the_bots_process_never_loads_a_decoder() -> None:
 async def test_an_old_file_of_the_same_name_is_replaced(folder: Path, mp3: Path) -> None:
     (folder / "42-song.mp3").write_bytes(b"old")
     (folder / ".42-song.part").write_bytes(b"left by a crash")
-    fitted = await start(AudioFitter(), mp3, folder)
-    assert fitted.size > 10_000
+    transcoded = await start(Transcoder(), mp3, folder)
+    assert transcoded.size > 10_000
     assert names(folder) == ["42-song.mp3"]
 
 
@@ -927,18 +928,18 @@ async def test_the_childs_errors_arrive(
     folder: Path, wav: Path, changes: dict[str, Any], expected: type[AudioError]
 ) -> None:
     with pytest.raises(expected):
-        await start(AudioFitter(), wav, folder, **changes)
+        await start(Transcoder(), wav, folder, **changes)
     assert names(folder) == []
 
 
 async def test_no_audio_no_source_no_folder(folder: Path, tmp_path: Path, wav: Path) -> None:
     (tmp_path / "text").write_text("hello")
     with pytest.raises(NotAudio):
-        await start(AudioFitter(), tmp_path / "text", folder)
+        await start(Transcoder(), tmp_path / "text", folder)
     with pytest.raises(FileNotFoundError):
-        await start(AudioFitter(), tmp_path / "absent", folder)
+        await start(Transcoder(), tmp_path / "absent", folder)
     with pytest.raises(FileNotFoundError):
-        await start(AudioFitter(), wav, folder / "absent")
+        await start(Transcoder(), wav, folder / "absent")
 
 
 @pytest.mark.parametrize(
@@ -969,9 +970,9 @@ async def test_a_child_that_crashes_is_an_error_of_ours(
     logged: str,
 ) -> None:
     preface = "import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
-    monkeypatch.setattr(transcoder, "_PROGRAM", (sys.executable, "-c", preface + program))
+    monkeypatch.setattr(transcoding, "_PROGRAM", (sys.executable, "-c", preface + program))
     with pytest.raises(NotAudio):
-        await start(AudioFitter(), wav, folder)
+        await start(Transcoder(), wav, folder)
     assert logged in caplog.text
     assert len(caplog.text) < 10_000
 
@@ -981,11 +982,11 @@ async def test_a_child_that_never_stops_talking_takes_no_memory(
 ) -> None:
     """Whoever takes it over could fill the bot's: 600 MB took 1.2 GB."""
     talks = "import os\nfor _ in range(64): os.write(1, b'x' * 2**20)"
-    monkeypatch.setattr(transcoder, "_PROGRAM", (sys.executable, "-c", talks))
+    monkeypatch.setattr(transcoding, "_PROGRAM", (sys.executable, "-c", talks))
     tracemalloc.start()
     try:
         with pytest.raises(NotAudio):
-            await start(AudioFitter(), wav, folder)
+            await start(Transcoder(), wav, folder)
         assert tracemalloc.get_traced_memory()[1] < 8 * MIB
     finally:
         tracemalloc.stop()
@@ -995,18 +996,18 @@ async def test_a_childs_long_words_are_cut(
     folder: Path, wav: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     says = """print('{"error": "NotAudio", "message": "' + 3_000 * 'x' + '"}')"""
-    monkeypatch.setattr(transcoder, "_PROGRAM", (sys.executable, "-c", says))
+    monkeypatch.setattr(transcoding, "_PROGRAM", (sys.executable, "-c", says))
     with pytest.raises(NotAudio) as raised:
-        await start(AudioFitter(), wav, folder)
-    assert len(str(raised.value)) == transcoder._LONGEST_MESSAGE
+        await start(Transcoder(), wav, folder)
+    assert len(str(raised.value)) == transcoding._LONGEST_MESSAGE
 
 
 async def test_no_process_can_be_started(
     folder: Path, wav: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transcoder, "_PROGRAM", (str(folder / "absent"),))
+    monkeypatch.setattr(transcoding, "_PROGRAM", (str(folder / "absent"),))
     with pytest.raises(child_process.CannotStartError, match="absent") as raised:
-        await start(AudioFitter(), wav, folder)
+        await start(Transcoder(), wav, folder)
     assert not isinstance(raised.value, FileNotFoundError), "it would be taken for lost audio"
 
 
@@ -1022,7 +1023,7 @@ def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     """Sources that hang a child that reads them: pipes that nobody writes to."""
 
     def make_pipe(name: str) -> Path:
-        monkeypatch.setattr(transcoder, "_PROGRAM", (sys.executable, "-c", READS_ON))
+        monkeypatch.setattr(transcoding, "_PROGRAM", (sys.executable, "-c", READS_ON))
         os.mkfifo(tmp_path / name)
         return tmp_path / name
 
@@ -1042,7 +1043,7 @@ def assert_nobody_reads(end: int) -> None:
 
 async def test_cancelling_kills_the_child(folder: Path, hanging: Callable[[str], Path]) -> None:
     pipe = hanging("a")
-    task = start(AudioFitter(), pipe, folder)
+    task = start(Transcoder(), pipe, folder)
     end = await asyncio.to_thread(opened_by_child, pipe)
     (folder / ".42-song.part").write_bytes(b"half a song")
     task.cancel()
@@ -1058,11 +1059,11 @@ async def test_a_child_out_of_time_is_killed(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(transcoder._Job, "patience", 0.05)
+    monkeypatch.setattr(transcoding._Job, "patience", 0.05)
     pipe = hanging("a")
     end = os.open(pipe, os.O_RDWR)  # whether or not the child has come so far
     with pytest.raises(NotAudio):
-        await start(AudioFitter(), pipe, folder)
+        await start(Transcoder(), pipe, folder)
     os.close(end)
     assert caplog.text.count("killed after") == 2
     with pytest.raises(OSError, match="No such device"):
@@ -1072,17 +1073,17 @@ async def test_a_child_out_of_time_is_killed(
 async def test_a_starved_child_gets_a_second_chance(
     folder: Path, mp3: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chances: list[transcoder._Job] = []
+    chances: list[transcoding._Job] = []
 
-    async def starve_the_first(job: transcoder._Job) -> dict[str, Any]:
+    async def starve_the_first(job: transcoding._Job) -> dict[str, Any]:
         chances.append(job)
         if len(chances) == 1:
             raise TimeoutError
         return await attempt(job)
 
-    attempt = transcoder._attempt
-    monkeypatch.setattr(transcoder, "_attempt", starve_the_first)
-    assert (await start(AudioFitter(), mp3, folder)).format is AudioFormat.MP3
+    attempt = transcoding._attempt
+    monkeypatch.setattr(transcoding, "_attempt", starve_the_first)
+    assert (await start(Transcoder(), mp3, folder)).format is AudioFormat.MP3
     assert len(chances) == 2
 
 
@@ -1106,7 +1107,7 @@ async def test_a_child_that_the_system_kills_gets_a_second_chance(
 
     begin = child_process.start
     monkeypatch.setattr(child_process, "start", start_and_kill)
-    fitting = start(AudioFitter(), mp3, folder)
+    fitting = start(Transcoder(), mp3, folder)
     if killed == 1:
         assert (await fitting).format is AudioFormat.MP3
     else:
@@ -1118,7 +1119,7 @@ async def test_a_child_that_the_system_kills_gets_a_second_chance(
 
 def test_patience_grows_with_the_song() -> None:
     def patience(seconds: int) -> float:
-        return transcoder._Job(Path(), Path(), "", 1, seconds, TAGS).patience
+        return transcoding._Job(Path(), Path(), "", 1, seconds, TAGS).patience
 
     assert patience(10) >= 30
     assert patience(240) >= 240
@@ -1127,30 +1128,30 @@ def test_patience_grows_with_the_song() -> None:
 async def test_close_cancels_what_runs_and_what_waits(
     folder: Path, hanging: Callable[[str], Path]
 ) -> None:
-    fitter = AudioFitter(at_once=1)
+    transcoder = Transcoder(at_once=1)
     pipe = hanging("a")
-    running = start(fitter, pipe, folder, stem="1")
+    running = start(transcoder, pipe, folder, stem="1")
     end = await asyncio.to_thread(opened_by_child, pipe)
-    waiting = start(fitter, pipe, folder, stem="2")
+    waiting = start(transcoder, pipe, folder, stem="2")
     await asyncio.sleep(0)
-    await fitter.close()
+    await transcoder.close()
     assert_nobody_reads(end)
     for task in (running, waiting):
         with pytest.raises(asyncio.CancelledError):
             await task
     with pytest.raises(RuntimeError, match="closed"):
-        await start(fitter, pipe, folder)
-    await fitter.close()
+        await start(transcoder, pipe, folder)
+    await transcoder.close()
 
 
 async def test_a_child_ends_with_the_bot(hanging: Callable[[str], Path], folder: Path) -> None:
     """The bot's death closes its end of stdin, whoever killed it."""
     pipe = hanging("a")
     child = await asyncio.create_subprocess_exec(
-        *transcoder._PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=child_process.ROOT
+        *transcoding._PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=child_process.ROOT
     )
     assert child.stdin is not None
-    child.stdin.write(transcoder._Job(pipe, folder, "42", 1, 2, TAGS).to_line())
+    child.stdin.write(transcoding._Job(pipe, folder, "42", 1, 2, TAGS).to_line())
     end = await asyncio.to_thread(opened_by_child, pipe)
     child.stdin.close()
     assert await asyncio.wait_for(child.wait(), 10) == 1
@@ -1170,16 +1171,16 @@ async def test_the_child_is_nice_bounded_and_knows_no_secrets(
         return children[-1]
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", remember)
-    fitter = AudioFitter()
+    transcoder = Transcoder()
     pipe = hanging("a")
-    task = start(fitter, pipe, folder)
+    task = start(transcoder, pipe, folder)
     end = await asyncio.to_thread(opened_by_child, pipe)
     pid = children[0].pid
-    assert os.getpriority(os.PRIO_PROCESS, pid) == transcoder._NICENESS
+    assert os.getpriority(os.PRIO_PROCESS, pid) == transcoding._NICENESS
     if sys.platform == "linux":
         assert os.sched_getscheduler(pid) == os.SCHED_OTHER, "SCHED_IDLE starves beside others"
         assert resource.prlimit(pid, resource.RLIMIT_DATA)[0] == encoder.MEMORY
-    await fitter.close()
+    await transcoder.close()
     os.close(end)
     assert task.cancelled()
 
@@ -1191,7 +1192,7 @@ async def test_no_more_than_so_many_at_once(
     most = 0
     go_on = asyncio.Event()
 
-    async def pretend(job: transcoder._Job) -> dict[str, Any]:
+    async def pretend(job: transcoding._Job) -> dict[str, Any]:
         nonlocal most
         running.add(job.stem)
         most = max(most, len(running))
@@ -1200,9 +1201,9 @@ async def test_no_more_than_so_many_at_once(
         running.remove(job.stem)
         return {"error": "NotAudio", "message": "no"}
 
-    monkeypatch.setattr(transcoder, "_run_child", pretend)
-    fitter = AudioFitter(at_once=3)
-    tasks = [start(fitter, wav, folder, stem=str(i)) for i in range(10)]
+    monkeypatch.setattr(transcoding, "_run_child", pretend)
+    transcoder = Transcoder(at_once=3)
+    tasks = [start(transcoder, wav, folder, stem=str(i)) for i in range(10)]
     for _ in range(100):  # turns of the loop: enough for all ten, were they let
         await asyncio.sleep(0)
     assert len(running) == 3
@@ -1217,24 +1218,24 @@ async def test_what_cannot_be_removed_is_logged(
 ) -> None:
     (folder / ".42-song.part").mkdir()
     with pytest.raises(IsADirectoryError):
-        await start(AudioFitter(), wav, folder)
+        await start(Transcoder(), wav, folder)
     assert "Could not remove" in caplog.text
 
 
 # ----------------------------------------------------------------------- the sandbox
 
 
-async def sandboxed_jobs(fitter: AudioFitter, monkeypatch: pytest.MonkeyPatch) -> bool:
+async def sandboxed_jobs(transcoder: Transcoder, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the next song's child will be told to enter it."""
-    jobs: list[transcoder._Job] = []
+    jobs: list[transcoding._Job] = []
 
-    async def note(job: transcoder._Job) -> dict[str, Any]:
+    async def note(job: transcoding._Job) -> dict[str, Any]:
         jobs.append(job)
         return {"error": "NotAudio", "message": "no"}
 
-    monkeypatch.setattr(transcoder, "_run_child", note)
+    monkeypatch.setattr(transcoding, "_run_child", note)
     with suppress(NotAudio):
-        await start(fitter, Path("source"), Path())
+        await start(transcoder, Path("source"), Path())
     return jobs[0].sandboxed
 
 
@@ -1242,11 +1243,11 @@ async def test_the_sandbox_lets_a_sound_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    fitter = AudioFitter()
-    await fitter.check_sandbox()
+    transcoder = Transcoder()
+    await transcoder.check_sandbox()
     assert "did not get through" not in caplog.text
     assert names(tmp_path) == []
-    assert await sandboxed_jobs(fitter, monkeypatch)
+    assert await sandboxed_jobs(transcoder, monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -1272,20 +1273,20 @@ async def test_a_sandbox_that_refuses_a_sound_is_left_out(
     stays_on: bool,
     logged: str,
 ) -> None:
-    async def attempt(job: transcoder._Job) -> dict[str, Any]:
+    async def attempt(job: transcoding._Job) -> dict[str, Any]:
         assert job.source.read_bytes().startswith(b"RIFF")
         if isinstance(result, Exception) and job.sandboxed:
             raise result
         return result if job.sandboxed and isinstance(result, dict) else {"format": "mp3"}
 
-    monkeypatch.setattr(transcoder, "_attempt", attempt)
+    monkeypatch.setattr(transcoding, "_attempt", attempt)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    fitter = AudioFitter()
-    await fitter.check_sandbox()
+    transcoder = Transcoder()
+    await transcoder.check_sandbox()
     assert logged in caplog.text
     assert bool(logged) is bool(caplog.text)
     assert names(tmp_path) == []
-    assert await sandboxed_jobs(fitter, monkeypatch) is stays_on
+    assert await sandboxed_jobs(transcoder, monkeypatch) is stays_on
 
 
 @pytest.mark.parametrize("without", [ChildProcessError("signal 9"), NotAudio("no answer")])
@@ -1297,15 +1298,15 @@ async def test_a_child_that_fails_without_the_sandbox_too_says_nothing_of_it(
 ) -> None:
     """A machine short of memory at the start took the sandbox from every song after it."""
 
-    async def attempt(job: transcoder._Job) -> dict[str, Any]:
+    async def attempt(job: transcoding._Job) -> dict[str, Any]:
         raise ChildProcessError("killed by signal 9") if job.sandboxed else without
 
-    monkeypatch.setattr(transcoder, "_attempt", attempt)
+    monkeypatch.setattr(transcoding, "_attempt", attempt)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    fitter = AudioFitter()
-    await fitter.check_sandbox()
+    transcoder = Transcoder()
+    await transcoder.check_sandbox()
     assert "could not be tested: killed by signal 9" in caplog.text
-    assert await sandboxed_jobs(fitter, monkeypatch)
+    assert await sandboxed_jobs(transcoder, monkeypatch)
 
 
 async def test_a_refusal_by_the_sandbox_is_a_defect(
@@ -1313,9 +1314,9 @@ async def test_a_refusal_by_the_sandbox_is_a_defect(
 ) -> None:
     """It was a fault of the disk, over which a song is tried for half an hour."""
     says = 'print(\'{"error": "SandboxRefused", "message": "/some/file"}\')'
-    monkeypatch.setattr(transcoder, "_PROGRAM", (sys.executable, "-c", says))
+    monkeypatch.setattr(transcoding, "_PROGRAM", (sys.executable, "-c", says))
     with pytest.raises(NotAudio, match="could not be prepared"):
-        await start(AudioFitter(), wav, folder)
+        await start(Transcoder(), wav, folder)
     assert "/some/file" in caplog.text
 
 

@@ -10,14 +10,14 @@ from db import songs as song_rows
 from db.database import Database
 from db.records import Change, Song
 from services.clock import Clock, WatchedClock
-from services.credits.budgets import DefaultBudgets, OperatorCeilings, ServerCeiling
+from services.credits.budgets import DefaultBudgets, OperatorBudgets, ServerBudget
 from services.credits.credits import Credits
-from services.credits.transfers import Giving
+from services.credits.transfers import CreditTransfers
 from services.operations.incidents import Incidents
 from services.settings.changelog import Changelog
-from services.settings.server_settings import Manager, Managing
-from services.settings.settings import Defaults, Member, Rulebook
-from services.songs.completion import Ending
+from services.settings.server_settings import Manager, ServerSettings
+from services.settings.settings import Defaults, Member, SettingsReader
+from services.songs.completion import SongCompletion
 from services.songs.song_request import SongRequest
 from services.songs.songs import Interaction, Songs
 from tests.factories import APPLICATION, CHANNEL, MEMBER, SERVER
@@ -41,13 +41,13 @@ class Product:
     database: Database
     clock: Clock
     songs: Songs
-    ending: Ending
+    completion: SongCompletion
     credits: Credits
-    managing: Managing
-    giving: Giving
+    server_settings: ServerSettings
+    transfers: CreditTransfers
     changelog: Changelog
-    ceiling: ServerCeiling
-    operator: OperatorCeilings
+    budget: ServerBudget
+    operator: OperatorBudgets
     told: list[None] = field(default_factory=list)
     """One for each time that there may be changes to tell."""
     shown: list[int] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Product:
         """Ask for a song: of 30 s, which costs one credit, unless said otherwise."""
         values: dict[str, Any] = {"genres": "funk", "seconds": 30, "random_seed": lambda: 7}
         request = SongRequest.parse(**values | changes)
-        return await self.songs.ask(asker(song_id, who=who, at=self.clock()), request)
+        return await self.songs.ask(requester(song_id, who=who, at=self.clock()), request)
 
     async def free(self, who: Member = WHO) -> int:
         """What a member has now."""
@@ -66,12 +66,12 @@ class Product:
     async def grant(self, amount: int, grant_id: int = 5, *, who: Member = WHO, **k: Any) -> int:
         """Give credits; what the member has then."""
         values: dict[str, Any] = {"actor_id": MANAGER, "reason": "A good song."} | k
-        moved = await self.giving.grant(who, grant_id=grant_id, amount=amount, **values)
+        moved = await self.transfers.grant(who, grant_id=grant_id, amount=amount, **values)
         return moved.balance.free
 
     async def take(self, amount: int, take_id: int = 6, *, who: Member = WHO) -> int:
         """Take credits; how many it were."""
-        moved = await self.giving.take(
+        moved = await self.transfers.take(
             who, take_id=take_id, actor_id=MANAGER, amount=amount, reason="Too many."
         )
         return moved.amount
@@ -98,7 +98,7 @@ class Product:
             for done in (
                 await song_rows.mark_submitted(connection, song_id, request_id="r", at=now),
                 await song_rows.mark_downloaded(connection, song_id, at=now, run_low=1, run_high=2),
-                await song_rows.mark_fitted(connection, song_id, file="x.mp3"),
+                await song_rows.mark_ready(connection, song_id, file="x.mp3"),
                 await song_rows.mark_posting(connection, song_id, at=now),
             ):
                 assert done
@@ -108,7 +108,7 @@ class Product:
         assert await self.submit(song)
         await self.bring_to_posting(song)
         post_id = None if undelivered else 9_000 + song.song_id
-        assert await self.ending.complete(song, post_id=post_id, undelivered=undelivered)
+        assert await self.completion.complete(song, post_id=post_id, undelivered=undelivered)
 
     async def changes(self, server_id: int = SERVER) -> list[Change]:
         """All that was done, oldest first."""
@@ -141,19 +141,19 @@ def compose(
     def tell() -> None:
         told.append(None)
 
-    rulebook = Rulebook(defaults)
+    settings_reader = SettingsReader(defaults)
     changelog = Changelog(database, clock=clock, tell=tell)
-    ceiling = ServerCeiling(database, rulebook, changelog, clock=clock)
-    operator = OperatorCeilings(database, clock=clock, defaults=budgets)
-    credits = Credits(database, rulebook, ceiling, clock=clock)
-    ending = Ending(database, credits, clock=clock)
+    budget = ServerBudget(database, settings_reader, changelog, clock=clock)
+    operator = OperatorBudgets(database, clock=clock, defaults=budgets)
+    credits = Credits(database, settings_reader, budget, clock=clock)
+    completion = SongCompletion(database, credits, clock=clock)
     songs = Songs(
         database,
-        rulebook,
+        settings_reader,
         credits,
-        ceiling,
+        budget,
         operator,
-        ending,
+        completion,
         Incidents(database, Nobody(), clock=WatchedClock(clock)),
         clock=clock,
         random_seed=lambda: 7,
@@ -164,19 +164,21 @@ def compose(
         database,
         clock,
         songs,
-        ending,
+        completion,
         credits,
-        Managing(database, rulebook, changelog, ending, clock=clock, changed=shown.append),
-        Giving(database, rulebook, credits, changelog, clock=clock),
+        ServerSettings(
+            database, settings_reader, changelog, completion, clock=clock, changed=shown.append
+        ),
+        CreditTransfers(database, settings_reader, credits, changelog, clock=clock),
         changelog,
-        ceiling,
+        budget,
         operator,
         told,
         shown,
     )
 
 
-def asker(song_id: int, *, who: Member = WHO, at: datetime, **changes: Any) -> Interaction:
+def requester(song_id: int, *, who: Member = WHO, at: datetime, **changes: Any) -> Interaction:
     """The interaction that asks for a song."""
     values: dict[str, Any] = {
         "interaction_id": song_id,

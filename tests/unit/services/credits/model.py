@@ -10,7 +10,7 @@ from typing import Any
 from services.credits.calendar import Calendar, Period
 from services.errors import (
     AgainstTheRules,
-    CeilingReached,
+    BudgetExceeded,
     NotEnoughCredits,
     Refusal,
     TooManySongs,
@@ -36,10 +36,10 @@ class Pot:
 
 
 @dataclass
-class Offer:
+class RoleGrant:
     """Credits for those with a role, or from them."""
 
-    offer_id: int
+    role_grant_id: int
     role: int
     kind: str
     amount: int
@@ -55,7 +55,7 @@ class Made:
     person: Person
     price: int
     period: datetime
-    asked_at: datetime
+    requested_at: datetime
     sources: list[tuple[str, int]]
     state: str = "waiting"
     submits: int = 0
@@ -82,7 +82,7 @@ class Done:
 
 @dataclass
 class Purse:
-    """A member's pots, by name, and the offers that they have had."""
+    """A member's pots, by name, and the role grants they have had."""
 
     pots: dict[str, Pot] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
@@ -123,7 +123,7 @@ class Model:
         self.roles: dict[Person, frozenset[int] | None] = dict.fromkeys(people, frozenset())
         self.settings: dict[int, dict[tuple[str, int], Any]] = {s: {} for s, _ in people}
         self.spans: dict[int, list[tuple[datetime, Calendar]]] = {s: [] for s, _ in people}
-        self.offers: dict[int, list[Offer]] = {s: [] for s, _ in people}
+        self.role_grants: dict[int, list[RoleGrant]] = {s: [] for s, _ in people}
         self.history: dict[int, list[Done]] = {s: [] for s, _ in people}
         self.used: Counter[tuple[int, datetime]] = Counter()
         self.warned: dict[tuple[int, datetime], int] = {}
@@ -181,15 +181,15 @@ class Model:
             return purse
         if (allowed := self.allowance(person, now)) is not None:
             self._allow(person, purse, allowed, now)
-        for offer in self.offers[person[0]]:
-            mine = offer.role in (self.roles[person] or ())
-            if mine and offer.ends > now and offer.offer_id not in purse.seen:
-                purse.seen.add(offer.offer_id)
-                if offer.kind == "grant":
-                    name = f"grant:{offer.offer_id}:{person[1]}"
-                    purse.put(name, "grant", offer.amount, offer.expires)
+        for role_grant in self.role_grants[person[0]]:
+            mine = role_grant.role in (self.roles[person] or ())
+            if mine and role_grant.ends > now and role_grant.role_grant_id not in purse.seen:
+                purse.seen.add(role_grant.role_grant_id)
+                if role_grant.kind == "grant":
+                    name = f"grant:{role_grant.role_grant_id}:{person[1]}"
+                    purse.put(name, "grant", role_grant.amount, role_grant.expires)
                 else:
-                    draw(purse.live(now)[::-1], offer.amount)
+                    draw(purse.live(now)[::-1], role_grant.amount)
         return purse
 
     def close(self, person: Person, purse: Purse, now: datetime) -> None:
@@ -221,7 +221,7 @@ class Model:
         return [song for song in self.songs if song.person == person]
 
     def would_refuse(self, person: Person, seconds: int, now: datetime) -> type[Refusal] | None:
-        """Why a song would be refused. CeilingReached is the server's own or the operator's."""
+        """Why a song would be refused. BudgetExceeded is the server's own or the operator's."""
         server = person[0]
         limits = self.limits(server)
         if self.rule(server, "pause") is not None or self.blocked(person, now):
@@ -236,11 +236,11 @@ class Model:
             return TooManySongs
         price = price_of(seconds)
         if not self.would_let(server, price, now, ahead=True):
-            return CeilingReached
+            return BudgetExceeded
         unlimited = self.allowance(person, now) is None
         if not unlimited and self.would_open(person, now).free(now) < price:
             return NotEnoughCredits
-        return CeilingReached if self.would_pass(server, price, now) else None
+        return BudgetExceeded if self.would_pass(server, price, now) else None
 
     def ended_by_choice(self, who: int, now: datetime) -> int:
         """A member's songs, in every server, cancelled by them or refused for what they are."""
@@ -252,19 +252,19 @@ class Model:
         return sum(now - timedelta(hours=1) < whole_ms(at) <= now for at in ends)
 
     def would_pass(self, server: int, price: int, now: datetime) -> bool:
-        """Whether a song would pass the server's own ceiling."""
-        ceiling = self.rule(server, "ceiling")
+        """Whether a song would pass the server's own budget."""
+        budget = self.rule(server, "budget")
         used = self.used[server, self.period(server, now).start]
-        return ceiling is not None and used + price > ceiling
+        return budget is not None and used + price > budget
 
     def _cooling(self, person: Person, cooldown: int, now: datetime) -> bool:
         newest = self.of(person)[-10:]
-        asked = [song.asked_at for song in newest if song.state not in ("failed", "cancelled")]
+        asked = [song.requested_at for song in newest if song.state not in ("failed", "cancelled")]
         wait = timedelta(seconds=cooldown)
         return bool(asked) and now < max(asked) + wait <= now + wait
 
     def would_let(self, server: int, price: int, now: datetime, *, ahead: bool) -> bool:
-        """Whether the operator's ceilings have room for a song, beside those `ahead` of it."""
+        """Whether the operator's budgets have room for a song, beside those `ahead` of it."""
         own = ("server", server) if ("server", server) in self.operator else ("each", 0)
         for scope, whose in ((("all", 0)), own):
             default = (None, self.daily_songs.get(scope))
@@ -295,15 +295,15 @@ class Model:
         self._warn(server, period)
 
     def _warn(self, server: int, period: Period) -> None:
-        ceiling, used = self.rule(server, "ceiling"), self.used[server, period.start]
-        if ceiling is not None:
-            percent = 100 if used >= ceiling else 80 if 100 * used >= 80 * ceiling else 0
+        budget, used = self.rule(server, "budget"), self.used[server, period.start]
+        if budget is not None:
+            percent = 100 if used >= budget else 80 if 100 * used >= 80 * budget else 0
             self.warn(server, period, percent)
 
     def warn_of_refusal(self, server: int, now: datetime) -> None:
-        """That the ceiling is reached, unless so much is left that only this song did not fit."""
+        """That the budget is reached, unless so much is left that only this song did not fit."""
         period = self.period(server, now)
-        if self.used[server, period.start] * 100 >= self.rule(server, "ceiling") * 80:
+        if self.used[server, period.start] * 100 >= self.rule(server, "budget") * 80:
             self.warn(server, period, 100)
 
     def warn(self, server: int, period: Period, percent: int) -> None:
@@ -313,7 +313,7 @@ class Model:
             facts = {
                 "percent": percent,
                 "used": self.used[server, period.start],
-                "ceiling": self.rule(server, "ceiling"),
+                "budget": self.rule(server, "budget"),
                 "until": ms(period.end),
             }
             self.history[server].append(Done("warning", 0, None, facts, None))

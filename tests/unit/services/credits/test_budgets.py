@@ -1,4 +1,4 @@
-"""A server's own ceiling, and the operator's."""
+"""A server's own budget, and the operator's."""
 
 import asyncio
 import json
@@ -9,10 +9,10 @@ import pytest
 
 from db import songs as song_rows
 from db.database import Database
-from db.records import OperatorCeiling, Song, Tally
-from services.credits.amounts import MAX_CEILING
-from services.credits.budgets import DefaultBudgets, ServerCeilingReached, utc_day
-from services.errors import CeilingReached, InvalidRequest, NotEnoughCredits
+from db.records import OperatorBudget, Song, Tally
+from services.credits.amounts import MAX_BUDGET
+from services.credits.budgets import DefaultBudgets, ServerBudgetExceeded, utc_day
+from services.errors import BudgetExceeded, InvalidRequest, NotEnoughCredits
 from services.settings.settings import Defaults, Limits
 from tests.factories import NOON, SERVER, SettableClock, make_song
 from tests.unit.services.credits.composed import BY, Product, compose, member
@@ -36,22 +36,22 @@ async def warnings(product: Product) -> list[tuple[int, int]]:
 
 
 async def used(product: Product) -> int:
-    rules = await product.managing.rules(SERVER)
-    return await product.ceiling.used(SERVER, rules.timeline.period(product.clock()))
+    rules = await product.server_settings.rules(SERVER)
+    return await product.budget.used(SERVER, rules.timeline.period(product.clock()))
 
 
 # --- a server's own -------------------------------------------------------------------------------
 
 
-async def test_a_song_over_the_ceiling_is_refused_saying_when_and_nothing_is_spent(
+async def test_a_song_over_the_budget_is_refused_saying_when_and_nothing_is_spent(
     product: Product,
 ) -> None:
-    await product.managing.set_ceiling(BY, 2)
+    await product.server_settings.set_budget(BY, 2)
     await product.ask(1, seconds=60)
-    with pytest.raises(CeilingReached) as refused:
+    with pytest.raises(BudgetExceeded) as refused:
         await product.ask(2)
     assert str(refused.value) == (
-        "This server's ceiling leaves no room for a song of 1 credit now. Please try a shorter "
+        "This server's budget leaves no room for a song of 1 credit now. Please try a shorter "
         f"one, or again <t:{int(TOMORROW.timestamp())}:R>. Nothing was spent."
     )
     assert await product.free() == 998
@@ -60,15 +60,15 @@ async def test_a_song_over_the_ceiling_is_refused_saying_when_and_nothing_is_spe
 
 
 async def test_what_is_given_back_has_room_again(product: Product) -> None:
-    await product.managing.set_ceiling(BY, 2)
+    await product.server_settings.set_budget(BY, 2)
     failed = await product.ask(1)
     undelivered = await product.ask(2)
     await product.complete(undelivered, undelivered="No.")
-    with pytest.raises(CeilingReached):
+    with pytest.raises(BudgetExceeded):
         await product.ask(3)
-    await product.ending.fail(failed, "No.")
+    await product.completion.fail(failed, "No.")
     await product.ask(4)
-    with pytest.raises(CeilingReached):
+    with pytest.raises(BudgetExceeded):
         await product.ask(5)
     async with product.database.write() as connection:
         await product.credits.compensate(connection, undelivered)
@@ -81,50 +81,50 @@ async def test_what_is_given_back_late_has_room_in_the_period_that_counted_it(
 ) -> None:
     song = await product.ask(1)
     clock.now = TOMORROW
-    await product.managing.set_ceiling(BY, 1)
-    await product.ending.fail(song, "No.")
+    await product.server_settings.set_budget(BY, 1)
+    await product.completion.fail(song, "No.")
     await product.ask(2)
-    with pytest.raises(CeilingReached):
+    with pytest.raises(BudgetExceeded):
         await product.ask(3)
     clock.advance(seconds=-1)
     assert await used(product) == 0
 
 
-async def test_a_ceiling_counts_by_the_servers_own_periods(
+async def test_a_budget_counts_by_the_servers_own_periods(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.managing.set_calendar(BY, every="week", hour=18)
-    await product.managing.set_ceiling(BY, 2)
+    await product.server_settings.set_calendar(BY, every="week", hour=18)
+    await product.server_settings.set_budget(BY, 2)
     clock.now = TOMORROW  # a Sunday: its week ends tomorrow at 18
     monday = datetime(2026, 3, 16, 18, tzinfo=UTC)
     for song_id, moment in enumerate((TOMORROW, monday - timedelta(hours=17)), start=1):
         clock.now = moment
         await product.ask(song_id)
     clock.now = monday - timedelta(milliseconds=1)
-    with pytest.raises(CeilingReached, match=f"<t:{int(monday.timestamp())}:R>"):
+    with pytest.raises(BudgetExceeded, match=f"<t:{int(monday.timestamp())}:R>"):
         await product.ask(3)
     clock.now = monday
     song = await product.ask(4, seconds=60)
     clock.advance(days=6)
-    with pytest.raises(CeilingReached):
+    with pytest.raises(BudgetExceeded):
         await product.ask(5)
     counts = "SELECT used FROM server_periods ORDER BY period_at"
     assert await product.rows(counts) == [(2,), (2,)]
-    await product.ending.cancel(song)
+    await product.completion.cancel(song)
     assert await product.rows(counts) == [(2,), (0,)]
 
 
 async def test_unlimited_songs_count(product: Product) -> None:
-    await product.managing.set_allowance(BY, None)
-    await product.managing.set_ceiling(BY, 8)
+    await product.server_settings.set_allowance(BY, None)
+    await product.server_settings.set_budget(BY, 8)
     await product.ask(1, seconds=240)
     assert await product.rows("SELECT amount, price FROM ledger WHERE kind = 'hold'") == [(0, 8)]
-    with pytest.raises(CeilingReached):
+    with pytest.raises(BudgetExceeded):
         await product.ask(2)
 
 
 async def test_each_warning_is_given_once_a_period(product: Product, clock: SettableClock) -> None:
-    await product.managing.set_ceiling(BY, 10)
+    await product.server_settings.set_budget(BY, 10)
     for song_id in range(1, 8):
         await product.ask(song_id)
     assert await warnings(product) == []
@@ -132,12 +132,12 @@ async def test_each_warning_is_given_once_a_period(product: Product, clock: Sett
     eighth = await product.ask(8)
     assert await warnings(product) == [(80, 8)]
     assert len(product.told) == told + 1
-    await product.ending.fail(eighth, "No.")
+    await product.completion.fail(eighth, "No.")
     await product.ask(9)  # over 80 % once more
     for song_id in range(10, 12):
         await product.ask(song_id)
     for song_id in range(12, 14):
-        with pytest.raises(CeilingReached):
+        with pytest.raises(BudgetExceeded):
             await product.ask(song_id)
     assert await warnings(product) == [(80, 8), (100, 10)]
     clock.now = TOMORROW
@@ -145,29 +145,29 @@ async def test_each_warning_is_given_once_a_period(product: Product, clock: Sett
     assert await warnings(product) == [(80, 8), (100, 10), (80, 8)]
 
 
-async def test_a_ceiling_that_is_raised_warns_no_more_in_its_period(product: Product) -> None:
-    await product.managing.set_ceiling(BY, 2)
+async def test_a_budget_that_is_raised_warns_no_more_in_its_period(product: Product) -> None:
+    await product.server_settings.set_budget(BY, 2)
     await product.ask(1, seconds=60)
-    await product.managing.set_ceiling(BY, 4)
+    await product.server_settings.set_budget(BY, 4)
     await product.ask(2, seconds=60)
-    with pytest.raises(CeilingReached):
+    with pytest.raises(BudgetExceeded):
         await product.ask(3)
     assert await warnings(product) == [(100, 2)]
 
 
 async def test_a_leap_over_both_warns_of_the_graver_alone(product: Product) -> None:
-    await product.managing.set_ceiling(BY, 8)
+    await product.server_settings.set_budget(BY, 8)
     await product.ask(1, seconds=240)
     assert await warnings(product) == [(100, 8)]
 
 
-async def test_a_refusal_warns_that_the_ceiling_is_reached(product: Product) -> None:
+async def test_a_refusal_warns_that_the_budget_is_reached(product: Product) -> None:
     for song_id in range(1, 8):
         await product.ask(song_id)
-    await product.managing.set_ceiling(BY, 8)
+    await product.server_settings.set_budget(BY, 8)
     told = len(product.told)
     for song_id in (100, 101):
-        with pytest.raises(CeilingReached):
+        with pytest.raises(BudgetExceeded):
             await product.ask(song_id, seconds=60)
     assert await warnings(product) == [(100, 7)]
     assert len(product.told) > told
@@ -175,78 +175,78 @@ async def test_a_refusal_warns_that_the_ceiling_is_reached(product: Product) -> 
 
 async def test_a_song_too_dear_where_much_is_left_warns_nobody(product: Product) -> None:
     """What is said to be reached would not be, and the warning at 80 % would never come."""
-    await product.managing.set_ceiling(BY, 5)
+    await product.server_settings.set_budget(BY, 5)
     await product.ask(1, seconds=60)
-    with pytest.raises(CeilingReached):
+    with pytest.raises(BudgetExceeded):
         await product.ask(2, seconds=120)
     assert await warnings(product) == []
     await product.ask(3, seconds=60)
     assert await warnings(product) == [(80, 4)]
 
 
-async def test_a_ceiling_lowered_under_what_is_used_warns_with_the_next_refusal(
+async def test_a_budget_lowered_under_what_is_used_warns_with_the_next_refusal(
     product: Product,
 ) -> None:
     await product.ask(1, seconds=240)
-    await product.managing.set_ceiling(BY, 1)
+    await product.server_settings.set_budget(BY, 1)
     assert await warnings(product) == []
-    with pytest.raises(CeilingReached):
+    with pytest.raises(BudgetExceeded):
         await product.ask(2)
     assert await warnings(product) == [(100, 8)]
     assert await used(product) == 8
 
 
 @pytest.mark.parametrize("raised", [None, 9])
-async def test_a_ceiling_raised_after_a_refusal_is_not_warned_of(
+async def test_a_budget_raised_after_a_refusal_is_not_warned_of(
     product: Product, raised: int | None
 ) -> None:
     """The warning is a transaction of its own, after the one that was rolled back."""
-    await product.managing.set_ceiling(BY, 1)
-    period = (await product.managing.rules(SERVER)).timeline.period(NOON)
-    await product.managing.set_ceiling(BY, raised)
-    await product.ceiling.refused(ServerCeilingReached(make_song(price=9), period))
+    await product.server_settings.set_budget(BY, 1)
+    period = (await product.server_settings.rules(SERVER)).timeline.period(NOON)
+    await product.server_settings.set_budget(BY, raised)
+    await product.budget.refused(ServerBudgetExceeded(make_song(price=9), period))
     assert await warnings(product) == []
 
 
 async def test_a_refusal_just_before_the_period_ends_warns_of_that_period(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.managing.set_ceiling(BY, 5)
+    await product.server_settings.set_budget(BY, 5)
     await product.ask(1, seconds=120)
-    period = (await product.managing.rules(SERVER)).timeline.period(NOON)
+    period = (await product.server_settings.rules(SERVER)).timeline.period(NOON)
     clock.now = TOMORROW
-    await product.ceiling.refused(ServerCeilingReached(make_song(price=2), period))
+    await product.budget.refused(ServerBudgetExceeded(make_song(price=2), period))
     assert await warnings(product) == [(80, 4), (100, 4)]
     await product.ask(2, seconds=120)
     assert await warnings(product) == [(80, 4), (100, 4), (80, 4)]
 
 
-async def test_without_credits_the_ceiling_is_not_spoken_of(product: Product) -> None:
-    await product.managing.set_allowance(BY, 0)
-    await product.managing.set_ceiling(BY, 1)
+async def test_without_credits_the_budget_is_not_spoken_of(product: Product) -> None:
+    await product.server_settings.set_allowance(BY, 0)
+    await product.server_settings.set_budget(BY, 1)
     with pytest.raises(NotEnoughCredits):
         await product.ask(1, seconds=60)
     assert await warnings(product) == []
 
 
-async def test_fifty_members_never_pass_the_ceiling(product: Product) -> None:
-    await product.managing.set_ceiling(BY, 20)
+async def test_fifty_members_never_pass_the_budget(product: Product) -> None:
+    await product.server_settings.set_budget(BY, 20)
     results = await asyncio.gather(
         *(product.ask(n, who=member(n), seconds=60) for n in range(1, 51)), return_exceptions=True
     )
     refused = [result for result in results if isinstance(result, BaseException)]
-    assert {type(result) for result in refused} == {ServerCeilingReached}
+    assert {type(result) for result in refused} == {ServerBudgetExceeded}
     assert len(refused) == 40
     assert await used(product) == 20
     assert await warnings(product) == [(80, 16), (100, 20)]
     assert await product.rows("SELECT sum(price) FROM ledger WHERE kind = 'hold'") == [(20,)]
 
 
-@pytest.mark.parametrize("figure", [0, -1, MAX_CEILING + 1, 2**63, 10**30])
-async def test_a_ceiling_out_of_bounds_is_refused(product: Product, figure: int) -> None:
+@pytest.mark.parametrize("figure", [0, -1, MAX_BUDGET + 1, 2**63, 10**30])
+async def test_a_budget_out_of_bounds_is_refused(product: Product, figure: int) -> None:
     with pytest.raises(InvalidRequest, match="between 1 and 1,000,000,000 credits"):
-        await product.managing.set_ceiling(BY, figure)
-    assert (await product.managing.rules(SERVER)).ceiling is None
+        await product.server_settings.set_budget(BY, figure)
+    assert (await product.server_settings.rules(SERVER)).budget is None
     assert await product.changes() == []
 
 
@@ -261,7 +261,7 @@ async def set_operator(
     credits: int | None = None,
     songs: int | None = None,
 ) -> None:
-    await product.operator.set(OperatorCeiling(scope, server_id, credits, songs))
+    await product.operator.set(OperatorBudget(scope, server_id, credits, songs))
 
 
 @pytest.mark.parametrize("most", [{"credits": 2}, {"songs": 1}, {"credits": 100, "songs": 1}])
@@ -273,22 +273,22 @@ async def set_operator(
         ("server", SERVER, "this server"),
     ],
 )
-async def test_what_waits_has_its_room_under_the_operators_ceiling(
+async def test_what_waits_has_its_room_under_the_operators_budget(
     product: Product, scope: str, server_id: int, whom: str, most: dict[str, int]
 ) -> None:
     await set_operator(product, scope, server_id, **most)
     await product.ask(1, seconds=60)
-    with pytest.raises(CeilingReached) as refused:
+    with pytest.raises(BudgetExceeded) as refused:
         await product.ask(2)
     assert str(refused.value) == (
         f"The bot's operator allows no more songs for {whom} today. Songs can be made again "
         f"<t:{int(TOMORROW.timestamp())}:R>. Nothing was spent."
     )
-    assert not isinstance(refused.value, ServerCeilingReached)
+    assert not isinstance(refused.value, ServerBudgetExceeded)
     assert await product.free() == 998
 
 
-async def test_servers_share_the_ceiling_of_all_and_no_other(product: Product) -> None:
+async def test_servers_share_the_budget_of_all_and_no_other(product: Product) -> None:
     await set_operator(product, "each", credits=1)
     await product.ask(1)
     await product.ask(2, who=SOMEBODY)
@@ -296,7 +296,7 @@ async def test_servers_share_the_ceiling_of_all_and_no_other(product: Product) -
     await set_operator(product, "each", credits=9)
     # What only waits in another server uses nothing up: it may be cancelled.
     third = await product.ask(3, who=SOMEBODY)
-    with pytest.raises(CeilingReached, match="all servers together"):
+    with pytest.raises(BudgetExceeded, match="all servers together"):
         await product.ask(4, who=SOMEBODY)
     for song_id in (1, 2):
         assert await product.submit(await row(product, song_id))
@@ -319,18 +319,18 @@ async def test_default_budgets_count_without_anything_set(
         defaults=Defaults(limits=Limits(unfinished=100)),
         budgets=DefaultBudgets(all_servers=3, each_server=2),
     )
-    await product.managing.set_allowance(BY, None)
+    await product.server_settings.set_allowance(BY, None)
     songs = [await product.ask(1), await product.ask(2)]
-    with pytest.raises(CeilingReached, match="for this server today"):
+    with pytest.raises(BudgetExceeded, match="for this server today"):
         await product.ask(3)
     songs += [await product.ask(4, who=SOMEBODY), await product.ask(5, who=SOMEBODY)]
     assert [await product.submit(song) for song in songs] == [True, True, True, False]
     assert await product.operator.next_waiting(database.reader) is None
-    with pytest.raises(CeilingReached, match="for all servers together today"):
+    with pytest.raises(BudgetExceeded, match="for all servers together today"):
         await product.ask(6, who=SOMEBODY)
     assert await product.operator.in_force() == [
-        OperatorCeiling("all", 0, None, 3),
-        OperatorCeiling("each", 0, None, 2),
+        OperatorBudget("all", 0, None, 3),
+        OperatorBudget("each", 0, None, 2),
     ]
 
 
@@ -345,20 +345,20 @@ async def test_what_the_operator_sets_wins_over_the_defaults(
     )
     await product.ask(1)
     await set_operator(product, "each")
-    with pytest.raises(CeilingReached, match="all servers"):
+    with pytest.raises(BudgetExceeded, match="all servers"):
         await product.ask(2)
     await set_operator(product, "all", credits=2)
     await product.ask(2)
-    with pytest.raises(CeilingReached, match="all servers"):
+    with pytest.raises(BudgetExceeded, match="all servers"):
         await product.ask(3)
     await set_operator(product, "all")
     await product.ask(3)
     assert await product.operator.in_force() == [
-        OperatorCeiling("all", 0, None, None),
-        OperatorCeiling("each", 0, None, None),
+        OperatorBudget("all", 0, None, None),
+        OperatorBudget("each", 0, None, None),
     ]
     await product.operator.drop("each", 0)
-    with pytest.raises(CeilingReached, match="this server"):
+    with pytest.raises(BudgetExceeded, match="this server"):
         await product.ask(4)
 
 
@@ -370,7 +370,7 @@ async def test_a_servers_own_goes_before_that_of_each_until_it_is_dropped(
     assert {c.scope for c in await product.operator.all_set()} == {"each", "server"}
     assert [room.scope for room in await product.operator.rooms(SERVER)] == ["server"]
     await product.ask(1)
-    with pytest.raises(CeilingReached):
+    with pytest.raises(BudgetExceeded):
         await product.ask(2, who=SOMEBODY)
     await product.operator.drop("server", SERVER)
     assert [room.scope for room in await product.operator.rooms(SERVER)] == ["each"]
@@ -382,12 +382,12 @@ async def test_every_submit_counts_also_of_what_fails_and_the_second_too(
     song = await product.ask(1, seconds=60)
     assert await product.submit(song)
     assert await product.submit(song)  # its first answer was lost
-    await product.ending.fail(song, "No.")
+    await product.completion.fail(song, "No.")
     assert await product.operator.submitted_today(SERVER) == Tally(2, 4)
     assert await product.operator.submitted_today() == Tally(2, 4)
     assert await product.free() == 1_000
     await set_operator(product, "all", credits=5)
-    with pytest.raises(CeilingReached):
+    with pytest.raises(BudgetExceeded):
         await product.ask(2, seconds=60)
     clock.now = TOMORROW
     assert await product.operator.submitted_today() == Tally(0, 0)
@@ -409,8 +409,8 @@ async def test_a_submit_that_was_surely_not_accepted_counts_no_more_on_its_day(
     assert await product.operator.submitted_today(SERVER) == Tally(1, 2)
 
 
-async def test_a_submit_is_held_against_the_ceiling_when_it_is_made(product: Product) -> None:
-    """What was asked for before the ceiling was lowered, or waited over midnight, waits on."""
+async def test_a_submit_is_held_against_the_budget_when_it_is_made(product: Product) -> None:
+    """What was asked for before the budget was lowered, or waited over midnight, waits on."""
     first, second = await product.ask(1), await product.ask(2, seconds=60)
     await set_operator(product, "server", SERVER, credits=2)
     assert await product.submit(first)
@@ -439,7 +439,7 @@ async def test_the_next_song_is_one_that_has_room(product: Product) -> None:
     assert await following() == short.song_id
 
 
-async def test_racing_submits_never_pass_the_operators_ceiling(product: Product) -> None:
+async def test_racing_submits_never_pass_the_operators_budget(product: Product) -> None:
     songs = [await product.ask(n, who=member(n)) for n in range(1, 31)]
     await set_operator(product, "all", songs=7)
     counted = await asyncio.gather(*map(product.submit, songs))
@@ -447,9 +447,9 @@ async def test_racing_submits_never_pass_the_operators_ceiling(product: Product)
     assert await product.operator.submitted_today() == Tally(7, 7)
 
 
-@pytest.mark.parametrize("figure", [-1, MAX_CEILING + 1, 2**63, 10**30])
+@pytest.mark.parametrize("figure", [-1, MAX_BUDGET + 1, 2**63, 10**30])
 @pytest.mark.parametrize("of", ["credits", "songs"])
-async def test_an_operators_ceiling_out_of_bounds_is_refused(
+async def test_an_operators_budget_out_of_bounds_is_refused(
     product: Product, of: str, figure: int
 ) -> None:
     with pytest.raises(InvalidRequest, match="between 0 and 1,000,000,000"):

@@ -77,7 +77,7 @@ async def test_what_a_period_gave_goes_with_it(product: Product, clock: Settable
 
 
 async def test_a_week_or_a_month_gives_once(product: Product, clock: SettableClock) -> None:
-    await product.managing.set_calendar(BY, every="month")
+    await product.server_settings.set_calendar(BY, every="month")
     clock.now = TOMORROW
     await product.ask(1, seconds=240)
     for _ in range(16):
@@ -91,7 +91,7 @@ async def test_a_changed_calendar_gives_nothing_before_the_period_has_ended(
     product: Product, clock: SettableClock
 ) -> None:
     await product.ask(1, seconds=240)
-    await product.managing.set_calendar(BY, hour=18)
+    await product.server_settings.set_calendar(BY, hour=18)
     clock.now = NOON.replace(hour=18)
     assert await product.free() == 2
     clock.now = TOMORROW
@@ -110,7 +110,7 @@ async def test_a_day_of_23_or_25_hours_gives_once(
 ) -> None:
     """New York's clocks change at 2."""
     clock.now = midnight - timedelta(days=2)
-    await product.managing.set_calendar(BY, zone="America/New_York")
+    await product.server_settings.set_calendar(BY, zone="America/New_York")
     clock.now = midnight
     given = []
     for _ in range(hours + 1):
@@ -129,7 +129,7 @@ async def test_a_clock_set_back_over_midnight_locks_nobody_out_and_gives_nothing
     assert await product.free() == 10
     clock.now = TOMORROW - SECOND
     assert await product.free() == 10  # what today gives, and nothing of yesterday's
-    await product.ending.cancel(song)  # back into yesterday's lot, which was closed
+    await product.completion.cancel(song)  # back into yesterday's lot, which was closed
     assert await product.free() == 12
     clock.now = TOMORROW
     for _ in range(2):
@@ -144,18 +144,20 @@ async def test_a_calendar_changed_while_the_clock_is_set_back_moves_the_end_of_w
 ) -> None:
     """Sunday's end was seen, and another calendar begins at it than was to begin."""
     monday = datetime(2026, 3, 16, tzinfo=UTC)
-    await product.managing.set_calendar(BY, every="day" if every == "week" else "week", hour=0)
+    await product.server_settings.set_calendar(
+        BY, every="day" if every == "week" else "week", hour=0
+    )
     clock.now = monday
     await product.ask(1, seconds=120)
     clock.now = monday - SECOND
-    await product.managing.set_calendar(BY, every=every)
+    await product.server_settings.set_calendar(BY, every=every)
     if looked:
         clock.now = monday + SECOND
         assert await product.free() == 6
     clock.now = monday + timedelta(days=1)
-    glance = await product.credits.glance(WHO)
-    assert glance.free == await product.free() == left
-    await product.managing.set_allowance(BY, 20)
+    preview = await product.credits.preview(WHO)
+    assert preview.free == await product.free() == left
+    await product.server_settings.set_allowance(BY, 20)
     assert await product.free() == left + 10
     clock.now = monday + timedelta(days=7)
     assert await product.free() == 20
@@ -175,34 +177,34 @@ async def test_midnight_between_two_readings_of_the_clock_takes_nothing(
 
 async def test_raising_the_allowance_gives_the_difference_at_once(product: Product) -> None:
     await product.ask(1, seconds=120)
-    await product.managing.set_allowance(BY, 15)
+    await product.server_settings.set_allowance(BY, 15)
     assert await product.free() == 11
 
 
 async def test_lowering_it_takes_only_what_is_neither_spent_nor_held(product: Product) -> None:
     spent, held = await product.ask(1, seconds=60), await product.ask(2, seconds=120)
     await product.complete(spent)
-    await product.managing.set_allowance(BY, 8)
+    await product.server_settings.set_allowance(BY, 8)
     assert await product.free() == 2
-    await product.managing.set_allowance(BY, 3)
+    await product.server_settings.set_allowance(BY, 3)
     assert await product.free() == 0
-    await product.ending.fail(held, "No.")
+    await product.completion.fail(held, "No.")
     assert await product.free() == 1  # three, less the two that were spent
-    await product.managing.set_allowance(BY, 10)
+    await product.server_settings.set_allowance(BY, 10)
     assert await product.free() == 8
 
 
 async def test_to_and_fro_gives_nothing_twice(product: Product) -> None:
     song = await product.ask(1, seconds=150)
     for allowance in (20, 0, 20, 5, 10):
-        await product.managing.set_allowance(BY, allowance)
+        await product.server_settings.set_allowance(BY, allowance)
         assert await product.free() == max(0, allowance - 5)
-    await product.ending.fail(song, "No.")
+    await product.completion.fail(song, "No.")
     assert await product.free() == 10
 
 
 async def test_no_allowance_is_an_allowance(product: Product) -> None:
-    await product.managing.set_allowance(BY, 0)
+    await product.server_settings.set_allowance(BY, 0)
     assert await product.free() == 0
     with pytest.raises(NotEnoughCredits) as refused:
         await product.ask(1)
@@ -214,7 +216,7 @@ async def test_no_allowance_is_an_allowance(product: Product) -> None:
 async def test_an_override_ends_in_the_middle_of_a_period(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.managing.set_member(BY, MEMBER, 30, until=NOON + timedelta(hours=1))
+    await product.server_settings.set_member(BY, MEMBER, 30, until=NOON + timedelta(hours=1))
     await product.ask(1, seconds=240)
     assert await product.free() == 22
     clock.advance(hours=1)
@@ -225,23 +227,23 @@ async def test_an_override_ends_in_the_middle_of_a_period(
 
 
 async def test_a_role_gained_gives_its_difference_at_once(product: Product) -> None:
-    await product.managing.set_role(BY, GOLD, 30)
-    await product.managing.set_role(BY, BRONZE, 12)
+    await product.server_settings.set_role(BY, GOLD, 30)
+    await product.server_settings.set_role(BY, BRONZE, 12)
     await product.ask(1, seconds=240)
     assert await product.free(member(MEMBER, BRONZE)) == 4
     assert await product.free(member(MEMBER, BRONZE, GOLD)) == 22
 
 
 async def test_a_role_lost_while_a_song_runs_leaves_what_is_held(product: Product) -> None:
-    await product.managing.set_role(BY, GOLD, 30)
+    await product.server_settings.set_role(BY, GOLD, 30)
     gold = member(MEMBER, GOLD)
     songs = [await product.ask(n, who=gold, seconds=240) for n in (1, 2, 3)]
     assert await product.free(gold) == 6
     assert await product.free() == 0
-    await product.ending.fail(songs[0], "No.")
+    await product.completion.fail(songs[0], "No.")
     assert await product.free() == 0  # sixteen are held, and ten are theirs
     await product.complete(songs[1])
-    await product.ending.fail(songs[2], "No.")
+    await product.completion.fail(songs[2], "No.")
     assert await product.free() == 2
     assert await product.free(gold) == 22
 
@@ -249,11 +251,11 @@ async def test_a_role_lost_while_a_song_runs_leaves_what_is_held(product: Produc
 async def test_a_member_who_leaves_and_comes_back_has_no_second_allowance(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.managing.set_role(BY, GOLD, 30)
+    await product.server_settings.set_role(BY, GOLD, 30)
     song = await product.ask(1, who=member(MEMBER, GOLD), seconds=240)
     gone = Member(SERVER, MEMBER, roles=None)
     assert await product.free(gone) == 22  # their roles are not known: nothing changes
-    await product.ending.fail(song, "No.")
+    await product.completion.fail(song, "No.")
     assert await product.free(gone) == 30
     assert await product.free() == 10
     await product.ask(2, seconds=240)
@@ -275,12 +277,12 @@ async def test_members_and_servers_have_their_own(product: Product) -> None:
 
 async def test_unlimited_songs_take_nothing_and_have_their_price_beside(product: Product) -> None:
     await product.grant(4)
-    await product.managing.set_allowance(BY, None)
+    await product.server_settings.set_allowance(BY, None)
     made, failed = await product.ask(1, seconds=240), await product.ask(2, seconds=240)
     balance = await product.credits.balance(WHO)
     assert (balance.unlimited, balance.free) == (True, 14)
     await product.complete(made)
-    await product.ending.fail(failed, "No.")
+    await product.completion.fail(failed, "No.")
     rows = await product.rows(
         "SELECT kind, amount, price FROM ledger WHERE song_id IS NOT NULL ORDER BY entry_id"
     )
@@ -292,28 +294,28 @@ async def test_unlimited_songs_take_nothing_and_have_their_price_beside(product:
 
 async def test_unlimited_lowered_to_a_number_is_that_number(product: Product) -> None:
     """What was made without limit cost nothing, so that it is not counted against it either."""
-    await product.managing.set_allowance(BY, None)
+    await product.server_settings.set_allowance(BY, None)
     song = await product.ask(1, seconds=240)
     assert await product.free() == 0
-    await product.managing.set_allowance(BY, 6)
+    await product.server_settings.set_allowance(BY, 6)
     assert await product.free() == 6
-    await product.ending.fail(song, "No.")
+    await product.completion.fail(song, "No.")
     assert await product.free() == 6
 
 
 async def test_a_number_made_unlimited_and_back_gives_nothing_twice(product: Product) -> None:
     song = await product.ask(1, seconds=240)
-    await product.managing.set_allowance(BY, None)
+    await product.server_settings.set_allowance(BY, None)
     await product.ask(2, seconds=240)
     assert await product.free() == 2
-    await product.managing.set_allowance(BY, 10)
+    await product.server_settings.set_allowance(BY, 10)
     assert await product.free() == 2
-    await product.ending.fail(song, "No.")
+    await product.completion.fail(song, "No.")
     assert await product.free() == 10
 
 
 async def test_an_unlimited_role_serves_those_who_have_it(product: Product) -> None:
-    await product.managing.set_role(BY, GOLD, None)
+    await product.server_settings.set_role(BY, GOLD, None)
     assert (await product.credits.balance(member(MEMBER, GOLD, BRONZE))).unlimited
     assert not (await product.credits.balance(WHO)).unlimited
 
@@ -377,9 +379,9 @@ async def test_a_refund_returns_to_where_the_credits_came_from(product: Product)
     song = await product.ask(1, seconds=240)
     other = await product.ask(2, seconds=120)
     assert await parts(product) == (0, 2)
-    await product.ending.cancel(other)
+    await product.completion.cancel(other)
     assert await parts(product) == (2, 4)
-    await product.ending.fail(song, "No.")
+    await product.completion.fail(song, "No.")
     assert await parts(product) == (10, 4)
 
 
@@ -390,7 +392,7 @@ async def test_a_refund_after_its_period_lasts_until_the_end_of_the_running_one(
     await product.ask(1, seconds=90)
     song = await product.ask(2, seconds=240)  # seven from the day, one from the grant
     clock.now = TOMORROW
-    await product.ending.fail(song, "No.")
+    await product.completion.fail(song, "No.")
     assert await parts(product) == (10, 11)
     (late,) = [lot for lot in (await product.credits.balance(WHO)).lots if lot.kind == "return"]
     assert (late.remaining, late.expires_at) == (7, TOMORROW + timedelta(days=1))
@@ -402,9 +404,9 @@ async def test_a_late_refund_lasts_as_long_as_the_period_that_runs_then(
     product: Product, clock: SettableClock
 ) -> None:
     song = await product.ask(1, seconds=240)
-    await product.managing.set_calendar(BY, every="month", zone="Asia/Tokyo")
+    await product.server_settings.set_calendar(BY, every="month", zone="Asia/Tokyo")
     clock.now = TOMORROW + timedelta(days=3)
-    await product.ending.fail(song, "No.")
+    await product.completion.fail(song, "No.")
     assert await parts(product) == (10, 8)
     clock.now = datetime(2026, 3, 31, 15, tzinfo=UTC) - SECOND
     assert await parts(product) == (10, 8)
@@ -417,12 +419,12 @@ async def test_a_late_refund_can_be_spent_and_given_back_itself(
 ) -> None:
     first = await product.ask(1, seconds=240)
     clock.now = TOMORROW
-    await product.ending.fail(first, "No.")
+    await product.completion.fail(first, "No.")
     second = await product.ask(2, seconds=240)
     third = await product.ask(3, seconds=240)
     assert await product.free() == 2
-    await product.ending.fail(second, "No.")
-    await product.ending.fail(third, "No.")
+    await product.completion.fail(second, "No.")
+    await product.completion.fail(third, "No.")
     assert await parts(product) == (10, 8)
 
 
@@ -434,8 +436,8 @@ async def test_an_undelivered_song_is_given_back_after_a_day(
     song = await product.ask(2, seconds=240)
     await product.complete(song, undelivered="No.")
     clock.now += KEPT + SECOND
-    assert await product.ending.compensate(song)
-    assert not await product.ending.compensate(song)
+    assert await product.completion.compensate(song)
+    assert not await product.completion.compensate(song)
     assert await parts(product) == (10, 11)
 
 
@@ -510,7 +512,7 @@ async def test_what_a_songs_member_has_left_is_read_and_not_changed(
 
 
 async def test_what_cost_nothing_is_known_as_such(product: Product) -> None:
-    await product.managing.set_allowance(BY, None)
+    await product.server_settings.set_allowance(BY, None)
     song = await product.ask(1, seconds=240)
     assert (await product.credits.left(song))[1]
 
@@ -518,20 +520,20 @@ async def test_what_cost_nothing_is_known_as_such(product: Product) -> None:
 async def test_a_glance_tells_what_a_look_would_find_and_changes_nothing(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.managing.set_role(BY, GOLD, 30)
-    assert (await product.credits.glance(WHO)).free == 10
-    assert (await product.credits.glance(member(MEMBER, GOLD))).free == 30
+    await product.server_settings.set_role(BY, GOLD, 30)
+    assert (await product.credits.preview(WHO)).free == 10
+    assert (await product.credits.preview(member(MEMBER, GOLD))).free == 30
     assert await product.rows("SELECT entry_id FROM ledger") == []
     await product.grant(4)
     await product.ask(1, seconds=240)
-    assert (await product.credits.glance(WHO)).free == 6
-    await product.managing.set_allowance(BY, 3)
-    assert (await product.credits.glance(WHO)).free == 4
+    assert (await product.credits.preview(WHO)).free == 6
+    await product.server_settings.set_allowance(BY, 3)
+    assert (await product.credits.preview(WHO)).free == 4
     clock.now = TOMORROW
-    glance = await product.credits.glance(WHO)
-    assert (glance.free, glance.rules.server.credits) == (7, 3)
-    await product.managing.set_allowance(BY, None)
-    assert (await product.credits.glance(WHO)).free is None
+    preview = await product.credits.preview(WHO)
+    assert (preview.free, preview.rules.server.credits) == (7, 3)
+    await product.server_settings.set_allowance(BY, None)
+    assert (await product.credits.preview(WHO)).free is None
 
 
 async def test_a_glance_after_a_clock_was_set_back_counts_what_can_be_spent(
@@ -540,7 +542,7 @@ async def test_a_glance_after_a_clock_was_set_back_counts_what_can_be_spent(
     clock.now = TOMORROW
     await product.free()
     clock.now = NOON
-    assert (await product.credits.glance(WHO)).free == await product.free() == 20
+    assert (await product.credits.preview(WHO)).free == await product.free() == 20
 
 
 # --- a member with a thousand lots ----------------------------------------------------------------
@@ -586,16 +588,16 @@ async def test_a_thousand_lots_hardly_cost_more_than_one(product: Product) -> No
 async def test_more_lots_than_are_read_at_once_are_spent_taken_and_given(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.managing.set_gifts(BY, allowed=True)
-    await product.managing.set_allowance(BY, 0)
+    await product.server_settings.set_gifts(BY, allowed=True)
+    await product.server_settings.set_allowance(BY, 0)
     await with_gifts(product, WHO, 100)
     song = await product.ask(1, seconds=240)
-    moved = await product.giving.gift(WHO, member(2), gift_id=7, amount=40)
+    moved = await product.transfers.gift(WHO, member(2), gift_id=7, amount=40)
     assert (moved.balance.free, await product.free(member(2))) == (52, 40)
     assert await product.take(30) == 30
-    await product.ending.cancel(song)
+    await product.completion.cancel(song)
     assert await product.free() == 30
-    plan = await product.giving.reset(BY, reset_id=8, reason="A new season.")
+    plan = await product.transfers.reset(BY, reset_id=8, reason="A new season.")
     assert (plan.members, plan.credits) == (2, 70)
     assert await product.free() == await product.free(member(2)) == 0
 

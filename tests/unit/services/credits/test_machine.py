@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from db.connection import Connection
-from db.records import Change, Fault, OperatorCeiling, Song
-from services.credits.budgets import DefaultBudgets, ServerCeilingReached
+from db.records import Change, Fault, OperatorBudget, Song
+from services.credits.budgets import DefaultBudgets, ServerBudgetExceeded
 from services.credits.calendar import Calendar, Every
 from services.credits.transfers import ResetPlan
 from services.errors import AgainstTheRules, NotEnoughCredits, NotPossible
@@ -32,8 +32,8 @@ from tests.unit.services.credits.model import (
     Done,
     Made,
     Model,
-    Offer,
     Person,
+    RoleGrant,
     draw,
     ms,
     price_of,
@@ -61,7 +61,7 @@ roles = st.sampled_from(ROLES)
 scopes = st.sampled_from([("all", 0), ("each", 0), ("server", 1)])
 twice = st.sampled_from([1, 1, 2])
 allowances = st.sampled_from([0, 3, 10, 20, 40, None])
-ceilings = st.sampled_from([None, 1, 4, 10, 15, 40])
+budgets = st.sampled_from([None, 1, 4, 10, 15, 40])
 hours = st.sampled_from([None, 1, 24, 24 * 9])
 """Until when something holds, from now."""
 
@@ -89,7 +89,7 @@ decisions = st.one_of(
         st.sampled_from([11, 12]),
         st.one_of(st.just("drop"), st.tuples(allowances, hours)),
     ),
-    st.tuples(st.just("ceiling"), st.just(0), ceilings),
+    st.tuples(st.just("budget"), st.just(0), budgets),
 )
 
 GROWN = """
@@ -157,7 +157,7 @@ NEVER = {
             ORDER BY number DESC LIMIT 1)
     """,
     "a rule that is not as its last change left it": """
-        SELECT number FROM changes AS change LEFT JOIN rules USING (server_id, name, subject_id)
+        SELECT number FROM changes AS change LEFT JOIN settings USING (server_id, name, subject_id)
         WHERE name NOT IN ('grant', 'take', 'reset', 'warning', 'calendar')
               AND change.after IS NOT rules.value AND NOT EXISTS (
                   SELECT 1 FROM changes AS later
@@ -204,7 +204,7 @@ class Machine(RuleBasedStateMachine):
         allowance=allowances,
         of_role=allowances,
         has=st.frozensets(roles),
-        ceiling=ceilings,
+        budget=budgets,
         unfinished=st.sampled_from([100, 100, 3]),
         gifts=st.booleans(),
     )
@@ -214,7 +214,7 @@ class Machine(RuleBasedStateMachine):
         allowance: int | None,
         of_role: int | None,
         has: frozenset[int],
-        ceiling: int | None,
+        budget: int | None,
         unfinished: int,
         gifts: bool,
     ) -> None:
@@ -223,7 +223,7 @@ class Machine(RuleBasedStateMachine):
         self.have_roles((1, 11), has)
         self.decide(1, 31, ("allowance", 0, allowance))
         self.decide(1, 31, ("role", 21, of_role))
-        self.decide(1, 31, ("ceiling", 0, ceiling))
+        self.decide(1, 31, ("budget", 0, budget))
         self.limit(1, 31, ("unfinished", unfinished))
         self.allow(1, 31, "gifts" if gifts else "no gifts", None)
 
@@ -259,7 +259,7 @@ class Machine(RuleBasedStateMachine):
     @rule(person=people)
     def look(self, person: Person) -> None:
         now = self.clock()
-        self.glance(person)
+        self.preview(person)
         standing = self.run(self.product.credits.standing(self.member(person), entries=3))
         purse = self.model.open(person, now)
         balance = standing.balance
@@ -271,13 +271,13 @@ class Machine(RuleBasedStateMachine):
         assert balance.period == self.model.period(person[0], now)
         assert standing.held == sum(s.price for s in self.model.of(person) if s.unfinished)
 
-    def glance(self, person: Person) -> None:
+    def preview(self, person: Person) -> None:
         """Reading alone tells what looking finds, but for what was given to a role meanwhile."""
         seen, had = self.model.purses[person].seen, self.model.would_open(person, self.clock())
         if self.model.roles[person] is not None and had.seen == seen:
             unlimited = self.model.allowance(person, self.clock()) is None
-            glance = self.run(self.product.credits.glance(self.member(person)))
-            assert glance.free == (None if unlimited else had.free(self.clock()))
+            preview = self.run(self.product.credits.preview(self.member(person)))
+            assert preview.free == (None if unlimited else had.free(self.clock()))
 
     @rule(
         person=people,
@@ -298,15 +298,15 @@ class Machine(RuleBasedStateMachine):
         if refusal is not None:
             with pytest.raises(refusal) as refused:
                 self.run(asking)
-            if refused.type is ServerCeilingReached:
+            if refused.type is ServerBudgetExceeded:
                 assert self.model.would_pass(person[0], price_of(seconds), now)
                 self.model.warn_of_refusal(person[0], now)
             return
         self.made[song_id] = song = self.run(asking)
         self.model.ask(song_id, person, seconds, now)
-        ceiling = self.model.rule(person[0], "ceiling")
+        budget = self.model.rule(person[0], "budget")
         period = self.model.period(person[0], now)
-        assert ceiling is None or self.model.used[person[0], period.start] <= ceiling
+        assert budget is None or self.model.used[person[0], period.start] <= budget
         for _ in range(1, times):
             again = self.product.ask(song_id, who=self.member(person), seconds=seconds)
             assert self.run(again).number == song.number
@@ -316,14 +316,14 @@ class Machine(RuleBasedStateMachine):
         giver, to = between
         gift_id, now = next(self.ids), self.clock()
         for nth in range(times):
-            giving = self.product.giving.gift(
+            transfers = self.product.transfers.gift(
                 self.member(giver), self.member(to), gift_id=gift_id, amount=amount
             )
             if not nth and (refusal := self.would_refuse_gift(giver, to, amount)):
                 with pytest.raises(refusal):
-                    self.run(giving)
+                    self.run(transfers)
                 return
-            moved = self.run(giving)
+            moved = self.run(transfers)
             if not nth:
                 self.move_gift(giver, to, amount, gift_id)
             assert moved.balance.free == self.model.open(giver, now).free(now)
@@ -385,7 +385,7 @@ class Machine(RuleBasedStateMachine):
 
     def end_one(self, made: Made, how: str) -> None:
         if how.startswith("cancel") and made.state != "waiting":
-            assert not self.run(self.product.ending.cancel(self.made[made.song_id]))
+            assert not self.run(self.product.completion.cancel(self.made[made.song_id]))
             return
         if how in ("post", "undelivered"):
             if made.state == "waiting" and not self.submit_once(made):
@@ -413,17 +413,17 @@ class Machine(RuleBasedStateMachine):
             self.end_one(made, how)
 
     async def finish(self, song: Song, how: str) -> bool:
-        ending = self.product.ending
+        completion = self.product.completion
         if how == "post":
-            return await ending.complete(song, post_id=9)
+            return await completion.complete(song, post_id=9)
         if how == "undelivered":
-            return await ending.complete(song, undelivered="No.")
+            return await completion.complete(song, undelivered="No.")
         if how == "cancel by another":
-            return await ending.cancel(song)
+            return await completion.cancel(song)
         if how == "cancel":
-            return await ending.cancel(song, fault=Fault.MEMBER)
+            return await completion.cancel(song, fault=Fault.MEMBER)
         fault = Fault.REQUEST if how == "refuse" else Fault.SERVICE
-        return await ending.fail(song, "No.", fault=fault)
+        return await completion.fail(song, "No.", fault=fault)
 
     def undelivered(self) -> list[Made]:
         return [song for song in self.model.songs if song.state == "undelivered"]
@@ -432,7 +432,7 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def hand_over(self, data: st.DataObject) -> None:
         made = data.draw(st.sampled_from(self.undelivered()))
-        assert self.run(self.product.ending.hand_over(self.made[made.song_id]))
+        assert self.run(self.product.completion.hand_over(self.made[made.song_id]))
         made.state = "posted"
 
     @precondition(lambda self: self.undelivered())
@@ -446,7 +446,7 @@ class Machine(RuleBasedStateMachine):
             if made.ended_at is not None and now - made.ended_at > KEPT
         }
         for made in due.values():
-            assert self.run(self.product.ending.compensate(self.made[made.song_id]))
+            assert self.run(self.product.completion.compensate(self.made[made.song_id]))
             made.state = "compensated"
             self.model.give_back(made, now)
 
@@ -455,22 +455,22 @@ class Machine(RuleBasedStateMachine):
     @rule(server=servers, by=managers, decision=decisions)
     def decide(self, server: int, by: int, decision: tuple[str, int, Any]) -> None:
         name, subject, wanted = decision
-        managing, manager = self.product.managing, Manager(server, by)
+        server_settings, manager = self.product.server_settings, Manager(server, by)
         value: Any = {"credits": wanted}
         if name == "allowance":
-            change = self.run(managing.set_allowance(manager, wanted))
-        elif name == "ceiling":
-            change, value = self.run(managing.set_ceiling(manager, wanted)), wanted
+            change = self.run(server_settings.set_allowance(manager, wanted))
+        elif name == "budget":
+            change, value = self.run(server_settings.set_budget(manager, wanted)), wanted
         elif wanted == "drop":
-            drop = managing.drop_role if name == "role" else managing.drop_member
+            drop = server_settings.drop_role if name == "role" else server_settings.drop_member
             change, value = self.run(drop(manager, subject)), None
         elif name == "role":
-            change = self.run(managing.set_role(manager, subject, wanted))
+            change = self.run(server_settings.set_role(manager, subject, wanted))
         else:
             credits, lasts = wanted
             until = self.after(lasts)
             value = {"credits": credits, "until": None if until is None else ms(until)}
-            change = self.run(managing.set_member(manager, subject, credits, until=until))
+            change = self.run(server_settings.set_member(manager, subject, credits, until=until))
         self.was_changed(server, change, self.model.set(server, by, name, value, subject))
 
     @rule(
@@ -480,23 +480,23 @@ class Machine(RuleBasedStateMachine):
         lasts=hours,
     )
     def allow(self, server: int, by: int, what: str, lasts: int | None) -> None:
-        managing, manager = self.product.managing, Manager(server, by)
+        server_settings, manager = self.product.server_settings, Manager(server, by)
         value: Any = None
         if what in ("pause", "resume"):
-            change = self.run(getattr(managing, what)(manager))
+            change = self.run(getattr(server_settings, what)(manager))
             name, subject, value = "pause", 0, "" if what == "pause" else None
         elif what == "block":
             until = self.after(lasts)
             name, subject = "block", 11
             value = {"reason": "Spam.", "until": None if until is None else ms(until)}
-            change = self.run(managing.block(manager, 11, reason="Spam.", until=until))
+            change = self.run(server_settings.block(manager, 11, reason="Spam.", until=until))
             self.model.cancel_waiting((server, 11), self.clock())
         elif what == "unblock":
             name, subject = "block", 11
-            change = self.run(managing.unblock(manager, 11))
+            change = self.run(server_settings.unblock(manager, 11))
         else:
             name, subject, value = "gifts", 0, what == "gifts" or None
-            change = self.run(managing.set_gifts(manager, allowed=what == "gifts"))
+            change = self.run(server_settings.set_gifts(manager, allowed=what == "gifts"))
         self.was_changed(server, change, self.model.set(server, by, name, value, subject))
 
     @rule(
@@ -506,7 +506,9 @@ class Machine(RuleBasedStateMachine):
     )
     def limit(self, server: int, by: int, limit: tuple[str, int]) -> None:
         name, figure = limit
-        change = self.run(self.product.managing.set_limits(Manager(server, by), **{name: figure}))
+        change = self.run(
+            self.product.server_settings.set_limits(Manager(server, by), **{name: figure})
+        )
         rule = dict(self.model.rule(server, "limits") or {}) | {name: figure}
         rule = {kind: most for kind, most in rule.items() if DEFAULT_LIMITS[kind] != most}
         self.was_changed(server, change, self.model.set(server, by, "limits", rule or None))
@@ -520,7 +522,7 @@ class Machine(RuleBasedStateMachine):
     )
     def count_periods(self, server: int, by: int, every: Every, hour: int, zone: str) -> None:
         change = self.run(
-            self.product.managing.set_calendar(
+            self.product.server_settings.set_calendar(
                 Manager(server, by), every=every, hour=hour, zone=zone
             )
         )
@@ -533,7 +535,7 @@ class Machine(RuleBasedStateMachine):
     def undo(self, data: st.DataObject, by: int) -> None:
         server = data.draw(st.sampled_from([s for s in SERVERS if self.model.history[s]]))
         number = data.draw(st.integers(1, len(self.model.history[server])))
-        undoing = self.product.managing.undo(Manager(server, by), number)
+        undoing = self.product.server_settings.undo(Manager(server, by), number)
         if not self.model.would_undo(server, number):
             with pytest.raises(NotPossible):
                 self.run(undoing)
@@ -557,7 +559,7 @@ class Machine(RuleBasedStateMachine):
         grant_id, expires = next(self.ids), self.after(lasts)
         for nth in range(times):
             moved = self.run(
-                self.product.giving.grant(
+                self.product.transfers.grant(
                     self.member(person),
                     grant_id=grant_id,
                     actor_id=by,
@@ -578,7 +580,7 @@ class Machine(RuleBasedStateMachine):
         take_id, now, taken = next(self.ids), self.clock(), 0
         for nth in range(times):
             moved = self.run(
-                self.product.giving.take(
+                self.product.transfers.take(
                     self.member(person),
                     take_id=take_id,
                     actor_id=by,
@@ -607,7 +609,7 @@ class Machine(RuleBasedStateMachine):
         lasts=hours,
         times=twice,
     )
-    def offer(
+    def role_grant(
         self,
         server: int,
         by: int,
@@ -618,8 +620,8 @@ class Machine(RuleBasedStateMachine):
         lasts: int | None,
         times: int,
     ) -> None:
-        now, offer_id = self.clock(), next(self.ids)
-        standing = [o for o in self.model.offers[server] if o.ends > now]
+        now, role_grant_id = self.clock(), next(self.ids)
+        standing = [o for o in self.model.role_grants[server] if o.ends > now]
         if len(standing) >= 25:
             return
         expires_at = self.after(lasts) if kind == "grant" else None
@@ -628,10 +630,10 @@ class Machine(RuleBasedStateMachine):
         ends_at = self.after(ends)
         for nth in range(times):
             self.run(
-                self.product.giving.offer(
+                self.product.transfers.role_grant(
                     Manager(server, by),
                     role,
-                    offer_id=offer_id,
+                    role_grant_id=role_grant_id,
                     kind=kind,
                     amount=amount,
                     reason="For the band.",
@@ -642,8 +644,8 @@ class Machine(RuleBasedStateMachine):
             if nth:
                 continue
             until = ends_at or min(now + timedelta(days=30), expires_at or FOREVER)
-            offer = Offer(offer_id, role, kind, amount, until, expires_at or FOREVER)
-            self.model.offers[server].append(offer)
+            role_grant = RoleGrant(role_grant_id, role, kind, amount, until, expires_at or FOREVER)
+            self.model.role_grants[server].append(role_grant)
             facts = {
                 "credits": amount,
                 "role": role,
@@ -655,8 +657,8 @@ class Machine(RuleBasedStateMachine):
     @rule(server=servers, by=managers, times=twice)
     def reset(self, server: int, by: int, times: int) -> None:
         reset_id, now = next(self.ids), self.clock()
-        plan = self.run(self.product.giving.plan_reset(server))
-        reset = self.product.giving.reset
+        plan = self.run(self.product.transfers.plan_reset(server))
+        reset = self.product.transfers.reset
         done = self.run(reset(Manager(server, by), reset_id=reset_id, reason="A new season."))
         members = credits = 0
         for person, purse in self.model.purses.items():
@@ -667,10 +669,14 @@ class Machine(RuleBasedStateMachine):
                 credits += sum(pot.left for pot in pots)
                 for pot in pots:
                     pot.left = 0
-        standing = [offer for offer in self.model.offers[server] if offer.ends > now]
-        self.model.offers[server] = [o for o in self.model.offers[server] if o not in standing]
+        standing = [
+            role_grant for role_grant in self.model.role_grants[server] if role_grant.ends > now
+        ]
+        self.model.role_grants[server] = [
+            o for o in self.model.role_grants[server] if o not in standing
+        ]
         if standing:
-            self.was_done(server, "reset", 0, {"offers": len(standing)}, by)
+            self.was_done(server, "reset", 0, {"role_grants": len(standing)}, by)
         assert done == plan == ResetPlan(members, credits, len(standing))
         if members:
             facts = {"members": members, "credits": credits}
@@ -690,7 +696,7 @@ class Machine(RuleBasedStateMachine):
         songs=st.sampled_from([None, None, 2, 9]),
     )
     def allow_submits(self, scope: tuple[str, int], credits: int | None, songs: int | None) -> None:
-        self.run(self.product.operator.set(OperatorCeiling(*scope, credits, songs)))
+        self.run(self.product.operator.set(OperatorBudget(*scope, credits, songs)))
         self.model.operator[scope] = (credits, songs)
 
     @rule(scope=scopes)

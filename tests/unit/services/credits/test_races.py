@@ -79,10 +79,10 @@ async def test_one_interaction_at_once_from_everywhere_is_one_song(
 
 
 async def test_the_last_credits_go_once_to_gifts_takings_and_songs(product: Product) -> None:
-    await product.managing.set_gifts(BY, allowed=True)
+    await product.server_settings.set_gifts(BY, allowed=True)
     await asyncio.gather(
         *(product.ask(n) for n in range(1, 9)),
-        *(product.giving.gift(WHO, member(n), gift_id=100 + n, amount=1) for n in range(1, 9)),
+        *(product.transfers.gift(WHO, member(n), gift_id=100 + n, amount=1) for n in range(1, 9)),
         *(product.take(1, 200 + n) for n in range(8)),
         return_exceptions=True,
     )
@@ -98,7 +98,9 @@ async def test_a_song_that_ends_in_two_ways_at_once_ends_in_one(product: Product
     for song_id in range(1, 11):
         song = await product.ask(song_id)
         ended = await asyncio.gather(
-            product.ending.cancel(song), product.ending.fail(song, "No."), product.ask(song_id)
+            product.completion.cancel(song),
+            product.completion.fail(song, "No."),
+            product.ask(song_id),
         )
         assert ended[:2].count(True) == 1
     assert await product.free() == 10
@@ -112,7 +114,7 @@ async def test_two_managers_at_once_are_both_in_the_history_in_a_chain(
 ) -> None:
     await asyncio.gather(
         *(
-            p.managing.set_allowance(by, credits)
+            p.server_settings.set_allowance(by, credits)
             for p, by, credits in (
                 *((product, BY, 20), (elsewhere, OTHER, 30)),
                 *((product, OTHER, 40), (elsewhere, BY, 50)),
@@ -125,20 +127,20 @@ async def test_two_managers_at_once_are_both_in_the_history_in_a_chain(
     assert changes[0].before is None
     for earlier, later in itertools.pairwise(changes):
         assert later.before == earlier.after
-    rules = await product.managing.rules(SERVER)
+    rules = await product.server_settings.rules(SERVER)
     assert {"credits": rules.server.credits} == json.loads(changes[-1].after or "")
     for older in (1, 2, 3):
         with pytest.raises(NotPossible, match="was changed again since"):
-            await product.managing.undo(BY, older)
+            await product.server_settings.undo(BY, older)
     for number in (4, 3, 2, 1):
-        await product.managing.undo(OTHER, number)
-    assert (await product.managing.rules(SERVER)).server.credits == 10
+        await product.server_settings.undo(OTHER, number)
+    assert (await product.server_settings.rules(SERVER)).server.credits == 10
 
 
 async def test_one_change_is_taken_back_once(product: Product, elsewhere: Product) -> None:
-    await product.managing.set_allowance(BY, 20)
+    await product.server_settings.set_allowance(BY, 20)
     results = await asyncio.gather(
-        *(p.managing.undo(by, 1) for p in (product, elsewhere) for by in (BY, OTHER)),
+        *(p.server_settings.undo(by, 1) for p in (product, elsewhere) for by in (BY, OTHER)),
         return_exceptions=True,
     )
     assert Counter(type(r).__name__ for r in results) == {"Change": 1, "NotPossible": 3}
@@ -147,11 +149,11 @@ async def test_one_change_is_taken_back_once(product: Product, elsewhere: Produc
 
 async def test_limits_changed_at_once_are_all_kept(product: Product, elsewhere: Product) -> None:
     await asyncio.gather(
-        product.managing.set_limits(BY, unfinished=5),
-        elsewhere.managing.set_limits(OTHER, seconds=60),
-        product.managing.set_limits(OTHER, cooldown=9),
+        product.server_settings.set_limits(BY, unfinished=5),
+        elsewhere.server_settings.set_limits(OTHER, seconds=60),
+        product.server_settings.set_limits(OTHER, cooldown=9),
     )
-    limits = (await product.managing.rules(SERVER)).limits
+    limits = (await product.server_settings.rules(SERVER)).limits
     assert limits == Limits(unfinished=5, seconds=60, cooldown=9)
 
 
@@ -160,7 +162,7 @@ async def test_a_rule_lowered_while_songs_are_asked_for_takes_nothing_that_is_he
 ) -> None:
     async def lower() -> None:
         for credits in (9, 6, 3, 0):
-            await elsewhere.managing.set_allowance(BY, credits)
+            await elsewhere.server_settings.set_allowance(BY, credits)
             await asyncio.sleep(0)
 
     results = await asyncio.gather(
@@ -207,9 +209,12 @@ async def test_a_reset_and_grants_at_once_lose_nothing(
 ) -> None:
     await asyncio.gather(
         *(product.grant(2, n, who=member(n)) for n in range(1, 21)),
-        *(elsewhere.giving.reset(BY, reset_id=n, reason="A new season.") for n in range(500, 505)),
+        *(
+            elsewhere.transfers.reset(BY, reset_id=n, reason="A new season.")
+            for n in range(500, 505)
+        ),
     )
-    await product.giving.reset(BY, reset_id=600, reason="A new season.")
+    await product.transfers.reset(BY, reset_id=600, reason="A new season.")
     assert await product.rows("SELECT sum(amount) FROM ledger WHERE kind = 'take'") == [(-40,)]
     told = [json.loads(c.after or "") for c in await product.changes() if c.name == "reset"]
     assert sum(facts["credits"] for facts in told) == 40

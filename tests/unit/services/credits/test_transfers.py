@@ -13,7 +13,7 @@ from db.database import Database
 from db.records import Lot, to_ms
 from services.credits import transfers as module
 from services.credits.amounts import LONGEST, MAX_AMOUNT
-from services.credits.transfers import MAX_OFFERS, OFFER_LASTS, ResetPlan
+from services.credits.transfers import MAX_ROLE_GRANTS, ROLE_GRANT_LASTS, ResetPlan
 from services.errors import AgainstTheRules, InvalidRequest, NotEnoughCredits
 from services.settings.changelog import as_json
 from services.settings.settings import Member
@@ -39,14 +39,16 @@ async def gift(
     giver: Member = WHO,
     to: Member = FRIEND,
 ) -> int:
-    moved = await product.giving.gift(giver, to, gift_id=gift_id, amount=amount)
+    moved = await product.transfers.gift(giver, to, gift_id=gift_id, amount=amount)
     assert moved.amount == amount
     return moved.balance.free
 
 
-async def offer(product: Product, offer_id: int = 50, **changes: Any) -> Any:
+async def role_grant(product: Product, role_grant_id: int = 50, **changes: Any) -> Any:
     values: dict[str, Any] = {"kind": "grant", "amount": 4, "reason": "For the band."}
-    return await product.giving.offer(BY, ROLE, offer_id=offer_id, **values | changes)
+    return await product.transfers.role_grant(
+        BY, ROLE, role_grant_id=role_grant_id, **values | changes
+    )
 
 
 async def lots(product: Product, who: Member = WHO) -> list[Lot]:
@@ -124,7 +126,7 @@ async def test_what_was_taken_of_the_allowance_is_back_with_the_next(
 ) -> None:
     await product.take(3)
     assert await product.free() == 7
-    await product.managing.set_allowance(BY, 12)
+    await product.server_settings.set_allowance(BY, 12)
     assert await product.free() == 9
     clock.now = TOMORROW
     assert await product.free() == 12
@@ -140,12 +142,12 @@ async def test_what_lasts_longest_is_taken_first(product: Product) -> None:
     }
 
 
-# --- offers to a role -----------------------------------------------------------------------------
+# --- grants to a role -----------------------------------------------------------------------------
 
 
 async def test_an_offer_is_had_once_by_each_who_is_seen_with_the_role(product: Product) -> None:
-    made = await offer(product)
-    assert made.ends_at == NOON + OFFER_LASTS
+    made = await role_grant(product)
+    assert made.ends_at == NOON + ROLE_GRANT_LASTS
     assert await product.free() == 10
     for who in (member(MEMBER, ROLE), member(6, ROLE, 99)):
         assert await product.free(who) == 14
@@ -162,8 +164,8 @@ async def test_an_offer_is_had_in_the_first_transaction_that_sees_the_role(
     product: Product,
 ) -> None:
     """It may pay for the very song that is asked for, and goes if that is refused."""
-    await product.managing.set_allowance(BY, 0)
-    await offer(product, amount=3)
+    await product.server_settings.set_allowance(BY, 0)
+    await role_grant(product, amount=3)
     fan = member(MEMBER, ROLE)
     with pytest.raises(NotEnoughCredits):
         await product.ask(1, who=fan, seconds=240)
@@ -175,7 +177,7 @@ async def test_an_offer_is_had_in_the_first_transaction_that_sees_the_role(
 async def test_an_offer_to_take_takes_once_what_is_free(product: Product) -> None:
     fan = member(MEMBER, ROLE)
     await product.ask(1, seconds=240)
-    await offer(product, kind="take", amount=9)
+    await role_grant(product, kind="take", amount=9)
     assert await product.free() == 2
     assert await product.free(fan) == 0
     await product.grant(5)
@@ -186,7 +188,7 @@ async def test_whoever_is_seen_after_an_offers_end_gets_nothing(
     product: Product, clock: SettableClock
 ) -> None:
     fan = member(MEMBER, ROLE)
-    await offer(product, ends_at=NOON + HOUR)
+    await role_grant(product, ends_at=NOON + HOUR)
     clock.now = NOON + HOUR
     assert await product.free(fan) == 10
 
@@ -194,7 +196,7 @@ async def test_whoever_is_seen_after_an_offers_end_gets_nothing(
 async def test_what_was_offered_expires_for_all_at_once(
     product: Product, clock: SettableClock
 ) -> None:
-    made = await offer(product, expires_at=NOON + 3 * HOUR)
+    made = await role_grant(product, expires_at=NOON + 3 * HOUR)
     assert made.ends_at == NOON + 3 * HOUR
     clock.advance(hours=2)
     assert await product.free(member(MEMBER, ROLE)) == 14
@@ -203,50 +205,50 @@ async def test_what_was_offered_expires_for_all_at_once(
 
 
 async def test_who_is_not_known_to_have_the_role_gets_nothing_yet(product: Product) -> None:
-    await offer(product)
+    await role_grant(product)
     assert await product.free(Member(SERVER, MEMBER, roles=None)) == 0
     assert await product.free(member(MEMBER, ROLE)) == 14
 
 
 async def test_an_offer_is_of_its_server(product: Product) -> None:
-    await offer(product)
+    await role_grant(product)
     assert await product.free(member(MEMBER, ROLE, server_id=SERVER + 1)) == 10
 
 
 async def test_an_offer_delivered_twice_is_one_also_after_its_end(
     product: Product, clock: SettableClock
 ) -> None:
-    first = await offer(product)
+    first = await role_grant(product)
     clock.advance(minutes=1)
-    assert await offer(product, amount=9) == first
+    assert await role_grant(product, amount=9) == first
     clock.advance(days=31)
-    await offer(product)
+    await role_grant(product)
     assert len(await product.changes()) == 1
-    assert await product.rows("SELECT offer_id, amount FROM offers") == [(50, 4)]
+    assert await product.rows("SELECT role_grant_id, amount FROM role_grants") == [(50, 4)]
     (change,) = await product.changes()
     assert change.after == as_json(
-        {"credits": 4, "role": ROLE, "ends_at": to_ms(NOON + OFFER_LASTS), "expires_at": None}
+        {"credits": 4, "role": ROLE, "ends_at": to_ms(NOON + ROLE_GRANT_LASTS), "expires_at": None}
     )
 
 
 async def test_so_many_offers_at_once_and_no_more(product: Product, clock: SettableClock) -> None:
-    for offer_id in range(1, MAX_OFFERS + 1):
-        await offer(product, offer_id, ends_at=NOON + HOUR)
+    for role_grant_id in range(1, MAX_ROLE_GRANTS + 1):
+        await role_grant(product, role_grant_id, ends_at=NOON + HOUR)
     with pytest.raises(InvalidRequest, match="25 grants to roles are open"):
-        await offer(product)
-    assert (await offer(product, 1)).offer_id == 1
+        await role_grant(product)
+    assert (await role_grant(product, 1)).role_grant_id == 1
     clock.now = NOON + HOUR
-    await offer(product)
+    await role_grant(product)
 
 
 # --- gifts ----------------------------------------------------------------------------------------
 
 
 async def test_a_gift_is_one_however_often_it_is_delivered(product: Product) -> None:
-    await product.managing.set_gifts(BY, allowed=True)
+    await product.server_settings.set_gifts(BY, allowed=True)
     assert await gift(product, 4) == 6
     assert await gift(product, 4) == 6
-    await product.managing.set_gifts(BY, allowed=False)
+    await product.server_settings.set_gifts(BY, allowed=False)
     assert await gift(product, 4) == 6
     assert await product.free(FRIEND) == 14
     rows = await product.rows(
@@ -257,7 +259,7 @@ async def test_a_gift_is_one_however_often_it_is_delivered(product: Product) -> 
 
 async def test_a_gift_expires_when_it_would_have(product: Product, clock: SettableClock) -> None:
     """What lasts longest is given first, and each part keeps its own end."""
-    await product.managing.set_gifts(BY, allowed=True)
+    await product.server_settings.set_gifts(BY, allowed=True)
     await product.grant(2, 1)
     await product.grant(3, 2, expires_at=NOON + 48 * HOUR)
     assert await gift(product, 8) == 7
@@ -274,7 +276,7 @@ async def test_a_gift_expires_when_it_would_have(product: Product, clock: Settab
 
 
 async def test_a_gift_given_on_and_back_is_never_more(product: Product) -> None:
-    await product.managing.set_gifts(BY, allowed=True)
+    await product.server_settings.set_gifts(BY, allowed=True)
     for turn in range(3):
         await gift(product, 10, 10 + turn)
         await gift(product, 10, 20 + turn, giver=FRIEND, to=WHO)
@@ -282,14 +284,14 @@ async def test_a_gift_given_on_and_back_is_never_more(product: Product) -> None:
 
 
 async def test_an_allowance_given_away_is_not_given_anew(product: Product) -> None:
-    await product.managing.set_gifts(BY, allowed=True)
+    await product.server_settings.set_gifts(BY, allowed=True)
     await gift(product, 10)
-    await product.managing.set_allowance(BY, 12)
+    await product.server_settings.set_allowance(BY, 12)
     assert await product.free() == 2
 
 
 async def test_no_more_than_what_is_free_is_given(product: Product) -> None:
-    await product.managing.set_gifts(BY, allowed=True)
+    await product.server_settings.set_gifts(BY, allowed=True)
     await product.ask(1, seconds=240)
     with pytest.raises(NotEnoughCredits, match="You have 2 credits to give"):
         await gift(product, 3)
@@ -306,8 +308,8 @@ async def test_gifts_are_given_where_they_are_allowed(product: Product) -> None:
 async def test_who_is_blocked_neither_gives_nor_gets(
     product: Product, clock: SettableClock, blocked: int
 ) -> None:
-    await product.managing.set_gifts(BY, allowed=True)
-    await product.managing.block(BY, blocked, reason="Spam.", until=NOON + HOUR)
+    await product.server_settings.set_gifts(BY, allowed=True)
+    await product.server_settings.block(BY, blocked, reason="Spam.", until=NOON + HOUR)
     with pytest.raises(AgainstTheRules, match="neither gives nor gets"):
         await gift(product, 1)
     clock.now = NOON + HOUR
@@ -315,25 +317,25 @@ async def test_who_is_blocked_neither_gives_nor_gets(
 
 
 async def test_nobody_gives_to_themselves(product: Product) -> None:
-    await product.managing.set_gifts(BY, allowed=True)
+    await product.server_settings.set_gifts(BY, allowed=True)
     with pytest.raises(InvalidRequest, match="That is you"):
         await gift(product, 1, to=member(MEMBER, 99))
 
 
 async def test_a_gift_to_somebody_who_has_left_waits_for_them(product: Product) -> None:
-    await product.managing.set_gifts(BY, allowed=True)
+    await product.server_settings.set_gifts(BY, allowed=True)
     await gift(product, 1, to=Member(SERVER, 5, roles=None))
     assert await product.free(FRIEND) == 11
 
 
 async def test_a_song_paid_with_a_gift_returns_to_it(product: Product) -> None:
-    await product.managing.set_gifts(BY, allowed=True)
+    await product.server_settings.set_gifts(BY, allowed=True)
     await product.grant(3)
     await gift(product, 3)
     song = await product.ask(1, who=FRIEND, seconds=240)
     await product.ask(2, who=FRIEND, seconds=60)
     await product.ask(3, who=FRIEND)  # the tenth and more are of the gift
-    await product.ending.fail(song, "No.")
+    await product.completion.fail(song, "No.")
     assert await product.free(FRIEND) == 10
 
 
@@ -346,13 +348,13 @@ async def granted(product: Product, *member_ids: int) -> None:
 
 
 async def reset(product: Product, reset_id: int = 9) -> ResetPlan:
-    return await product.giving.reset(BY, reset_id=reset_id, reason="A new season.")
+    return await product.transfers.reset(BY, reset_id=reset_id, reason="A new season.")
 
 
 async def test_a_reset_takes_what_was_granted_and_leaves_the_rest(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.managing.set_gifts(BY, allowed=True)
+    await product.server_settings.set_gifts(BY, allowed=True)
     await granted(product, 1, 2, 3)
     await product.grant(9, 200, who=member(4), expires_at=NOON + HOUR)
     late = await product.ask(1, who=member(2))
@@ -360,13 +362,13 @@ async def test_a_reset_takes_what_was_granted_and_leaves_the_rest(
     await product.ask(3, who=member(3), seconds=120)  # one of it from the grant
     await gift(product, 2, giver=member(6), to=member(7))
     clock.now = TOMORROW
-    await product.ending.fail(late, "No.")
-    plan = await product.giving.plan_reset(SERVER)
+    await product.completion.fail(late, "No.")
+    plan = await product.transfers.plan_reset(SERVER)
     assert plan == ResetPlan(members=3, credits=1 + 2 + 1 + 1)
     assert await reset(product) == plan
-    assert await product.giving.plan_reset(SERVER) == ResetPlan(0, 0)
+    assert await product.transfers.plan_reset(SERVER) == ResetPlan(0, 0)
     assert [await product.free(member(n)) for n in range(1, 8)] == [10] * 7
-    await product.ending.fail(held, "No.")
+    await product.completion.fail(held, "No.")
     assert await product.free(member(3)) == 18
     change = (await product.changes())[-1]
     assert (change.name, change.reason) == ("reset", "A new season.")
@@ -385,19 +387,19 @@ async def test_a_reset_that_was_cut_short_takes_once_when_it_is_repeated(
 ) -> None:
     monkeypatch.setattr(module, "RESET_AT_ONCE", 2)
     await granted(product, 1, 2, 3, 4, 5)
-    whole = product.giving._take_back
+    whole = product.transfers._take_back
 
     async def cut_short(*args: Any) -> int:
         if args[2] == 4:
             raise asyncio.CancelledError
         return await whole(*args)
 
-    monkeypatch.setattr(product.giving, "_take_back", cut_short)
+    monkeypatch.setattr(product.transfers, "_take_back", cut_short)
     with pytest.raises(asyncio.CancelledError):
         await reset(product)
-    assert await product.giving.plan_reset(SERVER) == ResetPlan(3, 12)
+    assert await product.transfers.plan_reset(SERVER) == ResetPlan(3, 12)
     await product.grant(7, 300, who=member(1))  # since then
-    monkeypatch.setattr(product.giving, "_take_back", whole)
+    monkeypatch.setattr(product.transfers, "_take_back", whole)
     assert await reset(product) == ResetPlan(3, 12)
     assert await reset(product) == ResetPlan(0, 0)
     assert [await product.free(member(n)) for n in range(1, 6)] == [17, 10, 10, 10, 10]
@@ -412,27 +414,27 @@ async def test_a_reset_that_was_cut_short_takes_once_when_it_is_repeated(
 
 
 async def test_a_reset_ends_what_is_offered_to_roles(product: Product) -> None:
-    await offer(product, 7)
-    await offer(product, 8, kind="take", amount=3)
-    assert await product.giving.plan_reset(SERVER) == ResetPlan(0, 0, offers=2)
-    await offer(product, 10, amount=1)  # by somebody who was quicker than the press
-    assert await reset(product, 9) == ResetPlan(0, 0, offers=2)
+    await role_grant(product, 7)
+    await role_grant(product, 8, kind="take", amount=3)
+    assert await product.transfers.plan_reset(SERVER) == ResetPlan(0, 0, role_grants=2)
+    await role_grant(product, 10, amount=1)  # by somebody who was quicker than the press
+    assert await reset(product, 9) == ResetPlan(0, 0, role_grants=2)
     assert await reset(product, 9) == ResetPlan(0, 0)
     with_role = replace(WHO, roles=frozenset({ROLE}))
     assert await product.free(with_role) == 11
     change = (await product.changes())[-1]
     assert (change.name, change.after, change.reason) == (
         "reset",
-        as_json({"offers": 2}),
+        as_json({"role_grants": 2}),
         "A new season.",
     )
 
 
 async def test_what_a_role_gave_is_taken_back_and_not_given_again(product: Product) -> None:
     with_role = replace(WHO, roles=frozenset({ROLE}))
-    await offer(product, 7)
+    await role_grant(product, 7)
     assert await product.free(with_role) == 14
-    assert await reset(product) == ResetPlan(1, 4, offers=1)
+    assert await reset(product) == ResetPlan(1, 4, role_grants=1)
     assert await product.free(with_role) == 10
 
 
@@ -451,7 +453,7 @@ Give = Callable[[Product, Any], Any]
 
 async def take(product: Product, **values: Any) -> Any:
     usual: dict[str, Any] = {"take_id": 6, "actor_id": MANAGER, "amount": 1, "reason": "Why not."}
-    return await product.giving.take(WHO, **usual | values)
+    return await product.transfers.take(WHO, **usual | values)
 
 
 def bad(what: list[Any], give: Give) -> list[Any]:
@@ -463,32 +465,32 @@ def bad(what: list[Any], give: Give) -> list[Any]:
     [
         *bad(AMOUNTS, lambda p, n: p.grant(n)),
         *bad(AMOUNTS, lambda p, n: take(p, amount=n)),
-        *bad(AMOUNTS, lambda p, n: offer(p, amount=n)),
+        *bad(AMOUNTS, lambda p, n: role_grant(p, amount=n)),
         *bad(AMOUNTS, gift),
         *bad(REASONS, lambda p, why: p.grant(1, reason=why)),
         *bad(REASONS, lambda p, why: take(p, reason=why)),
-        *bad(REASONS, lambda p, why: offer(p, reason=why)),
-        *bad(REASONS, lambda p, why: p.giving.reset(BY, reset_id=9, reason=why)),
+        *bad(REASONS, lambda p, why: role_grant(p, reason=why)),
+        *bad(REASONS, lambda p, why: p.transfers.reset(BY, reset_id=9, reason=why)),
         *bad(ENDS, lambda p, at: p.grant(1, expires_at=at)),
-        *bad(ENDS, lambda p, at: offer(p, ends_at=at)),
-        *bad(ENDS, lambda p, at: offer(p, expires_at=at)),
-        *bad([HOUR], lambda p, h: offer(p, ends_at=NOON + 2 * h, expires_at=NOON + h)),
+        *bad(ENDS, lambda p, at: role_grant(p, ends_at=at)),
+        *bad(ENDS, lambda p, at: role_grant(p, expires_at=at)),
+        *bad([HOUR], lambda p, h: role_grant(p, ends_at=NOON + 2 * h, expires_at=NOON + h)),
     ],
 )
 async def test_bad_input_is_refused_in_a_plain_sentence_and_moves_nothing(
     product: Product, give: Give, value: Any
 ) -> None:
-    await product.managing.set_gifts(BY, allowed=True)
+    await product.server_settings.set_gifts(BY, allowed=True)
     with pytest.raises(InvalidRequest) as refused:
         await give(product, value)
     assert str(refused.value).endswith(".")
     assert (await product.free(), await product.free(FRIEND)) == (10, 10)
     assert len(await product.changes()) == 1
-    assert await product.rows("SELECT offer_id FROM offers") == []
+    assert await product.rows("SELECT role_grant_id FROM role_grants") == []
 
 
 async def test_half_a_gift_is_no_gift(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
-    await product.managing.set_gifts(BY, allowed=True)
+    await product.server_settings.set_gifts(BY, allowed=True)
 
     async def broken(*_: object, **__: object) -> None:
         raise sqlite3.OperationalError("disk I/O error")

@@ -10,18 +10,18 @@ import pytest
 from db.database import Database
 from db.records import Status, Step
 from services.credits.credits import Credits
-from services.operations.consistency_check import Checking, Finding
+from services.operations.consistency_check import ConsistencyCheck, Finding
 from services.operations.data_folder import MARKER, claim
 from services.settings.server_settings import Manager
 from services.settings.settings import Member
-from services.songs.completion import Ending
+from services.songs.completion import SongCompletion
 from tests.factories import (
     MEMBER,
     SERVER,
     SettableClock,
     add_held_song,
     make_giving,
-    make_managing,
+    make_server_settings,
 )
 from tests.unit.db.test_faults import damage
 
@@ -31,35 +31,37 @@ ENDS = {Status.COMPLETED: "settle", Status.FAILED: "refund", Status.CANCELLED: "
 @pytest.fixture
 async def checking(
     database: Database, credits: Credits, clock: SettableClock, tmp_path: Path
-) -> AsyncIterator[Checking]:
-    """A server in use: songs at all ends, a grant, a taking, a ceiling; and nothing wrong."""
-    ending = Ending(database, credits, clock=clock)
-    await make_managing(database, credits).set_ceiling(Manager(SERVER, 1), 100)
-    giving = make_giving(database, credits)
+) -> AsyncIterator[ConsistencyCheck]:
+    """A server in use: songs at all ends, a grant, a taking, a budget; and nothing wrong."""
+    completion = SongCompletion(database, credits, clock=clock)
+    await make_server_settings(database, credits).set_budget(Manager(SERVER, 1), 100)
+    transfers = make_giving(database, credits)
     whom = Member(SERVER, MEMBER)
-    await giving.grant(whom, grant_id=900, actor_id=1, amount=20, reason="hello")
-    await giving.take(whom, take_id=901, actor_id=1, amount=1, reason="sorry")
-    await ending.complete(await add_held_song(database, credits, 1, step=Step.POSTING), post_id=5)
-    await ending.fail(await add_held_song(database, credits, 2), "It failed.")
-    await ending.cancel(await add_held_song(database, credits, 3))
+    await transfers.grant(whom, grant_id=900, actor_id=1, amount=20, reason="hello")
+    await transfers.take(whom, take_id=901, actor_id=1, amount=1, reason="sorry")
+    await completion.complete(
+        await add_held_song(database, credits, 1, step=Step.POSTING), post_id=5
+    )
+    await completion.fail(await add_held_song(database, credits, 2), "It failed.")
+    await completion.cancel(await add_held_song(database, credits, 3))
     await add_held_song(database, credits, 4)
     kept, handed_over, given_back = [
         await add_held_song(database, credits, song_id, step=Step.POSTING, file="song.mp3")
         for song_id in (5, 6, 7)
     ]
     for song in (kept, handed_over, given_back):
-        await ending.complete(song, undelivered="The channel is gone.")
+        await completion.complete(song, undelivered="The channel is gone.")
     claim(tmp_path / "data", known=True)
     (tmp_path / "data/songs/5").mkdir(parents=True)
     (tmp_path / "data/songs/5/song.mp3").write_bytes(b"audio")
-    assert await ending.hand_over(handed_over)
-    assert await ending.compensate(given_back)
-    checking = Checking(database, credits, data_dir=tmp_path / "data")
+    assert await completion.hand_over(handed_over)
+    assert await completion.compensate(given_back)
+    checking = ConsistencyCheck(database, credits, data_dir=tmp_path / "data")
     assert await checking.run(fix=False) == []
     yield checking
     # Whatever was broken: what is called mended is.
-    mended = {finding.text for finding in await checking.run(fix=True) if finding.mended}
-    assert mended.isdisjoint({finding.text for finding in await checking.run(fix=False)})
+    fixed = {finding.text for finding in await checking.run(fix=True) if finding.fixed}
+    assert fixed.isdisjoint({finding.text for finding in await checking.run(fix=False)})
 
 
 async def break_it(database: Database, *statements: str) -> None:
@@ -76,33 +78,39 @@ async def rows(database: Database, statement: str) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in await database.reader.execute_fetchall(statement)]
 
 
-async def mends(checking: Checking, *texts: str) -> None:
+async def mends(checking: ConsistencyCheck, *texts: str) -> None:
     """Found without a change, then mended, then gone."""
     assert [f.text for f in await checking.run(fix=False)] == list(texts)
-    assert await checking.run(fix=True) == [Finding(text, mended=True) for text in texts]
+    assert await checking.run(fix=True) == [Finding(text, fixed=True) for text in texts]
     assert await checking.run(fix=False) == []
 
 
-async def test_a_lot_is_what_its_parts_say(checking: Checking, database: Database) -> None:
+async def test_a_lot_is_what_its_parts_say(checking: ConsistencyCheck, database: Database) -> None:
     await break_it(database, "UPDATE lots SET remaining = 7 WHERE lot_id = 'grant:900'")
     await mends(checking, "Lot grant:900 has 7 left, and by its parts 19.")
     await break_it(database, "UPDATE lots SET remaining = 20 WHERE lot_id = 'grant:900'")
     await mends(checking, "Lot grant:900 has 20 left, and by its parts 19.")
 
 
-async def test_a_lot_that_never_held_so_much_stays(checking: Checking, database: Database) -> None:
+async def test_a_lot_that_never_held_so_much_stays(
+    checking: ConsistencyCheck, database: Database
+) -> None:
     await break_it(database, "UPDATE lots SET amount = 3, remaining = 3 WHERE kind = 'grant'")
     (finding,) = await checking.run(fix=True)
     assert finding == Finding("Lot grant:900 has 3 left, and by its parts 19.")
 
 
-async def test_an_entry_is_what_its_parts_say(checking: Checking, database: Database) -> None:
+async def test_an_entry_is_what_its_parts_say(
+    checking: ConsistencyCheck, database: Database
+) -> None:
     await break_it(database, "UPDATE ledger SET amount = 21 WHERE entry_id = 'grant:900'")
     (finding,) = await checking.run(fix=True)
     assert finding == Finding("Entry grant:900 is +21, and its parts are +20.")
 
 
-async def test_a_period_is_what_the_ledger_says(checking: Checking, database: Database) -> None:
+async def test_a_period_is_what_the_ledger_says(
+    checking: ConsistencyCheck, database: Database
+) -> None:
     assert await rows(database, "SELECT used FROM server_periods") == [(8,)]
     began = f"The period of server {SERVER} that began at 2026-03-14 00:00 UTC"
     await break_it(database, "UPDATE server_periods SET used = 1")
@@ -116,7 +124,7 @@ async def test_a_period_is_what_the_ledger_says(checking: Checking, database: Da
 
 @pytest.mark.parametrize("song_id", [1, 2, 3])
 async def test_a_missing_end_is_entered(
-    checking: Checking, database: Database, song_id: int
+    checking: ConsistencyCheck, database: Database, song_id: int
 ) -> None:
     ((status, entry, amount),) = await rows(
         database,
@@ -135,13 +143,15 @@ async def test_a_missing_end_is_entered(
     await mends(checking, f"Song {song_id} is {status}, and its hold was ended by nothing.")
 
 
-async def test_a_wrong_end_is_told(checking: Checking, database: Database) -> None:
+async def test_a_wrong_end_is_told(checking: ConsistencyCheck, database: Database) -> None:
     await break_it(database, "UPDATE songs SET status = 'FAILED', reason = 'x' WHERE song_id = 1")
     found = await checking.run(fix=True)
     assert Finding("Song 1 is FAILED, and its hold was ended by settle.") in found
 
 
-async def test_a_price_that_was_not_given_back_is(checking: Checking, database: Database) -> None:
+async def test_a_price_that_was_not_given_back_is(
+    checking: ConsistencyCheck, database: Database
+) -> None:
     """The file that was to be delivered was forgotten, and that was all."""
     (used,) = await rows(database, "SELECT used FROM server_periods")
     await break_it(database, "UPDATE songs SET file = NULL WHERE song_id = 5")
@@ -151,7 +161,7 @@ async def test_a_price_that_was_not_given_back_is(checking: Checking, database: 
 
 
 async def test_what_was_never_settled_is_not_given_back(
-    checking: Checking, database: Database
+    checking: ConsistencyCheck, database: Database
 ) -> None:
     await break_it(
         database,
@@ -160,7 +170,7 @@ async def test_what_was_never_settled_is_not_given_back(
         "UPDATE ledger_parts SET entry_id = 'refund:5' WHERE entry_id = 'settle:5'",
     )
     shutil.rmtree(checking._songs_dir / "5")
-    told = [finding.text for finding in await checking.run(fix=True) if not finding.mended]
+    told = [finding.text for finding in await checking.run(fix=True) if not finding.fixed]
     assert told == [
         "Song 5 is COMPLETED, and its hold was ended by refund.",
         "Song 5 is COMPLETED, and neither delivered nor kept nor given back.",
@@ -168,7 +178,7 @@ async def test_what_was_never_settled_is_not_given_back(
 
 
 async def test_what_was_neither_held_nor_settled_is_not_given_back(
-    checking: Checking, database: Database
+    checking: ConsistencyCheck, database: Database
 ) -> None:
     await break_it(
         database,
@@ -176,7 +186,7 @@ async def test_what_was_neither_held_nor_settled_is_not_given_back(
         "DELETE FROM ledger WHERE song_id = 5",
     )
     shutil.rmtree(checking._songs_dir / "5")
-    told = [finding.text for finding in await checking.run(fix=True) if not finding.mended]
+    told = [finding.text for finding in await checking.run(fix=True) if not finding.fixed]
     assert "Song 5 is COMPLETED, and neither delivered nor kept nor given back." in told
 
 
@@ -197,14 +207,14 @@ async def test_what_was_neither_held_nor_settled_is_not_given_back(
     ],
 )
 async def test_a_song_is_in_one_place(
-    checking: Checking, database: Database, song_id: int, change: str, says: str
+    checking: ConsistencyCheck, database: Database, song_id: int, change: str, says: str
 ) -> None:
     await break_it(database, f"UPDATE songs SET {change} WHERE song_id = {song_id}")
     assert Finding(f"Song {song_id} is {says}.") in await checking.run(fix=True)
 
 
 async def test_what_was_not_made_is_not_given_back_twice(
-    checking: Checking, database: Database
+    checking: ConsistencyCheck, database: Database
 ) -> None:
     await break_it(
         database,
@@ -216,7 +226,9 @@ async def test_what_was_not_made_is_not_given_back_twice(
     assert "Song 2 is FAILED, and given back as one that was not delivered." in texts
 
 
-async def test_a_song_without_a_hold_is_told(checking: Checking, database: Database) -> None:
+async def test_a_song_without_a_hold_is_told(
+    checking: ConsistencyCheck, database: Database
+) -> None:
     await break_it(database, "DELETE FROM ledger WHERE song_id = 4")
     texts = [finding.text for finding in await checking.run(fix=False)]
     assert "Song 4 was never paid for: the ledger has no hold of it." in texts
@@ -224,7 +236,7 @@ async def test_a_song_without_a_hold_is_told(checking: Checking, database: Datab
 
 
 async def test_files_are_held_against_rows(
-    checking: Checking, database: Database, tmp_path: Path
+    checking: ConsistencyCheck, database: Database, tmp_path: Path
 ) -> None:
     folder = tmp_path / "data" / "songs"
     (folder / "1").mkdir(parents=True)
@@ -235,7 +247,7 @@ async def test_files_are_held_against_rows(
     assert sorted(path.name for path in folder.glob("[!.]*")) == ["4", "5", "mine"]
     await break_it(
         database,
-        "UPDATE songs SET step = 'fitted', status = 'PROCESSING', submitted_at = 1, "
+        "UPDATE songs SET step = 'ready', status = 'PROCESSING', submitted_at = 1, "
         "file = '4.mp3' WHERE song_id = 4",
     )
     (finding,) = await checking.run(fix=True)
@@ -245,7 +257,7 @@ async def test_files_are_held_against_rows(
 
 
 async def test_nothing_is_deleted_from_a_folder_without_a_marker(
-    checking: Checking, tmp_path: Path
+    checking: ConsistencyCheck, tmp_path: Path
 ) -> None:
     folder = tmp_path / "data" / "songs"
     (folder / "1").mkdir(parents=True)
@@ -256,7 +268,7 @@ async def test_nothing_is_deleted_from_a_folder_without_a_marker(
     (folder / "1").rmdir()
 
 
-async def test_a_damaged_file_is_told(checking: Checking, database: Database) -> None:
+async def test_a_damaged_file_is_told(checking: ConsistencyCheck, database: Database) -> None:
     await break_it(
         database,
         "PRAGMA writable_schema = ON",
@@ -269,7 +281,7 @@ async def test_a_damaged_file_is_told(checking: Checking, database: Database) ->
 
 
 async def test_what_can_be_read_of_a_damaged_file_is_checked_and_nothing_is_fixed(
-    checking: Checking, database: Database, tmp_path: Path
+    checking: ConsistencyCheck, database: Database, tmp_path: Path
 ) -> None:
     """It died of the damage that it looks for; and its fixes would have written into that."""
     await break_it(database, "UPDATE lots SET remaining = 1 WHERE kind = 'grant'")
@@ -279,7 +291,7 @@ async def test_what_can_be_read_of_a_damaged_file_is_checked_and_nothing_is_fixe
         damage(tmp_path / "songs.db", table)
     await database._writer.execute_fetchall("PRAGMA shrink_memory")
     found = await checking.run(fix=True)
-    assert not any(finding.mended for finding in found)
+    assert not any(finding.fixed for finding in found)
     texts = [finding.text for finding in found]
     assert "The file is damaged: the table songs can't be read" in texts
     assert any(text.startswith("Lot grant:900 has 1 left") for text in texts)

@@ -24,7 +24,7 @@ from services.operations.housekeeping import (
 from services.operations.incidents import Incidents, Kind
 from services.operations.servers import Servers, Shard
 from services.settings.settings import Member
-from services.songs.completion import Ending
+from services.songs.completion import SongCompletion
 from tests.factories import MEMBER, NOON, SERVER, SettableClock, add_held_song, add_song
 
 
@@ -56,11 +56,11 @@ class House:
         self.changed: list[int] = []
         self.operator = Letters()
         self.incidents = Incidents(database, self.operator, clock=clock)
-        self.ending = Ending(database, credits, clock=clock)
-        self.servers = Servers(database, self.ending, self.operator, clock=clock)
+        self.completion = SongCompletion(database, credits, clock=clock)
+        self.servers = Servers(database, self.completion, self.operator, clock=clock)
         self.keeping = Housekeeping(
             database,
-            self.ending,
+            self.completion,
             self.servers,
             self.incidents,
             data_dir=data_dir,
@@ -88,7 +88,7 @@ def house(database: Database, credits: Credits, clock: SettableClock, tmp_path: 
 
 async def test_a_song_waits_for_six_hours_and_no_longer(house: House) -> None:
     await add_held_song(house.database, house.credits, 1)
-    await add_held_song(house.database, house.credits, 2, asked_at=NOON + timedelta(seconds=1))
+    await add_held_song(house.database, house.credits, 2, requested_at=NOON + timedelta(seconds=1))
     await add_held_song(house.database, house.credits, 3, step=Step.SUBMITTED)
     house.clock.now += WAITING_DEADLINE
     await house.keeping.once()
@@ -277,7 +277,7 @@ async def test_the_real_disk_is_asked_unless_told_otherwise(
 ) -> None:
     keeping = Housekeeping(
         house.database,
-        house.ending,
+        house.completion,
         house.servers,
         house.incidents,
         data_dir=tmp_path,

@@ -80,7 +80,7 @@ async def test_the_housekeeping_does_not_tell_what_is_just_being_told(
     operator.may_arrive.clear()
     beginning = asyncio.create_task(incidents.begin(Kind.API_DOWN, "no answer"))
     await operator.sending.wait()
-    telling = asyncio.create_task(incidents.tell_untold())
+    telling = asyncio.create_task(incidents.notify_pending())
     for _ in range(3):  # each reading comes after those that were asked for before it
         await operations.incidents(database.reader)
     operator.may_arrive.set()
@@ -94,10 +94,10 @@ async def test_an_end_that_comes_while_the_begin_is_told_is_told_after_it(
     operator.may_arrive.clear()
     beginning = asyncio.create_task(incidents.begin(Kind.API_DOWN, "no answer"))
     await operator.sending.wait()
-    ending = asyncio.create_task(incidents.end(Kind.API_DOWN))
+    completion = asyncio.create_task(incidents.end(Kind.API_DOWN))
     await asyncio.sleep(0)
     operator.may_arrive.set()
-    assert list(await asyncio.gather(beginning, ending)) == [True, True]
+    assert list(await asyncio.gather(beginning, completion)) == [True, True]
     assert ["answers again" in text for text in operator.received] == [False, True]
 
 
@@ -106,11 +106,11 @@ async def test_who_could_not_be_reached_is_told_later(
 ) -> None:
     operator.reachable = False
     assert await incidents.begin(Kind.OUT_OF_CREDITS, "406")
-    await incidents.tell_untold()
+    await incidents.notify_pending()
     assert operator.received == []
     operator.reachable = True
-    await incidents.tell_untold()
-    await incidents.tell_untold()
+    await incidents.notify_pending()
+    await incidents.notify_pending()
     assert len(operator.received) == 1
 
 
@@ -121,7 +121,7 @@ async def test_the_end_of_what_was_never_heard_of_is_not_told(
     await incidents.begin(Kind.OUT_OF_CREDITS, "406")
     operator.reachable = True
     assert await incidents.end(Kind.OUT_OF_CREDITS)
-    await incidents.tell_untold()
+    await incidents.notify_pending()
     assert operator.received == []
 
 
@@ -191,14 +191,14 @@ async def test_a_refusal_while_the_end_of_another_is_told_goes_on(
 ) -> None:
     await incidents.begin(Kind.KEY_REFUSED, "401")
     operator.may_arrive.clear()
-    ending = asyncio.create_task(incidents.account_works(refusals=incidents.refusals))
+    completion = asyncio.create_task(incidents.account_works(refusals=incidents.refusals))
     while incidents.paused:  # noqa: ASYNC110 - it sets no event
         await asyncio.sleep(0)
     beginning = asyncio.create_task(incidents.begin(Kind.OUT_OF_CREDITS, "406"))
     while not incidents.paused:  # noqa: ASYNC110 - as above
         await asyncio.sleep(0)
     operator.may_arrive.set()
-    await asyncio.gather(ending, beginning)
+    await asyncio.gather(completion, beginning)
     assert incidents.paused is Kind.OUT_OF_CREDITS
 
 

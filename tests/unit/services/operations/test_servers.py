@@ -16,7 +16,7 @@ from services.credits.credits import Credits
 from services.operations.servers import KEPT_AFTER_LEAVING, NOTIFIED_WITHIN, Servers, Shard
 from services.settings.server_settings import Manager
 from services.settings.settings import Member
-from services.songs.completion import Ending
+from services.songs.completion import SongCompletion
 from tests.factories import (
     MEMBER,
     NOON,
@@ -24,7 +24,7 @@ from tests.factories import (
     SettableClock,
     add_held_song,
     make_giving,
-    make_managing,
+    make_server_settings,
 )
 
 OTHER = SERVER + 1
@@ -45,8 +45,8 @@ class Letters:
 
 
 @pytest.fixture
-def ending(database: Database, credits: Credits, clock: SettableClock) -> Ending:
-    return Ending(database, credits, clock=clock)
+def completion(database: Database, credits: Credits, clock: SettableClock) -> SongCompletion:
+    return SongCompletion(database, credits, clock=clock)
 
 
 @pytest.fixture
@@ -55,8 +55,10 @@ def operator() -> Letters:
 
 
 @pytest.fixture
-def servers(database: Database, ending: Ending, operator: Letters, clock: SettableClock) -> Servers:
-    return Servers(database, ending, operator, clock=clock)
+def servers(
+    database: Database, completion: SongCompletion, operator: Letters, clock: SettableClock
+) -> Servers:
+    return Servers(database, completion, operator, clock=clock)
 
 
 async def read(database: Database, song_id: int) -> Song:
@@ -74,7 +76,7 @@ async def test_the_hello_is_said_once(servers: Servers) -> None:
 
 
 async def test_leaving_cancels_what_waits_and_lets_end_what_runs(
-    servers: Servers, database: Database, credits: Credits, ending: Ending
+    servers: Servers, database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
     await servers.join(SERVER, "Synths")
     await add_held_song(database, credits, 1)
@@ -83,7 +85,7 @@ async def test_leaving_cancels_what_waits_and_lets_end_what_runs(
     await servers.leave(SERVER)
     assert (await read(database, 1)).status is Status.CANCELLED
     assert await songs.price_of_unfinished(database.reader, SERVER, MEMBER) == running.price
-    assert await ending.complete(running, undelivered="The bot is not in the server any more.")
+    assert await completion.complete(running, undelivered="The bot is not in the server any more.")
     assert (await read(database, 3)).step is Step.WAITING
     assert set(await server_rows.names_present(database.reader)) == {OTHER}
 
@@ -95,14 +97,14 @@ async def test_what_waits_again_while_the_server_is_left_is_cancelled(
     await servers.join(SERVER, "Synths")
     await add_held_song(database, credits, 1)
     song = await add_held_song(database, credits, 2, step=Step.SUBMITTING)
-    cancel = Ending.cancel
+    cancel = SongCompletion.cancel
 
-    async def cancel_late(self: Ending, waiting: Song) -> bool:
+    async def cancel_late(self: SongCompletion, waiting: Song) -> bool:
         async with database.write() as connection:
             await songs.unmark_submitting(connection, song.song_id)
         return await cancel(self, waiting)
 
-    monkeypatch.setattr(Ending, "cancel", cancel_late)
+    monkeypatch.setattr(SongCompletion, "cancel", cancel_late)
     assert [found.song_id for found in await servers.leave(SERVER)] == [1, 2]
     for song_id in (1, 2):
         assert (await read(database, song_id)).status is Status.CANCELLED
@@ -155,15 +157,15 @@ async def test_a_leave_that_is_cut_short_is_done_again(
     await servers.join(SERVER, "Synths")
     for song_id in (1, 2):
         await add_held_song(database, credits, song_id)
-    cancel = Ending.cancel
+    cancel = SongCompletion.cancel
 
-    async def cut_short(self: Ending, song: Song) -> bool:
+    async def cut_short(self: SongCompletion, song: Song) -> bool:
         if song.song_id == 2:
             raise OSError("killed")
         return await cancel(self, song)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ending, "cancel", cut_short)
+        patch.setattr(SongCompletion, "cancel", cut_short)
         with pytest.raises(OSError, match="killed"):
             await servers.leave(SERVER)
     await servers.reconcile(ALL, set())
@@ -191,7 +193,7 @@ async def test_thirty_days_later_words_and_settings_go_and_the_ledger_stays(
     servers: Servers, database: Database, credits: Credits, clock: SettableClock
 ) -> None:
     await servers.join(SERVER, "Synths")
-    await make_managing(database, credits).set_allowance(Manager(SERVER, 1), 50)
+    await make_server_settings(database, credits).set_allowance(Manager(SERVER, 1), 50)
     await grant(database, credits)
     await add_held_song(database, credits, 1)
     await servers.leave(SERVER)
@@ -218,7 +220,7 @@ async def test_who_invites_the_bot_back_in_time_finds_everything(
     servers: Servers, database: Database, credits: Credits, clock: SettableClock
 ) -> None:
     await servers.join(SERVER, "Synths")
-    await make_managing(database, credits).set_allowance(Manager(SERVER, 1), 50)
+    await make_server_settings(database, credits).set_allowance(Manager(SERVER, 1), 50)
     await grant(database, credits)
     await add_held_song(database, credits, 1)
     await servers.leave(SERVER)
@@ -239,7 +241,7 @@ async def test_who_comes_back_while_they_are_forgotten_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await servers.join(SERVER, "Synths")
-    await make_managing(database, credits).set_allowance(Manager(SERVER, 1), 50)
+    await make_server_settings(database, credits).set_allowance(Manager(SERVER, 1), 50)
     await servers.leave(SERVER)
     clock.advance(days=31)
     old = server_rows.servers_left_before
@@ -302,16 +304,21 @@ async def test_only_names_that_have_changed_are_written(
 async def test_everything_that_was_decided_is_forgotten_with_the_server(
     servers: Servers, database: Database, credits: Credits, clock: SettableClock
 ) -> None:
-    managing, giving = make_managing(database, credits), make_giving(database, credits)
+    server_settings, transfers = (
+        make_server_settings(database, credits),
+        make_giving(database, credits),
+    )
     for server_id in (SERVER, OTHER):
         by = Manager(server_id, 1)
         await servers.join(server_id, "Synths")
-        first = await managing.set_role(by, 7, 20)
+        first = await server_settings.set_role(by, 7, 20)
         assert first is not None
-        await managing.set_calendar(by, every="week")
-        await managing.block(by, MEMBER, reason="Far too loud.")
-        await managing.undo(by, first.number)
-        await giving.offer(by, 7, offer_id=server_id, kind="grant", amount=5, reason="For all.")
+        await server_settings.set_calendar(by, every="week")
+        await server_settings.block(by, MEMBER, reason="Far too loud.")
+        await server_settings.undo(by, first.number)
+        await transfers.role_grant(
+            by, 7, role_grant_id=server_id, kind="grant", amount=5, reason="For all."
+        )
     await servers.leave(SERVER)
     clock.now += KEPT_AFTER_LEAVING + timedelta(milliseconds=1)
     await servers.forget_old()
@@ -320,7 +327,7 @@ async def test_everything_that_was_decided_is_forgotten_with_the_server(
         found = await database.reader.execute_fetchall(f"SELECT server_id FROM {table}")
         return {row[0] for row in found}
 
-    for table in ("rules", "calendars", "changes", "offers"):
+    for table in ("settings", "calendars", "changes", "role_grants"):
         assert await left(table) == {OTHER}, table
     server = await server_rows.get_server(database.reader, SERVER)
     assert server is not None
@@ -331,7 +338,7 @@ async def test_everything_that_was_decided_is_forgotten_with_the_server(
 
 ADDED = (
     "\N{HEAVY PLUS SIGN} The bot was added to a server. Your account pays the songs made there; "
-    "`/operator ceiling` limits them. "
+    "`/operator budget` limits them. "
 )
 ADDED_WHERE_REFUSED = (
     "\N{HEAVY PLUS SIGN} The bot was added to a server that ALLOWED_SERVERS does not list. "
@@ -415,9 +422,9 @@ async def test_servers_joined_while_the_bot_was_away_are_in_one_notice(
 
 
 async def test_a_notice_says_where_songs_are_refused(
-    database: Database, ending: Ending, operator: Letters, clock: SettableClock
+    database: Database, completion: SongCompletion, operator: Letters, clock: SettableClock
 ) -> None:
-    servers = Servers(database, ending, operator, clock=clock, allowed=frozenset({SERVER}))
+    servers = Servers(database, completion, operator, clock=clock, allowed=frozenset({SERVER}))
     assert (servers.allows(SERVER), servers.allows(OTHER)) == (True, False)
     await servers.join(OTHER, "Strings")
     await servers.join(SERVER, "Synths")

@@ -21,7 +21,7 @@ from services.providers.pacing import (
     plan_for,
     price_of_call,
 )
-from services.providers.rate_limiter import WINDOW, Call, RequestBudget
+from services.providers.rate_limiter import WINDOW, Call, RateLimiter
 from services.providers.run_times import Run
 from tests.unit.services.providers.runs import run_times, seen
 
@@ -85,7 +85,7 @@ class TestPrice:
 def pacer_at(fill: float, *, waiting: int = 0, runs: tuple[Run, ...] = ()) -> Pacer:
     """With a minute of 50 that stays as full as said."""
 
-    class Filled(RequestBudget):
+    class Filled(RateLimiter):
         def fill_ahead(self, seconds: float, *, calls: float) -> float:
             return fill
 
@@ -96,29 +96,29 @@ def looks_of(pacer: Pacer, took: float, *, processing: bool = True) -> list[floa
     """All looks at a song that takes this long."""
     ages = [0.0]
     while ages[-1] < took:
-        ages.append(pacer.next_look(seconds=60, steps=50, age=ages[-1], processing=processing))
+        ages.append(pacer.next_poll(seconds=60, steps=50, age=ages[-1], processing=processing))
     return ages[1:]
 
 
 class TestPacer:
     def test_an_empty_minute_has_an_early_look_and_then_the_paced_ones(self) -> None:
         pacer = pacer_at(0.1)
-        assert pacer.next_look(seconds=60, steps=50, age=0.0) == 2.0
-        assert pacer.next_look(seconds=60, steps=50, age=2.1, processing=True) > 5.0
+        assert pacer.next_poll(seconds=60, steps=50, age=0.0) == 2.0
+        assert pacer.next_poll(seconds=60, steps=50, age=2.1, processing=True) > 5.0
 
     def test_while_it_is_queued_early_looks_go_on_ever_rarer(self) -> None:
         pacer = pacer_at(0.1)
-        assert pacer.next_look(seconds=240, steps=150, age=2.1) == 6.0
-        assert pacer.next_look(seconds=240, steps=150, age=6.1) == 18.0
-        assert pacer.next_look(seconds=240, steps=150, age=18.1) > 25.0
+        assert pacer.next_poll(seconds=240, steps=150, age=2.1) == 6.0
+        assert pacer.next_poll(seconds=240, steps=150, age=6.1) == 18.0
+        assert pacer.next_poll(seconds=240, steps=150, age=18.1) > 25.0
 
     @pytest.mark.parametrize(("fill", "waiting"), [(0.6, 0), (0.1, 1)])
     def test_no_early_look_where_calls_are_short(self, fill: float, waiting: int) -> None:
-        assert pacer_at(fill, waiting=waiting).next_look(seconds=60, steps=50, age=0.0) > 5.0
+        assert pacer_at(fill, waiting=waiting).next_poll(seconds=60, steps=50, age=0.0) > 5.0
 
     def test_no_early_look_at_a_song_that_is_done_by_then(self) -> None:
         runs = tuple(seen(2.5, gap=0.2) for _ in range(20))
-        first = pacer_at(0.1, runs=runs).next_look(seconds=60, steps=50, age=0.0)
+        first = pacer_at(0.1, runs=runs).next_poll(seconds=60, steps=50, age=0.0)
         assert 1.0 < first < 3.0
 
     def test_the_fuller_the_minute_and_the_more_wait_the_fewer_the_looks(self) -> None:
@@ -142,18 +142,18 @@ class TestPacer:
         assert far[-1][1] == pytest.approx(LONGEST_GAP)
 
     def test_beyond_the_deadline_there_is_still_an_answer(self) -> None:
-        look = pacer_at(0.0).next_look(seconds=60, steps=50, age=DEADLINE + 5.0)
+        look = pacer_at(0.0).next_poll(seconds=60, steps=50, age=DEADLINE + 5.0)
         assert look == DEADLINE + 5.0 + LONGEST_GAP
 
     def test_a_song_met_midway_goes_on_in_the_middle_of_its_plan(self) -> None:
         pacer = pacer_at(0.1)
-        look = pacer.next_look(seconds=60, steps=50, age=13.0, processing=True)
+        look = pacer.next_poll(seconds=60, steps=50, age=13.0, processing=True)
         assert 13.0 < look < 16.0
 
     def test_a_negative_age_is_a_song_just_submitted(self) -> None:
         pacer = pacer_at(0.6)
-        first = pacer.next_look(seconds=60, steps=50, age=0.0)
-        assert pacer.next_look(seconds=60, steps=50, age=-1.0) == first
+        first = pacer.next_poll(seconds=60, steps=50, age=0.0)
+        assert pacer.next_poll(seconds=60, steps=50, age=-1.0) == first
 
     def test_long_song_is_never_worth_less_than_a_look_is(self) -> None:
         """In a full minute it is not left unseen for as long as its length would allow."""
@@ -169,7 +169,7 @@ class TestPacer:
         assert pacer.expected(seconds=60, steps=50, age=20.0) == pytest.approx(10.5, abs=2.0)
         with pacer.running(1, seconds=60, steps=50):
             pacer.ended(1, low=29.0, high=30.0)
-        assert pacer.next_look(seconds=60, steps=50, age=3.0, processing=True) > 20.0
+        assert pacer.next_poll(seconds=60, steps=50, age=3.0, processing=True) > 20.0
 
 
 def submits_beside_forgotten_songs(count: int, *, minutes: int) -> int:
@@ -178,23 +178,23 @@ def submits_beside_forgotten_songs(count: int, *, minutes: int) -> int:
 
     async def main() -> int:
         loop = asyncio.get_running_loop()
-        budget = RequestBudget(50, clock=loop.time)
-        pacer = Pacer(budget, waiting=lambda: 5)
+        rate_limiter = RateLimiter(50, clock=loop.time)
+        pacer = Pacer(rate_limiter, waiting=lambda: 5)
 
         async def look_at_it(song_id: int) -> None:
             began = loop.time()
-            next_look = partial(pacer.next_look, seconds=60, steps=50, song_id=song_id)
+            next_poll = partial(pacer.next_poll, seconds=60, steps=50, song_id=song_id)
             with pacer.running(song_id, seconds=60, steps=50):
                 while True:
                     age = loop.time() - began
-                    await asyncio.sleep(next_look(age=age, processing=True) - age)
-                    await budget.take(Call.LOOK)
+                    await asyncio.sleep(next_poll(age=age, processing=True) - age)
+                    await rate_limiter.take(Call.LOOK)
                     pacer.unfinished(song_id, age=age)
 
         async def submit() -> None:
             nonlocal submitted
             while True:
-                await budget.take(Call.SUBMIT)
+                await rate_limiter.take(Call.SUBMIT)
                 submitted += 1
 
         looking = [asyncio.create_task(look_at_it(song_id)) for song_id in range(count)]

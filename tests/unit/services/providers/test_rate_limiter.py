@@ -23,7 +23,7 @@ from services.providers.rate_limiter import (
     WINDOW,
     Call,
     Planned,
-    RequestBudget,
+    RateLimiter,
 )
 
 T = TypeVar("T")
@@ -38,8 +38,8 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def budget_of(per_minute: int, *, full: bool = False) -> RequestBudget:
-    return RequestBudget(per_minute, clock=asyncio.get_running_loop().time, full=full)
+def budget_of(per_minute: int, *, full: bool = False) -> RateLimiter:
+    return RateLimiter(per_minute, clock=asyncio.get_running_loop().time, full=full)
 
 
 class TestBudget:
@@ -57,22 +57,24 @@ class TestBudget:
     ) -> None:
         made: list[float] = []
 
-        async def ask(budget: RequestBudget, at: float, call: Call, patience: float | None) -> None:
+        async def ask(
+            rate_limiter: RateLimiter, at: float, call: Call, patience: float | None
+        ) -> None:
             await asyncio.sleep(at)
             try:
                 async with asyncio.timeout(patience):
-                    await budget.take(call)
+                    await rate_limiter.take(call)
             except TimeoutError:
                 return
             made.append(now())
 
         async def main() -> float:
-            budget = budget_of(per_minute, full=full)
+            rate_limiter = budget_of(per_minute, full=full)
             async with asyncio.TaskGroup() as group:
                 for each in asks:
-                    group.create_task(ask(budget, *each))
+                    group.create_task(ask(rate_limiter, *each))
             await asyncio.sleep(WINDOW + MARGIN)
-            return budget.fill
+            return rate_limiter.fill
 
         assert virtually(main) == 0.0, "a waiter or a place leaked"
         patient = sum(patience is None for _, _, patience in asks)
@@ -82,10 +84,10 @@ class TestBudget:
 
     def test_the_call_after_a_full_minute_waits_for_the_oldest_to_leave_it(self) -> None:
         async def main() -> list[float]:
-            budget, times = budget_of(2), []
+            rate_limiter, times = budget_of(2), []
             for pause in (0.0, 10.0, 0.0, 0.0):
                 await asyncio.sleep(pause)
-                await budget.take()
+                await rate_limiter.take()
                 times.append(now())
             return times
 
@@ -94,13 +96,13 @@ class TestBudget:
 
     def test_results_go_before_looks_before_submits_and_equals_in_order(self) -> None:
         async def main() -> list[str]:
-            budget, served = budget_of(1), []
+            rate_limiter, served = budget_of(1), []
 
             async def ask(name: str, call: Call) -> None:
-                await budget.take(call)
+                await rate_limiter.take(call)
                 served.append(name)
 
-            await budget.take()
+            await rate_limiter.take()
             async with asyncio.TaskGroup() as group:
                 for name, call in (
                     ("submit 1", Call.SUBMIT),
@@ -116,11 +118,11 @@ class TestBudget:
 
     def test_looks_that_fill_every_minute_leave_a_submit_its_turn(self) -> None:
         async def main() -> list[int]:
-            budget, served = budget_of(50), [0, 0]
+            rate_limiter, served = budget_of(50), [0, 0]
 
             async def go_on(call: Call) -> None:
                 while True:
-                    await budget.take(call)
+                    await rate_limiter.take(call)
                     served[call is Call.SUBMIT] += 1
 
             looks = [asyncio.create_task(go_on(Call.LOOK)) for _ in range(60)]
@@ -136,15 +138,15 @@ class TestBudget:
 
     def test_one_cancelled_in_line_makes_room_for_the_next(self) -> None:
         async def main() -> float:
-            budget = budget_of(1)
-            await budget.take()
-            first = asyncio.create_task(budget.take())
-            second = asyncio.create_task(budget.take())
+            rate_limiter = budget_of(1)
+            await rate_limiter.take()
+            first = asyncio.create_task(rate_limiter.take())
+            second = asyncio.create_task(rate_limiter.take())
             await asyncio.sleep(1.0)
-            assert budget.fill == 3.0
+            assert rate_limiter.fill == 3.0
             first.cancel()
             await asyncio.wait([first])
-            assert budget.fill == 2.0
+            assert rate_limiter.fill == 2.0
             await second
             return now()
 
@@ -152,16 +154,16 @@ class TestBudget:
 
     def test_one_cancelled_in_the_turn_it_is_served_gives_its_place_back(self) -> None:
         async def main() -> float:
-            budget = budget_of(1)
-            await budget.take()
-            first = asyncio.create_task(budget.take())
-            second = asyncio.create_task(budget.take())
+            rate_limiter = budget_of(1)
+            await rate_limiter.take()
+            first = asyncio.create_task(rate_limiter.take())
+            second = asyncio.create_task(rate_limiter.take())
             await asyncio.sleep(0)
             # In the same turn as the budget's own timer, just after it: served, but not yet awake.
             asyncio.get_running_loop().call_later(WINDOW + MARGIN + 1e-10, first.cancel)
             await second
             assert first.cancelled()
-            assert budget.fill == 1.0
+            assert rate_limiter.fill == 1.0
             return now()
 
         assert virtually(main) == pytest.approx(WINDOW + MARGIN, abs=0.01)
@@ -180,22 +182,22 @@ class TestBudget:
         self, told: float, waited: float
     ) -> None:
         async def main() -> float:
-            budget = budget_of(50)
-            budget.refused(told)
-            budget.refused(0.5)  # a later, shorter one does not shorten the first
-            assert budget.fill >= 1.0
-            await asyncio.gather(budget.take(), budget.take(Call.RESULT))
+            rate_limiter = budget_of(50)
+            rate_limiter.refused(told)
+            rate_limiter.refused(0.5)  # a later, shorter one does not shorten the first
+            assert rate_limiter.fill >= 1.0
+            await asyncio.gather(rate_limiter.take(), rate_limiter.take(Call.RESULT))
             return now()
 
         assert virtually(main) == pytest.approx(waited, abs=0.01)
 
     def test_a_refusal_holds_for_those_already_in_line(self) -> None:
         async def main() -> float:
-            budget = budget_of(1)
-            await budget.take()
-            waiter = asyncio.create_task(budget.take())
+            rate_limiter = budget_of(1)
+            await rate_limiter.take()
+            waiter = asyncio.create_task(rate_limiter.take())
             await asyncio.sleep(50.0)
-            budget.refused(100.0)
+            rate_limiter.refused(100.0)
             await waiter
             return now()
 
@@ -203,10 +205,10 @@ class TestBudget:
 
     def test_after_a_restart_calls_trickle_from_the_start(self) -> None:
         async def main() -> list[float]:
-            budget, times = budget_of(50, full=True), []
-            assert budget.fill == 1.0
+            rate_limiter, times = budget_of(50, full=True), []
+            assert rate_limiter.fill == 1.0
             for _ in range(50):
-                await budget.take()
+                await rate_limiter.take()
                 times.append(now())
             return times
 
@@ -215,11 +217,11 @@ class TestBudget:
 
     def test_a_crowd_of_submits_leaves_room_for_its_looks(self) -> None:
         async def main() -> float:
-            budget = budget_of(50)
-            budget.planned = tuple
-            crowd = [asyncio.create_task(budget.take(Call.SUBMIT)) for _ in range(50)]
+            rate_limiter = budget_of(50)
+            rate_limiter.planned = tuple
+            crowd = [asyncio.create_task(rate_limiter.take(Call.SUBMIT)) for _ in range(50)]
             await asyncio.sleep(1.0)
-            await asyncio.gather(*(budget.take(Call.LOOK) for _ in range(20)))
+            await asyncio.gather(*(rate_limiter.take(Call.LOOK) for _ in range(20)))
             at = now()
             await asyncio.gather(*crowd)
             return at
@@ -228,19 +230,19 @@ class TestBudget:
 
     def test_the_fill_is_what_was_sent_in_the_last_minute(self) -> None:
         async def main() -> list[float]:
-            budget = budget_of(10)
-            fills = [budget.fill]
+            rate_limiter = budget_of(10)
+            fills = [rate_limiter.fill]
             for _ in range(5):
-                await budget.take()
-            fills.append(budget.fill)
+                await rate_limiter.take()
+            fills.append(rate_limiter.fill)
             await asyncio.sleep(WINDOW + MARGIN)
-            return [*fills, budget.fill]
+            return [*fills, rate_limiter.fill]
 
         assert virtually(main) == [0.0, 0.5, 0.0]
 
     def test_a_budget_of_nothing_is_refused(self) -> None:
         with pytest.raises(ValueError, match="at least one"):
-            RequestBudget(0)
+            RateLimiter(0)
 
 
 class TestHeldBack:
@@ -248,13 +250,13 @@ class TestHeldBack:
 
     def test_crowd_starts_as_many_as_the_minute_carries_to_their_end(self) -> None:
         async def main() -> int:
-            budget, at_api = budget_of(50), 0
+            rate_limiter, at_api = budget_of(50), 0
             # Each will be polled after 17 s, and one more too.
-            budget.planned = lambda: [Planned(17.0, CALLS_TO_COME)] * (at_api + 1)
+            rate_limiter.planned = lambda: [Planned(17.0, CALLS_TO_COME)] * (at_api + 1)
 
             async def submit() -> None:
                 nonlocal at_api
-                await budget.take(Call.SUBMIT)
+                await rate_limiter.take(Call.SUBMIT)
                 at_api += 1
 
             crowd = [asyncio.create_task(submit()) for _ in range(50)]
@@ -267,10 +269,10 @@ class TestHeldBack:
 
     def test_submits_that_no_polls_follow_fill_the_minute_at_once(self) -> None:
         async def main() -> float:
-            budget = budget_of(50)
-            pacer = Pacer(budget, polled=False)
+            rate_limiter = budget_of(50)
+            pacer = Pacer(rate_limiter, polled=False)
             for song_id in range(50):
-                await budget.take(Call.SUBMIT)
+                await rate_limiter.take(Call.SUBMIT)
                 pacer.running(song_id, seconds=60, steps=50).__enter__()
             return now()
 
@@ -279,9 +281,9 @@ class TestHeldBack:
     @pytest.mark.parametrize(("calls", "held_back"), [(2.25, False), (2.26, True)])
     def test_its_own_place_counts(self, calls: float, held_back: bool) -> None:
         async def main() -> bool:
-            budget = budget_of(10)
-            budget.planned = lambda: [Planned(0.0, calls)] * 4
-            submit = asyncio.create_task(budget.take(Call.SUBMIT))
+            rate_limiter = budget_of(10)
+            rate_limiter.planned = lambda: [Planned(0.0, calls)] * 4
+            submit = asyncio.create_task(rate_limiter.take(Call.SUBMIT))
             await asyncio.sleep(2 * CHECK_AGAIN)
             return submit.cancel()
 
@@ -289,9 +291,9 @@ class TestHeldBack:
 
     def test_it_goes_when_another_song_has_ended(self) -> None:
         async def main() -> float:
-            budget, at_api = budget_of(50), 20
-            budget.planned = lambda: [Planned(0.0, CALLS_TO_COME)] * (at_api + 1)
-            submit = asyncio.create_task(budget.take(Call.SUBMIT))
+            rate_limiter, at_api = budget_of(50), 20
+            rate_limiter.planned = lambda: [Planned(0.0, CALLS_TO_COME)] * (at_api + 1)
+            submit = asyncio.create_task(rate_limiter.take(Call.SUBMIT))
             await asyncio.sleep(5.0)
             assert not submit.done()
             at_api = 0
@@ -302,22 +304,22 @@ class TestHeldBack:
 
     def test_calls_of_different_minutes_do_not_add_up(self) -> None:
         async def main() -> float:
-            budget = budget_of(50)
-            budget.planned = lambda: [Planned(WINDOW * k, 40.0) for k in range(5)]
-            await budget.take(Call.SUBMIT)
+            rate_limiter = budget_of(50)
+            rate_limiter.planned = lambda: [Planned(WINDOW * k, 40.0) for k in range(5)]
+            await rate_limiter.take(Call.SUBMIT)
             return now()
 
         assert virtually(main) == 0.0
 
     def test_places_that_come_free_by_then_count(self) -> None:
         async def main() -> float:
-            budget = budget_of(10)
+            rate_limiter = budget_of(10)
             for _ in range(8):
-                await budget.take()
+                await rate_limiter.take()
             await asyncio.sleep(30.0)
             # The eight are gone after 60.5 s; what is planned may wait until 11 s after its time.
-            budget.planned = lambda: [Planned(now() + 17.0, CALLS_TO_COME)] * 2
-            await budget.take(Call.SUBMIT)
+            rate_limiter.planned = lambda: [Planned(now() + 17.0, CALLS_TO_COME)] * 2
+            await rate_limiter.take(Call.SUBMIT)
             return now()
 
         patience = PATIENCE + APART * WINDOW / 10
@@ -327,22 +329,22 @@ class TestHeldBack:
     @pytest.mark.parametrize("per_minute", [1, 2, 3])
     def test_smallest_accounts_carry_one_song_at_a_time(self, per_minute: int) -> None:
         async def main() -> float:
-            budget = budget_of(per_minute)
+            rate_limiter = budget_of(per_minute)
             for _ in range(per_minute):
-                await budget.take()
-            budget.planned = lambda: [Planned(now() + 17.0, CALLS_TO_COME)]
-            await budget.take(Call.SUBMIT)
+                await rate_limiter.take()
+            rate_limiter.planned = lambda: [Planned(now() + 17.0, CALLS_TO_COME)]
+            await rate_limiter.take(Call.SUBMIT)
             return now()
 
         assert virtually(main) <= 2 * WINDOW
 
     def test_looks_that_end_nothing_leave_a_submit_its_turn(self) -> None:
         async def main() -> float:
-            budget = budget_of(50)
-            budget.planned = lambda: [Planned(0.0, 1.0)] * 100
-            submit = asyncio.create_task(budget.take(Call.SUBMIT))
+            rate_limiter = budget_of(50)
+            rate_limiter.planned = lambda: [Planned(0.0, 1.0)] * 100
+            submit = asyncio.create_task(rate_limiter.take(Call.SUBMIT))
             for _ in range(SUBMIT_TURN):
-                await budget.take()
+                await rate_limiter.take()
             await submit
             return now()
 

@@ -41,9 +41,9 @@ from services.errors import (
 )
 from services.providers import addresses, segmind
 from services.providers.addresses import Network, Resolver, is_own, is_public
-from services.providers.rate_limiter import Call, RequestBudget
+from services.providers.rate_limiter import Call, RateLimiter
 from services.providers.segmind import (
-    Look,
+    JobStatus,
     Output,
     SongApi,
     Workspace,
@@ -79,7 +79,7 @@ def at(path: Path, limit: int = 2**25) -> Workspace:
     return Workspace(path, limit)
 
 
-class Budget:
+class RateLimit:
     """Lets every call through and remembers what it was told."""
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class Wire:
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
-        self.budget = Budget()
+        self.rate_limiter = RateLimit()
         self.seen: list[web.Request] = []
         self.bodies: list[bytes] = []
         self.root = ""
@@ -115,7 +115,11 @@ class Wire:
         return self
 
     def client(self, **options: Any) -> SongApi:
-        given: dict[str, Any] = {"root": self.root, "key": KEY, "budget": self.budget} | options
+        given: dict[str, Any] = {
+            "root": self.root,
+            "key": KEY,
+            "budget": self.rate_limiter,
+        } | options
         return SongApi(self.session, **given)
 
     async def serve(self, handler: Handler) -> str:
@@ -230,7 +234,7 @@ async def test_submit_sends_every_parameter_and_the_key(wire: Wire) -> None:
         "seed": 0,
         "base64": False,
     }
-    assert wire.budget.taken == []  # the caller has: see the class
+    assert wire.rate_limiter.taken == []  # the caller has: see the class
 
 
 def test_lyrics_and_seed_are_always_in_the_payload() -> None:
@@ -258,30 +262,34 @@ async def test_a_submit_that_is_completed_is_accepted_whatever_the_code(wire: Wi
 @pytest.mark.parametrize(
     ("status", "body", "look"),
     [
-        (200, {"status": "QUEUED"}, Look("QUEUED")),
-        (200, {"status": " processing "}, Look("PROCESSING")),
-        (200, {"status": "COMPLETED"}, Look("COMPLETED")),
-        (422, {"status": "COMPLETED", "output": None}, Look("COMPLETED")),
-        (500, {"status": "COMPLETED", "metrics": []}, Look("COMPLETED")),
+        (200, {"status": "QUEUED"}, JobStatus("QUEUED")),
+        (200, {"status": " processing "}, JobStatus("PROCESSING")),
+        (200, {"status": "COMPLETED"}, JobStatus("COMPLETED")),
+        (422, {"status": "COMPLETED", "output": None}, JobStatus("COMPLETED")),
+        (500, {"status": "COMPLETED", "metrics": []}, JobStatus("COMPLETED")),
         (
             200,
             {"status": "COMPLETED", "output": "https://s/a.wav", "metrics": {"inference_time": 9}},
-            Look("COMPLETED", Output(url="https://s/a.wav"), 9.0),
+            JobStatus("COMPLETED", Output(url="https://s/a.wav"), 9.0),
         ),
-        (200, {"status": "COMPLETED", "metrics": {"inference_time": -1}}, Look("COMPLETED")),
-        (200, {"status": "COMPLETED", "metrics": {"inference_time": "9"}}, Look("COMPLETED")),
-        (200, {"status": "COMPLETED", "metrics": {"inference_time": True}}, Look("COMPLETED")),
-        (200, {"status": "COMPLETED", "metrics": {"inference_time": 10**400}}, Look("COMPLETED")),
+        (200, {"status": "COMPLETED", "metrics": {"inference_time": -1}}, JobStatus("COMPLETED")),
+        (200, {"status": "COMPLETED", "metrics": {"inference_time": "9"}}, JobStatus("COMPLETED")),
+        (200, {"status": "COMPLETED", "metrics": {"inference_time": True}}, JobStatus("COMPLETED")),
+        (
+            200,
+            {"status": "COMPLETED", "metrics": {"inference_time": 10**400}},
+            JobStatus("COMPLETED"),
+        ),
     ],
 )
 async def test_a_look_reads_the_status(
-    wire: Wire, status: int, body: dict[str, Any], look: Look
+    wire: Wire, status: int, body: dict[str, Any], job: JobStatus
 ) -> None:
     await wire.start(answering(status, body))
-    assert await wire.api.look(ID, NOWHERE) == look
+    assert await wire.api.get_status(ID, NOWHERE) == job
     assert wire.seen[0].path == f"/v2/requests/{ID}/status"
     assert wire.seen[0].headers["x-api-key"] == KEY
-    assert wire.budget.taken == [Call.LOOK]
+    assert wire.rate_limiter.taken == [Call.LOOK]
 
 
 @pytest.mark.parametrize("word", ["SUCCESS", "succeeded", "Done", "FINISHED", "COMPLETE"])
@@ -289,10 +297,10 @@ async def test_other_words_for_completed(wire: Wire, word: str) -> None:
     body = {"status": word, "output": "https://s/a.wav"}
     await wire.start(answering(200, body))
     output = Output(url="https://s/a.wav")
-    assert await wire.api.look(ID, NOWHERE) == Look("COMPLETED", output)
+    assert await wire.api.get_status(ID, NOWHERE) == JobStatus("COMPLETED", output)
     assert await wire.api.result(ID, NOWHERE) == output
     await wire.start(answering(503, body))  # how an error is wrapped says nothing about the song
-    await failing(wire.api.look(ID, NOWHERE), ApiUnavailable)
+    await failing(wire.api.get_status(ID, NOWHERE), ApiUnavailable)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +315,7 @@ async def test_other_words_for_failed_end_a_song_at_once(wire: Wire, word: str) 
     for code, words in ((200, "queue purged"), (422, "")):
         await wire.start(answering(code, {"status": word, "error": words}))
         for call, accepted in (
-            (wire.api.look(ID, NOWHERE), True),
+            (wire.api.get_status(ID, NOWHERE), True),
             (wire.api.result(ID, NOWHERE), True),
             (wire.api.submit(SONG), False),
         ):
@@ -318,7 +326,7 @@ async def test_other_words_for_failed_end_a_song_at_once(wire: Wire, word: str) 
             assert error.by_request is (accepted and word == "REJECTED")
     for code, expected in ((503, ApiUnavailable), (404, SongGone), (429, RateLimited)):
         await wire.start(answering(code, {"status": word}))
-        await failing(wire.api.look(ID, NOWHERE), expected)
+        await failing(wire.api.get_status(ID, NOWHERE), expected)
 
 
 async def test_an_unknown_status_is_polled_on_and_logged_once(
@@ -338,8 +346,8 @@ async def test_an_unknown_status_is_polled_on_and_logged_once(
         return await answering(200, {"status": next(words)})(request)
 
     await wire.start(each)
-    looks = [await wire.api.look(ID, NOWHERE) for _ in range(103)]
-    assert [look.status for look in looks] == ["QUEUED", "PROCESSING", *["QUEUED"] * 101]
+    looks = [await wire.api.get_status(ID, NOWHERE) for _ in range(103)]
+    assert [job.status for job in looks] == ["QUEUED", "PROCESSING", *["QUEUED"] * 101]
     unknown = [line for line in caplog.messages if "unknown status" in line]
     assert unknown[0] == "unknown status WARMING_UP from the song API, polling on"
     assert len(unknown) == len(set(unknown)) == 20
@@ -348,28 +356,28 @@ async def test_an_unknown_status_is_polled_on_and_logged_once(
 @pytest.mark.parametrize("status", [7, None, "", "<html>", "a" * 60, "9", ["QUEUED"]])
 async def test_a_status_that_is_no_word_is_passing(wire: Wire, status: object) -> None:
     await wire.start(answering(200, {"status": status}))
-    await failing(wire.api.look(ID, NOWHERE), ApiUnavailable)
+    await failing(wire.api.get_status(ID, NOWHERE), ApiUnavailable)
 
 
 async def test_a_wrong_charset_does_not_hide_the_status(wire: Wire) -> None:
     body = '{"status": "FAILED", "error": "Paroles refusées"}'.encode("latin-1")
     await wire.start(answering(422, body))
-    error = await failing(wire.api.look(ID, NOWHERE), GenerationFailed)
+    error = await failing(wire.api.get_status(ID, NOWHERE), GenerationFailed)
     assert str(error).startswith("Paroles refus")
     await wire.start(answering(200, b"\xef\xbb\xbf" + b'{"status": "QUEUED"}'))
-    assert await wire.api.look(ID, NOWHERE) == Look("QUEUED")
+    assert await wire.api.get_status(ID, NOWHERE) == JobStatus("QUEUED")
 
 
 async def test_a_request_id_cannot_leave_its_place_in_the_path(wire: Wire) -> None:
     await wire.start(answering(200, {"status": "QUEUED"}))
-    await wire.api.look("a/../../b?c#d%2e", NOWHERE)
+    await wire.api.get_status("a/../../b?c#d%2e", NOWHERE)
     assert wire.seen[0].raw_path == "/v2/requests/a%2F..%2F..%2Fb%3Fc%23d%252e/status"
 
 
 async def test_a_result_names_the_output(wire: Wire) -> None:
     await wire.start(answering(200, {"status": "COMPLETED", "output": ["https://s/a.wav"]}))
     assert await wire.api.result(ID, NOWHERE) == Output(url="https://s/a.wav")
-    assert (wire.seen[0].path, wire.budget.taken) == (f"/v2/requests/{ID}", [Call.RESULT])
+    assert (wire.seen[0].path, wire.rate_limiter.taken) == (f"/v2/requests/{ID}", [Call.RESULT])
     await wire.start(answering(200, {"output": "https://s/b.wav"}))
     assert await wire.api.result(ID, NOWHERE) == Output(url="https://s/b.wav")
 
@@ -388,7 +396,7 @@ async def test_a_result_without_output_is_not_there_yet_and_one_not_ready_is_pas
 async def test_credits(wire: Wire) -> None:
     await wire.start(answering(200, {"credits": 12.5}))
     assert await wire.api.credits() == 12.5
-    assert (wire.seen[0].path, wire.budget.taken) == ("/v1/get-user-credits", [Call.LOOK])
+    assert (wire.seen[0].path, wire.rate_limiter.taken) == ("/v1/get-user-credits", [Call.LOOK])
 
 
 @pytest.mark.parametrize(
@@ -405,7 +413,7 @@ async def test_credits_that_make_no_sense_are_passing(wire: Wire, body: object) 
 Calls: dict[str, Callable[[SongApi, Workspace], Awaitable[object]]] = {
     "submit": lambda api, _: api.submit(SONG),
     "make": lambda api, workspace: api.make(SONG, workspace),
-    "look": lambda api, workspace: api.look(ID, workspace),
+    "look": lambda api, workspace: api.get_status(ID, workspace),
     "result": lambda api, workspace: api.result(ID, workspace),
     "credits": lambda api, _: api.credits(),
 }
@@ -537,7 +545,9 @@ async def test_no_connection_is_not_reached(wire: Wire, tmp_path: Path, name: st
         await failing(Calls[name](wire.client(root=root), at(tmp_path / "song")), NotReached)
     connector = aiohttp.TCPConnector(resolver=Names({}))
     async with aiohttp.ClientSession(connector=connector) as session:
-        api = SongApi(session, root="http://song-api.example", key=KEY, budget=wire.budget)
+        api = SongApi(
+            session, root="http://song-api.example", key=KEY, rate_limiter=wire.rate_limiter
+        )
         await failing(Calls[name](api, at(tmp_path / "song")), NotReached)
     assert wire.seen == []
 
@@ -549,7 +559,7 @@ async def test_a_connection_that_takes_too_long_is_not_reached(
     await wire.start(answering())
     connector = aiohttp.TCPConnector(resolver=Names({}, silent=True))
     async with aiohttp.ClientSession(connector=connector) as session:
-        api = SongApi(session, root="http://slow.example", key=KEY, budget=wire.budget)
+        api = SongApi(session, root="http://slow.example", key=KEY, rate_limiter=wire.rate_limiter)
         await failing(api.submit(SONG), NotReached)
 
 
@@ -564,7 +574,7 @@ async def test_failed_is_final_whatever_the_code(wire: Wire, code: int, name: st
     assert isinstance(error, GenerationFailed)
     assert error.detail == "too loud"
     assert error.by_request is (code < 500)
-    assert wire.budget.refusals == []
+    assert wire.rate_limiter.refusals == []
 
 
 @pytest.mark.parametrize(
@@ -608,7 +618,7 @@ async def test_the_detail_is_fit_for_a_member(
     wire: Wire, body: dict[str, object], detail: str
 ) -> None:
     await wire.start(answering(422, {"status": "FAILED"} | body))
-    error = await failing(wire.api.look(ID, NOWHERE), GenerationFailed, "SECRET")
+    error = await failing(wire.api.get_status(ID, NOWHERE), GenerationFailed, "SECRET")
     assert isinstance(error, GenerationFailed)
     assert error.detail == detail
 
@@ -617,7 +627,7 @@ async def test_the_log_holds_method_path_code_and_a_short_body(wire: Wire) -> No
     await wire.start(
         answering(400, f'{{"error": "{KEY} https://s/x?sig=SECRET"}}'.encode() + b"\n" * 3000)
     )
-    error = await failing(wire.api.look(ID, NOWHERE), RequestRejected, "SECRET")
+    error = await failing(wire.api.get_status(ID, NOWHERE), RequestRejected, "SECRET")
     assert str(error) == f'GET /v2/requests/{ID}/status: 400 {{"error": "[key] https://s/x"}}'
 
 
@@ -639,7 +649,7 @@ async def test_the_log_holds_method_path_code_and_a_short_body(wire: Wire) -> No
 )
 async def test_what_is_signed_is_not_logged_however_it_is_written(wire: Wire, address: str) -> None:
     await wire.start(answering(200, f'{{"output": "{address}", "why": "who knows?"}}'.encode()))
-    error = await failing(wire.api.look(ID, NOWHERE), ApiUnavailable, "SECRET")
+    error = await failing(wire.api.get_status(ID, NOWHERE), ApiUnavailable, "SECRET")
     assert str(error).endswith('", "why": "who knows?"}')
 
 
@@ -691,18 +701,18 @@ async def test_a_429_is_told_to_the_budget(wire: Wire) -> None:
     error = await failing(wire.api.submit(SONG), RateLimited)
     assert isinstance(error, RateLimited)
     assert error.retry_after == 17
-    assert wire.budget.refusals == [17]
+    assert wire.rate_limiter.refusals == [17]
 
 
 async def test_a_call_waits_for_the_budget(wire: Wire) -> None:
     await wire.start(answering(200, {"credits": 1}))
     may = asyncio.Event()
 
-    class Waiting(Budget):
+    class Waiting(RateLimit):
         async def take(self, call: Call) -> None:
             await may.wait()
 
-    call = asyncio.create_task(wire.client(budget=Waiting()).credits())
+    call = asyncio.create_task(wire.client(rate_limiter=Waiting()).credits())
     for _ in range(20):
         await asyncio.sleep(0)
     assert wire.seen == []
@@ -764,14 +774,14 @@ def large(audio: bytes = LARGE) -> dict[str, object]:
 async def test_a_large_base64_answer_is_read(wire: Wire, tmp_path: Path) -> None:
     await wire.start(answering(200, large()))
     workspace = at(tmp_path / "1" / "song")
-    look = await wire.api.look(ID, workspace)
-    assert look.output is not None
-    assert repr(look.output) == "Output(file='song.answer1')"
+    job = await wire.api.get_status(ID, workspace)
+    assert job.output is not None
+    assert repr(job.output) == "Output(file='song.answer1')"
     assert files_in(tmp_path / "1") == ["song.answer1"]  # the cover's is removed
-    assert await wire.api.download(look.output, workspace) == len(LARGE)
+    assert await wire.api.download(job.output, workspace) == len(LARGE)
     assert (tmp_path / "1" / "song").read_bytes() == LARGE
     assert files_in(tmp_path / "1") == ["song"]
-    assert await wire.api.make(SONG, workspace) == look.output
+    assert await wire.api.make(SONG, workspace) == job.output
 
 
 async def test_a_large_answer_with_an_address_leaves_no_file(wire: Wire, tmp_path: Path) -> None:
@@ -794,7 +804,7 @@ async def test_a_large_answer_without_a_song_leaves_no_file(
     wire: Wire, tmp_path: Path, body: object, expected: type[SongApiError]
 ) -> None:
     await wire.start(answering(200, body))
-    await failing(wire.api.look(ID, at(tmp_path / "song", 4_000_000)), expected)
+    await failing(wire.api.get_status(ID, at(tmp_path / "song", 4_000_000)), expected)
     assert files_in(tmp_path) == []
 
 
@@ -802,7 +812,7 @@ async def test_a_song_in_an_answer_that_is_not_taken_leaves_no_file(
     wire: Wire, tmp_path: Path
 ) -> None:
     await wire.start(answering(200, large() | {"status": "QUEUED"}))
-    assert (await wire.api.look(ID, at(tmp_path / "song"))).status == "QUEUED"
+    assert (await wire.api.get_status(ID, at(tmp_path / "song"))).status == "QUEUED"
     assert files_in(tmp_path) == []
     await wire.start(answering(527, {"output": large()["output"]}))
     await failing(wire.api.result(ID, at(tmp_path / "song")), ApiUnavailable)
@@ -826,7 +836,7 @@ async def test_an_address_that_is_too_long_is_not_fetched(
 async def test_a_large_answer_that_breaks_off_leaves_no_file(wire: Wire, tmp_path: Path) -> None:
     body = json.dumps(large()).encode()
     await wire.start(cut_off(200, body[:-100_000], len(body)))
-    await failing(wire.api.look(ID, at(tmp_path / "song")), ApiUnavailable)
+    await failing(wire.api.get_status(ID, at(tmp_path / "song")), ApiUnavailable)
     assert files_in(tmp_path) == []
 
 
@@ -836,7 +846,7 @@ async def test_a_song_in_an_answer_that_cannot_be_written_is_no_error_of_the_api
     (tmp_path / "song.answer0").mkdir()
     await wire.start(answering(200, large()))
     with pytest.raises(IsADirectoryError):
-        await wire.api.look(ID, at(tmp_path / "song"))
+        await wire.api.get_status(ID, at(tmp_path / "song"))
 
 
 async def test_large_answers_are_read_one_at_a_time(wire: Wire, tmp_path: Path) -> None:
@@ -949,7 +959,7 @@ async def test_no_shape_of_an_answer_holds_the_loop(
         latest.append(0.0)
         ticking = asyncio.create_task(tick())
         with contextlib.suppress(SongApiError):
-            await wire.api.look(ID, at(tmp_path / "song"))
+            await wire.api.get_status(ID, at(tmp_path / "song"))
         ticking.cancel()
         if latest[-1] < 0.1:
             return
@@ -1024,7 +1034,7 @@ async def test_base64_in_every_dress(wire: Wire, tmp_path: Path, text: str) -> N
     await wire.start(answering())
     assert await wire.api.download(Output(base64=text), at(tmp_path / "song")) == len(AUDIO)
     assert (tmp_path / "song").read_bytes() == AUDIO
-    assert wire.budget.taken == []
+    assert wire.rate_limiter.taken == []
     assert files_in(tmp_path) == ["song"]
 
 
@@ -1049,7 +1059,7 @@ async def test_a_download_from_the_apis_own_host(wire: Wire, tmp_path: Path) -> 
     assert files_in(tmp_path) == ["song"]
     assert wire.seen[0].raw_path == "/a%2Fb.wav?sig=a%2Fb%20+c"  # not spelt anew
     assert wire.seen[0].headers["Accept-Encoding"] == "identity"
-    assert wire.budget.taken == []
+    assert wire.rate_limiter.taken == []
 
 
 @pytest.mark.parametrize(
@@ -1680,7 +1690,7 @@ async def test_make_keeps_the_audio_of_one_call(wire: Wire, tmp_path: Path) -> N
     assert files_in(tmp_path) == ["song"]
     assert wire.seen[0].path == "/v1/ace-step-music"
     assert json.loads(wire.bodies[0]) == payload(SONG)
-    assert wire.budget.taken == []
+    assert wire.rate_limiter.taken == []
 
 
 async def test_make_says_where_an_output_is(wire: Wire, tmp_path: Path) -> None:
@@ -1712,26 +1722,26 @@ def composed(*, seed: int, **_: object) -> bytes:
 async def test_a_song_from_the_playgrounds_api(tmp_path: Path) -> None:
     now = 0.0
     server = SongApiServer(composed, clock=lambda: now, timing=lambda _: Timing(1, 4), credits=2)
-    budget = RequestBudget(50)
+    rate_limiter = RateLimiter(50)
     async with serve(server), aiohttp.ClientSession() as session:
-        api = SongApi(session, root=server.root, key=server.key, budget=budget)
+        api = SongApi(session, root=server.root, key=server.key, rate_limiter=rate_limiter)
         assert await api.credits() == 2
         request_id = await api.submit(SONG)
-        assert await api.look(request_id, NOWHERE) == Look("QUEUED")
+        assert await api.get_status(request_id, NOWHERE) == JobStatus("QUEUED")
         now = 2.0
-        assert await api.look(request_id, NOWHERE) == Look("PROCESSING")
+        assert await api.get_status(request_id, NOWHERE) == JobStatus("PROCESSING")
         now = 6.0
-        assert await api.look(request_id, NOWHERE) == Look("COMPLETED", None, 4.0)
+        assert await api.get_status(request_id, NOWHERE) == JobStatus("COMPLETED", None, 4.0)
         output = await api.result(request_id, NOWHERE)
         assert "signature" not in repr(output)
         assert await api.download(output, at(tmp_path / "song")) == len(AUDIO) + 1
         assert await api.credits() == 1
         now = 6000.0
-        await failing(api.look(request_id, NOWHERE), SongGone)
+        await failing(api.get_status(request_id, NOWHERE), SongGone)
         await failing(api.download(output, at(tmp_path / "song")), OutputMissing)
         server.fault = lambda call: Fault(cut="answer", carried_out=True)
         await failing(api.submit(SONG), SubmitUncertain)
         server.fault = None
         await failing(api.submit(SONG), OutOfCredits)
-        other = SongApi(session, root=server.root, key="wrong", budget=budget)
+        other = SongApi(session, root=server.root, key="wrong", rate_limiter=rate_limiter)
         await failing(other.credits(), KeyRefused)

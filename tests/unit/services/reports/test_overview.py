@@ -5,31 +5,31 @@ from dataclasses import replace
 from db import servers
 from db.database import Database
 from db.records import Step
-from services.credits.budgets import OperatorCeilings
+from services.credits.budgets import OperatorBudgets
 from services.credits.credits import Credits
 from services.reports.overview import Overview, as_lines, as_table
 from services.settings.server_settings import Manager
-from services.songs.completion import Ending
-from tests.factories import SERVER, SettableClock, add_held_song, add_song, make_managing
+from services.songs.completion import SongCompletion
+from tests.factories import SERVER, SettableClock, add_held_song, add_song, make_server_settings
 
 
 async def test_servers_are_listed_with_what_they_use(
     database: Database, credits: Credits, clock: SettableClock
 ) -> None:
-    overview = Overview(database, credits._rulebook, clock=clock)
-    ceilings = OperatorCeilings(database, clock=clock)
-    await make_managing(database, credits).set_ceiling(Manager(SERVER, 1), 50)
+    overview = Overview(database, credits._settings_reader, clock=clock)
+    budgets = OperatorBudgets(database, clock=clock)
+    await make_server_settings(database, credits).set_budget(Manager(SERVER, 1), 50)
     song = await add_held_song(database, credits, 1, price=8)
     await add_song(database, 2, server_id=SERVER + 1)
     async with database.write() as connection:
-        assert await ceilings.mark_submitting(connection, song)
+        assert await budgets.mark_submitting(connection, song)
         await servers.set_name(connection, SERVER, "One\x1b[31m")
         await servers.mark_left(connection, SERVER + 1, at=clock())
     one, two = await overview.servers()
-    assert (one.server.server_id, one.used, one.ceiling) == (SERVER, 8, 50)
+    assert (one.server.server_id, one.used, one.budget) == (SERVER, 8, 50)
     assert (one.today.songs, one.today.credits, one.server.members) == (1, 8, 1)
-    assert (two.today.songs, two.used, two.ceiling) == (0, 0, None)
-    await Ending(database, credits, clock=clock).fail(replace(song), "It failed.")
+    assert (two.today.songs, two.used, two.budget) == (0, 0, None)
+    await SongCompletion(database, credits, clock=clock).fail(replace(song), "It failed.")
     one, _ = await overview.servers()
     assert (one.used, one.today.songs) == (0, 1), "the operator paid for it all the same"
 
@@ -37,9 +37,9 @@ async def test_servers_are_listed_with_what_they_use(
 async def test_the_table_is_fit_for_a_terminal(
     database: Database, credits: Credits, clock: SettableClock
 ) -> None:
-    overview = Overview(database, credits._rulebook, clock=clock)
+    overview = Overview(database, credits._settings_reader, clock=clock)
     assert as_table(await overview.servers()).startswith("server  name")
-    await make_managing(database, credits).set_ceiling(Manager(SERVER, 1), 50)
+    await make_server_settings(database, credits).set_budget(Manager(SERVER, 1), 50)
     async with database.write() as connection:
         await servers.set_name(connection, SERVER, "One\x1b[31m\nTwo")
         await servers.mark_left(connection, SERVER, at=clock())
@@ -54,20 +54,20 @@ async def test_the_table_is_fit_for_a_terminal(
 async def test_what_could_not_be_posted_is_counted_by_reason(
     database: Database, credits: Credits, clock: SettableClock
 ) -> None:
-    overview = Overview(database, credits._rulebook, clock=clock)
+    overview = Overview(database, credits._settings_reader, clock=clock)
     assert await overview.undelivered() == []
-    ending = Ending(database, credits, clock=clock)
+    completion = SongCompletion(database, credits, clock=clock)
     for song_id, server_id in ((1, SERVER), (2, SERVER + 1), (3, SERVER)):
         song = await add_held_song(
             database, credits, song_id, server_id=server_id, price=1, step=Step.POSTING
         )
         reason = "The channel is gone." if song_id < 3 else "I lack a permission."
-        assert await ending.complete(song, undelivered=reason)
+        assert await completion.complete(song, undelivered=reason)
         clock.advance(hours=1)
     assert as_lines(await overview.undelivered()).splitlines() == [
         "Could not be posted, and kept for their members: 3",
         "  2 since 2026-03-14 12:00 UTC: The channel is gone.",
         "  1 since 2026-03-14 14:00 UTC: I lack a permission.",
     ]
-    assert await ending.hand_over(song)
+    assert await completion.hand_over(song)
     assert [each.songs for each in await overview.undelivered()] == [2]

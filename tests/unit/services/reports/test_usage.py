@@ -54,7 +54,9 @@ async def test_a_server_without_songs_has_days_without_credits(usage: Usage) -> 
 async def test_songs_are_added_up(database: Database, usage: Usage) -> None:
     await add_song(database, 1, price=2, genres="funk, pop", member_id=1)
     await add_song(database, 2, price=3, genres="Pop", member_id=2, **ENDED)
-    await add_song(database, 3, price=5, member_id=1, asked_at=NOON - timedelta(days=1), **ENDED)
+    await add_song(
+        database, 3, price=5, member_id=1, requested_at=NOON - timedelta(days=1), **ENDED
+    )
     read = await report(usage, days=2)
     assert read == UsageReport(
         days=((date(2026, 3, 13), 5), (date(2026, 3, 14), 5)),
@@ -140,23 +142,23 @@ async def test_genres_are_single(
 async def test_a_day_is_the_servers_own(
     database: Database, usage: Usage, zone: str, asked: str, day: str
 ) -> None:
-    await add_song(database, asked_at=datetime.fromisoformat(asked).replace(tzinfo=UTC))
+    await add_song(database, requested_at=datetime.fromisoformat(asked).replace(tzinfo=UTC))
     assert await spent(usage, zone=zone) == {day: 2}
 
 
 async def test_the_span_begins_at_its_first_midnight(database: Database, usage: Usage) -> None:
     midnight = datetime(2026, 3, 13, tzinfo=ZoneInfo("Asia/Kolkata"))
-    await add_song(database, 1, asked_at=midnight - timedelta(milliseconds=1))
+    await add_song(database, 1, requested_at=midnight - timedelta(milliseconds=1))
     assert await spent(usage, days=2, zone="Asia/Kolkata") == {}
-    await add_song(database, 2, asked_at=midnight)
+    await add_song(database, 2, requested_at=midnight)
     assert await spent(usage, days=2, zone="Asia/Kolkata") == {"2026-03-13": 2}
 
 
 async def test_the_span_ends_with_today(database: Database, usage: Usage) -> None:
     midnight = datetime(2026, 3, 15, tzinfo=ZoneInfo("Asia/Kolkata"))
-    await add_song(database, 1, asked_at=midnight)  # the clock was set back since
+    await add_song(database, 1, requested_at=midnight)  # the clock was set back since
     assert await spent(usage, zone="Asia/Kolkata") == {}
-    await add_song(database, 2, asked_at=midnight - timedelta(milliseconds=1))
+    await add_song(database, 2, requested_at=midnight - timedelta(milliseconds=1))
     assert await spent(usage, zone="Asia/Kolkata") == {"2026-03-14": 2}
 
 
@@ -173,11 +175,11 @@ async def test_a_day_shown_twice_is_counted_where_it_was_first_over(database: Da
     clock = SettableClock(datetime(2010, 11, 7, 12, tzinfo=UTC))
     usage = Usage(database, clock=clock)
     midnight = datetime(2010, 11, 7, 2, 30, tzinfo=UTC)
-    await add_song(database, 1, asked_at=midnight - timedelta(seconds=1))
-    await add_song(database, 2, asked_at=midnight)
+    await add_song(database, 1, requested_at=midnight - timedelta(seconds=1))
+    await add_song(database, 2, requested_at=midnight)
     again = midnight + timedelta(minutes=30)
     assert again.astimezone(ZoneInfo("America/St_Johns")).date() == date(2010, 11, 6)
-    await add_song(database, 3, asked_at=again)
+    await add_song(database, 3, requested_at=again)
     assert await spent(usage, days=1, zone="America/St_Johns") == {"2010-11-07": 4}
     assert await spent(usage, days=2, zone="America/St_Johns") == {
         "2010-11-06": 2,
@@ -189,8 +191,8 @@ async def test_a_day_that_a_zone_skipped_has_no_songs(database: Database) -> Non
     """Samoa had no 30 December 2011."""
     jump = datetime(2011, 12, 30, 10, tzinfo=UTC)
     usage = Usage(database, clock=SettableClock(jump + timedelta(hours=3)))
-    await add_song(database, 1, asked_at=jump - timedelta(milliseconds=1), price=1)
-    await add_song(database, 2, asked_at=jump, price=4)
+    await add_song(database, 1, requested_at=jump - timedelta(milliseconds=1), price=1)
+    await add_song(database, 2, requested_at=jump, price=4)
     read = await report(usage, days=3, zone="Pacific/Apia")
     assert [(day.day, credits) for day, credits in read.days] == [(29, 1), (30, 0), (31, 4)]
 
@@ -213,7 +215,7 @@ def test_each_song_counts_on_the_day_that_its_date_says(
     async def check() -> None:
         async with database_in_memory() as database:
             for number, before in enumerate(ago, start=1):
-                await add_song(database, number, asked_at=now - before, price=1)
+                await add_song(database, number, requested_at=now - before, price=1)
             read = await report(Usage(database, clock=lambda: now), days=12, zone=zone)
         # As they are stored: in milliseconds.
         moments = [to_ms(now - before) / 1000 for before in ago]
@@ -288,8 +290,8 @@ async def test_only_completed_songs_of_the_span_are_ranked(
     await add_song(database, 2, status=Status.FAILED, **ENDED)
     await add_song(database, 3, status=Status.CANCELLED, **ENDED)
     before = NOON - timedelta(days=30)
-    await add_song(database, 4, asked_at=before - timedelta(milliseconds=1), **ENDED)
+    await add_song(database, 4, requested_at=before - timedelta(milliseconds=1), **ENDED)
     assert await usage.leaderboard(SERVER) == []
-    await add_song(database, 5, asked_at=before, **ENDED)
+    await add_song(database, 5, requested_at=before, **ENDED)
     assert await usage.leaderboard(SERVER) == [Place(1, MEMBER, 1)]
     assert await usage.leaderboard(SERVER, days=29) == []

@@ -18,14 +18,14 @@ def product(database: Database, clock: SettableClock) -> Product:
 
 async def allow(product: Product, *credits: int) -> None:
     for n in credits:
-        await product.managing.set_allowance(BY, n)
+        await product.server_settings.set_allowance(BY, n)
 
 
 async def test_a_change_says_who_when_and_what_was_before(
     product: Product, clock: SettableClock
 ) -> None:
     clock.advance(minutes=1)
-    change = await product.managing.set_allowance(BY, 20)
+    change = await product.server_settings.set_allowance(BY, 20)
     assert change is not None
     assert (change.server_id, change.number, change.actor_id) == (SERVER, 1, MANAGER)
     assert (change.before, change.after) == (None, '{"credits":20}')
@@ -45,14 +45,14 @@ async def test_the_history_goes_page_by_page_newest_first(product: Product) -> N
 
 async def test_the_history_says_what_was_taken_back(product: Product) -> None:
     await allow(product, 20, 30)
-    undone = await product.managing.undo(BY, 2)
+    undone = await product.server_settings.undo(BY, 2)
     history = await product.changelog.history(SERVER, page=1)
     assert (undone.undoes, history.taken_back) == (2, {2: 3})
 
 
 async def test_servers_number_their_changes_for_themselves(product: Product) -> None:
     await allow(product, 20)
-    other = await product.managing.set_allowance(Manager(SERVER + 1, MANAGER), 5)
+    other = await product.server_settings.set_allowance(Manager(SERVER + 1, MANAGER), 5)
     assert other is not None
     assert other.number == 1
     assert len((await product.changelog.history(SERVER, page=1)).changes) == 1
@@ -60,36 +60,36 @@ async def test_servers_number_their_changes_for_themselves(product: Product) -> 
 
 async def test_changes_are_told_in_the_log_channel_that_there_is(product: Product) -> None:
     await allow(product, 20)
-    await product.managing.set_log(BY, LOG)
+    await product.server_settings.set_log(BY, LOG)
     await allow(product, 30)
-    await product.managing.set_log(BY, OTHER_LOG)
-    await product.managing.set_log(BY, None)  # its end is told where the rest was
+    await product.server_settings.set_log(BY, OTHER_LOG)
+    await product.server_settings.set_log(BY, None)  # its end is told where the rest was
     await allow(product, 40)
-    untold = await product.changelog.untold()
-    assert [(c.number, c.log_channel_id) for c in untold] == [
+    pending = await product.changelog.pending()
+    assert [(c.number, c.log_channel_id) for c in pending] == [
         *((2, LOG), (3, LOG), (4, OTHER_LOG), (5, OTHER_LOG))
     ]
-    assert [c.number for c in await product.changelog.untold(besides=[OTHER_LOG])] == [2, 3]
+    assert [c.number for c in await product.changelog.pending(besides=[OTHER_LOG])] == [2, 3]
     assert len(product.told) == 6
 
 
 async def test_what_was_told_is_told_once(product: Product) -> None:
-    await product.managing.set_log(BY, LOG)
+    await product.server_settings.set_log(BY, LOG)
     await allow(product, *range(20, 20 + TOLD_AT_ONCE))
-    first = await product.changelog.untold()
+    first = await product.changelog.pending()
     assert len(first) == TOLD_AT_ONCE
-    assert await product.changelog.mark_told(*first)
-    assert not await product.changelog.mark_told(first[0])
-    (rest,) = await product.changelog.untold()
+    assert await product.changelog.mark_notified(*first)
+    assert not await product.changelog.mark_notified(first[0])
+    (rest,) = await product.changelog.pending()
     assert rest.number == TOLD_AT_ONCE + 1
-    assert await product.changelog.mark_told(rest)
-    assert await product.changelog.untold() == []
+    assert await product.changelog.mark_notified(rest)
+    assert await product.changelog.pending() == []
 
 
 async def test_what_has_no_channel_is_never_told(product: Product) -> None:
     await allow(product, 20)
     (change,) = await product.changes()
-    assert not await product.changelog.mark_told(change)
+    assert not await product.changelog.mark_notified(change)
 
 
 def test_one_value_is_one_text() -> None:
@@ -98,11 +98,11 @@ def test_one_value_is_one_text() -> None:
 
 
 async def test_the_bots_own_doing_has_nobody_beside_it(product: Product) -> None:
-    await product.managing.set_ceiling(BY, 1)
+    await product.server_settings.set_budget(BY, 1)
     await product.ask(1)
     (warning,) = [c for c in await product.changes() if c.name == "warning"]
     assert warning.actor_id is None
     assert warning.after == as_json(
-        {"percent": 100, "used": 1, "ceiling": 1, "until": 1773532800000}
+        {"percent": 100, "used": 1, "budget": 1, "until": 1773532800000}
     )
     assert warning.at == NOON

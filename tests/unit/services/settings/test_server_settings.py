@@ -9,7 +9,7 @@ import pytest
 
 from db.database import Database
 from db.records import Change, to_ms
-from services.credits.amounts import MAX_AMOUNT, MAX_CEILING
+from services.credits.amounts import MAX_AMOUNT, MAX_BUDGET
 from services.credits.calendar import Calendar, Every
 from services.errors import InvalidRequest, NotPossible
 from services.settings.server_settings import (
@@ -19,7 +19,7 @@ from services.settings.server_settings import (
     MAX_RULES,
     MAX_UNFINISHED,
     Manager,
-    Managing,
+    ServerSettings,
 )
 from services.settings.settings import Limits, Member, Name, Rules
 from tests.factories import MEMBER, NOON, SERVER, SettableClock
@@ -27,7 +27,7 @@ from tests.unit.services.credits.composed import BY, MANAGER, Product, compose
 
 OTHER = Manager(SERVER, MANAGER + 1)
 LATER = NOON + timedelta(hours=1)
-Decide = Callable[[Managing], Awaitable[Change | None]]
+Decide = Callable[[ServerSettings], Awaitable[Change | None]]
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def product(database: Database, clock: SettableClock) -> Product:
 
 
 @pytest.fixture
-def managing(product: Product) -> Managing:
-    return product.managing
+def server_settings(product: Product) -> ServerSettings:
+    return product.server_settings
 
 
 async def reading(product: Product) -> Rules:
@@ -86,7 +86,7 @@ EVERY_RULE: list[tuple[Decide, str, int, Any, Decide]] = [
     ),
     (lambda m: m.pause(BY, " It is late. "), "pause", 0, "It is late.", lambda m: m.resume(BY)),
     (lambda m: m.pause(BY), "pause", 0, "", lambda m: m.resume(BY)),
-    (lambda m: m.set_ceiling(BY, 9), "ceiling", 0, 9, lambda m: m.set_ceiling(BY, None)),
+    (lambda m: m.set_budget(BY, 9), "budget", 0, 9, lambda m: m.set_budget(BY, None)),
     (lambda m: m.set_log(BY, 31), "log", 0, 31, lambda m: m.set_log(BY, None)),
     (
         lambda m: m.set_gifts(BY, allowed=True),
@@ -107,33 +107,33 @@ async def test_each_rule_is_set_once_changed_and_taken_back(
     product: Product, decide: Decide, name: str, subject: int, value: Any, drop: Decide
 ) -> None:
     """The second time nothing changes; what stood before stands in each change."""
-    managing, nothing = product.managing, await reading(product)
-    first = await decide(managing)
+    server_settings, nothing = product.server_settings, await reading(product)
+    first = await decide(server_settings)
     assert first is not None
     assert (first.name, first.subject_id, first.before) == (name, subject, None)
     assert as_value(first.after) == value
     decided = await reading(product)
     assert decided != nothing
-    assert await decide(managing) is None
-    second = await drop(managing)
+    assert await decide(server_settings) is None
+    second = await drop(server_settings)
     assert second is not None
     assert second.before == first.after
     assert second.after != first.after
-    back = await managing.undo(OTHER, second.number)
+    back = await server_settings.undo(OTHER, second.number)
     assert (back.before, back.after) == (second.after, first.after)
     assert (back.actor_id, back.undoes) == (OTHER.actor_id, second.number)
     assert await reading(product) == decided
-    await managing.undo(BY, first.number)  # it stands as it did after it
+    await server_settings.undo(BY, first.number)  # it stands as it did after it
     assert await reading(product) == nothing
     assert [c.number for c in await product.changes()] == [1, 2, 3, 4]
 
 
-async def test_a_reason_stands_beside_a_block_and_a_pause(managing: Managing) -> None:
+async def test_a_reason_stands_beside_a_block_and_a_pause(server_settings: ServerSettings) -> None:
     changes = [
-        await managing.block(BY, MEMBER, reason="Spam."),
-        await managing.pause(BY, "It is late."),
-        await managing.resume(BY),
-        await managing.pause(BY, "  "),
+        await server_settings.block(BY, MEMBER, reason="Spam."),
+        await server_settings.pause(BY, "It is late."),
+        await server_settings.resume(BY),
+        await server_settings.pause(BY, "  "),
     ]
     assert [change and change.reason for change in changes] == ["Spam.", "It is late.", None, None]
 
@@ -141,25 +141,25 @@ async def test_a_reason_stands_beside_a_block_and_a_pause(managing: Managing) ->
 async def test_limits_are_changed_one_by_one_and_the_defaults_are_no_rule(
     product: Product,
 ) -> None:
-    managing = product.managing
-    await managing.set_limits(BY, unfinished=5, cooldown=60)
-    await managing.set_limits(BY, seconds=120, cooldown=0)
+    server_settings = product.server_settings
+    await server_settings.set_limits(BY, unfinished=5, cooldown=60)
+    await server_settings.set_limits(BY, seconds=120, cooldown=0)
     assert (await reading(product)).limits == Limits(unfinished=5, seconds=120)
-    assert await managing.set_limits(BY) is None
-    assert await managing.set_limits(BY, unfinished=3, seconds=240) is not None
-    assert await managing.settings_to_reset(SERVER) == []
+    assert await server_settings.set_limits(BY) is None
+    assert await server_settings.set_limits(BY, unfinished=3, seconds=240) is not None
+    assert await server_settings.settings_to_reset(SERVER) == []
 
 
 async def test_channels_and_words_are_added_and_removed(product: Product) -> None:
-    managing = product.managing
-    await managing.set_channels(BY, [1, 2])
-    await managing.change_channels(BY, add=[3], remove=[1, 99])
-    await managing.change_words(BY, add="spam\neggs")
-    await managing.change_words(BY, add="ham", remove="SPAM")
+    server_settings = product.server_settings
+    await server_settings.set_channels(BY, [1, 2])
+    await server_settings.change_channels(BY, add=[3], remove=[1, 99])
+    await server_settings.change_words(BY, add="spam\neggs")
+    await server_settings.change_words(BY, add="ham", remove="SPAM")
     rules = await reading(product)
     assert (rules.channels, rules.words) == ((2, 3), ("eggs", "ham"))
-    await managing.change_words(BY, remove="eggs\nham")
-    await managing.change_channels(BY, remove=[2, 3])
+    await server_settings.change_words(BY, remove="eggs\nham")
+    await server_settings.change_channels(BY, remove=[2, 3])
     rules = await reading(product)
     assert (rules.channels, rules.words) == ((), ())
 
@@ -170,7 +170,7 @@ async def test_channels_and_words_are_added_and_removed(product: Product) -> Non
 async def test_a_changed_calendar_begins_at_the_end_of_the_running_period(
     product: Product,
 ) -> None:
-    change = await product.managing.set_calendar(BY, every="month", zone="Europe/Berlin")
+    change = await product.server_settings.set_calendar(BY, every="month", zone="Europe/Berlin")
     assert change is not None
     assert change.name == CALENDAR
     assert as_value(change.before) == {"every": "day", "hour": 0, "zone": "UTC"}
@@ -189,26 +189,26 @@ async def test_a_changed_calendar_begins_at_the_end_of_the_running_period(
 async def test_a_calendar_that_did_not_begin_is_taken_back_and_changed_again(
     product: Product,
 ) -> None:
-    managing = product.managing
-    await managing.set_calendar(BY, every="week")
-    second = await managing.set_calendar(BY, hour=5)
+    server_settings = product.server_settings
+    await server_settings.set_calendar(BY, every="week")
+    second = await server_settings.set_calendar(BY, hour=5)
     assert second is not None
     assert as_value(second.after) == {"every": "week", "hour": 5, "zone": "UTC"}
-    assert await managing.set_calendar(BY, hour=5) is None
+    assert await server_settings.set_calendar(BY, hour=5) is None
     with pytest.raises(NotPossible, match="was changed again since"):
-        await managing.undo(BY, 1)
-    await managing.undo(BY, 2)
-    await managing.undo(BY, 1)
+        await server_settings.undo(BY, 1)
+    await server_settings.undo(BY, 2)
+    await server_settings.undo(BY, 1)
     assert (await reading(product)).timeline.next(NOON) is None
-    assert await managing.settings_to_reset(SERVER) == []
+    assert await server_settings.settings_to_reset(SERVER) == []
 
 
 async def test_a_calendar_in_force_is_taken_back_from_the_end_of_its_period(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.managing.set_calendar(BY, every="week")
+    await product.server_settings.set_calendar(BY, every="week")
     clock.advance(days=1)
-    await product.managing.undo(BY, 1)
+    await product.server_settings.undo(BY, 1)
     timeline = (await reading(product)).timeline
     assert timeline.at(clock()).every is Every.WEEK
     assert timeline.next(clock()) == (datetime(2026, 3, 16, tzinfo=UTC), Calendar())
@@ -218,33 +218,35 @@ async def test_a_calendar_in_force_is_taken_back_from_the_end_of_its_period(
 
 
 async def test_only_what_nobody_changed_since_is_taken_back(product: Product) -> None:
-    managing = product.managing
-    await managing.set_allowance(BY, 20)
-    await managing.set_role(BY, 21, 5)
-    await managing.set_allowance(OTHER, 30)
+    server_settings = product.server_settings
+    await server_settings.set_allowance(BY, 20)
+    await server_settings.set_role(BY, 21, 5)
+    await server_settings.set_allowance(OTHER, 30)
     with pytest.raises(NotPossible, match="take the later change back first"):
-        await managing.undo(BY, 1)
-    await managing.undo(BY, 3)
+        await server_settings.undo(BY, 1)
+    await server_settings.undo(BY, 3)
     with pytest.raises(NotPossible, match="What change 3 set was changed again"):
-        await managing.undo(BY, 3)
-    await managing.undo(BY, 1)
+        await server_settings.undo(BY, 3)
+    await server_settings.undo(BY, 1)
     rules = await reading(product)
     assert (rules.server.credits, rules.roles) == (10, {21: 5})
 
 
 @pytest.mark.parametrize("number", [0, -1, 2, 10**15])
-async def test_what_was_never_done_is_not_taken_back(managing: Managing, number: int) -> None:
-    await managing.set_allowance(BY, 20)
+async def test_what_was_never_done_is_not_taken_back(
+    server_settings: ServerSettings, number: int
+) -> None:
+    await server_settings.set_allowance(BY, 20)
     with pytest.raises(NotPossible, match=f"There is no change {number} in this server"):
-        await managing.undo(BY, number)
+        await server_settings.undo(BY, number)
     with pytest.raises(NotPossible, match="There is no change 1"):
-        await managing.undo(Manager(SERVER + 1, MANAGER), 1)
+        await server_settings.undo(Manager(SERVER + 1, MANAGER), 1)
 
 
 async def test_what_was_granted_is_not_taken_back_so(product: Product) -> None:
     await product.grant(4)
     with pytest.raises(NotPossible, match="`/quota take`"):
-        await product.managing.undo(BY, 1)
+        await product.server_settings.undo(BY, 1)
     assert await product.free() == 14
 
 
@@ -252,11 +254,11 @@ async def test_taking_back_a_removal_needs_room_too(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(MAX_RULES, Name.ROLE, 1)
-    await product.managing.set_role(BY, 21, 5)
-    await product.managing.drop_role(BY, 21)
-    await product.managing.set_role(BY, 22, 5)
+    await product.server_settings.set_role(BY, 21, 5)
+    await product.server_settings.drop_role(BY, 21)
+    await product.server_settings.set_role(BY, 22, 5)
     with pytest.raises(InvalidRequest, match="This server has 1 such rules"):
-        await product.managing.undo(BY, 2)
+        await product.server_settings.undo(BY, 2)
     assert (await reading(product)).roles == {22: 5}
 
 
@@ -266,48 +268,48 @@ async def test_taking_back_a_removal_needs_room_too(
 async def test_all_settings_go_back_each_as_a_change_and_can_be_taken_back(
     product: Product,
 ) -> None:
-    managing, nothing = product.managing, await reading(product)
-    await managing.set_log(BY, 31)
-    await managing.set_allowance(BY, 20)
-    await managing.set_role(BY, 21, 5)
-    await managing.set_calendar(BY, every="week")
-    await managing.block(BY, MEMBER, reason="Spam.")
+    server_settings, nothing = product.server_settings, await reading(product)
+    await server_settings.set_log(BY, 31)
+    await server_settings.set_allowance(BY, 20)
+    await server_settings.set_role(BY, 21, 5)
+    await server_settings.set_calendar(BY, every="week")
+    await server_settings.block(BY, MEMBER, reason="Spam.")
     decided = await reading(product)
-    to_reset = await managing.settings_to_reset(SERVER)
+    to_reset = await server_settings.settings_to_reset(SERVER)
     assert set(to_reset) == {
         *(("allowance", 0), ("role", 21), ("block", MEMBER), ("log", 0), (CALENDAR, 0))
     }
-    assert await managing.reset_settings(BY) == 5
+    assert await server_settings.reset_settings(BY) == 5
     assert await reading(product) == nothing
-    assert await managing.settings_to_reset(SERVER) == []
-    assert await managing.reset_settings(BY) == 0
+    assert await server_settings.settings_to_reset(SERVER) == []
+    assert await server_settings.reset_settings(BY) == 0
     # The log channel hears of all that was reset.
     assert {c.log_channel_id for c in (await product.changes())[5:]} == {31}
     for number in range(6, 11):
-        await managing.undo(BY, number)
+        await server_settings.undo(BY, number)
     assert await reading(product) == decided
 
 
 # --- seeing ---------------------------------------------------------------------------------------
 
 
-async def test_rules_about_somebody_are_listed_by_whom(managing: Managing) -> None:
+async def test_rules_about_somebody_are_listed_by_whom(server_settings: ServerSettings) -> None:
     for role in (23, 21, 22):
-        await managing.set_role(BY, role, role)
-    assert await managing.about(SERVER, Name.ROLE, limit=2) == [
+        await server_settings.set_role(BY, role, role)
+    assert await server_settings.about(SERVER, Name.ROLE, limit=2) == [
         *((21, {"credits": 21}), (22, {"credits": 22}))
     ]
-    assert await managing.count(SERVER, Name.ROLE) == 3
+    assert await server_settings.count(SERVER, Name.ROLE) == 3
 
 
 async def test_those_whose_block_has_ended_are_not_counted(
-    managing: Managing, clock: SettableClock
+    server_settings: ServerSettings, clock: SettableClock
 ) -> None:
-    await managing.block(BY, 1, reason="Spam.")
-    await managing.block(BY, 2, reason="Spam.", until=LATER)
-    assert await managing.blocked(SERVER) == 2
+    await server_settings.block(BY, 1, reason="Spam.")
+    await server_settings.block(BY, 2, reason="Spam.", until=LATER)
+    assert await server_settings.blocked(SERVER) == 2
     clock.now = LATER
-    assert await managing.blocked(SERVER) == 1
+    assert await server_settings.blocked(SERVER) == 1
 
 
 # --- what is refused ------------------------------------------------------------------------------
@@ -321,7 +323,9 @@ ENDS = [
 ]
 
 
-def bad(*, what: Sequence[Any], decide: Callable[[Managing, Any], Any], text: str) -> list[Any]:
+def bad(
+    *, what: Sequence[Any], decide: Callable[[ServerSettings, Any], Any], text: str
+) -> list[Any]:
     return [pytest.param(decide, value, text) for value in what]
 
 
@@ -332,8 +336,8 @@ def bad(*, what: Sequence[Any], decide: Callable[[Managing, Any], Any], text: st
         *bad(what=TOO_MUCH, decide=lambda m, n: m.set_role(BY, 2, n), text="0 and 1,000,000"),
         *bad(what=TOO_MUCH, decide=lambda m, n: m.set_member(BY, 3, n), text="0 and 1,000,000"),
         *bad(
-            what=[0, -1, MAX_CEILING + 1, 10**30],
-            decide=lambda m, n: m.set_ceiling(BY, n),
+            what=[0, -1, MAX_BUDGET + 1, 10**30],
+            decide=lambda m, n: m.set_budget(BY, n),
             text="between 1 and 1,000,000,000",
         ),
         *bad(
@@ -404,15 +408,15 @@ def bad(*, what: Sequence[Any], decide: Callable[[Managing, Any], Any], text: st
     ],
 )
 async def test_bad_input_is_refused_in_a_plain_sentence_and_changes_nothing(
-    product: Product, decide: Callable[[Managing, Any], Any], value: Any, text: str
+    product: Product, decide: Callable[[ServerSettings, Any], Any], value: Any, text: str
 ) -> None:
     before = await reading(product)
     with pytest.raises(InvalidRequest, match=text) as refused:
-        await decide(product.managing, value)
+        await decide(product.server_settings, value)
     assert str(refused.value).endswith(".")
     assert await reading(product) == before
     assert (
-        await product.rows("SELECT server_id FROM rules UNION SELECT server_id FROM calendars")
+        await product.rows("SELECT server_id FROM settings UNION SELECT server_id FROM calendars")
         == []
     )
     assert await product.changes() == []
@@ -431,14 +435,14 @@ async def test_so_many_rules_about_somebody_and_no_more(
     product: Product,
     monkeypatch: pytest.MonkeyPatch,
     name: Name,
-    decide: Callable[[Managing, int], Awaitable[Change | None]],
+    decide: Callable[[ServerSettings, int], Awaitable[Change | None]],
 ) -> None:
     monkeypatch.setitem(MAX_RULES, name, 2)
-    await decide(product.managing, 1)
-    await decide(product.managing, 2)
+    await decide(product.server_settings, 1)
+    await decide(product.server_settings, 2)
     with pytest.raises(InvalidRequest, match="This server has 2 such rules, which is the most"):
-        await decide(product.managing, 3)
-    assert await decide(product.managing, 2) is None  # one that there is can be set anew
+        await decide(product.server_settings, 3)
+    assert await decide(product.server_settings, 2) is None  # one that there is can be set anew
     assert len(await product.changes()) == 2
 
 
@@ -449,7 +453,7 @@ async def test_a_block_cancels_and_refunds_what_the_member_has_waiting(product: 
     waiting, started = await product.ask(1), await product.ask(2, seconds=60)
     others = await product.ask(3, who=Member(SERVER, MEMBER + 1))
     assert await product.submit(started)
-    await product.managing.block(BY, MEMBER, reason="Spam.")
+    await product.server_settings.block(BY, MEMBER, reason="Spam.")
     rows = "SELECT song_id, status, fault FROM songs ORDER BY song_id"
     assert await product.rows(rows) == [
         (waiting.song_id, "CANCELLED", "server"),
@@ -465,16 +469,16 @@ async def test_a_block_cancels_and_refunds_what_the_member_has_waiting(product: 
 
 async def test_a_block_that_comes_back_cancels_too(product: Product, clock: SettableClock) -> None:
     until = clock() + timedelta(hours=1)
-    await product.managing.block(BY, MEMBER, reason="Spam.", until=until)
+    await product.server_settings.block(BY, MEMBER, reason="Spam.", until=until)
     for _ in range(2):
-        await product.managing.unblock(BY, MEMBER)
+        await product.server_settings.unblock(BY, MEMBER)
     song = await product.ask(1)
     (_, unblocked) = await product.changes()
-    undone = await product.managing.undo(BY, unblocked.number)
+    undone = await product.server_settings.undo(BY, unblocked.number)
     assert product.shown == [song.song_id]
-    await product.managing.undo(BY, undone.number)
+    await product.server_settings.undo(BY, undone.number)
     await product.ask(2)
     clock.advance(hours=2)  # the block that would come back is over
     again = (await product.changes())[-1]
-    await product.managing.undo(BY, again.number)
+    await product.server_settings.undo(BY, again.number)
     assert product.shown == [song.song_id]

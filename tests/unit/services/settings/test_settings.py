@@ -13,8 +13,8 @@ from services.settings.settings import (
     Block,
     Defaults,
     Limits,
-    Rulebook,
     Rules,
+    SettingsReader,
     Source,
     rows_of,
     timeline_of,
@@ -32,14 +32,14 @@ def product(database: Database, clock: SettableClock) -> Product:
 
 
 async def read(product: Product, member_id: int = MEMBER, server_id: int = SERVER) -> Rules:
-    return await Rulebook(DEFAULTS).read(product.database.reader, server_id, member_id)
+    return await SettingsReader(DEFAULTS).read(product.database.reader, server_id, member_id)
 
 
 async def test_who_decided_nothing_has_the_operators_defaults(product: Product) -> None:
     rules = await read(product)
     assert rules.server == Allowance(7, Source.DEFAULT)
     assert rules.limits == DEFAULTS.limits
-    assert (rules.member, rules.block, rules.pause, rules.ceiling) == (None, None, None, None)
+    assert (rules.member, rules.block, rules.pause, rules.budget) == (None, None, None, None)
     assert (rules.roles, rules.channels, rules.words) == ({}, (), ())
     assert not rules.gifts
     assert not rules.leaderboard
@@ -48,21 +48,21 @@ async def test_who_decided_nothing_has_the_operators_defaults(product: Product) 
 
 
 async def test_what_was_decided_is_read_back(product: Product) -> None:
-    managing, until = product.managing, NOON + HOUR
-    await managing.set_allowance(BY, 3)
-    await managing.set_role(BY, 21, None)
-    await managing.set_role(BY, 22, 0)
-    await managing.set_member(BY, MEMBER, 9, until=until)
-    await managing.set_limits(BY, unfinished=5, cooldown=0)
-    await managing.set_channels(BY, [12, 11, 12])
-    await managing.block(BY, MEMBER, reason="Spam.", until=until)
-    await managing.set_words(BY, ["spam"])
-    await managing.pause(BY)
-    await managing.set_ceiling(BY, 50)
-    await managing.set_log(BY, 31)
-    await managing.set_gifts(BY, allowed=True)
-    await managing.set_leaderboard(BY, allowed=True)
-    await managing.set_calendar(BY, every="week", hour=3, zone="europe/berlin")
+    server_settings, until = product.server_settings, NOON + HOUR
+    await server_settings.set_allowance(BY, 3)
+    await server_settings.set_role(BY, 21, None)
+    await server_settings.set_role(BY, 22, 0)
+    await server_settings.set_member(BY, MEMBER, 9, until=until)
+    await server_settings.set_limits(BY, unfinished=5, cooldown=0)
+    await server_settings.set_channels(BY, [12, 11, 12])
+    await server_settings.block(BY, MEMBER, reason="Spam.", until=until)
+    await server_settings.set_words(BY, ["spam"])
+    await server_settings.pause(BY)
+    await server_settings.set_budget(BY, 50)
+    await server_settings.set_log(BY, 31)
+    await server_settings.set_gifts(BY, allowed=True)
+    await server_settings.set_leaderboard(BY, allowed=True)
+    await server_settings.set_calendar(BY, every="week", hour=3, zone="europe/berlin")
     rules = await read(product)
     assert rules.server == Allowance(3, Source.SERVER)
     assert rules.roles == {21: None, 22: 0}
@@ -71,7 +71,7 @@ async def test_what_was_decided_is_read_back(product: Product) -> None:
     assert rules.channels == (11, 12)
     assert rules.block == Block("Spam.", until)
     assert rules.words == ("spam",)
-    assert (rules.pause, rules.ceiling, rules.log_channel_id) == ("", 50, 31)
+    assert (rules.pause, rules.budget, rules.log_channel_id) == ("", 50, 31)
     assert rules.gifts
     assert rules.leaderboard
     assert rules.timeline.at(NOON + timedelta(days=8)) == Calendar(Every.WEEK, 3, "Europe/Berlin")
@@ -79,9 +79,9 @@ async def test_what_was_decided_is_read_back(product: Product) -> None:
 
 
 async def test_others_members_and_servers_rules_are_not_read(product: Product) -> None:
-    await product.managing.set_member(BY, MEMBER + 1, 9)
-    await product.managing.block(BY, MEMBER + 1, reason="Spam.")
-    await product.managing.set_allowance(Manager(SERVER + 1, MANAGER), 3)
+    await product.server_settings.set_member(BY, MEMBER + 1, 9)
+    await product.server_settings.block(BY, MEMBER + 1, reason="Spam.")
+    await product.server_settings.set_allowance(Manager(SERVER + 1, MANAGER), 3)
     rules = await read(product)
     assert (rules.member, rules.block, rules.server.credits) == (None, None, 7)
     assert (await read(product, MEMBER + 1)).block is not None
@@ -91,7 +91,7 @@ async def test_others_members_and_servers_rules_are_not_read(product: Product) -
 async def test_a_decision_is_read_at_once_by_everyone(product: Product) -> None:
     """Parsed rules are kept: by their rows, so that nothing old can be read."""
     for credits in (1, 2, 1):
-        await product.managing.set_allowance(BY, credits)
+        await product.server_settings.set_allowance(BY, credits)
         assert (await read(product)).server.credits == credits
 
 

@@ -22,18 +22,18 @@ from db.database import Database
 from db.records import Song
 from playground.song_api import PLAYGROUND_KEY, Call, Fault, SongApiServer, Timing, serve
 from services.audio.audio_file import AudioFormat, Tags
-from services.audio.transcoder import AudioFitter, Fitted
+from services.audio.transcoder import Transcoded, Transcoder
 from services.clock import WatchedClock
-from services.credits.budgets import OperatorCeilings
+from services.credits.budgets import OperatorBudgets
 from services.errors import NotAudio, TooShort
 from services.operations.incidents import Incidents
 from services.providers import rate_limiter
 from services.providers.pacing import Pacer
-from services.providers.rate_limiter import RequestBudget
+from services.providers.rate_limiter import RateLimiter
 from services.providers.segmind import SongApi
-from services.songs.completion import Ending
-from services.songs.pipeline import DEFAULT_UPLOAD_LIMIT, Worker
-from services.songs.scheduler import LOOK_AT_ACCOUNT, Runner
+from services.songs.completion import SongCompletion
+from services.songs.pipeline import DEFAULT_UPLOAD_LIMIT, Pipeline
+from services.songs.scheduler import ACCOUNT_CHECK_EVERY, Scheduler
 from tests.databases import new_database
 from tests.factories import NOON, add_held_song, make_credits, make_song
 
@@ -75,7 +75,7 @@ class Time:
         await asyncio.sleep(0)
 
 
-class Minute(RequestBudget):
+class Minute(RateLimiter):
     """The account's minute in this time: always a place, but after a 429."""
 
     def __init__(self, time: Time) -> None:
@@ -158,7 +158,7 @@ class Channel:
         return 9_000 + song.song_id
 
 
-class Fitter(AudioFitter):
+class Fitter(Transcoder):
     """Copies instead of encoding: the bytes that were made are seen again in the channel."""
 
     def __init__(self) -> None:
@@ -169,7 +169,7 @@ class Fitter(AudioFitter):
 
     async def fit(
         self, source: Path, folder: Path, *, stem: str, limit: int, tags: Tags, asked_seconds: int
-    ) -> Fitted:
+    ) -> Transcoded:
         self.limits.append(limit)
         self.tags.append(tags)
         await asyncio.sleep(0)
@@ -182,7 +182,7 @@ class Fitter(AudioFitter):
             raise TooShort("The song is too short.")
         path = folder / f"{stem}.mp3"
         await asyncio.to_thread(path.write_bytes, audio)
-        return Fitted(path, AudioFormat.MP3, SECONDS, len(audio))
+        return Transcoded(path, AudioFormat.MP3, SECONDS, len(audio))
 
 
 class Owner:
@@ -208,7 +208,7 @@ class House:
         self.timing = Timing(2.0, 8.0)
         self.channel = Channel(folder / "songs.db")
         self.owner = Owner()
-        self.fitter: AudioFitter = Fitter()
+        self.transcoder: Transcoder = Fitter()
         self.gates: dict[float, asyncio.Event] = {}
         self.sync = False
         self.at_once = 2
@@ -231,39 +231,39 @@ class House:
         self.clock = WatchedClock(self.time, self.time.monotonic)
         self.incidents = Incidents(self.database, self.owner, clock=self.clock)
         self.credits = make_credits(self.database, self.clock)
-        self.ending = Ending(self.database, self.credits, clock=self.clock)
-        self.budget = Minute(self.time)
-        self.pacer = Pacer(self.budget, polled=not self.sync)
+        self.completion = SongCompletion(self.database, self.credits, clock=self.clock)
+        self.rate_limiter = Minute(self.time)
+        self.pacer = Pacer(self.rate_limiter, polled=not self.sync)
         self.api = SongApi(
             self.session,
             root=self.root,
             key=PLAYGROUND_KEY,
-            budget=self.budget,
+            rate_limiter=self.rate_limiter,
             clock=self.time.monotonic,
         )
-        self.ceilings = OperatorCeilings(self.database, clock=self.clock)
-        self.worker = Worker(
+        self.budgets = OperatorBudgets(self.database, clock=self.clock)
+        self.pipeline = Pipeline(
             self.database,
             self.api,
-            self.budget,
+            self.rate_limiter,
             self.pacer,
-            self.fitter,
-            self.ending,
+            self.transcoder,
+            self.completion,
             self.incidents,
-            self.ceilings,
+            self.budgets,
             self.channel,
             data_dir=self.folder,
             sync=self.sync,
             clock=self.clock,
             sleep=self.time.sleep,
         )
-        self.runner = Runner(
+        self.scheduler = Scheduler(
             self.database,
-            self.worker,
+            self.pipeline,
             self.api,
-            self.budget,
+            self.rate_limiter,
             self.incidents,
-            self.ceilings,
+            self.budgets,
             at_once=self.at_once,
             clock=self.clock,
             alone=self.alone,
@@ -272,7 +272,7 @@ class House:
 
     async def _runner_sleep(self, seconds: float) -> None:
         """The account's minute passes when the test says so, a pause at once."""
-        if seconds == LOOK_AT_ACCOUNT:
+        if seconds == ACCOUNT_CHECK_EVERY:
             await self.minutes.get()
         else:
             self.pauses.append(seconds)
@@ -292,15 +292,15 @@ class House:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The runner runs; at the end it is stopped like a process that has no time."""
-        await self.worker.load()
-        task = asyncio.create_task(self.runner.run())
+        await self.pipeline.load()
+        task = asyncio.create_task(self.scheduler.run())
         try:
             yield
             assert not task.done()
         finally:
             task.cancel()
             await asyncio.wait({task})
-            await self.runner.stop(grace=0.0)
+            await self.scheduler.stop(grace=0.0)
 
     # --- songs --------------------------------------------------------------------------------
 
@@ -326,7 +326,7 @@ class House:
 
     def put(self, song_id: int, name: str, audio: bytes | None = None) -> Path:
         """A file in the song's folder."""
-        path = self.worker.folder(song_id) / name
+        path = self.pipeline.folder(song_id) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(self.audio if audio is None else audio)
         return path
@@ -342,7 +342,7 @@ class House:
 
         async def there() -> bool:
             now = [(await self.song(n)).step for n in range(1, len(steps) + 1)]
-            return now == list(steps) and over.isdisjoint(self.runner._carrying.values())
+            return now == list(steps) and over.isdisjoint(self.scheduler._running.values())
 
         await eventually(there)
 
@@ -358,13 +358,13 @@ class House:
     async def start(self, song_id: int = 1) -> None:
         """What the runner does with a waiting song, but at once and here."""
         async with self.database.write() as connection:
-            assert await self.ceilings.mark_submitting(connection, await self.song(song_id))
+            assert await self.budgets.mark_submitting(connection, await self.song(song_id))
         await self.carry(song_id, fresh=True)
 
     async def carry(self, song_id: int = 1, *, fresh: bool = False) -> None:
         """To its end, or as far as it goes."""
-        if await self.worker.make(song_id, fresh=fresh):
-            await self.worker.deliver(song_id)
+        if await self.pipeline.make(song_id, fresh=fresh):
+            await self.pipeline.deliver(song_id)
 
     # --- what is there ------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import pytest
 
 from db.database import Database
 from services.errors import AgainstTheRules, Refusal, TooManySongs
-from services.settings.server_settings import Managing
+from services.settings.server_settings import ServerSettings
 from services.settings.settings import Allowance, Block, Limits, Rules, Source
 from services.songs import admission
 from services.songs.admission import Place
@@ -33,7 +33,7 @@ def test_where_nothing_was_decided_anything_goes() -> None:
     admission.check_member(rules(), HERE, at=NOON)
     admission.check_size(rules(), 240, 150)
     admission.check_words(rules(), request())
-    admission.check_pace(rules(), unfinished=2, last_asked=NOON, at=NOON)
+    admission.check_pace(rules(), unfinished=2, last_requested=NOON, at=NOON)
 
 
 @pytest.mark.parametrize(
@@ -97,41 +97,47 @@ def test_an_unwanted_word_is_named(asked: SongRequest) -> None:
 
 def test_so_many_at_once_and_no_more() -> None:
     limited = rules(limits=Limits(unfinished=2))
-    admission.check_pace(limited, unfinished=1, last_asked=None, at=NOON)
+    admission.check_pace(limited, unfinished=1, last_requested=None, at=NOON)
     for unfinished in (2, 3):
         with pytest.raises(
             TooManySongs, match=f"have {unfinished} songs in progress here.*limit is 2"
         ):
-            admission.check_pace(limited, unfinished=unfinished, last_asked=None, at=NOON)
+            admission.check_pace(limited, unfinished=unfinished, last_requested=None, at=NOON)
 
 
 def test_members_wait_from_one_song_to_the_next() -> None:
     limited = rules(limits=Limits(cooldown=60))
     minute = timedelta(seconds=60)
     with pytest.raises(TooManySongs) as refused:
-        admission.check_pace(limited, unfinished=0, last_asked=NOON, at=NOON + minute / 2)
+        admission.check_pace(limited, unfinished=0, last_requested=NOON, at=NOON + minute / 2)
     assert str(refused.value) == (
         "Members can request one song every 60 s here. Try again "
         f"<t:{int((NOON + minute).timestamp())}:R>. Nothing was spent."
     )
-    admission.check_pace(limited, unfinished=0, last_asked=NOON, at=NOON + minute)
+    admission.check_pace(limited, unfinished=0, last_requested=NOON, at=NOON + minute)
 
 
 def test_nobody_waits_longer_because_a_clock_was_set_back() -> None:
     limited = rules(limits=Limits(cooldown=60))
-    admission.check_pace(limited, unfinished=0, last_asked=NOON + HOUR, at=NOON)
+    admission.check_pace(limited, unfinished=0, last_requested=NOON + HOUR, at=NOON)
     with pytest.raises(TooManySongs):
-        admission.check_pace(limited, unfinished=0, last_asked=NOON, at=NOON)
+        admission.check_pace(limited, unfinished=0, last_requested=NOON, at=NOON)
 
 
-DECISIONS: dict[str, tuple[Callable[[Managing], Any], type[Refusal]]] = {
-    "pause": (lambda managing: managing.pause(BY), AgainstTheRules),
-    "block": (lambda managing: managing.block(BY, MEMBER, reason="Spam."), AgainstTheRules),
-    "channels": (lambda managing: managing.set_channels(BY, [CHANNEL + 1]), AgainstTheRules),
-    "length": (lambda managing: managing.set_limits(BY, seconds=29), AgainstTheRules),
-    "words": (lambda managing: managing.set_words(BY, ["funk"]), AgainstTheRules),
-    "at once": (lambda managing: managing.set_limits(BY, unfinished=1), TooManySongs),
-    "cooldown": (lambda managing: managing.set_limits(BY, cooldown=60), TooManySongs),
+DECISIONS: dict[str, tuple[Callable[[ServerSettings], Any], type[Refusal]]] = {
+    "pause": (lambda server_settings: server_settings.pause(BY), AgainstTheRules),
+    "block": (
+        lambda server_settings: server_settings.block(BY, MEMBER, reason="Spam."),
+        AgainstTheRules,
+    ),
+    "channels": (
+        lambda server_settings: server_settings.set_channels(BY, [CHANNEL + 1]),
+        AgainstTheRules,
+    ),
+    "length": (lambda server_settings: server_settings.set_limits(BY, seconds=29), AgainstTheRules),
+    "words": (lambda server_settings: server_settings.set_words(BY, ["funk"]), AgainstTheRules),
+    "at once": (lambda server_settings: server_settings.set_limits(BY, unfinished=1), TooManySongs),
+    "cooldown": (lambda server_settings: server_settings.set_limits(BY, cooldown=60), TooManySongs),
 }
 
 
@@ -142,21 +148,21 @@ async def test_each_is_asked_in_the_transaction_that_spends(
     product: Product = compose(database, clock)
     assert await product.submit(await product.ask(1))  # a block would cancel what waits
     decide, refusal = DECISIONS[decision]
-    await decide(product.managing)
+    await decide(product.server_settings)
     with pytest.raises(refusal):
         await product.ask(2)
     assert await product.free() == 9
     assert await product.rows("SELECT song_id FROM songs") == [(1,)]
-    await product.managing.undo(BY, 1)
+    await product.server_settings.undo(BY, 1)
     await product.ask(2)
     assert await product.rows("SELECT max(number), last_number FROM songs, servers") == [(2, 2)]
 
 
 async def test_a_song_that_failed_starts_no_wait(database: Database, clock: SettableClock) -> None:
     product = compose(database, clock)
-    await product.managing.set_limits(BY, cooldown=60)
+    await product.server_settings.set_limits(BY, cooldown=60)
     song = await product.ask(1)
-    await product.ending.cancel(song)
+    await product.completion.cancel(song)
     await product.ask(2)
     with pytest.raises(TooManySongs):
         await product.ask(3)

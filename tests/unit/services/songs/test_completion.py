@@ -11,13 +11,13 @@ from db.database import Database
 from db.records import Fault, Song, Status, Step
 from services.credits.credits import Credits
 from services.settings.settings import Member
-from services.songs.completion import Ending
+from services.songs.completion import SongCompletion
 from tests.factories import MEMBER, NOON, SERVER, SettableClock, add_held_song, add_song
 
 
 @pytest.fixture
-def ending(database: Database, credits: Credits, clock: SettableClock) -> Ending:
-    return Ending(database, credits, clock=clock)
+def completion(database: Database, credits: Credits, clock: SettableClock) -> SongCompletion:
+    return SongCompletion(database, credits, clock=clock)
 
 
 async def read(database: Database, song: Song) -> Song:
@@ -38,11 +38,11 @@ async def free(credits: Credits) -> int:
     return (await credits.balance(Member(SERVER, MEMBER))).free
 
 
-ENDS: dict[str, Callable[[Ending, Song], Awaitable[bool]]] = {
-    "complete": lambda ending, song: ending.complete(song, post_id=9),
-    "undelivered": lambda ending, song: ending.complete(song, undelivered="No."),
-    "fail": lambda ending, song: ending.fail(song, "The model failed."),
-    "cancel": lambda ending, song: ending.cancel(song),
+ENDS: dict[str, Callable[[SongCompletion, Song], Awaitable[bool]]] = {
+    "complete": lambda completion, song: completion.complete(song, post_id=9),
+    "undelivered": lambda completion, song: completion.complete(song, undelivered="No."),
+    "fail": lambda completion, song: completion.fail(song, "The model failed."),
+    "cancel": lambda completion, song: completion.cancel(song),
 }
 FROM = {"complete": {Step.POSTING}, "undelivered": {Step.POSTING}, "cancel": {Step.WAITING}}
 
@@ -50,11 +50,11 @@ FROM = {"complete": {Step.POSTING}, "undelivered": {Step.POSTING}, "cancel": {St
 @pytest.mark.parametrize("step", Step)
 @pytest.mark.parametrize("end", ENDS)
 async def test_a_song_ends_only_from_where_it_can(
-    database: Database, credits: Credits, ending: Ending, end: str, step: Step
+    database: Database, credits: Credits, completion: SongCompletion, end: str, step: Step
 ) -> None:
     song = await add_held_song(database, credits, step=step)
     can = step in FROM.get(end, set(Step) - {Step.ENDED})
-    assert await ENDS[end](ending, song) is can
+    assert await ENDS[end](completion, song) is can
     assert await kinds(database) == (
         {"hold"}
         if not can
@@ -62,14 +62,14 @@ async def test_a_song_ends_only_from_where_it_can(
         if end in ("complete", "undelivered")
         else {"hold", "refund"}
     )
-    assert not await ENDS[end](ending, song)
+    assert not await ENDS[end](completion, song)
 
 
 async def test_a_song_that_was_posted_is_paid_for(
-    database: Database, credits: Credits, ending: Ending
+    database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
     song = await add_held_song(database, credits, step=Step.POSTING)
-    assert await ending.complete(song, post_id=9)
+    assert await completion.complete(song, post_id=9)
     after = await read(database, song)
     assert (after.status, after.post_id, after.delivered_at) == (Status.COMPLETED, 9, NOON)
     assert await free(credits) == 8
@@ -77,30 +77,30 @@ async def test_a_song_that_was_posted_is_paid_for(
 
 
 async def test_a_song_that_failed_is_given_back(
-    database: Database, credits: Credits, ending: Ending
+    database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
     song = await add_held_song(database, credits, step=Step.SUBMITTED)
-    assert await ending.fail(song, "The model failed.")
+    assert await completion.fail(song, "The model failed.")
     after = await read(database, song)
     assert (after.status, after.reason) == (Status.FAILED, "The model failed.")
     assert await free(credits) == 10
 
 
 async def test_a_song_is_completed_with_a_post_or_with_why_there_is_none(
-    database: Database, credits: Credits, ending: Ending
+    database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
     song = await add_held_song(database, credits, step=Step.POSTING)
     with pytest.raises(sqlite3.IntegrityError):
-        await ending.complete(song)
+        await completion.complete(song)
     assert (await read(database, song)).step is Step.POSTING
     assert await kinds(database) == {"hold"}
 
 
 async def test_of_two_ends_at_once_one_counts(
-    database: Database, credits: Credits, ending: Ending
+    database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
     song = await add_held_song(database, credits)
-    ends = [ending.cancel(song), ending.fail(song, "No."), ending.cancel(song)]
+    ends = [completion.cancel(song), completion.fail(song, "No."), completion.cancel(song)]
     assert sorted(await asyncio.gather(*ends)) == [False, False, True]
     assert await free(credits) == 10
 
@@ -109,7 +109,7 @@ async def test_of_two_ends_at_once_one_counts(
 async def test_an_entry_that_fails_undoes_the_end(
     database: Database,
     credits: Credits,
-    ending: Ending,
+    completion: SongCompletion,
     end: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -122,27 +122,31 @@ async def test_an_entry_that_fails_undoes_the_end(
     with monkeypatch.context() as patch:
         patch.setattr(ledger, "insert", fails)
         with pytest.raises(sqlite3.OperationalError):
-            await ENDS[end](ending, song)
+            await ENDS[end](completion, song)
     assert await read(database, song) == song
-    assert await ENDS[end](ending, song)
+    assert await ENDS[end](completion, song)
 
 
-async def undelivered(database: Database, credits: Credits, ending: Ending, song_id: int) -> Song:
+async def undelivered(
+    database: Database, credits: Credits, completion: SongCompletion, song_id: int
+) -> Song:
     song = await add_held_song(database, credits, song_id, step=Step.POSTING)
-    assert await ending.complete(song, undelivered="The bot may not post there.")
+    assert await completion.complete(song, undelivered="The bot may not post there.")
     return song
 
 
 async def test_what_could_not_be_delivered_is_given_back_once(
-    database: Database, credits: Credits, ending: Ending, clock: SettableClock
+    database: Database, credits: Credits, completion: SongCompletion, clock: SettableClock
 ) -> None:
-    song = await undelivered(database, credits, ending, 1)
+    song = await undelivered(database, credits, completion, 1)
     clock.advance(days=1)
-    assert sorted(await asyncio.gather(ending.compensate(song), ending.compensate(song))) == [
+    assert sorted(
+        await asyncio.gather(completion.compensate(song), completion.compensate(song))
+    ) == [
         False,
         True,
     ]
-    assert not await ending.hand_over(song)
+    assert not await completion.hand_over(song)
     after = await read(database, song)
     assert (after.status, after.file, after.delivered_at) == (Status.COMPLETED, None, None)
     assert await kinds(database) == {"hold", "settle", "compensate"}
@@ -151,48 +155,50 @@ async def test_what_could_not_be_delivered_is_given_back_once(
 
 
 async def test_what_was_handed_over_is_not_given_back(
-    database: Database, credits: Credits, ending: Ending
+    database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
-    song = await undelivered(database, credits, ending, 1)
-    assert await ending.hand_over(song)
-    assert not await ending.hand_over(song)
-    assert not await ending.compensate(song)
+    song = await undelivered(database, credits, completion, 1)
+    assert await completion.hand_over(song)
+    assert not await completion.hand_over(song)
+    assert not await completion.compensate(song)
     assert (await read(database, song)).delivered_at == NOON
     assert await kinds(database) == {"hold", "settle"}
 
 
 async def test_what_is_posted_late_is_as_if_it_had_been_posted(
-    database: Database, credits: Credits, ending: Ending, clock: SettableClock
+    database: Database, credits: Credits, completion: SongCompletion, clock: SettableClock
 ) -> None:
-    song = await undelivered(database, credits, ending, 1)
+    song = await undelivered(database, credits, completion, 1)
     clock.advance(hours=1)
     async with database.write() as connection:
         assert await songs.mark_posting_late(connection, 1, at=clock())
-    assert await ending.post_late(song, 9)
-    assert not await ending.post_late(song, 10)
-    assert not await ending.compensate(song)
-    assert not await ending.hand_over(song)
+    assert await completion.post_late(song, 9)
+    assert not await completion.post_late(song, 10)
+    assert not await completion.compensate(song)
+    assert not await completion.hand_over(song)
     after = await read(database, song)
     assert (after.post_id, after.undelivered, after.file) == (9, None, None)
     assert (after.delivered_at, after.ended_at) == (clock(), NOON)
     assert await kinds(database) == {"hold", "settle"}
 
 
-async def test_a_song_without_a_hold_can_not_end(database: Database, ending: Ending) -> None:
+async def test_a_song_without_a_hold_can_not_end(
+    database: Database, completion: SongCompletion
+) -> None:
     song = await add_song(database)
     with pytest.raises(sqlite3.IntegrityError):
-        await ending.fail(song, "No.")
+        await completion.fail(song, "No.")
     assert await read(database, song) == song
 
 
 async def test_who_ended_a_song_stands_in_its_row(
-    database: Database, credits: Credits, ending: Ending
+    database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
     ends: list[tuple[Fault, Callable[[Song], Awaitable[bool]]]] = [
-        (Fault.SERVICE, lambda song: ending.fail(song, "Lost.")),
-        (Fault.REQUEST, lambda song: ending.fail(song, "Blocked.", fault=Fault.REQUEST)),
-        (Fault.SERVER, ending.cancel),
-        (Fault.MEMBER, lambda song: ending.cancel(song, fault=Fault.MEMBER)),
+        (Fault.SERVICE, lambda song: completion.fail(song, "Lost.")),
+        (Fault.REQUEST, lambda song: completion.fail(song, "Blocked.", fault=Fault.REQUEST)),
+        (Fault.SERVER, completion.cancel),
+        (Fault.MEMBER, lambda song: completion.cancel(song, fault=Fault.MEMBER)),
     ]
     for song_id, (fault, end) in enumerate(ends, start=1):
         song = await add_held_song(database, credits, song_id)
@@ -201,5 +207,5 @@ async def test_who_ended_a_song_stands_in_its_row(
         assert ended.fault is fault
         assert ended.lyrics == ("" if ended.status is Status.CANCELLED else song.lyrics)
     posted = await add_held_song(database, credits, 9, step=Step.POSTING)
-    assert await ending.complete(posted, post_id=9)
+    assert await completion.complete(posted, post_id=9)
     assert (await read(database, posted)).fault is None

@@ -32,7 +32,7 @@ from services.errors import (
 from services.operations.incidents import Incidents, Kind
 from services.settings.settings import Member
 from services.songs import delivery as module
-from services.songs.completion import Ending
+from services.songs.completion import SongCompletion
 from services.songs.delivery import AFTER_A_REFUSAL, EVERY, KEPT, SOONEST, Delivery
 from services.songs.pipeline import DEFAULT_UPLOAD_LIMIT
 from tests.factories import CHANNEL, MEMBER, SERVER, SettableClock, add_held_song
@@ -116,18 +116,23 @@ class Depot:
     ) -> None:
         self.database, self.credits, self.clock = database, credits, clock
         self.folder = folder / "songs"
-        self.channels, self.fitter, self.hand, self.owner = Channels(), Fitter(), Hand(), Owner()
+        self.channels, self.transcoder, self.hand, self.owner = (
+            Channels(),
+            Fitter(),
+            Hand(),
+            Owner(),
+        )
         self.seconds = 0.0
         self.slept: list[float] = []
-        self.ending = Ending(database, credits, clock=clock)
+        self.completion = SongCompletion(database, credits, clock=clock)
         self.incidents = Incidents(database, self.owner, clock=clock)
         self.delivery = self._open()
 
     def _open(self) -> Delivery:
         return Delivery(
             self.database,
-            self.ending,
-            self.fitter,
+            self.completion,
+            self.transcoder,
             self.incidents,
             self.channels,
             data_dir=self.folder.parent,
@@ -147,7 +152,7 @@ class Depot:
         """A song that could not be posted, with its files."""
         fields = {"price": 1, "step": Step.POSTING} | fields
         song = await add_held_song(self.database, self.credits, song_id, **fields)
-        assert await self.ending.complete(song, undelivered=WHY, in_doubt=in_doubt)
+        assert await self.completion.complete(song, undelivered=WHY, in_doubt=in_doubt)
         for name in ("source", f"{song_id}.mp3"):
             self.put(song_id, name, quiet())
         return await self.song(song_id)
@@ -330,7 +335,7 @@ async def test_a_file_too_large_for_the_answer_is_fitted_anew(depot: Depot) -> N
     await depot.keep()
     depot.grow(20 * 2**20)
     assert await depot.give(limit=DEFAULT_UPLOAD_LIMIT)
-    assert depot.fitter.limits == [DEFAULT_UPLOAD_LIMIT]
+    assert depot.transcoder.limits == [DEFAULT_UPLOAD_LIMIT]
     assert depot.hand.got == [quiet()]
     await depot.is_handed_over()
 
@@ -340,7 +345,7 @@ async def test_discord_may_take_less_than_it_says(depot: Depot) -> None:
     depot.grow(20 * 2**20)
     depot.hand.errors.append(TooLargeToPost("413"))
     assert await depot.give()
-    assert depot.fitter.limits == [DEFAULT_UPLOAD_LIMIT]
+    assert depot.transcoder.limits == [DEFAULT_UPLOAD_LIMIT]
     await depot.is_handed_over()
 
 
@@ -359,7 +364,7 @@ async def test_a_size_that_discord_never_takes_keeps_it(
 
 async def test_what_can_not_be_made_to_fit_is_kept(depot: Depot) -> None:
     await depot.keep()
-    depot.fitter.errors.append(DoesNotFit("It is too large for this server."))
+    depot.transcoder.errors.append(DoesNotFit("It is too large for this server."))
     with pytest.raises(NotPossible, match="too large for this server"):
         await depot.give(limit=1)
     await depot.is_kept()
@@ -412,11 +417,11 @@ async def test_who_takes_it_while_it_is_posted_waits_for_that(depot: Depot) -> N
     posting = asyncio.create_task(depot.round())
     while not depot.channels.tried:  # noqa: ASYNC110 - a list sets no event
         await asyncio.sleep(0)
-    giving = asyncio.create_task(depot.give())
+    transfers = asyncio.create_task(depot.give())
     await asyncio.sleep(0.01)
-    assert not giving.done()
+    assert not transfers.done()
     depot.channels.hold.set()
-    assert not await giving
+    assert not await transfers
     await posting
     assert depot.hand.got == []
     await depot.is_posted()
@@ -430,8 +435,8 @@ async def test_what_its_member_takes_right_now_is_not_touched_and_holds_up_no_ot
     depot.clock.advance(seconds=1)
     await depot.keep(2)
     depot.hand.hold = asyncio.Event()
-    giving = asyncio.create_task(depot.give(1))
-    while not depot.delivery._in_other_hands(1):  # noqa: ASYNC110 - as above
+    transfers = asyncio.create_task(depot.give(1))
+    while not depot.delivery._is_locked(1):  # noqa: ASYNC110 - as above
         await asyncio.sleep(0)
     if overdue:
         depot.clock.advance(days=2)
@@ -439,7 +444,7 @@ async def test_what_its_member_takes_right_now_is_not_touched_and_holds_up_no_ot
     await (depot.is_given_back(2) if overdue else depot.is_posted(2))
     await depot.is_kept(1)
     depot.hand.hold.set()
-    assert await giving
+    assert await transfers
     await depot.is_handed_over(1)
 
 
@@ -721,7 +726,7 @@ async def test_a_limit_that_has_shrunk_has_it_fitted_anew(depot: Depot) -> None:
     await depot.keep()
     depot.grow(DEFAULT_UPLOAD_LIMIT + 1)
     await depot.round()
-    assert depot.fitter.limits == [DEFAULT_UPLOAD_LIMIT]
+    assert depot.transcoder.limits == [DEFAULT_UPLOAD_LIMIT]
     await depot.is_posted()
 
 
@@ -731,7 +736,7 @@ async def test_what_discord_finds_too_large_is_fitted_anew_once(depot: Depot) ->
     depot.grow(DEFAULT_UPLOAD_LIMIT + 1)
     depot.hand.errors.append(TooLargeToPost("413"))
     assert await depot.give()
-    assert depot.fitter.limits == [DEFAULT_UPLOAD_LIMIT]
+    assert depot.transcoder.limits == [DEFAULT_UPLOAD_LIMIT]
     await depot.is_handed_over()
 
 
@@ -762,7 +767,9 @@ async def test_only_one_small_file_of_an_undelivered_song_is_kept(depot: Depot, 
     depot.grow(size)
     for _ in range(2):
         await depot.round()
-    assert depot.fitter.limits == ([DEFAULT_UPLOAD_LIMIT] if size > DEFAULT_UPLOAD_LIMIT else [])
+    assert depot.transcoder.limits == (
+        [DEFAULT_UPLOAD_LIMIT] if size > DEFAULT_UPLOAD_LIMIT else []
+    )
     (only,) = kept_files(depot)
     assert only == (await depot.song()).file
     assert kept_files(depot)[only] <= DEFAULT_UPLOAD_LIMIT
@@ -777,13 +784,13 @@ async def test_the_source_stays_until_a_smaller_file_is_there(
     await depot.keep()
     depot.channels.open = False
     depot.grow(DEFAULT_UPLOAD_LIMIT + 1)
-    depot.fitter.errors.append(OSError(errno.ENOSPC, "No space left on device"))
+    depot.transcoder.errors.append(OSError(errno.ENOSPC, "No space left on device"))
     await depot.round()
     assert set(kept_files(depot)) == {"source", "1.mp3"}
     assert "its source stays on the disk for now" in caplog.text
     await depot.round()
     assert len(kept_files(depot)) == 1
-    assert depot.fitter.limits == [DEFAULT_UPLOAD_LIMIT] * 2
+    assert depot.transcoder.limits == [DEFAULT_UPLOAD_LIMIT] * 2
 
 
 async def test_without_its_source_the_file_is_made_smaller(depot: Depot) -> None:
@@ -792,7 +799,7 @@ async def test_without_its_source_the_file_is_made_smaller(depot: Depot) -> None
     await depot.round()
     assert set(kept_files(depot)) == {"1.mp3"}
     assert await depot.give(limit=1)
-    assert depot.fitter.limits == [1]
+    assert depot.transcoder.limits == [1]
     await depot.is_handed_over()
 
 
@@ -802,10 +809,10 @@ async def test_what_can_not_be_made_to_fit_waits_and_is_no_defect(
     for song_id in (1, 2):
         await depot.keep(song_id)
     depot.grow(DEFAULT_UPLOAD_LIMIT + 1, 1)
-    depot.fitter.errors.extend([DoesNotFit("It is too large.")] * 2)
+    depot.transcoder.errors.extend([DoesNotFit("It is too large.")] * 2)
     await depot.round()
     await depot.round()
-    assert not depot.fitter.errors
+    assert not depot.transcoder.errors
     assert set(kept_files(depot)) == {"1.mp3"}
     assert "its file stays as large as it is: It is too large." in caplog.text
     assert "it can't be made fit for the channel: It is too large." in caplog.text
@@ -851,7 +858,7 @@ async def test_a_write_that_has_to_wait_after_a_late_post_doubles_nothing(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(depot.ending, "post_late", not_now)
+        patch.setattr(depot.completion, "post_late", not_now)
         await depot.round()
     assert "Traceback" not in caplog.text
     await depot.is_kept(in_doubt=True)

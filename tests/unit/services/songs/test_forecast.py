@@ -6,14 +6,14 @@ import pytest
 
 from db.records import Step
 from services.providers.pacing import Pacer
-from services.providers.rate_limiter import CALLS_A_SONG, RequestBudget
+from services.providers.rate_limiter import CALLS_A_SONG, RateLimiter
 from services.songs.forecast import AFTERWARDS, Forecast
 from tests.factories import NOON, SettableClock, make_song
 
 
 @pytest.fixture
 def pacer() -> Pacer:
-    return Pacer(RequestBudget(50), waiting=lambda: 0)
+    return Pacer(RateLimiter(50), waiting=lambda: 0)
 
 
 def forecast(
@@ -35,7 +35,7 @@ def test_a_song_takes_its_run_and_what_comes_after_it(
     assert seconds_until(pacer, clock, step) == pytest.approx(run + AFTERWARDS)
 
 
-@pytest.mark.parametrize("step", [Step.DOWNLOADED, Step.FITTED, Step.POSTING])
+@pytest.mark.parametrize("step", [Step.DOWNLOADED, Step.READY, Step.POSTING])
 def test_a_song_that_was_made_takes_only_what_comes_after(
     pacer: Pacer, clock: SettableClock, step: Step
 ) -> None:

@@ -15,10 +15,10 @@ import pytest
 
 from db import budgets, songs
 from db.faults import DiskFullError
-from db.records import OperatorCeiling, Song, Tally
+from db.records import OperatorBudget, Song, Tally
 from playground.song_api import Call, Fault, Timing
 from services.audio import transcoder
-from services.audio.transcoder import AudioFitter
+from services.audio.transcoder import Transcoder
 from services.credits.budgets import utc_day
 from services.errors import (
     CannotPost,
@@ -44,7 +44,7 @@ from services.providers.segmind import Workspace, largest_song
 from services.settings.server_settings import Manager
 from services.songs.pipeline import ACCOUNT_REFUSED, DEFAULT_UPLOAD_LIMIT, Backoff, _fault_of
 from services.songs.song_request import SongRequest
-from tests.factories import MEMBER, NOON, SERVER, make_managing
+from tests.factories import MEMBER, NOON, SERVER, make_server_settings
 from tests.unit.services.songs.carrying import (
     FREE,
     Crash,
@@ -95,7 +95,7 @@ async def test_each_change_is_shown(house: House) -> None:
         ("QUEUED", "submitted"),
         ("PROCESSING", "submitted"),
         ("PROCESSING", "downloaded"),
-        ("PROCESSING", "fitted"),
+        ("PROCESSING", "ready"),
         ("PROCESSING", "posting"),
         ("COMPLETED", "ended"),
     ]
@@ -115,8 +115,8 @@ async def test_what_was_asked_for_is_sent_and_tagged(house: House) -> None:
         "seed": 11,
         "base64": False,
     }
-    assert isinstance(house.fitter, Fitter)
-    (tags,) = house.fitter.tags
+    assert isinstance(house.transcoder, Fitter)
+    (tags,) = house.transcoder.tags
     assert (tags.title, tags.genres, tags.seed, tags.number) == ("la", "jazz", 11, 1)
     assert tags.request == "10 s, 60 steps, cfg 5.5, shift 3, lyrics strength 1"
 
@@ -134,7 +134,7 @@ async def test_in_one_call(house: House) -> None:
 
 
 async def test_with_the_real_fitter(house: House) -> None:
-    house.fitter = AudioFitter()
+    house.transcoder = Transcoder()
     house.restart()
     await house.add()
     await house.start()
@@ -146,7 +146,7 @@ async def test_with_the_real_fitter(house: House) -> None:
 
 @pytest.mark.parametrize("audio", [b"I am no music. " * 100, quiet(4)])
 async def test_the_real_fitter_refuses(house: House, audio: bytes) -> None:
-    house.fitter = AudioFitter()
+    house.transcoder = Transcoder()
     house.audio = audio
     house.restart()
     await house.add()
@@ -158,8 +158,8 @@ async def test_the_servers_limit_is_the_fitters(house: House) -> None:
     house.channel.limit = 50 * 2**20
     await house.add()
     await house.start()
-    assert isinstance(house.fitter, Fitter)
-    assert house.fitter.limits == [50 * 2**20]
+    assert isinstance(house.transcoder, Fitter)
+    assert house.transcoder.limits == [50 * 2**20]
 
 
 async def test_how_long_it_took_is_kept_and_learnt(
@@ -279,9 +279,9 @@ async def test_too_many_requests_on_submit(house: House) -> None:
     await house.add()
     await house.start()
     await house.waits_again()
-    assert house.budget.fill == 1.0
-    await house.budget.take()
-    assert house.budget.waited == [pytest.approx(7)]
+    assert house.rate_limiter.fill == 1.0
+    await house.rate_limiter.take()
+    assert house.rate_limiter.waited == [pytest.approx(7)]
     await house.start()
     await house.has_completed()
     assert (await house.song()).submits == 1
@@ -306,8 +306,8 @@ async def test_a_song_that_waits_again_is_not_touched_any_more(house: House) -> 
     house.server.fault = script(submit=[Fault(429)])
     await house.add()
     async with house.database.write() as connection:
-        await house.ceilings.mark_submitting(connection, await house.song())
-    assert not await house.worker.make(1, fresh=True)
+        await house.budgets.mark_submitting(connection, await house.song())
+    assert not await house.pipeline.make(1, fresh=True)
     assert house.time.slept == []
 
 
@@ -326,7 +326,7 @@ async def test_a_restart_after_a_lost_answer_and_then_it_is_too_much(house: Hous
     await house.add(step="submitting")
     await house.carry()
     await house.has_completed()
-    assert house.budget.waited == [pytest.approx(5)]
+    assert house.rate_limiter.waited == [pytest.approx(5)]
     assert (await house.song()).submits == 2
 
 
@@ -349,7 +349,7 @@ async def test_an_answer_was_lost_and_then_the_account_is_refused(
             await house.incidents.account_works(refusals=house.incidents.refusals)
 
     monkeypatch.setattr(house.api, "submit", submit)
-    monkeypatch.setattr(house.worker, "_sleep", sleep)
+    monkeypatch.setattr(house.pipeline, "_sleep", sleep)
     await house.add()
     await house.start()
     await house.has_completed()
@@ -447,19 +447,19 @@ async def test_a_song_that_was_sent_before_a_refusal_ends_no_pause(
 
 
 async def block(house: House, *, until: datetime | None = None) -> None:
-    managing = make_managing(house.database, house.credits)
-    await managing.block(Manager(SERVER, 9), MEMBER, reason="Spam.", until=until)
+    server_settings = make_server_settings(house.database, house.credits)
+    await server_settings.block(Manager(SERVER, 9), MEMBER, reason="Spam.", until=until)
 
 
 async def leave(house: House) -> None:
-    servers = Servers(house.database, house.ending, house.owner, clock=house.clock)
+    servers = Servers(house.database, house.completion, house.owner, clock=house.clock)
     assert await servers.leave(SERVER) == []
 
 
 async def submitting(house: House) -> None:
     await house.add()
     async with house.database.write() as connection:
-        assert await house.ceilings.mark_submitting(connection, await house.song())
+        assert await house.budgets.mark_submitting(connection, await house.song())
 
 
 @pytest.mark.parametrize("sync", [False, True])
@@ -484,7 +484,7 @@ async def test_what_is_not_accepted_and_no_longer_wanted_is_cancelled(
     assert await house.entries() == ["hold", "refund"]
     assert await counted(house) == twice(0, 0)
     assert house.channel.shown[-1] == ("CANCELLED", "ended")
-    assert not house.worker.folder(1).exists()
+    assert not house.pipeline.folder(1).exists()
 
 
 async def test_a_crash_while_it_is_cancelled_undoes_both(
@@ -522,8 +522,8 @@ async def test_a_block_that_is_over_by_then_cancels_nothing(house: House) -> Non
 async def test_another_members_block_cancels_nothing(house: House) -> None:
     house.server.fault = always(submit=Fault(429))
     await submitting(house)
-    managing = make_managing(house.database, house.credits)
-    await managing.block(Manager(SERVER, 9), MEMBER + 1, reason="Spam.")
+    server_settings = make_server_settings(house.database, house.credits)
+    await server_settings.block(Manager(SERVER, 9), MEMBER + 1, reason="Spam.")
     await house.carry(fresh=True)
     await house.waits_again()
 
@@ -670,7 +670,7 @@ async def test_what_is_always_the_accounts_is_not_checked(house: House, code: in
 
 @pytest.mark.parametrize("code", [401, 403])
 async def test_a_key_that_is_refused_later(house: House, code: int) -> None:
-    house.server.fault = always(look=Fault(code))
+    house.server.fault = always(job=Fault(code))
     await house.add()
     await house.start()
     await house.has_failed()
@@ -693,7 +693,7 @@ async def test_a_refusal_is_paid_for_by_one_song_of_those_being_made(
 async def test_a_refusal_that_lasts_ends_what_is_being_made_at_its_deadline(house: House) -> None:
     for song_id in (1, 2):
         await house.add_submitted(song_id)
-    house.server.fault = always(look=Fault(403))
+    house.server.fault = always(job=Fault(403))
     await asyncio.gather(*(house.carry(song_id) for song_id in (1, 2)))
     for song_id in (1, 2):
         assert await house.has_failed(song_id) == ACCOUNT_REFUSED
@@ -765,16 +765,16 @@ async def test_a_download_that_is_cut_off_is_tried_again(house: House, name: str
 
 
 async def test_too_many_looks_wait_as_told(house: House) -> None:
-    house.server.fault = script(look=[Fault(429, headers={"Retry-After": "100"})])
+    house.server.fault = script(job=[Fault(429, headers={"Retry-After": "100"})])
     await house.add()
     await house.start()
     await house.has_completed()
-    (waited,) = house.budget.waited
+    (waited,) = house.rate_limiter.waited
     assert 0 < waited < 100
 
 
 async def test_pauses_grow_while_the_api_fails(house: House) -> None:
-    house.server.fault = script(look=[Fault(503)] * 8)
+    house.server.fault = script(job=[Fault(503)] * 8)
     await house.add()
     await house.start()
     await house.has_completed()
@@ -914,7 +914,7 @@ async def test_waiting_for_the_minute_is_not_counted(house: House) -> None:
     await house.add()
     await house.start()
     await house.has_completed()
-    assert sum(house.budget.waited) > MOST_WAITED
+    assert sum(house.rate_limiter.waited) > MOST_WAITED
 
 
 @pytest.mark.parametrize("delay", [10.0, 25.0])
@@ -1174,7 +1174,7 @@ async def test_half_an_hour_after_its_submit(house: House) -> None:
 
 
 async def test_half_an_hour_of_silence(house: House) -> None:
-    house.server.fault = always(look=Fault(503))
+    house.server.fault = always(job=Fault(503))
     await house.add()
     await house.start()
     await house.has_failed()
@@ -1222,7 +1222,7 @@ async def test_a_clock_set_back_while_a_song_is_made(
         if house.time.elapsed > 6:
             house.time.setback = timedelta(hours=1)
 
-    monkeypatch.setattr(house.worker, "_sleep", sleep)
+    monkeypatch.setattr(house.pipeline, "_sleep", sleep)
     await house.add()
     await house.start()
     await house.has_completed()
@@ -1244,7 +1244,7 @@ def jumping(
         if house.time.elapsed >= after:
             house.time.setback = -jump
 
-    monkeypatch.setattr(house.worker, "_sleep", sleep)
+    monkeypatch.setattr(house.pipeline, "_sleep", sleep)
 
 
 @pytest.mark.parametrize("sync", [False, True])
@@ -1257,7 +1257,7 @@ async def test_a_clock_that_is_set_fails_no_song(
     house.restart()
     house.timing = Timing(2.0, 100.0)
     jumping(house, monkeypatch, jump, after=7.0)
-    house.server.fault = script(submit=[Fault(503)], look=[Fault(404)] * 4, file=[Fault(404)] * 2)
+    house.server.fault = script(submit=[Fault(503)], job=[Fault(404)] * 4, file=[Fault(404)] * 2)
     house.channel.before_post.extend([PostUncertain("503")] * 3)
     await house.add()
     await house.start()
@@ -1297,9 +1297,9 @@ async def test_a_clock_that_is_set_while_it_is_posted(
     house.channel.before_find.extend([PostUncertain("the server is not known yet")] * 2)
     house.channel.before_post.extend([PostUncertain("503")] * 3)
     house.put(1, "1.mp3")
-    await house.add(step="fitted")
-    await house.worker.load()
-    await house.worker.deliver(1)
+    await house.add(step="ready")
+    await house.pipeline.load()
+    await house.pipeline.deliver(1)
     await house.has_completed()
 
 
@@ -1353,8 +1353,8 @@ async def test_no_room_in_one_call(house: House, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_no_room_for_fitting(house: House) -> None:
-    assert isinstance(house.fitter, Fitter)
-    house.fitter.errors.extend([no_space(), OSError(errno.EDQUOT, "Disk quota exceeded")])
+    assert isinstance(house.transcoder, Fitter)
+    house.transcoder.errors.extend([no_space(), OSError(errno.EDQUOT, "Disk quota exceeded")])
     await house.add()
     await house.start()
     await house.has_completed()
@@ -1362,8 +1362,8 @@ async def test_no_room_for_fitting(house: House) -> None:
 
 
 async def test_never_room_for_fitting(house: House) -> None:
-    assert isinstance(house.fitter, Fitter)
-    house.fitter.errors.extend(no_space() for _ in range(200))
+    assert isinstance(house.transcoder, Fitter)
+    house.transcoder.errors.extend(no_space() for _ in range(200))
     await house.add()
     await house.start()
     assert await house.has_failed() == "There was no room here to prepare it for the channel."
@@ -1371,8 +1371,8 @@ async def test_never_room_for_fitting(house: House) -> None:
 
 
 async def test_no_process_for_fitting(house: House) -> None:
-    assert isinstance(house.fitter, Fitter)
-    house.fitter.errors.append(OSError(errno.EAGAIN, "Resource temporarily unavailable"))
+    assert isinstance(house.transcoder, Fitter)
+    house.transcoder.errors.append(OSError(errno.EAGAIN, "Resource temporarily unavailable"))
     await house.add()
     await house.start()
     await house.has_completed()
@@ -1391,8 +1391,8 @@ async def test_too_large_is_fitted_again_for_every_server(house: House) -> None:
     await house.add(seconds=60)
     await house.start()
     await house.has_completed()
-    assert isinstance(house.fitter, Fitter)
-    assert house.fitter.limits == [100 * 2**20, DEFAULT_UPLOAD_LIMIT]
+    assert isinstance(house.transcoder, Fitter)
+    assert house.transcoder.limits == [100 * 2**20, DEFAULT_UPLOAD_LIMIT]
 
 
 async def test_too_large_at_ten_mebibytes(house: House) -> None:
@@ -1416,8 +1416,8 @@ async def test_too_large_and_no_bit_rate_fits(house: House) -> None:
             " submitted_at = ?, posting_at = ?",
             (round(NOON.timestamp() * 1000), round(NOON.timestamp() * 1000)),
         )
-    assert isinstance(house.fitter, Fitter)
-    house.fitter.errors.append(DoesNotFit("It does not fit."))
+    assert isinstance(house.transcoder, Fitter)
+    house.transcoder.errors.append(DoesNotFit("It does not fit."))
     await house.carry()
     assert await house.has_failed() == "It does not fit."
 
@@ -1509,7 +1509,7 @@ async def test_a_song_that_ended_elsewhere_while_it_was_posted(
     song = await house.add(step="posting")
 
     async def post(*_: Any) -> int:
-        assert await house.ending.fail(song, "elsewhere")
+        assert await house.completion.fail(song, "elsewhere")
         return 5
 
     monkeypatch.setattr(house.channel, "post", post)
@@ -1525,7 +1525,7 @@ async def test_a_song_that_ended_elsewhere_is_not_undelivered_too(
     song = await house.add(step="posting")
 
     async def post(*_: Any) -> int:
-        assert await house.ending.fail(song, "elsewhere")
+        assert await house.completion.fail(song, "elsewhere")
         raise CannotPost("gone")
 
     monkeypatch.setattr(house.channel, "post", post)
@@ -1591,7 +1591,7 @@ class Reading:
 
         self.then = death
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(self._house.worker, "_end_large_read", nothing)
+            patch.setattr(self._house.pipeline, "_end_large_read", nothing)
             with pytest.raises(Crash):
                 await self._house.carry()
         self.then = lambda: None
@@ -1704,7 +1704,7 @@ async def test_a_song_that_ended_elsewhere_while_it_was_made(
     real = house.api.result
 
     async def result(*args: Any) -> Any:
-        assert await house.ending.fail(song, "elsewhere")
+        assert await house.completion.fail(song, "elsewhere")
         return await real(*args)
 
     monkeypatch.setattr(house.api, "result", result)
@@ -1717,13 +1717,13 @@ async def test_a_song_that_ended_elsewhere_while_it_failed(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     song = await house.add(step="submitted", request_id="unknown")
-    real = house.api.look
+    real = house.api.get_status
 
-    async def look(*args: Any) -> Any:
-        assert await house.ending.fail(song, "elsewhere")
+    async def get_status(*args: Any) -> Any:
+        assert await house.completion.fail(song, "elsewhere")
         return await real(*args)
 
-    monkeypatch.setattr(house.api, "look", look)
+    monkeypatch.setattr(house.api, "get_status", get_status)
     await house.carry()
     assert await house.entries() == ["hold", "refund"]
     assert (await house.song()).reason == "elsewhere"
@@ -1811,29 +1811,29 @@ async def test_a_restart_after_the_download(house: House, left_over: bytes) -> N
 
 async def test_a_restart_after_fitting(house: House) -> None:
     house.put(1, "1.mp3")
-    await house.add(step="fitted")
+    await house.add(step="ready")
     await house.carry()
     await house.has_completed()
     assert house.channel.looked_for == []
 
 
-@pytest.mark.parametrize("step", ["downloaded", "fitted"])
+@pytest.mark.parametrize("step", ["downloaded", "ready"])
 async def test_a_post_whose_mark_was_lost_is_found(house: House, step: str) -> None:
     """By a disk that lied and a power cut; what was posted has no file any more."""
     await house.add(step=step)
     house.channel.posts[1] = [house.audio]
-    await house.worker.load()
-    await house.worker.deliver(1)
+    await house.pipeline.load()
+    await house.pipeline.deliver(1)
     await house.has_completed()
     song = await house.song()
-    assert song.posting_at == song.asked_at
+    assert song.posting_at == song.requested_at
 
 
 async def test_a_post_is_found_although_the_api_has_forgotten_the_song(house: House) -> None:
     """The power was away for longer than the API keeps a result."""
     await house.add(step="submitted", request_id="unknown")
     house.channel.posts[1] = [house.audio]
-    await house.worker.load()
+    await house.pipeline.load()
     await house.carry()
     await house.has_completed()
     assert house.channel.looked_for == [1]
@@ -1841,7 +1841,7 @@ async def test_a_post_is_found_although_the_api_has_forgotten_the_song(house: Ho
 
 async def test_what_the_api_has_forgotten_is_looked_for_once(house: House) -> None:
     await house.add(step="submitted", request_id="unknown")
-    await house.worker.load()
+    await house.pipeline.load()
     await house.carry()
     assert await house.has_failed() == "The song service has lost this song."
     assert house.channel.looked_for == [1]
@@ -1854,7 +1854,7 @@ async def test_only_what_was_never_made_is_not_looked_for(house: House, step: st
         await house.add_submitted(genres="fail")
     else:
         await house.add(step=step, submits=1, genres="fail")
-    await house.worker.load()
+    await house.pipeline.load()
     await house.carry()
     await house.has_failed()
     assert house.channel.looked_for == ([1] if step == "submitting" else [])
@@ -1865,8 +1865,8 @@ async def test_what_is_lost_here_and_could_not_be_found_is_looked_for_again(hous
     await house.add(step="downloaded")
     house.channel.posts[1] = [house.audio]
     house.channel.before_find.append(CannotPost("the history is hidden"))
-    await house.worker.load()
-    await house.worker.deliver(1)
+    await house.pipeline.load()
+    await house.pipeline.deliver(1)
     await house.has_completed()
 
 
@@ -1884,10 +1884,10 @@ async def test_what_has_no_mark_is_posted_unless_it_is_found(
     house: House, found_out: list[Exception]
 ) -> None:
     house.put(1, "1.mp3")
-    await house.add(step="fitted")
+    await house.add(step="ready")
     house.channel.before_find.extend(found_out)
-    await house.worker.load()
-    await house.worker.deliver(1)
+    await house.pipeline.load()
+    await house.pipeline.deliver(1)
     await house.has_completed()
 
 
@@ -1896,11 +1896,11 @@ async def test_what_could_neither_be_found_nor_posted_is_in_doubt(
     house: House, refusal: Exception
 ) -> None:
     house.put(1, "1.mp3")
-    await house.add(step="fitted")
+    await house.add(step="ready")
     house.channel.before_find.append(CannotPost("the history is hidden"))
     house.channel.before_post.append(refusal)
-    await house.worker.load()
-    await house.worker.deliver(1)
+    await house.pipeline.load()
+    await house.pipeline.deliver(1)
     await house.is_undelivered(in_doubt=True)
 
 
@@ -1950,7 +1950,7 @@ async def test_a_crash_right_after_the_post(house: House) -> None:
 async def test_what_has_ended_stays_so(house: House, status: str) -> None:
     before = await house.add(step="ended", status=status)
     await house.carry()
-    await house.worker.give_up(1)
+    await house.pipeline.give_up(1)
     assert await house.song() == before
     assert house.server.calls == []
 
@@ -1962,7 +1962,7 @@ async def cancelled(house: House, task: asyncio.Task[None]) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert house.worker.uninterrupted == set()
+    assert house.pipeline.uninterrupted == set()
     house.restart()
 
 
@@ -1981,7 +1981,7 @@ async def test_a_cancelled_song_goes_on_where_it_was(house: House, kind: str) ->
     await house.add()
     task = asyncio.create_task(house.start())
     await reached.wait()
-    assert house.worker.uninterrupted == ({1} if kind == "submit" else set())
+    assert house.pipeline.uninterrupted == ({1} if kind == "submit" else set())
     await cancelled(house, task)
     gate.set()
     await house.carry()
@@ -2005,7 +2005,7 @@ async def test_a_post_that_was_cancelled_is_looked_for(
     await house.add()
     task = asyncio.create_task(house.start())
     await reached.wait()
-    assert house.worker.uninterrupted == {1}
+    assert house.pipeline.uninterrupted == {1}
     await cancelled(house, task)
     await house.carry()
     await house.has_completed()
@@ -2014,10 +2014,10 @@ async def test_a_post_that_was_cancelled_is_looked_for(
 # --- given up -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", ["submitting", "submitted", "downloaded", "fitted"])
+@pytest.mark.parametrize("step", ["submitting", "submitted", "downloaded", "ready"])
 async def test_given_up(house: House, step: str) -> None:
     await house.add(step=step)
-    await house.worker.give_up(1)
+    await house.pipeline.give_up(1)
     assert "operator" in await house.has_failed()
 
 
@@ -2030,11 +2030,11 @@ async def test_what_is_given_up_is_not_looked_for(
         raise RuntimeError("a channel of a kind that did not exist")
 
     monkeypatch.setattr(house.channel, "find_post", find_post)
-    await house.add(step="fitted")
-    await house.worker.load()
+    await house.add(step="ready")
+    await house.pipeline.load()
     with pytest.raises(RuntimeError):
-        await house.worker.deliver(1)
-    await house.worker.give_up(1)
+        await house.pipeline.deliver(1)
+    await house.pipeline.give_up(1)
     await house.has_failed()
 
 
@@ -2042,14 +2042,14 @@ async def test_given_up_while_posting(house: House) -> None:
     """It may be there: giving the price back would make it free."""
     house.put(1, "1.mp3")
     await house.add(step="posting")
-    await house.worker.give_up(1)
+    await house.pipeline.give_up(1)
     await house.is_undelivered(in_doubt=True)
     assert await open_incidents(house) == [Kind.UNDELIVERED]
 
 
 async def test_a_song_that_is_not_there(house: House) -> None:
     with pytest.raises(RuntimeError):
-        await house.worker.make(404)
+        await house.pipeline.make(404)
 
 
 # --- pauses -------------------------------------------------------------------------------------
@@ -2063,7 +2063,7 @@ def test_pauses_double_up_to_the_longest(failures: int, nominal: float) -> None:
         assert nominal / 2 <= Backoff().pause(failures) <= nominal
 
 
-# --- what the operator's ceilings count ---------------------------------------------------------
+# --- what the operator's budgets count ---------------------------------------------------------
 
 
 async def counted(house: House, at: datetime = NOON) -> tuple[Tally, Tally]:
@@ -2151,23 +2151,23 @@ async def test_a_submit_is_uncounted_on_the_day_that_counted_it(house: House) ->
 
 
 @pytest.mark.parametrize(
-    "ceiling",
+    "budget",
     [
-        OperatorCeiling("all", 0, 5, None),
-        OperatorCeiling("each", 0, None, 1),
-        OperatorCeiling("server", SERVER, 5, 9),
+        OperatorBudget("all", 0, 5, None),
+        OperatorBudget("each", 0, None, 1),
+        OperatorBudget("server", SERVER, 5, 9),
     ],
-    ids=lambda ceiling: ceiling.scope,
+    ids=lambda budget: budget.scope,
 )
 async def test_a_second_submit_that_finds_no_room_is_its_end(
-    house: House, ceiling: OperatorCeiling
+    house: House, budget: OperatorBudget
 ) -> None:
-    await house.ceilings.set(ceiling)
+    await house.budgets.set(budget)
     house.server.fault = always(submit=LOST)
     await house.add(price=3)
     await house.start()
     reason = await house.has_failed()
-    assert reason == "The operator's ceiling for today leaves no second try."
+    assert reason == "The operator's budget for today leaves no second try."
     assert (await house.song()).fault == "account"
     assert house.submits == 1
     assert await counted(house) == twice(1, 3)
@@ -2175,10 +2175,10 @@ async def test_a_second_submit_that_finds_no_room_is_its_end(
 
 
 async def test_a_second_submit_on_the_next_day_has_that_days_room(house: House) -> None:
-    await house.ceilings.set(OperatorCeiling("all", 0, 1, 1))
+    await house.budgets.set(OperatorBudget("all", 0, 1, 1))
     await house.add()
     async with house.database.write() as connection:
-        assert await house.ceilings.mark_submitting(connection, await house.song())
+        assert await house.budgets.mark_submitting(connection, await house.song())
     house.time.elapsed = timedelta(hours=12).total_seconds()
     await house.carry()
     await house.has_completed()
@@ -2191,15 +2191,15 @@ async def test_python_that_is_missing_for_a_moment_is_no_lost_audio(
 ) -> None:
     """The operator renews the bot's folder while it runs."""
     program = transcoder._PROGRAM
-    house.worker._fitter = AudioFitter()
+    house.pipeline._transcoder = Transcoder()
 
     async def sleep(seconds: float) -> None:
         monkeypatch.setattr(transcoder, "_PROGRAM", program)
         await house.time.run(seconds)
 
-    house.worker._sleep = sleep
+    house.pipeline._sleep = sleep
     await house.add_submitted()
-    assert await house.worker.make(1)
+    assert await house.pipeline.make(1)
     monkeypatch.setattr(transcoder, "_PROGRAM", ("/nowhere/python", *program[1:]))
-    await house.worker.deliver(1)
+    await house.pipeline.deliver(1)
     assert (await house.song()).status == "COMPLETED"

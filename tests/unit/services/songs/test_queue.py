@@ -11,7 +11,7 @@ from db.database import Database
 from db.records import Status, Step
 from services.credits.credits import Credits
 from services.providers.pacing import Pacer
-from services.providers.rate_limiter import RequestBudget
+from services.providers.rate_limiter import RateLimiter
 from services.settings.server_settings import Manager
 from services.settings.settings import Member
 from services.songs.forecast import AFTERWARDS, Forecast
@@ -23,7 +23,7 @@ from tests.factories import (
     SettableClock,
     add_held_song,
     add_song,
-    make_managing,
+    make_server_settings,
 )
 
 OTHER = SERVER + 1
@@ -32,16 +32,16 @@ LATER = NOON + timedelta(minutes=10)
 
 @pytest.fixture
 def queue(database: Database, credits: Credits, clock: SettableClock) -> Queue:
-    pacer = Pacer(RequestBudget(50), waiting=lambda: 0)
+    pacer = Pacer(RateLimiter(50), waiting=lambda: 0)
     return Queue(database, credits, Forecast(pacer, at_once=1, per_minute=50, clock=clock))
 
 
 async def test_a_waiting_song_has_a_place_among_all_servers(
     queue: Queue, database: Database
 ) -> None:
-    await add_song(database, 1, asked_at=NOON)
-    await add_song(database, 2, server_id=OTHER, asked_at=NOON + timedelta(seconds=1))
-    await add_song(database, 3, asked_at=NOON + timedelta(seconds=2))
+    await add_song(database, 1, requested_at=NOON)
+    await add_song(database, 2, server_id=OTHER, requested_at=NOON + timedelta(seconds=1))
+    await add_song(database, 3, requested_at=NOON + timedelta(seconds=2))
     views = [await queue.view(song_id) for song_id in (1, 2, 3)]
     assert [(view.place, view.waiting) for view in views if view] == [(1, 3), (2, 3), (3, 3)]
     times = [view.expected_at for view in views if view]
@@ -50,7 +50,7 @@ async def test_a_waiting_song_has_a_place_among_all_servers(
 
 async def test_what_runs_or_is_over_has_no_place(queue: Queue, database: Database) -> None:
     await add_song(database, 1)
-    await add_song(database, 2, step=Step.FITTED)
+    await add_song(database, 2, step=Step.READY)
     await add_song(database, 3, step=Step.ENDED)
     for song_id in (2, 3):
         view = await queue.view(song_id)
@@ -75,10 +75,10 @@ async def test_a_view_says_what_its_member_has_left(
 async def test_a_server_sees_what_runs_then_what_waits_in_its_order(
     queue: Queue, database: Database
 ) -> None:
-    await add_song(database, 1, asked_at=NOON)
-    await add_song(database, 2, asked_at=NOON + timedelta(seconds=1))
-    await add_song(database, 3, asked_at=NOON + timedelta(seconds=2), member_id=MEMBER + 1)
-    await add_song(database, 4, asked_at=NOON + timedelta(seconds=3), step=Step.POSTING)
+    await add_song(database, 1, requested_at=NOON)
+    await add_song(database, 2, requested_at=NOON + timedelta(seconds=1))
+    await add_song(database, 3, requested_at=NOON + timedelta(seconds=2), member_id=MEMBER + 1)
+    await add_song(database, 4, requested_at=NOON + timedelta(seconds=3), step=Step.POSTING)
     await add_song(database, 5, server_id=OTHER)
     await add_song(database, 6, step=Step.ENDED)
     views = await queue.of_server(SERVER)
@@ -90,8 +90,8 @@ async def test_a_server_sees_what_runs_then_what_waits_in_its_order(
 async def test_only_messages_that_can_be_edited_are_kept_true(
     queue: Queue, database: Database
 ) -> None:
-    await add_song(database, 1, token="a", token_until=LATER, asked_at=LATER)
-    await add_song(database, 2, asked_at=NOON)
+    await add_song(database, 1, token="a", token_until=LATER, requested_at=LATER)
+    await add_song(database, 2, requested_at=NOON)
     await add_song(database, 3, token="c", token_until=LATER, step=Step.POSTING)
     await add_song(database, 4, token="d", token_until=LATER, step=Step.ENDED)
     assert await queue.shown_and_waiting() == [(1, 2)]
@@ -149,11 +149,11 @@ async def test_a_song_that_cost_its_member_nothing_says_so(
     queue: Queue, database: Database, credits: Credits
 ) -> None:
     """Also when their rule has changed since, and beside one that was paid for."""
-    managing, by = make_managing(database, credits), Manager(SERVER, 99)
+    server_settings, by = make_server_settings(database, credits), Manager(SERVER, 99)
     await add_held_song(database, credits, 1, price=3)
-    await managing.set_member(by, MEMBER, None)
+    await server_settings.set_member(by, MEMBER, None)
     await add_held_song(database, credits, 2, price=4)
-    await managing.drop_member(by, MEMBER)
+    await server_settings.drop_member(by, MEMBER)
     views = [await queue.view(song_id) for song_id in (1, 2)]
     assert [(view.unlimited, view.free) for view in views if view] == [(False, 7), (True, 7)]
     assert [view.unlimited for view in await queue.of_server(SERVER)] == [False, True]
@@ -163,7 +163,7 @@ async def test_what_only_unlimited_members_have_left_is_not_known(
     queue: Queue, database: Database, credits: Credits
 ) -> None:
     """They need no allowance, so none was opened for them."""
-    await make_managing(database, credits).set_allowance(Manager(SERVER, 99), None)
+    await make_server_settings(database, credits).set_allowance(Manager(SERVER, 99), None)
     await add_held_song(database, credits, 1)
     view = await queue.view(1)
     assert view is not None
@@ -231,7 +231,7 @@ async def test_the_places_are_read_again_after_a_pause(
 
     waiting_in_order = songs.waiting_in_order
     monkeypatch.setattr(songs, "waiting_in_order", slow)
-    forecast = Forecast(Pacer(RequestBudget(50)), at_once=1, per_minute=50, clock=clock)
+    forecast = Forecast(Pacer(RateLimiter(50)), at_once=1, per_minute=50, clock=clock)
     queue = Queue(database, credits, forecast, monotonic=lambda: now, sleep=sleep)
     await add_song(database, 1)
     for _ in range(3):

@@ -11,13 +11,13 @@ import pytest
 from yarl import URL
 
 from db import songs
-from db.records import OperatorCeiling, Song
+from db.records import OperatorBudget, Song
 from playground.song_api import Call, Fault
 from services.errors import CannotPost, NotReached
 from services.operations.incidents import Kind
 from services.providers.rate_limiter import Call as Budgeted
 from services.songs.pipeline import Backoff
-from services.songs.scheduler import LOOK_AT_ACCOUNT, MOST_FAILURES, spawn
+from services.songs.scheduler import ACCOUNT_CHECK_EVERY, MOST_FAILURES, spawn
 from services.songs.song_request import SongRequest
 from tests.factories import SERVER
 from tests.unit.services.songs.carrying import (
@@ -83,7 +83,7 @@ async def test_a_song_that_is_asked_for_later(house: House) -> None:
     async with house.running():
         await house.until("ended")
         await house.add(2)
-        house.runner.wake()
+        house.scheduler.wake()
         await house.until("ended", "ended")
     await house.has_completed(2)
 
@@ -148,15 +148,15 @@ async def test_how_many_wait_is_known(house: House) -> None:
         await house.until_submits(1)
         for song_id in (2, 3):
             await house.add(song_id)
-        house.runner.wake()
+        house.scheduler.wake()
 
         async def counted() -> bool:
-            return house.runner.waiting == 2
+            return house.scheduler.waiting == 2
 
         await eventually(counted)
         gate.set()
         await house.until("ended", "ended", "ended")
-    assert house.runner.waiting == 0
+    assert house.scheduler.waiting == 0
 
 
 async def test_a_song_that_is_cancelled_before_its_turn(house: House) -> None:
@@ -166,7 +166,7 @@ async def test_a_song_that_is_cancelled_before_its_turn(house: House) -> None:
     async with house.running():
         await house.until_submits(1)
         song = await house.add(2)
-        assert await house.ending.cancel(song)
+        assert await house.completion.cancel(song)
         gate.set()
         await house.until("ended", "ended")
     assert (await house.song(2)).status == "CANCELLED"
@@ -189,10 +189,10 @@ async def test_the_last_one_is_cancelled_while_its_place_is_awaited(
         await gate.wait()
 
     monkeypatch.setattr(songs, "next_waiting", next_waiting)
-    monkeypatch.setattr(house.budget, "take", take)
+    monkeypatch.setattr(house.rate_limiter, "take", take)
     async with house.running():
         await asked.wait()
-        assert await house.ending.cancel(song)
+        assert await house.completion.cancel(song)
         gate.set()
 
         async def looked() -> bool:
@@ -220,7 +220,7 @@ async def test_what_is_unfinished_is_resumed(house: House) -> None:
     house.put(2, "source")
     await house.add(2, step="downloaded")
     house.put(3, "3.mp3")
-    await house.add(3, step="fitted")
+    await house.add(3, step="ready")
     house.put(4, "4.mp3")
     await house.add(4, step="posting")
     house.channel.posts[4] = [house.audio]
@@ -240,7 +240,7 @@ async def test_only_what_another_process_had_is_looked_for(house: House) -> None
     async with house.running():
         await house.until("ended")
         await house.add(2)
-        house.runner.wake()
+        house.scheduler.wake()
         await house.until("ended", "ended")
     assert house.channel.looked_for == [1]
 
@@ -251,7 +251,7 @@ async def test_what_another_process_leaves_later_is_taken_up(house: House) -> No
         await eventually(minutes_are_over(house))
         await house.add_submitted(1)
         house.put(2, "2.mp3")
-        await house.add(2, step="fitted")
+        await house.add(2, step="ready")
         house.channel.posts[2] = [house.audio]
         await house.add(3, step="submitting")
         house.minutes.put_nowait(None)
@@ -270,9 +270,9 @@ async def test_what_another_process_may_still_run_is_left_alone(house: House) ->
         await eventually(minutes_are_over(house))
         await house.add(1, step="submitting")
         await two_minutes(house)
-        assert house.runner._carrying == {}
+        assert house.scheduler._running == {}
         await house.add(2)
-        house.runner.wake()
+        house.scheduler.wake()
         await house.until("submitting", "ended")
     assert house.submits == 1
 
@@ -282,7 +282,7 @@ async def test_what_is_under_way_here_is_not_taken_up(
 ) -> None:
     """Also not between the mark of a song and its task."""
     caplog.set_level("INFO")
-    real = house.runner._mark_next
+    real = house.scheduler._mark_next
 
     async def mark_next() -> Song | None:
         song = await real()
@@ -291,13 +291,13 @@ async def test_what_is_under_way_here_is_not_taken_up(
             await asyncio.sleep(0.001)
         return song
 
-    monkeypatch.setattr(house.runner, "_mark_next", mark_next)
+    monkeypatch.setattr(house.scheduler, "_mark_next", mark_next)
     gate = behind_a_gate(house, "look", first=1)
     await house.add(1)
     async with house.running():
         await house.until_submits(1)
         await two_minutes(house)
-        assert list(house.runner._carrying.values()) == [1]
+        assert list(house.scheduler._running.values()) == [1]
         gate.set()
         await house.until("ended")
     await house.has_completed()
@@ -326,7 +326,7 @@ async def test_nobody_there_for_a_while(house: House) -> None:
         await house.add(song_id)
 
     def come_back() -> None:
-        house.runner.wake()
+        house.scheduler.wake()
         if len(house.pauses) == 4:
             house.api._root = URL(house.server.root)
 
@@ -357,12 +357,12 @@ async def test_a_song_that_waits_again_is_in_nobodys_hands(
         await house.time.run(seconds)
 
     monkeypatch.setattr(house.api, "submit", submit)
-    monkeypatch.setattr(house.worker, "_sleep", sleep)
+    monkeypatch.setattr(house.pipeline, "_sleep", sleep)
     await house.add()
     async with house.running():
 
         async def submitted() -> bool:
-            house.runner.wake()
+            house.scheduler.wake()
             return (await house.song()).step == "submitted"
 
         await eventually(submitted)
@@ -381,15 +381,15 @@ async def test_what_waits_for_a_connection_can_be_cancelled(
     held, gate = asyncio.Event(), asyncio.Event()
 
     async def sleep(seconds: float) -> None:
-        if seconds == LOOK_AT_ACCOUNT:
+        if seconds == ACCOUNT_CHECK_EVERY:
             await asyncio.Event().wait()
         held.set()
         await gate.wait()
 
-    monkeypatch.setattr(house.runner, "_sleep", sleep)
+    monkeypatch.setattr(house.scheduler, "_sleep", sleep)
     async with house.running():
         await held.wait()
-        assert await house.ending.cancel(song)
+        assert await house.completion.cancel(song)
         gate.set()
     assert (await house.song()).status == "CANCELLED"
 
@@ -591,7 +591,7 @@ async def test_no_more_trials_lose_their_answers_than_there_are_places(
         if seconds == UNTIL_IT_IS_OVER:
             await for_ever.wait()
 
-    monkeypatch.setattr(house.worker, "_sleep", sleep)
+    monkeypatch.setattr(house.pipeline, "_sleep", sleep)
     await house.incidents.begin(Kind.OUT_OF_CREDITS, "406")
     house.server.fault = always(submit=Fault(503))
     for song_id in (1, 2, 3):
@@ -602,7 +602,7 @@ async def test_no_more_trials_lose_their_answers_than_there_are_places(
             await house.until_submits(number)
 
             async def lost() -> bool:
-                return len(house.worker.sitting_out) == number  # noqa: B023
+                return len(house.pipeline.waiting_for_recovery) == number  # noqa: B023
 
             await eventually(lost)
         await two_minutes(house)
@@ -614,30 +614,30 @@ async def test_a_trial_that_nobody_came_to_be_is_none_of_the_next_pause(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await house.incidents.begin(Kind.KEY_REFUSED, "401")
-    real, place = house.budget.take, asyncio.Event()
+    real, place = house.rate_limiter.take, asyncio.Event()
 
     async def take(call: Budgeted) -> None:
         if call is Budgeted.SUBMIT:
             await place.wait()
         await real(call)
 
-    monkeypatch.setattr(house.budget, "take", take)
+    monkeypatch.setattr(house.rate_limiter, "take", take)
     song = await house.add(1)
     async with house.running():
         await minute(house)
-        await house.ending.cancel(song)
+        await house.completion.cancel(song)
         place.set()
         await minute(house)
         await until_unpaused(house)
         await house.incidents.begin(Kind.KEY_REFUSED, "401")
         await house.add(2)
-        house.runner.wake()
+        house.scheduler.wake()
 
         async def counted() -> bool:
-            return house.runner.waiting == 1
+            return house.scheduler.waiting == 1
 
         await eventually(counted)
-        assert not house.runner._may_start()
+        assert not house.scheduler._may_start()
     assert house.submits == 0
 
 
@@ -672,20 +672,20 @@ async def test_the_watch_survives_an_error(house: House, monkeypatch: pytest.Mon
         await until_unpaused(house)
 
 
-# --- the operator's ceilings --------------------------------------------------------------------
+# --- the operator's budgets --------------------------------------------------------------------
 
 
 async def steps(house: House, count: int) -> list[str]:
     return [(await house.song(song_id)).step for song_id in range(1, count + 1)]
 
 
-async def test_what_is_over_a_ceiling_waits_and_the_others_go_on_in_fair_order(
+async def test_what_is_over_a_budget_waits_and_the_others_go_on_in_fair_order(
     house: House,
 ) -> None:
     """Server 1 may have two songs, server 2 three credits, server 3 what it wants."""
-    await house.ceilings.set(OperatorCeiling("each", 0, None, 2))
-    await house.ceilings.set(OperatorCeiling("server", 2, 3, None))
-    await house.ceilings.set(OperatorCeiling("server", 3, None, None))
+    await house.budgets.set(OperatorBudget("each", 0, None, 2))
+    await house.budgets.set(OperatorBudget("server", 2, 3, None))
+    await house.budgets.set(OperatorBudget("server", 3, None, None))
     with_places(house, 1)
     for song_id, (server_id, price) in enumerate(
         [(1, 9), (1, 9), (1, 9), (2, 2), (2, 2), (2, 1), (3, 9), (3, 9), (3, 9)], start=1
@@ -701,7 +701,7 @@ async def test_what_is_over_a_ceiling_waits_and_the_others_go_on_in_fair_order(
             *("ended", "ended", "ended"),
         )
         house.minutes.put_nowait(None)
-        house.runner.wake()
+        house.scheduler.wake()
         await house.until_submits(7)
     # Server after server; of server 2 the second song is too dear, and its third goes before it.
     seeds = [call.body["seed"] for call in house.server.calls if kind_of(call) == "submit"]
@@ -709,8 +709,8 @@ async def test_what_is_over_a_ceiling_waits_and_the_others_go_on_in_fair_order(
     assert await house.entries(3) == await house.entries(5) == ["hold"]
 
 
-async def test_the_ceiling_for_all_is_for_all(house: House) -> None:
-    await house.ceilings.set(OperatorCeiling("all", 0, None, 2))
+async def test_the_budget_for_all_is_for_all(house: House) -> None:
+    await house.budgets.set(OperatorBudget("all", 0, None, 2))
     with_places(house, 2)
     for song_id in (1, 2, 3):
         await house.add(song_id, server_id=song_id)
@@ -719,9 +719,9 @@ async def test_the_ceiling_for_all_is_for_all(house: House) -> None:
     assert house.submits == 2
 
 
-async def test_what_waits_for_a_ceiling_starts_on_the_next_day(house: House) -> None:
+async def test_what_waits_for_a_budget_starts_on_the_next_day(house: House) -> None:
     """Nobody has to do anything for that: the runner looks each minute."""
-    await house.ceilings.set(OperatorCeiling("all", 0, 1, None))
+    await house.budgets.set(OperatorBudget("all", 0, 1, None))
     house.time.elapsed = timedelta(hours=11).total_seconds()
     for song_id in (1, 2, 3):
         await house.add(song_id)
@@ -740,32 +740,32 @@ def minutes_are_over(house: House) -> Callable[[], Awaitable[bool]]:
     """The runner has looked at everything, and waits to be woken."""
 
     async def over() -> bool:
-        woken = house.runner._woken
+        woken = house.scheduler._woken
         watching = bool(house.minutes._getters)  # type: ignore[attr-defined]
         return watching and bool(woken._waiters) and not woken.is_set()
 
     return over
 
 
-async def test_what_waits_for_a_ceiling_starts_when_it_is_raised_or_dropped(house: House) -> None:
-    await house.ceilings.set(OperatorCeiling("all", 0, None, 1))
-    await house.ceilings.set(OperatorCeiling("server", SERVER, None, 0))
+async def test_what_waits_for_a_budget_starts_when_it_is_raised_or_dropped(house: House) -> None:
+    await house.budgets.set(OperatorBudget("all", 0, None, 1))
+    await house.budgets.set(OperatorBudget("server", SERVER, None, 0))
     for song_id in (1, 2, 3):
         await house.add(song_id)
     async with house.running():
         house.minutes.put_nowait(None)
         await eventually(minutes_are_over(house))
         assert await steps(house, 3) == ["waiting", "waiting", "waiting"]
-        await house.ceilings.drop("server", SERVER)
+        await house.budgets.drop("server", SERVER)
         house.minutes.put_nowait(None)
         await house.until("ended", "waiting", "waiting")
-        await house.ceilings.set(OperatorCeiling("all", 0, None, 2))
+        await house.budgets.set(OperatorBudget("all", 0, None, 2))
         house.minutes.put_nowait(None)
         await house.until("ended", "ended", "waiting")
     assert house.submits == 2
 
 
-async def test_a_ceiling_that_is_lowered_while_a_place_is_awaited_counts(
+async def test_a_budget_that_is_lowered_while_a_place_is_awaited_counts(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, gate = asyncio.Event(), asyncio.Event()
@@ -774,11 +774,11 @@ async def test_a_ceiling_that_is_lowered_while_a_place_is_awaited_counts(
         asked.set()
         await gate.wait()
 
-    monkeypatch.setattr(house.budget, "take", take)
+    monkeypatch.setattr(house.rate_limiter, "take", take)
     await house.add()
     async with house.running():
         await asked.wait()
-        await house.ceilings.set(OperatorCeiling("all", 0, 0, None))
+        await house.budgets.set(OperatorBudget("all", 0, 0, None))
         gate.set()
         house.minutes.put_nowait(None)
         await eventually(minutes_are_over(house))
@@ -789,7 +789,7 @@ async def test_a_ceiling_that_is_lowered_while_a_place_is_awaited_counts(
 async def test_a_pause_ends_although_no_song_has_room_to_be_the_trial(house: House) -> None:
     """Else nobody could ask for one that has, in another server."""
     await house.incidents.begin(Kind.OUT_OF_CREDITS, "406")
-    await house.ceilings.set(OperatorCeiling("server", SERVER, None, 0))
+    await house.budgets.set(OperatorBudget("server", SERVER, None, 0))
     await house.add()
     async with house.running():
         await minute(house)
@@ -803,7 +803,7 @@ async def test_a_pause_ends_although_no_song_has_room_to_be_the_trial(house: Hou
 
 def failing(house: House, monkeypatch: pytest.MonkeyPatch, method: str, times: int) -> list[int]:
     """A worker's method fails so many times; the calls of it."""
-    real, calls = getattr(house.worker, method), list[int]()
+    real, calls = getattr(house.pipeline, method), list[int]()
 
     async def fail(song_id: int, **options: bool) -> Any:
         calls.append(song_id)
@@ -811,7 +811,7 @@ def failing(house: House, monkeypatch: pytest.MonkeyPatch, method: str, times: i
             raise RuntimeError("nobody foresaw this")
         return await real(song_id, **options)
 
-    monkeypatch.setattr(house.worker, method, fail)
+    monkeypatch.setattr(house.pipeline, method, fail)
     return calls
 
 
@@ -885,7 +885,7 @@ async def test_starting_survives_an_error(
 async def test_a_stop_with_nothing_to_do(house: House) -> None:
     async with house.running():
         pass
-    await house.runner.stop(grace=10)
+    await house.scheduler.stop(grace=10)
 
 
 def sleeping_for_ever(house: House, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
@@ -896,7 +896,7 @@ def sleeping_for_ever(house: House, monkeypatch: pytest.MonkeyPatch) -> asyncio.
         asleep.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(house.worker, "_sleep", sleep)
+    monkeypatch.setattr(house.pipeline, "_sleep", sleep)
     return asleep
 
 
@@ -907,7 +907,7 @@ async def test_what_sleeps_is_stopped_at_once(
     await house.add()
     async with house.running():
         await asleep.wait()
-        await house.runner.stop(grace=1_000)
+        await house.scheduler.stop(grace=1_000)
         assert (await house.song()).step == "submitted"
     house.restart()
     async with house.running():
@@ -922,7 +922,7 @@ async def test_a_submit_comes_through(house: House, monkeypatch: pytest.MonkeyPa
     await house.add()
     async with house.running():
         await house.until_submits(1)
-        stopping = asyncio.create_task(house.runner.stop(grace=1_000))
+        stopping = asyncio.create_task(house.scheduler.stop(grace=1_000))
         await asyncio.sleep(0)  # the stop has seen what is under way
         gate.set()
         await stopping
@@ -952,7 +952,7 @@ async def test_a_post_comes_through(
     await house.add()
     async with house.running():
         await reached.wait()
-        stopping = asyncio.create_task(house.runner.stop(grace=1_000))
+        stopping = asyncio.create_task(house.scheduler.stop(grace=1_000))
         await asyncio.sleep(0)  # as above
         gate.set()
         await stopping
@@ -977,13 +977,13 @@ async def test_the_grace_is_bounded(house: House, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(house.channel, "post", post)
     house.put(1, "1.mp3")
-    await house.add(1, step="fitted")
+    await house.add(1, step="ready")
     gate = behind_a_gate(house, "submit")
     await house.add(2)
     async with house.running():
         await reached.wait()
         await house.until_submits(1)
-        await house.runner.stop(grace=0.1)
+        await house.scheduler.stop(grace=0.1)
     assert [(await house.song(n)).step for n in (1, 2)] == ["posting", "submitting"]
     gate.set()
     monkeypatch.setattr(house.channel, "post", real)

@@ -15,13 +15,13 @@ import pytest
 from db import budgets, changes
 from db import songs as rows
 from db.database import Database
-from db.records import Draft, Fault, OperatorCeiling, Song, Status, Step
+from db.records import Draft, Fault, OperatorBudget, Song, Status, Step
 from services.credits.amounts import Prices
-from services.credits.budgets import OperatorCeilings, ServerCeilingReached
+from services.credits.budgets import OperatorBudgets, ServerBudgetExceeded
 from services.credits.credits import Credits
 from services.errors import (
     AgainstTheRules,
-    CeilingReached,
+    BudgetExceeded,
     NotEnoughCredits,
     NotPermitted,
     NotPossible,
@@ -32,10 +32,10 @@ from services.errors import (
     TooManyUndelivered,
 )
 from services.operations.incidents import Incidents, Kind
-from services.settings.server_settings import Manager, Managing
+from services.settings.server_settings import Manager, ServerSettings
 from services.settings.settings import Defaults, Limits, Member
 from services.songs.admission import MAX_UNDELIVERED, MAX_UNDELIVERED_OF_MEMBER
-from services.songs.completion import Ending
+from services.songs.completion import SongCompletion
 from services.songs.song_request import SongRequest
 from services.songs.songs import PAGE, TOKEN_LIFETIME, Interaction, Songs
 from tests.factories import (
@@ -48,7 +48,7 @@ from tests.factories import (
     add_held_song,
     add_song,
     make_credits,
-    make_managing,
+    make_server_settings,
 )
 
 
@@ -90,11 +90,11 @@ def composed(
     credits = credits or make_credits(database, clock, defaults=defaults)
     return Songs(
         database,
-        credits._rulebook,
+        credits._settings_reader,
         credits,
-        credits._ceiling,
-        OperatorCeilings(database, clock=clock),
-        Ending(database, credits, clock=clock),
+        credits._budget,
+        OperatorBudgets(database, clock=clock),
+        SongCompletion(database, credits, clock=clock),
         incidents,
         clock=clock,
         random_seed=lambda: 7,
@@ -119,7 +119,7 @@ def songs(
 AT_ONCE = {limit: Defaults(limits=Limits(unfinished=limit)) for limit in (1, 100)}
 
 
-def asker(interaction_id: int = 1, **changes: Any) -> Interaction:
+def requester(interaction_id: int = 1, **changes: Any) -> Interaction:
     values: dict[str, Any] = {
         "interaction_id": interaction_id,
         "application_id": APPLICATION,
@@ -144,7 +144,7 @@ async def free(credits: Credits) -> int:
 async def test_a_song_that_is_asked_for_waits_and_is_held(
     songs: Songs, database: Database, credits: Credits, wakes: list[None]
 ) -> None:
-    song = await songs.ask(asker(5, message_id=6), request(lyrics="La la", seconds=90))
+    song = await songs.ask(requester(5, message_id=6), request(lyrics="La la", seconds=90))
     assert await rows.get(database.reader, 5) == song
     assert (song.status, song.step, song.number) == (Status.QUEUED, Step.WAITING, 1)
     assert (song.lyrics, song.seconds, song.seed, song.price) == ("La la", 90, 7, 3)
@@ -158,7 +158,7 @@ async def test_a_song_that_is_asked_for_waits_and_is_held(
 async def test_the_same_interaction_twice_is_one_song_and_one_hold(
     songs: Songs, credits: Credits
 ) -> None:
-    found = await asyncio.gather(*(songs.ask(asker(), request()) for _ in range(5)))
+    found = await asyncio.gather(*(songs.ask(requester(), request()) for _ in range(5)))
     assert found == [found[0]] * 5
     assert await free(credits) == 8
     assert (await songs.history(SERVER, MEMBER, page=1)).total == 1
@@ -168,9 +168,9 @@ async def test_the_second_delivery_counts_as_the_first_whatever_happened_between
     database: Database, credits: Credits, incidents: Incidents, clock: SettableClock
 ) -> None:
     songs = composed(database, incidents, clock, defaults=AT_ONCE[1])
-    song = await songs.ask(asker(), request(seconds=240, steps=50))
+    song = await songs.ask(requester(), request(seconds=240, steps=50))
     await incidents.begin(Kind.OUT_OF_CREDITS, "406")
-    assert await songs.ask(asker(), request(seconds=240, steps=50)) == song
+    assert await songs.ask(requester(), request(seconds=240, steps=50)) == song
 
 
 @pytest.mark.parametrize("kind", [Kind.KEY_REFUSED, Kind.OUT_OF_CREDITS])
@@ -179,36 +179,36 @@ async def test_while_songs_are_paused_nothing_is_spent(
 ) -> None:
     await incidents.begin(kind, "401")
     with pytest.raises(SongsPaused):
-        await songs.ask(asker(), request())
+        await songs.ask(requester(), request())
     assert await free(credits) == 10
     assert wakes == []
     await incidents.end(kind)
-    assert (await songs.ask(asker(), request())).number == 1
+    assert (await songs.ask(requester(), request())).number == 1
 
 
 async def test_a_member_has_a_number_of_songs_at_once(songs: Songs, credits: Credits) -> None:
     for interaction_id in (1, 2, 3):
-        await songs.ask(asker(interaction_id), request(seconds=30))
+        await songs.ask(requester(interaction_id), request(seconds=30))
     with pytest.raises(
         TooManySongs, match="You already have 3 songs in progress here, and the limit is 3"
     ):
-        await songs.ask(asker(4), request(seconds=30))
+        await songs.ask(requester(4), request(seconds=30))
     assert await free(credits) == 7
     # Others, and this member elsewhere, have their own.
-    await songs.ask(asker(5, member_id=MEMBER + 1), request())
-    await songs.ask(asker(6, server_id=SERVER + 1), request())
+    await songs.ask(requester(5, member_id=MEMBER + 1), request())
+    await songs.ask(requester(6, server_id=SERVER + 1), request())
     await songs.cancel(2, server_id=SERVER, member_id=MEMBER, manager=False)
-    assert (await songs.ask(asker(7), request(seconds=30))).number == 5
+    assert (await songs.ask(requester(7), request(seconds=30))).number == 5
 
 
 async def test_too_few_credits_leave_nothing_not_even_a_gap_in_the_numbers(
     songs: Songs, database: Database, credits: Credits, wakes: list[None]
 ) -> None:
     with pytest.raises(NotEnoughCredits, match="costs 24 credits and you have 10"):
-        await songs.ask(asker(1), request(seconds=240, steps=150))
+        await songs.ask(requester(1), request(seconds=240, steps=150))
     assert await rows.get(database.reader, 1) is None
     assert wakes == []
-    assert (await songs.ask(asker(2), request())).number == 1
+    assert (await songs.ask(requester(2), request())).number == 1
     assert await free(credits) == 8
 
 
@@ -216,7 +216,7 @@ async def test_fifty_who_race_for_the_last_credits_do_not_overspend(
     database: Database, credits: Credits, incidents: Incidents, clock: SettableClock
 ) -> None:
     songs = composed(database, incidents, clock, defaults=AT_ONCE[100])
-    asked = [songs.ask(asker(n), request(seconds=60)) for n in range(1, 51)]
+    asked = [songs.ask(requester(n), request(seconds=60)) for n in range(1, 51)]
     results = await asyncio.gather(*asked, return_exceptions=True)
     assert Counter(map(type, results)) == {Song: 5, NotEnoughCredits: 45}
     assert await free(credits) == 0
@@ -226,7 +226,7 @@ async def test_fifty_who_race_for_the_last_credits_do_not_overspend(
 
 
 async def test_fifty_who_race_for_the_last_place_do_not_pass_the_limit(songs: Songs) -> None:
-    asked = [songs.ask(asker(n), request(seconds=30)) for n in range(1, 51)]
+    asked = [songs.ask(requester(n), request(seconds=30)) for n in range(1, 51)]
     results = await asyncio.gather(*asked, return_exceptions=True)
     assert Counter(map(type, results)) == {Song: 3, TooManySongs: 47}
 
@@ -237,7 +237,7 @@ async def test_an_ask_that_is_cancelled_is_whole_or_not_at_all(
     """Cancelled after every possible number of turns of the loop."""
     outcomes = set()
     for turns in range(120):
-        asking = asyncio.create_task(songs.ask(asker(turns + 1), request(seconds=10)))
+        asking = asyncio.create_task(songs.ask(requester(turns + 1), request(seconds=10)))
         for _ in range(turns):
             if asking.done():
                 break
@@ -263,20 +263,20 @@ async def test_a_server_with_many_undelivered_songs_gets_no_more(
         await add_song(database, 100 + number, number=number, member_id=100 + number, **kept)
     async with database.write() as connection:
         await connection.execute("UPDATE servers SET last_number = 100")
-    song = await songs.ask(asker(1), request(seconds=30))
+    song = await songs.ask(requester(1), request(seconds=30))
     await add_song(database, 200, number=200, member_id=200, **kept)
     await add_song(database, 201, number=201, **kept | {"delivered_at": NOON, "file": None})
     before = dump(tmp_path)
     for refused in (songs.check, songs.ask):
         with pytest.raises(TooManyUndelivered) as error:
-            await refused(asker(2), request(seconds=30))
+            await refused(requester(2), request(seconds=30))
         assert str(error.value).startswith(
             "25 songs of this server could not be posted, which is the limit. Their members can "
             "get them with `/show`."
         )
     assert dump(tmp_path) == before
-    assert await songs.ask(asker(1), request(seconds=30)) == song
-    elsewhere = asker(3, server_id=SERVER + 1)
+    assert await songs.ask(requester(1), request(seconds=30)) == song
+    elsewhere = requester(3, server_id=SERVER + 1)
     await songs.check(elsewhere, request(seconds=30))
     await songs.ask(elsewhere, request(seconds=30))
 
@@ -292,14 +292,14 @@ async def test_no_member_locks_the_others_out_by_undelivered_songs(
     before = dump(tmp_path)
     for refused in (songs.check, songs.ask):
         with pytest.raises(TooManyUndelivered) as error:
-            await refused(asker(1), request(seconds=30))
+            await refused(requester(1), request(seconds=30))
         assert str(error.value) == (
             "5 of your songs in this server could not be posted, which is the limit. Get them with "
             "`/show`, then request a new one. Nothing was spent."
         )
     assert dump(tmp_path) == before
-    await songs.ask(asker(2, member_id=MEMBER + 1), request(seconds=30))
-    await songs.ask(asker(3, server_id=SERVER + 1), request(seconds=30))
+    await songs.ask(requester(2, member_id=MEMBER + 1), request(seconds=30))
+    await songs.ask(requester(3, server_id=SERVER + 1), request(seconds=30))
 
 
 # --- Failing and cancelling on purpose ------------------------------------------------------------
@@ -312,24 +312,24 @@ async def test_a_member_cancels_and_fails_only_so_often_in_an_hour(
 ) -> None:
     """Each accepted submit is paid by the operator, whatever becomes of the song."""
     songs = composed(database, incidents, clock, defaults=TWO_AN_HOUR)
-    ending = songs._ending
-    first = await songs.ask(asker(1), request(seconds=10))
+    completion = songs._completion
+    first = await songs.ask(requester(1), request(seconds=10))
     await songs.cancel(1, server_id=SERVER, member_id=MEMBER, manager=False)
     clock.advance(minutes=20)
-    second = await songs.ask(asker(2, server_id=SERVER + 1), request(seconds=10))
-    assert await ending.fail(second, "Blocked.", fault=Fault.REQUEST)
+    second = await songs.ask(requester(2, server_id=SERVER + 1), request(seconds=10))
+    assert await completion.fail(second, "Blocked.", fault=Fault.REQUEST)
     before = dump(tmp_path)
     with pytest.raises(TooManySongs) as refused:
-        await songs.ask(asker(3), request(seconds=10))
+        await songs.ask(requester(3), request(seconds=10))
     assert str(refused.value) == (
         "In the last hour you cancelled 2 songs, or they failed because of what you requested. "
         "That is the limit. You can request a song again "
-        f"<t:{int((first.asked_at + timedelta(hours=1)).timestamp())}:R>. Nothing was spent."
+        f"<t:{int((first.requested_at + timedelta(hours=1)).timestamp())}:R>. Nothing was spent."
     )
     assert dump(tmp_path) == before
-    await songs.ask(asker(4, member_id=MEMBER + 1), request(seconds=10))
+    await songs.ask(requester(4, member_id=MEMBER + 1), request(seconds=10))
     clock.advance(minutes=40)
-    await songs.ask(asker(5), request(seconds=10))
+    await songs.ask(requester(5), request(seconds=10))
 
 
 async def test_songs_in_other_servers_may_all_fail_too(
@@ -337,35 +337,35 @@ async def test_songs_in_other_servers_may_all_fail_too(
 ) -> None:
     """24 songs failed at once in 8 servers, each within its own limit of songs in progress."""
     songs = composed(database, incidents, clock, defaults=TWO_AN_HOUR)
-    first = await songs.ask(asker(1), request(seconds=10))
-    await songs.ask(asker(2), request(seconds=10))
+    first = await songs.ask(requester(1), request(seconds=10))
+    await songs.ask(requester(2), request(seconds=10))
     before = dump(tmp_path)
     with pytest.raises(TooManySongs) as refused:
-        await songs.ask(asker(3, server_id=SERVER + 1), request(seconds=10))
+        await songs.ask(requester(3, server_id=SERVER + 1), request(seconds=10))
     assert str(refused.value) == (
         "You have 2 songs in progress in other servers, which leaves no room for one here. Try "
         "again when one of them is done. Nothing was spent."
     )
     assert dump(tmp_path) == before
-    await songs.ask(asker(4), request(seconds=10))
-    assert await songs._ending.fail(first, "Lost.")
-    await songs.ask(asker(5, server_id=SERVER + 1, member_id=MEMBER + 1), request(seconds=10))
+    await songs.ask(requester(4), request(seconds=10))
+    assert await songs._completion.fail(first, "Lost.")
+    await songs.ask(requester(5, server_id=SERVER + 1, member_id=MEMBER + 1), request(seconds=10))
 
 
 async def test_what_is_not_the_members_doing_counts_for_nothing(
     database: Database, incidents: Incidents, clock: SettableClock
 ) -> None:
     songs = composed(database, incidents, clock, defaults=TWO_AN_HOUR)
-    ending = songs._ending
+    completion = songs._completion
     for song_id, fault in enumerate((Fault.SERVICE, Fault.ACCOUNT, Fault.MACHINE), start=1):
-        song = await songs.ask(asker(song_id), request(seconds=10))
-        assert await ending.fail(song, "Lost.", fault=fault)
+        song = await songs.ask(requester(song_id), request(seconds=10))
+        assert await completion.fail(song, "Lost.", fault=fault)
     for song_id in (4, 5):
-        await songs.ask(asker(song_id), request(seconds=10))
+        await songs.ask(requester(song_id), request(seconds=10))
         await songs.cancel(song_id, server_id=SERVER, member_id=99, manager=True)
-    song = await songs.ask(asker(6), request(seconds=10))
-    assert await ending.cancel(song)  # the bot left, say
-    await songs.ask(asker(7), request(seconds=10))
+    song = await songs.ask(requester(6), request(seconds=10))
+    assert await completion.cancel(song)  # the bot left, say
+    await songs.ask(requester(7), request(seconds=10))
 
 
 async def test_songs_of_a_clock_that_was_set_back_make_nobody_wait(
@@ -373,10 +373,10 @@ async def test_songs_of_a_clock_that_was_set_back_make_nobody_wait(
 ) -> None:
     songs = composed(database, incidents, clock, defaults=TWO_AN_HOUR)
     for song_id in (1, 2):
-        await songs.ask(asker(song_id), request(seconds=10))
+        await songs.ask(requester(song_id), request(seconds=10))
         await songs.cancel(song_id, server_id=SERVER, member_id=MEMBER, manager=False)
     clock.advance(hours=-5)
-    await songs.ask(asker(3), request(seconds=10))
+    await songs.ask(requester(3), request(seconds=10))
 
 
 # --- Whoever may not ------------------------------------------------------------------------------
@@ -386,13 +386,13 @@ ELSEWHERE = CHANNEL + 1
 
 
 @pytest.fixture
-def managing(database: Database, credits: Credits) -> Managing:
-    return make_managing(database, credits)
+def server_settings(database: Database, credits: Credits) -> ServerSettings:
+    return make_server_settings(database, credits)
 
 
 @pytest.fixture
-def operator(database: Database, clock: SettableClock) -> OperatorCeilings:
-    return OperatorCeilings(database, clock=clock)
+def operator(database: Database, clock: SettableClock) -> OperatorBudgets:
+    return OperatorBudgets(database, clock=clock)
 
 
 def dump(tmp_path: Path) -> list[str]:
@@ -413,8 +413,8 @@ Lift = Callable[[], Awaitable[object]]
 
 async def every_reason(
     songs: Songs,
-    managing: Managing,
-    operator: OperatorCeilings,
+    server_settings: ServerSettings,
+    operator: OperatorBudgets,
     incidents: Incidents,
     clock: SettableClock,
 ) -> list[tuple[type[Refusal], str, Lift]]:
@@ -423,44 +423,44 @@ async def every_reason(
     A song is under way since the day before, so that an ask would also open a period's allowance
     and close the one before.
     """
-    await managing.set_allowance(BY, 4)
-    song = await songs.ask(asker(1), request(seconds=60))
+    await server_settings.set_allowance(BY, 4)
+    song = await songs.ask(requester(1), request(seconds=60))
     async with songs._database.write() as connection:  # a block would cancel what waits
         assert await operator.mark_submitting(connection, song)
     clock.advance(days=1)
-    await managing.set_ceiling(BY, 1)
-    await operator.set(OperatorCeiling("each", 0, 0, None))
-    await managing.set_limits(BY, unfinished=1, seconds=60, steps=40, cooldown=7 * 86_400)
-    await managing.set_words(BY, ["funk"])
-    await managing.set_channels(BY, [ELSEWHERE])
-    await managing.block(BY, MEMBER, reason="Far too loud.")
-    await managing.pause(BY, "We sleep.")
+    await server_settings.set_budget(BY, 1)
+    await operator.set(OperatorBudget("each", 0, 0, None))
+    await server_settings.set_limits(BY, unfinished=1, seconds=60, steps=40, cooldown=7 * 86_400)
+    await server_settings.set_words(BY, ["funk"])
+    await server_settings.set_channels(BY, [ELSEWHERE])
+    await server_settings.block(BY, MEMBER, reason="Far too loud.")
+    await server_settings.pause(BY, "We sleep.")
     await incidents.begin(Kind.KEY_REFUSED, "401")
     return [
         (SongsPaused, "its operator", lambda: incidents.end(Kind.KEY_REFUSED)),
-        (AgainstTheRules, "have paused new songs: We sleep", lambda: managing.resume(BY)),
-        (AgainstTheRules, "Far too loud", lambda: managing.unblock(BY, MEMBER)),
-        (AgainstTheRules, f"<#{ELSEWHERE}>", lambda: managing.set_channels(BY, [])),
-        (AgainstTheRules, "60 `seconds`", lambda: managing.set_limits(BY, seconds=240)),
-        (AgainstTheRules, "40 `steps`", lambda: managing.set_limits(BY, steps=150)),
-        (AgainstTheRules, "funk.* is not wanted", lambda: managing.set_words(BY, [])),
+        (AgainstTheRules, "have paused new songs: We sleep", lambda: server_settings.resume(BY)),
+        (AgainstTheRules, "Far too loud", lambda: server_settings.unblock(BY, MEMBER)),
+        (AgainstTheRules, f"<#{ELSEWHERE}>", lambda: server_settings.set_channels(BY, [])),
+        (AgainstTheRules, "60 `seconds`", lambda: server_settings.set_limits(BY, seconds=240)),
+        (AgainstTheRules, "40 `steps`", lambda: server_settings.set_limits(BY, steps=150)),
+        (AgainstTheRules, "funk.* is not wanted", lambda: server_settings.set_words(BY, [])),
         (
             TooManySongs,
             "already have 1 song in progress",
-            lambda: managing.set_limits(BY, unfinished=2),
+            lambda: server_settings.set_limits(BY, unfinished=2),
         ),
-        (TooManySongs, "Try again <t:", lambda: managing.set_limits(BY, cooldown=0)),
-        (CeilingReached, "The bot's operator", lambda: operator.drop("each", 0)),
-        (NotEnoughCredits, "you have 4", lambda: managing.set_allowance(BY, 10)),
-        (CeilingReached, "ceiling leaves no room", lambda: managing.set_ceiling(BY, None)),
+        (TooManySongs, "Try again <t:", lambda: server_settings.set_limits(BY, cooldown=0)),
+        (BudgetExceeded, "The bot's operator", lambda: operator.drop("each", 0)),
+        (NotEnoughCredits, "you have 4", lambda: server_settings.set_allowance(BY, 10)),
+        (BudgetExceeded, "budget leaves no room", lambda: server_settings.set_budget(BY, None)),
     ]
 
 
 async def test_each_refusal_comes_in_its_order_and_changes_nothing(
     songs: Songs,
     database: Database,
-    managing: Managing,
-    operator: OperatorCeilings,
+    server_settings: ServerSettings,
+    operator: OperatorBudgets,
     incidents: Incidents,
     credits: Credits,
     clock: SettableClock,
@@ -468,28 +468,28 @@ async def test_each_refusal_comes_in_its_order_and_changes_nothing(
     told: list[None],
     tmp_path: Path,
 ) -> None:
-    reasons = await every_reason(songs, managing, operator, incidents, clock)
+    reasons = await every_reason(songs, server_settings, operator, incidents, clock)
     wanted = request(seconds=150, steps=50)
     wakes.clear()
     for refusal, words, lift in reasons:
         before = dump(tmp_path)
         with pytest.raises(refusal, match=words):
-            await songs.ask(asker(2), wanted)
-        # Only the server's managers hear of their own ceiling: see below.
-        hear = WARNING_TABLES if "ceiling leaves" in words else set()
+            await songs.ask(requester(2), wanted)
+        # Only the server's managers hear of their own budget: see below.
+        hear = WARNING_TABLES if "budget leaves" in words else set()
         assert changed_tables(before, dump(tmp_path)) <= hear, words
         assert not database._writer.in_transaction
         await lift()
     assert (wakes, told) == ([], [])
-    song = await songs.ask(asker(2), wanted)
+    song = await songs.ask(requester(2), wanted)
     assert (song.number, song.price) == (2, 5)
     assert await free(credits) == 5
 
 
 async def test_what_can_be_said_before_the_words_are_typed_is_said_alike(
     songs: Songs,
-    managing: Managing,
-    operator: OperatorCeilings,
+    server_settings: ServerSettings,
+    operator: OperatorBudgets,
     incidents: Incidents,
     clock: SettableClock,
     tmp_path: Path,
@@ -497,13 +497,15 @@ async def test_what_can_be_said_before_the_words_are_typed_is_said_alike(
     """The pace and the credits may have changed when they were: only `ask` decides on those."""
     wanted = request(seconds=150, steps=50)
     early = (SongsPaused, AgainstTheRules)
-    for refusal, words, lift in await every_reason(songs, managing, operator, incidents, clock):
+    for refusal, words, lift in await every_reason(
+        songs, server_settings, operator, incidents, clock
+    ):
         before = dump(tmp_path)
         if refusal in early:
             with pytest.raises(refusal, match=words):
-                await songs.check(asker(2), wanted)
+                await songs.check(requester(2), wanted)
         else:
-            await songs.check(asker(2), wanted)
+            await songs.check(requester(2), wanted)
         assert dump(tmp_path) == before, words
         await lift()
 
@@ -515,13 +517,13 @@ async def test_a_server_that_is_not_allowed_is_refused_before_anything_is_spent(
     before = dump(tmp_path)
     for refused in (songs.check, songs.ask):
         with pytest.raises(ServerNotAllowed) as error:
-            await refused(asker(), request())
+            await refused(requester(), request())
         assert str(error.value) == (
             "I can't make songs in this server: my operator has not allowed it. Ask them to add "
             f"the server id {SERVER} to ALLOWED_SERVERS. Nothing was spent."
         )
     assert dump(tmp_path) == before
-    elsewhere = asker(server_id=SERVER + 1)
+    elsewhere = requester(server_id=SERVER + 1)
     await songs.check(elsewhere, request())
     assert (await songs.ask(elsewhere, request())).server_id == SERVER + 1
 
@@ -530,7 +532,7 @@ async def test_a_server_that_was_never_seen_is_checked_without_being_written_dow
     songs: Songs, tmp_path: Path
 ) -> None:
     before = dump(tmp_path)
-    await songs.check(asker(), request())
+    await songs.check(requester(), request())
     assert dump(tmp_path) == before
 
 
@@ -542,81 +544,89 @@ async def test_a_server_that_was_never_seen_is_checked_without_being_written_dow
     ],
 )
 async def test_songs_are_made_where_they_are_allowed(
-    songs: Songs, managing: Managing, where: dict[str, int]
+    songs: Songs, server_settings: ServerSettings, where: dict[str, int]
 ) -> None:
-    await managing.set_channels(BY, [ELSEWHERE])
-    assert (await songs.ask(asker(**where), request())).channel_id == where["channel_id"]
+    await server_settings.set_channels(BY, [ELSEWHERE])
+    assert (await songs.ask(requester(**where), request())).channel_id == where["channel_id"]
     for elsewhere in ({"channel_id": 77}, {"channel_id": 77, "parent_id": CHANNEL}):
         with pytest.raises(AgainstTheRules):
-            await songs.ask(asker(2, **elsewhere), request())
+            await songs.ask(requester(2, **elsewhere), request())
 
 
 async def test_the_same_interaction_is_the_same_song_whatever_was_forbidden_meanwhile(
-    songs: Songs, managing: Managing, operator: OperatorCeilings, credits: Credits, tmp_path: Path
+    songs: Songs,
+    server_settings: ServerSettings,
+    operator: OperatorBudgets,
+    credits: Credits,
+    tmp_path: Path,
 ) -> None:
-    song = await songs.ask(asker(), request())
-    await managing.pause(BY)
-    await managing.set_allowance(BY, 0)
-    await managing.set_ceiling(BY, 1)
-    await operator.set(OperatorCeiling("all", 0, 0, 0))
+    song = await songs.ask(requester(), request())
+    await server_settings.pause(BY)
+    await server_settings.set_allowance(BY, 0)
+    await server_settings.set_budget(BY, 1)
+    await operator.set(OperatorBudget("all", 0, 0, 0))
     before = dump(tmp_path)
-    assert await songs.ask(asker(), request()) == song
+    assert await songs.ask(requester(), request()) == song
     assert dump(tmp_path) == before
 
 
-async def test_the_ceilings_warnings_are_told_once_each(
-    songs: Songs, managing: Managing, database: Database, told: list[None], tmp_path: Path
+async def test_the_budgets_warnings_are_told_once_each(
+    songs: Songs,
+    server_settings: ServerSettings,
+    database: Database,
+    told: list[None],
+    tmp_path: Path,
 ) -> None:
-    await managing.set_log(BY, 5_000)
-    await managing.set_ceiling(BY, 10)
+    await server_settings.set_log(BY, 5_000)
+    await server_settings.set_budget(BY, 10)
     counts = []
     for member, seconds in enumerate((210, 30, 30, 30)):
-        await songs.ask(asker(member + 1, member_id=member + 1), request(seconds=seconds))
+        await songs.ask(requester(member + 1, member_id=member + 1), request(seconds=seconds))
         counts.append(len(told))
     assert counts == [0, 1, 1, 2]  # at 7, 8, 9 and 10 credits
     before = dump(tmp_path)
-    with pytest.raises(CeilingReached):
-        await songs.ask(asker(9, member_id=9), request(seconds=30))
+    with pytest.raises(BudgetExceeded):
+        await songs.ask(requester(9, member_id=9), request(seconds=30))
     assert dump(tmp_path) == before
     warnings = [c for c in await changes.to_log(database.reader, limit=9) if c.name == "warning"]
     assert [json.loads(c.after or "")["percent"] for c in warnings] == [80, 100]
 
 
-async def test_a_refusal_at_the_ceiling_writes_its_warning_and_nothing_else(
-    songs: Songs, managing: Managing, tmp_path: Path
+async def test_a_refusal_at_the_budget_writes_its_warning_and_nothing_else(
+    songs: Songs, server_settings: ServerSettings, tmp_path: Path
 ) -> None:
-    await managing.set_ceiling(BY, 9)
-    await songs.ask(asker(1), request(seconds=240))
+    await server_settings.set_budget(BY, 9)
+    await songs.ask(requester(1), request(seconds=240))
     before = dump(tmp_path)
     for interaction_id in (2, 3):
-        with pytest.raises(CeilingReached):
-            await songs.ask(asker(interaction_id), request(seconds=60))
+        with pytest.raises(BudgetExceeded):
+            await songs.ask(requester(interaction_id), request(seconds=60))
     after = dump(tmp_path)
     assert changed_tables(before, after) == WARNING_TABLES
     assert len(set(after) - set(before)) == 2
 
 
-async def test_fifty_members_do_not_pass_the_servers_ceiling(
-    songs: Songs, managing: Managing, database: Database
+async def test_fifty_members_do_not_pass_the_servers_budget(
+    songs: Songs, server_settings: ServerSettings, database: Database
 ) -> None:
-    await managing.set_ceiling(BY, 15)
-    asked = [songs.ask(asker(n, member_id=n), request(seconds=60)) for n in range(1, 51)]
+    await server_settings.set_budget(BY, 15)
+    asked = [songs.ask(requester(n, member_id=n), request(seconds=60)) for n in range(1, 51)]
     results = await asyncio.gather(*asked, return_exceptions=True)
-    assert Counter(map(type, results)) == {Song: 7, ServerCeilingReached: 43}
+    assert Counter(map(type, results)) == {Song: 7, ServerBudgetExceeded: 43}
     assert await budgets.used(database.reader, SERVER, NOON.replace(hour=0)) == 14
 
 
-async def test_fifty_members_do_not_pass_the_operators_ceiling(
-    songs: Songs, operator: OperatorCeilings, database: Database
+async def test_fifty_members_do_not_pass_the_operators_budget(
+    songs: Songs, operator: OperatorBudgets, database: Database
 ) -> None:
     """What waits in a server is counted for that server, what is submitted for all."""
-    await operator.set(OperatorCeiling("all", 0, 15, None))
+    await operator.set(OperatorBudget("all", 0, 15, None))
     asked = [
-        songs.ask(asker(n, member_id=n, server_id=SERVER + n % 5), request(seconds=60))
+        songs.ask(requester(n, member_id=n, server_id=SERVER + n % 5), request(seconds=60))
         for n in range(1, 51)
     ]
     results = await asyncio.gather(*asked, return_exceptions=True)
-    assert Counter(map(type, results)) == {Song: 5 * 7, CeilingReached: 15}
+    assert Counter(map(type, results)) == {Song: 5 * 7, BudgetExceeded: 15}
     submitted = 0
     for song in [result for result in results if isinstance(result, Song)]:
         async with database.write() as connection:
@@ -629,7 +639,7 @@ async def test_a_song_costs_what_the_operator_says(
 ) -> None:
     defaults = Defaults(prices=Prices(seconds=10, steps=150))
     songs = composed(database, incidents, clock, defaults=defaults)
-    assert (await songs.ask(asker(), request(seconds=45, steps=150))).price == 5
+    assert (await songs.ask(requester(), request(seconds=45, steps=150))).price == 5
     assert songs.prices.of(45, 151) == 10
 
 
@@ -640,14 +650,14 @@ async def test_a_song_costs_what_the_operator_says(
 async def test_the_member_and_those_who_manage_may_cancel(
     songs: Songs, credits: Credits, member: int, manager: bool
 ) -> None:
-    await songs.ask(asker(), request())
+    await songs.ask(requester(), request())
     song = await songs.cancel(1, server_id=SERVER, member_id=member, manager=manager)
     assert (song.status, song.ended_at) == (Status.CANCELLED, NOON)
     assert await free(credits) == 10
 
 
 async def test_another_member_may_not(songs: Songs, database: Database) -> None:
-    await songs.ask(asker(), request())
+    await songs.ask(requester(), request())
     with pytest.raises(NotPermitted):
         await songs.cancel(1, server_id=SERVER, member_id=99, manager=False)
     assert await rows.price_of_unfinished(database.reader, SERVER, MEMBER) == 2
@@ -656,7 +666,7 @@ async def test_another_member_may_not(songs: Songs, database: Database) -> None:
 @pytest.mark.parametrize("song_id", [1, 404])
 async def test_a_song_of_another_server_is_not_there(songs: Songs, song_id: int) -> None:
     """Not even for who manages that one."""
-    await songs.ask(asker(), request())
+    await songs.ask(requester(), request())
     with pytest.raises(NotPossible, match="no such song"):
         await songs.cancel(song_id, server_id=SERVER + 1, member_id=MEMBER, manager=True)
     with pytest.raises(NotPossible, match="no such song"):
@@ -684,7 +694,7 @@ async def test_what_was_submitted_or_is_over_can_not_be_cancelled(
 async def test_what_is_submitted_while_it_is_cancelled_goes_on(
     songs: Songs, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await songs.ask(asker(), request())
+    await songs.ask(requester(), request())
     get = songs.get
 
     async def and_then(song_id: int, *, server_id: int) -> Song:
@@ -711,9 +721,9 @@ async def test_a_draft_is_its_members_alone(songs: Songs) -> None:
 
 
 async def test_a_button_brings_a_newer_token(songs: Songs, clock: SettableClock) -> None:
-    await songs.ask(asker(), request())
+    await songs.ask(requester(), request())
     received = NOON + timedelta(minutes=3)
-    await songs.renew_token(1, asker(2, message_id=9, received_at=received))
+    await songs.renew_token(1, requester(2, message_id=9, received_at=received))
     song = await songs.get(1, server_id=SERVER)
     assert (song.message_id, song.token) == (9, "token-2")
     assert song.token_until == received + TOKEN_LIFETIME
