@@ -172,9 +172,10 @@ class CreditTransfers:
                 if known.role_grant_id == role_grant_id:
                     return known
             if len(standing) >= MAX_ROLE_GRANTS:
+                next_end = relative(min(known.ends_at for known in standing))
                 raise InvalidRequest(
                     f"{MAX_ROLE_GRANTS} grants to roles are open in this server, which is the "
-                    f"limit. The next one ends {relative(min(known.ends_at for known in standing))}."
+                    f"limit. The next one ends {next_end}."
                 )
             if not await role_grants.insert(connection, role_grant):
                 return role_grant  # delivered again long after it has ended

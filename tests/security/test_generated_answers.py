@@ -230,9 +230,9 @@ def test_no_answer_breaks_the_client(
     *,
     long: bool,
 ) -> None:
-    monkeypatch.setattr(song_api, "_LOOK_PATIENCE", STALLED)
+    monkeypatch.setattr(segmind, "_LOOK_PATIENCE", STALLED)
     for timeout in ("_SUBMIT", "_GLANCE"):
-        monkeypatch.setattr(song_api, timeout, aiohttp.ClientTimeout(total=STALLED))
+        monkeypatch.setattr(segmind, timeout, aiohttp.ClientTimeout(total=STALLED))
     runner, made = client
     tried = 0
 
