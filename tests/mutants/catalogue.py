@@ -25,36 +25,36 @@ class Mutant:
         return text.replace(self.old, self.new)
 
 
-CREDITS = "services/quota/credits.py"
-ENDING = "services/ending.py"
+CREDITS = "services/credits/credits.py"
+ENDING = "services/songs/completion.py"
 SONGS = "db/songs.py"
 LEDGER = "db/ledger.py"
-CEILINGS = "services/quota/ceilings.py"
-GIVING = "services/quota/giving.py"
-WORKER = "services/making/worker.py"
-DELIVERY = "services/delivery.py"
+BUDGETS = "services/credits/budgets.py"
+GIVING = "services/credits/transfers.py"
+WORKER = "services/songs/pipeline.py"
+DELIVERY = "services/songs/delivery.py"
 
-T_CREDITS = "tests/services/quota/test_credits.py"
-T_ENDING = "tests/services/test_ending.py"
-T_SONGS = "tests/services/test_songs.py"
-T_CEILINGS = "tests/services/quota/test_ceilings.py"
-T_GIVING = "tests/services/quota/test_giving.py"
-T_WORKER = "tests/services/making/test_worker.py"
-T_DELIVERY = "tests/services/test_delivery.py"
-T_DB_SONGS = "tests/db/test_songs.py"
-T_MANAGING = "tests/services/quota/test_managing.py"
-T_RUNNER = "tests/services/making/test_runner.py"
-T_CHECKING = "tests/services/test_checking.py"
+T_CREDITS = "tests/unit/services/credits/test_credits.py"
+T_ENDING = "tests/unit/services/songs/test_completion.py"
+T_SONGS = "tests/unit/services/songs/test_songs.py"
+T_BUDGETS = "tests/unit/services/credits/test_budgets.py"
+T_GIVING = "tests/unit/services/credits/test_transfers.py"
+T_WORKER = "tests/unit/services/songs/test_pipeline.py"
+T_DELIVERY = "tests/unit/services/songs/test_delivery.py"
+T_DB_SONGS = "tests/unit/db/test_songs.py"
+T_MANAGING = "tests/unit/services/settings/test_server_settings.py"
+T_RUNNER = "tests/unit/services/songs/test_scheduler.py"
+T_CHECKING = "tests/unit/services/operations/test_consistency_check.py"
 
 MUTANTS = (
     # --- Prices and holds
     Mutant(
         "price_rounds_up",
         "a begun part of a song's length costs a whole credit",
-        "services/quota/amounts.py",
+        "services/credits/amounts.py",
         "math.ceil(seconds / self.seconds)",
         "(seconds // self.seconds)",
-        ("tests/services/quota",),
+        ("tests/unit/services/credits",),
     ),
     Mutant(
         "hold_needs_the_whole_price",
@@ -93,8 +93,8 @@ MUTANTS = (
     Mutant(
         "same_interaction_is_one_song",
         "an interaction that is delivered twice is one song, held once",
-        "services/songs.py",
-        "if known := await songs.get(connection, asker.interaction_id):",
+        "services/songs/songs.py",
+        "if known := await songs.get(connection, requester.interaction_id):",
         "if known := None:",
         (T_SONGS,),
     ),
@@ -204,9 +204,9 @@ MUTANTS = (
         "refund_uncounts_budget",
         "what is refunded no longer counts in the server's budget",
         CREDITS,
-        "_must(entered and await self._ceiling.uncount(connection, song), entry_id)",
+        "_must(entered and await self._budget.uncount(connection, song), entry_id)",
         "_must(entered, entry_id)",
-        (T_CREDITS, T_CEILINGS),
+        (T_CREDITS, T_BUDGETS),
     ),
     Mutant(
         "compensation_follows_its_claim",
@@ -218,7 +218,7 @@ MUTANTS = (
                 await self._credits.compensate(connection, song)""",
         (T_ENDING, T_DELIVERY),
     ),
-    # --- Allowances, gifts, resets
+    # --- AllowanceCommands, gifts, resets
     Mutant(
         "lower_allowance_takes_only_what_is_free",
         "a lower allowance takes nothing that is spent or held",
@@ -271,7 +271,7 @@ MUTANTS = (
         "role_grants_reach_members_of_the_role",
         "credits for a role reach its members alone",
         CREDITS,
-        "if offer.role_id not in (member.roles or ()):",
+        "if role_grant.role_id not in (member.roles or ()):",
         "if False:",
         (T_CREDITS, T_GIVING),
     ),
@@ -279,34 +279,34 @@ MUTANTS = (
     Mutant(
         "server_budget_refuses",
         "a server's budget is not exceeded within its period",
-        "db/ceilings.py",
-        "WHERE :ceiling IS NULL OR used + :credits <= :ceiling",
-        "WHERE :ceiling IS NULL OR used <= :ceiling",
-        (T_CEILINGS, T_SONGS),
+        "db/budgets.py",
+        "WHERE :budget IS NULL OR used + :credits <= :budget",
+        "WHERE :budget IS NULL OR used <= :budget",
+        (T_BUDGETS, T_SONGS),
     ),
     Mutant(
         "operator_budget_counts_waiting_songs",
         "songs of a server that wait count before one more is accepted",
-        CEILINGS,
+        BUDGETS,
         "Tally(ahead.songs + 1, ahead.credits + price)",
         "Tally(1, price)",
-        (T_CEILINGS,),
+        (T_BUDGETS,),
     ),
     Mutant(
         "operator_budget_is_checked_at_the_submit",
         "no submit is made beyond the operator's budget",
-        CEILINGS,
+        BUDGETS,
         "if not all(room.fits(price) for room in rooms):",
         "if False:",
-        (T_CEILINGS,),
+        (T_BUDGETS,),
     ),
     Mutant(
         "refused_submit_is_uncounted",
         "a submit that was surely not accepted costs no budget",
-        CEILINGS,
+        BUDGETS,
         "        await self.uncount(connection, song, counted_at)\n",
         "",
-        (T_CEILINGS,),
+        (T_BUDGETS,),
     ),
     Mutant(
         "budget_is_checked_when_a_song_is_picked",
@@ -314,13 +314,13 @@ MUTANTS = (
         SONGS,
         "(coalesce(total.songs, 0) + 1 >",
         "(coalesce(total.songs, 0) >",
-        (T_CEILINGS,),
+        (T_BUDGETS,),
     ),
     # --- Who may
     Mutant(
         "songs_elsewhere_count_for_refunds",
         "songs in progress in other servers count against the limit of refunds",
-        "services/quota/admission.py",
+        "services/songs/admission.py",
         "if limit and len(ends) + elsewhere >= limit:",
         "if limit and len(ends) >= limit:",
         (T_SONGS,),
@@ -344,7 +344,7 @@ MUTANTS = (
     Mutant(
         "members_cancel_their_own",
         "a member does not cancel somebody else's song",
-        "services/songs.py",
+        "services/songs/songs.py",
         "if song.member_id != member_id and not manager:",
         "if False:",
         (T_SONGS,),
