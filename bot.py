@@ -529,9 +529,10 @@ async def _check(settings: Settings, *, fix: bool) -> int:
             raise
         found = await check_unopened(settings.database_path, error)
     for finding in found:
-        print(f"{'fixed' if finding.fixed else 'WRONG '}  {finding.text}")
+        print(f"{'fixed  ' if finding.fixed else 'problem'}  {finding.text}")
     wrong = sum(not finding.fixed for finding in found)
-    print(f"{wrong:,} wrong, {len(found) - wrong:,} mended." if found else "All is well.")
+    count = "1 problem" if wrong == 1 else f"{wrong:,} problems"
+    print(f"{count}, {len(found) - wrong:,} fixed." if found else "No problems found.")
     return FAILED if wrong else 0
 
 
@@ -583,7 +584,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("health", help="status 0 while the bot is alive")
     commands.add_parser("servers", help="list every server with its use")
     check = commands.add_parser("check", help="hold the database against itself and its files")
-    check.add_argument("--fix", action="store_true", help="mend what can be mended")
+    check.add_argument("--fix", action="store_true", help="fix what can be fixed")
     grant = commands.add_parser("grant", help="give a member credits that don't expire")
     for name in ("server", "member"):
         grant.add_argument(name, type=_id, help=f"the {name}'s id")

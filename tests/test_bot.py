@@ -384,7 +384,7 @@ async def test_a_resumed_post_is_not_doubled_where_the_history_is_hidden(
 async def test_a_refused_key_pauses_songs_and_tells_the_owner_once(
     world: World, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "LOOK_AT_ACCOUNT", 0.05)
+    monkeypatch.setattr(scheduler, "ACCOUNT_CHECK_EVERY", 0.05)
     key, world.api.key = world.api.key, "SG_ffffffffffffffff"
     world.api._any_key = False
     owner = world.wire.state.owner

@@ -177,11 +177,11 @@ async def test_a_check_beside_the_running_bot(here: Path, running_bot: Database)
         await connection.execute("UPDATE lots SET remaining = 1 WHERE kind = 'grant'")
     done = call(here, "check")
     assert done.returncode == 1
-    assert done.stdout.startswith("WRONG   Lot grant:operator:")
-    assert done.stdout.endswith("1 wrong, 0 mended.\n")
+    assert done.stdout.startswith("problem  Lot grant:operator:")
+    assert done.stdout.endswith("1 problem, 0 fixed.\n")
     done = call(here, "check", "--fix")
-    assert (done.returncode, done.stdout[:6]) == (0, "mended")
-    assert call(here, "check").stdout == "All is well.\n"
+    assert (done.returncode, done.stdout[:6]) == (0, "fixed ")
+    assert call(here, "check").stdout == "No problems found.\n"
     await running_bot.close()
 
 
@@ -210,7 +210,7 @@ def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def switch() -> None:
         ours = list(migrations())
-        more = [*ours, (len(ours) + 1, "CREATE TABLE later (a);")]
+        more = [*ours, (ours[-1][0] + 1, "CREATE TABLE later (a);")]
         monkeypatch.setattr("db.migrate.migrations", lambda: iter(more))
 
     return switch
@@ -230,7 +230,7 @@ async def test_no_command_changes_the_schema_under_a_running_bot(
     async with sole_process(here / "songs.db", here / "data"):
         assert await asyncio.to_thread(bot.main, list(command)) == 1
         (row,) = await running_bot.reader.execute_fetchall("SELECT max(number) FROM migrations")
-        assert row[0] == len(list(migrations()))
+        assert row[0] == list(migrations())[-1][0]
     assert caplog.messages == [
         (
             "can't run: songs.db was written by an earlier version, and a running bot may be using "
@@ -240,7 +240,7 @@ async def test_no_command_changes_the_schema_under_a_running_bot(
     # Nobody has it now.
     assert await asyncio.to_thread(bot.main, list(command)) == 0
     (row,) = await running_bot.reader.execute_fetchall("SELECT max(number) FROM migrations")
-    assert row[0] == len(list(migrations())) + 1
+    assert row[0] == list(migrations())[-1][0] + 1
     assert await asyncio.to_thread(bot.main, list(command)) == 0
     await running_bot.close()
 
@@ -317,8 +317,8 @@ async def test_a_check_tells_what_is_damaged(
     for arguments in (["check"], ["check", "--fix"]):
         assert await asyncio.to_thread(bot.main, arguments) == 1
         said = capsys.readouterr().out
-        assert f"WRONG   The file is damaged: the table {table} can't be read" in said
-        assert said.endswith(" wrong, 0 mended.\n")
+        assert f"problem  The file is damaged: the table {table} can't be read" in said
+        assert said.endswith(" problems, 0 fixed.\n")
 
 
 async def test_a_check_of_what_can_not_be_used_says_so(

@@ -19,7 +19,7 @@ LYRICS = "[verse]\nLights go by\n[chorus]\n@everyone *Midnight train http://x"
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """As an operator would set it up: the asynchronous API."""
     monkeypatch.setattr("cogs.songs.announcer.BETWEEN_EDITS", 0.0)
-    monkeypatch.setattr(Pacer, "next_look", lambda self, *, age, **_: age + 0.02)
+    monkeypatch.setattr(Pacer, "next_poll", lambda self, *, age, **_: age + 0.02)
     world = World(tmp_path, segmind_mode="async")
     world.clock.install(monkeypatch)
     async with running(world):

@@ -31,7 +31,7 @@ async def test_one_number_finds_the_whole_story(
     assert told[2] == f"submitted, request_id {row['request_id']}"
     assert "resumed: it is at submitted" in told
     end = f"COMPLETED and settled, posted as {row['post_id']}"
-    assert told[-3:] == ["fitted, file song.mp3", "posting", end]
+    assert told[-3:] == ["ready, file song.mp3", "posting", end]
     assert story(process.output, failing.id)[-1].startswith("FAILED and refunded: The model failed")
     for words in ("sea", "shanty", "train"):  # what members write is theirs
         assert words not in process.output

@@ -16,7 +16,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits between edits of a message, between looks at a song, or for its encoding."""
     monkeypatch.setattr(transcoder, "_PROGRAM", COPYING_ENCODER)
     monkeypatch.setattr("cogs.songs.announcer.BETWEEN_EDITS", 0.0)
-    monkeypatch.setattr(Pacer, "next_look", lambda self, *, age, **_: age + 0.02)
+    monkeypatch.setattr(Pacer, "next_poll", lambda self, *, age, **_: age + 0.02)
 
 
 @pytest.fixture

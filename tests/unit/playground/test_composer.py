@@ -117,7 +117,7 @@ def test_the_same_request_gives_the_same_bytes_in_another_process() -> None:
         check=True,
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         env={**os.environ, "PYTHONHASHSEED": "1"},
     )
     here = song("lo-fi, jazz", seconds=10, seed=3)

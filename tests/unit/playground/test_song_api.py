@@ -511,7 +511,7 @@ async def test_the_command_serves_until_it_is_told() -> None:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-W", "error", "-m", "playground.song_api", "--port", "0"),
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

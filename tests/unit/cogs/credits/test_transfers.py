@@ -178,7 +178,7 @@ async def test_no_more_offers_stand_than_can_be_looked_at(world: World) -> None:
             by, 7, role_grant_id=number, kind="grant", amount=1, reason="why"
         )
     answer = await quota(world, "grant", role=world.guild.default_role, amount=5, **WHY)
-    assert answer.startswith("25 grants to roles are open in this server, which is the most.")
+    assert answer.startswith("25 grants to roles are open in this server, which is the limit.")
 
 
 @pytest.mark.parametrize("name", ["grant", "take"])
@@ -308,11 +308,11 @@ async def test_what_is_offered_to_a_role_ends_with_a_reset(world: World) -> None
     await quota(world, "grant", role=role, amount=50, **WHY)
     shown = await ask(world, "granted credits")
     assert shown.content.splitlines()[1] == (
-        "- 1 offer to members with a role, still open: whoever was not seen yet neither gets nor "
+        "- 1 grant to members with a role, still open: whoever was not seen yet neither gets nor "
         "loses anything by it."
     )
     await world.mona.click(shown, label="Reset granted credits")
-    assert message_text(world, shown) == "Ended: 1 offer to members with a role."
+    assert message_text(world, shown) == "Ended: 1 grant to members with a role."
     again = await ask(world, "granted credits")
     assert again.content.startswith("There is nothing to reset")
 

@@ -284,7 +284,7 @@ async def test_a_crash_between_sending_and_marking_does_not_double(
         return await asyncio.Future()
 
     with monkeypatch.context() as patched:
-        patched.setattr(stage.changelog, "mark_told", cut_short)
+        patched.setattr(stage.changelog, "mark_notified", cut_short)
         running = asyncio.create_task(stage.application.audit_log.run())
         await asyncio.wait_for(marking.wait(), SOON)
         running.cancel()
@@ -478,7 +478,7 @@ async def test_a_mark_that_fails_is_made_later_and_nothing_is_sent_again(
             raise failing.pop()
         return await mark(changelog, *changes)
 
-    monkeypatch.setattr(Changelog, "mark_told", fail_first)
+    monkeypatch.setattr(Changelog, "mark_notified", fail_first)
     async with stage.running():
         await stage.told()
     assert stage.sent == 1
@@ -523,7 +523,7 @@ async def test_a_database_that_cannot_be_read_ends_it(
     async def fail(*_: object, **__: object) -> list[Change]:
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(stage.changelog, "untold", fail)
+    monkeypatch.setattr(stage.changelog, "pending", fail)
     with pytest.raises(sqlite3.OperationalError):
         await asyncio.wait_for(stage.application.audit_log.run(), SOON)
 

@@ -525,7 +525,7 @@ async def test_where_suggesting_fails_there_is_no_suggestion(
     async def fails(*_: object) -> None:
         raise OSError("the disk")
 
-    monkeypatch.setattr(type(world.client.services.credits), "glance", fails)
+    monkeypatch.setattr(type(world.client.services.credits), "preview", fails)
     monkeypatch.setattr(type(world.client.services.songs), "genres_used", fails)
     assert await lengths(world) == {}
     assert await world.alice.autocomplete(world.channel, "song", "genres", "fu") == []

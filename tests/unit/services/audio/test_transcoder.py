@@ -903,7 +903,7 @@ async def test_the_bots_process_never_loads_a_decoder() -> None:
         "print([m for m in ('av', 'mutagen') if m in sys.modules])"
     )
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
+        sys.executable, "-c", code, stdout=subprocess.PIPE, cwd=Path(__file__).parents[4]
     )
     out, _ = await process.communicate()
     assert out.strip() == b"[]"

@@ -159,7 +159,7 @@ NEVER = {
     "a rule that is not as its last change left it": """
         SELECT number FROM changes AS change LEFT JOIN settings USING (server_id, name, subject_id)
         WHERE name NOT IN ('grant', 'take', 'reset', 'warning', 'calendar')
-              AND change.after IS NOT rules.value AND NOT EXISTS (
+              AND change.after IS NOT settings.value AND NOT EXISTS (
                   SELECT 1 FROM changes AS later
                   WHERE later.server_id = change.server_id AND later.name = change.name
                         AND later.subject_id = change.subject_id AND later.number > change.number)

@@ -118,7 +118,7 @@ class Wire:
         given: dict[str, Any] = {
             "root": self.root,
             "key": KEY,
-            "budget": self.rate_limiter,
+            "rate_limiter": self.rate_limiter,
         } | options
         return SongApi(self.session, **given)
 
@@ -260,7 +260,7 @@ async def test_a_submit_that_is_completed_is_accepted_whatever_the_code(wire: Wi
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "look"),
+    ("status", "body", "job"),
     [
         (200, {"status": "QUEUED"}, JobStatus("QUEUED")),
         (200, {"status": " processing "}, JobStatus("PROCESSING")),

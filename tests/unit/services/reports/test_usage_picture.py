@@ -429,7 +429,7 @@ async def test_the_child_is_told_no_secrets(
 
 def test_the_bot_never_imports_matplotlib() -> None:
     code = "import services.reports.usage_picture, sys; sys.exit('matplotlib' in sys.modules)"
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
 

@@ -460,7 +460,7 @@ def kind_of(call: Call) -> str:
     if call.method == "POST":
         return "submit"
     if call.path.endswith("/status"):
-        return "look"
+        return "poll"
     if call.path.startswith("/files/"):
         return "file"
     return "credits" if call.path.endswith("credits") else "result"

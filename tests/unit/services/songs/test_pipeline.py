@@ -670,14 +670,14 @@ async def test_what_is_always_the_accounts_is_not_checked(house: House, code: in
 
 @pytest.mark.parametrize("code", [401, 403])
 async def test_a_key_that_is_refused_later(house: House, code: int) -> None:
-    house.server.fault = always(job=Fault(code))
+    house.server.fault = always(poll=Fault(code))
     await house.add()
     await house.start()
     await house.has_failed()
     assert house.incidents.paused is Kind.KEY_REFUSED
 
 
-@pytest.mark.parametrize("path", ["look", "result"])
+@pytest.mark.parametrize("path", ["poll", "result"])
 async def test_a_refusal_is_paid_for_by_one_song_of_those_being_made(
     house: House, path: str
 ) -> None:
@@ -693,7 +693,7 @@ async def test_a_refusal_is_paid_for_by_one_song_of_those_being_made(
 async def test_a_refusal_that_lasts_ends_what_is_being_made_at_its_deadline(house: House) -> None:
     for song_id in (1, 2):
         await house.add_submitted(song_id)
-    house.server.fault = always(job=Fault(403))
+    house.server.fault = always(poll=Fault(403))
     await asyncio.gather(*(house.carry(song_id) for song_id in (1, 2)))
     for song_id in (1, 2):
         assert await house.has_failed(song_id) == ACCOUNT_REFUSED
@@ -744,7 +744,7 @@ PASSING = {
 }
 
 
-@pytest.mark.parametrize("kind", ["look", "result"])
+@pytest.mark.parametrize("kind", ["poll", "result"])
 @pytest.mark.parametrize("name", PASSING)
 async def test_what_passes_is_tried_again(house: House, kind: str, name: str) -> None:
     house.server.fault = script(**{kind: [PASSING[name]] * 3})
@@ -765,7 +765,7 @@ async def test_a_download_that_is_cut_off_is_tried_again(house: House, name: str
 
 
 async def test_too_many_looks_wait_as_told(house: House) -> None:
-    house.server.fault = script(job=[Fault(429, headers={"Retry-After": "100"})])
+    house.server.fault = script(poll=[Fault(429, headers={"Retry-After": "100"})])
     await house.add()
     await house.start()
     await house.has_completed()
@@ -774,7 +774,7 @@ async def test_too_many_looks_wait_as_told(house: House) -> None:
 
 
 async def test_pauses_grow_while_the_api_fails(house: House) -> None:
-    house.server.fault = script(job=[Fault(503)] * 8)
+    house.server.fault = script(poll=[Fault(503)] * 8)
     await house.add()
     await house.start()
     await house.has_completed()
@@ -825,7 +825,7 @@ async def test_a_refusal_without_a_name_of_its_own(
     async def refuse(*args: Any) -> Any:
         raise SongApiError("something new")
 
-    monkeypatch.setattr(house.api, "look", refuse)
+    monkeypatch.setattr(house.api, "get_status", refuse)
     await house.add_submitted()
     await house.carry()
     assert await house.has_failed() == "The song service could not make this song."
@@ -843,7 +843,7 @@ NOT_THERE_YET = {
     "storage empty": ("file", Fault(200)),
     "result 404": ("result", Fault(404, '{"error": "unknown"}')),
     "result null": ("result", NO_OUTPUT),
-    "status 404": ("look", Fault(404, '{"error": "unknown"}')),
+    "status 404": ("poll", Fault(404, '{"error": "unknown"}')),
 }
 MOST_WAITED = 150.0
 """Seconds from the first answer that it is not there to the song's end."""
@@ -885,7 +885,7 @@ async def test_what_stays_away_fails_within_150_seconds(house: House, name: str)
     assert lost in await house.has_failed()
     assert 119.0 < house.time.elapsed - first[0] <= MOST_WAITED
     assert len(first) > 4
-    assert calls_of(house, "result") == (0 if kind == "look" else 5)
+    assert calls_of(house, "result") == (0 if kind == "poll" else 5)
     assert house.submits == 1
     assert await house.free() == FREE
 
@@ -920,7 +920,7 @@ async def test_waiting_for_the_minute_is_not_counted(house: House) -> None:
 @pytest.mark.parametrize("delay", [10.0, 25.0])
 @pytest.mark.parametrize(
     ("kind", "slow"),
-    [("file", "file"), ("look", "look"), ("result", "result"), ("file", "result")],
+    [("file", "file"), ("poll", "poll"), ("result", "result"), ("file", "result")],
 )
 async def test_what_takes_long_to_say_that_it_is_not_there_is_counted(
     house: House, kind: str, slow: str, delay: float
@@ -973,14 +973,14 @@ async def test_a_status_that_answers_again_starts_the_wait_over(house: House) ->
     house.timing = Timing(2.0, 1_500.0)
 
     def fault(call: Call) -> Fault | None:
-        missing = kind_of(call) == "look" and calls_of(house, "look") % 7 != 0
+        missing = kind_of(call) == "poll" and calls_of(house, "poll") % 7 != 0
         return Fault(404) if missing else None
 
     house.server.fault = fault
     await house.add()
     await house.start()
     await house.has_completed()
-    assert calls_of(house, "look") > 4 * 7  # each time 31 s or more were waited
+    assert calls_of(house, "poll") > 4 * 7  # each time 31 s or more were waited
 
 
 @pytest.mark.parametrize("name", ["storage 404", "result null"])
@@ -997,7 +997,7 @@ async def test_what_another_process_left_and_the_api_has_forgotten_is_not(house:
     await house.add(step="submitted", request_id="unknown")
     await house.carry()
     await house.has_failed()
-    assert calls_of(house, "look") == 1
+    assert calls_of(house, "poll") == 1
 
 
 async def test_what_is_not_there_after_its_deadline_is_not_waited_for(house: House) -> None:
@@ -1174,7 +1174,7 @@ async def test_half_an_hour_after_its_submit(house: House) -> None:
 
 
 async def test_half_an_hour_of_silence(house: House) -> None:
-    house.server.fault = always(job=Fault(503))
+    house.server.fault = always(poll=Fault(503))
     await house.add()
     await house.start()
     await house.has_failed()
@@ -1257,7 +1257,7 @@ async def test_a_clock_that_is_set_fails_no_song(
     house.restart()
     house.timing = Timing(2.0, 100.0)
     jumping(house, monkeypatch, jump, after=7.0)
-    house.server.fault = script(submit=[Fault(503)], job=[Fault(404)] * 4, file=[Fault(404)] * 2)
+    house.server.fault = script(submit=[Fault(503)], poll=[Fault(404)] * 4, file=[Fault(404)] * 2)
     house.channel.before_post.extend([PostUncertain("503")] * 3)
     await house.add()
     await house.start()
@@ -1966,7 +1966,7 @@ async def cancelled(house: House, task: asyncio.Task[None]) -> None:
     house.restart()
 
 
-@pytest.mark.parametrize("kind", ["submit", "look", "result", "file"])
+@pytest.mark.parametrize("kind", ["submit", "poll", "result", "file"])
 async def test_a_cancelled_song_goes_on_where_it_was(house: House, kind: str) -> None:
     reached, gate = asyncio.Event(), asyncio.Event()
     house.gates[99.0] = gate
