@@ -141,7 +141,7 @@ async def test_fair_order(house: House) -> None:
 
 async def test_how_many_wait_is_known(house: House) -> None:
     """Also of those asked for while there is no place: a look is dearer then."""
-    gate = behind_a_gate(house, "look")
+    gate = behind_a_gate(house, "poll")
     with_places(house, 1)
     await house.add(1)
     async with house.running():
@@ -292,7 +292,7 @@ async def test_what_is_under_way_here_is_not_taken_up(
         return song
 
     monkeypatch.setattr(house.scheduler, "_mark_next", mark_next)
-    gate = behind_a_gate(house, "look", first=1)
+    gate = behind_a_gate(house, "poll", first=1)
     await house.add(1)
     async with house.running():
         await house.until_submits(1)
@@ -541,7 +541,7 @@ async def test_the_trial_needs_no_place(house: House) -> None:
     """One whose looks lead nowhere has the only one."""
     with_places(house, 1)
     await house.incidents.begin(Kind.KEY_REFUSED, "401")
-    gate = behind_a_gate(house, "look", first=1)
+    gate = behind_a_gate(house, "poll", first=1)
     await house.add_submitted(1)
     await house.add(2)
     async with house.running():
@@ -643,7 +643,7 @@ async def test_a_trial_that_nobody_came_to_be_is_none_of_the_next_pause(
 
 async def test_the_others_do_not_wait_for_the_trial_to_be_made(house: House) -> None:
     await house.incidents.begin(Kind.KEY_REFUSED, "401")
-    gate = behind_a_gate(house, "look", first=1)
+    gate = behind_a_gate(house, "poll", first=1)
     for song_id in (1, 2):
         await house.add(song_id)
     async with house.running():
