@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -15,20 +14,15 @@ from discord import app_commands
 from discord.ext import commands
 
 from tests.wire import (
-    Call,
     Channel,
-    Clock,
     DiscordWire,
     Fault,
     Interaction,
     Limits,
     Member,
     Permission,
-    rules,
 )
-from tests.wire import gateway as wire_gateway
-from tests.wire.limits import RateLimiter
-from tests.wire.openapi import DESCRIPTION, Description
+from tests.wire.openapi import DESCRIPTION
 from tests.wire.permissions import BOT
 from tests.wire.signals import Signal
 from tests.wire.state import Pings
@@ -57,12 +51,10 @@ class Cancel(discord.ui.View):
 class TinyBot(commands.AutoShardedBot):
     def __init__(self) -> None:
         super().__init__("!", intents=discord.Intents(guilds=True), guild_ready_timeout=0.01)
-        self.seen: list[str] = []
         self.ended: list[str] = []
         self.heard = Signal()
         self.tree.add_command(song)
         self.tree.add_command(lyrics)
-        self.tree.add_command(quota)
         self.tree.error(self.keep_error)
 
     async def setup_hook(self) -> None:
@@ -72,14 +64,10 @@ class TinyBot(commands.AutoShardedBot):
         """discord.py waits 5 s here for Discord's sake; the wire needs no sparing."""
 
     async def until(self, look: Callable[[], object]) -> None:
-        await self.heard.until(lambda: bool(look()), 5.0, lambda: f"{self.seen} {self.ended}")
+        await self.heard.until(lambda: bool(look()), 5.0, lambda: str(self.ended))
 
     def dispatch(self, event_name: str, /, *args: Any, **kwargs: Any) -> None:
         super().dispatch(event_name, *args, **kwargs)
-        self.heard.tell()
-
-    def note(self, what: str) -> None:
-        self.seen.append(what)
         self.heard.tell()
 
     async def keep_error(
@@ -87,18 +75,6 @@ class TinyBot(commands.AutoShardedBot):
     ) -> None:
         self.ended.append(str(error))
         self.heard.tell()
-
-    async def on_guild_join(self, guild: discord.Guild) -> None:
-        self.note(f"join {guild.name}")
-
-    async def on_guild_remove(self, guild: discord.Guild) -> None:
-        self.note(f"remove {guild.name}")
-
-    async def on_guild_unavailable(self, guild: discord.Guild) -> None:
-        self.note(f"unavailable {guild.name}")
-
-    async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
-        self.note(f"delete {channel.name}")
 
 
 @app_commands.command()
@@ -129,31 +105,10 @@ async def song(
     await partial.edit_message(answer.message_id, content="COMPLETED")
 
 
-@song.autocomplete("seconds")
-async def complete(
-    interaction: discord.Interaction, typed: str | int
-) -> list[app_commands.Choice[int]]:
-    return [app_commands.Choice(name=f"{typed}0 s", value=int(typed) * 10)]
-
-
 @app_commands.command()
 async def lyrics(interaction: discord.Interaction) -> None:
     """Opens a form."""
     await interaction.response.send_modal(Lyrics())
-
-
-quota = app_commands.Group(
-    name="quota", description="q", default_permissions=discord.Permissions(manage_guild=True)
-)
-member_quota = app_commands.Group(name="member", description="q", parent=quota)
-
-
-@member_quota.command(name="set")
-async def set_quota(
-    interaction: discord.Interaction, member: discord.Member, amount: int, lasting: bool = False
-) -> None:
-    """Answers at once."""
-    await interaction.response.send_message(f"{member.name} {amount} {lasting}", ephemeral=True)
 
 
 @pytest.fixture
@@ -248,49 +203,6 @@ async def test_a_form_opens_and_is_sent_off(
         await wire.submit(alice, await wire.slash(alice, songs, "song", genres="x"))
 
 
-async def test_completion_and_subcommands(
-    wire: DiscordWire, bot: TinyBot, songs: Channel, alice: Member
-) -> None:
-    asked = await wire.autocomplete(alice, songs, "song", "seconds", "6", genres="funk")
-    await asked.acknowledged()
-    assert asked.choices == [{"name": "60 s", "value": 60}]
-    assert songs.guild is not None
-    boss = wire.member(songs.guild, "boss", manage_guild=True)
-    with pytest.raises(PermissionError, match="not offered to alice"):
-        await wire.slash(alice, songs, "quota member set", member=alice, amount=3)
-    done = await wire.slash(boss, songs, "quota member set", member=alice, amount=3, lasting=True)
-    assert (await done.wait_message()).content == "alice 3 True"
-
-
-@pytest.mark.parametrize(
-    ("command", "options", "error"),
-    [
-        ("sing", {}, LookupError),
-        ("quota", {}, LookupError),
-        ("song", {"genres": "x", "tempo": 3}, LookupError),
-        ("song", {}, ValueError),
-        ("song", {"genres": ""}, ValueError),
-        ("song", {"genres": "x" * 6001}, ValueError),
-        ("song", {"genres": 5}, ValueError),
-        ("song", {"genres": "x", "seconds": 9}, ValueError),
-        ("song", {"genres": "x", "seconds": "60"}, ValueError),
-        ("song", {"genres": "x", "seconds": True}, ValueError),
-    ],
-)
-async def test_what_the_slash_form_does_not_let_through(
-    wire: DiscordWire,
-    bot: TinyBot,
-    songs: Channel,
-    command: str,
-    options: dict[str, object],
-    error: type[Exception],
-) -> None:
-    assert songs.guild is not None
-    boss = wire.member(songs.guild, "boss", manage_guild=True)
-    with pytest.raises(error):
-        await wire.slash(boss, songs, command, **options)
-
-
 async def test_an_interaction_delivered_twice_is_acknowledged_once(
     wire: DiscordWire, bot: TinyBot, songs: Channel, alice: Member
 ) -> None:
@@ -332,64 +244,6 @@ async def test_a_session_that_cannot_be_resumed_identifies(
     song = await wire.slash(alice, songs, "song", genres="funk")
     await song.wait_message(lambda m: m.content == "COMPLETED")
     assert wire.gateway.heartbeats >= 3
-
-
-async def test_servers_and_channels_come_and_go(
-    wire: DiscordWire, bot: TinyBot, songs: Channel
-) -> None:
-    other = wire.guild("Two")
-    await bot.until(lambda: bot.get_guild(other.id))
-    lobby = wire.channel(other, "lobby", permissions=BOT)
-    await bot.until(lambda: bot.get_channel(lobby.id))
-    wire.permit(lobby, BOT & ~Permission.ATTACH_FILES)
-    channel = bot.get_channel(lobby.id)
-    assert isinstance(channel, discord.TextChannel)
-    await bot.until(lambda: not channel.permissions_for(channel.guild.me).attach_files)
-    assert channel.permissions_for(channel.guild.me).embed_links
-    thread = wire.thread(lobby, "demos")
-    await bot.until(lambda: channel.get_thread(thread.id))
-    wire.delete_channel(lobby)
-    wire.outage(other)
-    wire.outage(other, over=True)
-    wire.remove_bot(other)
-    wire.invite_bot(other)
-    await bot.until(lambda: len(bot.seen) == 5)
-    assert bot.seen == ["join Two", "delete lobby", "unavailable Two", "remove Two", "join Two"]
-
-
-async def test_direct_messages(wire: DiscordWire, bot: TinyBot, alice: Member) -> None:
-    user = await bot.fetch_user(alice.id)
-    await user.send("hello")
-    assert [m.content for m in wire.direct_messages(alice)] == ["hello"]
-    alice.user.dms_open = False
-    with pytest.raises(discord.Forbidden, match="50007"):
-        await user.send("hello")
-
-
-async def test_down_and_up_again(
-    wire: DiscordWire, bot: TinyBot, songs: Channel, alice: Member
-) -> None:
-    address = wire.api_url
-    await wire.down()
-    with pytest.raises(aiohttp.ClientError):
-        await bot.fetch_user(alice.id)
-    await wire.up()
-    assert wire.api_url == address
-    await wire.until(lambda: wire.gateway.connected)
-    assert (await bot.fetch_user(alice.id)).name == "alice"
-
-
-async def test_a_revoked_token(wire: DiscordWire, songs: Channel) -> None:
-    async with TinyBot() as stranger:
-        with pytest.raises(discord.LoginFailure):
-            await stranger.start("another token")
-    bot = TinyBot()
-    running = asyncio.create_task(bot.start(wire.token))
-    await wire.ready()
-    wire.revoke_token()
-    with pytest.raises(discord.ConnectionClosed, match="4004"):
-        await running
-    await bot.close()
 
 
 # With a bare client
@@ -449,77 +303,6 @@ def callback(interaction: Interaction) -> str:
 
 def webhook(wire: DiscordWire, interaction: Interaction) -> str:
     return f"/webhooks/{wire.application_id}/{interaction.token}"
-
-
-def listen(wire: DiscordWire, *options: dict[str, Any]) -> None:
-    """As if a bot had registered `/try` with these options."""
-    wire.state.commands = [{"name": "try", "id": "1", "type": 1, "options": list(options)}]
-
-
-async def test_members_channels_and_roles_are_resolved(
-    wire: DiscordWire, songs: Channel, alice: Member
-) -> None:
-    assert songs.guild is not None
-    role, number = wire.role(songs.guild, "fans"), {"name": "n", "type": 10, "max_value": 2}
-    kinds = {"user": 6, "channel": 7, "role": 8, "who": 9}
-    listen(wire, number, *({"name": name, "type": kind} for name, kind in kinds.items()))
-    given: dict[str, Any] = {"user": alice, "channel": songs, "role": role, "who": role, "n": 1.5}
-    data = (await wire.slash(alice, songs, "try", **given)).payload["data"]
-    assert [o["value"] for o in data["options"]] == [
-        str(alice.id),
-        str(songs.id),
-        str(role.id),
-        str(role.id),
-        1.5,
-    ]
-    assert data["resolved"]["members"].keys() == data["resolved"]["users"].keys() == {str(alice.id)}
-    assert data["resolved"]["channels"][str(songs.id)]["name"] == "songs"
-    assert data["resolved"]["roles"].keys() == {str(role.id)}
-    by_user = (await wire.slash(alice, songs, "try", user=alice.user)).payload["data"]
-    assert "members" not in by_user["resolved"]
-    for wrong in ({"user": "alice"}, {"role": alice}, {"n": 2.5}, {"n": "1"}):
-        with pytest.raises(ValueError, match="would not take"):
-            await wire.slash(alice, songs, "try", **wrong)
-
-
-async def test_choices_and_places(wire: DiscordWire, songs: Channel, alice: Member) -> None:
-    listen(wire, {"name": "size", "type": 3, "choices": [{"name": "Big", "value": "big"}]})
-    await wire.slash(alice, songs, "try", size="big")
-    with pytest.raises(ValueError, match="would not take"):
-        await wire.slash(alice, songs, "try", size="small")
-    with pytest.raises(LookupError, match="does not complete"):
-        await wire.autocomplete(alice, songs, "try", "size", "b")
-    elsewhere = wire.channel(wire.guild("Two"), "songs")
-    with pytest.raises(PermissionError, match="not in the server"):
-        await wire.slash(alice, elsewhere, "try")
-    there = wire.member(wire.guild("Three"), alice.user)
-    assert there.user is alice.user
-    assert elsewhere.guild is not None
-    owner = elsewhere.guild.members[elsewhere.guild.owner.id]
-    wire.state.commands[0]["default_member_permissions"] = "32"
-    asked = await wire.slash(owner, elsewhere, "try")
-    assert int(asked.payload["member"]["permissions"]) & Permission.MANAGE_GUILD
-
-
-async def test_menus(wire: DiscordWire, bare: "Bare", songs: Channel, alice: Member) -> None:
-    offered = [{"label": "A", "value": "a"}, {"label": "B", "value": "b"}]
-    texts = deep(3, custom_id="texts", options=offered, max_values=2)["components"]
-    people = deep(5, custom_id="people")["components"]
-    body = {"content": "x", "components": texts + people}
-    assert (await bare("POST", f"/channels/{songs.id}/messages", body))[0] == 200
-    (message,) = wire.messages(songs)
-    chosen = await wire.choose(alice, message, "texts", "a", "b")
-    assert chosen.payload["data"]["values"] == ["a", "b"]
-    chosen = await wire.choose(alice, message, "people", alice)
-    assert chosen.payload["data"]["resolved"]["users"].keys() == {str(alice.id)}
-    for custom_id, values in {"texts": ["c"], "people": ["alice"]}.items():
-        with pytest.raises(ValueError, match="does not offer"):
-            await wire.choose(alice, message, custom_id, *values)
-    with pytest.raises(ValueError, match="between 1 and 2"):
-        await wire.choose(alice, message, "texts")
-    await bare("DELETE", f"/channels/{songs.id}/messages/{message.id}")
-    with pytest.raises(LookupError, match="is gone"):
-        await wire.choose(alice, message, "texts", "a")
 
 
 async def test_what_can_be_read(
@@ -766,31 +549,6 @@ async def test_forms_and_choices_of_callbacks(
     assert typed.choices == []
 
 
-async def test_commands_keep_their_ids(wire: DiscordWire, bare: Bare) -> None:
-    path = f"/applications/{wire.application_id}/commands"
-    song = {"name": "song", "description": "d", "default_member_permissions": 32}
-    _, (first,) = await bare("PUT", path, [song])
-    _, (again,) = await bare("PUT", path, [song])
-    assert (first["id"], again["default_member_permissions"]) == (again["id"], "32")
-    assert (await bare("POST", path, {"name": "help", "description": "d"}))[0] == 201
-    status, posted = await bare("POST", path, song)
-    assert (status, posted["id"]) == (200, first["id"])
-    assert len((await bare("GET", path))[1]) == 2
-
-
-async def test_layouts(wire: DiscordWire, bare: Bare, songs: Channel, alice: Member) -> None:
-    text = {"type": 10, "content": f"Thanks, <@{alice.id}>"}
-    button = {"type": 2, "style": 1, "custom_id": "again", "label": "Again"}
-    section = {"type": 9, "components": [text], "accessory": button}
-    body = {"flags": 1 << 15, "components": [{"type": 17, "components": [section, {"type": 14}]}]}
-    assert (await bare("POST", f"/channels/{songs.id}/messages", body))[0] == 200
-    (message,) = wire.messages(songs)
-    assert message.pings.users == {alice.id}
-    pressed = await wire.press(alice, message, "again")
-    (stored,) = [c for c in rules.walk(message.components) if c["type"] == 2]
-    assert pressed.payload["data"]["id"] == stored["id"]
-
-
 async def test_only_own_messages_change(
     wire: DiscordWire, bare: Bare, songs: Channel, alice: Member
 ) -> None:
@@ -887,61 +645,10 @@ async def test_planned_faults(wire: DiscordWire, bare: Bare, songs: Channel) -> 
     assert [r.status for r in wire.requests] == [200, 500, 500, 502, 0, 0, 0, 200]
 
 
-def test_forgotten_buckets_make_room() -> None:
-    clock = Clock()
-    limiter = RateLimiter(Limits(per_second=None), clock)
-    for number in range(10_050):
-        if number == 10_000:
-            clock.advance(60)
-        path = {"channel_id": str(number)}
-        call = Call("POST", MESSAGES, f"/{number}", clock.now(), path, {}, None)
-        refused, headers = limiter.admit(call)
-        assert (refused, headers["X-RateLimit-Remaining"]) == (None, "4")
-        limiter.count_edit(number)
-    assert len(limiter._buckets) == len(limiter._edited) == 50
-
-
-async def test_a_bot_that_dies_in_the_middle_of_an_upload(
-    wire: DiscordWire, bare: Bare, songs: Channel
-) -> None:
-    _, writer = await asyncio.open_connection("127.0.0.1", wire.port)
-    target = f"/api/v10/channels/{songs.id}/messages"
-    head = f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n"
-    writer.write(head.encode() + b'{"content": "half')
-    await writer.drain()
-    writer.transport.abort()
-    await wire.until(lambda: wire.answers[("POST", MESSAGES, 0)])
-    assert wire.messages(songs) == []
-
-
 async def test_a_fault_of_the_wire_itself_is_told(wire: DiscordWire, bare: Bare) -> None:
     wire.state.guilds[5] = "not a guild"  # type: ignore[assignment]
     assert (await bare("GET", "/guilds/5"))[0] == 500
     assert "the wire failed: AttributeError" in wire.violations[0]
-    wire.violations.clear()
-
-
-async def test_a_hook_sees_every_request(wire: DiscordWire, bare: Bare) -> None:
-    async def hook(call: Call) -> Fault | None:
-        return Fault(status=418) if call.path.endswith("@me") else None
-
-    wire.faults.hook = hook
-    assert (await bare("GET", "/users/@me"))[0] == 418
-    assert (await bare("GET", "/gateway/bot"))[0] == 200
-    wire.faults.clear()
-    assert (await bare("GET", "/users/@me"))[0] == 200
-    assert [(r.route, r.status) for r in wire.requests] == [
-        ("/users/@me", 418),
-        ("/gateway/bot", 200),
-        ("/users/@me", 200),
-    ]
-
-
-async def test_bodies_that_are_no_bodies(wire: DiscordWire, bare: Bare, songs: Channel) -> None:
-    url = f"{wire.api_url}/channels/{songs.id}/messages"
-    async with bare.session.post(url, data=b"{", headers={"Authorization": "x"}) as response:
-        assert (response.status, (await response.json())["code"]) == (400, 50109)
-    assert (await bare("POST", f"/channels/{songs.id}/messages", ["x"]))[1]["code"] == 50035
     wire.violations.clear()
 
 
@@ -964,26 +671,7 @@ async def test_a_body_unlike_the_description_is_a_violation() -> None:
                 )
 
 
-@pytest.mark.skipif(not DESCRIPTION.exists(), reason="Discord's description is not here")
-def test_of_a_choice_of_schemas_the_one_that_was_meant_is_told() -> None:
-    description = Description.load()
-    assert description is not None
-    button = {"type": 2, "style": 1, "custom_id": "x" * 101}
-    row = {"type": 1, "components": [button]}
-    (wrong,) = description.request_errors(
-        "POST", CALLBACK, {"type": 4, "data": {"components": [row]}}
-    )
-    assert wrong.startswith("data/components/0/components/0/custom_id: ")
-    assert description.request_errors("POST", CALLBACK, {"type": 99}) != []
-    snowflakes = {"allowed_mentions": {"users": [5, "6"]}, "attachments": [{"id": 0}]}
-    assert description.request_errors("POST", MESSAGES, snowflakes) == []
-
-
-def test_without_the_description_nothing_is_held_against_it(tmp_path: Any) -> None:
-    assert Description.load(tmp_path / "openapi.json") is None
-
-
-# The gateway, word by word
+# What the gateway refuses
 
 
 async def say(wire: DiscordWire, *payloads: Any, compress: str = "") -> list[Any]:
@@ -1020,76 +708,3 @@ async def test_what_the_gateway_refuses(wire: DiscordWire) -> None:
     for payloads, code in cases:
         assert (await say(wire, *payloads))[-1] == code, payloads
     assert wire.gateway.refused.count(4004) == 2
-
-
-async def test_heartbeats_can_be_left_unanswered(wire: DiscordWire) -> None:
-    beat = {"op": 1, "d": None}
-    heard = await say(wire, beat, {"op": 77, "d": None})
-    assert [json.loads(frame)["op"] for frame in heard[:-1]] == [10, 11]
-    wire.gateway.acknowledges = False
-    heard = await say(wire, beat, {"op": 77, "d": None})
-    assert [json.loads(frame)["op"] for frame in heard[:-1]] == [10]
-
-
-async def test_shards_hear_of_their_own_servers(wire: DiscordWire) -> None:
-    guild = wire.guild("One")
-    index = (guild.id >> 22) % 2
-    for shard, servers in ((index, 1), (1 - index, 0)):
-        heard = await say(wire, identify(wire.token, shard=[shard, 2]), {"op": 77, "d": None})
-        ready = json.loads(heard[1])["d"]
-        assert (ready["shard"], len(ready["guilds"])) == ([shard, 2], servers)
-        assert len(heard) == 3 + servers
-
-
-async def test_a_resume_beyond_what_is_kept_is_invalid(wire: DiscordWire) -> None:
-    heard = await say(wire, identify(wire.token), {"op": 77, "d": None})
-    session = json.loads(heard[1])["d"]["session_id"]
-    for seen, answer in ((99, 9), (1, 0)):
-        data = {"token": wire.token, "session_id": session, "seq": seen}
-        heard = await say(wire, {"op": 6, "d": data}, {"op": 77, "d": None})
-        assert json.loads(heard[1])["op"] == answer
-
-
-async def test_zlib_is_one_stream(wire: DiscordWire) -> None:
-    heard = await say(wire, {"op": 1, "d": None}, "{", compress="&compress=zlib-stream")
-    stream = zlib.decompressobj()
-    assert [json.loads(stream.decompress(frame))["op"] for frame in heard[:-1]] == [10, 11]
-
-
-@pytest.mark.skipif(
-    discord.utils._ActiveDecompressionContext.COMPRESSION_TYPE != "zstd-stream",
-    reason="no zstd here: discord.py asks for zlib",
-)
-def test_zstd_is_one_stream() -> None:
-    compress = wire_gateway.compressor("zstd-stream")
-    assert compress is not None
-    context = discord.utils._ActiveDecompressionContext()
-    assert [context.decompress(compress(text)) for text in (b"one", b"two")] == ["one", "two"]
-
-
-# Waiting
-
-
-async def test_waiting_ends_and_tells_what_there_is(
-    wire: DiscordWire, bare: Bare, songs: Channel, alice: Member
-) -> None:
-    song = await asked(wire, songs, alice)
-    with pytest.raises(TimeoutError, match="no callback"):
-        await song.acknowledged(0.001)
-    await bare("POST", callback(song), {"type": 4, "data": {"content": "hello"}})
-    with pytest.raises(TimeoutError, match="hello"):
-        await song.wait_message(lambda m: m.content == "bye", 0.001)
-    with pytest.raises(TimeoutError, match="hello"):
-        await wire.wait_message(songs, lambda m: m.content == "bye", 0.001)
-    with pytest.raises(TimeoutError, match="last requests"):
-        await wire.until(lambda: False, 0.001)
-    with pytest.raises(ValueError, match="do not come back"):
-        wire.clock.advance(-1)
-
-
-async def test_uploads_need_not_be_kept() -> None:
-    async with DiscordWire(keep_uploads=False) as wire, aiohttp.ClientSession() as session:
-        channel = wire.channel(wire.guild("One"), "songs")
-        await Bare(wire, session).upload(f"/channels/{channel.id}/messages", {}, b"abc")
-        (attachment,) = wire.messages(channel)[0].attachments
-        assert (attachment.content, attachment.size) == (None, 3)
