@@ -41,8 +41,7 @@ from cogs.songs.song import SongCog
 from db import servers as server_rows
 from db import songs as song_rows
 from db.database import Database
-from db.faults import NO_ROOM, DatabaseFileError
-from db.migrate import SchemaTooNewError, SchemaTooOldError
+from db.errors import NO_ROOM, DatabaseFileError, SchemaTooNewError, SchemaTooOldError
 from services import logs
 from services.audio.transcoder import Transcoder
 from services.clock import WatchedClock, utc_now

@@ -7,7 +7,7 @@ other, as the services' transactions keep them. The ledger is the truth: the res
 from typing import NamedTuple
 
 from db.connection import Connection
-from db.faults import DatabaseFileError
+from db.errors import DatabaseFileError
 
 
 class Sum(NamedTuple):

@@ -12,10 +12,10 @@ import aiosqlite
 from db import checks
 from db.cancelling import to_its_end
 from db.connection import Connection, InlineConnection
-from db.faults import DatabaseFileError
+from db.errors import DatabaseFileError, LocksUnsupportedError, SchemaTooOldError
 from db.file_connection import BUSY_TIMEOUT, connect, connect_read_only
-from db.migrate import SchemaTooOldError, migrate, pending, seen
-from db.process_lock import LocksUnsupportedError, ProcessLock
+from db.migrate import migrate, pending, seen
+from db.process_lock import ProcessLock
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiosqlite
 
-from db.faults import named
+from db.errors import named
 
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for a lock that another process holds: a backup of a large file takes several."""

@@ -6,14 +6,7 @@ from importlib import resources
 
 import aiosqlite
 
-
-class SchemaTooNewError(Exception):
-    """A later version of Songwright has written this file: run that version, or a backup."""
-
-
-class SchemaTooOldError(Exception):
-    """An earlier version has written this file, and may be using it, or it can't be upgraded."""
-
+from db.errors import SchemaTooNewError, SchemaTooOldError
 
 BASELINE = 9
 """The first migration there is. No released version wrote a file with the ones before it."""

@@ -9,6 +9,8 @@ import os
 import sys
 from pathlib import Path
 
+from db.errors import LocksUnsupportedError
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -17,10 +19,6 @@ else:
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 """Another has it: EACCES and EDEADLK are Windows's words (`_locking` in its C library)."""
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
-
-
-class LocksUnsupportedError(OSError):
-    """The file system has no locks: nobody can know whether another process uses the file."""
 
 
 class ProcessLock:

@@ -135,10 +135,6 @@ class Fault:
     carried_out: bool = False
 
 
-class ParameterError(ValueError):
-    """A parameter is missing or out of the page's bounds."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Song:
     id: str
@@ -310,10 +306,7 @@ class SongApiServer:
     async def _accept(self, request: web.Request) -> _Song:
         if request.match_info["model"] != MODEL:
             raise web.HTTPNotFound(reason="Model not found")
-        try:
-            parameters = read_parameters(await _json(request))
-        except ParameterError as error:
-            raise web.HTTPBadRequest(reason=str(error)) from error
+        parameters = read_parameters(await _json(request))
         if self.credits < 1:
             raise web.HTTPNotAcceptable(reason="Not enough credits to process request")
         self.credits -= 1
@@ -386,19 +379,19 @@ def read_parameters(body: object) -> dict[str, Any]:
     """The page's parameters with its defaults; unknown ones are ignored.
 
     Raises:
-        ParameterError: one is missing, of another type or out of its bounds.
+        web.HTTPBadRequest: one is missing, of another type or out of its bounds.
     """
     if not isinstance(body, dict):
-        raise ParameterError("The body must be a JSON object")
+        raise web.HTTPBadRequest(reason="The body must be a JSON object")
     genres = body.get("genres")
     if not isinstance(genres, str) or not genres.strip():
-        raise ParameterError("genres is required: a string")
+        raise web.HTTPBadRequest(reason="genres is required: a string")
     lyrics = body.get("lyrics", SAMPLE_LYRICS)
     if not isinstance(lyrics, str):
-        raise ParameterError("lyrics must be a string")
+        raise web.HTTPBadRequest(reason="lyrics must be a string")
     in_base64 = body.get("base64", False)
     if not isinstance(in_base64, bool):
-        raise ParameterError("base64 must be true or false")
+        raise web.HTTPBadRequest(reason="base64 must be true or false")
     return {
         "genres": genres,
         "lyrics": lyrics,
@@ -417,16 +410,16 @@ def _number(
 ) -> float:
     value = body.get(name, default)
     if value is None:
-        raise ParameterError(f"{name} is required")
+        raise web.HTTPBadRequest(reason=f"{name} is required")
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ParameterError(f"{name} must be a number from {low} to {high}")
+        raise web.HTTPBadRequest(reason=f"{name} must be a number from {low} to {high}")
     return value
 
 
 def _whole(body: Mapping[str, Any], name: str, default: int | None, low: int, high: int) -> int:
     value = _number(body, name, default, low, high)
     if value != int(value):
-        raise ParameterError(f"{name} must be an integer")
+        raise web.HTTPBadRequest(reason=f"{name} must be an integer")
     return int(value)
 
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from db.errors import SongwrightError
+
 ROOT = Path(__file__).resolve().parents[1]
 """Where the rooms are: a child imports them from there."""
 TAIL = 4_000
@@ -29,7 +31,7 @@ _CREATION_FLAGS: int = getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0) | g
 )
 
 
-class CannotStartError(OSError):
+class CannotStartError(SongwrightError, OSError):
     """The system won't start a program. No FileNotFoundError, which would be of the files it gets.
 
     Python itself is missing for a moment where the operator renews the bot's folder, say.

@@ -1,55 +1,12 @@
-"""The one tree of errors. A foreign error becomes one of these once, where it enters.
-
-SongwrightError
-|-- ConfigurationError      a setting is missing or wrong: the process can't start
-|-- AlreadyRunning          another process uses the database or the data folder
-|-- Refusal                 the person asked for something we won't do; str() is for them
-|   |-- InvalidRequest      an option is out of bounds
-|   |-- NotEnoughCredits
-|   |-- TooManySongs
-|   |-- TooManyUndelivered  of the server's songs wait to be delivered
-|   |-- BudgetExceeded      of the server, or of the operator
-|   |-- SongsPaused         the operator's account at the song API needs them first
-|   |-- AgainstTheRules     the server's managers decided otherwise
-|   |-- ServerNotAllowed    the operator's ALLOWED_SERVERS does not list the server
-|   |-- NotPermitted        the person, or the bot in that channel, lacks a permission
-|   `-- NotPossible         the thing asked for does not exist (any more) or can't be done now
-|-- SongApiError            the song API, as services/providers/segmind.py wrap_parse_errors it
-|   |-- RequestRejected     400 and other 4xx: our parameters
-|   |   `-- RequestForbidden  403 or 404 to one submit's words, while the key works
-|   |-- AccountProblem      the operator's to mend; songs pause meanwhile
-|   |   |-- KeyRefused      401, or 403 on a GET
-|   |   |   `-- SubmitForbidden  403 or 404 on submit: perhaps this request alone
-|   |   `-- OutOfCredits    402, 406
-|   |-- NotThereYet         what was made is not found: for now, perhaps
-|   |   |-- SongGone        404 on status or result: unknown or expired
-|   |   `-- OutputMissing   no output in the result, or no audio at its address
-|   |-- GenerationFailed    422 or FAILED: the model failed or blocked the content
-|   |-- RateLimited         429: wait, then go on
-|   |-- ApiUnavailable      408, 5xx on a GET, cut connections, nonsense bodies: try again
-|   |   `-- NotReached      no connection was made: surely nothing was accepted
-|   |-- SubmitUncertain     5xx or a lost answer on submit: it may have been accepted
-|   `-- BadOutput           the result is too large, malformed, or at an address we won't fetch
-|-- AudioError              the bytes are no song we can post
-|   |-- NotAudio            empty, another type, or it can't be decoded
-|   |-- TooShort            less than half of what was asked
-|   |-- SilentAudio         nothing but silence
-|   `-- DoesNotFit          no bit rate brings it under the limit
-`-- DeliveryError           the song could not be posted
-    |-- CannotPost          for good: permission or channel gone, upload refused
-    |-- TooLargeToPost      the limit is lower than we thought: fit it again
-    `-- PostUncertain       no answer, or a passing one: look before sending again
-"""
+"""Errors by subject. A foreign error is mapped to one of these once, where it enters."""
 
 from enum import StrEnum
 
-
-class SongwrightError(Exception):
-    """The root: everything this project raises on purpose."""
+from db.errors import SongwrightError
 
 
 class ConfigurationError(SongwrightError):
-    """A setting is missing or wrong. `str()` has one line for each, naming the variable."""
+    """Configuration is missing or invalid. `str()` has one line for each variable at fault."""
 
 
 class AlreadyRunning(SongwrightError):
@@ -101,22 +58,22 @@ class NotPossible(Refusal):
 
 
 class SongApiError(SongwrightError):
-    """The song API answered with something else than what was asked for.
+    """A call to the song API failed.
 
     `str()` is for the operator's log; it never holds the key.
     """
 
 
 class RequestRejected(SongApiError):
-    """400 and every other 4xx without a meaning of its own: the parameters are at fault, ours."""
+    """400, or another 4xx without a class of its own: our parameters are invalid."""
 
 
 class RequestForbidden(RequestRejected):
-    """403 or 404 to one submit while the key works: a firewall refuses its words."""
+    """403 or 404 to one submit while the key works: a firewall refuses its text."""
 
 
 class AccountProblem(SongApiError):
-    """The operator's account: songs pause until it is mended."""
+    """The operator's account has a problem: songs pause until the operator fixes it."""
 
 
 class KeyRefused(AccountProblem):
@@ -132,7 +89,7 @@ class OutOfCredits(AccountProblem):
 
 
 class NotThereYet(SongApiError):
-    """What was made is not found. Queues and storage say so right after success, too."""
+    """The song was not found, which also happens for a moment right after success."""
 
 
 class SongGone(NotThereYet):
@@ -144,10 +101,10 @@ class OutputMissing(NotThereYet):
 
 
 class GenerationFailed(SongApiError):
-    """The model failed, or its content was blocked. `detail` is fit for the member.
+    """422 or FAILED: the model failed, or blocked the content. `detail` may be shown to the member.
 
-    `by_request`: what was requested is at fault, not the service. `accepted`: the API had, or may
-    have, accepted the song before.
+    `by_request`: the request is the cause, not the service. `accepted`: the API accepted the song
+    before, or may have.
     """
 
     def __init__(self, detail: str, *, by_request: bool = True, accepted: bool = True) -> None:
@@ -166,23 +123,23 @@ class RateLimited(SongApiError):
 
 
 class ApiUnavailable(SongApiError):
-    """Passing: 408, 5xx on a GET, a cut connection, a body that makes no sense."""
+    """Transient: 408, 5xx on a GET, a cut connection, a malformed body."""
 
 
 class NotReached(ApiUnavailable):
-    """No connection could be made, so nothing was accepted either."""
+    """No connection could be made, so nothing was accepted."""
 
 
 class SubmitUncertain(SongApiError):
-    """A submit whose answer was lost or was a 5xx: it may or may not have been accepted."""
+    """The answer to a submit was lost or a 5xx: it may have been accepted."""
 
 
 class BadOutput(SongApiError):
-    """The result can't be had: malformed, over the maximum, or at an address we won't fetch."""
+    """The result is malformed, too large, or at an address that is not allowed."""
 
 
 class AudioError(SongwrightError):
-    """The bytes are no song we can post. `str()` is fit for the member."""
+    """The file is no song that can be posted. `str()` may be shown to the member."""
 
 
 class NotAudio(AudioError):
@@ -190,11 +147,11 @@ class NotAudio(AudioError):
 
 
 class TooShort(AudioError):
-    """Less than half of the seconds that were asked for."""
+    """Less than half of the requested seconds."""
 
 
 class SilentAudio(AudioError):
-    """Nothing can be heard in it, from its beginning to its end."""
+    """Nothing but silence."""
 
 
 class DoesNotFit(AudioError):
@@ -206,7 +163,7 @@ class DeliveryError(SongwrightError):
 
 
 class Scope(StrEnum):
-    """How far the reason for a refused post reaches. A thread is a channel."""
+    """What else the reason for a refused post applies to. A thread is a channel."""
 
     MESSAGE = "message"
     CHANNEL = "channel"
@@ -215,7 +172,7 @@ class Scope(StrEnum):
 
 
 class CannotPost(DeliveryError):
-    """It won't be posted. `str()` is fit for the member; `scope`: whose posts fail alike."""
+    """Permanent: permission or channel gone, upload refused. `str()` may be shown to the member."""
 
     def __init__(self, reason: str, *, scope: Scope = Scope.CHANNEL) -> None:
         super().__init__(reason)
@@ -223,8 +180,8 @@ class CannotPost(DeliveryError):
 
 
 class TooLargeToPost(DeliveryError):
-    """Discord's limit in that channel is lower than the file's size."""
+    """The file is over Discord's limit in that channel: transcode it again."""
 
 
 class PostUncertain(DeliveryError):
-    """The post may or may not be there."""
+    """No answer, or a transient one: reconcile before sending again."""

@@ -15,7 +15,8 @@ import pytest
 import bot
 from db import servers
 from db.database import Database
-from db.migrate import SchemaTooOldError, migrations
+from db.errors import SchemaTooOldError
+from db.migrate import migrations
 from db.records import Step
 from services.clock import utc_now
 from services.operations.process_lock import sole_process
@@ -23,7 +24,7 @@ from services.settings.settings import Member
 from tests.databases import write_new
 from tests.factories import SERVER, add_song, make_credits
 from tests.small_disk import small_disk
-from tests.unit.db.test_faults import damage
+from tests.unit.db.test_errors import damage
 
 ROOT = Path(bot.__file__).parent
 

@@ -7,13 +7,14 @@ import aiohttp
 import discord
 
 from cogs.client.refusals import NOT_NOW, TOO_LARGE_STATUS, refusal
+from db.errors import SongwrightError
 from services.errors import PostUncertain
 
 LONGEST_PAUSE = 60.0
 """Seconds for which Discord may ask us to be silent; a call that would wait longer has failed."""
 
 
-class MalformedResponseError(Exception):
+class MalformedResponseError(SongwrightError):
     """Discord, or what stands before it, has answered something that can't be read."""
 
 

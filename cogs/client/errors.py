@@ -19,7 +19,7 @@ from cogs.client.answers import (
 )
 from cogs.client.command_form import is_current
 from cogs.client.presence import check_is_member
-from db.faults import NO_ROOM, DatabaseBusyError
+from db.errors import NO_ROOM, DatabaseBusyError
 from services import logs
 from services.errors import NotPermitted, NotPossible, Refusal
 from services.songs.pipeline import Backoff

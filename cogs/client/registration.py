@@ -19,7 +19,7 @@ from cogs.client.client import Client
 from cogs.client.login import retry_after
 from db import operations
 from db.database import Database
-from db.faults import NOT_NOW
+from db.errors import NOT_NOW
 from services.operations.incidents import Incidents, Kind
 from services.songs.pipeline import Backoff
 

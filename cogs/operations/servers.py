@@ -9,7 +9,7 @@ from discord.ext import commands
 from cogs.client.answers import PASSING, wrap_parse_errors
 from cogs.client.client import Client
 from cogs.songs import cards
-from db.faults import NOT_NOW
+from db.errors import NOT_NOW
 from db.records import Song
 from services.operations.servers import Shard
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from db import checks, songs
 from db.connection import Connection
 from db.database import Database
-from db.faults import DatabaseFileError
+from db.errors import DatabaseFileError
 from db.records import from_ms
 from services.credits.credits import Credits
 from services.operations.data_folder import MARKER

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from db import drafts, songs
 from db.database import Database
-from db.faults import NOT_NOW
+from db.errors import NOT_NOW
 from db.records import Step
 from services.clock import WatchedClock
 from services.operations.incidents import Incidents, Kind

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from db import operations
 from db.database import Database
-from db.faults import NOT_NOW
+from db.errors import NOT_NOW
 from db.records import Incident
 from services.clock import WatchedClock
 from services.errors import SongsPaused

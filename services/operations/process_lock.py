@@ -6,7 +6,8 @@ import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from db.process_lock import LocksUnsupportedError, ProcessLock
+from db.errors import LocksUnsupportedError
+from db.process_lock import ProcessLock
 from services.errors import AlreadyRunning
 
 log = logging.getLogger(__name__)

@@ -28,6 +28,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from db.cancelling import to_its_end
+from db.errors import SongwrightError
 from services.errors import (
     ApiUnavailable,
     BadOutput,
@@ -696,7 +697,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
     return min(max(seconds, shortest), longest)
 
 
-class _TooManyChunks(aiohttp.ClientPayloadError):
+class _TooManyChunks(SongwrightError, aiohttp.ClientPayloadError):
     """A body in pieces so small that taking them apart would keep the loop busy."""
 
 

@@ -19,8 +19,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from db.errors import SongwrightError
 from services import child_process
-from services.errors import SongwrightError
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 
 from db import songs
 from db.database import Database
-from db.faults import NOT_NOW, DiskFullError
+from db.errors import NOT_NOW, DiskFullError
 from db.records import Song
 from services import logs
 from services.audio.transcoder import Transcoder

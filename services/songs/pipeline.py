@@ -21,7 +21,7 @@ from db import songs
 from db.cancelling import to_its_end
 from db.connection import Connection
 from db.database import Database
-from db.faults import NO_ROOM, NOT_NOW
+from db.errors import NO_ROOM, NOT_NOW, SongwrightError
 from db.records import Fault, Song, Status, Step
 from services.audio.audio_file import Tags
 from services.audio.transcoder import Transcoded, Transcoder
@@ -48,7 +48,6 @@ from services.errors import (
     SilentAudio,
     SongApiError,
     SongGone,
-    SongwrightError,
     SubmitForbidden,
     SubmitUncertain,
     TooLargeToPost,

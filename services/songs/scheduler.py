@@ -8,7 +8,7 @@ from typing import Any
 
 from db import servers, songs
 from db.database import Database
-from db.faults import NOT_NOW
+from db.errors import NOT_NOW
 from db.records import Song, Step
 from services import logs
 from services.clock import Clock

@@ -14,7 +14,7 @@ import pytest
 from db import servers
 from db.connection import Connection
 from db.database import Database
-from db.faults import DatabaseBusyError, DatabaseFileError, DiskFullError
+from db.errors import DatabaseBusyError, DatabaseFileError, DiskFullError
 from db.file_connection import connect_read_only
 from tests.small_disk import small_disk
 

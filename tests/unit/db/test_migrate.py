@@ -11,10 +11,9 @@ import pytest
 
 from db import migrate as module
 from db.database import Database
+from db.errors import SchemaTooNewError, SchemaTooOldError
 from db.migrate import (
     BASELINE,
-    SchemaTooNewError,
-    SchemaTooOldError,
     migrate,
     migrations,
     statements,

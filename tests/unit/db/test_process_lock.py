@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from db import process_lock
-from db.process_lock import LocksUnsupportedError, ProcessLock
+from db.errors import LocksUnsupportedError
+from db.process_lock import ProcessLock
 
 ROOT = Path(process_lock.__file__).parents[1]
 HOLDS = """

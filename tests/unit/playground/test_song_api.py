@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 import segmind
+from aiohttp import web
 
 from playground import song_api
 from playground.song_api import (
@@ -26,7 +27,6 @@ from playground.song_api import (
     SAMPLE_SEED,
     Call,
     Fault,
-    ParameterError,
     SongApiServer,
     Timing,
     composing_pool,
@@ -254,7 +254,7 @@ def test_what_is_left_out_is_as_on_the_page() -> None:
         "lyrics_strength": 1,
         "base64": False,
     }
-    with pytest.raises(ParameterError, match="JSON object"):
+    with pytest.raises(web.HTTPBadRequest, match="JSON object"):
         read_parameters(None)
 
 

@@ -13,7 +13,7 @@ from discord import app_commands
 
 from cogs.client import errors
 from cogs.client.errors import text_file
-from db.faults import DatabaseBusyError, DiskFullError
+from db.errors import DatabaseBusyError, DiskFullError
 from services.errors import InvalidRequest, NotPossible
 from services.songs.pipeline import Backoff
 from tests.world import World, said

@@ -11,7 +11,7 @@ import pytest
 from cogs.client.client import Client
 from cogs.client.presence import NEEDED, Presence
 from db import servers as server_rows
-from db.faults import DiskFullError
+from db.errors import DiskFullError
 from db.records import Status
 from services.operations.servers import Servers, Shard
 from tests.unit.cogs.songs.test_announcer import SOON, Stage, stage, staged, until

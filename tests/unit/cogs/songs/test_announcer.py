@@ -20,7 +20,7 @@ from cogs.client.client import Client
 from cogs.songs import announcer as module
 from cogs.songs.announcer import DiscordAnnouncer
 from db import songs as song_rows
-from db.faults import DiskFullError
+from db.errors import DiskFullError
 from db.records import Song
 from services.clock import utc_now
 from services.config import Settings

@@ -23,7 +23,7 @@ from tests.factories import (
     make_giving,
     make_server_settings,
 )
-from tests.unit.db.test_faults import damage
+from tests.unit.db.test_errors import damage
 
 ENDS = {Status.COMPLETED: "settle", Status.FAILED: "refund", Status.CANCELLED: "refund"}
 

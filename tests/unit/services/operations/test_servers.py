@@ -10,7 +10,7 @@ from db import ledger, songs
 from db import servers as server_rows
 from db.connection import Connection
 from db.database import Database
-from db.faults import DiskFullError
+from db.errors import DiskFullError
 from db.records import Song, Status, Step
 from services.credits.credits import Credits
 from services.operations.servers import KEPT_AFTER_LEAVING, NOTIFIED_WITHIN, Servers, Shard

@@ -17,7 +17,7 @@ import pytest
 
 from db import songs
 from db.database import Database
-from db.faults import DatabaseBusyError, DiskFullError
+from db.errors import DatabaseBusyError, DiskFullError
 from db.records import Song, Step
 from services.credits.credits import Credits
 from services.errors import (

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from db import budgets, songs
-from db.faults import DiskFullError
+from db.errors import DiskFullError, SongwrightError
 from db.records import OperatorBudget, Song, Tally
 from playground.song_api import Call, Fault, Timing
 from services.audio import transcoder
@@ -33,7 +33,6 @@ from services.errors import (
     Scope,
     SilentAudio,
     SongApiError,
-    SongwrightError,
     TooLargeToPost,
     TooShort,
 )

@@ -1,4 +1,4 @@
-"""What is wrong with the database's file, by its name: SQLite's own errors don't give it."""
+"""The root of all errors, and those of the database's file: SQLite's own don't name the file."""
 
 import errno
 import os
@@ -27,22 +27,38 @@ _OF_THE_FILE = (
 )
 
 
-class DiskFullError(OSError):
-    """There is no room for a transaction, and nothing of it was done. Its `errno` is ENOSPC."""
+class SongwrightError(Exception):
+    """The root: every error class of this project is below it. Most are in services/errors.py."""
+
+
+class DiskFullError(SongwrightError, OSError):
+    """There is no room for a transaction, which was rolled back. Its `errno` is ENOSPC."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(errno.ENOSPC, "the disk is full, over its quota, or failing", str(path))
 
 
-class DatabaseFileError(sqlite3.OperationalError):
+class DatabaseFileError(SongwrightError, sqlite3.OperationalError):
     """The file can't be used. `str()` names it and says what to do."""
 
     damaged = False
-    """Whether it is no database, or not a sound one; else it can't be opened, read or written."""
+    """True: it is corrupt, or no database. False: it can't be opened, read or written."""
 
 
-class DatabaseBusyError(sqlite3.OperationalError):
-    """Another program has kept the file locked for too long. `str()` names it."""
+class DatabaseBusyError(SongwrightError, sqlite3.OperationalError):
+    """Another program kept the file locked for too long. `str()` names the file."""
+
+
+class LocksUnsupportedError(SongwrightError, OSError):
+    """The file system has no locks: nobody can know whether another process uses the file."""
+
+
+class SchemaTooNewError(SongwrightError):
+    """A later version has written this file: run that version, or restore a backup."""
+
+
+class SchemaTooOldError(SongwrightError):
+    """An earlier version wrote this file, and may be using it, or it can't be upgraded."""
 
 
 NOT_NOW = (DiskFullError, DatabaseBusyError)

@@ -13,7 +13,7 @@ import pytest
 from db import servers
 from db.connection import Connection
 from db.database import Database
-from db.faults import DatabaseFileError, DiskFullError, named
+from db.errors import DatabaseFileError, DiskFullError, named
 from tests import quota
 from tests.databases import write_new
 from tests.small_disk import small_disk
@@ -106,7 +106,7 @@ def test_a_file_that_there_is_no_room_to_make_is_a_full_disk(
     def refuse(**_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("db.faults.tempfile.NamedTemporaryFile", refuse)
+    monkeypatch.setattr("db.errors.tempfile.NamedTemporaryFile", refuse)
     error = named(error_of(sqlite3.SQLITE_CANTOPEN, "SQLITE_CANTOPEN"), tmp_path / "songs.db")
     assert isinstance(error, DiskFullError)
 
