@@ -29,9 +29,9 @@ from playground.song_api import Fault as ApiFault
 from services import logs
 from services.config import Settings, load
 from services.operations.housekeeping import Housekeeping
+from services.retry import Backoff
 from services.settings.settings import Defaults, Limits
 from services.songs import scheduler
-from services.songs.pipeline import Backoff
 from tests.bot_process import BotProcess
 from tests.databases import write_new
 from tests.inside import configure, running, set_environment

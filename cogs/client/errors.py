@@ -22,7 +22,7 @@ from cogs.client.presence import check_is_member
 from db.errors import NO_ROOM, DatabaseBusyError
 from services import logs
 from services.errors import NotPermitted, NotPossible, Refusal
-from services.songs.pipeline import Backoff
+from services.retry import Backoff, retry
 
 log = logging.getLogger(__name__)
 
@@ -162,20 +162,22 @@ async def say(
     interaction: discord.Interaction, text: str, *, file: discord.File | None = None
 ) -> None:
     """Answer so that only the person sees it, whether or not something was answered before."""
-    words = None if file is None else file.fp.read()
-    for failures in range(1, MOST_TRIES + 1):
-        files = [] if file is None else [discord.File(io.BytesIO(words or b""), file.filename)]
-        try:
-            with wrap_parse_errors():
-                async with asyncio.timeout(LONGEST_PAUSE):
-                    await _send(interaction, text, files)
-        except (*PASSING, discord.HTTPException) as error:
-            log.warning("interaction %d can't be answered: %s", interaction.id, error)
-            if not outcome_unknown(error):
-                return
-        else:
-            return
-        await asyncio.sleep(AGAIN.pause(failures))
+    content = None if file is None else file.fp.read()
+
+    async def send() -> None:
+        files = [] if file is None else [discord.File(io.BytesIO(content or b""), file.filename)]
+        with wrap_parse_errors():
+            async with asyncio.timeout(LONGEST_PAUSE):
+                await _send(interaction, text, files)
+
+    async def on_error(error: Exception, _: float) -> None:
+        log.warning("interaction %d can't be answered: %s", interaction.id, error)
+        if not outcome_unknown(error):
+            raise error
+
+    errors = (*PASSING, discord.HTTPException)
+    with contextlib.suppress(*errors):
+        await retry(send, errors, on_error, backoff=AGAIN, tries=MOST_TRIES)
 
 
 async def _send(interaction: discord.Interaction, text: str, files: list[discord.File]) -> None:

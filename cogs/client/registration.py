@@ -21,7 +21,7 @@ from db import operations
 from db.database import Database
 from db.errors import NOT_NOW
 from services.operations.incidents import Incidents, Kind
-from services.songs.pipeline import Backoff
+from services.retry import Backoff
 
 log = logging.getLogger(__name__)
 

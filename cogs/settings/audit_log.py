@@ -9,7 +9,6 @@ that the order stays.
 import asyncio
 import contextlib
 import functools
-import itertools
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -26,9 +25,9 @@ from cogs.settings.texts import change_line
 from db.records import Change
 from services.clock import WatchedClock
 from services.errors import CannotPost, Scope
+from services.retry import Backoff, retry
 from services.settings.changelog import Changelog
 from services.settings.settings import Defaults
-from services.songs.pipeline import Backoff
 from services.songs.scheduler import Spawn
 
 log = logging.getLogger(__name__)
@@ -238,14 +237,20 @@ class AuditLog:
 
     async def _mark(self, changes: Sequence[Change]) -> None:
         """Tried until it is done: what is not marked would be told again."""
-        for failures in itertools.count(1):
-            try:
-                await self._changelog.mark_notified(*changes)
-            except Exception:
-                log.exception("the log of server %d: error %d", changes[0].server_id, failures)
-                await self._sleep(AFTER_A_FAILURE.pause(failures))
-            else:
-                return
+
+        async def on_error(error: Exception, pause: float) -> None:
+            log.error(
+                "the audit log of server %d can't be saved, retrying in %.0f s",
+                *(changes[0].server_id, pause),
+                exc_info=error,
+            )
+
+        await retry(
+            lambda: self._changelog.mark_notified(*changes),
+            *(Exception, on_error),
+            backoff=AFTER_A_FAILURE,
+            sleep=self._sleep,
+        )
 
 
 def _warn(

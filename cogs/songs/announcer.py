@@ -33,7 +33,8 @@ from db.records import Song, Status
 from services import logs
 from services.clock import Clock
 from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
-from services.songs.pipeline import DEFAULT_UPLOAD_LIMIT, Backoff
+from services.retry import Backoff
+from services.songs.pipeline import DEFAULT_UPLOAD_LIMIT
 from services.songs.queue import Queue, View
 from services.songs.scheduler import Spawn
 

@@ -38,8 +38,9 @@ from services.errors import (
     TooLargeToPost,
 )
 from services.operations.incidents import Incidents, Kind
+from services.retry import Backoff, retry
 from services.songs.completion import SongCompletion
-from services.songs.pipeline import DEFAULT_UPLOAD_LIMIT, SOURCE, Backoff, transcode_song
+from services.songs.pipeline import DEFAULT_UPLOAD_LIMIT, SOURCE, transcode_song
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,6 @@ SOONEST = 60.0
 AFTER_A_REFUSAL = Backoff(first=300.0, longest=6 * 3600.0)
 """Refused although nothing that the bot knows of speaks against it. Too many refusals in ten
 minutes shut a bot out (Discord, "Invalid Request Limit")."""
-UNTIL_THERE_IS_ROOM = Backoff()
 
 
 class Channels(Protocol):
@@ -182,16 +182,17 @@ class Delivery:
 
     async def _write_down(self, song: Song, *, in_status: bool) -> bool:
         """Its member has it: that can't be undone, so the row's saying so waits for a full disk."""
-        failures = 0
-        while True:
-            try:
-                return await self._completion.hand_over(song, in_status=in_status)
-            except NOT_NOW as error:
-                failures += 1
-                log.warning("it was handed over, and to say so waits: %s", error)
-                if isinstance(error, DiskFullError):
-                    await self._incidents.begin(Kind.DISK_NEARLY_FULL, str(error))
-            await self._sleep(UNTIL_THERE_IS_ROOM.pause(failures))
+
+        async def on_error(error: Exception, pause: float) -> None:
+            log.warning("the handover can't be saved, retrying in %.0f s: %s", pause, error)
+            if isinstance(error, DiskFullError):
+                await self._incidents.begin(Kind.DISK_NEARLY_FULL, str(error))
+
+        return await retry(
+            lambda: self._completion.hand_over(song, in_status=in_status),
+            *(NOT_NOW, on_error),
+            sleep=self._sleep,
+        )
 
     async def _send(self, song: Song, limit: int, send: Send) -> None:
         """Fitted anew where it is too large: for what Discord says, then for what it does."""

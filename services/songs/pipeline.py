@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import random
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -58,6 +57,7 @@ from services.providers.pacing import Pacer
 from services.providers.rate_limiter import Call, RateLimiter
 from services.providers.segmind import JobStatus, Output, SongApi, Workspace, largest_song
 from services.providers.submit_refusals import SubmitRefusals
+from services.retry import Backoff, retry
 from services.songs.completion import SongCompletion
 from services.songs.song_request import SongRequest, title_of
 
@@ -148,19 +148,6 @@ class _Absence:
         """Seconds until the result is to be requested again."""
         later = FRESH_ADDRESS_AFTER[self.fresh_addresses :]
         return later[0] - self.waited if later else math.inf
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Pauses that double, with jitter: half to all of the nominal one. In seconds."""
-
-    first: float = 1.0
-    longest: float = 60.0
-
-    def pause(self, failures: int) -> float:
-        """How long to wait after so many failures in a row, 1 or more."""
-        nominal = min(self.longest, self.first * 2.0 ** min(failures - 1, 32))
-        return nominal * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 
 
 class Pipeline:
@@ -563,9 +550,9 @@ class Pipeline:
             run_high=run_high if possible else None,
         )
 
-    async def _passing(self, error: Exception) -> None:
-        """Something that passes: the song goes on."""
-        log.warning("%s", error)
+    async def _passing(self, error: Exception, pause: float | None = None) -> None:
+        """Log a transient error, before a pause of so many seconds, and count it for incidents."""
+        log.warning("%s%s", error, "" if pause is None else f", retrying in {pause:.1f} s")
         if isinstance(error, ApiUnavailable | SubmitUncertain):
             await self._incidents.api_silent(str(error))
         elif isinstance(error, OSError) and error.errno in NO_ROOM:
@@ -653,20 +640,21 @@ class Pipeline:
             FileNotFoundError: its audio has vanished.
             OSError: the deadline is over.
         """
-        failures = 0
-        while True:
-            try:
-                return await transcode_song(
-                    self._transcoder, song, self.folder(song.song_id), limit=limit
-                )
-            except FileNotFoundError:
-                raise
-            except OSError as error:
-                failures += 1
-                await self._passing(error)
-                if self._overdue(_there(song.submitted_at)):
-                    raise
-            await self._sleep(self._backoff.pause(failures))
+
+        async def on_error(error: Exception, pause: float) -> None:
+            if isinstance(error, FileNotFoundError):
+                raise error
+            await self._passing(error, pause)
+            if self._overdue(_there(song.submitted_at)):
+                raise error
+
+        folder = self.folder(song.song_id)
+        return await retry(
+            lambda: transcode_song(self._transcoder, song, folder, limit=limit),
+            *(OSError, on_error),
+            backoff=self._backoff,
+            sleep=self._sleep,
+        )
 
     async def _post(self, song: Song, *, may_be_there: bool) -> None:
         """Post it, once: what may be there already is looked for before it is sent again.
@@ -837,14 +825,7 @@ class Pipeline:
 
     async def _once_it_can_be_written(self, write: Callable[[], Awaitable[T]]) -> T:
         """A write that waits until the database takes it: what it says has happened already."""
-        failures = 0
-        while True:
-            try:
-                return await write()
-            except NOT_NOW as error:
-                failures += 1
-                await self._passing(error)
-            await self._sleep(self._backoff.pause(failures))
+        return await retry(write, NOT_NOW, self._passing, backoff=self._backoff, sleep=self._sleep)
 
     def _workspace(self, song: Song) -> Workspace:
         """Where its audio goes, and what it may take by what was requested."""

@@ -17,7 +17,8 @@ from services.errors import NotReached, SongApiError
 from services.operations.incidents import Incidents, Kind
 from services.providers.rate_limiter import Call, RateLimiter
 from services.providers.segmind import SongApi
-from services.songs.pipeline import Backoff, Pipeline
+from services.retry import Backoff, retry
+from services.songs.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -98,22 +99,11 @@ class Scheduler:
         for song in await songs.unfinished(self._database.reader):
             self._resume(song)
         watch = self._spawn(self._each_minute(), "watch the account")
-        failures = 0
         try:
             while True:
                 self._woken.clear()
-                try:
-                    await self._start_all()
-                except Exception as error:
-                    failures += 1
-                    if isinstance(error, NOT_NOW):
-                        log.warning("starting songs waits: %s", error)
-                    else:
-                        log.exception("starting songs: error %d in a row", failures)
-                    await self._sleep(self._backoff.pause(failures))
-                else:
-                    failures = 0
-                    await self._woken.wait()
+                await self._retry(self._start_all)
+                await self._woken.wait()
         finally:
             watch.cancel()
 
@@ -220,17 +210,18 @@ class Scheduler:
         what people are told and who has the credits.
         """
         logs.about_from_here(song_id)
-        for failures in itertools.count(1):
-            try:
-                if failures > MOST_FAILURES:
-                    await self._pipeline.give_up(song_id)
-                else:
-                    await self._step_by_step(song_id, fresh=fresh and failures == 1)
-            except Exception:
-                log.exception("error %d in a row", failures)
-                await self._sleep(self._backoff.pause(failures))
+        failures = itertools.count()
+
+        async def attempt() -> None:
+            if (failed := next(failures)) >= MOST_FAILURES:
+                await self._pipeline.give_up(song_id)
             else:
-                return
+                await self._step_by_step(song_id, fresh=fresh and not failed)
+
+        await self._retry(attempt)
+
+    async def _retry(self, work: Callable[[], Awaitable[None]]) -> None:
+        await retry(work, Exception, _log_retry, backoff=self._backoff, sleep=self._sleep)
 
     async def _step_by_step(self, song_id: int, *, fresh: bool) -> None:
         try:
@@ -300,3 +291,13 @@ class Scheduler:
         except SongApiError as error:
             log.warning("The account at the song API: %s", error)
             return False
+
+
+async def _log_retry(error: Exception, pause: float) -> None:
+    """Log an error before the pause; one that nobody foresaw with its traceback."""
+    unforeseen = None if isinstance(error, NOT_NOW) else error
+    log.log(
+        logging.WARNING if unforeseen is None else logging.ERROR,
+        *("%r, retrying in %.0f s", error, pause),
+        exc_info=unforeseen,
+    )

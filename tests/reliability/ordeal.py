@@ -19,7 +19,7 @@ from playground.song_api import Timing
 from services.audio.audio_file import AudioFormat
 from services.audio.transcoder import Transcoded, Transcoder
 from services.errors import NotAudio
-from services.songs.pipeline import Backoff
+from services.retry import Backoff
 from tests.bot_process import BotProcess
 from tests.inside import running
 from tests.music import is_mp3, short

@@ -15,7 +15,7 @@ from cogs.client import errors
 from cogs.client.errors import text_file
 from db.errors import DatabaseBusyError, DiskFullError
 from services.errors import InvalidRequest, NotPossible
-from services.songs.pipeline import Backoff
+from services.retry import Backoff
 from tests.world import World, said
 
 

@@ -19,10 +19,10 @@ from db import budgets
 from db.records import Change
 from services.config import Settings
 from services.credits.budgets import ServerBudgetExceeded
+from services.retry import Backoff
 from services.settings.changelog import TOLD_AT_ONCE, Changelog, as_json
 from services.settings.server_settings import Manager
 from services.settings.settings import Defaults, Name
-from services.songs.pipeline import Backoff
 from services.songs.scheduler import spawn
 from tests.factories import NOON, SettableClock, make_song
 from tests.wire import Channel, DiscordWire, Fault, Guild, Limits, Permission

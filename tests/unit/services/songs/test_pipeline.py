@@ -41,7 +41,7 @@ from services.operations.servers import Servers
 from services.providers import segmind
 from services.providers.segmind import Workspace, largest_song
 from services.settings.server_settings import Manager
-from services.songs.pipeline import ACCOUNT_REFUSED, DEFAULT_UPLOAD_LIMIT, Backoff, _fault_of
+from services.songs.pipeline import ACCOUNT_REFUSED, DEFAULT_UPLOAD_LIMIT, _fault_of
 from services.songs.song_request import SongRequest
 from tests.factories import MEMBER, NOON, SERVER, make_server_settings
 from tests.unit.services.songs.carrying import (
@@ -2049,17 +2049,6 @@ async def test_given_up_while_posting(house: House) -> None:
 async def test_a_song_that_is_not_there(house: House) -> None:
     with pytest.raises(RuntimeError):
         await house.pipeline.make(404)
-
-
-# --- pauses -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("failures", "nominal"), [(1, 1.0), (2, 2.0), (6, 32.0), (7, 60.0), (1_000_000, 60.0)]
-)
-def test_pauses_double_up_to_the_longest(failures: int, nominal: float) -> None:
-    for _ in range(20):
-        assert nominal / 2 <= Backoff().pause(failures) <= nominal
 
 
 # --- what the operator's budgets count ---------------------------------------------------------

@@ -16,7 +16,7 @@ from playground.song_api import Call, Fault
 from services.errors import CannotPost, NotReached
 from services.operations.incidents import Kind
 from services.providers.rate_limiter import Call as Budgeted
-from services.songs.pipeline import Backoff
+from services.retry import Backoff
 from services.songs.scheduler import ACCOUNT_CHECK_EVERY, MOST_FAILURES, spawn
 from services.songs.song_request import SongRequest
 from tests.factories import SERVER
