@@ -16,6 +16,7 @@ RUN groupadd --gid 10001 songwright \
 COPY --from=parts /opt/songwright /opt/songwright
 WORKDIR /app
 COPY LICENSE bot.py ./
+COPY commands commands
 COPY cogs cogs
 COPY services services
 COPY db db

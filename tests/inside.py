@@ -11,6 +11,7 @@ import pytest
 
 import bot
 from cogs.client.client import Client
+from commands.run import run
 from services.config import Settings, load
 from tests.outside import SOON, World
 
@@ -38,9 +39,9 @@ async def running(
 
     monkeypatch.setattr(Client, "__init__", begin)
     monkeypatch.setattr(Client, "before_identify_hook", at_once)
-    monkeypatch.setattr(bot, "_on_signals", stops.append)
+    monkeypatch.setattr("commands.run._on_signals", stops.append)
     configure(world, monkeypatch)
-    task = asyncio.create_task(bot.run(load()))
+    task = asyncio.create_task(run(load(), bot.composed))
     try:
         await world.wire.ready()
         await asyncio.wait_for(clients[0].wait_until_ready(), SOON)

@@ -1,4 +1,4 @@
-"""The arrows of the house: bot -> cogs -> services -> db, never back; and what hangs off alone."""
+"""The layers, and which of them may depend on which: bot -> commands -> cogs -> services -> db."""
 
 import ast
 import re
@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("cogs", "services", "db")
-PRODUCT = sorted([ROOT / "bot.py", *(f for room in ROOMS for f in (ROOT / room).rglob("*.py"))])
-MAY_KNOW = {
-    "bot": {"cogs", "services", "db"},
+LAYERS = ("commands", "cogs", "services", "db")
+PRODUCT = sorted([ROOT / "bot.py", *(f for part in LAYERS for f in (ROOT / part).rglob("*.py"))])
+MAY_IMPORT = {
+    "bot": {"commands", "cogs", "services", "db"},
+    "commands": {"commands", "cogs", "services", "db"},
     "cogs": {"cogs", "services", "db"},
     "services": {"services", "db"},
     "db": {"db"},
 }
-OURS = {"bot", "cogs", "services", "db", "playground", "tests", "benchmarks", "requirements"}
-SPEAKS_DISCORD = {"discord", "simcord"}
-SPEAKS_SQL = {"sqlite3", "aiosqlite"}
+OURS = {*MAY_IMPORT, "playground", "tests", "benchmarks", "requirements"}
+DISCORD_LIBRARIES = {"discord", "simcord"}
+SQL_LIBRARIES = {"sqlite3", "aiosqlite"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -30,7 +31,7 @@ def name(file: Path) -> str:
     return file.relative_to(ROOT).as_posix()
 
 
-def room(file: Path) -> str:
+def layer(file: Path) -> str:
     return file.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
@@ -86,53 +87,53 @@ def each_file(check: Callable[[Path], None]) -> Callable[[], None]:
     return held
 
 
-def test_there_is_something_to_look_at() -> None:
-    assert {room(file) for file in PRODUCT} == set(MAY_KNOW)
+def test_every_layer_has_files() -> None:
+    assert {layer(file) for file in PRODUCT} == set(MAY_IMPORT)
     assert len(PRODUCT) > 30
 
 
 @each_file
-def test_nobody_imports_against_the_arrows(file: Path) -> None:
-    known = tops(tree(file)) & OURS
-    if file.name == "bot.py":
-        known.discard("playground")  # see below
-    assert known <= MAY_KNOW[room(file)]
+def test_no_layer_depends_on_one_above(file: Path) -> None:
+    imported = tops(tree(file)) & OURS
+    if name(file) == "commands/play.py":
+        imported.discard("playground")  # see below
+    assert imported <= MAY_IMPORT[layer(file)]
 
 
 @each_file
-def test_nobody_imports_by_a_name_that_is_made_up(file: Path) -> None:
+def test_no_import_is_computed(file: Path) -> None:
     assert not calls(tree(file), "__import__", "import_module", "exec", "eval")
 
 
 @each_file
-def test_only_the_cogs_speak_discord(file: Path) -> None:
-    spoken = tops(tree(file)) & SPEAKS_DISCORD
-    assert spoken <= ({"discord"} if room(file) in ("bot", "cogs") else set())
+def test_only_upper_layers_import_discord(file: Path) -> None:
+    imported = tops(tree(file)) & DISCORD_LIBRARIES
+    assert imported <= ({"discord"} if layer(file) in ("bot", "commands", "cogs") else set())
 
 
-DRAWS = "services/reports/usage_plot.py"
-"""A program of its own, in a process that ends: its library would stay in the bot's memory."""
+DRAWING = "services/reports/usage_plot.py"
+"""Runs in a process that ends, since its library would stay in the bot's memory."""
 
 
 @each_file
-def test_what_draws_is_a_process_of_its_own(file: Path) -> None:
+def test_drawing_runs_in_another_process(file: Path) -> None:
     assert "services.reports.usage_plot" not in set(imports(tree(file)))
-    assert "matplotlib" not in tops(tree(file)) or name(file) == DRAWS
+    assert "matplotlib" not in tops(tree(file)) or name(file) == DRAWING
 
 
-def test_the_playground_is_known_to_bots_play_alone() -> None:
-    module = tree(ROOT / "bot.py")
+def test_only_the_play_command_imports_the_playground() -> None:
+    module = tree(ROOT / "commands" / "play.py")
     where = [
         part.name
         for part in parts(module)
         if isinstance(part, Function) and "playground" in tops(part)
     ]
-    assert where == ["_play"]
+    assert where == ["play"]
     at_top = [part for part in module.body if not isinstance(part, Function)]
     assert not any("playground" in tops(part) for part in at_top)
 
 
-def test_the_playground_knows_nothing_of_the_tests() -> None:
+def test_the_playground_does_not_depend_on_tests() -> None:
     for file in (ROOT / "playground").rglob("*.py"):
         assert not tops(tree(file)) & {"tests", "benchmarks"}, name(file)
 
@@ -159,19 +160,19 @@ def test_sql_is_recognised() -> None:
 
 
 @each_file
-def test_sql_is_in_one_room(file: Path) -> None:
-    if room(file) == "db":
+def test_sql_is_in_one_layer(file: Path) -> None:
+    if layer(file) == "db":
         return
     module = tree(file)
     assert not [text for text in texts(module) if SQL.match(text)]
     assert not calls(module, "execute", "executemany", "executescript", "execute_fetchall")
 
 
-ROWS = [f for f in PRODUCT if room(f) == "db" and f.name not in ("database.py", "migrate.py")]
+ROWS = [f for f in PRODUCT if layer(f) == "db" and f.name not in ("database.py", "migrate.py")]
 
 
 @pytest.mark.parametrize("file", ROWS, ids=name)
-def test_every_statement_stands_there_as_it_is(file: Path) -> None:
+def test_every_statement_is_a_literal(file: Path) -> None:
     if name(file) == "db/connection.py":
         return  # passes on the statements of the others, and has none
     for call in calls(tree(file), "execute", "executemany", "execute_fetchall"):
@@ -179,23 +180,22 @@ def test_every_statement_stands_there_as_it_is(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ROWS, ids=name)
-def test_who_is_in_a_transaction_does_not_end_it(file: Path) -> None:
+def test_statements_do_not_end_their_transaction(file: Path) -> None:
     module = tree(file)
     assert not calls(module, "commit", "rollback", "executescript")
     assert not [text for text in texts(module) if re.match(r"\s*(BEGIN|COMMIT|ROLLBACK)\b", text)]
 
 
-def test_only_the_database_opens_it() -> None:
+def test_only_the_database_module_connects() -> None:
     for file in PRODUCT:
-        if calls(tree(file), "connect") and tops(tree(file)) & SPEAKS_SQL:
-            # bot.py's `connect` is the gateway's.
-            assert name(file) in ("db/database.py", "db/file_connection.py", "bot.py")
+        if calls(tree(file), "connect") and tops(tree(file)) & SQL_LIBRARIES:
+            assert name(file) in ("db/database.py", "db/file_connection.py")
 
 
 # --- importing does nothing -----------------------------------------------------------------------
 
-FROM_OUTSIDE = {"environ", "getenv", "getenvb", "environb"}
-MAKES_SOMETHING = {
+ENVIRONMENT = {"environ", "getenv", "getenvb", "environb"}
+HAS_EFFECTS = {
     *("Client", "AutoShardedBot", "Bot", "ClientSession", "new_event_loop", "get_event_loop"),
     *("create_task", "Thread", "Process", "Popen", "ThreadPoolExecutor", "ProcessPoolExecutor"),
     *("Lock", "Event", "Queue", "Semaphore", "open", "connect", "mkdir", "basicConfig", "Settings"),
@@ -218,19 +218,19 @@ def at_import(body: list[ast.stmt]) -> Iterator[ast.AST]:
 
 
 @each_file
-def test_a_module_does_no_work_when_it_is_imported(file: Path) -> None:
+def test_importing_a_module_runs_nothing(file: Path) -> None:
     for part in at_import(tree(file).body):
-        assert not calls(part, *MAKES_SOMETHING, *FROM_OUTSIDE), ast.unparse(part)
+        assert not calls(part, *HAS_EFFECTS, *ENVIRONMENT), ast.unparse(part)
         assert not isinstance(part, ast.For | ast.While | ast.With | ast.AsyncWith)
 
 
 @each_file
-def test_only_the_settings_read_the_environment(file: Path) -> None:
+def test_only_the_configuration_reads_the_environment(file: Path) -> None:
     read = [
         part
         for part in parts(tree(file))
         if isinstance(part, ast.Attribute | ast.Name)
-        and (part.attr if isinstance(part, ast.Attribute) else part.id) in FROM_OUTSIDE
+        and (part.attr if isinstance(part, ast.Attribute) else part.id) in ENVIRONMENT
     ]
     # The processes that encode and draw are given the few variables that they need to start.
     assert not read or name(file) == "services/child_process.py"
@@ -255,10 +255,10 @@ for module in sys.argv[1:]:
 assert threading.active_count() == before, threading.enumerate()
 assert asyncio._get_running_loop() is None
 assert not seen, seen
-strangers = ("playground", "simcord", "pytest")
+unwanted = ("playground", "simcord", "pytest")
 if sys.argv[1] != "services.reports.usage_plot":
-    strangers += ("matplotlib", "numpy")
-assert not [module for module in sys.modules if module.partition(".")[0] in strangers]
+    unwanted += ("matplotlib", "numpy")
+assert not [module for module in sys.modules if module.partition(".")[0] in unwanted]
 """
 
 
@@ -268,10 +268,10 @@ def module_of(file: Path) -> str:
 
 @pytest.mark.parametrize(
     "modules",
-    [[module_of(f) for f in PRODUCT if name(f) != DRAWS], [module_of(ROOT / DRAWS)]],
+    [[module_of(f) for f in PRODUCT if name(f) != DRAWING], [module_of(ROOT / DRAWING)]],
     ids=["bot", "draws"],
 )
-def test_importing_the_product_touches_nothing(modules: list[str], tmp_path: Path) -> None:
+def test_importing_the_product_has_no_effects(modules: list[str], tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", WATCHED_IMPORT, *modules],
         cwd=ROOT,
@@ -292,7 +292,7 @@ def test_importing_the_product_touches_nothing(modules: list[str], tmp_path: Pat
 # --- names ----------------------------------------------------------------------------------------
 
 
-def test_no_file_is_a_drawer_for_everything() -> None:
-    for place in (*ROOMS, "playground", "tests", "benchmarks"):
+def test_no_file_has_a_catch_all_name() -> None:
+    for place in (*LAYERS, "playground", "tests", "benchmarks"):
         for file in (ROOT / place).rglob("*.py"):
             assert not re.fullmatch(r"_?(utils?|helpers?|common|misc)", file.stem), name(file)

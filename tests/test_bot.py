@@ -22,12 +22,13 @@ import pytest
 import bot
 from cogs.client import registration
 from cogs.client.client import Client, Services
+from commands import run
 from db import process_lock
 from db.process_lock import ProcessLock
 from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
 from services import logs
-from services.config import Settings, load
+from services.config import load
 from services.operations.housekeeping import Housekeeping
 from services.retry import Backoff
 from services.settings.settings import Defaults, Limits
@@ -479,7 +480,7 @@ async def test_a_second_bot_can_be_stopped_while_it_waits(
 ) -> None:
     stops: list[Callable[[], None]] = []
     async with running(world, monkeypatch):
-        monkeypatch.setattr(bot, "_on_signals", stops.append)
+        monkeypatch.setattr(run, "_on_signals", stops.append)
         second = asyncio.create_task(run_here(world, monkeypatch))
         await until(lambda: "waiting up to" in caplog.text)
         stops[0]()
@@ -566,7 +567,7 @@ async def test_a_stop_is_heard_while_discord_does_not_answer_the_login(
         return None
 
     stops: list[Callable[[], None]] = []
-    monkeypatch.setattr(bot, "_on_signals", stops.append)
+    monkeypatch.setattr(run, "_on_signals", stops.append)
     world.wire.faults.hook = silent
     assert await asyncio.wait_for(run_here(world, monkeypatch), SOON) == 0
     assert world.wire.gateway.identifies == 0
@@ -592,7 +593,7 @@ async def test_a_silent_gateway_does_not_hold_up_the_end(
     async def never(*_: Any, **__: Any) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(bot, "GOODBYE", 0.05)
+    monkeypatch.setattr(run, "GOODBYE", 0.05)
     async with running(world, monkeypatch) as client:
         monkeypatch.setattr(client._connection, "close", never)
     assert "did not answer the end" in caplog.text
@@ -616,7 +617,7 @@ def test_the_log_says_who_can_add_the_bot(
     caplog.set_level(logging.INFO)
     client: Any = types.SimpleNamespace(application=types.SimpleNamespace(bot_public=public))
     settings: Any = types.SimpleNamespace(allowed_servers=allowed)
-    bot._log_who_can_add_it(client, settings)
+    run._log_who_can_add_it(client, settings)
     (record,) = caplog.records
     assert record.levelno == level
     assert says in record.getMessage()
@@ -627,7 +628,7 @@ def test_what_the_operator_sets_counts_where_a_server_has_not_decided(
 ) -> None:
     secrets = {"DISCORD_TOKEN": "x", "SEGMIND_API_KEY": "y"}
     set_environment(monkeypatch, world.folder, secrets)
-    assert bot._defaults(load()) == Defaults(limits=Limits(cooldown=5), hourly_refunds=10)
+    assert bot.default_settings(load()) == Defaults(limits=Limits(cooldown=5), hourly_refunds=10)
 
 
 async def test_every_button_and_menu_outlives_a_restart() -> None:
@@ -648,13 +649,13 @@ def in_cogs(item: type) -> bool:
 
 async def run_here(world: World, monkeypatch: pytest.MonkeyPatch) -> int:
     configure(world, monkeypatch)
-    return await bot.run(load())
+    return await run.run(load(), bot.composed)
 
 
 def test_what_ends_it_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def failing(settings: Settings) -> int:
+    async def failing(*_: Any) -> int:
         raise errors.pop()
 
     errors: list[Exception] = [RuntimeError("a slip"), sqlite3.OperationalError("no such disk")]
@@ -800,7 +801,7 @@ async def test_signals_where_the_loop_takes_none(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", refuse)
     monkeypatch.setattr(signal, "signal", handlers.__setitem__)
     stopped = asyncio.Event()
-    bot._on_signals(stopped.set)
+    run._on_signals(stopped.set)
     assert set(handlers) == {signal.SIGTERM, signal.SIGINT}
     handlers[signal.SIGTERM](signal.SIGTERM, None)
     await asyncio.wait_for(stopped.wait(), SOON)

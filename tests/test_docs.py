@@ -16,8 +16,9 @@ import pytest
 from discord import app_commands
 from pydantic.fields import FieldInfo
 
-from bot import GOODBYE, GRACE, LAST_EDITS, add_cogs
+from bot import GRACE, LAST_EDITS, add_cogs
 from cogs.client.client import Client, Services
+from commands.run import GOODBYE
 from services.config import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +44,7 @@ HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 CODE = re.compile(r"`([^`\n]+)`")
 # A path of ours: a known folder in front, or a file of the root with its ending.
 PATH = re.compile(
-    r"(?:(?:cogs|services|db|playground|tests|benchmarks|docs|requirements|\.ci|\.github)/[\w./-]*"
+    r"(?:(?:commands|cogs|services|db|playground|tests|benchmarks|docs|requirements|\.ci|\.github)/[\w./-]*"
     r"|[\w.-]+\.(?:md|py|toml|yaml|example)|Dockerfile|Makefile)"
 )
 

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from tests.mutants.catalogue import MUTANTS, Mutant
 
 PROJECT = Path(__file__).parents[2]
-PRODUCT = ("bot.py", "cogs", "services", "db")
+PRODUCT = ("bot.py", "commands", "cogs", "services", "db")
 LONGEST = 300
 """Seconds that the tests of one mutant may take; a mutant that makes them hang is killed too."""
 FAILED = 1

@@ -359,7 +359,7 @@ async def _songs(all_of_it: Population) -> None:
     await completion.complete(undelivered, undelivered="The channel is gone.")
     await completion.fail(await song(Step.SUBMITTED), "The model failed.")
     await completion.cancel(await song(Step.WAITING))
-    kept = bot.application.settings.data_dir / "songs" / str(undelivered.song_id) / "kept.mp3"
+    kept = bot.application.config.data_dir / "songs" / str(undelivered.song_id) / "kept.mp3"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"ID3 a song")
     all_of_it.kept.append(kept)

@@ -40,13 +40,13 @@ async def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 def kept(here: Population, *, but: str = "") -> list[str]:
     """All that the database holds, a line for each row; without those that name `but`."""
-    path = here.bot.application.settings.database_path
+    path = here.bot.application.config.database_path
     with contextlib.closing(sqlite3.connect(path)) as connection:
         return [line for line in connection.iterdump() if not but or but not in line]
 
 
 def songs_of(here: Population, name: str, where: str = "1") -> list[int]:
-    path = here.bot.application.settings.database_path
+    path = here.bot.application.config.database_path
     statement = f"SELECT song_id FROM songs WHERE member_id = ? AND {where}"
     with contextlib.closing(sqlite3.connect(path)) as connection:
         return [row[0] for row in connection.execute(statement, (here.people[name].id,))]

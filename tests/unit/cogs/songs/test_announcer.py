@@ -869,7 +869,7 @@ async def test_a_song_for_a_private_thread_is_posted_as_soon_as_the_bot_is_back_
     """Without waiting for the minutes after a refusal."""
     stage.channel = thread = stage.wire.thread(stage.channel, "secret", kind=PRIVATE_THREAD)
     _, song = await stage.undelivered()
-    audio = stage.application.settings.data_dir / "songs" / str(song.song_id) / str(song.file)
+    audio = stage.application.config.data_dir / "songs" / str(song.song_id) / str(song.file)
     audio.parent.mkdir(parents=True)
     audio.write_bytes(b"ID3 some music")
     guild = stage.client.get_guild(song.server_id)

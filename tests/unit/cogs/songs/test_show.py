@@ -223,7 +223,7 @@ async def test_a_discord_that_asks_for_an_hours_silence_holds_it_for_minutes_onl
 ) -> None:
     """discord.py would wait for the hour, and with it whoever is to post the song."""
     _, song = await stage.undelivered()
-    folder = stage.application.settings.data_dir / "songs" / str(song.song_id)
+    folder = stage.application.config.data_dir / "songs" / str(song.song_id)
     folder.mkdir(parents=True)
     (folder / "1-funk.mp3").write_bytes(AUDIO)
     silence = {"message": "scripted", "code": 0, "retry_after": 3600.0, "global": False}

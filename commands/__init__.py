@@ -1,0 +1,1 @@
+"""Terminal commands, one file each. Only `bot.py` imports them."""
