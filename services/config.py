@@ -1,11 +1,11 @@
-"""The one settings object: from the environment, from `.env`, or from files with secrets."""
+"""The operator's configuration: from the environment, `.env`, or files with secrets."""
 
 import errno
 import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -33,7 +33,7 @@ SECRETS_DIR = Path("/run/secrets")
 """Where Docker, Podman and Kubernetes put secrets, each in a file with its variable's name."""
 SECRETS = ("discord_token", "segmind_api_key")
 LONGEST_SECRET = 4_096
-"""Bytes: a file that is longer holds something else, and is not read whole."""
+"""Bytes: a longer file holds something else, and is not read completely."""
 
 _SQLITE = "sqlite:///"
 _ADDRESS = TypeAdapter(HttpUrl)
@@ -46,9 +46,9 @@ def _address(url: str) -> str:
 
 def _one_word(secret: SecretStr) -> SecretStr:
     word = secret.get_secret_value().strip()
-    # Docker's env files keep quotes; and what JSON would escape could not be found in a log line.
-    fits = word.isascii() and word.isprintable() and not any(c in " \"'\\" for c in word)
-    if not word or not fits:
+    # Docker's env files keep quotes. What JSON escapes could not be redacted in a log line.
+    valid = word.isascii() and word.isprintable() and not any(c in " \"'\\" for c in word)
+    if not word or not valid:
         raise ValueError("not one word")
     return SecretStr(word)
 
@@ -61,13 +61,13 @@ def _sqlite(url: str) -> str:
 
 
 def _reachable(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | str:
-    """A network, or the name of a host in lower case.
+    """Parse a network, or a host name, which becomes lower case.
 
     Raises:
         ValueError: neither.
     """
     name = text.lower().rstrip(".")
-    # The last part of a name is never all digits: that would be an address, and this one is wrong.
+    # A name whose last part is all digits is an invalid address.
     if re.fullmatch(r"(?:[a-z0-9_-]{1,63}\.)*(?!\d+$)[a-z0-9-]{1,63}", name):
         return name
     return ipaddress.ip_network(text)
@@ -81,42 +81,42 @@ Secret = Annotated[SecretStr, AfterValidator(_one_word)]
 
 
 class _NamedFiles(PydanticBaseSettingsSource):
-    """Secrets in files that variables name, as containers do: `DISCORD_TOKEN_FILE` and the like."""
+    """Secrets in files named by variables like `DISCORD_TOKEN_FILE`, as containers do."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[None, str, bool]:  # noqa: ARG002 - pydantic's form
-        """Nothing: the fields are found together."""
+        """Find nothing: `__call__` finds all fields together."""
         return None, field_name, False
 
     def __call__(self) -> dict[str, str]:
-        """The secrets whose files are named.
+        """Read the secrets whose files are named.
 
         Raises:
-            ConfigurationError: one line for each that can't be read, or is set twice.
+            ConfigurationError: one line for each that can't be read or is set twice.
         """
-        found, wrong = {}, []
+        found, problems = {}, []
         for name in SECRETS:
             variable = f"{name}_file".upper()
             if (path := self.current_state.get(variable.lower())) is None:
                 continue
             if name in self.current_state:
-                wrong.append(f"{name.upper()} and {variable} are both set: remove one of them.")
+                problems.append(f"{name.upper()} and {variable} are both set: remove one of them.")
                 continue
             try:
                 found[name] = _content(path)
             except (OSError, ValueError) as error:
                 # The path is not shown: it may be the secret itself, put in the wrong place.
                 why = (isinstance(error, OSError) and error.strerror) or "it is not one word"
-                wrong.append(
+                problems.append(
                     f"{variable} can't be read ({why}): expected the path of a file that holds "
                     "nothing but the secret and that the bot's user may read."
                 )
-        if wrong:
-            raise ConfigurationError("\n".join(wrong)) from None
+        if problems:
+            raise ConfigurationError("\n".join(problems)) from None
         return found
 
 
 def _content(path: str) -> str:
-    """The one word in a file.
+    """Read the one word in a file.
 
     Raises:
         OSError, ValueError: the file can't be read, or holds something else.
@@ -129,8 +129,13 @@ def _content(path: str) -> str:
     return word
 
 
+def _integer(default: int, low: int, high: int | None, unit: str) -> Any:  # noqa: ANN401 - pydantic's form
+    bounds = f"of {low} or more" if high is None else f"from {low} to {high:,}"
+    return Field(default, ge=low, le=high, description=f"an integer {bounds} ({unit})")
+
+
 class Settings(BaseSettings):
-    """What the operator decides. A field's description says what its variable wants.
+    """The operator's configuration. A field's description says which values are valid.
 
     Secrets are `SecretStr`: they show as stars wherever the object is printed or logged.
     """
@@ -165,74 +170,42 @@ class Settings(BaseSettings):
         description="the song API's root, like https://api.segmind.com",
     )
     segmind_mode: Literal["async", "sync"] = Field("async", description="async or sync")
-    segmind_rpm: int = Field(
-        50, ge=1, description="the account's requests a minute, a whole number from 1"
-    )
-    segmind_concurrency: int = Field(
-        8, ge=1, description="songs at the API at once, a whole number from 1"
-    )
+    segmind_rpm: int = _integer(50, 1, None, "requests per minute")
+    segmind_concurrency: int = _integer(8, 1, None, "songs at the API at the same time")
     database_url: Annotated[str, AfterValidator(_sqlite)] = Field(
         "sqlite:///data/songs.db",
         description="sqlite:/// and a path, like sqlite:///data/songs.db",
     )
     data_dir: Path = Field(Path("data"), description="a folder's path")
-    default_allowance: int = Field(
+    default_allowance: int = _integer(
+        10, 0, 1_000_000, "credits per day for each member, where a server has not decided"
+    )
+    price_seconds: int = _integer(30, 1, 1_000, "seconds of a song for one credit")
+    price_steps: int = _integer(50, 1, 1_000, "steps for one credit")
+    default_cooldown: int = _integer(
+        5, 0, 604_800, "seconds between a member's songs, where a server has not decided"
+    )
+    member_hourly_refunds: int = _integer(
         10,
-        ge=0,
-        le=1_000_000,
-        description="credits a day for each member where a server has not decided, a whole number "
-        "from 0 to 1,000,000",
+        *(0, 1_000_000),
+        "songs per hour that a member cancels or that fail because of their request; 0: no limit",
     )
-    price_seconds: int = Field(
-        30,
-        ge=1,
-        le=1_000,
-        description="the seconds of a song that one credit pays, a whole number from 1 to 1,000",
+    server_daily_songs: int = _integer(
+        100, 0, 1_000_000_000, "songs per day (UTC) from one server; 0: no limit"
     )
-    price_steps: int = Field(
-        50,
-        ge=1,
-        le=1_000,
-        description="the steps that one credit pays, a whole number from 1 to 1,000",
-    )
-    default_cooldown: int = Field(
-        5,
-        ge=0,
-        le=604_800,
-        description="seconds that a member waits from one song to the next where a server has not "
-        "decided, a whole number from 0 to 604,800",
-    )
-    member_hourly_refunds: int = Field(
-        10,
-        ge=0,
-        le=1_000_000,
-        description="songs that one member may cancel, or have fail for what they requested, in an "
-        "hour, a whole number from 0 to 1,000,000; 0 is no limit",
-    )
-    server_daily_songs: int = Field(
-        100,
-        ge=0,
-        le=1_000_000_000,
-        description="songs a day (UTC) that one server may submit, a whole number from 0; 0 is no "
-        "limit",
-    )
-    daily_songs: int = Field(
-        500,
-        ge=0,
-        le=1_000_000_000,
-        description="songs a day (UTC) that all servers together may submit, a whole number from "
-        "0; 0 is no limit",
+    daily_songs: int = _integer(
+        500, 0, 1_000_000_000, "songs per day (UTC) from all servers together; 0: no limit"
     )
     allowed_servers: Annotated[frozenset[PositiveInt], NoDecode] = Field(
         frozenset(),
-        description="Discord server ids with commas between them; empty allows every server",
+        description="Discord server ids, separated by commas; empty allows every server",
     )
     operator_ids: Annotated[frozenset[PositiveInt], NoDecode] = Field(
-        frozenset(), description="Discord user ids with commas between them"
+        frozenset(), description="Discord user ids, separated by commas"
     )
     download_allow: Annotated[frozenset[Reachable], NoDecode] = Field(
         frozenset(),
-        description="networks and host names with commas between them, like "
+        description="networks and host names, separated by commas, like "
         "198.18.0.0/15,storage.internal",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -261,34 +234,34 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What comes first goes before what comes after it."""
+        """Return the sources, the one that wins first."""
         named = _NamedFiles(settings_cls)
         return init_settings, env_settings, dotenv_settings, named, file_secret_settings
 
     @property
     def database_path(self) -> Path:
-        """Where the database is, relative to the working directory unless absolute."""
+        """The database's path, relative to the working directory unless absolute."""
         return Path(self.database_url.removeprefix(_SQLITE))
 
 
 def load() -> Settings:
-    """Read the settings.
+    """Read the configuration.
 
     Raises:
-        ConfigurationError: one line for each variable that is missing or wrong, naming it and what
-            it wants, never what it held.
+        ConfigurationError: one line for each variable that is missing or invalid, with its name
+            and the expected value, never the value it had.
     """
-    # Others' containers and machines have no such folder, or one that is not for us.
-    there = SECRETS_DIR.is_dir() and os.access(SECRETS_DIR, os.R_OK | os.X_OK)
+    # Most machines have no such folder, or one that belongs to another program.
+    readable = SECRETS_DIR.is_dir() and os.access(SECRETS_DIR, os.R_OK | os.X_OK)
     try:
-        return Settings(_secrets_dir=SECRETS_DIR if there else None)
+        return Settings(_secrets_dir=SECRETS_DIR if readable else None)
     except SettingsError as error:
         raise ConfigurationError(_unreadable(error.__cause__)) from None
     except ValidationError as error:
         # `from None`: the cause would carry the values, secrets among them.
         raise ConfigurationError("\n".join(_lines(error))) from None
     except UnicodeDecodeError:
-        raise ConfigurationError(".env can't be read: it wants text in UTF-8.") from None
+        raise ConfigurationError(".env can't be read: expected UTF-8 text.") from None
     except OSError as error:
         raise ConfigurationError(_unreadable(error)) from None
 
@@ -303,7 +276,7 @@ def _lines(error: ValidationError) -> list[str]:
     lines = {}
     for problem in error.errors(include_input=False, include_context=False):
         name = str(problem["loc"][0])
-        wrong = "is missing" if problem["type"] == "missing" else "is wrong"
-        wanted = Settings.model_fields[name].description
-        lines[name] = f"{name.upper()} {wrong}: it wants {wanted}."
+        fault = "missing" if problem["type"] == "missing" else "invalid"
+        expected = Settings.model_fields[name].description
+        lines[name] = f"{name.upper()} is {fault}: expected {expected}."
     return list(lines.values())

@@ -180,10 +180,10 @@ async def test_settings_are_said_line_by_line(tmp_path: Path) -> None:
     await process.start("run")
     assert await process.ended() == 2
     missing, *lines = process.output.splitlines()
-    assert missing.startswith("DISCORD_TOKEN is missing: it wants the bot's token")
+    assert missing.startswith("DISCORD_TOKEN is missing: expected the bot's token")
     assert {line.split()[0] for line in lines} == set(wrong)
     assert len(lines) == len(wrong)
-    assert all(" is wrong: it wants " in line for line in lines)
+    assert all(" is invalid: expected " in line for line in lines)
     assert not any(value in process.output for value in wrong.values())
 
 

@@ -130,7 +130,7 @@ def test_everything_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", NEEDED)
 @pytest.mark.parametrize("value", [None, ""])
-def test_a_missing_one_is_named_with_what_it_wants(
+def test_a_missing_one_is_named_with_what_is_expected(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str | None
 ) -> None:
     given(monkeypatch)
@@ -138,8 +138,8 @@ def test_a_missing_one_is_named_with_what_it_wants(
         monkeypatch.delenv(name)
     else:
         monkeypatch.setenv(name, value)
-    wants = Settings.model_fields[name.lower()].description
-    assert complaint() == f"{name} is missing: it wants {wants}."
+    expected = Settings.model_fields[name.lower()].description
+    assert complaint() == f"{name} is missing: expected {expected}."
 
 
 WRONG = [
@@ -186,13 +186,13 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
-def test_a_wrong_one_is_named_with_what_it_wants_and_never_shown(
+def test_a_wrong_one_is_named_with_what_is_expected_and_never_shown(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     given(monkeypatch, **{name: value})
-    wants = Settings.model_fields[name.lower()].description
+    expected = Settings.model_fields[name.lower()].description
     words = complaint()
-    assert words == f"{name} is wrong: it wants {wants}."
+    assert words == f"{name} is invalid: expected {expected}."
     if name in NEEDED and value.strip():
         assert value not in words
 
@@ -254,7 +254,7 @@ def test_an_empty_variable_does_not_hide_the_file(
 def test_a_file_that_is_no_text_is_said_plainly(tmp_path: Path, content: bytes) -> None:
     """PowerShell's `echo` writes UTF-16 (motdotla/dotenv 445, subosito/gotenv 25)."""
     (tmp_path / ".env").write_bytes(content)
-    assert complaint() == ".env can't be read: it wants text in UTF-8."
+    assert complaint() == ".env can't be read: expected UTF-8 text."
 
 
 def test_a_secret_has_no_edges_of_white_space(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,7 +337,7 @@ def test_a_file_without_the_secret_is_said_without_its_content(
 
 def test_control_characters_are_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_files(monkeypatch, tmp_path, bytes(100))  # of a disk that lost its content
-    assert complaint().startswith("DISCORD_TOKEN is wrong")
+    assert complaint().startswith("DISCORD_TOKEN is invalid")
 
 
 def test_a_secret_and_its_file_are_one_too_many(
