@@ -99,16 +99,16 @@ class Told:
     def __str__(self) -> str:
         posted = f"{self.posted} posted" + (f" ({self.late} late)" if self.late else "")
         others = (
-            (self.handed_over, "handed over"),
+            (self.handed_over, "given to requesters"),
             (self.failed, "failed and refunded"),
             (self.cancelled, "cancelled and refunded"),
-            (self.given_back, "given back"),
-            (self.in_vain, "never taken in"),
+            (self.given_back, "refunded after a day"),
+            (self.in_vain, "not accepted"),
         )
         ends = ", ".join([posted, *(f"{count} {what}" for count, what in others if count)])
         invalid = f", {self.invalid} answers of 401, 403 or 429" if self.invalid else ""
         return (
-            f"{self.asked} asked for: {ends}; the last {self.until_over:.1f} s after the fault; "
+            f"{self.asked} requested: {ends}; the last {self.until_over:.1f} s after the fault; "
             f"{self.submits} submits{invalid}"
         )
 

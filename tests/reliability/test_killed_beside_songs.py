@@ -99,7 +99,7 @@ async def test_killed_while_servers_are_left(
     assert ends == ["CANCELLED"] * len(songs)
     known = world.rows("SELECT server_id FROM servers WHERE left_at IS NULL")
     assert {guild.id for guild in guilds}.isdisjoint(row["server_id"] for row in known)
-    figure(f"{len(points)} kills, {len(songs)} prices back, each once")
+    figure(f"{len(points)} kills, {len(songs)} refunds, each once")
 
 
 async def test_killed_while_what_waited_too_long_is_ended(
@@ -119,4 +119,4 @@ async def test_killed_while_what_waited_too_long_is_ended(
     for point in points:
         await die(world, bots, point)
     assert await come_to_an_end(world, bots, songs) == ["FAILED"] * len(songs)
-    figure(f"{len(points)} kills, {len(songs)} prices back, each once")
+    figure(f"{len(points)} kills, {len(songs)} refunds, each once")

@@ -225,7 +225,7 @@ async def test_show_gives_it_and_that_is_its_delivery(
     await check(world, song, posts=0)
     await check(world, other, posts=1)
     assert await broken_promises(world) == []
-    figure(f"{len(audio):,} bytes to its member, 0 to another, 1 song of 2 posted")
+    figure(f"{len(audio):,} bytes to its requester, 0 to another, 1 song of 2 posted")
 
 
 async def test_its_channel_is_deleted(
@@ -246,7 +246,7 @@ async def test_its_channel_is_deleted(
         await delivered(world, song)
     await check(world, song, posts=0)
     assert await broken_promises(world) == []
-    figure("1 song, heard from another channel")
+    figure("1 song, received in another channel")
 
 
 async def test_thrown_out_and_invited_again(
@@ -291,7 +291,7 @@ async def test_all_press_show_while_their_songs_are_posted(
     assert await broken_promises(world) == []
     assert set(posts) <= {0, 1}
     assert len(heard) + sum(posts) == len(songs)
-    figure(f"{len(songs)} songs: {len(heard)} handed over, {sum(posts)} posted, none both")
+    figure(f"{len(songs)} songs: {len(heard)} given to requesters, {sum(posts)} posted, none both")
 
 
 async def test_a_permission_that_comes_and_goes(
@@ -405,7 +405,7 @@ async def test_killed_while_it_is_handed_over(
             assert await bot.stop() == 0
         await check(world, song, posts=0)
     assert await broken_promises(world) == []
-    figure("2 kills: handed over after each, 0 posts")
+    figure("2 kills: given to its requester after each, 0 posts")
 
 
 @forked
@@ -440,7 +440,7 @@ async def test_killed_while_it_is_posted_late_and_then_a_day_passes(
         await check(world, song, posts=int(carried_out), back=not carried_out)
         world.wire.permit(world.channel, BOT)
     assert await broken_promises(world) == []
-    figure("2 kills: 0 posts and 1 credit back; 1 post and 0 credits back")
+    figure("2 kills: 0 posts and 1 credit refunded; 1 post and 0 credits refunded")
 
 
 async def killed_while_posted_late(
@@ -479,7 +479,7 @@ async def test_killed_while_prices_are_given_back(
     for song in songs:
         await check(world, song, posts=0, back=True)
     assert await broken_promises(world) == []
-    figure(f"{len(some)} kills, {len(songs)} prices back, each once")
+    figure(f"{len(some)} kills, {len(songs)} refunds, each once")
 
 
 async def many_undelivered(world: World, count: int) -> Sequence[Interaction]:
