@@ -6,12 +6,12 @@ else
 PYTHON ?= python3
 PY := .venv/bin/python
 endif
-# In two steps: asked for both in one, 1.1.0 loses what the workers counted. The tests' own branches
+# In two steps: if both are one command, 1.1.0 loses what the workers counted. The tests' own branches
 # are not counted, so pytest is left as it is.
 COVER := $(PY) -m slipcover
 COVERED := .coverage.json
 ONCE ?=
-# The tests start hundreds of processes, each of which would compile everything anew.
+# The tests start hundreds of processes, each of which would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 # They measure, so they come after the others and one after the other.
 LOADS := tests/reliability/test_load.py tests/reliability/test_soak.py
@@ -71,7 +71,7 @@ format: .venv/.installed-dev ## put the formatting right
 bench: .venv/.installed-dev ## what is measured, as ratios within one run
 	$(PY) -m benchmarks
 
-lock: .venv/.installed-dev ## write requirements/*.txt anew from pyproject.toml
+lock: .venv/.installed-dev ## update requirements/*.txt from pyproject.toml
 	$(PY) -m requirements
 
 clean: ## remove what the targets made

@@ -1,4 +1,4 @@
-"""How soon `/song` is acknowledged while songs are being fitted, against a bot that only defers.
+"""How soon `/song` is acknowledged while songs are transcoded, against a bot that only defers.
 
 Both bots run at the same time, each as its own process before a Discord of its own, and are pressed
 in turns: whatever the machine does besides falls on both alike. The song API is a process too.
@@ -132,9 +132,9 @@ def _print(
 ) -> None:
     print(
         f"{PER_SECOND} interactions a second to each bot for {MEASURED:.0f} s ({len(ours)} and "
-        f"{len(theirs)}); meanwhile Songwright fitted and posted {transcoded} songs of {SECONDS} s "
-        f"({len(wav(SECONDS)):,} bytes of WAV). From the event's dispatch to the callback's "
-        "arrival, in ms.\n"
+        f"{len(theirs)}); meanwhile Songwright transcoded and posted {transcoded} songs "
+        f"of {SECONDS} s ({len(wav(SECONDS)):,} bytes of WAV). From the event's dispatch to the "
+        "callback's arrival, in ms.\n"
     )
     print("| | p50 | p99 | longest |")
     print("|---|---|---|---|")

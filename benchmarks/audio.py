@@ -151,7 +151,7 @@ async def _lateness(source: Path) -> None:
     base = _p99(idle)
     for name, late in (
         ("idle", idle),
-        (f"{AT_ONCE} songs being fitted", children),
+        (f"{AT_ONCE} songs being transcoded", children),
         (f"the same in {AT_ONCE} threads, had we chosen them", threads),
     ):
         print(f"| {name} | {_p99(late):.2f} | {_p99(late) / base:.2f} |")

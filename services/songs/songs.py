@@ -150,7 +150,7 @@ class Songs:
             raise
         with logs.about(song.song_id):
             log.info(
-                "asked for: song %d of server %d, by member %d in channel %d, %d s in %d steps, "
+                "requested: song %d of server %d, by member %d in channel %d, %d s in %d steps, "
                 "price %d",
                 song.number,
                 song.server_id,

@@ -26,7 +26,7 @@ async def test_one_number_finds_the_whole_story(
         await world.ended(failing)
         assert await process.stop() == 0
     told = story(process.output, song.id)
-    assert told[0].startswith(f"asked for: song 1 of server {world.guild.id}, by member ")
+    assert told[0].startswith(f"requested: song 1 of server {world.guild.id}, by member ")
     assert told[1] == "started: it is its turn to be submitted"
     assert told[2] == f"submitted, request_id {row['request_id']}"
     assert "resumed: it is at submitted" in told
