@@ -53,10 +53,10 @@ from services.operations.housekeeping import Housekeeping
 from services.operations.incidents import Incidents
 from services.operations.servers import Servers
 from services.providers.addresses import Resolver
-from services.providers.pacing import Pacer
 from services.providers.rate_limiter import RateLimiter
+from services.providers.registry import PARAMETERS
 from services.providers.run_times import Run
-from services.providers.segmind import SongApi
+from services.providers.segmind import Segmind
 from services.reports.export import Export
 from services.reports.overview import Overview
 from services.reports.usage import Usage
@@ -70,7 +70,6 @@ from services.songs.forecast import Forecast
 from services.songs.pipeline import Pipeline
 from services.songs.queue import Queue
 from services.songs.scheduler import Scheduler, Spawn, spawn
-from services.songs.song_request import MAX_SEED
 from services.songs.songs import Songs
 
 PAST_RUNS = 100
@@ -223,27 +222,19 @@ class Application(DatabaseServices):
     # --- the song API -----------------------------------------------------------------------------
 
     @cached_property
-    def rate_limiter(self) -> RateLimiter:
-        # After a restart the last minute counts as full, unless no call was ever made.
-        return RateLimiter(self.config.segmind_rpm, full=self._api_called)
-
-    @cached_property
-    def pacer(self) -> Pacer:
-        return Pacer(
-            self.rate_limiter,
-            self._past_runs,
-            waiting=lambda: self.scheduler.waiting,
-            polled=self.config.segmind_mode != "sync",
-        )
-
-    @cached_property
-    def api(self) -> SongApi:
-        return SongApi(
+    def provider(self) -> Segmind:
+        config = self.config
+        return Segmind(
             self.session,
-            root=self.config.segmind_api_url,
-            key=self.config.segmind_api_key.get_secret_value(),
-            rate_limiter=self.rate_limiter,
-            allow=self.config.download_allow,
+            root=config.segmind_api_url,
+            key=config.segmind_api_key.get_secret_value(),
+            # After a restart the last minute counts as full, unless no call was ever made.
+            rate_limiter=RateLimiter(config.segmind_rpm, full=self._api_called),
+            runs=self._past_runs,
+            waiting=lambda: self.scheduler.waiting,
+            at_once=config.segmind_concurrency,
+            single_call=config.segmind_mode == "sync",
+            allow=config.download_allow,
             resolver=self.resolver,
         )
 
@@ -255,28 +246,19 @@ class Application(DatabaseServices):
 
     @cached_property
     def queue(self) -> Queue:
-        forecast = Forecast(
-            self.pacer,
-            at_once=self.config.segmind_concurrency,
-            per_minute=self.config.segmind_rpm,
-            clock=self.clock,
-        )
-        return Queue(self.database, self.credits, forecast)
+        return Queue(self.database, self.credits, Forecast(self.provider, clock=self.clock))
 
     @cached_property
     def pipeline(self) -> Pipeline:
         return Pipeline(
             self.database,
-            self.api,
-            self.rate_limiter,
-            self.pacer,
+            {self.provider.name: self.provider},
             self.transcoder,
             self.completion,
             self.incidents,
             self.operator_budgets,
             self.announcer,
             data_dir=self.config.data_dir,
-            sync=self.config.segmind_mode == "sync",
             clock=self.clock,
         )
 
@@ -285,11 +267,9 @@ class Application(DatabaseServices):
         return Scheduler(
             self.database,
             self.pipeline,
-            self.api,
-            self.rate_limiter,
+            self.provider,
             self.incidents,
             self.operator_budgets,
-            at_once=self.config.segmind_concurrency,
             clock=self.clock,
             alone=self._alone,
             spawn=self._spawn,
@@ -306,7 +286,7 @@ class Application(DatabaseServices):
             self.completion,
             self.incidents,
             clock=self.clock,
-            random_seed=lambda: random.SystemRandom().randint(0, MAX_SEED),
+            random_seed=lambda: random.SystemRandom().randint(*PARAMETERS.seed.bounds),
             wake=self.scheduler.wake,
             tell=self.changelog.tell,
             allowed_servers=self.config.allowed_servers,

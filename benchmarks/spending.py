@@ -24,11 +24,12 @@ from services.clock import WatchedClock, utc_now
 from services.credits.budgets import OperatorBudgets, ServerBudget
 from services.credits.credits import Credits
 from services.operations.incidents import Incidents
+from services.providers.registry import PARAMETERS
 from services.settings.changelog import Changelog
 from services.settings.server_settings import Manager, ServerSettings
 from services.settings.settings import Defaults, Limits, Member, SettingsReader
 from services.songs.completion import SongCompletion
-from services.songs.song_request import SongRequest
+from services.songs.song_request import parse_request
 from services.songs.songs import Interaction, Songs
 
 SERVERS = 20
@@ -220,7 +221,8 @@ def _members() -> Iterator[Member]:
 
 
 _next_id = itertools.count(10**18)
-REQUEST = SongRequest.parse(
+REQUEST = parse_request(
+    PARAMETERS,
     genres="funk, pop, female vocals, energetic, 105 BPM",
     lyrics="[verse]\n" + "One more night on the midnight train, one more mile in the rain\n" * 20,
     random_seed=lambda: 1,

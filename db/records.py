@@ -48,14 +48,9 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Song:
-    """One row of `songs`. `step` tells which of the optional fields are there."""
+class SongRequest:
+    """What a song is made from. `services.songs.song_request` checks what people type."""
 
-    song_id: int
-    server_id: int
-    member_id: int
-    channel_id: int
-    number: int
     genres: str
     lyrics: str
     seconds: int
@@ -64,6 +59,18 @@ class Song:
     shift: float
     lyrics_strength: float
     seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Song(SongRequest):
+    """One row of `songs`. `step` tells which of the optional fields are there."""
+
+    song_id: int
+    server_id: int
+    member_id: int
+    channel_id: int
+    number: int
+    provider: str
     price: int
     status: Status
     step: Step

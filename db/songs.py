@@ -4,6 +4,7 @@ A song moves only by a guarded UPDATE that names the step it comes from. The fun
 return whether it was there: False is an answer, not an accident.
 """
 
+import dataclasses
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
@@ -28,32 +29,16 @@ async def insert(connection: Connection, song: Song) -> bool:
     cursor = await connection.execute(
         """
         INSERT INTO songs (song_id, server_id, member_id, channel_id, number, genres, lyrics,
-                           seconds, steps, cfg, shift, lyrics_strength, seed, price, requested_at,
-                           application_id, message_id, token, token_until)
+                           seconds, steps, cfg, shift, lyrics_strength, seed, provider, price,
+                           requested_at, application_id, message_id, token, token_until)
         VALUES (:song_id, :server_id, :member_id, :channel_id, :number, :genres, :lyrics,
-                :seconds, :steps, :cfg, :shift, :lyrics_strength, :seed, :price, :requested_at,
-                :application_id, :message_id, :token, :token_until)
+                :seconds, :steps, :cfg, :shift, :lyrics_strength, :seed, :provider, :price,
+                :requested_at, :application_id, :message_id, :token, :token_until)
         ON CONFLICT (song_id) DO NOTHING
         """,
         {
-            "song_id": song.song_id,
-            "server_id": song.server_id,
-            "member_id": song.member_id,
-            "channel_id": song.channel_id,
-            "number": song.number,
-            "genres": song.genres,
-            "lyrics": song.lyrics,
-            "seconds": song.seconds,
-            "steps": song.steps,
-            "cfg": song.cfg,
-            "shift": song.shift,
-            "lyrics_strength": song.lyrics_strength,
-            "seed": song.seed,
-            "price": song.price,
+            **dataclasses.asdict(song),
             "requested_at": to_ms(song.requested_at),
-            "application_id": song.application_id,
-            "message_id": song.message_id,
-            "token": song.token,
             "token_until": None if song.token_until is None else to_ms(song.token_until),
         },
     )

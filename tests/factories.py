@@ -72,6 +72,7 @@ def make_song(song_id: int = 1, **fields: Any) -> Song:
         "member_id": MEMBER,
         "channel_id": CHANNEL,
         "number": song_id,
+        "provider": "segmind",
         "genres": "funk, pop",
         "lyrics": "[chorus]\nMidnight train",
         "seconds": 60,

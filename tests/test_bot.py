@@ -30,6 +30,7 @@ from playground.song_api import Fault as ApiFault
 from services import logs
 from services.config import load
 from services.operations.housekeeping import Housekeeping
+from services.providers.segmind import Segmind
 from services.retry import Backoff
 from services.settings.settings import Defaults, Limits
 from services.songs import scheduler
@@ -204,7 +205,9 @@ async def test_submits_are_held_back_only_where_songs_are_polled(
 ) -> None:
     set_environment(monkeypatch, tmp_path, EXAMPLE | {"SEGMIND_MODE": mode})
     async with bot.composed(load()) as application:
-        planned = application.scheduler._rate_limiter.planned
+        provider = application.scheduler._provider
+        assert isinstance(provider, Segmind)
+        planned = provider._rate_limiter.planned
     assert (planned is not None) is held_back
 
 

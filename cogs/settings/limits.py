@@ -28,10 +28,10 @@ from cogs.songs.song import typed_text
 from services.credits.amounts import MAX_REASON
 from services.credits.moments import LONGEST_TYPED
 from services.errors import InvalidRequest, NotPermitted
+from services.providers.registry import PARAMETERS
 from services.settings.blocked_words import MAX_TYPED, parse_words
 from services.settings.server_settings import MAX_CHANNELS, MAX_COOLDOWN, MAX_UNFINISHED, Manager
 from services.settings.settings import Rules
-from services.songs.song_request import SECONDS, STEPS
 
 WORDS_FORM, WORDS_FIELD = "quota:words", "words"
 WORDS_ALONE = 6_000
@@ -94,8 +94,8 @@ class LimitCommands(commands.Cog):
         self,
         interaction: discord.Interaction,
         at_once: Range[int, 1, MAX_UNFINISHED] | None = None,
-        longest: Range[int, SECONDS[0], SECONDS[1]] | None = None,
-        steps: Range[int, STEPS[0], STEPS[1]] | None = None,
+        longest: Range[int, PARAMETERS.seconds.low, PARAMETERS.seconds.high] | None = None,
+        steps: Range[int, PARAMETERS.steps.low, PARAMETERS.steps.high] | None = None,
         cooldown: Range[int, 0, MAX_COOLDOWN] | None = None,
     ) -> None:
         """Set what one member may ask for."""

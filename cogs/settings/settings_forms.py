@@ -15,9 +15,9 @@ from cogs.settings.limits import SONG_CHANNELS, WORDS_FIELD, WordsForm, check_ch
 from cogs.settings.log_channel import LOG_CHANNELS, check_can_log
 from services.credits.amounts import MAX_AMOUNT, MAX_BUDGET, MAX_REASON, Prices
 from services.credits.calendar import LONGEST_NAME, Calendar, Every
+from services.providers.registry import PARAMETERS
 from services.settings.blocked_words import parse_words
 from services.settings.server_settings import MAX_CHANNELS, MAX_COOLDOWN, MAX_UNFINISHED
-from services.songs.song_request import SECONDS, STEPS
 
 Field = ui.Item[ui.Modal]
 
@@ -117,10 +117,14 @@ async def _set_budget(sent: Sent) -> None:
 
 # --- limits ---------------------------------------------------------------------------------------
 
+_SECONDS, _STEPS = PARAMETERS.seconds, PARAMETERS.steps
 _LIMITS = {
     "unfinished": ("Songs at once", f"Waiting or running, 1 to {MAX_UNFINISHED}"),
-    "seconds": ("Longest song", f"In seconds, {SECONDS[0]} to {SECONDS[1]}"),
-    "steps": ("Most steps", f"{STEPS[0]} to {STEPS[1]}; more cost more"),
+    "seconds": (
+        "Longest song",
+        f"In seconds, {_SECONDS.low} to {_SECONDS.high}",
+    ),
+    "steps": ("Most steps", f"{_STEPS.low} to {_STEPS.high}; more cost more"),
     "cooldown": (
         "Time between two songs",
         f"In seconds, from one song to the next; 0 for none, {MAX_COOLDOWN:,} at most",

@@ -22,31 +22,19 @@ from cogs.client.permissions import check_can_post
 from cogs.client.presence import check_is_member
 from cogs.songs import genres as completion
 from cogs.songs.buttons import ID, queue_answer
-from db.records import Draft
+from db.records import Draft, SongRequest
 from services import logs
 from services.credits.amounts import Prices, credits_text
 from services.credits.credits import CreditPreview
+from services.providers.registry import PARAMETERS
 from services.settings.settings import Limits
-from services.songs.song_request import (
-    CFG,
-    LYRICS_STRENGTH,
-    MAX_GENRES,
-    MAX_LYRICS,
-    MAX_SEED,
-    SECONDS,
-    SHIFT,
-    STEPS,
-    SongRequest,
-    has_words,
-)
+from services.songs.song_request import MAX_GENRES, MAX_LYRICS, has_words, parse_request
 
 log = logging.getLogger(__name__)
 
 FORM = "lyrics"
 PREFILL = "[verse]\n\n[chorus]\n"
 SUGGESTED = (10, 30, 45, 60, 90, 120, 150, 180, 210, 240)
-USUAL_SECONDS, USUAL_STEPS = 60, 50
-"""What is asked for where nothing was said; less, where the server allows less."""
 FORM_WAITS = 1.5
 """Seconds that a form waits for the database: Discord gives an answer 3 in all."""
 
@@ -59,23 +47,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was typed beside the lyrics, and None for a size that was not."""
+    """What was typed beside the lyrics. A number that was left out is None."""
 
     genres: str
-    seconds: int | None
-    steps: int | None
-    cfg: float
-    shift: float
-    lyrics_strength: float
-    seed: int | None
+    numbers: dict[str, float | None]
 
     def to_json(self) -> str:
-        """As a draft keeps it."""
+        """Write it as a draft stores it."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "Options":
-        """What `to_json` wrote."""
+        """Read what `to_json` wrote."""
         return cls(**json.loads(text))
 
 
@@ -126,16 +109,24 @@ class SongCog(commands.Cog):
         interaction: discord.Interaction,
         genres: Range[str, 1, MAX_GENRES],
         lyrics: Range[str, 1, LYRICS_ALONE] | None = None,
-        seconds: Range[int, SECONDS[0], SECONDS[1]] | None = None,
+        seconds: Range[int, *PARAMETERS.seconds.bounds] | None = None,
         instrumental: bool = False,
-        seed: Range[int, 0, MAX_SEED] | None = None,
-        steps: Range[int, STEPS[0], STEPS[1]] | None = None,
-        cfg: Range[float, CFG[0], CFG[1]] = 4.0,
-        shift: Range[float, SHIFT[0], SHIFT[1]] = 4.0,
-        lyrics_strength: Range[float, LYRICS_STRENGTH[0], LYRICS_STRENGTH[1]] = 1.0,
+        seed: Range[int, *PARAMETERS.seed.bounds] | None = None,
+        steps: Range[int, *PARAMETERS.steps.bounds] | None = None,
+        cfg: Range[float, *PARAMETERS.cfg.bounds] | None = None,
+        shift: Range[float, *PARAMETERS.shift.bounds] | None = None,
+        lyrics_strength: Range[float, *PARAMETERS.lyrics_strength.bounds] | None = None,
     ) -> None:
         """Make a song, posted in this channel."""
-        options = Options(genres, seconds, steps, cfg, shift, lyrics_strength, seed)
+        numbers = {
+            "seconds": seconds,
+            "seed": seed,
+            "steps": steps,
+            "cfg": cfg,
+            "shift": shift,
+            "lyrics_strength": lyrics_strength,
+        }
+        options = Options(genres, numbers)
         if lyrics is None and not instrumental:
             await self._open_form(interaction, options)
             return
@@ -165,17 +156,14 @@ class SongCog(commands.Cog):
         one, or to hear why not.
         """
         seconds, steps = usual_size(limits)
-        return SongRequest.parse(
+        typed = {name: number for name, number in options.numbers.items() if number is not None}
+        return parse_request(
+            PARAMETERS,
             genres=options.genres,
             lyrics=lyrics,
-            seconds=seconds if options.seconds is None else options.seconds,
-            steps=steps if options.steps is None else options.steps,
-            cfg=options.cfg,
-            shift=options.shift,
-            lyrics_strength=options.lyrics_strength,
-            seed=options.seed,
             instrumental=instrumental,
             random_seed=self._client.services.songs.random_seed,
+            **{"seconds": seconds, "steps": steps, **typed},
         )
 
     async def _ask(
@@ -305,8 +293,9 @@ async def unless_it_fails(suggested: Awaitable[list[T]]) -> list[T]:
 
 
 def usual_size(limits: Limits) -> tuple[int, int]:
-    """Seconds and steps of a song where nothing was said of them."""
-    return min(USUAL_SECONDS, limits.seconds), min(USUAL_STEPS, limits.steps)
+    """Return the default seconds and steps; less, where the server allows less."""
+    defaults = PARAMETERS.defaults()
+    return min(int(defaults["seconds"]), limits.seconds), min(int(defaults["steps"]), limits.steps)
 
 
 def suggested_seconds(typed: str, *, longest: int) -> Sequence[int]:
@@ -315,12 +304,14 @@ def suggested_seconds(typed: str, *, longest: int) -> Sequence[int]:
     None is over the `longest` that is allowed, which is offered itself, also where more was typed.
     """
     typed = typed.strip()
-    number = int(typed) if typed.isdecimal() and len(typed) <= len(str(SECONDS[1])) else 0
+    number = (
+        int(typed) if typed.isdecimal() and len(typed) <= len(str(PARAMETERS.seconds.high)) else 0
+    )
     if number > longest:
         return [longest]
     offered = sorted({longest, *(seconds for seconds in SUGGESTED if seconds < longest)})
     fitting = [seconds for seconds in offered if str(seconds).startswith(typed)]
-    if number < SECONDS[0]:
+    if number < PARAMETERS.seconds.low:
         return fitting
     return [number, *(seconds for seconds in fitting if seconds != number)]
 
@@ -330,7 +321,7 @@ def length_with_price(seconds: int, steps: object, prices: Prices, preview: Cred
 
     `steps` are as far as they have been typed.
     """
-    if type(steps) is not int or not STEPS[0] <= steps <= STEPS[1]:
+    if not isinstance(steps, int) or not PARAMETERS.steps.allows(steps):
         _, steps = usual_size(preview.rules.limits)
     price = prices.of(seconds, steps)
     text = f"{seconds} s, {credits_text(price)}"

@@ -38,6 +38,7 @@ CREATE TABLE songs (
     shift           REAL    NOT NULL,
     lyrics_strength REAL    NOT NULL,
     seed            INTEGER NOT NULL,
+    provider        TEXT    NOT NULL DEFAULT 'segmind', -- that makes it
     price           INTEGER NOT NULL CHECK (price >= 0),
     status          TEXT    NOT NULL DEFAULT 'QUEUED'
                     CHECK (status IN ('QUEUED', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELLED')),

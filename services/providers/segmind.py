@@ -15,12 +15,20 @@ import math
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -29,6 +37,7 @@ from yarl import URL
 
 from db.cancelling import to_its_end
 from db.errors import SongwrightError
+from db.records import SongRequest
 from services.errors import (
     ApiUnavailable,
     BadOutput,
@@ -46,6 +55,14 @@ from services.errors import (
     SubmitUncertain,
 )
 from services.providers.addresses import GuardedSockets, Network, Resolver
+from services.providers.base import (
+    JobStatus,
+    Output,
+    Parameter,
+    Parameters,
+    Spent,
+    Workspace,
+)
 from services.providers.json_stream import (
     BASE64,
     DATA,
@@ -58,12 +75,24 @@ from services.providers.json_stream import (
     plain_base64,
     texts,
 )
-from services.providers.rate_limiter import Call
-from services.songs.song_request import SongRequest
+from services.providers.pacing import Pacer
+from services.providers.rate_limiter import CALLS_A_SONG, WINDOW, Call, RateLimiter
+from services.providers.redaction import one_line, without_queries
+from services.providers.run_times import Run
 
 log = logging.getLogger(__name__)
 
+NAME = "segmind"
 MODEL = "ace-step-music"
+PARAMETERS = Parameters(
+    seconds=Parameter(10, 240, 60),
+    steps=Parameter(10, 150, 50),
+    cfg=Parameter(1.0, 15.0, 4.0),
+    shift=Parameter(0.0, 10.0, 4.0),
+    lyrics_strength=Parameter(0.1, 10.0, 1.0),
+    seed=Parameter(0, 2_147_483_647),
+)
+"""Bounds and defaults of the API's page (https://www.segmind.com/models/ace-step-music)."""
 BYTES_A_SECOND = 48_000 * 8
 """Of audio, at most: the model's own writer makes 48 kHz stereo WAV of 32-bit floats
 (ACE-Step 232)."""
@@ -74,8 +103,6 @@ MAX_REDIRECTS = 5
 
 MAX_ADDRESS = 8_190
 """Characters of an address; HTTP servers take about as many."""
-
-Status = Literal["QUEUED", "PROCESSING", "COMPLETED"]
 
 _ROOM = 4 * 2**20  # bytes for headers, tags and a song that came out some seconds longer
 _SMALL_BODY = 2**20  # bytes; a larger one holds a song, and is read while no other is
@@ -132,80 +159,9 @@ _LOST = (aiohttp.ClientError, ConnectionError, TimeoutError)
 
 T = TypeVar("T")
 
-Spent = Callable[[float], object]
-"""Gets the seconds that a call took, without its wait for the minute."""
-
 
 def _nobody(_: float) -> None:
     """Nobody needs to know."""
-
-
-class RateLimit(Protocol):
-    """The account's requests a minute, shared by all calls (`services.providers.rate_limiter`)."""
-
-    async def take(self, call: Call, /) -> object:
-        """Wait for a place in the minute and use it."""
-        ...
-
-    def refused(self, retry_after: float, /) -> object:
-        """Hear that the API has answered 429; nothing more for `retry_after` seconds."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Workspace:
-    """Where the audio of one song goes, and what it may take.
-
-    `file` is there as a whole or not at all. `limit` is in bytes of audio: a larger song is a
-    `BadOutput`. `alone` is entered while an answer of over a mebibyte is read: no other is then.
-    """
-
-    file: Path
-    limit: int
-    alone: Callable[[], AbstractAsyncContextManager[object]] = contextlib.nullcontext
-
-    @property
-    def largest_body(self) -> int:
-        """Bytes of an answer that holds the song as base64, with its line breaks or escapes."""
-        return self.limit * 3 // 2 + _SMALL_BODY
-
-
-def largest_song(seconds: int) -> int:
-    """How many bytes of audio so many requested seconds may be."""
-    return seconds * BYTES_A_SECOND + _ROOM
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Output:
-    """Where a song is: at an address, in the answer itself, or on the disk already.
-
-    Callers only pass it on.
-    """
-
-    url: str | None = None
-    base64: str | None = None
-    file: Path | None = None
-
-    def __repr__(self) -> str:
-        # The query of a signed address opens the file to whoever reads the log.
-        if self.url is not None:
-            return f"Output(url={_without_queries(self.url)!r})"
-        if self.file is not None:
-            return f"Output(file={self.file.name!r})"
-        return f"Output(base64=<{len(self.base64 or '')} characters>)"
-
-
-@dataclass(frozen=True, slots=True)
-class JobStatus:
-    """One look at a song.
-
-    `output` may be there already when it is COMPLETED: then no `result` call is needed.
-    `inference_seconds` is the API's own figure for its computing.
-    """
-
-    status: Status
-    output: Output | None = None
-    inference_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,22 +237,22 @@ class _Answer:
         return self.word == "FAILED" or (good and self.word in _ENDED_BADLY)
 
 
-class SongApi:
-    """Calls the song API with the operator's key.
+class Segmind:
+    """The song API, called with the operator's key: see `Provider`.
 
     Every method but `download` may raise, besides what it names: `KeyRefused` (401, 403),
     `OutOfCredits` (402, 406), `RequestRejected` (other 4xx), `RateLimited` (429, told to
     `rate_limiter` too), and, while no connection can be made, `NotReached`.
 
-    `job`, `result` and `credits` take their place in the minute themselves. For `submit` and
-    `make` the caller has taken it (`Call.SUBMIT`): whose song goes is chosen, and written down,
-    only when a place is free.
-
     Args:
         session: used for the API's own host. Redirects of API calls are not followed.
         root: the API's address without `/v1` or `/v2`.
         key: sent as `x-api-key`, and to no other host than the root's.
-        budget: the account's calls, and who hears of a 429.
+        rate_limiter: the account's calls, and who hears of a 429.
+        runs: the latest songs that ended, in the order of their submits; a hundred are enough.
+        waiting: how many songs wait here to be submitted.
+        at_once: how many songs may be at the API.
+        single_call: use `make` (v1).
         allow: networks and hosts that downloads may reach besides public addresses.
         resolver: how names of storage hosts become addresses.
         clock: seconds that never go back; only differences count.
@@ -308,7 +264,11 @@ class SongApi:
         *,
         root: str,
         key: str,
-        rate_limiter: RateLimit,
+        rate_limiter: RateLimiter,
+        runs: Iterable[Run] = (),
+        waiting: Callable[[], int] = lambda: 0,
+        at_once: int = 8,
+        single_call: bool = False,
         allow: Collection[Network | str] = (),
         resolver: AbstractResolver | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -317,11 +277,26 @@ class SongApi:
         self._root = URL(root.rstrip("/"))
         self._key = key
         self._rate_limiter = rate_limiter
+        self.name = NAME
+        self.parameters = PARAMETERS
+        self.polling = Pacer(rate_limiter, runs, waiting=waiting, polled=not single_call)
+        self.at_once = at_once
+        self.seconds_per_song = CALLS_A_SONG * WINDOW / rate_limiter.per_minute
+        self.single_call = single_call
         self._allow = allow
         self._resolver = resolver or Resolver()
         self._clock = clock
         self._unknown_words: set[str] = set()
         self._one_large = asyncio.Lock()
+
+    @staticmethod
+    def largest_file(seconds: int) -> int:
+        """Return the bytes of the largest audio of that length that the model's writer makes."""
+        return seconds * BYTES_A_SECOND + _ROOM
+
+    async def wait_for_submit(self) -> None:
+        """Wait until a submit may be sent, and count it."""
+        await self._rate_limiter.take(Call.SUBMIT)
 
     async def submit(self, request: SongRequest) -> str:
         """Hand a song in (v2) and return its request id.
@@ -389,7 +364,7 @@ class SongApi:
                     raise OutputMissing(f"no output: {self._account_of(call, answer)}")
                 raise self._refusal(call, answer)
 
-    async def credits(self) -> float:
+    async def get_balance(self) -> float:
         """Return the balance of the operator's account, in the API's own credits.
 
         Raises:
@@ -532,7 +507,7 @@ class SongApi:
             yield  # its limit is below
             return
         clock.reschedule(None)
-        async with self._one_large, call.workspace.alone():
+        async with self._one_large, call.workspace.exclusive():
             if call.patience is not None:
                 clock.reschedule(asyncio.get_running_loop().time() + call.patience)
             yield
@@ -563,7 +538,7 @@ class SongApi:
                 accepted=accepted,
             )
 
-    def _unfinished(self, word: str) -> Status:
+    def _unfinished(self, word: str) -> Literal["QUEUED", "PROCESSING"]:
         """What a status that is not final means. A word that nobody knows is polled on."""
         if word in _RUNNING:
             return "PROCESSING"
@@ -605,7 +580,7 @@ class SongApi:
 
     def _plain(self, text: str) -> str:
         """One short line for the log, without the key and without queries."""
-        return _one_line(_without_queries(self._without_key(text)), _MAX_LOGGED)
+        return one_line(without_queries(self._without_key(text)), _MAX_LOGGED)
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text
@@ -875,30 +850,15 @@ def _words(value: object, depth: int = 0) -> str:
 def _for_member(words: str) -> str:
     """One line without markup and without what a signed address hides; at most `MAX_DETAIL`."""
     words = re.sub(r"<[^<>]*>", " ", words[:4000])
-    words = _one_line(_without_queries(html.unescape(words)), MAX_DETAIL)
+    words = one_line(without_queries(html.unescape(words)), MAX_DETAIL)
     return words or "The model failed without saying why."
-
-
-def _one_line(text: str, longest: int) -> str:
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text if len(text) <= longest else text[: longest - 1].rstrip() + "\u2026"
-
-
-def _without_queries(text: str) -> str:
-    """Without what opens a signed address, whole or relative, plain or as JSON escapes it."""
-    return re.sub(r"[^\s\"'<>]+", lambda word: _without_query(word[0]), text)
-
-
-def _without_query(word: str) -> str:
-    address = re.split(r"[?#]|\\u003f", word, maxsplit=1, flags=re.IGNORECASE)[0]
-    return address if "/" in address else word
 
 
 # Where a file may be
 
 
 def _shown(url: URL) -> str:
-    return f"GET {_without_queries(str(url))}"
+    return f"GET {without_queries(str(url))}"
 
 
 def _origin(url: URL) -> tuple[str, str | None, int | None]:
@@ -921,7 +881,7 @@ def _file_address(text: str, base: URL | None = None) -> URL:
     except ValueError:
         fits = False
     if not fits:
-        raise BadOutput(f"not an address to fetch: {_one_line(_without_queries(text), 200)}")
+        raise BadOutput(f"not an address to fetch: {one_line(without_queries(text), 200)}")
     return url
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from services.clock import WatchedClock
 from services.errors import AccountProblem, SongApiError
-from services.providers.segmind import SongApi
+from services.providers.base import Provider
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,8 @@ MOST_PROBES = 3
 class SubmitRefusals:
     """Remembers the refusals that were put down to their requests."""
 
-    def __init__(self, api: SongApi, *, clock: WatchedClock) -> None:
-        self._api = api
+    def __init__(self, provider: Provider, *, clock: WatchedClock) -> None:
+        self._provider = provider
         self._clock = clock
         # The member whose song was refused last, and when.
         self._last: tuple[int, datetime] | None = None
@@ -91,7 +91,7 @@ class SubmitRefusals:
                 return known
         works: bool | None
         try:
-            await self._api.credits()
+            await self._provider.get_balance()
         except SongApiError as error:
             log.warning("The account at the song API: %s", error)
             works = False if isinstance(error, AccountProblem) else None

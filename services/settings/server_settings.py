@@ -15,6 +15,7 @@ from services.clock import Clock
 from services.credits.amounts import MAX_AMOUNT, MAX_BUDGET, check_end, check_reason
 from services.credits.calendar import Calendar, Every, Timeline
 from services.errors import InvalidRequest, NotPossible
+from services.providers.registry import PARAMETERS
 from services.settings.blocked_words import parse_words, without
 from services.settings.changelog import Changelog, as_json
 from services.settings.settings import (
@@ -25,7 +26,6 @@ from services.settings.settings import (
     rows_of,
 )
 from services.songs.completion import SongCompletion
-from services.songs.song_request import SECONDS, STEPS
 
 log = logging.getLogger(__name__)
 
@@ -153,8 +153,8 @@ class ServerSettings:
         """
         asked = {
             "unfinished": _within("songs at once", unfinished, 1, MAX_UNFINISHED),
-            "seconds": _within("longest song", seconds, *SECONDS),
-            "steps": _within("most steps", steps, *STEPS),
+            "seconds": _within("longest song", seconds, *PARAMETERS.seconds.bounds),
+            "steps": _within("most steps", steps, *PARAMETERS.steps.bounds),
             "cooldown": _within("cooldown in seconds", cooldown, 0, MAX_COOLDOWN),
         }
         async with self._database.write() as connection:

@@ -13,7 +13,7 @@ from db.connection import Connection
 from db.records import CalendarRow, Rule, maybe_from_ms
 from services.credits.amounts import Prices
 from services.credits.calendar import Calendar, Every, Timeline
-from services.songs.song_request import SECONDS, STEPS
+from services.providers.registry import PARAMETERS
 
 
 class Name(StrEnum):
@@ -66,8 +66,8 @@ class Limits:
     """What one member may ask for. `cooldown` is in seconds from one song to the next."""
 
     unfinished: int = 3
-    seconds: int = SECONDS[1]
-    steps: int = STEPS[1]
+    seconds: int = PARAMETERS.seconds.high
+    steps: int = PARAMETERS.steps.high
     cooldown: int = 0
 
 

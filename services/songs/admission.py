@@ -5,12 +5,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from db.records import SongRequest
 from services.clock import relative
 from services.credits.amounts import songs_text
 from services.errors import AgainstTheRules, ServerNotAllowed, TooManySongs, TooManyUndelivered
 from services.settings.blocked_words import unwanted
 from services.settings.settings import Rules
-from services.songs.song_request import SongRequest
 
 NOTHING_SPENT = "Nothing was spent."
 MAX_UNDELIVERED = 25

@@ -4,8 +4,7 @@ from datetime import datetime, timedelta
 
 from db.records import Song, Step
 from services.clock import Clock
-from services.providers.pacing import Pacer
-from services.providers.rate_limiter import CALLS_A_SONG
+from services.providers.base import Provider
 
 AFTERWARDS = 4.0
 """Seconds from the end at the API to the post, for the download, the fitting and the upload."""
@@ -14,10 +13,8 @@ AFTERWARDS = 4.0
 class Forecast:
     """Expected times, for people: a guess in good faith."""
 
-    def __init__(self, pacer: Pacer, *, at_once: int, per_minute: int, clock: Clock) -> None:
-        self._pacer = pacer
-        self._at_once = at_once
-        self._per_minute = per_minute
+    def __init__(self, provider: Provider, *, clock: Clock) -> None:
+        self._provider = provider
         self._clock = clock
 
     def expected_at(self, song: Song, *, place: int | None = None) -> datetime:
@@ -28,14 +25,17 @@ class Forecast:
             age = max(0.0, (now - song.submitted_at).total_seconds())
         seconds = AFTERWARDS
         if song.step in (Step.WAITING, Step.SUBMITTING, Step.SUBMITTED):
-            seconds += self._pacer.expected(seconds=song.seconds, steps=song.steps, age=age)
+            seconds += self._run(song, age)
         if place is not None:
             seconds += self._wait(song, place)
         return now + timedelta(seconds=seconds)
 
+    def _run(self, song: Song, age: float) -> float:
+        polling = self._provider.polling
+        return polling.expected(seconds=song.seconds, steps=song.steps, age=age)
+
     def _wait(self, song: Song, place: int) -> float:
         """Seconds until a start: the slots or the account's calls, whichever holds it up more."""
-        run = self._pacer.expected(seconds=song.seconds, steps=song.steps)
-        by_slots = (place - 1) // self._at_once * run
-        by_calls = (place - 1) * CALLS_A_SONG * 60 / self._per_minute
+        by_slots = (place - 1) // self._provider.at_once * self._run(song, 0.0)
+        by_calls = (place - 1) * self._provider.seconds_per_song
         return max(by_slots, by_calls)

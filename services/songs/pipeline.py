@@ -53,13 +53,11 @@ from services.errors import (
     TooShort,
 )
 from services.operations.incidents import Incidents, Kind
-from services.providers.pacing import Pacer
-from services.providers.rate_limiter import Call, RateLimiter
-from services.providers.segmind import JobStatus, Output, SongApi, Workspace, largest_song
+from services.providers.base import JobStatus, Output, Provider, Workspace
 from services.providers.submit_refusals import SubmitRefusals
 from services.retry import Backoff, retry
 from services.songs.completion import SongCompletion
-from services.songs.song_request import SongRequest, title_of
+from services.songs.song_request import title_of
 
 log = logging.getLogger(__name__)
 
@@ -156,9 +154,7 @@ class Pipeline:
     def __init__(
         self,
         database: Database,
-        api: SongApi,
-        rate_limiter: RateLimiter,
-        pacer: Pacer,
+        providers: Mapping[str, Provider],
         transcoder: Transcoder,
         completion: SongCompletion,
         incidents: Incidents,
@@ -166,26 +162,24 @@ class Pipeline:
         announcer: Announcer,
         *,
         data_dir: Path,
-        sync: bool,
         clock: WatchedClock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         backoff: Backoff = Backoff(),
     ) -> None:
         self._database = database
-        self._api = api
-        self._rate_limiter = rate_limiter
-        self._pacer = pacer
+        self._providers = providers
         self._transcoder = transcoder
         self._completion = completion
         self._incidents = incidents
         self._operator_budgets = operator_budgets
         self._announcer = announcer
         self._data_dir = data_dir
-        self._sync = sync
         self._clock = clock
         self._sleep = sleep
         self._backoff = backoff
-        self._submit_refusals = SubmitRefusals(api, clock=clock)
+        self._submit_refusals = {
+            name: SubmitRefusals(provider, clock=clock) for name, provider in providers.items()
+        }
         # Songs that another process may have posted although their rows do not say so.
         self._inherited: set[int] = set()
         self.uninterrupted: set[int] = set()
@@ -243,7 +237,7 @@ class Pipeline:
             song = await self._read(song.song_id)
             try:
                 with self._uninterrupted(song), self._counted(song):
-                    await (self._make_at_once(song) if self._sync else self._hand_in(song))
+                    await self._submit_once(song)
             except NotReached as error:
                 await self._passing(error)
                 if await self._waits_again(song):
@@ -276,10 +270,11 @@ class Pipeline:
         """
         if not isinstance(error, SubmitForbidden):
             return error
+        refusals = self._submit_refusals[song.provider]
         if self._incidents.paused is Kind.KEY_REFUSED:
-            alone = await self._submit_refusals.concerns_probe(song.song_id)
+            alone = await refusals.concerns_probe(song.song_id)
         else:
-            alone = await self._submit_refusals.concerns_request(song.member_id)
+            alone = await refusals.concerns_request(song.member_id)
         return RequestForbidden(f"{error} (this request alone: the key works)") if alone else error
 
     async def _mark_again(self, song: Song, began: datetime) -> bool:
@@ -296,7 +291,7 @@ class Pipeline:
         if self._overdue(began):
             await self._fail(song, ACCOUNT_REFUSED if self._incidents.paused else NOT_IN_TIME)
             return False
-        await self._rate_limiter.take(Call.SUBMIT)
+        await self._provider(song).wait_for_submit()
         if not await self._count(song, self._operator_budgets.mark_submitting):
             await self._fail(
                 song, "The operator's budget for today leaves no second try.", Fault.ACCOUNT
@@ -324,22 +319,28 @@ class Pipeline:
             self._over(song)
         return uncounted and song.submits == 1
 
-    def _counted(self, song: Song) -> AbstractContextManager[None]:
-        """Tell the pacer of its submit; v1's is the whole run."""
-        follow = self._pacer.running if self._sync else self._pacer.submitting
+    def _counted(self, song: Song) -> AbstractContextManager[object]:
+        """Count the calls of its submit, which is the complete run in a single call."""
+        provider = self._provider(song)
+        polling = provider.polling
+        follow = polling.running if provider.single_call else polling.submitting
         return follow(song.song_id, seconds=song.seconds, steps=song.steps)
 
-    def _followed(self, song: Song) -> AbstractContextManager[None]:
-        """Tell the pacer of a run; where its age is a guess (`_downloaded`), only of its calls."""
+    def _followed(self, song: Song) -> AbstractContextManager[object]:
+        """Count the calls of a run; where its age is a guess (`_downloaded`), learn nothing."""
         certain = _there(song.submitted_at) <= self._clock()
-        follow = self._pacer.running if certain else self._pacer.submitting
+        polling = self._provider(song).polling
+        follow = polling.running if certain else polling.submitting
         return follow(song.song_id, seconds=song.seconds, steps=song.steps)
 
-    async def _hand_in(self, song: Song) -> None:
+    async def _submit_once(self, song: Song) -> None:
+        if self._provider(song).single_call:
+            await self._make_at_once(song)
+            return
         refusals = self._incidents.refusals
-        request_id = await self._api.submit(_request(song))
+        request_id = await self._provider(song).submit(song)
         await self._write(song, songs.mark_submitted, request_id=request_id, at=self._clock())
-        self._submit_refusals.accepted()
+        self._submit_refusals[song.provider].accepted()
         await self._incidents.account_works(refusals=refusals)
 
     async def _make_at_once(self, song: Song) -> None:
@@ -349,15 +350,15 @@ class Pipeline:
         workspace = await self._with_folder(song)
         try:
             async with asyncio.timeout(MAKING_DEADLINE.total_seconds()):
-                output = await self._api.make(_request(song), workspace)
+                output = await self._provider(song).make(song, workspace)
                 if output is not None:
                     await self._fetch_made(song, output, workspace)
         except TimeoutError:
             raise SubmitUncertain("the song did not come whole within 30 minutes") from None
         took = self._age(began)
-        self._pacer.ended(song.song_id, low=took, high=took)
+        self._provider(song).polling.ended(song.song_id, low=took, high=took)
         await self._downloaded(song, began, low=took, high=took)
-        self._submit_refusals.accepted()
+        self._submit_refusals[song.provider].accepted()
         await self._incidents.account_works(refusals=refusals)
 
     async def _fetch_made(self, song: Song, output: Output, workspace: Workspace) -> None:
@@ -365,12 +366,12 @@ class Pipeline:
 
         Raises:
             SubmitUncertain: made and paid for, but lost: to make it again is a second submit.
-            SongApiError, OSError: see `SongApi.download`.
+            SongApiError, OSError: see `Provider.download`.
         """
         absence = _Absence()
         while True:
             try:
-                await self._timed_download(output, workspace, absence)
+                await self._timed_download(song, output, workspace, absence)
             except NotThereYet as error:
                 await self._wait_until_there(absence, error)
             except ApiUnavailable as error:
@@ -397,7 +398,7 @@ class Pipeline:
                 job = await self._poll(song, absence, resumed=resumed)
                 high = self._age(submitted_at)
                 if job.status == "COMPLETED":
-                    self._pacer.ended(song.song_id, low=low, high=high)
+                    self._provider(song).polling.ended(song.song_id, low=low, high=high)
                     await self._fetch(song, job.output, absence)
                     await self._downloaded(song, submitted_at, low=low, high=high)
                     return
@@ -410,7 +411,7 @@ class Pipeline:
                 failures, why_not = failures + 1, _for_member(error)
             else:
                 failures, low, why_not, absence = 0, polled_at, NOT_IN_TIME, _Absence()
-                self._pacer.unfinished(song.song_id, age=low)
+                self._provider(song).polling.unfinished(song.song_id, age=low)
                 if job.status == "PROCESSING" and song.status is not Status.PROCESSING:
                     await self._write(song, songs.mark_processing)
                     song = replace(song, status=Status.PROCESSING)
@@ -422,12 +423,13 @@ class Pipeline:
         """See how far it is, and again where the API does not know it yet: it was just submitted.
 
         Raises:
-            SongApiError: see `SongApi.job`. Of a song that was `resumed` a 404 is the last word.
+            SongApiError: see `Provider.get_status`. If it was `resumed`, a 404 is final.
         """
+        provider = self._provider(song)
         request_id, workspace = _there(song.request_id), self._workspace(song)
         while True:
             try:
-                job = await self._api.get_status(request_id, workspace, absence.answered)
+                job = await provider.get_status(request_id, workspace, absence.answered)
             except SongGone as error:
                 if resumed:
                     raise
@@ -440,16 +442,17 @@ class Pipeline:
         """Fetch the audio of a song that is COMPLETED, again where it is not there yet.
 
         Raises:
-            SongApiError, OSError: see `SongApi.result`, `SongApi.download`.
+            SongApiError, OSError: see `Provider.result`, `Provider.download`.
             ApiUnavailable: also where its time is up.
         """
         output = output or absence.output
+        provider = self._provider(song)
         request_id, workspace = _there(song.request_id), await self._with_folder(song)
         while True:
             try:
                 if output is None:
-                    output = await self._api.result(request_id, workspace, absence.answered)
-                await self._timed_download(output, workspace, absence, limit=self._left(song))
+                    output = await provider.result(request_id, workspace, absence.answered)
+                await self._timed_download(song, output, workspace, absence, limit=self._left(song))
             except ApiUnavailable as error:
                 await self._note_failing(song, absence, error)
                 raise
@@ -492,6 +495,7 @@ class Pipeline:
 
     async def _timed_download(
         self,
+        song: Song,
         output: Output,
         workspace: Workspace,
         absence: _Absence,
@@ -503,13 +507,13 @@ class Pipeline:
         `limit`: seconds that it may take.
 
         Raises:
-            SongApiError, OSError: see `SongApi.download`.
+            SongApiError, OSError: see `Provider.download`.
             ApiUnavailable: also where it takes longer.
         """
         began = self._clock()
         try:
             async with asyncio.timeout(limit):
-                await self._api.download(output, workspace)
+                await self._provider(song).download(output, workspace)
         except NotThereYet:
             absence.waited += self._age(began)
             raise
@@ -523,7 +527,7 @@ class Pipeline:
 
     def _until_next_poll(self, song: Song, polled_at: float, failures: int) -> float:
         """Seconds to wait from now: as paced, and longer after failures."""
-        at = self._pacer.next_poll(
+        at = self._provider(song).polling.next_poll(
             seconds=song.seconds,
             steps=song.steps,
             age=polled_at,
@@ -792,6 +796,10 @@ class Pipeline:
         """Whether its time at the API is over."""
         return self._clock.elapsed_since(submitted_at) >= MAKING_DEADLINE
 
+    def _provider(self, song: Song) -> Provider:
+        """The one that has the song's job."""
+        return self._providers[song.provider]
+
     async def _read(self, song_id: int) -> Song:
         return _there(await songs.get(self._database.reader, song_id))
 
@@ -831,7 +839,7 @@ class Pipeline:
         """Where its audio goes, and what it may take by what was requested."""
         return Workspace(
             self.folder(song.song_id) / SOURCE,
-            largest_song(song.seconds),
+            self._provider(song).largest_file(song.seconds),
             lambda: self._reading_large(song),
         )
 
@@ -891,19 +899,6 @@ def _tell(moved: bool, move: Callable[..., Awaitable[bool]], values: Mapping[str
     name = move.__name__.removeprefix("mark_").replace("_", " ")
     told = "".join(f", {key} {value}" for key, value in values.items() if key not in UNTOLD)
     log.info("%s%s%s", "" if moved else "it was elsewhere: not ", name, told)
-
-
-def _request(song: Song) -> SongRequest:
-    return SongRequest(
-        genres=song.genres,
-        lyrics=song.lyrics,
-        seconds=song.seconds,
-        steps=song.steps,
-        cfg=song.cfg,
-        shift=song.shift,
-        lyrics_strength=song.lyrics_strength,
-        seed=song.seed,
-    )
 
 
 async def transcode_song(

@@ -15,8 +15,7 @@ from services.clock import Clock
 from services.credits.budgets import OperatorBudgets
 from services.errors import NotReached, SongApiError
 from services.operations.incidents import Incidents, Kind
-from services.providers.rate_limiter import Call, RateLimiter
-from services.providers.segmind import SongApi
+from services.providers.base import Provider
 from services.retry import Backoff, retry
 from services.songs.pipeline import Pipeline
 
@@ -43,8 +42,8 @@ def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
 
 
 class Scheduler:
-    """Starts waiting songs in fair order, as long as there are fewer than `at_once` at the API, and
-    resumes the others: at the start, and, where it is `alone`, each minute what another process
+    """Starts waiting songs in fair order, as long as the provider has room for them, and resumes
+    the others: at the start, and, where it is `alone`, each minute what another process
     has left meanwhile.
     """
 
@@ -52,12 +51,10 @@ class Scheduler:
         self,
         database: Database,
         pipeline: Pipeline,
-        api: SongApi,
-        rate_limiter: RateLimiter,
+        provider: Provider,
         incidents: Incidents,
         budgets: OperatorBudgets,
         *,
-        at_once: int,
         clock: Clock,
         alone: bool,
         spawn: Spawn = spawn,
@@ -66,11 +63,9 @@ class Scheduler:
     ) -> None:
         self._database = database
         self._pipeline = pipeline
-        self._api = api
-        self._rate_limiter = rate_limiter
+        self._provider = provider
         self._incidents = incidents
         self._budgets = budgets
-        self._at_once = at_once
         self._clock = clock
         self._exclusive = alone
         self._spawn = spawn
@@ -127,7 +122,7 @@ class Scheduler:
         while self._may_start() and await self._budgets.next_waiting(self._database.reader):
             await self._pause_unreached()
             # First the place, then the choice: who is next is decided as late as possible.
-            await self._rate_limiter.take(Call.SUBMIT)
+            await self._provider.wait_for_submit()
             async with self._beginning:
                 song = await self._mark_next() if self._may_start() else None
                 if song is not None:
@@ -170,7 +165,7 @@ class Scheduler:
         if self._incidents.paused is not None:
             # A trial needs no room: songs whose looks are refused may hold it all for 30 minutes.
             return self._probe_allowed
-        return len(self._at_api) < self._at_once
+        return len(self._at_api) < self._provider.at_once
 
     async def _mark_next(self) -> Song | None:
         """Choose in fair order and mark as submitting, in one transaction."""
@@ -283,11 +278,12 @@ class Scheduler:
         lost = sum(
             self._running[task] in self._pipeline.waiting_for_recovery for task in self._probes
         )
-        return lost < max(self._at_once, LEAST_PROBES)
+        return lost < max(self._provider.at_once, LEAST_PROBES)
 
     async def _account_looks_well(self) -> bool:
         try:
-            return await self._api.credits() > 0 or self._incidents.paused is Kind.KEY_REFUSED
+            balance = await self._provider.get_balance()
+            return balance > 0 or self._incidents.paused is Kind.KEY_REFUSED
         except SongApiError as error:
             log.warning("The account at the song API: %s", error)
             return False

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from db import drafts, servers, songs
 from db.connection import Connection
 from db.database import Database
-from db.records import Draft, Fault, Song, Status, Step
+from db.records import Draft, Fault, Song, SongRequest, Status, Step
 from services import logs
 from services.clock import Clock
 from services.credits.amounts import Prices
@@ -16,11 +16,11 @@ from services.credits.budgets import OperatorBudgets, ServerBudget, ServerBudget
 from services.credits.credits import Credits
 from services.errors import NotPermitted, NotPossible
 from services.operations.incidents import Incidents
+from services.providers import registry
 from services.settings.settings import Member, Rules, SettingsReader
 from services.songs import admission
 from services.songs.admission import Place
 from services.songs.completion import SongCompletion
-from services.songs.song_request import SongRequest
 
 log = logging.getLogger(__name__)
 
@@ -211,19 +211,13 @@ class Songs:
 
     def _new(self, requester: Interaction, request: SongRequest, number: int, at: datetime) -> Song:
         return Song(
+            **asdict(request),
             song_id=requester.interaction_id,
             server_id=requester.server_id,
             member_id=requester.member_id,
             channel_id=requester.channel_id,
             number=number,
-            genres=request.genres,
-            lyrics=request.lyrics,
-            seconds=request.seconds,
-            steps=request.steps,
-            cfg=request.cfg,
-            shift=request.shift,
-            lyrics_strength=request.lyrics_strength,
-            seed=request.seed,
+            provider=registry.DEFAULT,
             price=self.prices.of(request.seconds, request.steps),
             status=Status.QUEUED,
             step=Step.WAITING,

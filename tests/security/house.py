@@ -9,7 +9,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from services.providers.addresses import Network
-from services.providers.segmind import SongApi
+from services.providers.segmind import Segmind
 from tests.databases import new_database
 from tests.security.answers import KEY, ROOT
 from tests.security.line import Line, Reply
@@ -32,7 +32,7 @@ class HouseOnALine(House):
     def restart(self) -> None:
         """As after a start of the process, with the test's own DNS."""
         super().restart()
-        self.api = SongApi(
+        self.api = Segmind(
             self.session,
             root=ROOT,
             key=KEY,
@@ -40,7 +40,7 @@ class HouseOnALine(House):
             allow=self.allow,
             resolver=self.resolver,
         )
-        self.pipeline._api = self.api
+        self.pipeline._providers = {self.api.name: self.api}
 
     async def fails(self, song_id: int) -> str:
         """A new song is made, and fails: refunded, not posted, nothing left. Why it failed."""

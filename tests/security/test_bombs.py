@@ -84,7 +84,7 @@ async def test_a_bomb_as_the_balance_is_no_balance(tmp_path: Path) -> None:
     packed = answered(bomb(b'{"credits": '), "Content-Encoding: gzip")
     async with house_on_a_line(tmp_path, lambda method, url: packed) as house:
         with pytest.raises(ApiUnavailable):
-            await house.api.credits()
+            await house.api.get_balance()
 
 
 def endless_wav() -> bytes:

@@ -22,11 +22,13 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import strategies as st
 from yarl import URL
 
+from db.records import SongRequest
 from services.errors import GenerationFailed, NotReached, SongApiError
 from services.operations.consistency_check import ConsistencyCheck
 from services.providers import addresses, segmind
-from services.providers.segmind import MAX_DETAIL, JobStatus, Output, SongApi, Workspace
-from services.songs.song_request import SongRequest
+from services.providers.base import JobStatus, Output, Workspace
+from services.providers.rate_limiter import Call, RateLimiter
+from services.providers.segmind import MAX_DETAIL, Segmind
 from tests.factories import add_held_song
 from tests.security import answers
 from tests.security.answers import AUDIO, ID, KEY, ROOT, SIGNED
@@ -55,11 +57,11 @@ SONG = SongRequest(
     lyrics_strength=1.0,
     seed=7,
 )
-CALLS: dict[str, Callable[[SongApi, Workspace], Any]] = {
+CALLS: dict[str, Callable[[Segmind, Workspace], Any]] = {
     "submit": lambda api, _: api.submit(SONG),
     "look": lambda api, workspace: api.get_status(ID, workspace),
     "result": lambda api, workspace: api.result(ID, workspace),
-    "credits": lambda api, _: api.credits(),
+    "credits": lambda api, _: api.get_balance(),
     "make": lambda api, workspace: api.make(SONG, workspace),
     "file": lambda api, workspace: api.download(Output(url=f"{ROOT}/files/a?{SIGNED}"), workspace),
 }
@@ -124,7 +126,7 @@ def nothing_unforeseen(loop: asyncio.AbstractEventLoop) -> Iterator[Unforeseen]:
 class Client:
     """The client of the song API, and what the API will answer."""
 
-    api: SongApi
+    api: Segmind
     folder: Path
     errors: Unforeseen
     coming: deque[Reply] = field(default_factory=deque)
@@ -191,10 +193,10 @@ class Client:
             file.unlink()
 
 
-class NoLimit:
+class NoLimit(RateLimiter):
     """The account's minute: always a place; what it hears of a 429 is judged."""
 
-    async def take(self, _: object) -> None:
+    async def take(self, call: Call = Call.LOOK) -> None:
         return None
 
     def refused(self, retry_after: float) -> None:
@@ -206,11 +208,11 @@ def client(tmp_path: Path) -> Iterator[tuple[asyncio.Runner, Client]]:
     async def make() -> Client:
         line = Line()
         session = aiohttp.ClientSession(connector=line)
-        api = SongApi(
+        api = Segmind(
             session,
             root=ROOT,
             key=KEY,
-            rate_limiter=NoLimit(),
+            rate_limiter=NoLimit(50),
             resolver=Here(),
         )
         made = Client(api, tmp_path, errors)

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cogs.songs import cards
-from db.records import Song, Status, Step
+from db.records import Song, SongRequest, Status, Step
 from services.credits.amounts import MAX_AMOUNT, Prices
 from services.errors import InvalidRequest
+from services.providers.registry import PARAMETERS
 from services.settings.settings import Allowance, Rules, Source
 from services.songs.queue import View
-from services.songs.song_request import MAX_GENRES, MAX_LYRICS, SongRequest
+from services.songs.song_request import MAX_GENRES, MAX_LYRICS, parse_request
 from services.songs.songs import PAGE, Page
 from tests.factories import NOON, make_song
 
@@ -258,13 +259,14 @@ def text(most: int, least: int = 0) -> st.SearchStrategy[str]:
 def requests(draw: st.DrawFn) -> SongRequest:
     """What may be asked for, words up to the longest."""
     try:
-        return SongRequest.parse(
+        return parse_request(
+            PARAMETERS,
             genres="a" + draw(text(MAX_GENRES - 1)),
             lyrics=draw(text(MAX_LYRICS)),
             random_seed=lambda: 2**31 - 1,
         )
     except InvalidRequest:  # the composed form (NFC) of a text may be longer than what was typed
-        return SongRequest.parse(genres="a", random_seed=lambda: 1)
+        return parse_request(PARAMETERS, genres="a", random_seed=lambda: 1)
 
 
 @st.composite

@@ -419,7 +419,7 @@ async def test_the_form_opens_in_time_although_the_database_is_slow(
     forms: asyncio.Queue[discord.ui.Modal] = asyncio.Queue()
     cog = world.client.get_cog("SongCog")
     assert isinstance(cog, SongCog)
-    options = Options("jazz", None, 50, 4.0, 4.0, 1.0, None)
+    options = Options("jazz", {})
     async with world.application.database.write():
         opening = asyncio.create_task(cog._open_form(slash_by_hand(world, forms), options))
         shown = await asyncio.wait_for(forms.get(), SOON)
@@ -442,9 +442,7 @@ async def test_the_form_opens_unchecked_where_checking_takes_too_long(
 
     with monkeypatch.context() as slow:
         slow.setattr(type(world.client.services.songs), "check", never)
-        await cog._open_form(
-            slash_by_hand(world, forms), Options("jazz", 30, 50, 4.0, 4.0, 1.0, None)
-        )
+        await cog._open_form(slash_by_hand(world, forms), Options("jazz", {"seconds": 30}))
     await world.client.services.server_settings.set_limits(manager(world), seconds=20)
     sent = await world.send_form(world.alice, forms.get_nowait().custom_id, "Words")
     assert "At most 20 `seconds`" in text_of(sent.response)

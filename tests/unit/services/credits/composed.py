@@ -14,11 +14,12 @@ from services.credits.budgets import DefaultBudgets, OperatorBudgets, ServerBudg
 from services.credits.credits import Credits
 from services.credits.transfers import CreditTransfers
 from services.operations.incidents import Incidents
+from services.providers.registry import PARAMETERS
 from services.settings.changelog import Changelog
 from services.settings.server_settings import Manager, ServerSettings
 from services.settings.settings import Defaults, Member, SettingsReader
 from services.songs.completion import SongCompletion
-from services.songs.song_request import SongRequest
+from services.songs.song_request import parse_request
 from services.songs.songs import Interaction, Songs
 from tests.factories import APPLICATION, CHANNEL, MEMBER, SERVER
 
@@ -56,7 +57,7 @@ class Product:
     async def ask(self, song_id: int = 1, *, who: Member = WHO, **changes: Any) -> Song:
         """Ask for a song: of 30 s, which costs one credit, unless said otherwise."""
         values: dict[str, Any] = {"genres": "funk", "seconds": 30, "random_seed": lambda: 7}
-        request = SongRequest.parse(**values | changes)
+        request = parse_request(PARAMETERS, **values | changes)
         return await self.songs.ask(requester(song_id, who=who, at=self.clock()), request)
 
     async def free(self, who: Member = WHO) -> int:

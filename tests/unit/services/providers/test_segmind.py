@@ -23,6 +23,7 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from db.records import SongRequest
 from playground.song_api import Fault, SongApiServer, Timing, serve
 from services.errors import (
     ApiUnavailable,
@@ -41,18 +42,9 @@ from services.errors import (
 )
 from services.providers import addresses, segmind
 from services.providers.addresses import Network, Resolver, is_own, is_public
+from services.providers.base import JobStatus, Output, Workspace
 from services.providers.rate_limiter import Call, RateLimiter
-from services.providers.segmind import (
-    JobStatus,
-    Output,
-    SongApi,
-    Workspace,
-    find_output,
-    largest_song,
-    payload,
-    retry_after,
-)
-from services.songs.song_request import SongRequest
+from services.providers.segmind import Segmind, find_output, payload, retry_after
 
 KEY = "SG_feedfacecafebeef"
 ID = "0123456789abcdef"
@@ -79,14 +71,15 @@ def at(path: Path, limit: int = 2**25) -> Workspace:
     return Workspace(path, limit)
 
 
-class RateLimit:
-    """Lets every call through and remembers what it was told."""
+class RateLimit(RateLimiter):
+    """Lets every call through and remembers what it was given."""
 
     def __init__(self) -> None:
+        super().__init__(50)
         self.taken: list[Call] = []
         self.refusals: list[float] = []
 
-    async def take(self, call: Call) -> None:
+    async def take(self, call: Call = Call.LOOK) -> None:
         self.taken.append(call)
 
     def refused(self, retry_after: float) -> None:
@@ -105,7 +98,7 @@ class Wire:
         self.seen: list[web.Request] = []
         self.bodies: list[bytes] = []
         self.root = ""
-        self.api: SongApi
+        self.api: Segmind
         self.session: aiohttp.ClientSession
 
     async def start(self, handler: Handler, **options: Any) -> "Wire":
@@ -114,13 +107,13 @@ class Wire:
         self.api = self.client(**options)
         return self
 
-    def client(self, **options: Any) -> SongApi:
+    def client(self, **options: Any) -> Segmind:
         given: dict[str, Any] = {
             "root": self.root,
             "key": KEY,
             "rate_limiter": self.rate_limiter,
         } | options
-        return SongApi(self.session, **given)
+        return Segmind(self.session, **given)
 
     async def serve(self, handler: Handler) -> str:
         """Another server; what it sees is recorded too."""
@@ -395,7 +388,7 @@ async def test_a_result_without_output_is_not_there_yet_and_one_not_ready_is_pas
 
 async def test_credits(wire: Wire) -> None:
     await wire.start(answering(200, {"credits": 12.5}))
-    assert await wire.api.credits() == 12.5
+    assert await wire.api.get_balance() == 12.5
     assert (wire.seen[0].path, wire.rate_limiter.taken) == ("/v1/get-user-credits", [Call.LOOK])
 
 
@@ -405,17 +398,17 @@ async def test_credits(wire: Wire) -> None:
 )
 async def test_credits_that_make_no_sense_are_passing(wire: Wire, body: object) -> None:
     await wire.start(answering(200, body))
-    await failing(wire.api.credits(), ApiUnavailable)
+    await failing(wire.api.get_balance(), ApiUnavailable)
 
 
 # The table of codes
 
-Calls: dict[str, Callable[[SongApi, Workspace], Awaitable[object]]] = {
+Calls: dict[str, Callable[[Segmind, Workspace], Awaitable[object]]] = {
     "submit": lambda api, _: api.submit(SONG),
     "make": lambda api, workspace: api.make(SONG, workspace),
     "look": lambda api, workspace: api.get_status(ID, workspace),
     "result": lambda api, workspace: api.result(ID, workspace),
-    "credits": lambda api, _: api.credits(),
+    "credits": lambda api, _: api.get_balance(),
 }
 POSTS, GETS = ("submit", "make"), ("look", "result", "credits")
 ALL = POSTS + GETS
@@ -545,7 +538,7 @@ async def test_no_connection_is_not_reached(wire: Wire, tmp_path: Path, name: st
         await failing(Calls[name](wire.client(root=root), at(tmp_path / "song")), NotReached)
     connector = aiohttp.TCPConnector(resolver=Names({}))
     async with aiohttp.ClientSession(connector=connector) as session:
-        api = SongApi(
+        api = Segmind(
             session, root="http://song-api.example", key=KEY, rate_limiter=wire.rate_limiter
         )
         await failing(Calls[name](api, at(tmp_path / "song")), NotReached)
@@ -559,7 +552,7 @@ async def test_a_connection_that_takes_too_long_is_not_reached(
     await wire.start(answering())
     connector = aiohttp.TCPConnector(resolver=Names({}, silent=True))
     async with aiohttp.ClientSession(connector=connector) as session:
-        api = SongApi(session, root="http://slow.example", key=KEY, rate_limiter=wire.rate_limiter)
+        api = Segmind(session, root="http://slow.example", key=KEY, rate_limiter=wire.rate_limiter)
         await failing(api.submit(SONG), NotReached)
 
 
@@ -709,10 +702,10 @@ async def test_a_call_waits_for_the_budget(wire: Wire) -> None:
     may = asyncio.Event()
 
     class Waiting(RateLimit):
-        async def take(self, call: Call) -> None:
+        async def take(self, call: Call = Call.LOOK) -> None:
             await may.wait()
 
-    call = asyncio.create_task(wire.client(rate_limiter=Waiting()).credits())
+    call = asyncio.create_task(wire.client(rate_limiter=Waiting()).get_balance())
     for _ in range(20):
         await asyncio.sleep(0)
     assert wire.seen == []
@@ -741,14 +734,14 @@ async def test_a_bomb_is_read_no_further_than_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept = []
-    read = SongApi._read
+    read = Segmind._read
 
     async def watched(*args: Any) -> Any:
         answer = await read(*args)
         kept.append(answer.size)
         return answer
 
-    monkeypatch.setattr(SongApi, "_read", watched)
+    monkeypatch.setattr(Segmind, "_read", watched)
     bomb = gzip.compress(b'{"status": "COMPLETED", "output": "' + b"A" * 2**25 + b'"}')
     assert len(bomb) < 2**16
     await wire.start(answering(200, bomb, {"Content-Encoding": "gzip"}))
@@ -1135,7 +1128,7 @@ async def test_a_cut_off_download_is_passing_and_leaves_nothing(wire: Wire, tmp_
 
 async def test_240_seconds_of_float_wav_are_not_too_large(wire: Wire, tmp_path: Path) -> None:
     await wire.start(cut_off(200, AUDIO, 92_160_044))  # what was announced would have been taken
-    workspace = at(tmp_path / "song", largest_song(240))
+    workspace = at(tmp_path / "song", Segmind.largest_file(240))
     await failing(wire.api.download(Output(url=wire.root + "/a"), workspace), ApiUnavailable)
 
 
@@ -1201,7 +1194,7 @@ async def test_a_download_over_the_maximum(wire: Wire, tmp_path: Path) -> None:
 def test_the_largest_song_is_what_the_model_writes(seconds: int, kilohertz: float) -> None:
     """Stereo WAV of 32-bit floats, headers and a second more than was requested."""
     made = 44 + round((seconds + 1) * kilohertz * 1000 * 2 * 4)
-    workspace = at(Path("song"), largest_song(seconds))
+    workspace = at(Path("song"), Segmind.largest_file(seconds))
     assert made <= workspace.limit < made * 1.1 + 4 * 2**20
     # As base64 with line breaks that JSON escapes.
     assert made * 4 / 3 * 80 / 76 < workspace.largest_body
@@ -1724,8 +1717,8 @@ async def test_a_song_from_the_playgrounds_api(tmp_path: Path) -> None:
     server = SongApiServer(composed, clock=lambda: now, timing=lambda _: Timing(1, 4), credits=2)
     rate_limiter = RateLimiter(50)
     async with serve(server), aiohttp.ClientSession() as session:
-        api = SongApi(session, root=server.root, key=server.key, rate_limiter=rate_limiter)
-        assert await api.credits() == 2
+        api = Segmind(session, root=server.root, key=server.key, rate_limiter=rate_limiter)
+        assert await api.get_balance() == 2
         request_id = await api.submit(SONG)
         assert await api.get_status(request_id, NOWHERE) == JobStatus("QUEUED")
         now = 2.0
@@ -1735,7 +1728,7 @@ async def test_a_song_from_the_playgrounds_api(tmp_path: Path) -> None:
         output = await api.result(request_id, NOWHERE)
         assert "signature" not in repr(output)
         assert await api.download(output, at(tmp_path / "song")) == len(AUDIO) + 1
-        assert await api.credits() == 1
+        assert await api.get_balance() == 1
         now = 6000.0
         await failing(api.get_status(request_id, NOWHERE), SongGone)
         await failing(api.download(output, at(tmp_path / "song")), OutputMissing)
@@ -1743,5 +1736,5 @@ async def test_a_song_from_the_playgrounds_api(tmp_path: Path) -> None:
         await failing(api.submit(SONG), SubmitUncertain)
         server.fault = None
         await failing(api.submit(SONG), OutOfCredits)
-        other = SongApi(session, root=server.root, key="wrong", rate_limiter=rate_limiter)
-        await failing(other.credits(), KeyRefused)
+        other = Segmind(session, root=server.root, key="wrong", rate_limiter=rate_limiter)
+        await failing(other.get_balance(), KeyRefused)

@@ -28,9 +28,9 @@ from services.credits.budgets import OperatorBudgets
 from services.errors import NotAudio, TooShort
 from services.operations.incidents import Incidents
 from services.providers import rate_limiter
-from services.providers.pacing import Pacer
+from services.providers.base import Provider
 from services.providers.rate_limiter import RateLimiter
-from services.providers.segmind import SongApi
+from services.providers.segmind import Segmind
 from services.songs.completion import SongCompletion
 from services.songs.pipeline import DEFAULT_UPLOAD_LIMIT, Pipeline
 from services.songs.scheduler import ACCOUNT_CHECK_EVERY, Scheduler
@@ -213,6 +213,7 @@ class House:
         self.sync = False
         self.at_once = 2
         self.alone = True
+        self.other_providers: dict[str, Provider] = {}
         self.minutes = asyncio.Queue[None]()
         self.pauses: list[float] = []
         self.after_pause: Callable[[], None] = lambda: None
@@ -233,27 +234,26 @@ class House:
         self.credits = make_credits(self.database, self.clock)
         self.completion = SongCompletion(self.database, self.credits, clock=self.clock)
         self.rate_limiter = Minute(self.time)
-        self.pacer = Pacer(self.rate_limiter, polled=not self.sync)
-        self.api = SongApi(
+        self.api = Segmind(
             self.session,
             root=self.root,
             key=PLAYGROUND_KEY,
             rate_limiter=self.rate_limiter,
+            at_once=self.at_once,
+            single_call=self.sync,
             clock=self.time.monotonic,
         )
+        self.pacer = self.api.polling
         self.budgets = OperatorBudgets(self.database, clock=self.clock)
         self.pipeline = Pipeline(
             self.database,
-            self.api,
-            self.rate_limiter,
-            self.pacer,
+            {self.api.name: self.api, **self.other_providers},
             self.transcoder,
             self.completion,
             self.incidents,
             self.budgets,
             self.channel,
             data_dir=self.folder,
-            sync=self.sync,
             clock=self.clock,
             sleep=self.time.sleep,
         )
@@ -261,10 +261,8 @@ class House:
             self.database,
             self.pipeline,
             self.api,
-            self.rate_limiter,
             self.incidents,
             self.budgets,
-            at_once=self.at_once,
             clock=self.clock,
             alone=self.alone,
             sleep=self._runner_sleep,

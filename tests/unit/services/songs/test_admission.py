@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from db.database import Database
+from db.records import SongRequest
 from services.errors import AgainstTheRules, Refusal, TooManySongs
+from services.providers.registry import PARAMETERS
 from services.settings.server_settings import ServerSettings
 from services.settings.settings import Allowance, Block, Limits, Rules, Source
 from services.songs import admission
 from services.songs.admission import Place
-from services.songs.song_request import SongRequest
+from services.songs.song_request import parse_request
 from tests.factories import CHANNEL, MEMBER, NOON, SettableClock
 from tests.unit.services.credits.composed import BY, Product, compose
 
@@ -26,7 +28,7 @@ def rules(**decided: Any) -> Rules:
 
 
 def request(genres: str = "funk", lyrics: str = "La la") -> SongRequest:
-    return SongRequest.parse(genres=genres, lyrics=lyrics, random_seed=lambda: 7)
+    return parse_request(PARAMETERS, genres=genres, lyrics=lyrics, random_seed=lambda: 7)
 
 
 def test_where_nothing_was_decided_anything_goes() -> None:

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from db.records import SongRequest
+from services.providers.registry import PARAMETERS
 from services.songs.lyrics import normalised
-from services.songs.song_request import SongRequest, has_words
+from services.songs.song_request import has_words, parse_request, title_of
 
 HEADINGS = {
     "[intro]": "[Intro]|Intro|Intro:|[Интро]|【前奏】|イントロ|인트로|[Introdução]|Einleitung:",
@@ -64,7 +66,7 @@ FORMS = [(form, tag) for tag, forms in HEADINGS.items() for form in forms.split(
 
 
 def sent(typed: str) -> SongRequest:
-    return SongRequest.parse(genres="funk", lyrics=typed, random_seed=lambda: 7)
+    return parse_request(PARAMETERS, genres="funk", lyrics=typed, random_seed=lambda: 7)
 
 
 def test_the_table_is_long_enough_to_mean_something() -> None:
@@ -75,7 +77,7 @@ def test_the_table_is_long_enough_to_mean_something() -> None:
 def test_heading_is_sent_as_tag_and_is_no_title(typed: str, tag: str) -> None:
     request = sent(f"{typed}\nOne more time")
     assert request.lyrics == f"{tag}\nOne more time"
-    assert request.title == "One more time"
+    assert title_of(request.genres, request.lyrics) == "One more time"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ def test_words_and_tags_stand_on_lines_of_their_own(typed: str, lines: str) -> N
     "typed", ["【主歌】\n\n【副歌】", "Verse 1:\nChorus:", "[ti: X]", "(x2)", "```"]
 )
 def test_headings_alone_are_an_instrumental(typed: str) -> None:
-    assert sent(typed).instrumental
+    assert not has_words(sent(typed).lyrics)
 
 
 PIECES = st.sampled_from(

@@ -15,7 +15,7 @@ import pytest
 
 from db import budgets, songs
 from db.errors import DiskFullError, SongwrightError
-from db.records import OperatorBudget, Song, Tally
+from db.records import OperatorBudget, Song, SongRequest, Tally
 from playground.song_api import Call, Fault, Timing
 from services.audio import transcoder
 from services.audio.transcoder import Transcoder
@@ -39,10 +39,9 @@ from services.errors import (
 from services.operations.incidents import Kind
 from services.operations.servers import Servers
 from services.providers import segmind
-from services.providers.segmind import Workspace, largest_song
+from services.providers.base import Workspace
 from services.settings.server_settings import Manager
 from services.songs.pipeline import ACCOUNT_REFUSED, DEFAULT_UPLOAD_LIMIT, _fault_of
-from services.songs.song_request import SongRequest
 from tests.factories import MEMBER, NOON, SERVER, make_server_settings
 from tests.unit.services.songs.carrying import (
     FREE,
@@ -1552,7 +1551,7 @@ async def test_a_song_may_take_what_its_seconds_need(
     for number, seconds in enumerate((10, 240), start=1):
         await house.add(number, member_id=number, seconds=seconds)
         await house.start(number)
-    assert limits == [largest_song(10), largest_song(240)]
+    assert limits == [house.api.largest_file(10), house.api.largest_file(240)]
     assert limits[1] > 92_160_044
 
 

@@ -10,8 +10,6 @@ from db.connection import Connection
 from db.database import Database
 from db.records import Status, Step
 from services.credits.credits import Credits
-from services.providers.pacing import Pacer
-from services.providers.rate_limiter import RateLimiter
 from services.settings.server_settings import Manager
 from services.settings.settings import Member
 from services.songs.forecast import AFTERWARDS, Forecast
@@ -25,6 +23,7 @@ from tests.factories import (
     add_song,
     make_server_settings,
 )
+from tests.fake_provider import FakeProvider
 
 OTHER = SERVER + 1
 LATER = NOON + timedelta(minutes=10)
@@ -32,8 +31,7 @@ LATER = NOON + timedelta(minutes=10)
 
 @pytest.fixture
 def queue(database: Database, credits: Credits, clock: SettableClock) -> Queue:
-    pacer = Pacer(RateLimiter(50), waiting=lambda: 0)
-    return Queue(database, credits, Forecast(pacer, at_once=1, per_minute=50, clock=clock))
+    return Queue(database, credits, Forecast(FakeProvider(), clock=clock))
 
 
 async def test_a_waiting_song_has_a_place_among_all_servers(
@@ -231,7 +229,7 @@ async def test_the_places_are_read_again_after_a_pause(
 
     waiting_in_order = songs.waiting_in_order
     monkeypatch.setattr(songs, "waiting_in_order", slow)
-    forecast = Forecast(Pacer(RateLimiter(50)), at_once=1, per_minute=50, clock=clock)
+    forecast = Forecast(FakeProvider(), clock=clock)
     queue = Queue(database, credits, forecast, monotonic=lambda: now, sleep=sleep)
     await add_song(database, 1)
     for _ in range(3):

@@ -11,14 +11,13 @@ import pytest
 from yarl import URL
 
 from db import songs
-from db.records import OperatorBudget, Song
+from db.records import OperatorBudget, Song, SongRequest
 from playground.song_api import Call, Fault
 from services.errors import CannotPost, NotReached
 from services.operations.incidents import Kind
 from services.providers.rate_limiter import Call as Budgeted
 from services.retry import Backoff
 from services.songs.scheduler import ACCOUNT_CHECK_EVERY, MOST_FAILURES, spawn
-from services.songs.song_request import SongRequest
 from tests.factories import SERVER
 from tests.unit.services.songs.carrying import (
     FREE,

@@ -1,5 +1,6 @@
 """What may be asked for: every bound, and text as odd as it comes."""
 
+import dataclasses
 import math
 import unicodedata
 from typing import Any
@@ -8,31 +9,22 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from db.records import SongRequest
 from services.errors import InvalidRequest
+from services.providers.registry import PARAMETERS
 from services.songs.song_request import (
-    CFG,
     INSTRUMENTAL,
-    LYRICS_STRENGTH,
     MAX_GENRES,
     MAX_LYRICS,
-    MAX_SEED,
     MAX_TITLE,
-    SECONDS,
-    SHIFT,
-    STEPS,
-    SongRequest,
     clean,
     has_words,
+    parse_request,
     title_of,
 )
 
 BOUNDS: dict[str, tuple[float, float]] = {
-    "seconds": SECONDS,
-    "steps": STEPS,
-    "cfg": CFG,
-    "shift": SHIFT,
-    "lyrics_strength": LYRICS_STRENGTH,
-    "seed": (0, MAX_SEED),
+    field.name: getattr(PARAMETERS, field.name).bounds for field in dataclasses.fields(PARAMETERS)
 }
 WHOLE = ("seconds", "steps", "seed")
 ANY_TEXT = st.text(st.characters(), max_size=400)  # lone surrogates among them
@@ -69,7 +61,7 @@ ODD_TEXT = st.lists(ODD | ANY_TEXT, max_size=12).map("".join)
 
 def parse(**changes: Any) -> SongRequest:
     values: dict[str, Any] = {"genres": "funk, pop", "random_seed": lambda: 7}
-    return SongRequest.parse(**values | changes)
+    return parse_request(PARAMETERS, **values | changes)
 
 
 def test_the_defaults_are_those_of_the_page() -> None:
@@ -77,7 +69,7 @@ def test_the_defaults_are_those_of_the_page() -> None:
     assert (request.seconds, request.steps, request.cfg, request.shift) == (60, 50, 4.0, 4.0)
     assert (request.lyrics_strength, request.seed) == (1.0, 7)
     assert request.lyrics == INSTRUMENTAL
-    assert request.instrumental
+    assert not has_words(request.lyrics)
 
 
 def test_the_bounds_are_those_of_the_page() -> None:
@@ -144,7 +136,7 @@ def test_a_seed_is_drawn_only_where_none_was_asked_for() -> None:
         raise AssertionError
 
     assert parse(seed=0, random_seed=never).seed == 0
-    assert parse(random_seed=lambda: MAX_SEED).seed == MAX_SEED
+    assert parse(random_seed=lambda: PARAMETERS.seed.high).seed == PARAMETERS.seed.high
 
 
 # --- Genres and lyrics ----------------------------------------------------------------------------
@@ -205,7 +197,7 @@ def test_lyrics_and_genres_that_were_typed_within_the_limit_may_be_sent_longer()
 def test_lyrics_without_words_are_an_instrumental(lyrics: str | None, instrumental: bool) -> None:
     request = parse(lyrics=lyrics, instrumental=instrumental)
     assert request.lyrics == INSTRUMENTAL
-    assert request.instrumental
+    assert not has_words(request.lyrics)
 
 
 def test_an_instrumental_with_words_is_refused_and_says_why() -> None:
@@ -262,10 +254,11 @@ def test_any_text_is_a_valid_request_or_one_plain_sentence(
     assert 1 <= len(request.genres) <= max(MAX_GENRES, 2 * len(genres))
     assert "\n" not in request.genres
     assert 1 <= len(request.lyrics) <= max(MAX_LYRICS, 20 * len(lyrics or ""))
-    assert request.instrumental is (request.lyrics == INSTRUMENTAL)
-    assert 1 <= len(request.title) <= MAX_TITLE
-    assert request.title == " ".join(request.title.split())
-    assert any(c.isalnum() for c in request.title)
+    assert has_words(request.lyrics) is (request.lyrics != INSTRUMENTAL)
+    title = title_of(request.genres, request.lyrics)
+    assert 1 <= len(title) <= MAX_TITLE
+    assert title == " ".join(title.split())
+    assert any(c.isalnum() for c in title)
     # A song that is asked for again is the same song.
     assert parse(genres=request.genres, lyrics=request.lyrics) == request
 

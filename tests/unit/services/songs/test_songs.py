@@ -15,7 +15,7 @@ import pytest
 from db import budgets, changes
 from db import songs as rows
 from db.database import Database
-from db.records import Draft, Fault, OperatorBudget, Song, Status, Step
+from db.records import Draft, Fault, OperatorBudget, Song, SongRequest, Status, Step
 from services.credits.amounts import Prices
 from services.credits.budgets import OperatorBudgets, ServerBudgetExceeded
 from services.credits.credits import Credits
@@ -32,11 +32,12 @@ from services.errors import (
     TooManyUndelivered,
 )
 from services.operations.incidents import Incidents, Kind
+from services.providers.registry import PARAMETERS
 from services.settings.server_settings import Manager, ServerSettings
 from services.settings.settings import Defaults, Limits, Member
 from services.songs.admission import MAX_UNDELIVERED, MAX_UNDELIVERED_OF_MEMBER
 from services.songs.completion import SongCompletion
-from services.songs.song_request import SongRequest
+from services.songs.song_request import parse_request
 from services.songs.songs import PAGE, TOKEN_LIFETIME, Interaction, Songs
 from tests.factories import (
     APPLICATION,
@@ -134,7 +135,7 @@ def requester(interaction_id: int = 1, **changes: Any) -> Interaction:
 
 def request(**changes: Any) -> SongRequest:
     values: dict[str, Any] = {"genres": "funk", "random_seed": lambda: 7}
-    return SongRequest.parse(**values | changes)
+    return parse_request(PARAMETERS, **values | changes)
 
 
 async def free(credits: Credits) -> int:
