@@ -128,10 +128,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "services.songs.delivery.Delivery._send: send(song, self._file(song)) (2)",
     ],
     "The disk is full: what follows is the same write again.": [
-        "services.songs.delivery.Delivery._write_down: self._incidents.begin(",
-        "services.songs.delivery.Delivery._write_down: self._sleep(",
-        "services.songs.pipeline.Pipeline._once_it_can_be_written: self._passing(error)",
-        "services.songs.pipeline.Pipeline._once_it_can_be_written: self._sleep(",
+        "services.songs.delivery.Delivery._write_down.on_error: self._incidents.begin(",
     ],
     "An incident is told: the song's row is written before or after it, not with it.": [
         "services.songs.pipeline.Pipeline._passing: self._incidents.begin(",
