@@ -41,7 +41,7 @@ from db.database import Database
 from services import logs
 from services.audio.transcoder import Transcoder
 from services.clock import Clock, WatchedClock, utc_now
-from services.config import Settings, load
+from services.config import Config, load
 from services.credits.amounts import Prices
 from services.credits.budgets import DefaultBudgets, OperatorBudgets, ServerBudget
 from services.credits.credits import Credits
@@ -83,7 +83,7 @@ LAST_EDITS = 1.0
 class DatabaseServices:
     """The services that need only the database; each is made when it is first needed."""
 
-    def __init__(self, config: Settings, database: Database, clock: Clock) -> None:
+    def __init__(self, config: Config, database: Database, clock: Clock) -> None:
         self.config = config
         self.database = database
         self.clock = clock
@@ -129,7 +129,7 @@ class Application(DatabaseServices):
 
     def __init__(
         self,
-        config: Settings,
+        config: Config,
         database: Database,
         session: aiohttp.ClientSession,
         resolver: Resolver,
@@ -365,7 +365,7 @@ class Application(DatabaseServices):
         )
 
 
-def default_settings(config: Settings) -> Defaults:
+def default_settings(config: Config) -> Defaults:
     """What counts where a server has decided nothing."""
     return Defaults(
         allowance=config.default_allowance,
@@ -377,7 +377,7 @@ def default_settings(config: Settings) -> Defaults:
 
 @contextlib.asynccontextmanager
 async def composed(
-    config: Settings,
+    config: Config,
     *,
     alone: bool = True,
     spawn: Spawn = spawn,
@@ -465,7 +465,7 @@ async def _prepare(client: Client) -> None:
 
 
 @contextlib.asynccontextmanager
-async def opened(config: Settings) -> AsyncIterator[DatabaseServices]:
+async def opened(config: Config) -> AsyncIterator[DatabaseServices]:
     """Open the database that is there for a terminal command; a bot may be using it.
 
     Raises:
@@ -538,12 +538,12 @@ def _carry_out(options: argparse.Namespace) -> int:
     return run_printing(database_command(config, options))
 
 
-async def _servers(config: Settings, _: argparse.Namespace) -> int:
+async def _servers(config: Config, _: argparse.Namespace) -> int:
     async with opened(config) as services:
         return await list_servers(services.overview)
 
 
-async def _check(config: Settings, options: argparse.Namespace) -> int:
+async def _check(config: Config, options: argparse.Namespace) -> int:
     @contextlib.asynccontextmanager
     async def opening() -> AsyncIterator[ConsistencyCheck]:
         async with opened(config) as services:
@@ -552,7 +552,7 @@ async def _check(config: Settings, options: argparse.Namespace) -> int:
     return await check(opening(), config.database_path, fix=options.fix)
 
 
-async def _grant(config: Settings, options: argparse.Namespace) -> int:
+async def _grant(config: Config, options: argparse.Namespace) -> int:
     async with opened(config) as services:
         return await grant(
             services.database,

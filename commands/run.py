@@ -15,7 +15,7 @@ from cogs.client.client import Client
 from cogs.client.registration import Registration
 from commands.exit_status import FAILED, reject
 from services.audio.transcoder import Transcoder
-from services.config import Settings
+from services.config import Config
 from services.operations import heartbeat
 from services.operations.process_lock import sole_process
 
@@ -47,11 +47,11 @@ class Compose(Protocol):
     """Makes the bot's parts; starts nothing."""
 
     def __call__(
-        self, config: Settings, *, alone: bool
+        self, config: Config, *, alone: bool
     ) -> AbstractAsyncContextManager[Application]: ...
 
 
-async def run(config: Settings, compose: Compose) -> int:
+async def run(config: Config, compose: Compose) -> int:
     """Run the bot until SIGTERM or SIGINT; the exit status.
 
     Raises:
@@ -83,14 +83,14 @@ async def run(config: Settings, compose: Compose) -> int:
     return 0
 
 
-def _configure_discord(config: Settings) -> None:
+def _configure_discord(config: Config) -> None:
     discord.http.Route.BASE = config.discord_api_url
     # Without voice, the libraries for it are not missed.
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
     gateway.use()
 
 
-async def _serve(application: Application, config: Settings, stopped: asyncio.Event) -> None:
+async def _serve(application: Application, config: Config, stopped: asyncio.Event) -> None:
     """Log in, register the commands, and work until stopped."""
     client = application.client
     login = asyncio.gather(
@@ -127,7 +127,7 @@ def _disconnected(code: int) -> int:
     )
 
 
-def _log_who_can_add_it(client: Client, config: Settings) -> None:
+def _log_who_can_add_it(client: Client, config: Config) -> None:
     """Log whether strangers can add the bot to their servers, and so spend the operator's songs."""
     application = client.application
     if application is None or not application.bot_public:

@@ -19,12 +19,12 @@ from typing import Any
 import discord
 import pydantic_settings
 import simcord
+from services.config.config import Member
 
 from cogs.client.client import Client
 from playground.song_api import SongApiServer, composing_pool, serve
 from services.clock import utc_now
-from services.config import Settings
-from services.settings.settings import Member
+from services.config import Config
 
 GENRES = "funk, pop, female vocals, energetic, 105 BPM"
 LYRICS = (
@@ -40,8 +40,8 @@ Compose = Callable[..., AbstractAsyncContextManager[Any]]
 Prepare = Callable[[Client], Awaitable[None]]
 
 
-class PlaygroundSettings(Settings):
-    """Settings from keyword arguments alone: neither the environment nor `.env` is read."""
+class PlaygroundConfig(Config):
+    """Configuration from keyword arguments alone, without the environment or `.env`."""
 
     @classmethod
     def settings_customise_sources(
@@ -173,7 +173,7 @@ async def playing(compose: Compose, add_cogs: Prepare) -> AsyncIterator[Playgrou
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="songwright-")))
         pool = stack.enter_context(composing_pool())
         api = await stack.enter_async_context(serve(SongApiServer(executor=pool)))
-        settings = PlaygroundSettings(
+        config = PlaygroundConfig(
             discord_token="playground",  # noqa: S106 - no secret
             segmind_api_key=api.key,
             segmind_api_url=api.root,
@@ -181,7 +181,7 @@ async def playing(compose: Compose, add_cogs: Prepare) -> AsyncIterator[Playgrou
             data_dir=folder,
         )
         application = await stack.enter_async_context(
-            compose(settings, spawn=outside, prepare=prepare)
+            compose(config, spawn=outside, prepare=prepare)
         )
         await application.transcoder.check_sandbox()
         env = await stack.enter_async_context(

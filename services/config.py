@@ -134,7 +134,7 @@ def _integer(default: int, low: int, high: int | None, unit: str) -> Any:  # noq
     return Field(default, ge=low, le=high, description=f"an integer {bounds} ({unit})")
 
 
-class Settings(BaseSettings):
+class Config(BaseSettings):
     """The operator's configuration. A field's description says which values are valid.
 
     Secrets are `SecretStr`: they show as stars wherever the object is printed or logged.
@@ -244,7 +244,7 @@ class Settings(BaseSettings):
         return Path(self.database_url.removeprefix(_SQLITE))
 
 
-def load() -> Settings:
+def load() -> Config:
     """Read the configuration.
 
     Raises:
@@ -254,7 +254,7 @@ def load() -> Settings:
     # Most machines have no such folder, or one that belongs to another program.
     readable = SECRETS_DIR.is_dir() and os.access(SECRETS_DIR, os.R_OK | os.X_OK)
     try:
-        return Settings(_secrets_dir=SECRETS_DIR if readable else None)
+        return Config(_secrets_dir=SECRETS_DIR if readable else None)
     except SettingsError as error:
         raise ConfigurationError(_unreadable(error.__cause__)) from None
     except ValidationError as error:
@@ -277,6 +277,6 @@ def _lines(error: ValidationError) -> list[str]:
     for problem in error.errors(include_input=False, include_context=False):
         name = str(problem["loc"][0])
         fault = "missing" if problem["type"] == "missing" else "invalid"
-        expected = Settings.model_fields[name].description
+        expected = Config.model_fields[name].description
         lines[name] = f"{name.upper()} is {fault}: expected {expected}."
     return list(lines.values())

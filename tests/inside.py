@@ -12,7 +12,7 @@ import pytest
 import bot
 from cogs.client.client import Client
 from commands.run import run
-from services.config import Settings, load
+from services.config import Config, load
 from tests.outside import SOON, World
 
 
@@ -63,7 +63,7 @@ def configure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def set_environment(monkeypatch: pytest.MonkeyPatch, folder: Path, given: dict[str, str]) -> None:
-    for name in Settings.model_fields:
+    for name in Config.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)

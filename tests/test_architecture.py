@@ -198,7 +198,7 @@ ENVIRONMENT = {"environ", "getenv", "getenvb", "environb"}
 HAS_EFFECTS = {
     *("Client", "AutoShardedBot", "Bot", "ClientSession", "new_event_loop", "get_event_loop"),
     *("create_task", "Thread", "Process", "Popen", "ThreadPoolExecutor", "ProcessPoolExecutor"),
-    *("Lock", "Event", "Queue", "Semaphore", "open", "connect", "mkdir", "basicConfig", "Settings"),
+    *("Lock", "Event", "Queue", "Semaphore", "open", "connect", "mkdir", "basicConfig", "Config"),
     *("load", "read_text", "read_bytes", "run", "now", "today", "time", "random"),
 }
 

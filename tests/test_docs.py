@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from bot import GRACE, LAST_EDITS, add_cogs
 from cogs.client.client import Client, Services
 from commands.run import GOODBYE
-from services.config import Settings
+from services.config import Config
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -51,7 +51,7 @@ PATH = re.compile(
 each_document = pytest.mark.parametrize(
     "document", DOCUMENTS, ids=lambda file: file.relative_to(ROOT).as_posix()
 )
-each_setting = pytest.mark.parametrize("name", Settings.model_fields)
+each_setting = pytest.mark.parametrize("name", Config.model_fields)
 
 
 def text(file: Path) -> str:
@@ -82,7 +82,7 @@ def example() -> dict[str, str]:
 
 @each_setting
 def test_the_readme_has_every_setting_with_its_default_and_what_it_wants(name: str) -> None:
-    field = Settings.model_fields[name]
+    field = Config.model_fields[name]
     _, _, default, wants, _ = row_of(name.upper(), README).split("|")
     if field.is_required():
         assert "must be set" in default
@@ -93,7 +93,7 @@ def test_the_readme_has_every_setting_with_its_default_and_what_it_wants(name: s
 
 @each_setting
 def test_operating_has_every_setting_with_its_default(name: str) -> None:
-    field = Settings.model_fields[name]
+    field = Config.model_fields[name]
     default = row_of(name.upper(), OPERATING).split("|")[2].strip()
     if field.is_required():
         assert default == "must be set"
@@ -103,17 +103,17 @@ def test_operating_has_every_setting_with_its_default(name: str) -> None:
 
 @each_setting
 def test_the_example_has_every_setting_with_its_default(name: str) -> None:
-    field = Settings.model_fields[name]
+    field = Config.model_fields[name]
     assert example()[name.upper()] == ("" if field.is_required() else shown(field))
 
 
 def test_the_example_has_nothing_else() -> None:
-    assert set(example()) == {name.upper() for name in Settings.model_fields}
+    assert set(example()) == {name.upper() for name in Config.model_fields}
 
 
 def test_only_the_secrets_have_to_be_filled_in() -> None:
     asked = re.findall(r"^([A-Z_]+)=", text(EXAMPLE), re.MULTILINE)
-    assert asked == [name.upper() for name in Settings.model_fields if name in SECRETS]
+    assert asked == [name.upper() for name in Config.model_fields if name in SECRETS]
 
 
 @pytest.mark.parametrize("uncommented", [False, True], ids=["as it is", "every line uncommented"])
@@ -122,7 +122,7 @@ def test_the_example_parses_into_the_defaults(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in os.environ:
-        if name.lower() in Settings.model_fields:
+        if name.lower() in Config.model_fields:
             monkeypatch.delenv(name)
     lines = text(EXAMPLE)
     if uncommented:
@@ -131,9 +131,9 @@ def test_the_example_parses_into_the_defaults(
         lines = lines.replace(f"\n{secret.upper()}=\n", f"\n{secret.upper()}=of-{secret}\n")
     (tmp_path / ".env").write_text(lines, encoding="utf-8")
 
-    settings = Settings()
+    settings = Config()
 
-    for name, field in Settings.model_fields.items():
+    for name, field in Config.model_fields.items():
         value = getattr(settings, name)
         if name in SECRETS:
             assert value.get_secret_value() == f"of-{name}"

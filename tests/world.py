@@ -21,9 +21,9 @@ import bot
 from cogs.client.client import Client
 from db import songs as song_rows
 from db.records import Song
-from playground.discord import PlaygroundSettings
+from playground.discord import PlaygroundConfig
 from playground.song_api import PLAYGROUND_KEY, SongApiServer, Timing, serve
-from services.config import Settings
+from services.config import Config
 from services.errors import Refusal
 from services.settings.settings import Member
 from tests.databases import write_new
@@ -113,8 +113,8 @@ class World:
     def client(self) -> Client:
         return self.application.client
 
-    def settings(self) -> Settings:
-        return PlaygroundSettings(
+    def settings(self) -> Config:
+        return PlaygroundConfig(
             **{
                 "discord_token": "playground",
                 "segmind_api_key": PLAYGROUND_KEY,

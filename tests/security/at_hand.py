@@ -25,7 +25,7 @@ from yarl import URL
 import bot
 from cogs.client.client import Client
 from db.database import Database
-from services.config import Settings
+from services.config import Config
 from services.operations.consistency_check import ConsistencyCheck
 from tests.wire import DiscordWire, Interaction, payloads
 from tests.wire.calls import Answer, Call, Upload
@@ -222,7 +222,7 @@ class _Spawner:
 
 
 @contextlib.asynccontextmanager
-async def bot_at_hand(folder: Path, settings: Settings) -> AsyncIterator[Bot]:
+async def bot_at_hand(folder: Path, settings: Config) -> AsyncIterator[Bot]:
     """The bot, logged in to a Discord without limits of rate. It knows of no server yet."""
     wire = DiscordWire(limits=Limits.none(), keep_uploads=False)
     door, errors = Door(wire), Errors()

@@ -19,7 +19,7 @@ from cogs.client.client import Client
 from cogs.settings.settings_buttons import FORMS
 from db import servers
 from db.records import Song, Step
-from playground.discord import PlaygroundSettings
+from playground.discord import PlaygroundConfig
 from playground.song_api import PLAYGROUND_KEY
 from services.reports.usage_picture import UsagePicture
 from services.songs.completion import SongCompletion
@@ -265,7 +265,7 @@ class _Artist:
 @contextlib.asynccontextmanager
 async def population(folder: Path, patch: pytest.MonkeyPatch) -> AsyncIterator[Population]:
     """Everybody, and something of every kind."""
-    settings = PlaygroundSettings(
+    settings = PlaygroundConfig(
         discord_token="wire.bot.token",
         segmind_api_key=PLAYGROUND_KEY,
         segmind_api_url="http://127.0.0.1:9",

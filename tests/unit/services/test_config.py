@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from services.config import Settings, load
+from services.config import Config, load
 from services.errors import ConfigurationError
 
 TOKEN = "MTk4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ.ZnCjm1XVW7vRze4b7Cq4se7kKWs"
 KEY = "SG_0123456789abcdef"
 NEEDED = {"DISCORD_TOKEN": TOKEN, "SEGMIND_API_KEY": KEY}
-VARIABLES = [name.upper() for name in Settings.model_fields]
+VARIABLES = [name.upper() for name in Config.model_fields]
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +138,7 @@ def test_a_missing_one_is_named_with_what_is_expected(
         monkeypatch.delenv(name)
     else:
         monkeypatch.setenv(name, value)
-    expected = Settings.model_fields[name.lower()].description
+    expected = Config.model_fields[name.lower()].description
     assert complaint() == f"{name} is missing: expected {expected}."
 
 
@@ -190,7 +190,7 @@ def test_a_wrong_one_is_named_with_what_is_expected_and_never_shown(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     given(monkeypatch, **{name: value})
-    expected = Settings.model_fields[name.lower()].description
+    expected = Config.model_fields[name.lower()].description
     words = complaint()
     assert words == f"{name} is invalid: expected {expected}."
     if name in NEEDED and value.strip():

@@ -13,7 +13,7 @@ import bot
 from cogs.client import login
 from cogs.client.answers import LONGEST_PAUSE
 from cogs.client.login import retry_after
-from services.config import Settings
+from services.config import Config
 from tests.wire import DiscordWire, Fault, Limits
 
 CALLS = ["/users/@me", "/oauth2/applications/@me", "/gateway/bot"]
@@ -22,7 +22,7 @@ CLOUDFLARE = {"Via": "", "Content-Type": "text/html"}
 
 
 async def logged_in(wire: DiscordWire, tmp_path: Path) -> None:
-    settings = Settings(
+    settings = Config(
         discord_token=SecretStr(wire.token),
         segmind_api_key=SecretStr("SG_0123456789abcdef"),
         database_url=f"sqlite:///{tmp_path / 'songs.db'}",

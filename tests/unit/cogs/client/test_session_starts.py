@@ -12,7 +12,7 @@ from pydantic import SecretStr
 import bot
 from cogs.client import session_starts
 from cogs.client.session_starts import ASK_AGAIN, RESERVE, SessionStarts
-from services.config import Settings
+from services.config import Config
 from tests.wire import DiscordWire, Limits
 
 
@@ -106,7 +106,7 @@ async def test_a_start_without_sessions_waits_before_it_connects(
         monkeypatch.setattr(discord.http.Route, "BASE", wire.api_url)
         gateway = discord.gateway.DiscordWebSocket
         monkeypatch.setattr(gateway, "DEFAULT_GATEWAY", gateway.DEFAULT_GATEWAY)
-        settings = Settings(
+        settings = Config(
             discord_token=SecretStr(wire.token),
             segmind_api_key=SecretStr("SG_0123456789abcdef"),
             database_url=f"sqlite:///{tmp_path / 'songs.db'}",

@@ -17,7 +17,7 @@ from cogs.settings import audit_log as module
 from cogs.settings.audit_log import AuditLog, joined
 from db import budgets
 from db.records import Change
-from services.config import Settings
+from services.config import Config
 from services.credits.budgets import ServerBudgetExceeded
 from services.retry import Backoff
 from services.settings.changelog import TOLD_AT_ONCE, Changelog, as_json
@@ -111,7 +111,7 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         monkeypatch.setattr(discord.http.Route, "BASE", wire.api_url)
         gateway = discord.gateway.DiscordWebSocket
         monkeypatch.setattr(gateway, "DEFAULT_GATEWAY", gateway.DEFAULT_GATEWAY)
-        settings = Settings(
+        settings = Config(
             discord_token=SecretStr(wire.token),
             segmind_api_key=SecretStr("SG_0123456789abcdef"),
             database_url=f"sqlite:///{tmp_path / 'songs.db'}",

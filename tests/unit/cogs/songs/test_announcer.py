@@ -23,7 +23,7 @@ from db import songs as song_rows
 from db.errors import DiskFullError
 from db.records import Song
 from services.clock import utc_now
-from services.config import Settings
+from services.config import Config
 from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
 from services.songs.completion import SongCompletion
 from services.songs.queue import Queue
@@ -127,7 +127,7 @@ async def staged(
         monkeypatch.setattr(discord.http.Route, "BASE", wire.api_url)
         gateway = discord.gateway.DiscordWebSocket
         monkeypatch.setattr(gateway, "DEFAULT_GATEWAY", gateway.DEFAULT_GATEWAY)
-        settings = Settings(
+        settings = Config(
             discord_token=SecretStr(wire.token),
             segmind_api_key=SecretStr("SG_0123456789abcdef"),
             database_url=f"sqlite:///{tmp_path / 'songs.db'}",
