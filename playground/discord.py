@@ -19,12 +19,12 @@ from typing import Any
 import discord
 import pydantic_settings
 import simcord
-from services.config.config import Member
 
 from cogs.client.client import Client
 from playground.song_api import SongApiServer, composing_pool, serve
 from services.clock import utc_now
 from services.config import Config
+from services.settings.settings import Member
 
 GENRES = "funk, pop, female vocals, energetic, 105 BPM"
 LYRICS = (
