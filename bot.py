@@ -25,10 +25,9 @@ from cogs.operations.owner import OwnerMessages
 from cogs.operations.servers import ServersCog
 from cogs.settings import cog as quota
 from cogs.settings.audit_log import AuditLog
-from cogs.songs import buttons
+from cogs.songs import buttons, song
 from cogs.songs.announcer import DiscordAnnouncer
 from cogs.songs.library import LibraryCog
-from cogs.songs.song import SongCog
 from commands.check import check
 from commands.exit_status import run_printing, status_of
 from commands.grant import grant
@@ -72,6 +71,9 @@ from services.songs.queue import Queue
 from services.songs.scheduler import Scheduler, Spawn, spawn
 from services.songs.songs import Songs
 
+COMPONENTS = (*buttons.PERSISTENT, *quota.PERSISTENT)
+FORMS = (song.FORM_ID, *quota.FORMS)
+"""The ids of buttons, menus and forms that are in use."""
 PAST_RUNS = 100
 """Songs of the past that the pacing starts from."""
 TRANSCODERS = 2
@@ -448,11 +450,12 @@ def _for_cogs(app: Application) -> Services:
 
 async def add_cogs(client: Client) -> None:
     """Add everything that members can press or type."""
-    for cog in (SongCog, LibraryCog, CreditsCog, quota.QuotaCog, ServersCog, OutdatedCog):
+    for cog in (song.SongCog, LibraryCog, CreditsCog, quota.QuotaCog, ServersCog):
         await client.add_cog(cog(client))
+    await client.add_cog(OutdatedCog(COMPONENTS, FORMS))
     if client.services.operator_ids:  # else nobody could use it
         await client.add_cog(OperatorCog(client))
-    client.add_dynamic_items(*buttons.PERSISTENT, *quota.PERSISTENT)
+    client.add_dynamic_items(*COMPONENTS)
 
 
 async def _prepare(client: Client) -> None:

@@ -1,6 +1,7 @@
 """The layers, and which of them may depend on which: bot -> commands -> cogs -> services -> db."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -98,6 +99,54 @@ def test_no_layer_depends_on_one_above(file: Path) -> None:
     if name(file) == "commands/play.py":
         imported.discard("playground")  # see below
     assert imported <= MAY_IMPORT[layer(file)]
+
+
+DEPENDENCIES: dict[str, tuple[str, ...]] = {
+    "cogs.client": (),
+    "cogs.songs": ("cogs.client",),
+    "cogs.reports": ("cogs.client",),
+    "cogs.operations": ("cogs.client", "cogs.songs"),
+    "cogs.credits": ("cogs.client", "cogs.settings"),
+    "cogs.settings": ("cogs.client",),
+    "services.audio": (),
+    "services.providers": (),
+    "services.settings": ("services.providers",),
+    "services.credits": ("services.settings",),
+    "services.operations": ("services.credits",),
+    "services.songs": (
+        *("services.audio", "services.credits", "services.operations"),
+        *("services.providers", "services.settings"),
+    ),
+    "services.reports": ("services.credits", "services.settings"),
+}
+"""The packages within a layer, and those that each may import. Files beside them are shared."""
+UPWARD = {
+    *(("cogs.settings", package) for package in ("cogs.credits", "cogs.reports")),
+    *(("services." + package, "services.songs") for package in ("audio", "credits")),
+    *(("services." + package, "services.songs") for package in ("operations", "reports")),
+    ("services.settings", "services.songs"),
+    ("services.settings", "services.credits"),
+}
+
+
+def package(module: str) -> str:
+    """The subject in a layer that a module belongs to, or the layer alone."""
+    found = ".".join(module.split(".")[:2])
+    return found if found in DEPENDENCIES else found.partition(".")[0]
+
+
+def test_packages_depend_only_on_those_listed() -> None:
+    found = {
+        (package(module_of(file)), package(imported))
+        for file in PRODUCT
+        if layer(file) in ("cogs", "services")
+        for imported in imports(tree(file))
+        if imported.partition(".")[0] == layer(file)
+    }
+    allowed = {(above, below) for above, belows in DEPENDENCIES.items() for below in belows}
+    same = {(above, below) for above, below in found if above == below or below in LAYERS}
+    assert found - allowed - same <= UPWARD
+    graphlib.TopologicalSorter(DEPENDENCIES).prepare()  # raises of a cycle
 
 
 @each_file

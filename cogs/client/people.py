@@ -91,3 +91,11 @@ def server_of(interaction: discord.Interaction) -> int:
 def data_of(interaction: discord.Interaction) -> Mapping[str, Any]:
     """What came with the interaction, as Discord sent it."""
     return cast("Mapping[str, Any]", interaction.data or {})
+
+
+def typed_text(data: Mapping[str, Any], custom_id: str) -> str:
+    """The text of one field of a form that was sent, however deep Discord nests it."""
+    if data.get("custom_id") == custom_id and "value" in data:
+        return str(data["value"] or "")
+    inner = [*(data.get("components") or ()), *filter(None, [data.get("component")])]
+    return next(filter(None, (typed_text(part, custom_id) for part in inner)), "")

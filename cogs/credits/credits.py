@@ -1,4 +1,4 @@
-"""/credits, /gift, /leaderboard and /help."""
+"""/credits, /gift and /leaderboard."""
 
 import logging
 from typing import cast
@@ -11,9 +11,7 @@ from discord.ext import commands
 from cogs.client.answers import PASSING, acknowledged, wrap_parse_errors
 from cogs.client.client import Client
 from cogs.client.people import member_of, server_of
-from cogs.client.permissions import manages
 from cogs.credits import credit_cards
-from cogs.songs import cards
 from services.credits.amounts import MAX_AMOUNT, credits_text
 from services.errors import AgainstTheRules, InvalidRequest
 
@@ -26,7 +24,7 @@ PLACES = 10
 
 
 class CreditsCog(commands.Cog):
-    """What a member has, what else can be done with it, and how to use it."""
+    """What a member has, and what else can be done with it."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -80,15 +78,6 @@ class CreditsCog(commands.Cog):
         card = credit_cards.leaderboard_card(
             places, viewer_id=interaction.user.id, days=DAYS, most=PLACES
         )
-        await interaction.followup.send(embed=card, ephemeral=True)
-
-    @app_commands.command()
-    async def help(self, interaction: discord.Interaction) -> None:
-        """The shortest way to a first song."""
-        await acknowledged(interaction)
-        services = self._client.services
-        rules = await services.credits.rules(server_of(interaction))
-        card = cards.help_card(rules, services.songs.prices, manages=manages(interaction))
         await interaction.followup.send(embed=card, ephemeral=True)
 
 

@@ -1,10 +1,9 @@
 """Giving and taking: /quota grant, take and reset."""
 
 import json
-import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import discord
 from discord import app_commands, ui
@@ -13,9 +12,9 @@ from discord.ext import commands
 
 from cogs.client.answers import acknowledged
 from cogs.client.client import Client, Services
-from cogs.client.errors import guarded
+from cogs.client.components import ID, Persistent, Row
+from cogs.client.formatting import plain
 from cogs.client.people import manager_of, member_of, services
-from cogs.client.rows import Row
 from cogs.settings.options import (
     check_no_bot,
     check_role_exists,
@@ -23,8 +22,6 @@ from cogs.settings.options import (
     moment_of,
 )
 from cogs.settings.texts import each_of, shown
-from cogs.songs import cards
-from cogs.songs.buttons import ID
 from db.records import Draft, RoleGrant
 from services.credits.amounts import MAX_AMOUNT, MAX_REASON, check_reason, credits_text
 from services.credits.moments import LONGEST_TYPED
@@ -203,8 +200,9 @@ class GrantCommands(commands.Cog):
 
 
 class ResetButton(
+    Persistent,
     ui.DynamicItem[ui.Button[Any]],
-    template=rf"quota:reset:(?P<what>{'|'.join(get_args(What))}):(?P<draft>{ID})",
+    template=rf"quota:reset:(?P<what>{'|'.join(get_args(What))}):(?P<draft_id>{ID})",
 ):
     """Resets what was shown. Its draft is the interaction that showed it, which also has the why.
 
@@ -222,22 +220,7 @@ class ResetButton(
             )
         )
 
-    @classmethod
-    async def from_custom_id(
-        cls,
-        interaction: discord.Interaction[Any],  # noqa: ARG003 - discord.py's form
-        item: ui.Item[Any],  # noqa: ARG003
-        match: re.Match[str],
-        /,
-    ) -> Self:
-        """Made anew for each press."""
-        return cls(match["what"], int(match["draft"]))
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        """Pressed."""
-        await guarded(interaction, self._reset(interaction))
-
-    async def _reset(self, interaction: discord.Interaction[Any]) -> None:
+    async def respond(self, interaction: discord.Interaction[Any]) -> None:
         by = manager_of(interaction)
         await interaction.response.defer()
         reason = await self._reason(interaction, by)
@@ -275,7 +258,7 @@ def _granted_text(
 ) -> str:
     expires = f" What was given expires {shown(expires_at)}." if expires_at else ""
     return (
-        f"<@{member.id}> got {credits_text(moved.amount)} ({cards.plain(reason)}) and has "
+        f"<@{member.id}> got {credits_text(moved.amount)} ({plain(reason)}) and has "
         f"{moved.balance.free:,} now.{expires}"
     )
 
@@ -283,7 +266,7 @@ def _granted_text(
 def _taken_text(
     member: discord.Member | discord.User, moved: Moved, asked: int, reason: str, *, held: int
 ) -> str:
-    taken, why = moved.amount, cards.plain(reason)
+    taken, why = moved.amount, plain(reason)
     if taken == 0:
         said = f"Nothing was taken from <@{member.id}>: they have no credits that are free."
     else:
@@ -298,7 +281,7 @@ def _taken_text(
 
 def _role_grant_text(role_grant: RoleGrant) -> str:
     whom = each_of(role_grant.role_id, role_grant.server_id).capitalize()
-    why = cards.plain(role_grant.reason or "")
+    why = plain(role_grant.reason or "")
     if role_grant.kind == "take":
         return (
             f"{whom} loses up to {credits_text(role_grant.amount)} ({why}) once: {SEEN}, until "

@@ -10,8 +10,8 @@ from discord.ext import commands
 
 from cogs.client.answers import acknowledged
 from cogs.client.client import Client
+from cogs.client.formatting import BLURPLE, ago, plain
 from cogs.client.people import server_of
-from cogs.songs import cards
 from db.records import OperatorBudget, Tally, Undelivered
 from services.credits.amounts import MAX_BUDGET, credits_text, songs_text
 from services.credits.budgets import DefaultBudgets
@@ -127,13 +127,12 @@ def overview_card(
     """What the operator pays for today, what got stuck, and what they have set."""
     card = discord.Embed(
         title=f"Today: {songs_text(today.songs)} submitted, {credits_text(today.credits)}",
-        colour=cards.BLURPLE,
+        colour=BLURPLE,
     )
     if undelivered:
         total = sum(kept.songs for kept in undelivered)
         lines = [
-            f"{kept.songs:,}, the oldest {cards.ago(kept.oldest)}: "
-            + cards.plain(kept.reason, REASON_SHOWN)
+            f"{kept.songs:,}, the oldest {ago(kept.oldest)}: " + plain(kept.reason, REASON_SHOWN)
             for kept in undelivered[:REASONS]
         ]
         card.add_field(
@@ -146,7 +145,7 @@ def overview_card(
         inline=False,
     )
     lines = [
-        f"**{cards.plain(use.server.name or str(use.server.server_id), NAME_SHOWN)}** "
+        f"**{plain(use.server.name or str(use.server.server_id), NAME_SHOWN)}** "
         f"{songs_text(use.today.songs)}, {credits_text(use.today.credits)}"
         for use in uses
         if use.today.songs

@@ -6,7 +6,7 @@ import discord
 from discord.ext import commands
 
 from cogs.client.answers import PASSING, wrap_parse_errors
-from cogs.songs.cards import plain
+from cogs.client.formatting import plain
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from discord.ext import commands
 
 from cogs.client.answers import PASSING, acknowledged, wrap_parse_errors
 from cogs.client.client import Client
+from cogs.client.formatting import BLURPLE, plain
 from cogs.client.people import manager_of
-from cogs.songs.cards import BLURPLE, plain
 from services.credits.amounts import credits_text
 from services.errors import InvalidRequest, NotPossible
 from services.reports.export import LIMIT, Exported, Part

@@ -1,5 +1,7 @@
 """/quota, put together from its subjects: Discord wants one group."""
 
+import re
+
 from discord import app_commands
 from discord.ext import commands
 
@@ -20,6 +22,7 @@ PERSISTENT = (
     *settings_buttons.PERSISTENT,
 )
 """What the bot has to know of to answer presses on messages from before a restart."""
+FORMS = (re.compile(limits.WORDS_FORM), settings_buttons.FORM_ID)
 
 
 # Discord hides the group from others; a server's settings may say otherwise, so that every command

@@ -11,12 +11,12 @@ from discord.ext import commands
 
 from cogs.client.answers import acknowledged
 from cogs.client.client import Client
+from cogs.client.components import Row
 from cogs.client.errors import guarded
+from cogs.client.formatting import BLURPLE
 from cogs.client.people import data_of, manager_of, services
-from cogs.client.rows import Row
 from cogs.settings.log_channel import LOG_CHANNELS, check_can_log, obstacle, promise
 from cogs.settings.texts import change_line, change_title, value_text
-from cogs.songs.cards import BLURPLE
 from db.records import Change
 from services.errors import InvalidRequest, NotPossible
 from services.settings.changelog import History

@@ -11,10 +11,11 @@ from discord.ext import commands
 
 from cogs.client.answers import acknowledged
 from cogs.client.client import Client
+from cogs.client.components import ID, Row
 from cogs.client.errors import answer, guarded, text_file
-from cogs.client.people import data_of, manager_of, services
+from cogs.client.formatting import plain
+from cogs.client.people import data_of, manager_of, services, typed_text
 from cogs.client.permissions import lacking_to_post
-from cogs.client.rows import Row
 from cogs.settings.options import (
     SO_ALREADY,
     check_no_bot,
@@ -22,9 +23,6 @@ from cogs.settings.options import (
     moment_of,
 )
 from cogs.settings.texts import limits_text, shown
-from cogs.songs import cards
-from cogs.songs.buttons import ID
-from cogs.songs.song import typed_text
 from services.credits.amounts import MAX_REASON
 from services.credits.moments import LONGEST_TYPED
 from services.errors import InvalidRequest, NotPermitted
@@ -187,7 +185,7 @@ class LimitCommands(commands.Cog):
         how_long = f"until {shown(ends)}" if ends else "until `/quota unblock`"
         said = (
             f"<@{member.id}> can make no songs here {how_long}, and is told why: "
-            f"{cards.plain(reason)}. Their waiting songs are cancelled and refunded; "
+            f"{plain(reason)}. Their waiting songs are cancelled and refunded; "
             "songs that have started will still be finished."
         )
         await interaction.followup.send(said if done else SO_ALREADY, ephemeral=True)
@@ -262,7 +260,7 @@ class LimitCommands(commands.Cog):
         by = manager_of(interaction)
         await acknowledged(interaction)
         done = await self._client.services.server_settings.pause(by, reason or "")
-        why = f" Who asks for one is told why: {cards.plain(reason)}." if reason else ""
+        why = f" Who asks for one is told why: {plain(reason)}." if reason else ""
         said = (
             "No new songs are made in this server; those under way are finished."
             f"{why} `/quota resume` goes on."

@@ -9,11 +9,11 @@ from datetime import datetime
 
 from discord import ui
 
+from cogs.client.formatting import BLURPLE, ago, plain
 from cogs.credits.credit_cards import bar, lot_line, rest_text
 from cogs.settings.places import Page, Place, act_id, form_id, tab_id
 from cogs.settings.settings_view import DANGER, PLAIN, Layout, per
 from cogs.settings.texts import shown
-from cogs.songs.cards import BLURPLE, ago, plain
 from services.credits.amounts import credits_text
 from services.credits.credits import EACH, Balance, CreditStatement
 from services.settings.settings import Allowance, Source

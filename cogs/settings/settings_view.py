@@ -11,11 +11,11 @@ from datetime import datetime
 import discord
 from discord import ui
 
+from cogs.client.formatting import BLURPLE, ago, plain
 from cogs.credits.credit_cards import bar
 from cogs.settings.log_channel import named
 from cogs.settings.places import Page, Place, act_id, form_id, look_up_id, tab_id, turn_id
 from cogs.settings.texts import shown
-from cogs.songs.cards import BLURPLE, ago, plain
 from services.credits.amounts import Prices, credits_text
 from services.credits.calendar import Calendar, Every
 from services.credits.credits import EACH

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from cogs.songs.cards import ago, plain
+from cogs.client.formatting import ago, plain
 from db.records import Change, from_ms, maybe_from_ms
 from services.credits.amounts import credits_text
 from services.credits.calendar import Calendar, Every

@@ -6,15 +6,14 @@ What a `custom_id` says is never believed: whose a song is stands in its row.
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 import discord
 from discord import ui
 
-from cogs.client.errors import guarded
+from cogs.client.components import ID, Persistent, Row
 from cogs.client.people import data_of, requester, server_of, services
 from cogs.client.permissions import as_seen, manages, may_read
-from cogs.client.rows import Row
 from cogs.songs import cards, show
 from db.records import Song
 from services.errors import NotPermitted, NotPossible
@@ -22,8 +21,6 @@ from services.songs.queue import View
 from services.songs.song_request import title_of
 from services.songs.songs import Page
 
-ID = r"[0-8]?[0-9]{1,18}"
-"""Discord's ids are 63 bits long, and so are the database's whole numbers."""
 MOST_OPTIONS = 25
 """Discord, "Select Menus"."""
 OPTION_LABEL = 100
@@ -32,11 +29,15 @@ OPTION_LABEL = 100
 # --- on the status message ------------------------------------------------------------------------
 
 
-class CancelButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:cancel:(?P<song>{ID})"):
+class CancelButton(
+    Persistent,
+    ui.DynamicItem[ui.Button[Any]],
+    template=rf"song:cancel:(?P<song_id>{ID})",
+):
     """Cancels a song that has not been submitted."""
 
     def __init__(self, song_id: int) -> None:
-        self.song_id = song_id
+        self.song_id: int = song_id
         super().__init__(
             ui.Button(
                 label="Cancel",
@@ -45,18 +46,7 @@ class CancelButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:cancel:(?P<s
             )
         )
 
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
-    ) -> Self:
-        """Made anew for each press."""
-        return cls(int(match["song"]))
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        """Pressed."""
-        await guarded(interaction, self._cancel(interaction), song_id=self.song_id)
-
-    async def _cancel(self, interaction: discord.Interaction[Any]) -> None:
+    async def respond(self, interaction: discord.Interaction[Any]) -> None:
         if not await _renew(interaction, self.song_id):
             return
         try:
@@ -70,11 +60,15 @@ class CancelButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:cancel:(?P<s
             services(interaction).show(self.song_id)
 
 
-class RefreshButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:refresh:(?P<song>{ID})"):
+class RefreshButton(
+    Persistent,
+    ui.DynamicItem[ui.Button[Any]],
+    template=rf"song:refresh:(?P<song_id>{ID})",
+):
     """Shows the state again: a status message can be edited for 15 minutes after a press."""
 
     def __init__(self, song_id: int) -> None:
-        self.song_id = song_id
+        self.song_id: int = song_id
         super().__init__(
             ui.Button(
                 label="Refresh",
@@ -83,27 +77,20 @@ class RefreshButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:refresh:(?P
             )
         )
 
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
-    ) -> Self:
-        """Made anew for each press."""
-        return cls(int(match["song"]))
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        """Pressed."""
-        await guarded(interaction, self._refresh(interaction), song_id=self.song_id)
-
-    async def _refresh(self, interaction: discord.Interaction[Any]) -> None:
+    async def respond(self, interaction: discord.Interaction[Any]) -> None:
         if await _renew(interaction, self.song_id):
             services(interaction).show(self.song_id)
 
 
-class GetButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:get:(?P<song>{ID})"):
+class GetButton(
+    Persistent,
+    ui.DynamicItem[ui.Button[Any]],
+    template=rf"song:get:(?P<song_id>{ID})",
+):
     """Gives a song that could not be posted to its member."""
 
     def __init__(self, song_id: int) -> None:
-        self.song_id = song_id
+        self.song_id: int = song_id
         super().__init__(
             ui.Button(
                 label="Get the song",
@@ -112,18 +99,7 @@ class GetButton(ui.DynamicItem[ui.Button[Any]], template=rf"song:get:(?P<song>{I
             )
         )
 
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
-    ) -> Self:
-        """Made anew for each press."""
-        return cls(int(match["song"]))
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        """Pressed."""
-        await guarded(interaction, self._get(interaction), song_id=self.song_id)
-
-    async def _get(self, interaction: discord.Interaction[Any]) -> None:
+    async def respond(self, interaction: discord.Interaction[Any]) -> None:
         view = await _own_song(interaction, self.song_id)
         await interaction.response.defer()
         # Should Discord not take it, the message goes on following what becomes of the song.
@@ -187,7 +163,11 @@ def status_buttons(song: Song) -> ui.View | None:
 # --- on the queue ---------------------------------------------------------------------------------
 
 
-class CancelMenu(ui.DynamicItem[ui.Select[Any]], template=r"queue:cancel"):
+class CancelMenu(
+    Persistent,
+    ui.DynamicItem[ui.Select[Any]],
+    template=r"queue:cancel",
+):
     """Cancels one of the waiting songs: one's own, or any for those who manage the server."""
 
     def __init__(self, waiting: Sequence[Song] = ()) -> None:
@@ -199,18 +179,7 @@ class CancelMenu(ui.DynamicItem[ui.Select[Any]], template=r"queue:cancel"):
             )
         )
 
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
-    ) -> Self:
-        """Made anew for each choice."""
-        return cls()
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        """Chosen."""
-        await guarded(interaction, self._cancel(interaction))
-
-    async def _cancel(self, interaction: discord.Interaction[Any]) -> None:
+    async def respond(self, interaction: discord.Interaction[Any]) -> None:
         await interaction.response.defer()
         song = await services(interaction).songs.cancel(
             _chosen(interaction),
@@ -248,7 +217,9 @@ async def queue_answer(
 
 
 class PageButton(
-    ui.DynamicItem[ui.Button[Any]], template=rf"history:(?P<member>{ID}):(?P<page>[0-9]{{1,6}})"
+    Persistent,
+    ui.DynamicItem[ui.Button[Any]],
+    template=rf"history:(?P<member_id>{ID}):(?P<page>[0-9]{{1,6}})",
 ):
     """Turns to another page of a member's songs."""
 
@@ -263,23 +234,16 @@ class PageButton(
             )
         )
 
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
-    ) -> Self:
-        """Made anew for each press."""
-        return cls(int(match["member"]), int(match["page"]))
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        """Pressed."""
-        await guarded(interaction, self._turn(interaction))
-
-    async def _turn(self, interaction: discord.Interaction[Any]) -> None:
+    async def respond(self, interaction: discord.Interaction[Any]) -> None:
         embed, row = await history_answer(interaction, self.member_id, page=self.page)
         await interaction.response.edit_message(embed=embed, view=row)
 
 
-class SongMenu(ui.DynamicItem[ui.Select[Any]], template=r"history:open"):
+class SongMenu(
+    Persistent,
+    ui.DynamicItem[ui.Select[Any]],
+    template=r"history:open",
+):
     """Opens one song's card."""
 
     def __init__(self, shown: Sequence[Song] = ()) -> None:
@@ -291,18 +255,7 @@ class SongMenu(ui.DynamicItem[ui.Select[Any]], template=r"history:open"):
             )
         )
 
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
-    ) -> Self:
-        """Made anew for each choice."""
-        return cls()
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        """Chosen."""
-        await guarded(interaction, self._open(interaction))
-
-    async def _open(self, interaction: discord.Interaction[Any]) -> None:
+    async def respond(self, interaction: discord.Interaction[Any]) -> None:
         song = await services(interaction).songs.get(
             _chosen(interaction), server_id=server_of(interaction)
         )

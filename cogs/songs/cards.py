@@ -3,20 +3,19 @@
 Limits are Discord's ("Embed Limits"): title 256, description 4,096, field 1,024 characters.
 """
 
-import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 
 import discord
 
+from cogs.client.formatting import BLURPLE, FIELD, ago, message_address, ordinal, plain
 from db.records import Song, Status
 from services.audio.audio_file import file_stem
 from services.credits.amounts import Prices, credits_text
 from services.settings.settings import Rules
 from services.songs.admission import NOT_ALLOWED
 from services.songs.queue import View
-from services.songs.song_request import clean, has_words, title_of
+from services.songs.song_request import has_words, title_of
 from services.songs.songs import Page
 
 COLOURS = {
@@ -34,26 +33,7 @@ EMOJI = {
     Status.CANCELLED: "\N{HEAVY MULTIPLICATION X}\N{VARIATION SELECTOR-16}",
 }
 WAY = (Status.QUEUED, Status.PROCESSING, Status.COMPLETED)
-BLURPLE = discord.Colour.blurple()
 LYRICS_SHOWN = 1_000
-FIELD = 1_024
-"""Characters of an embed's field."""
-MARKDOWN = re.compile(r"^(\s*\d*)([#>+.-])|[\\*_~`|\[\]]", re.MULTILINE)
-"""Marks that mean something at the beginning of a line, and those that do everywhere."""
-
-
-def plain(text: str, longest: int = 256) -> str:
-    """A person's text as it stands: it pings nobody, links nowhere, and is no Markdown.
-
-    At most `longest` characters of it, each of which may come to be two.
-    """
-    text = clean(text).strip()
-    if len(text) > longest:
-        text = text[: longest - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
-    # discord.py's escape_markdown leaves what stands inside of `[...](...)` as it is.
-    text = MARKDOWN.sub(lambda found: f"{found[1] or ''}\\{found[2] or found[0]}", text)
-    # A zero-width space takes the meaning from mentions (<@1>, @everyone), times, commands, links.
-    return re.sub(r"[<@]|:(?=//)", "\\g<0>\N{ZERO WIDTH SPACE}", text)
 
 
 def title(song: Song, longest: int = 80) -> str:
@@ -66,27 +46,11 @@ def audio_filename(song: Song, file: Path) -> str:
     return file_stem(song.number, title_of(song.genres, song.lyrics)) + file.suffix
 
 
-def ago(moment: datetime) -> str:
-    """A time that counts by itself, in everyone's own language and zone."""
-    return f"<t:{int(moment.timestamp())}:R>"
-
-
 def link_to_post(song: Song) -> str | None:
     """The address of the message that carries the song."""
     if song.post_id is None:
         return None
     return message_address(song.server_id, song.channel_id, song.post_id)
-
-
-def message_address(server_id: int, channel_id: int, message_id: int) -> str:
-    """Where a message is."""
-    return f"https://discord.com/channels/{server_id}/{channel_id}/{message_id}"
-
-
-def ordinal(number: int) -> str:
-    """`1st`, `2nd`, `3rd`, `4th`, `11th`."""
-    ends = {1: "st", 2: "nd", 3: "rd"}
-    return f"{number:,}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
 
 
 # --- one song -------------------------------------------------------------------------------------

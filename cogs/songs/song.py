@@ -1,13 +1,13 @@
-"""/song, its lyrics form, and /queue."""
+"""/song, its lyrics form, /queue and /help."""
 
 import asyncio
 import contextlib
 import json
 import logging
 import re
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import discord
 from discord import app_commands, ui
@@ -16,12 +16,14 @@ from discord.ext import commands
 
 from cogs.client.answers import acknowledged
 from cogs.client.client import Client
+from cogs.client.components import ID
 from cogs.client.errors import answer, text_file
-from cogs.client.people import data_of, member_of, requester, server_of
-from cogs.client.permissions import check_can_post
+from cogs.client.people import data_of, member_of, requester, server_of, typed_text
+from cogs.client.permissions import check_can_post, manages
 from cogs.client.presence import check_is_member
+from cogs.songs import cards
 from cogs.songs import genres as completion
-from cogs.songs.buttons import ID, queue_answer
+from cogs.songs.buttons import queue_answer
 from db.records import Draft, SongRequest
 from services import logs
 from services.credits.amounts import Prices, credits_text
@@ -33,6 +35,7 @@ from services.songs.song_request import MAX_GENRES, MAX_LYRICS, has_words, parse
 log = logging.getLogger(__name__)
 
 FORM = "lyrics"
+FORM_ID = re.compile(rf"{FORM}:(?P<draft_id>.*)", re.DOTALL)
 PREFILL = "[verse]\n\n[chorus]\n"
 SUGGESTED = (10, 30, 45, 60, 90, 120, 150, 180, 210, 240)
 FORM_WAITS = 1.5
@@ -282,6 +285,17 @@ class SongCog(commands.Cog):
         else:
             await interaction.followup.send(embed=embed, view=row, ephemeral=True)
 
+    # --- /help ------------------------------------------------------------------------------------
+
+    @app_commands.command()
+    async def help(self, interaction: discord.Interaction) -> None:
+        """The shortest way to a first song."""
+        await acknowledged(interaction)
+        services = self._client.services
+        rules = await services.credits.rules(server_of(interaction))
+        card = cards.help_card(rules, services.songs.prices, manages=manages(interaction))
+        await interaction.followup.send(embed=card, ephemeral=True)
+
 
 async def unless_it_fails(suggested: Awaitable[list[T]]) -> list[T]:
     """Suggestions, or none: who types can do without, and an error would look like their own."""
@@ -330,11 +344,3 @@ def length_with_price(seconds: int, steps: object, prices: Prices, preview: Cred
     if price > preview.free:
         return f"{text}, and you have {preview.free:,}"
     return f"{text} of your {preview.free:,}"
-
-
-def typed_text(data: Mapping[str, Any], custom_id: str) -> str:
-    """The text of one field of a form that was sent, however deep Discord nests it."""
-    if data.get("custom_id") == custom_id and "value" in data:
-        return str(data["value"] or "")
-    inner = [*(data.get("components") or ()), *filter(None, [data.get("component")])]
-    return next(filter(None, (typed_text(part, custom_id) for part in inner)), "")

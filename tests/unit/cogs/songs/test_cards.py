@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cogs.client.formatting import ordinal, plain
 from cogs.songs import cards
 from db.records import Song, SongRequest, Status, Step
 from services.credits.amounts import MAX_AMOUNT, Prices
@@ -52,12 +53,12 @@ def make_view(song: Song, **fields: Any) -> View:
     ],
 )
 def test_a_persons_text_is_shown_and_means_nothing(typed: str, shown: str) -> None:
-    assert cards.plain(typed) == shown
+    assert plain(typed) == shown
 
 
 @given(st.text(NASTY), st.integers(1, 60))
 def test_no_mark_of_a_persons_text_keeps_its_meaning(typed: str, longest: int) -> None:
-    shown = cards.plain(typed, longest)
+    shown = plain(typed, longest)
     assert len(shown) <= 2 * longest
     bare = re.sub(r"\\[^a-z\s]", "x", shown)  # what is escaped is a letter among letters
     assert not re.search(r"[*_~`|\[\]\\]", bare)
@@ -66,7 +67,7 @@ def test_no_mark_of_a_persons_text_keeps_its_meaning(typed: str, longest: int) -
 
 
 def test_a_long_text_is_cut_with_an_ellipsis() -> None:
-    assert cards.plain("word " * 9, 10) == "word word…"
+    assert plain("word " * 9, 10) == "word word…"
 
 
 # --- what the cards say ---------------------------------------------------------------------------
@@ -134,7 +135,7 @@ def test_a_completed_song_has_come_all_the_way() -> None:
     ],
 )
 def test_ordinals(number: int, text: str) -> None:
-    assert cards.ordinal(number) == text
+    assert ordinal(number) == text
 
 
 def test_the_post_can_be_found_again_by_its_mark() -> None:

@@ -12,13 +12,13 @@ import simcord
 from simcord.components import walk_components
 
 from cogs.client.outdated import SENTENCE
+from cogs.client.people import typed_text
 from cogs.songs.song import (
     PREFILL,
     Options,
     SongCog,
     length_with_price,
     suggested_seconds,
-    typed_text,
 )
 from db.records import Status
 from services.credits.amounts import Prices, credits_text
