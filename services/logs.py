@@ -1,7 +1,7 @@
-"""The log: text for people or JSON for machines, on standard error, without the secrets.
+"""Logging to standard error as text or JSON, without secrets.
 
-Every line that is about a song, or about an interaction, carries its id: what happened to one of
-them is found by that number alone. They are the same number where an interaction asks for a song.
+Each line has the id of the song or interaction that it belongs to, so one search finds its history.
+A song has the id of the interaction that created it.
 """
 
 import contextlib
@@ -17,37 +17,37 @@ from typing import Literal
 
 HIDDEN = "[hidden]"
 _WEBHOOK = re.compile(r"(/(?:webhooks|interactions)/[0-9]+/)[\w.~%-]+")
-"""Of an address with an interaction's token, which answers in the bot's name for 15 minutes."""
+"""A path with an interaction's token, which anybody can answer with for 15 minutes."""
 
 _ExceptionInfo = (
     tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 )
 
-_subject: ContextVar[int | None] = ContextVar("subject", default=None)
+_context: ContextVar[int | None] = ContextVar("log_context", default=None)
 
 
 @contextlib.contextmanager
-def about(subject_id: int) -> Iterator[None]:
-    """What is logged in the block, and by tasks that begin in it, is about this."""
-    before = _subject.set(subject_id)
+def context(song_or_interaction_id: int) -> Iterator[None]:
+    """Log lines of the block, and of tasks created in it, with this id."""
+    before = _context.set(song_or_interaction_id)
     try:
         yield
     finally:
-        _subject.reset(before)
+        _context.reset(before)
 
 
-def about_from_here(subject_id: int) -> None:
-    """What the current task logs from now on is about this: the task is its alone."""
-    _subject.set(subject_id)
+def set_context(song_or_interaction_id: int) -> None:
+    """Log the current task's lines with this id from now on."""
+    _context.set(song_or_interaction_id)
 
 
-def subject() -> int | None:
-    """The song or the interaction that is being seen to."""
-    return _subject.get()
+def context_id() -> int | None:
+    """Return the id that log lines have now."""
+    return _context.get()
 
 
 class RedactingFormatter(logging.Formatter):
-    """Leaves the operator's secrets out of a finished line, wherever they came from."""
+    """Replaces secrets and interaction tokens in the finished line, traceback included."""
 
     def __init__(self, inner: logging.Formatter, secrets: Iterable[str]) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class RedactingFormatter(logging.Formatter):
         self._secrets = tuple(filter(None, secrets))
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, a trace included."""
+        """Format with the inner formatter, then redact."""
         line = self._inner.format(record)
         for secret in self._secrets:
             line = line.replace(secret, HIDDEN)
@@ -63,69 +63,61 @@ class RedactingFormatter(logging.Formatter):
 
 
 class Json(logging.Formatter):
-    """One JSON object a line."""
+    """One line of ASCII with a JSON object for each record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Format the record, with its traceback."""
         entry = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if (about_id := subject()) is not None:
-            entry["about"] = str(about_id)  # as text: many readers round such long numbers
+        if (id_ := context_id()) is not None:
+            entry["about"] = str(id_)  # many JSON readers round integers of this size
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        line = json.dumps(entry, ensure_ascii=False)
-        return line if line.isprintable() else "".join(map(_shown_in_json, line))
+        return json.dumps(entry)
 
 
 class Text(logging.Formatter):
-    """One line for people, and below it a trace, set in.
+    """One line for each record, followed by the indented traceback.
 
-    What a member typed can neither break a line into two, nor look like a line of its own, nor tell
-    a terminal anything.
+    Members' text can't break a line, forge one, or send commands to a terminal.
     """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s:%(about)s %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The message without line breaks."""
-        about_id = subject()
-        record.about = "" if about_id is None else f" [{about_id}]"
-        return _shown(" ".join(super().formatMessage(record).splitlines()))
+        """Format the message without line breaks."""
+        id_ = context_id()
+        record.about = "" if id_ is None else f" [{id_}]"
+        return _escaped(" ".join(super().formatMessage(record).splitlines()))
 
     def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802 - logging's name
-        """The trace, line by line."""
-        return _set_in(super().formatException(ei))
+        """Indent the traceback."""
+        return _indented(super().formatException(ei))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's name
-        """Where it was logged, line by line."""
-        return _set_in(super().formatStack(stack_info))
+        """Indent the stack."""
+        return _indented(super().formatStack(stack_info))
 
 
-def _set_in(trace: str) -> str:
-    return "\n".join(f"  {_shown(line)}" for line in trace.splitlines())
+def _indented(trace: str) -> str:
+    return "\n".join(f"  {_escaped(line)}" for line in trace.splitlines())
 
 
-def _shown(line: str) -> str:
-    """Without what a terminal would take for a command, or shows in another order."""
-    if line.isprintable():
-        return line
+def _escaped(line: str) -> str:
+    """Escape control characters, and those that change the order of the text."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
-def _shown_in_json(c: str) -> str:
-    return c if c.isprintable() else json.dumps(c)[1:-1]
-
-
 def set_up(level: str, style: Literal["text", "json"], secrets: Iterable[str]) -> None:
-    """Log to standard error. `secrets` never appear."""
+    """Log to standard error without the `secrets`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(RedactingFormatter(Json() if style == "json" else Text(), secrets))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # Their DEBUG holds whole payloads and every statement's values, members' tokens among them.
+    # At DEBUG they log complete payloads and statements, with the tokens of interactions.
     for library in ("discord", "aiosqlite"):
         logging.getLogger(library).setLevel(max(logging.INFO, logging.getLevelName(level)))

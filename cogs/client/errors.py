@@ -54,7 +54,7 @@ class Tree(app_commands.CommandTree[discord.Client]):
 
         False, and told so, where it did not come in the form in which it is registered.
         """
-        logs.about_from_here(interaction.id)
+        logs.set_context(interaction.id)
         try:
             check_is_member(interaction)
         except NotPermitted as refused:
@@ -84,7 +84,7 @@ async def guarded(
     interaction: discord.Interaction, work: Coroutine[Any, Any, None], *, song_id: int | None = None
 ) -> None:
     """Do what a button or a menu asks for, of `song_id`; discord.py would only log its errors."""
-    with logs.about(song_id or interaction.id), contextlib.closing(work):
+    with logs.context(song_id or interaction.id), contextlib.closing(work):
         try:
             check_alone(interaction)
             if song_id is None:  # a song that exists is its member's, wherever the bot is
@@ -133,7 +133,7 @@ def sentence(interaction: discord.Interaction, error: BaseException) -> str:
             "Discord did not answer me in time, so this may not have been done. Please look, and "
             "try again if it was not."
         )
-    number = logs.subject() or interaction.id
+    number = logs.context_id() or interaction.id
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         log.warning("interaction %d: %s", interaction.id, error)
         return (

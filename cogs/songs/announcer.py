@@ -216,7 +216,7 @@ class DiscordAnnouncer:
 
     async def _keep_true(self, song_id: int, board: _Board) -> None:
         over = False
-        logs.about_from_here(song_id)
+        logs.set_context(song_id)
         try:
             while board.dirty:
                 await asyncio.sleep(max(0.0, board.next_at - self._monotonic()))

@@ -53,7 +53,7 @@ class LibraryCog(commands.Cog):
         await acknowledged(interaction)
         services, server_id = self._client.services, server_of(interaction)
         found = await services.songs.by_number(number, server_id=server_id)
-        with logs.about(found.song_id):
+        with logs.context(found.song_id):
             if await show.hand_over(interaction, found):
                 return
         # It may have been posted, or its price given back, meanwhile.

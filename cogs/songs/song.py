@@ -246,7 +246,7 @@ class SongCog(commands.Cog):
         await self._form_sent(interaction, draft_id)
 
     async def _form_sent(self, interaction: discord.Interaction, draft_id: str) -> None:
-        logs.about_from_here(interaction.id)
+        logs.set_context(interaction.id)
         typed = typed_text(data_of(interaction), FORM)
         try:
             message_id = await acknowledged(interaction)

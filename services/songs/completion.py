@@ -167,5 +167,5 @@ class SongCompletion:
 
 def _tell(song: Song, text: str) -> None:
     """A line of the song's story, whoever ends it."""
-    with logs.about(song.song_id):
+    with logs.context(song.song_id):
         log.info("%s", text)

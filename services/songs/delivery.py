@@ -247,7 +247,7 @@ class Delivery:
         for song in waiting:
             if not self._is_locked(song.song_id):
                 where = _where(song)
-                with logs.about(song.song_id):
+                with logs.context(song.song_id):
                     refused = not refusing.isdisjoint(where.items())
                     scope = await self._see_to(song, refused=refused)
                 if scope in where:

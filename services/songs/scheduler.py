@@ -132,7 +132,7 @@ class Scheduler:
                         self._probes.add(task)
 
     def _resume(self, song: Song) -> None:
-        with logs.about(song.song_id):
+        with logs.context(song.song_id):
             log.info("resumed: it is at %s", song.step)
         self._run_song(song, fresh=False)
 
@@ -175,7 +175,7 @@ class Scheduler:
                 return None
             await servers.mark_started(connection, song.server_id, song.member_id, at=self._clock())
             self.waiting = await songs.count_waiting(connection)
-        with logs.about(song.song_id):
+        with logs.context(song.song_id):
             log.info("started: it is its turn to be submitted")
         return song
 
@@ -204,7 +204,7 @@ class Scheduler:
         After too many of them it is given up, and that is tried until it is done: the row says
         what people are told and who has the credits.
         """
-        logs.about_from_here(song_id)
+        logs.set_context(song_id)
         failures = itertools.count()
 
         async def attempt() -> None:

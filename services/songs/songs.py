@@ -148,7 +148,7 @@ class Songs:
         except ServerBudgetExceeded as reached:
             await self._budget.refused(reached)
             raise
-        with logs.about(song.song_id):
+        with logs.context(song.song_id):
             log.info(
                 "requested: song %d of server %d, by member %d in channel %d, %d s in %d steps, "
                 "price %d",

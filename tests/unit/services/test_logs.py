@@ -164,10 +164,10 @@ async def test_a_line_says_what_it_is_about(set_up: SetUp, written: Written) -> 
     set_up("INFO", "text", SECRETS)
 
     async def another() -> None:
-        logs.about_from_here(8)
+        logs.set_context(8)
         log.info("theirs")
 
-    with logs.about(7):
+    with logs.context(7):
         log.info("mine")
         await asyncio.create_task(another())
         log.info("mine still")
@@ -178,7 +178,7 @@ async def test_a_line_says_what_it_is_about(set_up: SetUp, written: Written) -> 
 
 def test_json_says_what_it_is_about(set_up: SetUp, written: Written) -> None:
     set_up("INFO", "json", SECRETS)
-    with logs.about(2**60):
+    with logs.context(2**60):
         log.info("mine")
     log.info("nobody's")
     mine, nobodys = written.entries()
