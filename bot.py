@@ -387,7 +387,7 @@ async def composed(
 ) -> AsyncIterator[Application]:
     """Open what the bot needs and compose it; nothing is started.
 
-    `alone`: no other process can use the database or the data folder (`sole_process`).
+    `alone`: no other process can use the database or the data folder (`exclusive_process`).
 
     Raises:
         SchemaTooNewError, sqlite3.Error: the database can't be used.
@@ -480,7 +480,7 @@ async def opened(config: Config) -> AsyncIterator[DatabaseServices]:
             f"There is no database at {config.database_path}. Run this where the bot runs, or "
             "set DATABASE_URL to its database; the first `bot.py run` makes one."
         )
-    database = await Database.open(config.database_path, beside_bot=True)
+    database = await Database.open(config.database_path, while_bot_runs=True)
     try:
         yield DatabaseServices(config, database, utc_now)
     finally:

@@ -173,7 +173,7 @@ def _row(name: str, before: list[float], after: list[float]) -> str:
 def _timed_transactions() -> Iterator[list[float]]:
     """Seconds that each transaction in one trip takes, without the trip."""
     took: list[float] = []
-    whole: Any = database_module._whole  # noqa: SLF001 - the transaction without its trip
+    whole: Any = database_module._run_transaction  # noqa: SLF001 - the transaction without its trip
 
     def timed(*arguments: Any) -> Any:
         began = time.perf_counter()
@@ -182,11 +182,11 @@ def _timed_transactions() -> Iterator[list[float]]:
         finally:
             took.append(time.perf_counter() - began)
 
-    database_module._whole = timed  # type: ignore[assignment]  # noqa: SLF001
+    database_module._run_transaction = timed  # type: ignore[assignment]  # noqa: SLF001
     try:
         yield took
     finally:
-        database_module._whole = whole  # noqa: SLF001
+        database_module._run_transaction = whole  # noqa: SLF001
 
 
 @contextlib.asynccontextmanager

@@ -17,7 +17,7 @@ from commands.exit_status import FAILED, reject
 from services.audio.transcoder import Transcoder
 from services.config import Config
 from services.operations import heartbeat
-from services.operations.process_lock import sole_process
+from services.operations.process_lock import exclusive_process
 
 log = logging.getLogger("songwright")
 
@@ -64,7 +64,7 @@ async def run(config: Config, compose: Compose) -> int:
     _on_signals(stopped.set)
     async with contextlib.AsyncExitStack() as stack:
         locking = asyncio.ensure_future(
-            stack.enter_async_context(sole_process(config.database_path, config.data_dir))
+            stack.enter_async_context(exclusive_process(config.database_path, config.data_dir))
         )
         await _first(locking, stopped.wait())
         if stopped.is_set():

@@ -1,4 +1,4 @@
-"""What the functions of this room need of a connection, and one that needs no thread of its own."""
+"""The connection that this package's functions take, and one without a thread."""
 
 import sqlite3
 from collections.abc import Awaitable, Iterable
@@ -6,16 +6,16 @@ from typing import Any, Protocol
 
 
 class Cursor(Protocol):
-    """What a statement left behind."""
+    """The result of a statement."""
 
     @property
     def rowcount(self) -> int:
-        """How many rows it changed."""
+        """The number of rows that it changed."""
         ...
 
 
 class Connection(Protocol):
-    """An aiosqlite connection, or one that `Database.transact` hands out."""
+    """An aiosqlite connection, or that of `Database.transact`."""
 
     def execute(self, sql: str, parameters: Any = ..., /) -> Awaitable[Cursor]:  # noqa: ANN401
         """Run a statement."""
@@ -31,12 +31,12 @@ class Connection(Protocol):
         parameters: Any = ...,  # noqa: ANN401
         /,
     ) -> Awaitable[Iterable[sqlite3.Row]]:
-        """Run a statement and give all its rows."""
+        """Run a statement and return all its rows."""
         ...
 
 
 class InlineConnection:
-    """A connection whose statements have run when they return: for code on the writer's thread."""
+    """Runs statements synchronously, for code on the writer's thread."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -55,6 +55,6 @@ class InlineConnection:
         parameters: Any = (),  # noqa: ANN401
         /,
     ) -> Iterable[sqlite3.Row]:
-        """Run a statement and give all its rows."""
+        """Run a statement and return all its rows."""
         rows: list[sqlite3.Row] = self._connection.execute(sql, parameters).fetchall()
         return rows

@@ -1,4 +1,4 @@
-"""Opening the file, the one write transaction, the reader."""
+"""The database: opening the file, write transactions, the reader."""
 
 import asyncio
 import contextlib
@@ -10,32 +10,32 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from db import checks
-from db.cancelling import to_its_end
+from db.cancellation import run_to_completion
 from db.connection import Connection, InlineConnection
 from db.errors import DatabaseFileError, LocksUnsupportedError, SchemaTooOldError
 from db.file_connection import BUSY_TIMEOUT, connect, connect_read_only
-from db.migrate import migrate, pending, seen
+from db.migrate import applied, migrate, pending
 from db.process_lock import ProcessLock
 
 T = TypeVar("T")
 
 
-BUSY_AGAIN = 0.02
-"""Seconds between two tries where SQLite does not wait by itself."""
+BUSY_INTERVAL = 0.02
+"""Seconds between two tries if SQLite does not wait by itself."""
 
 PRAGMAS = (
     # A commit must survive a power cut. It costs 0.2 ms here.
     "synchronous = FULL",
     "foreign_keys = ON",
-    # A token that is forgotten leaves no trace in the file.
+    # A deleted token leaves no trace in the file.
     "secure_delete = ON",
 )
 
 
 class Database:
-    """One writing connection behind one lock, and one connection that only reads.
+    """One writing connection behind a lock, and one reading connection.
 
-    Two tasks that share a writing connection without the lock lose each other's rows in a rollback.
+    Without the lock, a rollback of one task would lose another task's rows.
     """
 
     def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
@@ -44,41 +44,41 @@ class Database:
         self._lock = asyncio.Lock()
 
     @classmethod
-    async def open(cls, path: Path, *, beside_bot: bool = False) -> "Database":
-        """Open the file, made if absent, and bring its schema up to date.
+    async def open(cls, path: Path, *, while_bot_runs: bool = False) -> "Database":
+        """Open the file, created if absent, and migrate its schema.
 
-        With `beside_bot` a running bot may have it open, whose schema is not changed under it.
+        With `while_bot_runs` the schema is not changed if a bot may be using the file.
 
         Raises:
-            SchemaTooNewError: a later version of Songwright has written it.
-            SchemaTooOldError: an earlier one has, and a bot is using it, or may be.
+            SchemaTooNewError: a later version of Songwright wrote it.
+            SchemaTooOldError: an earlier version wrote it, and a bot is using it, or may be.
             DatabaseFileError: the file can't be opened or written, or is no database.
-            DatabaseBusyError: another program has kept it locked for `BUSY_TIMEOUT` seconds.
+            DatabaseBusyError: another program locked it for `BUSY_TIMEOUT` seconds.
             DiskFullError: there is no room to open it.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A connection that is left open keeps its thread, and the thread keeps the process.
-        async with contextlib.AsyncExitStack() as unwanted:
-            writer = await unwanted.enter_async_context(connect(path))
+        # The thread of an open connection would keep the process from ending.
+        async with contextlib.AsyncExitStack() as on_error:
+            writer = await on_error.enter_async_context(connect(path))
             writer.row_factory = sqlite3.Row
-            await _to_wal(writer)
+            await _set_wal(writer)
             for pragma in PRAGMAS:
-                # Fetched, since SQLite commits nothing beside a statement that is in progress.
+                # Fetched, since SQLite commits nothing while a statement is in progress.
                 await writer.execute_fetchall(f"PRAGMA {pragma}")
-            await (_migrate_beside_bot(writer, path) if beside_bot else migrate(writer))
-            if not beside_bot:
-                # A file that can only be read opens without an error, and fails at the first song.
-                # Not by BEGIN IMMEDIATE, which SQLite makes a BEGIN there.
+            await (_migrate_if_unlocked(writer, path) if while_bot_runs else migrate(writer))
+            if not while_bot_runs:
+                # A read-only file opens without an error and would fail at the first song. BEGIN
+                # IMMEDIATE does not show that: SQLite makes it a BEGIN there.
                 await writer.execute("DELETE FROM migrations WHERE number IS NULL")
-            reader = await unwanted.enter_async_context(connect(path))
+            reader = await on_error.enter_async_context(connect(path))
             reader.row_factory = sqlite3.Row
             await reader.execute_fetchall("PRAGMA query_only = ON")
-            unwanted.pop_all()
+            on_error.pop_all()
             return cls(writer, reader)
 
     @staticmethod
     async def is_ours(path: Path) -> bool:
-        """Whether there is a database that Songwright has made. Nothing is made or changed.
+        """Return whether the file is a database of Songwright's. Nothing is created or changed.
 
         Raises:
             DatabaseFileError, DiskFullError: the file can't be opened, or is no database.
@@ -87,11 +87,11 @@ class Database:
             return False
         async with connect_read_only(path) as connection:
             connection.row_factory = sqlite3.Row
-            return bool(await seen(connection))
+            return bool(await applied(connection))
 
     @staticmethod
     async def damage(path: Path) -> list[str]:
-        """What SQLite finds wrong with a file that can't be opened, as far as it can be read."""
+        """Return what SQLite finds wrong with a file that can't be opened, as far as readable."""
         try:
             async with connect_read_only(path) as connection:
                 return await checks.damage(connection)
@@ -100,10 +100,10 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[aiosqlite.Connection]:
-        """One transaction: committed when the block ends, rolled back whole when it raises.
+        """Run one transaction: commit when the block ends, roll back when it raises.
 
-        A task that is cancelled inside the block rolls back too; one that is cancelled while the
-        commit is under way waits for its end, so that nobody else starts inside it.
+        A task that is cancelled in the block rolls back; during the commit it waits for the commit,
+        so that no other transaction begins inside this one.
 
         Raises:
             DiskFullError, DatabaseBusyError: nothing was written.
@@ -112,55 +112,53 @@ class Database:
             try:
                 await self._writer.execute("BEGIN IMMEDIATE")
                 yield self._writer
-                await to_its_end(self._writer.commit())
+                await run_to_completion(self._writer.commit())
             except BaseException:
-                # Does nothing where no transaction is open: BEGIN failed, or COMMIT was through.
-                await to_its_end(self._writer.rollback())
+                # No effect without an open transaction: BEGIN failed, or COMMIT was done.
+                await run_to_completion(self._writer.rollback())
                 raise
 
     async def transact(self, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
-        """`write` in one trip to the writer's thread: for what is done often and has to be quick.
+        """Run `work` in one transaction and in one trip to the writer's thread.
 
-        A trip costs 0.1 ms, and a statement a tenth of that; asking for a song takes some twenty
-        statements. `work` runs on that thread as it stands, so it may await nothing but its
-        connection and touch nothing that the event loop changes.
-
-        A task that is cancelled meanwhile waits for the end, which may be the commit.
+        For frequent transactions: a trip costs 0.1 ms, a statement a tenth of that, and creating a
+        song takes some twenty. `work` runs on that thread, so it may await only its connection and
+        must not use what the event loop changes. A cancelled task waits for the commit.
 
         Raises:
             DiskFullError: nothing was written.
         """
         async with self._lock:
-            # aiosqlite has no public way to run more than one statement in its thread at a time.
+            # aiosqlite has no public way to run several statements in its thread at once.
             trip = self._writer._execute(  # type: ignore[no-untyped-call]  # noqa: SLF001
-                _whole,
+                _run_transaction,
                 self._writer._conn,  # noqa: SLF001
                 work,
             )
-            return await to_its_end(trip)
+            return await run_to_completion(trip)
 
     @property
     def reader(self) -> aiosqlite.Connection:
-        """The connection that only reads. Each statement sees what was committed before it."""
+        """The reading connection. Each statement sees what was committed before it."""
         return self._reader
 
     async def close(self) -> None:
-        """Wait for the transaction under way, then close both connections."""
+        """Wait for the transaction in progress, then close both connections."""
         async with self._lock:
             await self._reader.close()
             await self._writer.close()
 
 
-async def _migrate_beside_bot(connection: aiosqlite.Connection, path: Path) -> None:
-    """Bring the schema up to date if it is not, and if no bot has the database."""
+async def _migrate_if_unlocked(connection: aiosqlite.Connection, path: Path) -> None:
+    """Migrate the schema if it is pending and no bot uses the database."""
     if not await pending(connection):
         return
-    lock = ProcessLock.beside(path)
+    lock = ProcessLock.for_file(path)
     try:
-        free = lock.acquire()
+        acquired = lock.acquire()
     except LocksUnsupportedError:
-        free = False  # a bot may be there all the same
-    if not free:
+        acquired = False  # a bot may be running anyway
+    if not acquired:
         raise SchemaTooOldError(
             f"{path} was written by an earlier version, and a running bot may be using it. Start "
             "the bot with this version first: it brings the database up to date."
@@ -171,13 +169,13 @@ async def _migrate_beside_bot(connection: aiosqlite.Connection, path: Path) -> N
         lock.release()
 
 
-def _whole(
+def _run_transaction(
     connection: sqlite3.Connection, work: Callable[[Connection], Coroutine[Any, Any, T]]
 ) -> T:
-    """One transaction, on the thread that this is called on."""
+    """Run one transaction on the current thread."""
     try:
         connection.execute("BEGIN IMMEDIATE")
-        result = _at_once(work(InlineConnection(connection)))
+        result = _run_synchronously(work(InlineConnection(connection)))
         connection.commit()
     except BaseException:
         connection.rollback()
@@ -185,22 +183,22 @@ def _whole(
     return result
 
 
-def _at_once(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never has to wait."""
+def _run_synchronously(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never waits."""
     try:
         work.send(None)
     except StopIteration as done:
         result: T = done.value
         return result
     work.close()
-    raise RuntimeError("a transaction in one trip awaited something else than its connection")
+    raise RuntimeError("a transaction awaited something other than its connection")
 
 
-async def _to_wal(connection: aiosqlite.Connection) -> None:
-    """Keep a write-ahead log, as the file does from its first opening on.
+async def _set_wal(connection: aiosqlite.Connection) -> None:
+    """Switch to a write-ahead log, which the file keeps.
 
-    Where another process does the same at that moment, SQLite refuses at once, whatever it was told
-    to wait: both hold a lock that the other would wait for.
+    If another process does the same at that moment, SQLite fails at once, whatever the busy timeout
+    is, since each holds a lock that the other waits for.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + BUSY_TIMEOUT
@@ -212,4 +210,4 @@ async def _to_wal(connection: aiosqlite.Connection) -> None:
                 raise
         else:
             return
-        await asyncio.sleep(BUSY_AGAIN)
+        await asyncio.sleep(BUSY_INTERVAL)

@@ -7,12 +7,12 @@ import tempfile
 from pathlib import Path
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-"""What a system says of a file that can't grow: the disk is full, or the user's quota."""
+"""`errno` of a file that can't grow: the disk or the user's quota is full."""
 
 _NOT_WRITTEN = (
     sqlite3.SQLITE_FULL,
-    # SQLITE_FULL is ENOSPC alone (os_unix.c): a quota is this. So is a disk that fails, which can't
-    # be told from it: that is waited for too, and the operator hears of it.
+    # SQLITE_FULL means only ENOSPC (os_unix.c); a full quota is this. A failing disk looks the same
+    # and is retried too: the operator gets a message.
     sqlite3.SQLITE_IOERR_WRITE,
     sqlite3.SQLITE_IOERR_SHMOPEN,
     sqlite3.SQLITE_IOERR_SHMSIZE,
@@ -62,12 +62,12 @@ class SchemaTooOldError(SongwrightError):
 
 
 NOT_NOW = (DiskFullError, DatabaseBusyError)
-"""A write that nothing has come of, and that may be repeated as it is."""
+"""Errors of a write that changed nothing and may be repeated."""
 
 
-def named(error: sqlite3.Error, path: Path) -> Exception | None:
-    """What an error of SQLite's says of the file; None if it is about something else."""
-    # One that was not raised by SQLite itself has no code.
+def map_file_error(error: sqlite3.Error, path: Path) -> Exception | None:
+    """Return the error that names the file, or None if `error` is not about the file."""
+    # Errors that aiosqlite raises have no code.
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
     if code in _NOT_WRITTEN:
         return DiskFullError(path)
@@ -75,7 +75,7 @@ def named(error: sqlite3.Error, path: Path) -> Exception | None:
     if primary == sqlite3.SQLITE_BUSY:
         busy = DatabaseBusyError(
             f"{path} is locked by another program: a backup, or a database browser with a change "
-            "that was not saved. Close it."
+            "that was not saved. Close that program."
         )
         busy.sqlite_errorcode, busy.sqlite_errorname = code, error.sqlite_errorname
         return busy
@@ -83,11 +83,11 @@ def named(error: sqlite3.Error, path: Path) -> Exception | None:
         return None
     if primary in _DAMAGED:
         found = DatabaseFileError(
-            f"{path} is damaged, or is no database ({error}). Stop the bot and put the newest "
-            "backup in its place: see Backups in docs/operating.md."
+            f"{path} is damaged or is no database ({error}). Stop the bot and replace the file "
+            "with the newest backup: see Backups in docs/operating.md."
         )
     else:
-        why = _why_not(path)
+        why = _write_error(path)
         if why is not None and why.errno in NO_ROOM:
             return DiskFullError(path)
         reason = f"{error}: {why.strerror}" if why is not None else f"{error}"
@@ -100,10 +100,10 @@ def named(error: sqlite3.Error, path: Path) -> Exception | None:
     return found
 
 
-def _why_not(path: Path) -> OSError | None:
-    """What the system has against writing this file, or one beside it; None if nothing.
+def _write_error(path: Path) -> OSError | None:
+    """Return why this file, or a new one next to it, can't be written; None if it can.
 
-    The file itself is not opened: SQLite's locks on it would be gone when it is closed again.
+    The file itself is not opened: closing it would release SQLite's locks on it.
     """
     if path.is_dir():
         return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -111,7 +111,7 @@ def _why_not(path: Path) -> OSError | None:
         return PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     try:
         with tempfile.NamedTemporaryFile(prefix=f"{path.name}-", dir=path.parent) as probe:
-            probe.write(bytes(2**16))  # what SQLite needs to begin with
+            probe.write(bytes(2**16))  # what SQLite needs at first
     except OSError as error:
         return error
     return None

@@ -1,4 +1,4 @@
-"""Connections to the database's file, whose errors name it."""
+"""Connections to the database file whose errors name the file."""
 
 import contextlib
 import sqlite3
@@ -8,52 +8,52 @@ from typing import Any
 
 import aiosqlite
 
-from db.errors import named
+from db.errors import map_file_error
 
 BUSY_TIMEOUT = 30.0
-"""Seconds to wait for a lock that another process holds: a backup of a large file takes several."""
+"""Seconds to wait for another process's lock: the backup of a large file takes several."""
 
 
 class FileConnection(aiosqlite.Connection):
-    """Whose errors name the file, where they are about it."""
+    """A connection whose errors about the file name it."""
 
     def __init__(self, opened: sqlite3.Connection, path: Path) -> None:
         super().__init__(lambda: opened, iter_chunk_size=64)
         self._path = path
 
     async def _execute(self, fn: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - its form
-        with _naming(self._path):
+        with _mapped_errors(self._path):
             return await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Raise an error that names the file for what SQLite raises about it."""
+def _mapped_errors(path: Path) -> Iterator[None]:
+    """Map SQLite's errors about the file."""
     try:
         yield
     except sqlite3.Error as error:
-        if (of_the_file := named(error, path)) is None:
+        if (mapped := map_file_error(error, path)) is None:
             raise
-        raise of_the_file from error
+        raise mapped from error
 
 
 def connect(path: Path) -> aiosqlite.Connection:
-    """Its thread starts when it is entered or awaited."""
+    """Return a connection whose thread starts when it is entered or awaited."""
     return _opened(path, path)
 
 
 def connect_read_only(path: Path) -> aiosqlite.Connection:
-    """Makes no file, but for SQLite's own beside the database."""
+    """Return a connection that creates no file except SQLite's own next to the database."""
     return _opened(path, f"{path.absolute().as_uri()}?mode=ro")
 
 
 def _opened(path: Path, address: Path | str) -> aiosqlite.Connection:
-    """`address` is a path, or a URI as text.
+    """Open the file here and not in the connection's thread.
 
-    Opened here and not in the thread that it is for: where that fails, aiosqlite leaves the thread
-    behind, which then complains of a loop that is closed.
+    If opening fails there, aiosqlite leaves the thread running, which later fails on a closed loop.
+    `address`: a path, or a URI as text.
     """
-    with _naming(path):
+    with _mapped_errors(path):
         opened = sqlite3.connect(
             address,
             uri=isinstance(address, str),

@@ -1,4 +1,4 @@
-"""Numbered SQL files, each run in one transaction together with the record that it ran."""
+"""Migrations: numbered SQL files, each run in one transaction that also records it."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ import aiosqlite
 from db.errors import SchemaTooNewError, SchemaTooOldError
 
 BASELINE = 9
-"""The first migration there is. No released version wrote a file with the ones before it."""
+"""The first migration. No released version wrote a file with earlier ones."""
 
 
 async def migrate(connection: aiosqlite.Connection) -> None:
-    """Run every migration that this file has not seen, in the order of their numbers.
+    """Run each pending migration, in the order of their numbers.
 
     Raises:
         SchemaTooNewError, SchemaTooOldError: see `pending`.
@@ -27,29 +27,29 @@ async def migrate(connection: aiosqlite.Connection) -> None:
 
 
 async def pending(connection: aiosqlite.Connection) -> dict[int, str]:
-    """Number and text of each migration that this file has not seen; nothing is written.
+    """Return number and script of each migration that has not run on this file.
 
     Raises:
-        SchemaTooNewError: the file has seen a migration that this code does not have.
+        SchemaTooNewError: a migration has run that this version does not have.
         SchemaTooOldError: it was written before the baseline.
     """
     known = dict(migrations())
-    run = await seen(connection)
-    if run and min(run) < BASELINE:
+    done = await applied(connection)
+    if done and min(done) < BASELINE:
         raise SchemaTooOldError(
-            "This database was written by a version from before the first release, and can't be "
+            "This database is from a version before the first release and can't be "
             "upgraded. Start with a new one: move the file away, or set another DATABASE_URL."
         )
-    if unknown := run - set(known):
+    if unknown := done - set(known):
         raise SchemaTooNewError(
             f"The database has migrations that this version lacks: {sorted(unknown)}. Run the "
             "version that wrote it, or a later one."
         )
-    return {number: script for number, script in known.items() if number not in run}
+    return {number: script for number, script in known.items() if number not in done}
 
 
 def migrations() -> Iterator[tuple[int, str]]:
-    """Number and text of each migration, in order."""
+    """Yield number and script of each migration, in order."""
     folder = resources.files("db") / "migrations"
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         if file.name.endswith(".sql"):
@@ -57,7 +57,7 @@ def migrations() -> Iterator[tuple[int, str]]:
 
 
 def statements(script: str) -> Iterator[str]:
-    """The script's statements one by one: `executescript` would commit what is open."""
+    """Yield the script's statements: `executescript` would commit the open transaction."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line
@@ -68,34 +68,34 @@ def statements(script: str) -> Iterator[str]:
         raise ValueError(f"A migration ends in the middle of a statement: {statement.strip()!r}")
 
 
-async def seen(connection: aiosqlite.Connection) -> set[int]:
-    """The numbers of the migrations that have been run on this file; none if it is not ours."""
-    there = "SELECT 1 FROM sqlite_schema WHERE name = 'migrations'"
-    if not list(await connection.execute_fetchall(there)):
+async def applied(connection: aiosqlite.Connection) -> set[int]:
+    """Return the numbers of the migrations that have run; none if the file is not Songwright's."""
+    table = "SELECT 1 FROM sqlite_schema WHERE name = 'migrations'"
+    if not list(await connection.execute_fetchall(table)):
         return set()
     rows = await connection.execute_fetchall("SELECT number FROM migrations")
     return {row["number"] for row in rows}
 
 
 async def _run(connection: aiosqlite.Connection, number: int, script: str) -> None:
-    """One migration. A table may be made anew in it: the references are held at the end instead.
+    """Run one migration, which may rebuild tables: foreign keys are checked at its end.
 
-    So SQLite wants it ("Making Other Kinds Of Table Schema Changes"); the pragma does nothing
-    inside a transaction.
+    Source: SQLite, "Making Other Kinds Of Table Schema Changes". The pragma has no effect inside a
+    transaction.
     """
     rows = list(await connection.execute_fetchall("PRAGMA foreign_keys"))
     await connection.execute("PRAGMA foreign_keys = OFF")
     try:
-        await _run_whole(connection, number, script)
+        await _run_in_transaction(connection, number, script)
     finally:
         if rows[0][0]:
             await connection.execute("PRAGMA foreign_keys = ON")
 
 
-async def _run_whole(connection: aiosqlite.Connection, number: int, script: str) -> None:
+async def _run_in_transaction(connection: aiosqlite.Connection, number: int, script: str) -> None:
     try:
         await connection.execute("BEGIN IMMEDIATE")
-        # The record first: another process may have run it while this one waited for its turn.
+        # The record first: another process may have run it while this one waited for the lock.
         cursor = await connection.execute(
             "INSERT INTO migrations (number) VALUES (?) ON CONFLICT (number) DO NOTHING", (number,)
         )

@@ -1,7 +1,7 @@
-"""A lock on a file that one process has at a time, until it ends, however it ends.
+"""A file lock that one process holds until it ends, even if it is killed.
 
-Not filelock: without locks in the file system it makes a file that says so, which a killed process
-would leave behind.
+The filelock package is not used: where the file system has no locks it falls back to a file that a
+killed process would leave behind.
 """
 
 import errno
@@ -16,16 +16,16 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-_HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
-"""Another has it: EACCES and EDEADLK are Windows's words (`_locking` in its C library)."""
+_LOCKED = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+"""`errno` if another process holds it; EACCES and EDEADLK on Windows (`_locking` in its CRT)."""
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 
 
 class ProcessLock:
-    """An exclusive lock on `path`, a file that is for the lock alone. It is made and stays there.
+    """An exclusive lock on `path`, a file that is only for the lock. It is created and stays.
 
-    Programs that this process starts don't inherit it. It is never on a database itself: SQLite's
-    own locks on a file are gone when any descriptor of it is closed.
+    Child processes don't inherit it. Don't lock a database file itself: closing any descriptor of
+    that file would release SQLite's own locks.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,25 +33,25 @@ class ProcessLock:
         self._descriptor: int | None = None
 
     @classmethod
-    def beside(cls, file: Path) -> "ProcessLock":
-        """The one for this file, by whichever symbolic link it is reached."""
+    def for_file(cls, file: Path) -> "ProcessLock":
+        """Return the lock of this file, whichever symbolic link it is reached by."""
         real = file.resolve()
         return cls(real.with_name(f"{real.name}.lock"))
 
     def acquire(self) -> bool:
-        """Take it; False if another process, or another of these, has it.
+        """Lock it; False if another process or another `ProcessLock` holds it.
 
         Raises:
             LocksUnsupportedError: the file system has no locks.
-            OSError: the file can't be made.
+            OSError: the file can't be created.
         """
-        # For writing too: NFS grants an exclusive lock to nothing else (Linux, flock(2)).
+        # Writable: NFS grants an exclusive lock on nothing else (Linux, flock(2)).
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             _lock(descriptor)
         except OSError as error:
             os.close(descriptor)
-            if error.errno in _HELD:
+            if error.errno in _LOCKED:
                 return False
             if error.errno in _UNSUPPORTED:
                 raise LocksUnsupportedError(error.errno, error.strerror, str(self.path)) from error
@@ -60,7 +60,7 @@ class ProcessLock:
         return True
 
     def release(self) -> None:
-        """Let the next one have it. Does nothing if this one hasn't."""
+        """Release it, if it is held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

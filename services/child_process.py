@@ -1,7 +1,7 @@
-"""Child processes: programs that work for the bot, at a lower priority than its own.
+"""Child processes of lower priority.
 
-For what must not happen in the bot's process: decoding bytes from outside, importing a library that
-is large, holding the event loop for long.
+For work that the bot's process must not do: decoding foreign bytes, importing a large library,
+blocking the event loop.
 """
 
 import asyncio
@@ -15,26 +15,26 @@ from pathlib import Path
 from db.errors import SongwrightError
 
 ROOT = Path(__file__).resolve().parents[1]
-"""Where the rooms are: a child imports them from there."""
+"""Where a child imports the packages from."""
 TAIL = 4_000
-"""Bytes that `tail` keeps."""
+"""Bytes that `tail` returns."""
 
-# Only what starting Python takes: a child has no business with our keys. The locale is among it,
-# so that the name of a file is the same bytes to both.
-_KEPT_VARIABLES = (
+# Only what Python needs to start, so no keys. The locale makes file names the same bytes to both.
+_PASSED_VARIABLES = (
     *("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "SYSTEMROOT", "TEMP"),
     *("LC_ALL", "LC_CTYPE", "LANG", "PYTHONUTF8"),
 )
-# Windows wants to be told at the start; for the others see _step_back.
+# Windows takes the priority at the start; for the others see _lower_priority.
 _CREATION_FLAGS: int = getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0) | getattr(
     subprocess, "CREATE_NO_WINDOW", 0
 )
 
 
 class CannotStartError(SongwrightError, OSError):
-    """The system won't start a program. No FileNotFoundError, which would be of the files it gets.
+    """The system can't start a program.
 
-    Python itself is missing for a moment where the operator renews the bot's folder, say.
+    Not a FileNotFoundError, which means the program's input. Python itself may be missing for a
+    moment while the operator updates the bot's folder.
     """
 
 
@@ -42,19 +42,19 @@ async def start(
     program: Sequence[str],
     *,
     niceness: int,
-    keep: Sequence[str] = (),
-    told: Mapping[str, str] | None = None,
+    pass_variables: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> Process:
-    """Start a program in `ROOT`, with a pipe for each of its three streams.
+    """Start a program in `ROOT`, with pipes for its three standard streams.
 
-    `niceness` is 1 to 19, 19 the nicest. Of the environment it gets what starting Python takes and
-    the variables that `keep`
-    names, and what it is `told`.
+    `niceness`: 1 to 19. The environment has the variables that Python needs to start, those named
+    in `pass_variables`, and `variables`.
 
     Raises:
-        CannotStartError, OSError: the system won't.
+        CannotStartError, OSError: the system can't start it.
     """
-    kept = {name: os.environ[name] for name in (*_KEPT_VARIABLES, *keep) if name in os.environ}
+    names = (*_PASSED_VARIABLES, *pass_variables)
+    passed = {name: os.environ[name] for name in names if name in os.environ}
     try:
         process = await asyncio.create_subprocess_exec(
             *program,
@@ -62,28 +62,25 @@ async def start(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=ROOT,
-            env={**kept, **(told or {})},
+            env={**passed, **(variables or {})},
             creationflags=_CREATION_FLAGS,
         )
     except FileNotFoundError as error:
         raise CannotStartError(error.errno, error.strerror, error.filename) from error
-    _step_back(process.pid, niceness)
+    _lower_priority(process.pid, niceness)
     return process
 
 
-def _step_back(pid: int, niceness: int) -> None:
-    """Let the bot go before the child, also on a busy machine.
-
-    Done from here, since the child's imports alone take a tenth of a second.
-    """
+def _lower_priority(pid: int, niceness: int) -> None:
+    """Give the bot precedence over the child at once: its imports alone take 0.1 s."""
     if hasattr(os, "setpriority"):
-        with suppress(OSError):  # it has ended already, or we are not allowed to
+        with suppress(OSError):  # it has ended, or permission is denied
             os.setpriority(os.PRIO_PROCESS, pid, niceness)
 
 
 async def tail(stream: asyncio.StreamReader) -> bytes:
-    """Read to the end, and give the last `TAIL` bytes: a child can complain without end."""
-    kept = b""
+    """Read to the end and return the last `TAIL` bytes: a child may write without end."""
+    last = b""
     while chunk := await stream.read(TAIL):
-        kept = (kept + chunk)[-TAIL:]
-    return kept.strip()
+        last = (last + chunk)[-TAIL:]
+    return last.strip()

@@ -439,7 +439,7 @@ async def test_a_second_bot_waits_for_the_first_and_goes_on_with_its_songs(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As in a rolling deployment: the new one is started before the old one is stopped."""
-    monkeypatch.setattr("services.operations.process_lock.ASK_AGAIN", 0.01)
+    monkeypatch.setattr("services.operations.process_lock.POLL_INTERVAL", 0.01)
     world.slow(running=1.5)
     async with running(world, monkeypatch):
         songs = [await world.song() for _ in range(2)]
@@ -494,7 +494,7 @@ def test_a_bot_that_may_not_run_beside_another_says_so_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     set_environment(monkeypatch, tmp_path, EXAMPLE)
-    monkeypatch.setattr("services.operations.process_lock.PATIENCE", 0.0)
+    monkeypatch.setattr("services.operations.process_lock.TIMEOUT", 0.0)
     monkeypatch.setattr(logs, "set_up", lambda *_: None)
     lock = ProcessLock(tmp_path / "data/songwright.lock")
     lock.path.parent.mkdir()

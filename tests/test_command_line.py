@@ -19,7 +19,7 @@ from db.errors import SchemaTooOldError
 from db.migrate import migrations
 from db.records import Step
 from services.clock import utc_now
-from services.operations.process_lock import sole_process
+from services.operations.process_lock import exclusive_process
 from services.settings.settings import Member
 from tests.databases import write_new
 from tests.factories import SERVER, add_song, make_credits
@@ -228,7 +228,7 @@ async def test_no_command_changes_the_schema_under_a_running_bot(
 ) -> None:
     monkeypatch.setattr("services.logs.set_up", lambda *_: None)
     newer()
-    async with sole_process(here / "songs.db", here / "data"):
+    async with exclusive_process(here / "songs.db", here / "data"):
         assert await asyncio.to_thread(bot.main, list(command)) == 1
         (row,) = await running_bot.reader.execute_fetchall("SELECT max(number) FROM migrations")
         assert row[0] == list(migrations())[-1][0]
@@ -261,7 +261,7 @@ async def test_a_schema_stays_where_nobody_knows_whether_a_bot_runs(
     newer()
     monkeypatch.setattr("db.process_lock._lock", refuse)
     with pytest.raises(SchemaTooOldError):
-        await Database.open(here / "songs.db", beside_bot=True)
+        await Database.open(here / "songs.db", while_bot_runs=True)
 
 
 def test_a_start_on_a_full_disk_names_the_file_and_what_to_do(

@@ -35,7 +35,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from db.cancelling import to_its_end
+from db.cancellation import run_to_completion
 from db.errors import SongwrightError
 from db.records import SongRequest
 from services.errors import (
@@ -998,4 +998,4 @@ class _PartFile:
 async def _in_thread(function: Callable[..., T], *args: object) -> T:
     """Run what blocks in a thread. Cancelled, it waits for the thread, which holds the file."""
     work = asyncio.get_running_loop().run_in_executor(None, function, *args)
-    return await to_its_end(work)
+    return await run_to_completion(work)

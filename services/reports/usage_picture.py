@@ -186,9 +186,9 @@ class _Child:
             process = await child_process.start(
                 _PROGRAM,
                 niceness=_NICENESS,
-                keep=_FONT_VARIABLES,
+                pass_variables=_FONT_VARIABLES,
                 # One thread: NumPy's own would take memory for nothing that is done here.
-                told={"MPLCONFIGDIR": str(cache), "OPENBLAS_NUM_THREADS": "1"},
+                variables={"MPLCONFIGDIR": str(cache), "OPENBLAS_NUM_THREADS": "1"},
             )
         except OSError as error:
             raise CannotDraw(f"the child process can't be started: {error}") from error

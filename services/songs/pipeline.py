@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from db import songs
-from db.cancelling import to_its_end
+from db.cancellation import run_to_completion
 from db.connection import Connection
 from db.database import Database
 from db.errors import NO_ROOM, NOT_NOW, SongwrightError
@@ -860,7 +860,7 @@ class Pipeline:
         try:
             yield
         finally:
-            await to_its_end(self._end_large_read(song))
+            await run_to_completion(self._end_large_read(song))
 
     async def _end_large_read(self, song: Song) -> None:
         try:

@@ -28,7 +28,7 @@ Function = TypeVar("Function", ast.FunctionDef, ast.AsyncFunctionDef)
 
 ROOT = Path(__file__).resolve().parents[2]
 BEFORE, AFTER = "before", "after"
-ROOMS = ("commands", "cogs", "services", "db/cancelling.py", "db/database.py", "bot.py")
+ROOMS = ("commands", "cogs", "services", "db/cancellation.py", "db/database.py", "bot.py")
 """What is rewritten. The other files of `db` only say statements to a connection: a kill between
 two of them is one between BEGIN and COMMIT, which are points of `db/database.py`."""
 LEFT_OUT = (

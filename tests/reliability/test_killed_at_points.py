@@ -18,7 +18,7 @@ from tests.reliability.scenarios import WAYS, Scenario, ask
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
 
-COMMITTED = "db.database._whole: connection.commit()"
+COMMITTED = "db.database._run_transaction: connection.commit()"
 THE_RUNNERS = "services.songs.scheduler.Scheduler."
 SIDES = (BEFORE, AFTER)
 SERIES_AT_ONCE = 4
@@ -58,7 +58,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "cogs.songs.song.SongCog.on_interaction: self._form_sent(interaction, draft_id), before",
     ],
     "A process that is stopped, not killed.": [
-        "db.cancelling.to_its_end: asyncio.wait({task})",
+        "db.cancellation.run_to_completion: asyncio.wait({task})",
         "services.audio.transcoder._attempt: asyncio.shield(process.wait())",
     ],
     "An error that nobody foresaw, and a transaction that it undoes.": [
@@ -66,9 +66,9 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "cogs.songs.song.SongCog._form_sent: answer(",
         "services.retry.retry: on_error(",
         "services.retry.retry: (sleep or asyncio.sleep)(",
-        "db.database.Database.write: to_its_end(self._writer.rollback())",
+        "db.database.Database.write: run_to_completion(self._writer.rollback())",
         "db.database.Database.write: self._writer.rollback()",
-        "db.database._whole: connection.rollback()",
+        "db.database._run_transaction: connection.rollback()",
         "services.songs.scheduler.Scheduler._to_its_end.attempt: self._pipeline.give_up(",
     ],
     "Its acknowledgement is said to have failed: nothing is there yet, before and after it.": [

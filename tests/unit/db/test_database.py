@@ -218,7 +218,7 @@ async def test_a_file_that_can_only_be_read_does_not_open(
     monkeypatch.setattr("db.database.connect", connect_read_only)
     with pytest.raises(DatabaseFileError, match=r"songs\.db can't be used \(attempt to write"):
         await Database.open(path)
-    await (await Database.open(path, beside_bot=True)).close()
+    await (await Database.open(path, while_bot_runs=True)).close()
 
 
 async def test_a_full_disk_takes_nothing_and_then_all_again(tmp_path: Path) -> None:
@@ -417,7 +417,7 @@ async def test_a_trip_that_awaits_something_else_is_rolled_back(
             if stubborn:  # does not even end when it is told to
                 await asyncio.sleep(0)
 
-    with pytest.raises(RuntimeError, match=r"awaited something else|ignored GeneratorExit"):
+    with pytest.raises(RuntimeError, match=r"awaited something other|ignored GeneratorExit"):
         await database.transact(work)
     assert not database._writer.in_transaction
     assert await present(database) == set()

@@ -13,7 +13,7 @@ import pytest
 from db import servers
 from db.connection import Connection
 from db.database import Database
-from db.errors import DatabaseFileError, DiskFullError, named
+from db.errors import DatabaseFileError, DiskFullError, map_file_error
 from tests import quota
 from tests.databases import write_new
 from tests.small_disk import small_disk
@@ -84,16 +84,20 @@ def error_of(code: int, name: str) -> sqlite3.OperationalError:
     return error
 
 
+CANTOPEN = error_of(sqlite3.SQLITE_CANTOPEN, "SQLITE_CANTOPEN")
+IOERR_READ = error_of(sqlite3.SQLITE_IOERR_READ, "SQLITE_IOERR_READ")
+
+
 def test_rights_that_are_missing_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "songs.db").touch()
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may do everything
-    error = named(error_of(sqlite3.SQLITE_CANTOPEN, "SQLITE_CANTOPEN"), tmp_path / "songs.db")
+    error = map_file_error(CANTOPEN, tmp_path / "songs.db")
     assert "songs.db can't be used (unable to open database file: Permission denied)" in str(error)
 
 
 def test_a_folder_that_is_missing_is_said(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "songs.db"
-    error = named(error_of(sqlite3.SQLITE_CANTOPEN, "SQLITE_CANTOPEN"), path)
+    error = map_file_error(CANTOPEN, path)
     assert "No such file or directory" in str(error)
 
 
@@ -107,13 +111,13 @@ def test_a_file_that_there_is_no_room_to_make_is_a_full_disk(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("db.errors.tempfile.NamedTemporaryFile", refuse)
-    error = named(error_of(sqlite3.SQLITE_CANTOPEN, "SQLITE_CANTOPEN"), tmp_path / "songs.db")
+    error = map_file_error(CANTOPEN, tmp_path / "songs.db")
     assert isinstance(error, DiskFullError)
 
 
 def test_where_nothing_is_found_sqlites_own_word_is_said(tmp_path: Path) -> None:
     """A limit of open files, say."""
-    error = named(error_of(sqlite3.SQLITE_IOERR_READ, "SQLITE_IOERR_READ"), tmp_path / "songs.db")
+    error = map_file_error(IOERR_READ, tmp_path / "songs.db")
     assert isinstance(error, DatabaseFileError)
     assert "(unable to open database file)" in str(error)
     assert error.sqlite_errorcode == sqlite3.SQLITE_IOERR_READ
@@ -121,8 +125,8 @@ def test_where_nothing_is_found_sqlites_own_word_is_said(tmp_path: Path) -> None
 
 
 def test_what_is_not_about_the_file_is_left_alone(tmp_path: Path) -> None:
-    assert named(error_of(sqlite3.SQLITE_LOCKED, "SQLITE_LOCKED"), tmp_path) is None
-    assert named(sqlite3.ProgrammingError("closed"), tmp_path) is None
+    assert map_file_error(error_of(sqlite3.SQLITE_LOCKED, "SQLITE_LOCKED"), tmp_path) is None
+    assert map_file_error(sqlite3.ProgrammingError("closed"), tmp_path) is None
 
 
 async def test_damage_that_is_read_is_named(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ async def test_one_that_another_process_has_run_meanwhile_is_not_run_again(
     async def as_it_was_before(_: aiosqlite.Connection) -> set[int]:
         return set()
 
-    monkeypatch.setattr(module, "seen", as_it_was_before)
+    monkeypatch.setattr(module, "applied", as_it_was_before)
     await migrate(connection)
     assert await column(connection, NUMBERS) == [BASELINE]
     assert not connection.in_transaction

@@ -61,8 +61,8 @@ def test_a_symbolic_link_leads_to_the_same_lock(tmp_path: Path) -> None:
     (tmp_path / "real/songs.db").touch()
     (tmp_path / "link.db").symlink_to("real/songs.db")
     expected = tmp_path.resolve() / "real/songs.db.lock"
-    assert ProcessLock.beside(tmp_path / "link.db").path == expected
-    assert ProcessLock.beside(tmp_path / "real/songs.db").path == expected
+    assert ProcessLock.for_file(tmp_path / "link.db").path == expected
+    assert ProcessLock.for_file(tmp_path / "real/songs.db").path == expected
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.clock import MOST_CHANGES, WatchedClock
+from services.clock import MAX_ADJUSTMENTS, WatchedClock
 from tests.factories import NOON, SettableClock
 
 HOUR = timedelta(hours=1)
@@ -86,14 +86,14 @@ def test_a_drift_is_no_change(clock: SettableClock) -> None:
         clock.advance(minutes=1)
         clock.jump(milliseconds=10)
     assert clock.elapsed_since(began) == pytest.approx(HOUR, abs=timedelta(seconds=1))
-    assert len(clock._settings) == 1
+    assert len(clock._adjustments) == 1
 
 
 def test_a_clock_that_never_rests_is_not_remembered_for_ever(clock: SettableClock) -> None:
-    for step in range(5 * MOST_CHANGES):
+    for step in range(5 * MAX_ADJUSTMENTS):
         clock.jump(seconds=30 if step % 2 else -30)
         clock()
-    assert len(clock._settings) == MOST_CHANGES
+    assert len(clock._adjustments) == MAX_ADJUSTMENTS
 
 
 def test_the_machines_own_clocks() -> None:

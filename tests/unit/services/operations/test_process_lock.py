@@ -13,7 +13,7 @@ from db import process_lock
 from db.process_lock import ProcessLock
 from services.errors import AlreadyRunning
 from services.operations import process_lock as module
-from services.operations.process_lock import sole_process
+from services.operations.process_lock import exclusive_process
 
 
 def names(folder: Path) -> list[str]:
@@ -37,31 +37,31 @@ async def test_the_second_waits_and_then_says_what_to_do(
     data_dir: str,
     named: str,
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.02)
-    async with sole_process(tmp_path / "a/songs.db", tmp_path / "a"):
+    monkeypatch.setattr(module, "TIMEOUT", 0.02)
+    async with exclusive_process(tmp_path / "a/songs.db", tmp_path / "a"):
         with pytest.raises(AlreadyRunning, match=rf"still using .*{named}\. Stop it") as caught:
             await contextlib.AsyncExitStack().enter_async_context(
-                sole_process(tmp_path / database, tmp_path / data_dir)
+                exclusive_process(tmp_path / database, tmp_path / data_dir)
             )
     assert len(str(caught.value).splitlines()) == 1
     (line,) = caplog.messages
     assert line.startswith("another process is using")
     # Nothing of it is kept by who had to go.
-    async with sole_process(tmp_path / database, tmp_path / data_dir):
+    async with exclusive_process(tmp_path / database, tmp_path / data_dir):
         pass
 
 
 async def test_the_second_goes_on_when_the_first_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ASK_AGAIN", 0.001)
+    monkeypatch.setattr(module, "POLL_INTERVAL", 0.001)
     entered = asyncio.Event()
 
     async def second() -> None:
-        async with sole_process(tmp_path / "songs.db", tmp_path):
+        async with exclusive_process(tmp_path / "songs.db", tmp_path):
             entered.set()
 
-    async with sole_process(tmp_path / "songs.db", tmp_path):
+    async with exclusive_process(tmp_path / "songs.db", tmp_path):
         waiting = asyncio.create_task(second())
         await asyncio.sleep(0.01)
         assert not entered.is_set()
@@ -81,15 +81,15 @@ async def test_a_lock_that_never_comes_is_named_by_the_last_line(
 
     monkeypatch.setattr(process_lock, "_lock", never)
     with caplog.at_level(logging.INFO), pytest.raises(Hung):
-        async with sole_process(tmp_path / "songs.db", tmp_path):
+        async with exclusive_process(tmp_path / "songs.db", tmp_path):
             pass
-    assert caplog.messages == [f"locking {ProcessLock.beside(tmp_path / 'songs.db').path}"]
+    assert caplog.messages == [f"locking {ProcessLock.for_file(tmp_path / 'songs.db').path}"]
 
 
 async def test_two_that_share_nothing_run_at_once(tmp_path: Path) -> None:
     async with (
-        sole_process(tmp_path / "a/songs.db", tmp_path / "a"),
-        sole_process(tmp_path / "a/other.db", tmp_path / "b"),
+        exclusive_process(tmp_path / "a/songs.db", tmp_path / "a"),
+        exclusive_process(tmp_path / "a/other.db", tmp_path / "b"),
     ):
         pass
 
@@ -100,16 +100,16 @@ async def test_without_locks_there_is_a_warning_for_each(
     def refuse(descriptor: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    async with sole_process(tmp_path / "songs.db", tmp_path) as locked:
+    async with exclusive_process(tmp_path / "songs.db", tmp_path) as locked:
         assert locked
     monkeypatch.setattr(process_lock, "_lock", refuse)
-    async with sole_process(tmp_path / "songs.db", tmp_path) as locked:
+    async with exclusive_process(tmp_path / "songs.db", tmp_path) as locked:
         assert not locked
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
     assert "songs.db can't be locked (No locks available)" in caplog.messages[0]
 
 
 async def test_the_database_itself_is_not_opened(tmp_path: Path) -> None:
-    async with sole_process(tmp_path / "songs.db", tmp_path):
+    async with exclusive_process(tmp_path / "songs.db", tmp_path):
         made = names(tmp_path)
     assert made == ["songs.db.lock", "songwright.lock"]

@@ -1,4 +1,4 @@
-"""What a cancellation has to wait for: a commit under way, a thread that holds a file."""
+"""What a cancellation has to wait for: a commit in progress, a thread that uses a file."""
 
 import asyncio
 import contextlib
@@ -8,10 +8,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def to_its_end(work: Awaitable[T]) -> T:
-    """Await `work` to its end, however often cancelled meanwhile; the cancellation comes after.
+async def run_to_completion(work: Awaitable[T]) -> T:
+    """Await `work` even if this task is cancelled meanwhile; raise the cancellation afterwards.
 
-    Also where `work` fails: a task that catches its errors would run on uncancelled.
+    Also if `work` fails: a task that catches its errors would otherwise continue uncancelled.
     """
     task = asyncio.ensure_future(work)
     try:
