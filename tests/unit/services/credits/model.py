@@ -14,7 +14,9 @@ from services.errors import (
     NotEnoughCredits,
     Refusal,
     TooManySongs,
+    TooManyUndelivered,
 )
+from services.songs.admission import MAX_UNDELIVERED, MAX_UNDELIVERED_OF_MEMBER
 
 Person = tuple[int, int]
 """A server, and a member of it."""
@@ -224,11 +226,25 @@ class Model:
         """Why a song would be refused. BudgetExceeded is the server's own or the operator's."""
         server = person[0]
         limits = self.limits(server)
+        undelivered = [
+            song.person
+            for song in self.songs
+            if song.person[0] == server and song.state == "undelivered"
+        ]
+        if (
+            undelivered.count(person) >= MAX_UNDELIVERED_OF_MEMBER
+            or len(undelivered) >= MAX_UNDELIVERED
+        ):
+            return TooManyUndelivered
         if self.rule(server, "pause") is not None or self.blocked(person, now):
             return AgainstTheRules
         if seconds > limits["seconds"]:
             return AgainstTheRules
-        if self.ended_by_choice(person[1], now) >= self.hourly_refunds:
+        in_progress_elsewhere = sum(
+            song.unfinished and song.person[1] == person[1] and song.person != person
+            for song in self.songs
+        )
+        if self.ended_by_choice(person[1], now) + in_progress_elsewhere >= self.hourly_refunds:
             return TooManySongs
         if sum(song.unfinished for song in self.of(person)) >= limits["unfinished"]:
             return TooManySongs
