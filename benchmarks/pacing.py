@@ -26,7 +26,7 @@ import segmind.v2
 
 from benchmarks.virtual_time import VirtualThreads, run_virtually
 from services.providers import pacing, rate_limiter
-from services.providers.pacing import EARLY_LOOKS, Pacer
+from services.providers.pacing import EARLY_POLLS, Pacer
 from services.providers.rate_limiter import Call, RateLimiter
 
 MEDIAN = 11.6
@@ -91,7 +91,7 @@ class Server:
         if call is Call.SUBMIT:
             song.done_at = now + next(self.run_times)
             return Answer(200, "QUEUED")
-        song.looks += call is Call.LOOK
+        song.looks += call is Call.POLL
         return Answer(200, "COMPLETED" if now >= song.done_at else "PROCESSING")
 
     def on_the_wire(self) -> float:
@@ -150,8 +150,8 @@ class Ours:
         while True:
             due = next_poll(age=age, processing=processing)
             await asyncio.sleep(accepted + due - clock())
-            song.early += not processing and due in EARLY_LOOKS
-            answer, sent = await self._ask(song, Call.LOOK)
+            song.early += not processing and due in EARLY_POLLS
+            answer, sent = await self._ask(song, Call.POLL)
             if answer.status == "COMPLETED":
                 break
             age, processing = sent - accepted, True
@@ -184,7 +184,7 @@ class Naive:
         clock = asyncio.get_running_loop().time
         await self._ask(song, Call.SUBMIT)
         while True:
-            if (await self._ask(song, Call.LOOK)).status == "COMPLETED":
+            if (await self._ask(song, Call.POLL)).status == "COMPLETED":
                 break
             await asyncio.sleep(1.0)
         song.known_at = clock()
@@ -231,7 +231,7 @@ class Sdk:
             call, number = Call.SUBMIT, str(json.loads(request.content)["seed"])
         else:
             number = request.url.path.split("/")[3]
-            call = Call.LOOK if request.url.path.endswith("/status") else Call.RESULT
+            call = Call.POLL if request.url.path.endswith("/status") else Call.RESULT
         song = self._songs[number]
         self._threads.sleep(self._server.on_the_wire())
         answer = self._server.answer(self._threads.monotonic(), song, call)
@@ -239,7 +239,7 @@ class Sdk:
         if answer.code == 429:
             headers = {"Retry-After": str(answer.retry_after)}
             return httpx.Response(429, headers=headers, json={"error": "rate limit"})
-        if call is Call.LOOK and answer.status == "COMPLETED":
+        if call is Call.POLL and answer.status == "COMPLETED":
             song.known_at = self._threads.monotonic()
         here = f"https://api.segmind.com/v2/requests/{number}"
         body = {"request_id": number, "status": answer.status}

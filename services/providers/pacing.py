@@ -25,7 +25,7 @@ from services.providers.run_times import Expectation, Run, survival
 
 CHEAPEST = 0.077
 """Seconds of lateness that a look is worth while the minute is empty."""
-EARLY_LOOKS = (2.0, 6.0, 18.0)  # ages at which PROCESSING is looked for, until it was seen
+EARLY_POLLS = (2.0, 6.0, 18.0)  # ages at which PROCESSING is looked for, until it was seen
 EARLY_FILL = 0.3  # while the minute is no fuller than this
 DEAREST = 20.0
 """Seconds of lateness that a look is worth at most: long songs would lie unseen for a minute."""
@@ -246,7 +246,7 @@ class Pacer:
             gap = NEAR_GAP if age <= NEAR * expected.median else LONGEST_GAP
             job = min(job, age + (WINDOW if lost and waiting else gap))
         if not processing and not waiting and fill <= EARLY_FILL:
-            early = next((early for early in EARLY_LOOKS if early >= age + 1.0), math.inf)
+            early = next((early for early in EARLY_POLLS if early >= age + 1.0), math.inf)
             job = early if early <= job - 1.0 else job
         return job
 

@@ -55,7 +55,7 @@ class Call(IntEnum):
     """
 
     RESULT = 0
-    LOOK = 1
+    POLL = 1
     SUBMIT = 2
 
 
@@ -113,7 +113,7 @@ class RateLimiter:
         used = self._used_at(now + seconds) if now >= self._refused_until else self.per_minute
         return (used + self._waiting + calls) / self.per_minute
 
-    async def take(self, call: Call = Call.LOOK) -> None:
+    async def take(self, call: Call = Call.POLL) -> None:
         """Wait for a place in the minute and use it: the call has to be made at once.
 
         Equals are served in order. A cancelled taker uses no place.

@@ -2,6 +2,18 @@
 
 import re
 
+MAX_LOGGED = 400
+
+
+def redact(text: str, secret: str) -> str:
+    """Return one short line for the log, without the secret and without queries."""
+    return one_line(without_queries(without_secret(text, secret)), MAX_LOGGED)
+
+
+def without_secret(text: str, secret: str) -> str:
+    """Replace the account's key."""
+    return text.replace(secret, "[key]") if secret else text
+
 
 def one_line(text: str, longest: int) -> str:
     """Return it as printable characters on one line, cut off at `longest` of them."""

@@ -270,7 +270,7 @@ def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.songs.delivery.SETTLE", 1.0 * HASTE)
     monkeypatch.setattr("services.songs.delivery.SOONEST", 10.0 * HASTE)
     monkeypatch.setattr("services.songs.scheduler.ACCOUNT_CHECK_EVERY", 60.0 * HASTE)
-    monkeypatch.setattr("services.providers.segmind._RETRY_AFTER_UNKNOWN", 10.0 * HASTE)
+    monkeypatch.setattr("services.providers.segmind_answers._RETRY_AFTER_UNKNOWN", 10.0 * HASTE)
     monkeypatch.setattr("services.providers.run_times.PAGE_SECONDS", 0.5)
     monkeypatch.setattr(discord.http, "asyncio", _Hurried())
     monkeypatch.setattr(discord.webhook.async_, "asyncio", _Hurried())

@@ -25,10 +25,11 @@ from yarl import URL
 from db.records import SongRequest
 from services.errors import GenerationFailed, NotReached, SongApiError
 from services.operations.consistency_check import ConsistencyCheck
-from services.providers import addresses, segmind
+from services.providers import addresses, segmind, segmind_answers
 from services.providers.base import JobStatus, Output, Workspace
 from services.providers.rate_limiter import Call, RateLimiter
-from services.providers.segmind import MAX_DETAIL, Segmind
+from services.providers.segmind import Segmind
+from services.providers.segmind_answers import MAX_DETAIL
 from tests.factories import add_held_song
 from tests.security import answers
 from tests.security.answers import AUDIO, ID, KEY, ROOT, SIGNED
@@ -164,7 +165,7 @@ class Client:
     def _judge_answer(self, kind: str, got: Any, target: Path) -> None:
         match kind:
             case "submit":
-                assert segmind._REQUEST_ID.fullmatch(got)
+                assert segmind_answers._REQUEST_ID.fullmatch(got)
             case "look":
                 assert isinstance(got, JobStatus)
                 seconds = got.inference_seconds
@@ -196,7 +197,7 @@ class Client:
 class NoLimit(RateLimiter):
     """The account's minute: always a place; what it hears of a 429 is judged."""
 
-    async def take(self, call: Call = Call.LOOK) -> None:
+    async def take(self, call: Call = Call.POLL) -> None:
         return None
 
     def refused(self, retry_after: float) -> None:
@@ -232,8 +233,8 @@ def test_no_answer_breaks_the_client(
     *,
     long: bool,
 ) -> None:
-    monkeypatch.setattr(segmind, "_LOOK_PATIENCE", STALLED)
-    for timeout in ("_SUBMIT", "_GLANCE"):
+    monkeypatch.setattr(segmind, "_PATIENCE", STALLED)
+    for timeout in ("_SUBMIT", "_BALANCE"):
         monkeypatch.setattr(segmind, timeout, aiohttp.ClientTimeout(total=STALLED))
     runner, made = client
     tried = 0

@@ -188,7 +188,7 @@ def submits_beside_forgotten_songs(count: int, *, minutes: int) -> int:
                 while True:
                     age = loop.time() - began
                     await asyncio.sleep(next_poll(age=age, processing=True) - age)
-                    await rate_limiter.take(Call.LOOK)
+                    await rate_limiter.take(Call.POLL)
                     pacer.unfinished(song_id, age=age)
 
         async def submit() -> None:

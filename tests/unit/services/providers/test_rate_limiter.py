@@ -106,9 +106,9 @@ class TestBudget:
             async with asyncio.TaskGroup() as group:
                 for name, call in (
                     ("submit 1", Call.SUBMIT),
-                    ("look 1", Call.LOOK),
+                    ("look 1", Call.POLL),
                     ("submit 2", Call.SUBMIT),
-                    ("look 2", Call.LOOK),
+                    ("look 2", Call.POLL),
                     ("result", Call.RESULT),
                 ):
                     group.create_task(ask(name, call))
@@ -125,7 +125,7 @@ class TestBudget:
                     await rate_limiter.take(call)
                     served[call is Call.SUBMIT] += 1
 
-            looks = [asyncio.create_task(go_on(Call.LOOK)) for _ in range(60)]
+            looks = [asyncio.create_task(go_on(Call.POLL)) for _ in range(60)]
             submits = [asyncio.create_task(go_on(Call.SUBMIT)) for _ in range(10)]
             await asyncio.sleep(10 * WINDOW)
             for each in (*looks, *submits):
@@ -221,7 +221,7 @@ class TestBudget:
             rate_limiter.planned = tuple
             crowd = [asyncio.create_task(rate_limiter.take(Call.SUBMIT)) for _ in range(50)]
             await asyncio.sleep(1.0)
-            await asyncio.gather(*(rate_limiter.take(Call.LOOK) for _ in range(20)))
+            await asyncio.gather(*(rate_limiter.take(Call.POLL) for _ in range(20)))
             at = now()
             await asyncio.gather(*crowd)
             return at

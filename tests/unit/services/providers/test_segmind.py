@@ -40,11 +40,13 @@ from services.errors import (
     SubmitForbidden,
     SubmitUncertain,
 )
-from services.providers import addresses, segmind
+from services.providers import addresses, downloads, segmind
 from services.providers.addresses import Network, Resolver, is_own, is_public
 from services.providers.base import JobStatus, Output, Workspace
+from services.providers.downloads import PartFile
 from services.providers.rate_limiter import Call, RateLimiter
-from services.providers.segmind import Segmind, find_output, payload, retry_after
+from services.providers.segmind import Segmind, payload
+from services.providers.segmind_answers import AnswerReader, find_output, retry_after
 
 KEY = "SG_feedfacecafebeef"
 ID = "0123456789abcdef"
@@ -79,7 +81,7 @@ class RateLimit(RateLimiter):
         self.taken: list[Call] = []
         self.refusals: list[float] = []
 
-    async def take(self, call: Call = Call.LOOK) -> None:
+    async def take(self, call: Call = Call.POLL) -> None:
         self.taken.append(call)
 
     def refused(self, retry_after: float) -> None:
@@ -282,7 +284,7 @@ async def test_a_look_reads_the_status(
     assert await wire.api.get_status(ID, NOWHERE) == job
     assert wire.seen[0].path == f"/v2/requests/{ID}/status"
     assert wire.seen[0].headers["x-api-key"] == KEY
-    assert wire.rate_limiter.taken == [Call.LOOK]
+    assert wire.rate_limiter.taken == [Call.POLL]
 
 
 @pytest.mark.parametrize("word", ["SUCCESS", "succeeded", "Done", "FINISHED", "COMPLETE"])
@@ -389,7 +391,7 @@ async def test_a_result_without_output_is_not_there_yet_and_one_not_ready_is_pas
 async def test_credits(wire: Wire) -> None:
     await wire.start(answering(200, {"credits": 12.5}))
     assert await wire.api.get_balance() == 12.5
-    assert (wire.seen[0].path, wire.rate_limiter.taken) == ("/v1/get-user-credits", [Call.LOOK])
+    assert (wire.seen[0].path, wire.rate_limiter.taken) == ("/v1/get-user-credits", [Call.POLL])
 
 
 @pytest.mark.parametrize(
@@ -522,7 +524,7 @@ async def test_an_answer_that_never_comes(
         await asyncio.sleep(30)
         return web.Response()
 
-    for timeout in ("_SUBMIT", "_GLANCE", "_LOOK", "_MAKE"):
+    for timeout in ("_SUBMIT", "_BALANCE", "_POLL", "_MAKE"):
         monkeypatch.setattr(segmind, timeout, aiohttp.ClientTimeout(sock_read=0.02))
     await wire.start(silent)
     expected = SubmitUncertain if name in POSTS else ApiUnavailable
@@ -702,7 +704,7 @@ async def test_a_call_waits_for_the_budget(wire: Wire) -> None:
     may = asyncio.Event()
 
     class Waiting(RateLimit):
-        async def take(self, call: Call = Call.LOOK) -> None:
+        async def take(self, call: Call = Call.POLL) -> None:
             await may.wait()
 
     call = asyncio.create_task(wire.client(rate_limiter=Waiting()).get_balance())
@@ -734,14 +736,14 @@ async def test_a_bomb_is_read_no_further_than_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept = []
-    read = Segmind._read
+    read = AnswerReader.read
 
     async def watched(*args: Any) -> Any:
         answer = await read(*args)
         kept.append(answer.size)
         return answer
 
-    monkeypatch.setattr(Segmind, "_read", watched)
+    monkeypatch.setattr(AnswerReader, "read", watched)
     bomb = gzip.compress(b'{"status": "COMPLETED", "output": "' + b"A" * 2**25 + b'"}')
     assert len(bomb) < 2**16
     await wire.start(answering(200, bomb, {"Content-Encoding": "gzip"}))
@@ -877,7 +879,7 @@ async def test_who_waits_for_a_slow_large_answer_is_not_out_of_time(
     means: type[SongApiError],
 ) -> None:
     """One that trickles holds the others up for as long as it may take, and no longer."""
-    monkeypatch.setattr(segmind, "_LOOK_PATIENCE", 0.3)
+    monkeypatch.setattr(segmind, "_PATIENCE", 0.3)
     body = json.dumps(large()).encode()
     slow = asyncio.Event()
 
@@ -1159,7 +1161,7 @@ async def test_a_storage_that_falls_silent_is_passing(
         await asyncio.sleep(30)
         return response
 
-    monkeypatch.setattr(segmind, "_FILE", aiohttp.ClientTimeout(sock_read=0.02))
+    monkeypatch.setattr(downloads, "_TIMEOUT", aiohttp.ClientTimeout(sock_read=0.02))
     await wire.start(silent)
     await failing(
         wire.api.download(Output(url=wire.root + "/a"), at(tmp_path / "song")), ApiUnavailable
@@ -1223,27 +1225,20 @@ async def test_a_full_disk_leaves_nothing(wire: Wire, tmp_path: Path) -> None:
     assert files_in(tmp_path) == []
 
 
-def test_a_part_is_opened_before_it_is_written(tmp_path: Path) -> None:
-    part = segmind._PartFile(tmp_path / "song")
-    with pytest.raises(ValueError, match="not open"):
-        part.write(b"")
-    part.discard()
-
-
 async def test_a_cancelled_download_waits_for_its_thread_and_leaves_nothing(
     wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writing, ended = asyncio.Event(), []
     loop = asyncio.get_running_loop()
-    write = segmind._PartFile.write
+    write = PartFile.write
 
-    def slow(part: segmind._PartFile, data: bytes) -> None:
+    def slow(part: PartFile, data: bytes) -> None:
         loop.call_soon_threadsafe(writing.set)
         time.sleep(0.05)
         write(part, data)
         ended.append(len(data))
 
-    monkeypatch.setattr(segmind._PartFile, "write", slow)
+    monkeypatch.setattr(PartFile, "write", slow)
     await wire.start(answering(200, AUDIO))
     output = Output(url=wire.root + "/a")
     download = asyncio.create_task(wire.api.download(output, at(tmp_path / "song")))
@@ -1489,7 +1484,7 @@ def dns(monkeypatch: pytest.MonkeyPatch) -> Iterator[Dns]:
 async def test_names_without_an_answer_keep_no_file_work_waiting(
     wire: Wire, tmp_path: Path, dns: Dns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(segmind, "_FILE", aiohttp.ClientTimeout(connect=0.05))
+    monkeypatch.setattr(downloads, "_TIMEOUT", aiohttp.ClientTimeout(connect=0.05))
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     await wire.start(answering(200, AUDIO))
 

@@ -85,7 +85,7 @@ class Minute(RateLimiter):
         self._time = time
         self._closed_until = 0.0
 
-    async def take(self, call: rate_limiter.Call = rate_limiter.Call.LOOK) -> None:
+    async def take(self, call: rate_limiter.Call = rate_limiter.Call.POLL) -> None:
         self.taken.append(call)
         if (wait := self._closed_until - self._time.elapsed) > 0:
             self.waited.append(wait)

@@ -38,7 +38,7 @@ from services.errors import (
 )
 from services.operations.incidents import Kind
 from services.operations.servers import Servers
-from services.providers import segmind
+from services.providers import segmind_answers
 from services.providers.base import Workspace
 from services.settings.server_settings import Manager
 from services.songs.pipeline import ACCOUNT_REFUSED, DEFAULT_UPLOAD_LIMIT, _fault_of
@@ -1566,15 +1566,15 @@ class Reading:
         """What the row said meanwhile."""
         self.then: Callable[[], Any] = lambda: None
         self._house = house
-        value = segmind._Body.value
+        value = segmind_answers._Body.value
 
-        async def watched(body: segmind._Body) -> object:
+        async def watched(body: segmind_answers._Body) -> object:
             if not body.is_small:
                 self.counted.append((await house.song()).large_reads)
                 self.then()
             return await value(body)
 
-        monkeypatch.setattr(segmind._Body, "value", watched)
+        monkeypatch.setattr(segmind_answers._Body, "value", watched)
         house.server._output = "base64"
         house.audio = quiet(100)  # 1.6 MB
 
