@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -29,18 +30,9 @@ class HouseOnALine(House):
     resolver: AbstractResolver | None = None
     allow: Collection[Network] = ()
 
-    def restart(self) -> None:
-        """As after a start of the process, with the test's own DNS."""
-        super().restart()
-        self.api = Segmind(
-            self.session,
-            root=ROOT,
-            key=KEY,
-            rate_limiter=self.rate_limiter,
-            allow=self.allow,
-            resolver=self.resolver,
-        )
-        self.pipeline._providers = {self.api.name: self.api}
+    def make_api(self, **_: Any) -> Segmind:
+        """The client, with the test's own DNS."""
+        return super().make_api(root=ROOT, key=KEY, allow=self.allow, resolver=self.resolver)
 
     async def fails(self, song_id: int) -> str:
         """A new song is made, and fails: refunded, not posted, nothing left. Why it failed."""

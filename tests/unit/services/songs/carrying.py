@@ -234,15 +234,7 @@ class House:
         self.credits = make_credits(self.database, self.clock)
         self.completion = SongCompletion(self.database, self.credits, clock=self.clock)
         self.rate_limiter = Minute(self.time)
-        self.api = Segmind(
-            self.session,
-            root=self.root,
-            key=PLAYGROUND_KEY,
-            rate_limiter=self.rate_limiter,
-            at_once=self.at_once,
-            single_call=self.sync,
-            clock=self.time.monotonic,
-        )
+        self.api = self.make_api(root=self.root, key=PLAYGROUND_KEY)
         self.pacer = self.api.polling
         self.budgets = OperatorBudgets(self.database, clock=self.clock)
         self.pipeline = Pipeline(
@@ -266,6 +258,17 @@ class House:
             clock=self.clock,
             alone=self.alone,
             sleep=self._runner_sleep,
+        )
+
+    def make_api(self, **options: Any) -> Segmind:
+        """The client of the song API, as this house has it."""
+        return Segmind(
+            self.session,
+            rate_limiter=self.rate_limiter,
+            at_once=self.at_once,
+            single_call=self.sync,
+            clock=self.time.monotonic,
+            **options,
         )
 
     async def _runner_sleep(self, seconds: float) -> None:
