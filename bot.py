@@ -7,7 +7,15 @@ import io
 import os
 import random
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from functools import cached_property
 from time import monotonic
 from typing import Any
@@ -15,6 +23,7 @@ from typing import Any
 import aiohttp
 import discord
 import yarl
+from discord.ext import commands
 
 from cogs.client.client import Client, Services
 from cogs.client.outdated import OutdatedCog
@@ -140,7 +149,7 @@ class Application(DatabaseServices):
         *,
         alone: bool,
         spawn: Spawn,
-        prepare: Callable[[Client], Awaitable[None]],
+        prepare: Callable[[Client], Awaitable[object]],
     ) -> None:
         super().__init__(config, database, WatchedClock(utc_now, monotonic))
         self.session = session
@@ -149,7 +158,8 @@ class Application(DatabaseServices):
         self.artist = artist
         self._alone = alone
         self._spawn = spawn
-        self.client = Client(prepare)
+        self._prepare = prepare
+        self.client = Client(self._set_up)
         self._past_runs: Sequence[Run] = ()
         self._api_called = False
 
@@ -220,6 +230,36 @@ class Application(DatabaseServices):
     @cached_property
     def announcer(self) -> DiscordAnnouncer:
         return DiscordAnnouncer(self.client, self.queue, clock=self.clock, spawn=self._spawn)
+
+    async def _set_up(self, client: Client) -> None:
+        """Called once the bot is logged in, before any event arrives."""
+        await self.add_cogs()
+        await self._prepare(client)
+
+    async def add_cogs(self) -> None:
+        """Add everything that members can press or type."""
+        for cog in self._cogs():
+            await self.client.add_cog(cog)
+        self.client.add_dynamic_items(*COMPONENTS)
+
+    def _cogs(self) -> Iterator[commands.Cog]:
+        show, clock = self.announcer.show, self.clock
+        yield song.SongCog(self.songs, self.credits, clock=clock, show=show)
+        yield LibraryCog(self.songs, self.queue, self.delivery)
+        yield buttons.SongButtons(self.songs, self.queue, self.delivery, clock=clock, show=show)
+        yield CreditsCog(self.credits, self.transfers, self.usage, clock=clock)
+        yield quota.QuotaCog(self.client)
+        yield ServersCog(
+            self.client, self.servers, self.delivery, self.songs, self.credits, show=show
+        )
+        yield OutdatedCog(COMPONENTS, FORMS)
+        if self.config.operator_ids:  # otherwise nobody could use it
+            yield OperatorCog(
+                self.operator_budgets,
+                self.overview,
+                operator_ids=self.config.operator_ids,
+                wake=self.scheduler.wake,
+            )
 
     # --- the song API -----------------------------------------------------------------------------
 
@@ -377,17 +417,27 @@ def default_settings(config: Config) -> Defaults:
     )
 
 
+async def prepare_gateway(client: Client) -> None:
+    """Ask Discord where to connect, with how many shards, and how often today."""
+    shards, address, limit = await client.http.get_bot_gateway()
+    client.session_starts.told(limit)
+    # Where discord.py dials. Knowing the count, it does not ask for both once more.
+    client.shard_count = shards
+    discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(address)
+
+
 @contextlib.asynccontextmanager
 async def composed(
     config: Config,
     *,
     alone: bool = True,
     spawn: Spawn = spawn,
-    prepare: Callable[[Client], Awaitable[None]] | None = None,
+    prepare: Callable[[Client], Awaitable[object]] = prepare_gateway,
 ) -> AsyncIterator[Application]:
     """Open what the bot needs and compose it; nothing is started.
 
     `alone`: no other process can use the database or the data folder (`exclusive_process`).
+    `prepare` is called once the bot is logged in and has its cogs, before any event arrives.
 
     Raises:
         SchemaTooNewError, sqlite3.Error: the database can't be used.
@@ -417,7 +467,7 @@ async def composed(
             artist,
             alone=alone,
             spawn=spawn,
-            prepare=prepare or _prepare,
+            prepare=prepare,
         )
         await application.load()
         application.client.services = _for_cogs(application)
@@ -446,25 +496,6 @@ def _for_cogs(app: Application) -> Services:
         wake=app.scheduler.wake,
         show=app.announcer.show,
     )
-
-
-async def add_cogs(client: Client) -> None:
-    """Add everything that members can press or type."""
-    for cog in (song.SongCog, LibraryCog, CreditsCog, quota.QuotaCog, ServersCog):
-        await client.add_cog(cog(client))
-    await client.add_cog(OutdatedCog(COMPONENTS, FORMS))
-    if client.services.operator_ids:  # else nobody could use it
-        await client.add_cog(OperatorCog(client))
-    client.add_dynamic_items(*COMPONENTS)
-
-
-async def _prepare(client: Client) -> None:
-    await add_cogs(client)
-    shards, address, limit = await client.http.get_bot_gateway()
-    client.session_starts.told(limit)
-    # Where discord.py dials. Knowing the count, it does not ask for both once more.
-    client.shard_count = shards
-    discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(address)
 
 
 @contextlib.asynccontextmanager
@@ -496,7 +527,7 @@ def main(arguments: list[str] | None = None) -> int:
         # A server's name, say, under a locale that lacks its letters.
         sys.stdout.reconfigure(errors="backslashreplace")
     if options.command == "play":
-        return play(composed, add_cogs, once=options.once)
+        return play(composed, once=options.once)
     return status_of(lambda: _carry_out(options))
 
 
@@ -504,15 +535,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bot.py", description="Songwright, a bot that makes songs"
     )
-    commands = parser.add_subparsers(dest="command")
-    commands.add_parser("run", help="start the bot (the default)")
-    playing = commands.add_parser("play", help="try it in a browser, without a token or a key")
+    subparsers = parser.add_subparsers(dest="command")
+    subparsers.add_parser("run", help="start the bot (the default)")
+    playing = subparsers.add_parser("play", help="try it in a browser, without a token or a key")
     playing.add_argument("--once", action="store_true", help="stop after one song")
-    commands.add_parser("health", help="status 0 while the bot is alive")
-    commands.add_parser("servers", help="list every server with its use")
-    checking = commands.add_parser("check", help="check the database against itself and its files")
+    subparsers.add_parser("health", help="status 0 while the bot is alive")
+    subparsers.add_parser("servers", help="list every server with its use")
+    checking = subparsers.add_parser("check", help="check the database and its files")
     checking.add_argument("--fix", action="store_true", help="fix what can be fixed")
-    granting = commands.add_parser("grant", help="give a member credits that don't expire")
+    granting = subparsers.add_parser("grant", help="give a member credits that don't expire")
     for name in ("server", "member"):
         granting.add_argument(name, type=_id, help=f"the {name}'s id")
     granting.add_argument("amount", type=int, help="how many credits")

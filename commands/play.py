@@ -6,7 +6,7 @@ from typing import Any
 from commands.exit_status import reject
 
 
-def play(compose: Callable[..., Any], add_cogs: Callable[..., Any], *, once: bool) -> int:
+def play(compose: Callable[..., Any], *, once: bool) -> int:
     """Open the playground, with `once` for one song only; the exit status."""
     # Imported here: a server does not install what the playground needs.
     try:
@@ -16,4 +16,4 @@ def play(compose: Callable[..., Any], add_cogs: Callable[..., Any], *, once: boo
             f"The playground needs {error.name}, which is not installed: `make play` installs what "
             "it needs, where this platform has it."
         )
-    return open_playground(compose, add_cogs, once=once)
+    return open_playground(compose, once=once)

@@ -10,7 +10,7 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
 from pathlib import Path
@@ -20,7 +20,6 @@ import discord
 import pydantic_settings
 import simcord
 
-from cogs.client.client import Client
 from playground.song_api import SongApiServer, composing_pool, serve
 from services.clock import utc_now
 from services.config import Config
@@ -37,7 +36,6 @@ PATIENCE = 90.0
 LOOK_EVERY = 0.2
 
 Compose = Callable[..., AbstractAsyncContextManager[Any]]
-Prepare = Callable[[Client], Awaitable[None]]
 
 
 class PlaygroundConfig(Config):
@@ -114,7 +112,7 @@ class Playground:
             return False
         file = post.attachments[0]
         self.say(f"posted in #songs: {file.filename}, {file.size:,} bytes")
-        credits = self._application.client.services.credits
+        credits = self._application.credits
         alice = await credits.balance(Member(self.guild.id, self.alice.id))
         self.say(f"alice has {alice.free} of {alice.allowance.credits} credits left\n")
         return True
@@ -161,13 +159,9 @@ def serialise_actions(page: Any, lock: asyncio.Lock) -> None:  # noqa: ANN401 - 
 
 
 @contextlib.asynccontextmanager
-async def playing(compose: Compose, add_cogs: Prepare) -> AsyncIterator[Playground]:
+async def playing(compose: Compose) -> AsyncIterator[Playground]:
     """The whole of it, in a temporary folder."""
     outside = Outside()
-
-    async def prepare(client: Client) -> None:
-        await add_cogs(client)
-        await client.tree.sync()
 
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="songwright-")))
@@ -181,7 +175,7 @@ async def playing(compose: Compose, add_cogs: Prepare) -> AsyncIterator[Playgrou
             data_dir=folder,
         )
         application = await stack.enter_async_context(
-            compose(config, spawn=outside, prepare=prepare)
+            compose(config, spawn=outside, prepare=lambda client: client.tree.sync())
         )
         await application.transcoder.check_sandbox()
         env = await stack.enter_async_context(
@@ -192,8 +186,8 @@ async def playing(compose: Compose, add_cogs: Prepare) -> AsyncIterator[Playgrou
         yield Playground(env, application)
 
 
-async def _play(compose: Compose, add_cogs: Prepare, *, once: bool, port: int | None) -> int:
-    async with playing(compose, add_cogs) as playground:
+async def _play(compose: Compose, *, once: bool, port: int | None) -> int:
+    async with playing(compose) as playground:
         lock = asyncio.Lock()
         if once:
             return 0 if await playground.first_song(lock) else 1
@@ -220,14 +214,14 @@ async def _play(compose: Compose, add_cogs: Prepare, *, once: bool, port: int | 
     return 0
 
 
-def play(compose: Compose, add_cogs: Prepare, *, once: bool, port: int | None = None) -> int:
+def play(compose: Compose, *, once: bool, port: int | None = None) -> int:
     """Open the playground until Ctrl+C, or with `once` stop after one song; the exit status.
 
-    `compose` and `add_cogs` are bot.py's own: what plays here is what runs there.
+    `compose` is bot.py's own: what plays here is what runs there.
     """
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
-        return asyncio.run(_play(compose, add_cogs, once=once, port=port))
+        return asyncio.run(_play(compose, once=once, port=port))
     except KeyboardInterrupt:
         return 0
     except TimeoutError:

@@ -14,14 +14,13 @@ import types
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import discord
 import pytest
 
 import bot
 from cogs.client import registration
-from cogs.client.client import Client, Services
 from commands import run
 from db import process_lock
 from db.process_lock import ProcessLock
@@ -634,13 +633,13 @@ def test_what_the_operator_sets_counts_where_a_server_has_not_decided(
     assert bot.default_settings(load()) == Defaults(limits=Limits(cooldown=5), hourly_refunds=10)
 
 
-async def test_every_button_and_menu_outlives_a_restart() -> None:
-    async def unprepared(_: Client) -> None: ...
-
-    client = Client(unprepared)
-    client.services = cast("Services", types.SimpleNamespace(operator_ids=frozenset()))
-    await bot.add_cogs(client)
-    known = set(client._connection._view_store._dynamic_items.values())
+async def test_every_button_and_menu_outlives_a_restart(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(world, monkeypatch)
+    async with bot.composed(load()) as application:
+        await application.add_cogs()
+    known = set(application.client._connection._view_store._dynamic_items.values())
     ours = {item for item in discord.ui.DynamicItem.__subclasses__() if in_cogs(item)}
     assert ours
     assert known == ours
@@ -774,8 +773,8 @@ async def test_a_running_bot_is_healthy(
 def test_play_is_the_playground(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
 
-    def play(compose: object, add_cogs: object, *, once: bool) -> int:
-        assert (compose, add_cogs) == (bot.composed, bot.add_cogs)
+    def play(compose: object, *, once: bool) -> int:
+        assert compose == bot.composed
         asked.append(once)
         return 7
 

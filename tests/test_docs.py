@@ -8,17 +8,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import discord
 import pytest
 from discord import app_commands
 from pydantic.fields import FieldInfo
 
-from bot import GRACE, LAST_EDITS, add_cogs
-from cogs.client.client import Client, Services
+from bot import GRACE, LAST_EDITS, composed
+from cogs.client.client import Client
 from commands.run import GOODBYE
+from playground.discord import PlaygroundConfig
 from services.config import Config
 
 ROOT = Path(__file__).parent.parent
@@ -150,15 +149,18 @@ def leaves(client: Client) -> Iterator[str]:
             yield command.qualified_name
 
 
-async def test_the_readme_has_every_command_and_no_other() -> None:
-    async def unprepared(_: Client) -> None: ...
-
-    client = Client(unprepared)
-    # Nothing is called; with an operator, since their commands are there only for one.
-    client.services = cast("Services", SimpleNamespace(operator_ids=frozenset({1})))
-    await add_cogs(client)
+async def test_the_readme_has_every_command_and_no_other(tmp_path: Path) -> None:
+    config = PlaygroundConfig(  # with an operator, whose commands are there only for one
+        discord_token="x",
+        segmind_api_key="y",
+        operator_ids="1",
+        database_url=f"sqlite:///{tmp_path / 'songs.db'}",
+        data_dir=tmp_path,
+    )
+    async with composed(config) as application:
+        await application.add_cogs()
     listed = re.findall(r"^\| `/([a-z ]+)` \|", text(README), re.MULTILINE)
-    assert sorted(listed) == sorted(leaves(client))
+    assert sorted(listed) == sorted(leaves(application.client))
 
 
 def test_the_invitation_asks_for_what_a_post_takes() -> None:

@@ -132,12 +132,10 @@ class World:
     async def compose(self) -> Client:
         """The bot on this world's database."""
 
-        async def prepare(client: Client) -> None:
-            await bot.add_cogs(client)
-            await client.tree.sync()
-
         self.application = await self._composed.enter_async_context(
-            bot.composed(self.settings(), spawn=self.spawner, prepare=prepare)
+            bot.composed(
+                self.settings(), spawn=self.spawner, prepare=lambda client: client.tree.sync()
+            )
         )
         self.client.shard_count = 1
         return self.client

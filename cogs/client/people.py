@@ -1,6 +1,7 @@
 """Who sent an interaction, from where and with what: all that the services are told of it."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, cast
 
 import discord
@@ -19,8 +20,12 @@ def services(interaction: discord.Interaction) -> Services:
     return cast("Client", interaction.client).services
 
 
-def requester(interaction: discord.Interaction, *, message_id: int | None) -> Interaction:
-    """Who asks and where; `message_id` is that of the answer that shows the song's state.
+def requester(
+    interaction: discord.Interaction, *, at: datetime, message_id: int | None
+) -> Interaction:
+    """Who requests a song, and where, as it came in `at` a moment.
+
+    `message_id` is that of the answer that shows the song's state.
 
     Raises:
         NotPermitted: not in a server.
@@ -34,7 +39,7 @@ def requester(interaction: discord.Interaction, *, message_id: int | None) -> In
         channel_id=interaction.channel_id,
         member_id=interaction.user.id,
         token=interaction.token,
-        received_at=services(interaction).clock(),
+        received_at=at,
         message_id=message_id,
         parent_id=getattr(interaction.channel, "parent_id", None),
         roles=roles_of(interaction.user) or frozenset(),

@@ -9,11 +9,14 @@ from discord.app_commands import Range
 from discord.ext import commands
 
 from cogs.client.answers import PASSING, acknowledged, wrap_parse_errors
-from cogs.client.client import Client
 from cogs.client.people import member_of, server_of
 from cogs.credits import credit_cards
+from services.clock import Clock
 from services.credits.amounts import MAX_AMOUNT, credits_text
+from services.credits.credits import Credits
+from services.credits.transfers import CreditTransfers
 from services.errors import AgainstTheRules, InvalidRequest
+from services.reports.usage import Usage
 
 log = logging.getLogger(__name__)
 
@@ -26,16 +29,20 @@ PLACES = 10
 class CreditsCog(commands.Cog):
     """What a member has, and what else can be done with it."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(
+        self, credits: Credits, transfers: CreditTransfers, usage: Usage, *, clock: Clock
+    ) -> None:
+        self._credits = credits
+        self._transfers = transfers
+        self._usage = usage
+        self._clock = clock
 
     @app_commands.command()
     async def credits(self, interaction: discord.Interaction) -> None:
         """What you have here, where it comes from, and when it refills."""
         await acknowledged(interaction)
-        services = self._client.services
-        standing = await services.credits.standing(member_of(interaction), entries=LATELY)
-        card = credit_cards.credits_card(standing, at=services.clock())
+        standing = await self._credits.standing(member_of(interaction), entries=LATELY)
+        card = credit_cards.credits_card(standing, at=self._clock())
         await interaction.followup.send(embed=card, ephemeral=True)
 
     @app_commands.command()
@@ -50,7 +57,7 @@ class CreditsCog(commands.Cog):
         _check_receives(member)
         # Delivered twice, an interaction ends here the second time: nothing is posted again.
         await acknowledged(interaction)
-        moved = await self._client.services.transfers.gift(
+        moved = await self._transfers.gift(
             member_of(interaction),
             member_of(interaction, member),
             gift_id=interaction.id,
@@ -68,13 +75,13 @@ class CreditsCog(commands.Cog):
     async def leaderboard(self, interaction: discord.Interaction) -> None:
         """Who made the most songs here in the last 30 days."""
         await acknowledged(interaction)
-        services, server_id = self._client.services, server_of(interaction)
-        if not (await services.credits.rules(server_id)).leaderboard:
+        server_id = server_of(interaction)
+        if not (await self._credits.rules(server_id)).leaderboard:
             raise AgainstTheRules(
                 "There is no leaderboard in this server. Those who manage it can allow it with "
                 "`/quota allow`."
             )
-        places = await services.usage.leaderboard(server_id, days=DAYS, limit=PLACES)
+        places = await self._usage.leaderboard(server_id, days=DAYS, limit=PLACES)
         card = credit_cards.leaderboard_card(
             places, viewer_id=interaction.user.id, days=DAYS, most=PLACES
         )

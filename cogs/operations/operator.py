@@ -1,7 +1,7 @@
 """/operator: what the operator sees and changes from within Discord."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import discord
 from discord import app_commands
@@ -9,14 +9,13 @@ from discord.app_commands import Choice, Range
 from discord.ext import commands
 
 from cogs.client.answers import acknowledged
-from cogs.client.client import Client
 from cogs.client.formatting import BLURPLE, ago, plain
 from cogs.client.people import server_of
 from db.records import OperatorBudget, Tally, Undelivered
 from services.credits.amounts import MAX_BUDGET, credits_text, songs_text
-from services.credits.budgets import DefaultBudgets
+from services.credits.budgets import DefaultBudgets, OperatorBudgets
 from services.errors import InvalidRequest, NotPermitted
-from services.reports.overview import ServerUse
+from services.reports.overview import Overview, ServerUse
 
 ID = r"[0-9]{1,19}"
 LISTED = 10
@@ -39,20 +38,29 @@ class OperatorCog(
 ):
     """The operator's budgets. Only for the ids in OPERATOR_IDS, whatever Discord allows."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(
+        self,
+        budgets: OperatorBudgets,
+        overview: Overview,
+        *,
+        operator_ids: Collection[int],
+        wake: Callable[[], None],
+    ) -> None:
+        self._budgets = budgets
+        self._overview = overview
+        self._operator_ids = operator_ids
+        self._wake = wake
 
     @app_commands.command()
     async def show(self, interaction: discord.Interaction) -> None:
         """What was submitted today, what could not be posted, the budgets, the busiest servers."""
         self._check(interaction)
         await acknowledged(interaction)
-        services = self._client.services
         card = overview_card(
-            await services.budgets.submitted_today(),
-            await services.budgets.in_force(),
-            await services.overview.servers(),
-            await services.overview.undelivered(),
+            await self._budgets.submitted_today(),
+            await self._budgets.in_force(),
+            await self._overview.servers(),
+            await self._overview.undelivered(),
         )
         await interaction.followup.send(embed=card, ephemeral=True)
 
@@ -86,15 +94,14 @@ class OperatorCog(
         if server is not None and scope != "server":
             raise InvalidRequest("A server's id goes with the scope of one server only.")
         await acknowledged(interaction)
-        budgets = self._client.services.budgets
         if remove:
-            await budgets.drop(scope, server_id)
+            await self._budgets.drop(scope, server_id)
         else:
-            await budgets.set(OperatorBudget(scope, server_id, credits, songs))
-        self._client.services.wake()
+            await self._budgets.set(OperatorBudget(scope, server_id, credits, songs))
+        self._wake()
         whom = f"server {server_id}" if scope == "server" else SCOPES[scope]
         await interaction.followup.send(
-            f"What was set for {whom} is removed. {_default_text(scope, budgets.defaults)}"
+            f"What was set for {whom} is removed. {_default_text(scope, self._budgets.defaults)}"
             if remove
             else f"There is no daily limit for {whom} from now on."
             if unlimited
@@ -104,7 +111,7 @@ class OperatorCog(
         )
 
     def _check(self, interaction: discord.Interaction) -> None:
-        if interaction.user.id not in self._client.services.operator_ids:
+        if interaction.user.id not in self._operator_ids:
             raise NotPermitted("Only the bot's operator can do this.")
 
 

@@ -1,7 +1,7 @@
 """Coming and going: the hello on joining a server, and the end of its songs on leaving."""
 
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import discord
 from discord.ext import commands
@@ -11,7 +11,10 @@ from cogs.client.client import Client
 from cogs.songs import cards
 from db.errors import NOT_NOW
 from db.records import Song
-from services.operations.servers import Shard
+from services.credits.credits import Credits
+from services.operations.servers import Servers, Shard
+from services.songs.delivery import Delivery
+from services.songs.songs import Songs
 
 log = logging.getLogger(__name__)
 
@@ -19,14 +22,27 @@ log = logging.getLogger(__name__)
 class ServersCog(commands.Cog):
     """Servers that the bot joins and leaves."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(
+        self,
+        client: Client,
+        servers: Servers,
+        delivery: Delivery,
+        songs: Songs,
+        credits: Credits,
+        *,
+        show: Callable[[int], None],
+    ) -> None:
         self._client = client
+        self._servers = servers
+        self._delivery = delivery
+        self._songs = songs
+        self._credits = credits
+        self._show_song = show
 
     @commands.Cog.listener()
     async def on_shard_session(self, shard: Shard) -> None:
         """A shard's READY, each one: it lists all its servers, the unavailable ones too."""
-        servers, present = self._client.services.servers, self._client.presence
-        await self._leave(servers.reconcile(shard, present))
+        await self._leave(self._servers.reconcile(shard, self._client.presence))
 
     @commands.Cog.listener()
     async def on_shard_ready(self, shard_id: int) -> None:
@@ -34,34 +50,33 @@ class ServersCog(commands.Cog):
         shard = Shard(shard_id, self._client.shard_count or 1)
         guilds = [guild for guild in self._client.guilds if shard.serves(guild.id)]
         log.info("shard %d is ready in %d servers", shard_id, len(guilds))
-        await self._client.services.servers.note_names(
+        await self._servers.note_names(
             shard, {guild.id: guild.name for guild in guilds if guild.name}
         )
         for guild in guilds:
-            self._client.services.delivery.wake(guild.id)
+            self._delivery.wake(guild.id)
 
     @commands.Cog.listener()
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Say hello once, where the bot may write."""
-        self._client.services.delivery.wake(guild.id)
-        first_time = await self._client.services.servers.join(guild.id, guild.name)
+        self._delivery.wake(guild.id)
+        first_time = await self._servers.join(guild.id, guild.name)
         if guild.id not in self._client.presence:  # removed before that was written down
             await self.on_server_left(guild.id)
             return
         if first_time:
             await self._say_hello(guild)
-        await self._client.services.servers.notify_operator()
+        await self._servers.notify_operator()
 
     async def _say_hello(self, guild: discord.Guild) -> None:
         channel = first_writable(guild)
         if channel is None:
             log.info("no channel to say hello in, in server %d", guild.id)
             return
-        services = self._client.services
-        rules = await services.credits.rules(guild.id)
+        rules = await self._credits.rules(guild.id)
         hello = (
-            cards.hello_card(allowance=rules.server.credits, prices=services.songs.prices)
-            if services.servers.allows(guild.id)
+            cards.hello_card(allowance=rules.server.credits, prices=self._songs.prices)
+            if self._servers.allows(guild.id)
             else cards.not_allowed_card(guild.id)
         )
         try:
@@ -73,14 +88,14 @@ class ServersCog(commands.Cog):
     @commands.Cog.listener()
     async def on_guild_update(self, before: discord.Guild, after: discord.Guild) -> None:
         """The operator's list of servers has their names; and its boosts take larger files."""
-        self._client.services.delivery.wake(after.id)
+        self._delivery.wake(after.id)
         if before.name != after.name:
-            await self._client.services.servers.rename(after.id, after.name)
+            await self._servers.rename(after.id, after.name)
 
     @commands.Cog.listener()
     async def on_server_left(self, server_id: int) -> None:
         """Removed: what waits there is cancelled and refunded."""
-        await self._leave(self._client.services.servers.leave(server_id))
+        await self._leave(self._servers.leave(server_id))
 
     async def _leave(self, leaving: Awaitable[Sequence[Song]]) -> None:
         try:
@@ -94,7 +109,7 @@ class ServersCog(commands.Cog):
     @commands.Cog.listener()
     async def on_guild_available(self, guild: discord.Guild) -> None:
         """Discord's outage is over, or this is the first that a shard hears of the server."""
-        self._client.services.delivery.wake(guild.id)
+        self._delivery.wake(guild.id)
 
     @commands.Cog.listener()
     async def on_guild_channel_update(
@@ -103,7 +118,7 @@ class ServersCog(commands.Cog):
         after: discord.abc.GuildChannel,
     ) -> None:
         """Its permissions, maybe."""
-        self._client.services.delivery.wake(after.guild.id)
+        self._delivery.wake(after.guild.id)
 
     @commands.Cog.listener()
     async def on_guild_role_update(
@@ -112,12 +127,12 @@ class ServersCog(commands.Cog):
         after: discord.Role,
     ) -> None:
         """Its permissions, maybe."""
-        self._client.services.delivery.wake(after.guild.id)
+        self._delivery.wake(after.guild.id)
 
     @commands.Cog.listener()
     async def on_guild_role_delete(self, role: discord.Role) -> None:
         """What it denied the bot is denied no more."""
-        self._client.services.delivery.wake(role.guild.id)
+        self._delivery.wake(role.guild.id)
 
     @commands.Cog.listener()
     async def on_member_update(
@@ -127,17 +142,17 @@ class ServersCog(commands.Cog):
     ) -> None:
         """The bot's own roles, or the end of its time-out."""
         if after.id == after.guild.me.id:
-            self._client.services.delivery.wake(after.guild.id)
+            self._delivery.wake(after.guild.id)
 
     @commands.Cog.listener()
     async def on_raw_thread_update(self, payload: discord.RawThreadUpdateEvent) -> None:
         """It was opened again, maybe. Raw, since a closed one is not in discord.py's cache."""
-        self._client.services.delivery.wake(payload.guild_id)
+        self._delivery.wake(payload.guild_id)
 
     @commands.Cog.listener()
     async def on_thread_join(self, thread: discord.Thread) -> None:
         """The bot was added to it, or can see it now."""
-        self._client.services.delivery.wake(thread.guild.id, channel_id=thread.id)
+        self._delivery.wake(thread.guild.id, channel_id=thread.id)
 
     @commands.Cog.listener()
     async def on_thread_remove(self, thread: discord.Thread) -> None:
@@ -149,12 +164,12 @@ class ServersCog(commands.Cog):
     async def on_resumed(self) -> None:
         """Discord may have been away for long."""
         for guild in self._client.guilds:
-            self._client.services.delivery.wake(guild.id)
+            self._delivery.wake(guild.id)
 
     def _show(self, cancelled: Sequence[Song]) -> None:
         """A status message can be edited after the bot was thrown out: its token still works."""
         for song in cancelled:
-            self._client.services.show(song.song_id)
+            self._show_song(song.song_id)
 
 
 def first_writable(guild: discord.Guild) -> discord.TextChannel | None:

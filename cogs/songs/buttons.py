@@ -4,26 +4,52 @@ What a `custom_id` says is never believed: whose a song is stands in its row.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import discord
 from discord import ui
+from discord.ext import commands
 
-from cogs.client.components import ID, Persistent, Row
-from cogs.client.people import data_of, requester, server_of, services
+from cogs.client.components import ID, Persistent, Row, cog_of
+from cogs.client.people import data_of, requester, server_of
 from cogs.client.permissions import as_seen, manages, may_read
 from cogs.songs import cards, show
 from db.records import Song
+from services.clock import Clock
 from services.errors import NotPermitted, NotPossible
-from services.songs.queue import View
+from services.songs.delivery import Delivery
+from services.songs.queue import Queue, View
 from services.songs.song_request import title_of
-from services.songs.songs import Page
+from services.songs.songs import Page, Songs
 
 MOST_OPTIONS = 25
 """Discord, "Select Menus"."""
 OPTION_LABEL = 100
+
+
+class SongButtons(commands.Cog):
+    """What the buttons and menus of songs use."""
+
+    def __init__(
+        self,
+        songs: Songs,
+        queue: Queue,
+        delivery: Delivery,
+        *,
+        clock: Clock,
+        show: Callable[[int], None],
+    ) -> None:
+        self.songs = songs
+        self.queue = queue
+        self.delivery = delivery
+        self.clock = clock
+        self.show = show
+
+
+def _cog(interaction: discord.Interaction[Any]) -> SongButtons:
+    return cog_of(interaction, SongButtons)
 
 
 # --- on the status message ------------------------------------------------------------------------
@@ -50,14 +76,14 @@ class CancelButton(
         if not await _renew(interaction, self.song_id):
             return
         try:
-            await services(interaction).songs.cancel(
+            await _cog(interaction).songs.cancel(
                 self.song_id,
                 server_id=server_of(interaction),
                 member_id=interaction.user.id,
                 manager=False,
             )
         finally:
-            services(interaction).show(self.song_id)
+            _cog(interaction).show(self.song_id)
 
 
 class RefreshButton(
@@ -79,7 +105,7 @@ class RefreshButton(
 
     async def respond(self, interaction: discord.Interaction[Any]) -> None:
         if await _renew(interaction, self.song_id):
-            services(interaction).show(self.song_id)
+            _cog(interaction).show(self.song_id)
 
 
 class GetButton(
@@ -104,7 +130,9 @@ class GetButton(
         await interaction.response.defer()
         # Should Discord not take it, the message goes on following what becomes of the song.
         renewed = await _keep_token(interaction, self.song_id)
-        if not renewed or not await show.hand_over(interaction, view.song, in_status=True):
+        if not renewed or not await show.hand_over(
+            interaction, _cog(interaction).delivery, view.song, in_status=True
+        ):
             await _show_now(interaction, self.song_id)
 
 
@@ -124,8 +152,8 @@ async def _renew(interaction: discord.Interaction[Any], song_id: int) -> bool:
 async def _keep_token(interaction: discord.Interaction[Any], song_id: int) -> bool:
     """False where the song is over."""
     message_id = interaction.message.id if interaction.message else None
-    return await services(interaction).songs.renew_token(
-        song_id, requester(interaction, message_id=message_id)
+    return await _cog(interaction).songs.renew_token(
+        song_id, requester(interaction, at=_cog(interaction).clock(), message_id=message_id)
     )
 
 
@@ -138,7 +166,7 @@ async def _show_now(interaction: discord.Interaction[Any], song_id: int) -> None
 
 
 async def _own_song(interaction: discord.Interaction[Any], song_id: int) -> View:
-    view = await services(interaction).queue.view(song_id)
+    view = await _cog(interaction).queue.view(song_id)
     if view is None or view.song.server_id != interaction.guild_id:
         raise NotPossible("There is no such song in this server.")
     if view.song.member_id != interaction.user.id:
@@ -181,13 +209,13 @@ class CancelMenu(
 
     async def respond(self, interaction: discord.Interaction[Any]) -> None:
         await interaction.response.defer()
-        song = await services(interaction).songs.cancel(
+        song = await _cog(interaction).songs.cancel(
             _chosen(interaction),
             server_id=server_of(interaction),
             member_id=interaction.user.id,
             manager=manages(interaction),
         )
-        services(interaction).show(song.song_id)
+        _cog(interaction).show(song.song_id)
         embed, row = await queue_answer(interaction)
         await interaction.edit_original_response(embed=embed, view=row)
 
@@ -198,7 +226,7 @@ async def queue_answer(
     """The queue of this server, with a menu of what this person may cancel."""
     views = [
         replace(view, song=as_seen(interaction, view.song))
-        for view in await services(interaction).queue.of_server(server_of(interaction))
+        for view in await _cog(interaction).queue.of_server(server_of(interaction))
     ]
     mine = [
         view.song
@@ -256,7 +284,7 @@ class SongMenu(
         )
 
     async def respond(self, interaction: discord.Interaction[Any]) -> None:
-        song = await services(interaction).songs.get(
+        song = await _cog(interaction).songs.get(
             _chosen(interaction), server_id=server_of(interaction)
         )
         await interaction.response.send_message(
@@ -277,7 +305,7 @@ async def history_answer(
     interaction: discord.Interaction[Any], member_id: int, *, page: int
 ) -> tuple[discord.Embed, ui.View | None]:
     """A page of a member's songs, with as much of each as this person may read."""
-    found = await services(interaction).songs.history(server_of(interaction), member_id, page=page)
+    found = await _cog(interaction).songs.history(server_of(interaction), member_id, page=page)
     seen = replace(found, songs=[as_seen(interaction, song) for song in found.songs])
     return cards.history_card(seen, member_id=member_id), history_row(seen, member_id)
 

@@ -9,14 +9,16 @@ from discord.app_commands import Choice
 from discord.ext import commands
 
 from cogs.client.answers import acknowledged
-from cogs.client.client import Client
 from cogs.client.people import server_of
 from cogs.songs import show
 from cogs.songs.buttons import history_answer, song_answer
 from db.records import Song
 from services import logs
 from services.errors import InvalidRequest
+from services.songs.delivery import Delivery
+from services.songs.queue import Queue
 from services.songs.song_request import clean, title_of
+from services.songs.songs import Songs
 
 NUMBER = re.compile(r"#?\s*([0-9]{1,9})")
 MOST_CHOICES = 25
@@ -28,8 +30,10 @@ NOT_POSTED = " (could not be posted: get it here)"
 class LibraryCog(commands.Cog):
     """Looking at songs that were made."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, songs: Songs, queue: Queue, delivery: Delivery) -> None:
+        self._songs = songs
+        self._queue = queue
+        self._delivery = delivery
 
     @app_commands.command()
     @app_commands.describe(member="Whose songs (yours)")
@@ -51,19 +55,19 @@ class LibraryCog(commands.Cog):
         """One song again; its audio too, if it is yours and could not be posted."""
         number = number_of(song)
         await acknowledged(interaction)
-        services, server_id = self._client.services, server_of(interaction)
-        found = await services.songs.by_number(number, server_id=server_id)
+        server_id = server_of(interaction)
+        found = await self._songs.by_number(number, server_id=server_id)
         with logs.context(found.song_id):
-            if await show.hand_over(interaction, found):
+            if await show.hand_over(interaction, self._delivery, found):
                 return
         # It may have been posted, or its price given back, meanwhile.
-        found = await services.songs.get(found.song_id, server_id=server_id)
-        view = None if found.ended else await services.queue.view(found.song_id)
+        found = await self._songs.get(found.song_id, server_id=server_id)
+        view = None if found.ended else await self._queue.view(found.song_id)
         await interaction.edit_original_response(embed=song_answer(interaction, found, view))
 
     @show.autocomplete("song")
     async def _complete(self, interaction: discord.Interaction, typed: str) -> list[Choice[str]]:
-        own = await self._client.services.songs.own(server_of(interaction), interaction.user.id)
+        own = await self._songs.own(server_of(interaction), interaction.user.id)
         return choices(own, typed)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import discord
 
 from cogs.client.answers import map_discord_errors
-from cogs.client.people import services
 from cogs.songs import cards
 from db.records import Song
 from services.errors import CannotPost, DeliveryError, NotPossible
+from services.songs.delivery import Delivery
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,11 @@ LONGEST_UPLOAD = 180.0
 
 
 async def hand_over(
-    interaction: discord.Interaction[Any], song: Song, *, in_status: bool = False
+    interaction: discord.Interaction[Any],
+    delivery: Delivery,
+    song: Song,
+    *,
+    in_status: bool = False,
 ) -> bool:
     """Give a song that could not be posted to its member, in the answer, which was deferred.
 
@@ -44,10 +48,13 @@ async def hand_over(
                     embed=cards.handed_over_card(song), attachments=[attachment], view=None
                 )
 
-    delivery, limit = services(interaction).delivery, interaction.filesize_limit
     try:
         return await delivery.give(
-            song, interaction.user.id, limit=limit, send=send, in_status=in_status
+            song,
+            interaction.user.id,
+            limit=interaction.filesize_limit,
+            send=send,
+            in_status=in_status,
         )
     except DeliveryError as error:
         log.warning("it could not be handed over: %s", error)

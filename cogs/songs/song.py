@@ -5,7 +5,7 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
@@ -15,7 +15,6 @@ from discord.app_commands import Choice, Range
 from discord.ext import commands
 
 from cogs.client.answers import acknowledged
-from cogs.client.client import Client
 from cogs.client.components import ID
 from cogs.client.errors import answer, text_file
 from cogs.client.people import data_of, member_of, requester, server_of, typed_text
@@ -26,11 +25,13 @@ from cogs.songs import genres as completion
 from cogs.songs.buttons import queue_answer
 from db.records import Draft, SongRequest
 from services import logs
+from services.clock import Clock
 from services.credits.amounts import Prices, credits_text
-from services.credits.credits import CreditPreview
+from services.credits.credits import CreditPreview, Credits
 from services.providers.registry import PARAMETERS
 from services.settings.settings import Limits
 from services.songs.song_request import MAX_GENRES, MAX_LYRICS, has_words, parse_request
+from services.songs.songs import Songs
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +91,13 @@ class LyricsForm(ui.Modal):
 class SongCog(commands.Cog):
     """Making songs."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(
+        self, songs: Songs, credits: Credits, *, clock: Clock, show: Callable[[int], None]
+    ) -> None:
+        self._songs = songs
+        self._credits = credits
+        self._clock = clock
+        self._show = show
 
     # --- /song ------------------------------------------------------------------------------------
 
@@ -147,7 +153,7 @@ class SongCog(commands.Cog):
         *,
         instrumental: bool = False,
     ) -> SongRequest:
-        rules = await self._client.services.credits.rules(server_of(interaction))
+        rules = await self._credits.rules(server_of(interaction))
         return self._parse(options, rules.limits, lyrics, instrumental=instrumental)
 
     def _parse(
@@ -165,7 +171,7 @@ class SongCog(commands.Cog):
             genres=options.genres,
             lyrics=lyrics,
             instrumental=instrumental,
-            random_seed=self._client.services.songs.random_seed,
+            random_seed=self._songs.random_seed,
             **{"seconds": seconds, "steps": steps, **typed},
         )
 
@@ -175,10 +181,10 @@ class SongCog(commands.Cog):
         request: SongRequest,
         message_id: int | None,
     ) -> None:
-        song = await self._client.services.songs.ask(
-            requester(interaction, message_id=message_id), request
+        song = await self._songs.ask(
+            requester(interaction, at=self._clock(), message_id=message_id), request
         )
-        self._client.services.show(song.song_id)
+        self._show(song.song_id)
 
     @song.autocomplete("genres")
     async def _complete_genres(
@@ -187,9 +193,7 @@ class SongCog(commands.Cog):
         return await unless_it_fails(self._genres(interaction, current))
 
     async def _genres(self, interaction: discord.Interaction, typed: str) -> list[Choice[str]]:
-        used = await self._client.services.songs.genres_used(
-            server_of(interaction), interaction.user.id
-        )
+        used = await self._songs.genres_used(server_of(interaction), interaction.user.id)
         return [Choice(name=text, value=text) for text in completion.complete(typed, used)]
 
     @song.autocomplete("seconds")
@@ -199,12 +203,11 @@ class SongCog(commands.Cog):
         return await unless_it_fails(self._lengths(interaction, str(current)))
 
     async def _lengths(self, interaction: discord.Interaction, typed: str) -> list[Choice[int]]:
-        services = self._client.services
-        preview = await services.credits.preview(member_of(interaction))
+        preview = await self._credits.preview(member_of(interaction))
         steps = getattr(interaction.namespace, "steps", None)
         return [
             Choice(
-                name=length_with_price(seconds, steps, services.songs.prices, preview),
+                name=length_with_price(seconds, steps, self._songs.prices, preview),
                 value=seconds,
             )
             for seconds in suggested_seconds(typed, longest=preview.rules.limits.seconds)
@@ -225,7 +228,7 @@ class SongCog(commands.Cog):
             interaction.id, server_of(interaction), interaction.user.id, options.to_json()
         )
         # The options are kept while the words are being typed, if not before.
-        keeping = asyncio.ensure_future(self._client.services.songs.keep_draft(draft))
+        keeping = asyncio.ensure_future(self._songs.keep_draft(draft))
         await asyncio.wait({keeping}, timeout=max(0.0, opens_by - clock()))
         if keeping.done():
             keeping.result()
@@ -235,7 +238,7 @@ class SongCog(commands.Cog):
     async def _check(self, interaction: discord.Interaction, options: Options) -> None:
         """Better now than after the words have been typed; then it is checked again anyway."""
         request = await self._request(interaction, options, None)
-        await self._client.services.songs.check(requester(interaction, message_id=None), request)
+        await self._songs.check(requester(interaction, at=self._clock(), message_id=None), request)
 
     @commands.Cog.listener()
     async def on_interaction(self, interaction: discord.Interaction) -> None:
@@ -265,7 +268,7 @@ class SongCog(commands.Cog):
         message_id: int | None,
     ) -> None:
         check_can_post(interaction)
-        draft = await self._client.services.songs.draft(
+        draft = await self._songs.draft(
             int(draft_id) if re.fullmatch(ID, draft_id) else 0,
             server_id=server_of(interaction),
             member_id=interaction.user.id,
@@ -291,9 +294,8 @@ class SongCog(commands.Cog):
     async def help(self, interaction: discord.Interaction) -> None:
         """The shortest way to a first song."""
         await acknowledged(interaction)
-        services = self._client.services
-        rules = await services.credits.rules(server_of(interaction))
-        card = cards.help_card(rules, services.songs.prices, manages=manages(interaction))
+        rules = await self._credits.rules(server_of(interaction))
+        card = cards.help_card(rules, self._songs.prices, manages=manages(interaction))
         await interaction.followup.send(embed=card, ephemeral=True)
 
 

@@ -27,7 +27,7 @@ ONE_IN, SURELY = 20, 2
 
 STEPS: Mapping[str, str] = {
     "acknowledged": "cogs.songs.song.SongCog.song: acknowledged(",
-    "asked": "cogs.songs.song.SongCog._ask: self._client.services.songs.ask(",
+    "asked": "cogs.songs.song.SongCog._ask: self._songs.ask(",
     "committed": COMMITTED,
     "submitting": "services.songs.scheduler.Scheduler._mark_next: self._database.write(), left",
     "submitted": "services.songs.pipeline.Pipeline._submit_once: self._provider(song).submit(",

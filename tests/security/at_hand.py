@@ -227,13 +227,9 @@ async def bot_at_hand(folder: Path, settings: Config) -> AsyncIterator[Bot]:
     wire = DiscordWire(limits=Limits.none(), keep_uploads=False)
     door, errors = Door(wire), Errors()
 
-    async def prepare(client: Client) -> None:
-        await bot.add_cogs(client)
-        await client.tree.sync()
-
     async with contextlib.AsyncExitStack() as stack:
         application = await stack.enter_async_context(
-            bot.composed(settings, spawn=_Spawner(), prepare=prepare)
+            bot.composed(settings, spawn=_Spawner(), prepare=lambda client: client.tree.sync())
         )
         client = application.client
         # No test here is about the pauses between edits, nor about a power cut.

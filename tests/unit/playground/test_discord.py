@@ -15,7 +15,7 @@ from tests.music import is_mp3
 
 
 def play_once() -> int:
-    return playground.play(bot.composed, bot.add_cogs, once=True)
+    return playground.play(bot.composed, once=True)
 
 
 def test_one_song_from_the_command_to_the_channel(
@@ -59,7 +59,7 @@ async def test_the_page_shows_what_happens(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(playground, "SECONDS", 10)
-    work = asyncio.create_task(playground._play(bot.composed, bot.add_cogs, once=False, port=None))
+    work = asyncio.create_task(playground._play(bot.composed, once=False, port=None))
     told = ""
     async with asyncio.timeout(30):
         while "Now it is yours" not in told and not work.done():
@@ -73,7 +73,7 @@ async def test_the_page_shows_what_happens(
 
 
 async def test_the_audio_is_audio() -> None:
-    async with playground.playing(bot.composed, bot.add_cogs) as world:
+    async with playground.playing(bot.composed) as world:
         async with asyncio.timeout(30):
             await world.alice.slash(
                 world.channel, "song", genres="piano", instrumental=True, seconds=10
@@ -134,7 +134,7 @@ def test_a_message_that_shows_no_state_yet() -> None:
 
 async def test_there_is_somebody_and_something_for_each_command_to_name() -> None:
     """What the README's first set-up names is there, and alice has the role."""
-    async with playground.playing(bot.composed, bot.add_cogs) as stage:
+    async with playground.playing(bot.composed) as stage:
         answer = await stage.mona.slash(
             stage.channel, "quota role", role=stage.artists, allowance=60
         )

@@ -1,5 +1,6 @@
 """Who sent an interaction, and from where."""
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,7 +30,7 @@ async def test_roles_that_are_not_known_yet_count(world: World) -> None:
 def test_songs_are_asked_for_in_servers_alone(where: dict[str, int]) -> None:
     interaction: Any = SimpleNamespace(**{"channel_id": None, **where})
     with pytest.raises(NotPermitted):
-        requester(interaction, message_id=None)
+        requester(interaction, at=datetime.now(UTC), message_id=None)
 
 
 def test_what_is_no_server_is_said() -> None:

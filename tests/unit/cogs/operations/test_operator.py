@@ -1,7 +1,6 @@
 """/operator: what the operator sees and sets, and nobody else."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 import simcord
 
 from cogs.operations import operator
-from cogs.operations.operator import overview_card
+from cogs.operations.operator import OperatorCog, overview_card
 from db.records import OperatorBudget, ServerCount, Step, Tally, Undelivered
 from services.credits.calendar import Period
 from services.errors import InvalidRequest, NotPermitted
@@ -33,7 +32,9 @@ async def world(
         admins = world.guild.create_role("admins", permissions=discord.Permissions(8))
         world.mona = world.guild.add_member(world.env.create_user("olga"), roles=[admins])
         ids = frozenset({world.mona.id})  # not known before she is there
-        world.client.services = replace(world.client.services, operator_ids=ids)
+        cog = world.client.get_cog("OperatorCog")
+        assert isinstance(cog, OperatorCog)
+        cog._operator_ids = ids
         yield world
 
 
