@@ -172,7 +172,7 @@ def serve() -> None:
     """
     points = Points()
     install(points)
-    points.subject = importlib.import_module("services.logs").subject
+    points.subject = importlib.import_module("services.logs").context_id
     main = importlib.import_module("bot").main
     _carry_subjects_into_threads()
     gc.freeze()  # a collection in a fork would copy every page

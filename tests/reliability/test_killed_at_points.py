@@ -85,7 +85,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
     "Its status message is gone, or another one's button was pressed.": [
         "cogs.songs.announcer.DiscordAnnouncer._show: self._forget(song, board), ",
         "cogs.songs.buttons._renew: _show_now(",
-        "cogs.songs.buttons.GetButton._get: _show_now(",
+        "cogs.songs.buttons.GetButton.respond: _show_now(",
     ],
     "The same as what is passed, for an answer or an address of another shape.": [
         "services.songs.pipeline.Pipeline._make_at_once: self._fetch_made(",
