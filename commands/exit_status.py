@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import discord
 
+from cogs.client.texts import refusal_text
 from db.errors import NO_ROOM, DatabaseFileError, SchemaTooNewError, SchemaTooOldError
 from services.errors import AlreadyRunning, ConfigurationError, Refusal
 
@@ -40,7 +41,9 @@ def status_of(command: Callable[[], int]) -> int:
     """Run a command; the exit status, also where it raises."""
     try:
         return command()
-    except (Refusal, ConfigurationError) as error:
+    except Refusal as error:
+        return reject(refusal_text(error))
+    except ConfigurationError as error:
         return reject(str(error))
     except EXTERNAL as error:
         traced = log.isEnabledFor(logging.DEBUG)

@@ -1,5 +1,7 @@
 """Errors by subject. A foreign error is mapped to one of these once, where it enters."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from db.errors import SongwrightError
@@ -14,15 +16,47 @@ class AlreadyRunning(SongwrightError):
 
 
 class Refusal(SongwrightError):
-    """The person asked for something we won't do. `str()` is one plain sentence for them."""
+    """Say that a request won't be done. Its fields are the facts; `cogs` writes the sentence.
+
+    A service adds a dataclass next to the code that raises it; the subject's `texts` module in
+    `cogs` registers its sentence (`cogs.client.texts.refusal_text`). What only `cogs` can refuse
+    is raised there with its sentence: `NotPossible("...")`.
+    """
 
 
 class InvalidRequest(Refusal):
-    """An option is out of its bounds."""
+    """An option is wrong."""
 
 
+@dataclass(eq=False)
+class OutOfRange(InvalidRequest):
+    """An option is not a number from `low` to `high`."""
+
+    name: str
+    low: float
+    high: float
+
+
+@dataclass(eq=False)
+class TooLong(InvalidRequest):
+    """A text has more characters than `limit`."""
+
+    name: str
+    length: int
+    limit: int
+
+
+@dataclass(eq=False)
 class NotEnoughCredits(Refusal):
     """The price is more than what is free. Nothing was spent."""
+
+    price: int
+    free: int
+    allowance: int | None
+    """Credits of each period; None or 0 where nothing refills."""
+    every: str
+    """`day`, `week` or `month`."""
+    refills_at: datetime
 
 
 class TooManySongs(Refusal):
@@ -30,23 +64,26 @@ class TooManySongs(Refusal):
 
 
 class TooManyUndelivered(Refusal):
-    """Songs of the server or of the member that could not be posted are at their limit."""
+    """Undelivered songs of the server or of the member are at their limit. Nothing was spent."""
 
 
 class BudgetExceeded(Refusal):
-    """What a server, or all of them, may spend in a while is spent. Nothing was spent now."""
+    """The budget of a server, or of the operator, is used up. Nothing was spent."""
 
 
-class AgainstTheRules(Refusal):
-    """Those who manage the server have decided otherwise. Nothing was spent."""
+class DeniedBySettings(Refusal):
+    """The server's settings don't allow it. Nothing was spent."""
 
 
+@dataclass(eq=False)
 class ServerNotAllowed(Refusal):
-    """The operator has not allowed this server. Nothing was spent."""
+    """The operator's ALLOWED_SERVERS does not list the server. Nothing was spent."""
+
+    server_id: int
 
 
 class SongsPaused(Refusal):
-    """No song can be made until the operator has mended their account. Nothing was spent."""
+    """The operator's account at the song API needs the operator first. Nothing was spent."""
 
 
 class NotPermitted(Refusal):
@@ -54,7 +91,7 @@ class NotPermitted(Refusal):
 
 
 class NotPossible(Refusal):
-    """What was asked for does not exist, or is over."""
+    """What was requested does not exist, is over or can't be done now."""
 
 
 class SongApiError(SongwrightError):

@@ -148,7 +148,7 @@ async def test_a_song_under_way_survives_a_restart(world: World) -> None:
 async def test_a_server_is_run_by_those_who_manage_it(world: World) -> None:
     await world.mona.slash(world.channel, "quota server", allowance=1)
     refused = await world.song(seconds=60)
-    assert "costs 2 credits and you have 1" in text_of(refused.response)
+    assert "costs 2 credits, but you have 1" in text_of(refused.response)
     await world.mona.slash(
         world.channel, "quota grant", member=world.alice, amount=3, reason="a birthday"
     )

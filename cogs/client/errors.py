@@ -19,6 +19,7 @@ from cogs.client.answers import (
 )
 from cogs.client.command_form import is_current
 from cogs.client.presence import check_is_member
+from cogs.client.texts import refusal_text
 from db.errors import NO_ROOM, DatabaseBusyError
 from services import logs
 from services.errors import NotPermitted, NotPossible, Refusal
@@ -58,7 +59,7 @@ class Tree(app_commands.CommandTree[discord.Client]):
         try:
             check_is_member(interaction)
         except NotPermitted as refused:
-            await _refuse(interaction, str(refused))
+            await _refuse(interaction, refusal_text(refused))
             return False
         if is_current(interaction):
             return True
@@ -122,7 +123,7 @@ async def answer(
 def sentence(interaction: discord.Interaction, error: BaseException) -> str:
     """What to tell the person."""
     if isinstance(error, Refusal):
-        return str(error)
+        return refusal_text(error)
     if isinstance(error, app_commands.MissingPermissions):
         return "Only those who may manage this server can use this command."
     if isinstance(error, app_commands.CheckFailure):

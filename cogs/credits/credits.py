@@ -10,12 +10,12 @@ from discord.ext import commands
 
 from cogs.client.answers import PASSING, acknowledged, wrap_parse_errors
 from cogs.client.people import member_of, server_of
-from cogs.credits import credit_cards
+from cogs.credits import credit_cards, texts
 from services.clock import Clock
-from services.credits.amounts import MAX_AMOUNT, credits_text
+from services.credits.amounts import MAX_AMOUNT
 from services.credits.credits import Credits
 from services.credits.transfers import CreditTransfers
-from services.errors import AgainstTheRules, InvalidRequest
+from services.errors import DeniedBySettings, InvalidRequest
 from services.reports.usage import Usage
 
 log = logging.getLogger(__name__)
@@ -63,11 +63,9 @@ class CreditsCog(commands.Cog):
             gift_id=interaction.id,
             amount=amount,
         )
-        told = await _tell_receiver(interaction, member, amount)
-        unheard = "" if told else " I can't write in this channel, so please tell them yourself."
+        notified = await _notify_receiver(interaction, member, amount)
         await interaction.followup.send(
-            f"You gave {member.mention} {credits_text(amount)} and have "
-            f"{moved.balance.free:,} left.{unheard}",
+            texts.gift_given(member.mention, amount, moved.balance.free, notified=notified),
             ephemeral=True,
         )
 
@@ -77,10 +75,7 @@ class CreditsCog(commands.Cog):
         await acknowledged(interaction)
         server_id = server_of(interaction)
         if not (await self._credits.rules(server_id)).leaderboard:
-            raise AgainstTheRules(
-                "There is no leaderboard in this server. Those who manage it can allow it with "
-                "`/quota allow`."
-            )
+            raise DeniedBySettings(texts.NO_LEADERBOARD)
         places = await self._usage.leaderboard(server_id, days=DAYS, limit=PLACES)
         card = credit_cards.leaderboard_card(
             places, viewer_id=interaction.user.id, days=DAYS, most=PLACES
@@ -95,17 +90,15 @@ def _check_receives(person: discord.Member | discord.User) -> None:
         InvalidRequest: it is a bot, or nobody of this server.
     """
     if person.bot:
-        raise InvalidRequest("Bots make no songs: please choose a member.")
+        raise InvalidRequest(texts.BOT_RECEIVES)
     if not isinstance(person, discord.Member):
-        raise InvalidRequest(
-            f"{person.mention} is not in this server: please choose somebody who is."
-        )
+        raise InvalidRequest(texts.receiver_left(person.mention))
 
 
-async def _tell_receiver(
+async def _notify_receiver(
     interaction: discord.Interaction, receiver: discord.User, amount: int
 ) -> bool:
-    """Say in the channel who gave what, which only its receiver is notified of; whether it was."""
+    """Post in the channel who gave what, which notifies the receiver alone; whether it worked."""
     mine = interaction.app_permissions
     thread = isinstance(interaction.channel, discord.Thread)
     if not (
@@ -117,8 +110,7 @@ async def _tell_receiver(
     try:
         with wrap_parse_errors():
             await channel.send(
-                f"{receiver.mention}, {interaction.user.mention} gave you {credits_text(amount)}. "
-                "`/credits` shows what you have.",
+                texts.gift_received(receiver.mention, interaction.user.mention, amount),
                 nonce=str(interaction.id),
                 allowed_mentions=discord.AllowedMentions(
                     everyone=False, roles=False, users=[receiver]

@@ -9,11 +9,11 @@ from pathlib import Path
 import discord
 
 from cogs.client.formatting import BLURPLE, FIELD, ago, message_address, ordinal, plain
+from cogs.songs.texts import SERVER_NOT_ALLOWED
 from db.records import Song, Status
 from services.audio.audio_file import file_stem
 from services.credits.amounts import Prices, credits_text
 from services.settings.settings import Rules
-from services.songs.admission import NOT_ALLOWED
 from services.songs.queue import View
 from services.songs.song_request import has_words, title_of
 from services.songs.songs import Page
@@ -349,7 +349,7 @@ def not_allowed_card(server_id: int) -> discord.Embed:
     """Said instead of the hello, in a server that the operator does not allow."""
     return discord.Embed(
         title="Hello! I can't make songs here yet.",
-        description=NOT_ALLOWED.format(server_id=server_id),
+        description=SERVER_NOT_ALLOWED.format(server_id=server_id),
         colour=BLURPLE,
     )
 

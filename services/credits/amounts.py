@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.errors import InvalidRequest
+from services.errors import InvalidRequest, OutOfRange
 from services.songs.song_request import clean
 
 MAX_AMOUNT = 1_000_000
@@ -28,14 +28,29 @@ class Prices:
         return math.ceil(seconds / self.seconds) * math.ceil(steps / self.steps)
 
 
+@dataclass(eq=False)
+class InvalidReason(InvalidRequest):
+    """A reason is blank or has more characters than `limit`."""
+
+    limit: int = MAX_REASON
+
+
+class TimePassed(InvalidRequest):
+    """A time that must be in the future is not."""
+
+
+class TimeTooFar(InvalidRequest):
+    """A time is more than `LONGEST` away."""
+
+
 def check_amount(amount: int) -> int:
     """An amount to give or to take.
 
     Raises:
-        InvalidRequest: not between 1 and `MAX_AMOUNT`.
+        OutOfRange: not between 1 and `MAX_AMOUNT`.
     """
     if not 1 <= amount <= MAX_AMOUNT:
-        raise InvalidRequest(f"The amount must be between 1 and {MAX_AMOUNT:,} credits.")
+        raise OutOfRange("amount", 1, MAX_AMOUNT)
     return amount
 
 
@@ -43,11 +58,11 @@ def check_reason(reason: str) -> str:
     """A reason, tidied: in one line, without control characters.
 
     Raises:
-        InvalidRequest: it is blank or longer than `MAX_REASON` characters.
+        InvalidReason: it is blank or longer than `MAX_REASON` characters.
     """
     tidy = " ".join(clean(reason).split())
     if not tidy or len(tidy) > MAX_REASON:
-        raise InvalidRequest(f"Please give a reason of at most {MAX_REASON} characters.")
+        raise InvalidReason
     return tidy
 
 
@@ -55,12 +70,12 @@ def check_end(moment: datetime, *, at: datetime) -> datetime:
     """When something is to end, as it was named `at` that moment.
 
     Raises:
-        InvalidRequest: it is over, or farther away than `LONGEST`.
+        TimePassed, TimeTooFar: it is not between `at` and `LONGEST` later.
     """
-    if not at < moment <= at + LONGEST:
-        raise InvalidRequest(
-            "Please name a moment that is still to come, and at most ten years away."
-        )
+    if moment <= at:
+        raise TimePassed
+    if moment > at + LONGEST:
+        raise TimeTooFar
     return moment
 
 

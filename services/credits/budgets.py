@@ -14,10 +14,10 @@ from db import budgets, songs
 from db.connection import Connection
 from db.database import Database
 from db.records import OperatorBudget, Song, Tally, to_ms
-from services.clock import Clock, relative
-from services.credits.amounts import MAX_BUDGET, credits_text
+from services.clock import Clock
+from services.credits.amounts import MAX_BUDGET
 from services.credits.calendar import Period
-from services.errors import BudgetExceeded, InvalidRequest
+from services.errors import BudgetExceeded, OutOfRange
 from services.settings.changelog import Changelog, as_json
 from services.settings.settings import Rules, SettingsReader
 
@@ -108,16 +108,21 @@ class ServerBudget:
         return True
 
 
+@dataclass(eq=False)
 class ServerBudgetExceeded(BudgetExceeded):
     """A server's own budget leaves no room for this song in the running period."""
 
-    def __init__(self, song: Song, period: Period) -> None:
-        super().__init__(
-            f"This server's budget leaves no room for a song of {credits_text(song.price)} now. "
-            f"Please try a shorter one, or again {relative(period.end)}. Nothing was spent."
-        )
-        self.song = song
-        self.period = period
+    song: Song
+    period: Period
+
+
+@dataclass(eq=False)
+class OperatorBudgetExceeded(BudgetExceeded):
+    """A budget of the operator leaves no room for another song today."""
+
+    scope: str
+    """`all`, `each` or `server`: see `OperatorBudget`."""
+    ends_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +185,11 @@ class OperatorBudgets:
         """Set a budget. One for a `server` goes before that for `each`.
 
         Raises:
-            InvalidRequest: a figure is not between 0 and `MAX_BUDGET`.
+            OutOfRange: a figure is not between 0 and `MAX_BUDGET`.
         """
         for figure in (budget.credits, budget.songs):
             if figure is not None and not 0 <= figure <= MAX_BUDGET:
-                raise InvalidRequest(f"A budget must be between 0 and {MAX_BUDGET:,}.")
+                raise OutOfRange("budget", 0, MAX_BUDGET)
         async with self._database.write() as connection:
             await budgets.set_operators(connection, budget)
 
@@ -202,7 +207,7 @@ class OperatorBudgets:
         comes first is decided when it is made.
 
         Raises:
-            BudgetExceeded: it would not.
+            OperatorBudgetExceeded: it would not.
         """
         now = self._clock()
         rooms = await self._rooms(connection, server_id, at=now)
@@ -210,11 +215,7 @@ class OperatorBudgets:
         for room in rooms:
             if not room.fits(Tally(ahead.songs + 1, ahead.credits + price)):
                 _, tomorrow = utc_day(now)
-                whom = "all servers together" if room.scope == "all" else "this server"
-                raise BudgetExceeded(
-                    f"The bot's operator allows no more songs for {whom} today. Songs can be made "
-                    f"again {relative(tomorrow)}. Nothing was spent."
-                )
+                raise OperatorBudgetExceeded(room.scope, tomorrow)
 
     async def next_waiting(self, connection: Connection) -> Song | None:
         """The song to start next, of those that the budgets leave room for."""

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Self
 from zoneinfo import ZoneInfo
 
-from services.errors import InvalidRequest
+from services.errors import InvalidRequest, OutOfRange
 
 LONGEST_NAME = 100
 """What is typed of a zone's name is read so far: more than a slash command's choice can hold."""
@@ -61,6 +61,18 @@ class Every(StrEnum):
     MONTH = "month"
 
 
+class UnknownPeriod(InvalidRequest):
+    """A period is none of `Every`."""
+
+
+@dataclass(eq=False)
+class UnknownTimeZone(InvalidRequest):
+    """The time zone database has no such name."""
+
+    similar: Sequence[str]
+    """Up to three names that may have been meant."""
+
+
 @dataclass(frozen=True, slots=True)
 class Period:
     """From `start` until just before `end`; both aware and in UTC, `start` before `end`."""
@@ -90,12 +102,13 @@ class Calendar:
         """A calendar from what a person chose; the zone's name in any case, spaces for `_`.
 
         Raises:
-            InvalidRequest: no such period or zone, or the hour is not between 0 and 23.
+            UnknownPeriod, UnknownTimeZone: there is none of that name.
+            OutOfRange: the hour is not between 0 and 23.
         """
         if every not in list(Every):
-            raise InvalidRequest("The period must be `day`, `week` or `month`.")
+            raise UnknownPeriod
         if type(hour) is not int or not 0 <= hour <= 23:
-            raise InvalidRequest("The hour must be between 0 (midnight) and 23.")
+            raise OutOfRange("hour", 0, 23)
         return cls(Every(every), hour, _zone_named(zone))
 
     def period(self, moment: datetime) -> Period:
@@ -224,10 +237,7 @@ def _zone_named(typed: str) -> str:
     """The name as the database writes it; see `Calendar.parse`."""
     name = _names().get("_".join(typed[:LONGEST_NAME].split()).casefold())
     if name is None:
-        near = ", ".join(f"`{name}`" for name in _nearest(typed)) or "`Europe/Berlin`"
-        raise InvalidRequest(
-            f"There is no time zone of that name; choose one of those offered, like {near}."
-        )
+        raise UnknownTimeZone(_nearest(typed))
     return name
 
 

@@ -5,7 +5,7 @@ refund returns to where the credits came from. The methods that take a connectio
 one transaction of their caller, with the change that they belong to.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -14,8 +14,7 @@ from db import ledger, role_grants, servers, songs
 from db.connection import Connection
 from db.database import Database
 from db.records import Entry, Lot, LotSums, RoleGrant, Song, to_ms
-from services.clock import Clock, relative
-from services.credits.amounts import credits_text
+from services.clock import Clock
 from services.credits.budgets import ServerBudget
 from services.credits.calendar import Every, Period
 from services.errors import NotEnoughCredits
@@ -39,7 +38,7 @@ class ReadLots(Protocol):
         ...
 
 
-EACH = {Every.DAY: "a day", Every.WEEK: "a week", Every.MONTH: "a month"}
+EACH: Mapping[str, str] = {Every.DAY: "a day", Every.WEEK: "a week", Every.MONTH: "a month"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +227,13 @@ class Credits:
                 connection, song.server_id, song.member_id, at=opened.at, price=song.price
             )
             if free < song.price:
-                raise NotEnoughCredits(_not_enough(song.price, free, opened))
+                raise NotEnoughCredits(
+                    song.price,
+                    free,
+                    opened.allowance.credits,
+                    opened.every,
+                    opened.period.end,
+                )
         warned = await self._budget.count(connection, song, rules, opened.period)
         entry_id = f"hold:{song.song_id}"
         entered = await ledger.insert(
@@ -564,16 +569,6 @@ class Credits:
 
 def _allowance_lot(whose: Member | Song, period: Period) -> str:
     return f"allowance:{whose.server_id}:{whose.member_id}:{to_ms(period.start)}"
-
-
-def _not_enough(price: int, free: int, opened: Opened) -> str:
-    cost = f"This song costs {credits_text(price)} and you have {free:,}."
-    if not opened.allowance.credits:
-        return f"{cost} Those who manage this server can give you more."
-    return (
-        f"{cost} {opened.allowance.credits:,} {EACH[opened.every]} are yours here; they refill "
-        f"{relative(opened.period.end)}."
-    )
 
 
 def _must(done: bool, what: str) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from services.credits.amounts import LONGEST
+from services.credits.amounts import LONGEST, TimePassed, TimeTooFar
 from services.errors import InvalidRequest
 
-EXAMPLES = "`7d`, `12 hours`, `3 months`, `tomorrow`, `2026-12-31` or `2026-12-31 18:00`"
 LONGEST_TYPED = 60
 MOST_SUGGESTED = 25
 """What Discord shows of an autocomplete's choices."""
@@ -33,6 +32,10 @@ _USUAL = ("1 day", "3 days", "7 days", "2 weeks", "1 month", "3 months", "1 year
 _COUNTED = ("hours", "days", "weeks", "months")
 
 
+class UnreadableTime(InvalidRequest):
+    """A typed time is none that `parse_moment` knows."""
+
+
 def parse_moment(typed: str, *, now: datetime, zone: str) -> datetime:
     """The moment that was meant, aware and in UTC, after `now` (aware) and within `LONGEST`.
 
@@ -44,19 +47,17 @@ def parse_moment(typed: str, *, now: datetime, zone: str) -> datetime:
     """
     words = " ".join(typed[: LONGEST_TYPED + 1].lower().split())
     if len(typed) > LONGEST_TYPED:
-        raise _unread()
+        raise UnreadableTime
     try:
         moment = _moment(words, now, ZoneInfo(zone))
     except OverflowError:
-        raise _too_far() from None
+        raise TimeTooFar from None
     if moment is None:
-        raise _unread()
+        raise UnreadableTime
     if moment <= now:
-        raise InvalidRequest(
-            f"That moment is over: please name one that is still to come, like {EXAMPLES}."
-        )
+        raise TimePassed
     if moment > now + LONGEST:
-        raise _too_far()
+        raise TimeTooFar
     return moment
 
 
@@ -148,13 +149,3 @@ def _at(parts: Sequence[int], zone: ZoneInfo) -> datetime | None:
     except ValueError:
         return None
     return shown.astimezone(UTC)
-
-
-def _unread() -> InvalidRequest:
-    return InvalidRequest(f"I can't read that moment. Please write it like {EXAMPLES}.")
-
-
-def _too_far() -> InvalidRequest:
-    return InvalidRequest(
-        f"That is more than ten years away: please name a moment before that, like {EXAMPLES}."
-    )

@@ -7,10 +7,10 @@ from db import ledger, role_grants, servers
 from db.connection import Connection
 from db.database import Database
 from db.records import RoleGrant, to_ms
-from services.clock import Clock, relative
-from services.credits.amounts import check_amount, check_end, check_reason, credits_text
+from services.clock import Clock
+from services.credits.amounts import check_amount, check_end, check_reason
 from services.credits.credits import Balance, Credits
-from services.errors import AgainstTheRules, InvalidRequest, NotEnoughCredits
+from services.errors import DeniedBySettings, InvalidRequest, Refusal
 from services.settings.changelog import Changelog, as_json
 from services.settings.server_settings import Manager
 from services.settings.settings import Member, SettingsReader
@@ -38,6 +38,37 @@ class ResetPlan:
     members: int
     credits: int
     role_grants: int = 0
+
+
+class ExpiresTooSoon(InvalidRequest):
+    """Credits for a role would expire before its last members could get them."""
+
+
+@dataclass(eq=False)
+class TooManyRoleGrants(InvalidRequest):
+    """As many grants to roles as a server may have are open."""
+
+    limit: int
+    next_end: datetime
+
+
+class GiftToOneself(InvalidRequest):
+    """Giver and receiver are the same."""
+
+
+class GiftsNotAllowed(DeniedBySettings):
+    """The server has not allowed gifts."""
+
+
+class GiftBlocked(DeniedBySettings):
+    """Giver or receiver is blocked from making songs."""
+
+
+@dataclass(eq=False)
+class NotEnoughToGive(Refusal):
+    """A gift is larger than what is free."""
+
+    free: int
 
 
 class CreditTransfers:
@@ -71,8 +102,7 @@ class CreditTransfers:
         """Give a member credits. `actor_id` is None where the operator does.
 
         Raises:
-            InvalidRequest: the amount is not between 1 and `MAX_AMOUNT`, the reason does not fit,
-                or the expiry is over or more than ten years away.
+            OutOfRange, InvalidReason, TimePassed, TimeTooFar: see `amounts`.
         """
         check_amount(amount)
         why = check_reason(reason)
@@ -102,7 +132,7 @@ class CreditTransfers:
         """Take credits from a member, at most what is free: spent and held stay.
 
         Raises:
-            InvalidRequest: the amount is not between 1 and `MAX_AMOUNT`, or the reason unfit.
+            OutOfRange, InvalidReason: see `amounts`.
         """
         check_amount(amount)
         why = check_reason(reason)
@@ -141,7 +171,8 @@ class CreditTransfers:
         Whoever is seen with the role after `ends_at` (in 30 days, unless said) gets nothing.
 
         Raises:
-            InvalidRequest: see `grant`; or too many role grants are open.
+            OutOfRange, InvalidReason, TimePassed, TimeTooFar: see `amounts`.
+            ExpiresTooSoon, TooManyRoleGrants
         """
         check_amount(amount)
         now = self._clock()
@@ -149,10 +180,7 @@ class CreditTransfers:
             check_end(end, at=now)
         ends_at = ends_at or min(filter(None, (now + ROLE_GRANT_LASTS, expires_at)))
         if expires_at is not None and expires_at < ends_at:
-            raise InvalidRequest(
-                "What is given would expire before the last could get it: please let it expire "
-                "later."
-            )
+            raise ExpiresTooSoon
         role_grant = RoleGrant(
             role_grant_id,
             by.server_id,
@@ -172,11 +200,8 @@ class CreditTransfers:
                 if known.role_grant_id == role_grant_id:
                     return known
             if len(standing) >= MAX_ROLE_GRANTS:
-                next_end = relative(min(known.ends_at for known in standing))
-                raise InvalidRequest(
-                    f"{MAX_ROLE_GRANTS} grants to roles are open in this server, which is the "
-                    f"limit. The next one ends {next_end}."
-                )
+                next_end = min(known.ends_at for known in standing)
+                raise TooManyRoleGrants(MAX_ROLE_GRANTS, next_end)
             if not await role_grants.insert(connection, role_grant):
                 return role_grant  # delivered again long after it has ended
             facts = {
@@ -194,13 +219,11 @@ class CreditTransfers:
         """Give credits from member to member; they expire when they would have. The giver's rest.
 
         Raises:
-            InvalidRequest: the amount is not between 1 and `MAX_AMOUNT`, or it is for oneself.
-            AgainstTheRules: gifts are not allowed here, or one of the two is blocked.
-            NotEnoughCredits: less than that is free.
+            OutOfRange, GiftToOneself, GiftsNotAllowed, GiftBlocked, NotEnoughToGive
         """
         check_amount(amount)
         if giver.member_id == receiver.member_id:
-            raise InvalidRequest("That is you: please choose another member.")
+            raise GiftToOneself
         async with self._database.write() as connection:
             entry_id = f"gift:{gift_id}"
             if await ledger.amount(connection, entry_id) is None:
@@ -222,7 +245,7 @@ class CreditTransfers:
         short and repeated, it takes from each member once.
 
         Raises:
-            InvalidRequest: the reason does not fit.
+            InvalidReason: see `check_reason`.
         """
         why = check_reason(reason)
         ended = await self._end_role_grants(by, reset_id, why)
@@ -244,14 +267,9 @@ class CreditTransfers:
         for member in (giver, receiver):
             rules = await self._settings_reader.read(connection, member.server_id, member.member_id)
             if not rules.gifts:
-                raise AgainstTheRules(
-                    "Gifts are not allowed in this server. Those who manage it can allow them with "
-                    "`/quota allow`."
-                )
+                raise GiftsNotAllowed
             if rules.block is not None and rules.block.holds(now):
-                raise AgainstTheRules(
-                    "Who is blocked from making songs here neither gives nor gets credits."
-                )
+                raise GiftBlocked
 
     async def _move_gift(
         self,
@@ -265,9 +283,7 @@ class CreditTransfers:
         balance = await self._credits.balance_in(connection, giver)
         await self._credits.balance_in(connection, receiver)
         if balance.free < amount:
-            raise NotEnoughCredits(
-                f"You have {credits_text(balance.free)} to give: please choose a smaller amount."
-            )
+            raise NotEnoughToGive(balance.free)
         now, received = self._clock(), f"{entry_id}:received"
         for entry, whose, other, change in (
             (entry_id, giver, receiver, -amount),

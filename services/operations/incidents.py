@@ -109,10 +109,7 @@ class Incidents:
             SongsPaused: the operator's account has to be mended first.
         """
         if self.paused:
-            raise SongsPaused(
-                "Songs are paused: the bot's account at the song service needs its operator, who "
-                "has been told. Nothing was spent; please try again later."
-            )
+            raise SongsPaused
 
     async def begin(self, kind: Kind, detail: str) -> bool:
         """Something is wrong. False if that was known."""

@@ -116,7 +116,7 @@ class Songs:
         """Whether `ask` would be refused already, before its words have been typed.
 
         Raises:
-            ServerNotAllowed, SongsPaused, TooManyUndelivered, AgainstTheRules: see `ask`.
+            ServerNotAllowed, SongsPaused, TooManyUndelivered, DeniedBySettings: see `ask`.
         """
         admission.check_server(self._allowed_servers, requester.server_id)
         self._incidents.check_not_paused()
@@ -134,7 +134,7 @@ class Songs:
         The same interaction delivered twice is the same song, held once.
 
         Raises:
-            ServerNotAllowed, SongsPaused, TooManyUndelivered, AgainstTheRules, TooManySongs,
+            ServerNotAllowed, SongsPaused, TooManyUndelivered, DeniedBySettings, TooManySongs,
                 BudgetExceeded, NotEnoughCredits: nothing was spent.
         """
 

@@ -259,7 +259,7 @@ async def board(world: World) -> str:
 async def test_there_is_no_leaderboard_unless_the_server_allows_it(
     world: World, server_settings: ServerSettings, mona: Manager
 ) -> None:
-    assert "There is no leaderboard in this server" in await board(world)
+    assert "The leaderboard is off here" in await board(world)
     await server_settings.set_leaderboard(mona, allowed=True)
     assert "Nobody has. `/song` makes the first one." in await board(world)
 

@@ -45,8 +45,8 @@ async def test_a_gift_moves_credits_and_its_receiver_hears_of_it(generous: World
     assert (await world.free(), await world.free(world.bob)) == (7, 13)
     (post,) = world.posts()
     assert post.content == (
-        f"<@{world.bob.id}>, <@{world.alice.id}> gave you 3 credits. `/credits` shows what you "
-        "have."
+        f"<@{world.bob.id}>, <@{world.alice.id}> gave you 3 credits. Use `/credits` to "
+        "see what you have."
     )
     (sent,) = [r.json for r in world.env.http_requests if r.path.endswith("/messages") and r.json]
     assert sent["allowed_mentions"] == {"parse": [], "users": [world.bob.id]}
@@ -81,7 +81,7 @@ async def test_a_gift_of_several_parts_names_its_giver_with_each(generous: World
 
 
 async def test_gifts_have_to_be_allowed(world: World) -> None:
-    assert await refused(world, "Gifts are not allowed in this server")
+    assert await refused(world, "Gifts are off here")
 
 
 async def test_a_gift_of_more_than_there_is_is_refused(generous: World) -> None:
@@ -89,23 +89,23 @@ async def test_a_gift_of_more_than_there_is_is_refused(generous: World) -> None:
 
 
 async def test_a_gift_to_oneself_is_refused(generous: World) -> None:
-    assert await refused(generous, "That is you", whom=generous.alice)
+    assert await refused(generous, "You can't give credits to yourself", whom=generous.alice)
 
 
 async def test_a_gift_to_a_bot_is_refused(generous: World) -> None:
     robot = generous.guild.add_member(generous.env.create_user("robot", bot=True))
-    assert await refused(generous, "Bots make no songs", whom=robot)
+    assert await refused(generous, "Bots don't make songs", whom=robot)
 
 
 async def test_a_gift_to_who_is_not_here_is_refused(generous: World) -> None:
     gone = generous.env.create_user("gone")
-    assert await refused(generous, f"<@{gone.id}> is not in this server", whom=gone)
+    assert await refused(generous, f"<@{gone.id}> isn't in this server", whom=gone)
 
 
 async def test_who_is_blocked_gets_nothing(generous: World) -> None:
     server_settings = generous.client.services.server_settings
     await server_settings.block(mona(generous), generous.bob.id, reason="spam")
-    assert await refused(generous, "Who is blocked from making songs here")
+    assert await refused(generous, "Members who are blocked")
 
 
 @pytest.mark.parametrize("amount", [0, -1, 1_000_001])
@@ -138,9 +138,7 @@ async def test_where_the_bot_may_not_write_the_giver_is_told(
     denied = discord.PermissionOverwrite(**{permission: False})
     world.channel = world.guild.create_text_channel("quiet", overwrites={world.client.user: denied})
     result = await give(world)
-    assert "I can't write in this channel, so please tell them yourself." in text_of(
-        result.response
-    )
+    assert "I can't post in this channel, so please let them know." in text_of(result.response)
     assert world.posts() == []
     assert await world.free(world.bob) == 13
 
@@ -152,7 +150,7 @@ async def test_in_a_thread_the_permission_for_threads_counts(generous: World) ->
     parent = world.guild.create_text_channel("quiet", overwrites={world.client.user: denied})
     thread = world.env.backend.create_thread(parent.id, "songs", world.alice.id)
     world.channel = simcord.ChannelHandle(world.env, world.guild, thread)
-    assert "tell them yourself" in text_of((await give(world)).response)
+    assert "please let them know" in text_of((await give(world)).response)
 
 
 async def test_a_message_that_discord_refuses_breaks_no_gift(
@@ -161,7 +159,7 @@ async def test_a_message_that_discord_refuses_breaks_no_gift(
     world = generous
     world.env.inject_error("POST", "/channels/*/messages", status=403, code=50_013)
     result = await give(world)
-    assert "tell them yourself" in text_of(result.response)
+    assert "please let them know" in text_of(result.response)
     assert "its receiver could not be told" in caplog.text
     assert await world.free(world.bob) == 13
 

@@ -12,6 +12,7 @@ import simcord
 from cogs.operations import operator
 from cogs.operations.operator import OperatorCog, overview_card
 from db.records import OperatorBudget, ServerCount, Step, Tally, Undelivered
+from services.credits.budgets import OperatorBudgetExceeded
 from services.credits.calendar import Period
 from services.errors import InvalidRequest, NotPermitted
 from services.reports.overview import ServerUse
@@ -58,7 +59,7 @@ async def test_a_budget_for_each_server_stops_songs_until_tomorrow(world: World)
     await world.song(world.bob)
     assert len(await world.rows()) == 1
     (refused,) = world.errors()
-    assert "The bot's operator allows no more songs for this server today" in str(refused)
+    assert isinstance(refused, OperatorBudgetExceeded)
     world.clock.moved += DAY.end - DAY.start
     async with world.working():
         await world.ended()
@@ -101,7 +102,7 @@ async def test_a_server_may_have_a_budget_of_its_own(world: World) -> None:
     answer = await budget(world, scope="server", songs=5, credits=1)
     assert f"server {world.guild.id} is 1 credit and 5 songs a day" in text_of(said(answer))
     await world.song(seconds=60)
-    assert "no more songs for this server" in str(world.errors()[0])
+    assert [type(error) for error in world.errors()] == [OperatorBudgetExceeded]
     await budget(world, scope="server", credits=2)
     await world.song(seconds=60)
     assert len(await world.rows()) == 1

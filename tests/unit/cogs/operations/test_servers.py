@@ -164,8 +164,9 @@ async def test_where_songs_are_not_allowed_the_hello_says_so(
     await world.env.settle()
     (hello,) = guild.channels["general"].history()
     assert text_of(hello) == (
-        "Hello! I can't make songs here yet.\nI can't make songs in this server: my operator has "
-        f"not allowed it. Ask them to add the server id {guild.id} to ALLOWED_SERVERS."
+        "Hello! I can't make songs here yet.\nI can't make songs in this server because "
+        f"my operator hasn't allowed it. Ask them to add the server id {guild.id} to "
+        "ALLOWED_SERVERS."
     )
 
 

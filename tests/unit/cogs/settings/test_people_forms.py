@@ -111,7 +111,7 @@ async def test_an_end_that_is_over_is_to_be_typed_anew(world: World) -> None:
     world.clock.moved += timedelta(hours=2)
     form = await opened(world, "member", Page.MEMBERS, world.alice.id)
     result = await sent(world, form, credits="6", until=filled_in(form)["until"])
-    assert "still to come" in refused(result)
+    assert "has passed" in refused(result)
 
 
 async def test_the_members_explanation_is_shown_anew(world: World) -> None:
@@ -183,14 +183,14 @@ async def test_taking_stops_at_what_is_there(world: World) -> None:
     ("label", "typed", "sentence"),
     [
         ("Own allowance", {"credits": "a lot"}, "Please type the credits as a whole number"),
-        ("Own allowance", {"credits": "5", "until": "someday"}, "I can't read that moment."),
-        ("Own allowance", {"credits": "5", "until": "2020-01-01"}, "That moment is over"),
+        ("Own allowance", {"credits": "5", "until": "someday"}, "I can't read that time."),
+        ("Own allowance", {"credits": "5", "until": "2020-01-01"}, "That time has passed"),
         ("Block", {"reason": "   "}, "Please give a reason"),
         ("Block", {"reason": "why", "until": "100 years"}, "more than ten years away"),
-        ("Grant", {"amount": "0", "reason": "why"}, "must be between 1 and 1,000,000 credits."),
+        ("Grant", {"amount": "0", "reason": "why"}, "must be between 1 and 1,000,000."),
         ("Grant", {"amount": "x", "reason": "why"}, "Please type the credits as a whole number"),
         ("Grant", {"amount": "5", "reason": " "}, "Please give a reason"),
-        ("Grant", {"amount": "5", "reason": "why", "expires": "yesterday"}, "read that moment"),
+        ("Grant", {"amount": "5", "reason": "why", "expires": "yesterday"}, "read that time"),
         ("Take", {"amount": "1.5", "reason": "why"}, "Please type the credits as a whole number"),
     ],
 )

@@ -201,8 +201,8 @@ async def test_a_size_that_is_not_named_is_one_that_is_allowed(world: World) -> 
 async def test_a_size_that_is_named_and_not_allowed_is_refused(world: World) -> None:
     await world.client.services.server_settings.set_limits(manager(world), seconds=45, steps=40)
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"seconds": 46}, "At most 45 `seconds`"),
-        ({"seconds": 45, "steps": 41}, "At most 40 `steps`"),
+        ({"seconds": 46}, "is 45 `seconds`"),
+        ({"seconds": 45, "steps": 41}, "is 40 `steps`"),
     ]
     for options, sentence in cases:
         for instrumental in (True, None):
@@ -225,8 +225,8 @@ async def test_an_unlimited_members_song_is_free_for_them(world: World) -> None:
 async def test_too_few_credits_are_said_with_when_they_refill(world: World) -> None:
     result = await world.song(seconds=240, steps=100)
     text = text_of(result.response)
-    assert "costs 16 credits and you have 10" in text
-    assert "they refill <t:1767312000:R>" in text  # 2026-01-02, 00:00 UTC
+    assert "costs 16 credits, but you have 10" in text
+    assert "come <t:1767312000:R>" in text  # 2026-01-02, 00:00 UTC
     assert await nothing_was_spent(world)
 
 
@@ -354,7 +354,7 @@ async def test_a_refused_form_of_no_words_brings_no_file(world: World) -> None:
     await world.song(seconds=240)
     shown = await form(world, seconds=240)
     sent = await world.alice.submit_modal(shown, {"lyrics": PREFILL})
-    assert "costs 8 credits and you have 2" in text_of(sent.response)
+    assert "costs 8 credits, but you have 2" in text_of(sent.response)
     assert said(sent).attachments == []
 
 
@@ -445,7 +445,7 @@ async def test_the_form_opens_unchecked_where_checking_takes_too_long(
         await cog._open_form(slash_by_hand(world, forms), Options("jazz", {"seconds": 30}))
     await world.client.services.server_settings.set_limits(manager(world), seconds=20)
     sent = await world.send_form(world.alice, forms.get_nowait().custom_id, "Words")
-    assert "At most 20 `seconds`" in text_of(sent.response)
+    assert "is 20 `seconds`" in text_of(sent.response)
     assert lyrics_given_back(world, sent) == "Words"
     assert await nothing_was_spent(world)
 

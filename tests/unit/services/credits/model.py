@@ -9,8 +9,8 @@ from typing import Any
 
 from services.credits.calendar import Calendar, Period
 from services.errors import (
-    AgainstTheRules,
     BudgetExceeded,
+    DeniedBySettings,
     NotEnoughCredits,
     Refusal,
     TooManySongs,
@@ -237,9 +237,9 @@ class Model:
         ):
             return TooManyUndelivered
         if self.rule(server, "pause") is not None or self.blocked(person, now):
-            return AgainstTheRules
+            return DeniedBySettings
         if seconds > limits["seconds"]:
-            return AgainstTheRules
+            return DeniedBySettings
         in_progress_elsewhere = sum(
             song.unfinished and song.person[1] == person[1] and song.person != person
             for song in self.songs

@@ -18,8 +18,8 @@ from db.connection import Connection
 from db.records import Change, Fault, OperatorBudget, Song
 from services.credits.budgets import DefaultBudgets, ServerBudgetExceeded
 from services.credits.calendar import Calendar, Every
-from services.credits.transfers import ResetPlan
-from services.errors import AgainstTheRules, NotEnoughCredits, NotPossible
+from services.credits.transfers import NotEnoughToGive, ResetPlan
+from services.errors import DeniedBySettings, NotPossible
 from services.settings.server_settings import Manager
 from services.settings.settings import Defaults, Member
 from services.songs.delivery import KEPT
@@ -330,13 +330,13 @@ class Machine(RuleBasedStateMachine):
 
     def would_refuse_gift(
         self, giver: Person, to: Person, amount: int
-    ) -> type[AgainstTheRules] | type[NotEnoughCredits] | None:
+    ) -> type[DeniedBySettings] | type[NotEnoughToGive] | None:
         now = self.clock()
         if not self.model.rule(giver[0], "gifts"):
-            return AgainstTheRules
+            return DeniedBySettings
         if any(self.model.blocked(person, now) for person in (giver, to)):
-            return AgainstTheRules
-        return NotEnoughCredits if self.model.would_open(giver, now).free(now) < amount else None
+            return DeniedBySettings
+        return NotEnoughToGive if self.model.would_open(giver, now).free(now) < amount else None
 
     def move_gift(self, giver: Person, to: Person, amount: int, gift_id: int) -> None:
         now = self.clock()

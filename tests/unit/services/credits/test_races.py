@@ -11,9 +11,10 @@ import pytest
 
 from db.database import Database
 from db.records import Song
-from services.errors import NotEnoughCredits, NotPossible, TooManySongs
+from services.errors import NotEnoughCredits, NotPossible
 from services.settings.server_settings import Manager
 from services.settings.settings import Defaults, Limits
+from services.songs.admission import TooManyInProgress
 from tests.factories import MEMBER, SERVER, SettableClock
 from tests.unit.services.credits.composed import BY, MANAGER, WHO, Product, compose, member
 
@@ -65,7 +66,7 @@ async def test_so_many_at_once_and_no_more_whoever_is_first(
 ) -> None:
     product = compose(database, clock)
     results = await asyncio.gather(*(product.ask(n) for n in range(1, 21)), return_exceptions=True)
-    assert Counter(map(type, results))[TooManySongs] == 17
+    assert Counter(map(type, results))[TooManyInProgress] == 17
     await check_the_ledger(product)
 
 

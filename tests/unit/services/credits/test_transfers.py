@@ -13,11 +13,21 @@ from db.database import Database
 from db.records import Lot, to_ms
 from services.credits import transfers as module
 from services.credits.amounts import LONGEST, MAX_AMOUNT
-from services.credits.transfers import MAX_ROLE_GRANTS, ROLE_GRANT_LASTS, ResetPlan
-from services.errors import AgainstTheRules, InvalidRequest, NotEnoughCredits
+from services.credits.transfers import (
+    MAX_ROLE_GRANTS,
+    ROLE_GRANT_LASTS,
+    GiftBlocked,
+    GiftsNotAllowed,
+    GiftToOneself,
+    NotEnoughToGive,
+    ResetPlan,
+    TooManyRoleGrants,
+)
+from services.errors import InvalidRequest, NotEnoughCredits
 from services.settings.changelog import as_json
 from services.settings.settings import Member
 from tests.factories import MEMBER, NOON, SERVER, SettableClock
+from tests.refusals import refusal
 from tests.unit.services.credits.composed import BY, MANAGER, WHO, Product, compose, member
 
 FRIEND = member(5)
@@ -234,7 +244,7 @@ async def test_an_offer_delivered_twice_is_one_also_after_its_end(
 async def test_so_many_offers_at_once_and_no_more(product: Product, clock: SettableClock) -> None:
     for role_grant_id in range(1, MAX_ROLE_GRANTS + 1):
         await role_grant(product, role_grant_id, ends_at=NOON + HOUR)
-    with pytest.raises(InvalidRequest, match="25 grants to roles are open"):
+    with refusal(TooManyRoleGrants(25, NOON + HOUR)):
         await role_grant(product)
     assert (await role_grant(product, 1)).role_grant_id == 1
     clock.now = NOON + HOUR
@@ -293,13 +303,13 @@ async def test_an_allowance_given_away_is_not_given_anew(product: Product) -> No
 async def test_no_more_than_what_is_free_is_given(product: Product) -> None:
     await product.server_settings.set_gifts(BY, allowed=True)
     await product.ask(1, seconds=240)
-    with pytest.raises(NotEnoughCredits, match="You have 2 credits to give"):
+    with refusal(NotEnoughToGive(2)):
         await gift(product, 3)
     assert (await product.free(), await product.free(FRIEND)) == (2, 10)
 
 
 async def test_gifts_are_given_where_they_are_allowed(product: Product) -> None:
-    with pytest.raises(AgainstTheRules, match="`/quota allow`"):
+    with pytest.raises(GiftsNotAllowed):
         await gift(product, 1)
     assert (await product.free(), await product.free(FRIEND)) == (10, 10)
 
@@ -310,7 +320,7 @@ async def test_who_is_blocked_neither_gives_nor_gets(
 ) -> None:
     await product.server_settings.set_gifts(BY, allowed=True)
     await product.server_settings.block(BY, blocked, reason="Spam.", until=NOON + HOUR)
-    with pytest.raises(AgainstTheRules, match="neither gives nor gets"):
+    with pytest.raises(GiftBlocked):
         await gift(product, 1)
     clock.now = NOON + HOUR
     assert await gift(product, 1) == 9
@@ -318,7 +328,7 @@ async def test_who_is_blocked_neither_gives_nor_gets(
 
 async def test_nobody_gives_to_themselves(product: Product) -> None:
     await product.server_settings.set_gifts(BY, allowed=True)
-    with pytest.raises(InvalidRequest, match="That is you"):
+    with pytest.raises(GiftToOneself):
         await gift(product, 1, to=member(MEMBER, 99))
 
 
@@ -477,13 +487,12 @@ def bad(what: list[Any], give: Give) -> list[Any]:
         *bad([HOUR], lambda p, h: role_grant(p, ends_at=NOON + 2 * h, expires_at=NOON + h)),
     ],
 )
-async def test_bad_input_is_refused_in_a_plain_sentence_and_moves_nothing(
+async def test_bad_input_is_refused_and_moves_nothing(
     product: Product, give: Give, value: Any
 ) -> None:
     await product.server_settings.set_gifts(BY, allowed=True)
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(InvalidRequest):
         await give(product, value)
-    assert str(refused.value).endswith(".")
     assert (await product.free(), await product.free(FRIEND)) == (10, 10)
     assert len(await product.changes()) == 1
     assert await product.rows("SELECT role_grant_id FROM role_grants") == []

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cogs.client.texts import refusal_text
 from db.database import Database
 from db.records import Change, to_ms
 from services.credits.amounts import MAX_AMOUNT, MAX_BUDGET
@@ -343,12 +344,12 @@ def bad(
         *bad(
             what=ENDS,
             decide=lambda m, at: m.set_member(BY, 3, 1, until=at),
-            text="at most ten years away",
+            text="like `7d`",
         ),
         *bad(
             what=ENDS,
             decide=lambda m, at: m.block(BY, 3, reason="Spam.", until=at),
-            text="at most ten years away",
+            text="like `7d`",
         ),
         *bad(
             what=["", " ", "x" * 201],
@@ -393,12 +394,12 @@ def bad(
         *bad(
             what=[{"zone": "Mars/Olympus"}, {"zone": ""}],
             decide=lambda m, part: m.set_calendar(BY, **part),
-            text="There is no time zone of that name",
+            text="I don't know that time zone",
         ),
         *bad(
             what=[-1, 24, 10**30],
             decide=lambda m, hour: m.set_calendar(BY, hour=hour),
-            text="between 0 \\(midnight\\) and 23",
+            text="between 0 and 23",
         ),
         *bad(
             what=["year", ""],
@@ -411,9 +412,9 @@ async def test_bad_input_is_refused_in_a_plain_sentence_and_changes_nothing(
     product: Product, decide: Callable[[ServerSettings, Any], Any], value: Any, text: str
 ) -> None:
     before = await reading(product)
-    with pytest.raises(InvalidRequest, match=text) as refused:
+    with pytest.raises(InvalidRequest) as refused:
         await decide(product.server_settings, value)
-    assert str(refused.value).endswith(".")
+    assert text in refusal_text(refused.value)
     assert await reading(product) == before
     assert (
         await product.rows("SELECT server_id FROM settings UNION SELECT server_id FROM calendars")
