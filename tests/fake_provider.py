@@ -28,7 +28,7 @@ class FakeProvider:
         self, rate_limiter: RateLimiter | None = None, *, at_once: int = 1, per_minute: int = 50
     ) -> None:
         self.rate_limiter = rate_limiter or RateLimiter(per_minute)
-        self.polling = Pacer(self.rate_limiter)
+        self.pacer = Pacer(self.rate_limiter)
         self.at_once = at_once
         self.seconds_per_song = 60 / per_minute
         self.requests: dict[str, SongRequest] = {}

@@ -7,12 +7,13 @@ the `SongApiError`s of `services.errors`.
 
 import contextlib
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Generic, Literal, Protocol, TypeVar
 
 from db.records import SongRequest
+from services.providers.pacing import Pacer
 from services.providers.redaction import without_queries
 
 N = TypeVar("N", bound=float)
@@ -107,50 +108,10 @@ class JobStatus:
     """How far a job is.
 
     `output` may be there already when it is COMPLETED: then no `result` call is needed.
-    `inference_seconds` is the API's own figure for its computing.
     """
 
     status: Literal["QUEUED", "PROCESSING", "COMPLETED"]
     output: Output | None = None
-    inference_seconds: float | None = None
-
-
-class Polling(Protocol):
-    """When to poll jobs, by song. `services.providers.pacing` learns it from how long songs take.
-
-    Ages are in seconds since the submit was accepted.
-    """
-
-    def submitting(
-        self, song_id: int, *, seconds: int, steps: int
-    ) -> AbstractContextManager[object]:
-        """Count the calls that a song will take. For its submit, and where its age is a guess."""
-        ...
-
-    def running(self, song_id: int, *, seconds: int, steps: int) -> AbstractContextManager[object]:
-        """Count the calls of a song that was just submitted, and learn how long it takes."""
-        ...
-
-    def next_poll(
-        self, *, seconds: int, steps: int, age: float, processing: bool, song_id: int | None = None
-    ) -> float:
-        """Return the age, later than `age`, at which to poll a song that was unfinished then.
-
-        `processing`: whether a poll has seen it PROCESSING.
-        """
-        ...
-
-    def unfinished(self, song_id: int, *, age: float) -> None:
-        """Learn that a song was still running at this age."""
-        ...
-
-    def ended(self, song_id: int, *, low: float, high: float) -> None:
-        """Learn that a song ended between two ages. It takes no more polls."""
-        ...
-
-    def expected(self, *, seconds: int, steps: int, age: float = 0.0) -> float:
-        """Return the seconds until a song that is unfinished at `age` will be done."""
-        ...
 
 
 class Provider(Protocol):
@@ -162,35 +123,17 @@ class Provider(Protocol):
     there is room for it (`wait_for_submit`).
     """
 
-    @property
-    def name(self) -> str:
-        """Return what the songs' rows call it. It never changes."""
-        ...
-
-    @property
-    def parameters(self) -> Parameters:
-        """Return what its songs are made with."""
-        ...
-
-    @property
-    def polling(self) -> Polling:
-        """Return what decides when to poll."""
-        ...
-
-    @property
-    def at_once(self) -> int:
-        """Return how many songs may be at the API at the same time."""
-        ...
-
-    @property
-    def seconds_per_song(self) -> float:
-        """Return the least time between two songs in a crowd, by the rate limit."""
-        ...
-
-    @property
-    def single_call(self) -> bool:
-        """Whether `make` does all in one call, in place of `submit`, `get_status`, `result`."""
-        ...
+    name: str
+    """What the songs' rows call it. It never changes."""
+    parameters: Parameters
+    pacer: Pacer
+    """Decides when to poll."""
+    at_once: int
+    """How many songs may be at the API at the same time."""
+    seconds_per_song: float
+    """The least time between two songs in a crowd, by the rate limit."""
+    single_call: bool
+    """Whether `make` does all in one call, in place of `submit`, `get_status` and `result`."""
 
     def largest_file(self, seconds: int) -> int:
         """Return the most bytes of audio that so many requested seconds may be."""

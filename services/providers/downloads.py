@@ -1,11 +1,9 @@
 """Fetch songs from wherever an API says that they are: to the disk, within bounds, safely."""
 
-import contextlib
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -171,7 +169,7 @@ async def save(response: aiohttp.ClientResponse, workspace: Workspace, start: by
     name, limit = _shown(response.url), workspace.limit
     if (response.content_length or 0) > limit:
         raise BadOutput(f"{name}: {response.content_length:,} bytes, over {limit:,}")
-    part = PartFile(workspace.file)
+    part = _part_of(workspace.file)
     block = bytearray(start)
     size = len(start)
     try:
@@ -182,15 +180,15 @@ async def save(response: aiohttp.ClientResponse, workspace: Workspace, start: by
                 raise BadOutput(f"{name}: over {limit:,} bytes")
             if len(block) >= _BLOCK:
                 _check_not_text(name, block, size)
-                await in_thread(part.write, bytes(block))
+                await in_thread(_append, part, bytes(block), size)
                 block.clear()
         _check_not_text(name, block, size)
-        await in_thread(part.write, bytes(block))
-        await in_thread(part.commit)
+        await in_thread(_append, part, bytes(block), size)
+        await in_thread(_put_in_place, part, workspace.file)
     except TooManyChunks as error:
         raise BadOutput(f"{name}: {error}") from None
     finally:
-        await in_thread(part.discard)
+        await in_thread(part.unlink, True)  # noqa: FBT003 - missing_ok
     return size
 
 
@@ -221,53 +219,28 @@ def _write_base64(text: str, workspace: Workspace) -> int:
         raise BadOutput(f"base64: {error}") from error
     if not 0 < len(data) <= workspace.limit:
         raise BadOutput(f"base64: {len(data):,} bytes, of at most {workspace.limit:,}")
-    part = PartFile(workspace.file)
+    part = _part_of(workspace.file)
     try:
-        part.write(data)
-        part.commit()
+        part.write_bytes(data)
+        return _put_in_place(part, workspace.file)
     finally:
-        part.discard()
-    return len(data)
+        part.unlink(missing_ok=True)
 
 
-def _put_in_place(file: Path, target: Path) -> int:
-    """Give a song that was in an answer its name, once its bytes are on the disk."""
-    with file.open("rb+") as written:  # Windows syncs no file that is open for reading alone
+def _part_of(file: Path) -> Path:
+    """Where a file is until it is complete: what a killed process has left is overwritten."""
+    return file.with_name(file.name + ".part")
+
+
+def _append(part: Path, block: bytes, size: int) -> None:
+    """Write a block to a file that has `size` bytes with it."""
+    with part.open("wb" if size == len(block) else "ab") as file:
+        file.write(block)
+
+
+def _put_in_place(part: Path, target: Path) -> int:
+    """Give a file its name, once its bytes are on the disk: the API forgets in an hour."""
+    with part.open("rb+") as written:  # Windows syncs no file that is open for reading alone
         os.fsync(written.fileno())
-    file.replace(target)
+    part.replace(target)
     return target.stat().st_size
-
-
-class PartFile:
-    """A file under another name until it is complete. Its methods block.
-
-    The name is always the same, so what a killed process left behind is overwritten by the next.
-    """
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-        self._part = target.with_name(target.name + ".part")
-        self._file: BinaryIO | None = None
-
-    def write(self, data: bytes) -> None:
-        """Append to it; at first, overwrite what another process has left."""
-        self._open().write(data)
-
-    def commit(self) -> None:
-        """Give it its name, once its bytes are on the disk: the API forgets in an hour."""
-        with self._open() as file:
-            file.flush()
-            os.fsync(file.fileno())
-        self._part.replace(self._target)
-
-    def discard(self) -> None:
-        """Leave nothing behind; after `commit` there is nothing."""
-        if self._file is not None:
-            with contextlib.suppress(OSError):  # closing writes what is buffered: the disk is full
-                self._file.close()
-            self._part.unlink(missing_ok=True)
-
-    def _open(self) -> BinaryIO:
-        if self._file is None:
-            self._file = self._part.open("wb")
-        return self._file

@@ -5,7 +5,7 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, TypeVar
 from urllib.parse import quote
@@ -114,7 +114,7 @@ class Segmind:
     ) -> None:
         self.name = NAME
         self.parameters = PARAMETERS
-        self.polling = Pacer(rate_limiter, runs, waiting=waiting, polled=not single_call)
+        self.pacer = Pacer(rate_limiter, runs, waiting=waiting, polled=not single_call)
         self.at_once = at_once
         self.seconds_per_song = CALLS_A_SONG * WINDOW / rate_limiter.per_minute
         self.single_call = single_call
@@ -146,14 +146,7 @@ class Segmind:
         await self._rate_limiter.take(Call.SUBMIT)
 
     async def submit(self, request: SongRequest) -> str:
-        """Submit a song (v2) and return its request id.
-
-        Raises:
-            SubmitUncertain: a 5xx, a lost answer or one without an id: it may be accepted.
-            SubmitForbidden: 403 or 404, of the account or of this request alone.
-            KeyRefused: also for a redirect: the API is not at this address.
-            GenerationFailed: refused at once; it was accepted only if the answer has an id.
-        """
+        """Submit a song (v2) and return its request id. A redirect is a `KeyRefused`."""
         call = Endpoint("POST", f"v2/{MODEL}", _SUBMIT, SubmitForbidden, SubmitUncertain)
         answer = await self._call(call, payload(request))
         # Without an id nothing was accepted; but a 5xx may hide one.
@@ -166,53 +159,29 @@ class Segmind:
     async def get_status(
         self, job_id: str, workspace: Workspace, spent: Spent = _ignore
     ) -> JobStatus:
-        """See how far a song is.
-
-        Raises:
-            GenerationFailed: the model failed or blocked the content.
-            BadOutput, OSError: the song is in the answer, and broken, or can't be written.
-            SongGone: 404, not known yet, unknown or expired (an hour after its end).
-            ApiUnavailable: 408, 5xx, a lost answer, or one that can't be read: poll again.
-        """
+        """See how far a song is. The API forgets it an hour after its end."""
         call = _poll(f"v2/requests/{quote(job_id, safe='')}/status", workspace)
-        await self._rate_limiter.take(Call.POLL)
-        with self._timed(spent):
-            async with contextlib.aclosing(await self._call(call)) as answer:
-                raise_if_failed(call, answer, self._key)
-                if answer.completed:
-                    return JobStatus("COMPLETED", await answer.output(), answer.inference_seconds)
-                if answer.ok and answer.word:
-                    return JobStatus(self._unfinished(answer.word))
-                raise self._error(call, answer)
+        async with self._polled(call, Call.POLL, spent) as answer:
+            if answer.completed:
+                return JobStatus("COMPLETED", await answer.output())
+            if answer.ok and answer.word:
+                return JobStatus(self._unfinished(answer.word))
+            raise self._error(call, answer)
 
     async def result(self, job_id: str, workspace: Workspace, spent: Spent = _ignore) -> Output:
-        """See where a COMPLETED song is.
-
-        Raises:
-            OutputMissing: the answer names no output.
-            GenerationFailed, BadOutput, OSError, SongGone: see `get_status`.
-            ApiUnavailable: see `get_status`; also when it is not ready.
-        """
+        """See where a COMPLETED song is. One that is not ready is an `ApiUnavailable`."""
         call = _poll(f"v2/requests/{quote(job_id, safe='')}", workspace)
-        await self._rate_limiter.take(Call.RESULT)
-        with self._timed(spent):
-            async with contextlib.aclosing(await self._call(call)) as answer:
-                raise_if_failed(call, answer, self._key)
-                output = await answer.output() if answer.valid else None
-                if output is not None:
-                    return output
-                unnamed = answer.ok and not answer.word and "output" in answer.data
-                if answer.completed or unnamed:
-                    raise OutputMissing(f"no output: {describe(call, answer, self._key)}")
-                raise self._error(call, answer)
+        async with self._polled(call, Call.RESULT, spent) as answer:
+            output = await answer.output() if answer.valid else None
+            if output is not None:
+                return output
+            unnamed = answer.ok and not answer.word and "output" in answer.data
+            if answer.completed or unnamed:
+                raise OutputMissing(f"no output: {describe(call, answer, self._key)}")
+            raise self._error(call, answer)
 
     async def get_balance(self) -> float:
-        """Return the balance of the operator's account, in the API's own credits.
-
-        Raises:
-            ApiUnavailable: 408, 5xx, a lost answer, or one that can't be read.
-            KeyRefused: also for a 404: this is not the API's address.
-        """
+        """Return the balance of the operator's account. A 404 is a `KeyRefused`."""
         call = Endpoint("GET", "v1/get-user-credits", _BALANCE, KeyRefused, ApiUnavailable)
         await self._rate_limiter.take(Call.POLL)
         answer = await self._call(call)
@@ -222,13 +191,7 @@ class Segmind:
         return balance
 
     async def make(self, request: SongRequest, workspace: Workspace) -> Output | None:
-        """Make a song in one call (v1). None: its audio is in the workspace's file.
-
-        Raises:
-            SubmitUncertain: a 5xx, a lost or cut-off answer: the song may have been made.
-            GenerationFailed, KeyRefused, SubmitForbidden: see `submit`.
-            OutputMissing, BadOutput, OSError: see `download`.
-        """
+        """Make a song in one call (v1). A cut-off answer is a `SubmitUncertain`."""
         path = f"v1/{MODEL}"
         # The patience counts from where a large answer is read.
         call = Endpoint(
@@ -248,12 +211,18 @@ class Segmind:
         """Fetch a song's audio; return its bytes: see `Provider.download`."""
         return await self._downloader.download(output, workspace)
 
-    @contextlib.contextmanager
-    def _timed(self, spent: Spent) -> Iterator[None]:
-        """Report what the block took, where it found the song or that it is not there yet."""
+    @contextlib.asynccontextmanager
+    async def _polled(self, call: Endpoint, kind: Call, spent: Spent) -> AsyncIterator[Answer]:
+        """Get an answer, which is removed at the end of the block.
+
+        `spent` gets what all of it took, where it found the song or that it is not there yet.
+        """
+        await self._rate_limiter.take(kind)
         began = self._clock()
         try:
-            yield
+            async with contextlib.aclosing(await self._call(call)) as answer:
+                raise_if_failed(call, answer, self._key)
+                yield answer
         except NotThereYet:
             spent(self._clock() - began)
             raise

@@ -151,13 +151,6 @@ class Answer:
         text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
         return text if _REQUEST_ID.fullmatch(text) else None
 
-    @property
-    def inference_seconds(self) -> float | None:
-        """What the API says that its computing took."""
-        metrics = self.data.get("metrics")
-        seconds = number(metrics.get("inference_time")) if isinstance(metrics, dict) else None
-        return seconds if seconds is not None and seconds >= 0 else None
-
 
 def number(value: object) -> float | None:
     """Return a finite number of JSON; None if it is none."""

@@ -31,8 +31,8 @@ class Forecast:
         return now + timedelta(seconds=seconds)
 
     def _run(self, song: Song, age: float) -> float:
-        polling = self._provider.polling
-        return polling.expected(seconds=song.seconds, steps=song.steps, age=age)
+        pacer = self._provider.pacer
+        return pacer.expected(seconds=song.seconds, steps=song.steps, age=age)
 
     def _wait(self, song: Song, place: int) -> float:
         """Seconds until a start: the slots or the account's calls, whichever holds it up more."""

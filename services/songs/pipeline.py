@@ -322,15 +322,15 @@ class Pipeline:
     def _counted(self, song: Song) -> AbstractContextManager[object]:
         """Count the calls of its submit, which is the complete run in a single call."""
         provider = self._provider(song)
-        polling = provider.polling
-        follow = polling.running if provider.single_call else polling.submitting
+        pacer = provider.pacer
+        follow = pacer.running if provider.single_call else pacer.submitting
         return follow(song.song_id, seconds=song.seconds, steps=song.steps)
 
     def _followed(self, song: Song) -> AbstractContextManager[object]:
         """Count the calls of a run; where its age is a guess (`_downloaded`), learn nothing."""
         certain = _there(song.submitted_at) <= self._clock()
-        polling = self._provider(song).polling
-        follow = polling.running if certain else polling.submitting
+        pacer = self._provider(song).pacer
+        follow = pacer.running if certain else pacer.submitting
         return follow(song.song_id, seconds=song.seconds, steps=song.steps)
 
     async def _submit_once(self, song: Song) -> None:
@@ -356,7 +356,7 @@ class Pipeline:
         except TimeoutError:
             raise SubmitUncertain("the song did not come whole within 30 minutes") from None
         took = self._age(began)
-        self._provider(song).polling.ended(song.song_id, low=took, high=took)
+        self._provider(song).pacer.ended(song.song_id, low=took, high=took)
         await self._downloaded(song, began, low=took, high=took)
         self._submit_refusals[song.provider].accepted()
         await self._incidents.account_works(refusals=refusals)
@@ -398,7 +398,7 @@ class Pipeline:
                 job = await self._poll(song, absence, resumed=resumed)
                 high = self._age(submitted_at)
                 if job.status == "COMPLETED":
-                    self._provider(song).polling.ended(song.song_id, low=low, high=high)
+                    self._provider(song).pacer.ended(song.song_id, low=low, high=high)
                     await self._fetch(song, job.output, absence)
                     await self._downloaded(song, submitted_at, low=low, high=high)
                     return
@@ -411,7 +411,7 @@ class Pipeline:
                 failures, why_not = failures + 1, _for_member(error)
             else:
                 failures, low, why_not, absence = 0, polled_at, NOT_IN_TIME, _Absence()
-                self._provider(song).polling.unfinished(song.song_id, age=low)
+                self._provider(song).pacer.unfinished(song.song_id, age=low)
                 if job.status == "PROCESSING" and song.status is not Status.PROCESSING:
                     await self._write(song, songs.mark_processing)
                     song = replace(song, status=Status.PROCESSING)
@@ -527,7 +527,7 @@ class Pipeline:
 
     def _until_next_poll(self, song: Song, polled_at: float, failures: int) -> float:
         """Seconds to wait from now: as paced, and longer after failures."""
-        at = self._provider(song).polling.next_poll(
+        at = self._provider(song).pacer.next_poll(
             seconds=song.seconds,
             steps=song.steps,
             age=polled_at,

@@ -98,7 +98,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "services.providers.segmind_answers.AnswerReader.read: in_thread(body.spool.discard",
         "services.providers.downloads.Downloader._hop: aiohttp.ClientSession(",
         "services.providers.downloads.Downloader._hop: _get(session,",
-        "services.providers.downloads.save: in_thread(part.write, bytes(block))",
+        "services.providers.downloads.save: in_thread(_append, part, bytes(block)",
     ],
     "Another error at a step whose other errors are passed: what follows it is the same.": [
         "services.songs.pipeline.Pipeline._submit: self._passing(error)",

@@ -235,7 +235,7 @@ class House:
         self.completion = SongCompletion(self.database, self.credits, clock=self.clock)
         self.rate_limiter = Minute(self.time)
         self.api = self.make_api(root=self.root, key=PLAYGROUND_KEY)
-        self.pacer = self.api.polling
+        self.pacer = self.api.pacer
         self.budgets = OperatorBudgets(self.database, clock=self.clock)
         self.pipeline = Pipeline(
             self.database,

@@ -24,7 +24,7 @@ def seconds_until(provider: FakeProvider, clock: SettableClock, step: Step, **fi
 def test_a_song_takes_its_run_and_what_comes_after_it(
     provider: FakeProvider, clock: SettableClock, step: Step
 ) -> None:
-    run = provider.polling.expected(seconds=60, steps=50)
+    run = provider.pacer.expected(seconds=60, steps=50)
     assert seconds_until(provider, clock, step) == pytest.approx(run + AFTERWARDS)
 
 
@@ -42,7 +42,7 @@ def test_a_longer_song_takes_longer(provider: FakeProvider, clock: SettableClock
 
 def test_what_has_run_already_is_counted(provider: FakeProvider, clock: SettableClock) -> None:
     clock.advance(seconds=5)
-    left = provider.polling.expected(seconds=60, steps=50, age=5.0)
+    left = provider.pacer.expected(seconds=60, steps=50, age=5.0)
     assert seconds_until(provider, clock, Step.SUBMITTED) == pytest.approx(left + AFTERWARDS)
 
 
@@ -50,7 +50,7 @@ def test_a_clock_that_was_set_back_makes_no_song_older_than_new(
     provider: FakeProvider, clock: SettableClock
 ) -> None:
     clock.advance(hours=-1)
-    run = provider.polling.expected(seconds=60, steps=50)
+    run = provider.pacer.expected(seconds=60, steps=50)
     assert seconds_until(provider, clock, Step.SUBMITTED) == pytest.approx(run + AFTERWARDS)
 
 
@@ -70,7 +70,7 @@ def test_one_waits_for_a_slot_or_for_the_accounts_calls(
     provider = FakeProvider(at_once=at_once, per_minute=per_minute)
     in_time = Forecast(provider, clock=clock)
     wait = in_time.expected_at(song, place=place) - in_time.expected_at(song)
-    slots = (place - 1) // at_once * provider.polling.expected(seconds=60, steps=50)
+    slots = (place - 1) // at_once * provider.pacer.expected(seconds=60, steps=50)
     calls = (place - 1) * provider.seconds_per_song
     assert wait.total_seconds() == pytest.approx(max(slots, calls), abs=1e-5)
 
