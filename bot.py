@@ -60,11 +60,10 @@ from services.operations.consistency_check import ConsistencyCheck
 from services.operations.housekeeping import Housekeeping
 from services.operations.incidents import Incidents
 from services.operations.servers import Servers
+from services.providers import registry
 from services.providers.addresses import Resolver
-from services.providers.rate_limiter import RateLimiter
-from services.providers.registry import PARAMETERS
+from services.providers.base import Provider
 from services.providers.run_times import Run
-from services.providers.segmind import Segmind
 from services.reports.export import Export
 from services.reports.overview import Overview
 from services.reports.usage import Usage
@@ -264,20 +263,14 @@ class Application(DatabaseServices):
     # --- the song API -----------------------------------------------------------------------------
 
     @cached_property
-    def provider(self) -> Segmind:
-        config = self.config
-        return Segmind(
+    def provider(self) -> Provider:
+        return registry.connect(
+            self.config,
             self.session,
-            root=config.segmind_api_url,
-            key=config.segmind_api_key.get_secret_value(),
-            # After a restart the last minute counts as full, unless no call was ever made.
-            rate_limiter=RateLimiter(config.segmind_rpm, full=self._api_called),
+            self.resolver,
             runs=self._past_runs,
+            called=self._api_called,
             waiting=lambda: self.scheduler.waiting,
-            at_once=config.segmind_concurrency,
-            single_call=config.segmind_mode == "sync",
-            allow=config.download_allow,
-            resolver=self.resolver,
         )
 
     # --- songs ------------------------------------------------------------------------------------
@@ -328,7 +321,7 @@ class Application(DatabaseServices):
             self.completion,
             self.incidents,
             clock=self.clock,
-            random_seed=lambda: random.SystemRandom().randint(*PARAMETERS.seed.bounds),
+            random_seed=lambda: random.SystemRandom().randint(*registry.PARAMETERS.seed.bounds),
             wake=self.scheduler.wake,
             tell=self.changelog.tell,
             allowed_servers=self.config.allowed_servers,

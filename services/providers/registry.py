@@ -5,3 +5,4 @@ from services.providers import segmind
 DEFAULT = segmind.NAME
 PARAMETERS = segmind.PARAMETERS
 """Of the default one: what `/song` takes."""
+connect = segmind.connect

@@ -15,6 +15,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from db.records import SongRequest
+from services.config import Config
 from services.errors import (
     ApiUnavailable,
     KeyRefused,
@@ -75,6 +76,33 @@ _POLL = aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=30)
 _PATIENCE = 300.0  # seconds, see `Endpoint`
 # The vendor's SDK gives a song 600 s; the one call of v1 is silent for all of them.
 _MAKE = aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=600)
+
+
+def connect(
+    config: Config,
+    session: aiohttp.ClientSession,
+    resolver: AbstractResolver,
+    *,
+    runs: Iterable[Run],
+    called: bool,
+    waiting: Callable[[], int],
+) -> "Segmind":
+    """Compose the provider as the environment says. `called`: an earlier process made calls.
+
+    After a restart the last minute counts as full, unless no call was ever made.
+    """
+    return Segmind(
+        session,
+        root=config.segmind_api_url,
+        key=config.segmind_api_key.get_secret_value(),
+        rate_limiter=RateLimiter(config.segmind_rpm, full=called),
+        runs=runs,
+        waiting=waiting,
+        at_once=config.segmind_concurrency,
+        single_call=config.segmind_mode == "sync",
+        allow=config.download_allow,
+        resolver=resolver,
+    )
 
 
 def _ignore(_: float) -> None:
