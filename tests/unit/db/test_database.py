@@ -121,19 +121,6 @@ async def test_a_task_cancelled_while_it_waits_for_its_turn_has_not_begun(
     assert await present(database) == {7}
 
 
-async def test_an_exception_rolls_back(database: Database) -> None:
-    async def fail() -> None:
-        async with database.write() as connection:
-            await servers.ensure_server(connection, 1)
-            raise LookupError
-
-    with pytest.raises(LookupError):
-        await fail()
-    assert await present(database) == set()
-    await write_both(database)
-    assert await present(database) == set(SERVERS)
-
-
 async def test_two_tasks_never_share_a_transaction(database: Database) -> None:
     inside, go_on = asyncio.Event(), asyncio.Event()
 
@@ -155,27 +142,6 @@ async def test_two_tasks_never_share_a_transaction(database: Database) -> None:
     assert await present(database) == set(SERVERS)
 
 
-async def test_the_reader_sees_nothing_before_the_commit(database: Database) -> None:
-    async with database.write() as connection:
-        await servers.ensure_server(connection, 1)
-        assert await present(database) == set()
-    assert await present(database) == {1}
-
-
-async def test_a_commit_that_fails_leaves_nothing(database: Database) -> None:
-    async def orphan() -> None:
-        async with database.write() as connection:
-            await connection.execute("PRAGMA defer_foreign_keys = ON")
-            await servers.ensure_server(connection, 1)
-            await servers.ensure_member(connection, 2, 3)
-
-    with pytest.raises(sqlite3.IntegrityError):
-        await orphan()
-    assert await present(database) == set()
-    await write_both(database)
-    assert await present(database) == set(SERVERS)
-
-
 async def test_what_was_committed_is_there_after_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "songs.db"
     first = await Database.open(path)
@@ -192,20 +158,6 @@ async def test_a_commit_does_not_need_a_clean_close(database: Database, tmp_path
     with sqlite3.connect(tmp_path / "songs.db") as other:
         assert other.execute("SELECT count(*) FROM servers").fetchone() == (2,)
     other.close()
-
-
-async def test_a_lock_of_another_process_is_an_error_and_then_over(
-    database: Database, tmp_path: Path
-) -> None:
-    await database._writer.execute("PRAGMA busy_timeout = 0")
-    other = sqlite3.connect(tmp_path / "songs.db", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(DatabaseBusyError, match=r"songs\.db is locked by another program"):
-        await write_both(database)
-    other.execute("COMMIT")
-    other.close()
-    await write_both(database)
-    assert await present(database) == set(SERVERS)
 
 
 async def test_a_file_that_can_only_be_read_does_not_open(
@@ -240,17 +192,19 @@ async def test_a_full_disk_takes_nothing_and_then_all_again(tmp_path: Path) -> N
         await database.close()
 
 
-async def test_the_writer_is_durable_and_the_reader_only_reads(database: Database) -> None:
+async def test_the_writer_is_durable_and_the_reader_only_reads(tmp_path: Path) -> None:
     async def pragma(connection: aiosqlite.Connection, name: str) -> object:
         (row,) = await connection.execute_fetchall(f"PRAGMA {name}")
         return row[0]
 
+    database = await Database.open(tmp_path / "songs.db")
     assert await pragma(database._writer, "journal_mode") == "wal"
     assert await pragma(database._writer, "synchronous") == 2
     assert await pragma(database._writer, "foreign_keys") == 1
     assert await pragma(database._writer, "busy_timeout") == 30_000
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         await servers.ensure_server(database.reader, 1)
+    await database.close()
 
 
 async def test_no_statement_of_the_opening_is_still_in_progress(
@@ -272,28 +226,11 @@ async def test_no_statement_of_the_opening_is_still_in_progress(
         await database.close()
 
 
-async def test_closing_waits_for_the_transaction_under_way(tmp_path: Path) -> None:
-    database = await Database.open(tmp_path / "songs.db")
-    async with database.write() as connection:
-        closing = asyncio.create_task(database.close())
-        await asyncio.sleep(0)
-        await servers.ensure_server(connection, 1)
-    await closing
-    again = await Database.open(tmp_path / "songs.db")
-    assert await present(again) == {1}
-    await again.close()
-
-
 async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "songs.db"
     path.write_bytes(b"This is a letter to a friend. " * 200)
     with pytest.raises(sqlite3.DatabaseError):
         await Database.open(path)
-
-
-async def test_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(sqlite3.OperationalError):
-        await Database.open(tmp_path)
 
 
 async def test_opening_that_is_cut_short_leaves_no_thread(
@@ -348,18 +285,6 @@ async def test_a_trip_is_one_transaction_on_the_writers_thread(database: Databas
     assert threads[0] is threads[1] is not threading.current_thread()
     assert await servers.names_present(database.reader) == {1: "Synths", 2: "Strings"}
     assert not database._writer.in_transaction
-
-
-async def test_an_exception_in_a_trip_rolls_back(database: Database) -> None:
-    async def work(connection: Connection) -> None:
-        await insert_both(connection)
-        raise LookupError("no more")
-
-    with pytest.raises(LookupError, match="no more"):
-        await database.transact(work)
-    assert not database._writer.in_transaction
-    assert await present(database) == set()
-    assert await database.transact(insert_both) == "both"
 
 
 async def test_a_statement_that_is_refused_rolls_back_what_came_before_it(
