@@ -439,7 +439,7 @@ async def composed(
     """
     known = await Database.is_ours(config.database_path)
     data_folder.claim(config.data_dir, known=known)
-    data_folder.close_to_others(config.database_path, config.data_dir)
+    data_folder.restrict_access(config.database_path, config.data_dir)
     async with contextlib.AsyncExitStack() as closing:
         database = await Database.open(config.database_path)
         closing.push_async_callback(database.close)

@@ -46,7 +46,7 @@ ROLE_RULES = 25
 class Nobody:
     """Nobody is told of anything."""
 
-    async def tell(self, text: str, *, detail: str = "") -> bool:  # noqa: ARG002 - the protocol's
+    async def notify(self, text: str, *, detail: str = "") -> bool:  # noqa: ARG002 - the protocol's
         return True
 
 

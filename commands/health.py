@@ -12,7 +12,7 @@ def health(data_dir: Path) -> int:
     if heartbeat.alive(data_dir):
         return 0
     print(
-        f"No heartbeat in {data_dir} for {heartbeat.TOO_OLD:.0f} s: the bot is not running, or "
+        f"No heartbeat in {data_dir} for {heartbeat.MAX_AGE:.0f} s: the bot is not running, or "
         "hangs. Its log says which.",
         file=sys.stderr,
     )

@@ -7,7 +7,7 @@ from db.records import Draft, to_ms
 
 
 async def insert(connection: Connection, draft: Draft, *, at: datetime) -> bool:
-    """Keep a form's other options. False if its interaction has kept some already."""
+    """Store a form's other options. Return False if its interaction has a draft."""
     cursor = await connection.execute(
         """
         INSERT INTO drafts (draft_id, server_id, member_id, options, created_at)
@@ -19,7 +19,7 @@ async def insert(connection: Connection, draft: Draft, *, at: datetime) -> bool:
 
 
 async def get(connection: Connection, draft_id: int) -> Draft | None:
-    """One form's options."""
+    """Return a draft."""
     rows = await connection.execute_fetchall(
         "SELECT draft_id, server_id, member_id, options FROM drafts WHERE draft_id = ?", (draft_id,)
     )
@@ -27,6 +27,6 @@ async def get(connection: Connection, draft_id: int) -> Draft | None:
 
 
 async def delete_before(connection: Connection, moment: datetime) -> int:
-    """Drop the forms nobody sent; how many there were."""
+    """Delete the drafts of forms that nobody sent. Return how many."""
     cursor = await connection.execute("DELETE FROM drafts WHERE created_at < ?", (to_ms(moment),))
     return cursor.rowcount

@@ -1,4 +1,4 @@
-"""What the operator was told, and what Discord was given. None of these commits."""
+"""Incidents, and the commands registered with Discord. None of these commits."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from db.records import Incident, from_ms, maybe_from_ms, to_ms
 
 
 async def open_incident(connection: Connection, kind: str, *, detail: str, at: datetime) -> bool:
-    """Something is wrong. False if that is known already."""
+    """Insert an incident. Return False if one of its kind is open."""
     cursor = await connection.execute(
         """
         INSERT INTO incidents (kind, detail, opened_at) VALUES (?, ?, ?)
@@ -19,7 +19,7 @@ async def open_incident(connection: Connection, kind: str, *, detail: str, at: d
 
 
 async def mark_notified(connection: Connection, kind: str, *, at: datetime) -> bool:
-    """The operator has heard of it."""
+    """Mark that the operator was notified. Return False if that was marked."""
     cursor = await connection.execute(
         "UPDATE incidents SET notified_at = ? WHERE kind = ? AND notified_at IS NULL",
         (to_ms(at), kind),
@@ -28,13 +28,13 @@ async def mark_notified(connection: Connection, kind: str, *, at: datetime) -> b
 
 
 async def close_incident(connection: Connection, kind: str) -> bool:
-    """It is well again. False if nothing was wrong."""
+    """Delete an incident. Return False if there is none."""
     cursor = await connection.execute("DELETE FROM incidents WHERE kind = ?", (kind,))
     return cursor.rowcount == 1
 
 
 async def incidents(connection: Connection) -> list[Incident]:
-    """What is wrong now, oldest first."""
+    """Return the open incidents, oldest first."""
     rows = await connection.execute_fetchall(
         "SELECT kind, detail, opened_at, notified_at FROM incidents ORDER BY opened_at, kind"
     )
@@ -45,7 +45,7 @@ async def incidents(connection: Connection) -> list[Incident]:
 
 
 async def command_digest(connection: Connection, application_id: int) -> str | None:
-    """The digest of the commands that Discord was last given."""
+    """Return the digest of the commands last registered."""
     rows = await connection.execute_fetchall(
         "SELECT digest FROM command_sets WHERE application_id = ?", (application_id,)
     )
@@ -53,7 +53,7 @@ async def command_digest(connection: Connection, application_id: int) -> str | N
 
 
 async def set_command_digest(connection: Connection, application_id: int, digest: str) -> None:
-    """Discord has these commands now."""
+    """Store the digest of the registered commands."""
     await connection.execute(
         """
         INSERT INTO command_sets (application_id, digest) VALUES (?, ?)

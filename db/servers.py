@@ -1,4 +1,4 @@
-"""Servers and members: that they are there, and when they had a turn. None of these commits."""
+"""Servers and members, and when they last had a turn. None of these commits."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from db.records import Server, ServerCount, maybe_from_ms, to_ms
 
 
 async def ensure_server(connection: Connection, server_id: int) -> None:
-    """A server that asks is a server that is there."""
+    """Insert a server, or mark it as present."""
     await connection.execute(
         """
         INSERT INTO servers (server_id) VALUES (?)
@@ -18,7 +18,7 @@ async def ensure_server(connection: Connection, server_id: int) -> None:
 
 
 async def ensure_member(connection: Connection, server_id: int, member_id: int) -> None:
-    """A member needs a row before anything can be theirs."""
+    """Insert a member, if absent."""
     await connection.execute(
         """
         INSERT INTO members (server_id, member_id) VALUES (?, ?)
@@ -29,7 +29,7 @@ async def ensure_member(connection: Connection, server_id: int, member_id: int) 
 
 
 async def get_server(connection: Connection, server_id: int) -> Server | None:
-    """One server."""
+    """Return a server."""
     rows = await connection.execute_fetchall(
         "SELECT server_id, name, left_at FROM servers WHERE server_id = ?", (server_id,)
     )
@@ -39,7 +39,7 @@ async def get_server(connection: Connection, server_id: int) -> Server | None:
 
 
 async def set_name(connection: Connection, server_id: int, name: str) -> bool:
-    """What Discord says that it is called. False if that was known, or the server is not."""
+    """Store a server's name. Return False if nothing changed."""
     cursor = await connection.execute(
         "UPDATE servers SET name = :name WHERE server_id = :server_id AND name IS NOT :name",
         {"server_id": server_id, "name": name},
@@ -48,7 +48,7 @@ async def set_name(connection: Connection, server_id: int, name: str) -> bool:
 
 
 async def take_number(connection: Connection, server_id: int) -> int:
-    """The next song's number within its server."""
+    """Take the next song number of a server."""
     rows = await connection.execute_fetchall(
         """
         UPDATE servers SET last_number = last_number + 1 WHERE server_id = ? RETURNING last_number
@@ -62,9 +62,9 @@ async def take_number(connection: Connection, server_id: int) -> int:
 async def mark_started(
     connection: Connection, server_id: int, member_id: int, *, at: datetime
 ) -> None:
-    """A song of theirs was started: server and member go to the end of the fair order.
+    """Move a server and a member whose song starts to the end of the fair order.
 
-    Later than every start before it, also where the clock stands still or was set back.
+    The time is later than every earlier start, even if the clock was set back.
     """
     await connection.execute(
         """
@@ -88,7 +88,7 @@ async def mark_started(
 
 
 async def mark_greeted(connection: Connection, server_id: int, *, at: datetime) -> bool:
-    """The hello is about to be said. False if it has been said before."""
+    """Mark a server as greeted. Return False if it was."""
     cursor = await connection.execute(
         "UPDATE servers SET greeted_at = ? WHERE server_id = ? AND greeted_at IS NULL",
         (to_ms(at), server_id),
@@ -97,7 +97,7 @@ async def mark_greeted(connection: Connection, server_id: int, *, at: datetime) 
 
 
 async def mark_joined(connection: Connection, server_id: int, *, at: datetime) -> bool:
-    """The operator is to be notified of this server. False if there is no such server."""
+    """Mark a server for a message to the operator. Return False if it does not exist."""
     cursor = await connection.execute(
         "UPDATE servers SET notify_since = ? WHERE server_id = ?", (to_ms(at), server_id)
     )
@@ -105,7 +105,7 @@ async def mark_joined(connection: Connection, server_id: int, *, at: datetime) -
 
 
 async def to_notify(connection: Connection, *, since: datetime) -> list[Server]:
-    """The servers joined since then that the operator was not notified of, oldest first."""
+    """Return the servers joined since then that the operator was not notified of, oldest first."""
     rows = await connection.execute_fetchall(
         """
         SELECT server_id, name, left_at FROM servers
@@ -117,7 +117,7 @@ async def to_notify(connection: Connection, *, since: datetime) -> list[Server]:
 
 
 async def mark_notified(connection: Connection, server_id: int) -> bool:
-    """The operator was notified of it. False if that was known."""
+    """Mark that the operator was notified. Return False if that was marked."""
     cursor = await connection.execute(
         """
         UPDATE servers SET notify_since = NULL WHERE server_id = ? AND notify_since IS NOT NULL
@@ -128,13 +128,13 @@ async def mark_notified(connection: Connection, server_id: int) -> bool:
 
 
 async def any_known(connection: Connection) -> bool:
-    """Whether the bot was ever in a server, as far as this database knows."""
+    """Return whether there is any server, also one that was left."""
     rows = await connection.execute_fetchall("SELECT EXISTS (SELECT 1 FROM servers) AS known")
     return any(row["known"] for row in rows)
 
 
 async def mark_left(connection: Connection, server_id: int, *, at: datetime) -> bool:
-    """The bot is no longer in it. False if that was known."""
+    """Mark a server as left. Return False if it was."""
     cursor = await connection.execute(
         "UPDATE servers SET left_at = ? WHERE server_id = ? AND left_at IS NULL",
         (to_ms(at), server_id),
@@ -143,7 +143,7 @@ async def mark_left(connection: Connection, server_id: int, *, at: datetime) -> 
 
 
 async def names_present(connection: Connection) -> dict[int, str | None]:
-    """The servers that the bot was in when it last knew, and what they were called."""
+    """Return the servers that were not left, with their names."""
     rows = await connection.execute_fetchall(
         "SELECT server_id, name FROM servers WHERE left_at IS NULL"
     )
@@ -151,7 +151,7 @@ async def names_present(connection: Connection) -> dict[int, str | None]:
 
 
 async def all_counted(connection: Connection) -> list[ServerCount]:
-    """Every server with how many members and songs it has had."""
+    """Return every server with its numbers of members and songs."""
     rows = await connection.execute_fetchall(
         """
         SELECT server_id, name, left_at, last_number,
@@ -168,7 +168,7 @@ async def all_counted(connection: Connection) -> list[ServerCount]:
 
 
 async def servers_left_before(connection: Connection, moment: datetime) -> list[int]:
-    """The servers that the bot left before `moment` and has not forgotten."""
+    """Return the servers left before `moment` whose data is not deleted yet."""
     rows = await connection.execute_fetchall(
         "SELECT server_id FROM servers WHERE left_at < ? AND forgotten_at IS NULL",
         (to_ms(moment),),
@@ -177,7 +177,7 @@ async def servers_left_before(connection: Connection, moment: datetime) -> list[
 
 
 async def forget(connection: Connection, server_id: int, *, at: datetime) -> bool:
-    """As a server never seen. False if the bot is in it again."""
+    """Clear a server's row. Return False if the bot is in it again."""
     cursor = await connection.execute(
         """
         UPDATE servers SET name = NULL, greeted_at = NULL, forgotten_at = ?

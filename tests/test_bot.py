@@ -527,7 +527,7 @@ def test_a_data_folder_with_other_peoples_files_is_refused(
     for _ in range(2):  # that nothing was made of the database counts at the second start too
         assert bot.main(["run"]) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"data/{folder} holds files that may not be Songwright's")
+        assert line.startswith(f"data/{folder} has files that may not be Songwright's")
     assert album.is_dir()
 
 

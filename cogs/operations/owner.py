@@ -11,22 +11,22 @@ from cogs.client.formatting import plain
 log = logging.getLogger(__name__)
 
 DETAIL = 700
-"""Characters, of which each may come to be two; a message has 2,000 (Discord, "Create Message")."""
+"""Characters, each of which may be escaped to two; a message has 2,000."""
 
 
 class OwnerMessages:
-    """The services' Operator, on Discord."""
+    """Implements `services.operations.incidents.Operator`."""
 
     def __init__(self, bot: commands.AutoShardedBot) -> None:
         self._bot = bot
 
-    async def tell(self, text: str, *, detail: str = "") -> bool:
-        """Send `text` to the owner, or to the owner of the team; whether it went out.
+    async def notify(self, text: str, *, detail: str = "") -> bool:
+        """Send `text` to the owner, or to the team's owner. Return whether it was sent.
 
-        `detail` may be what a stranger's server answered: it is no Markdown, and leads nowhere.
+        `detail` may come from a foreign server: Markdown and links in it are escaped.
         """
         if not self._bot.is_ready():
-            return False  # told again by the housekeeping
+            return False  # housekeeping retries
         quoted = " ".join(plain(detail, DETAIL).split())
         try:
             with wrap_parse_errors():
@@ -37,6 +37,6 @@ class OwnerMessages:
                 owner = await self._bot.fetch_user(owner_id)
                 await owner.send(f"{text}\n> {quoted}" if quoted else text)
         except (*PASSING, discord.HTTPException) as error:
-            log.warning("the operator could not be told: %s", error)
+            log.warning("the operator could not be notified: %s", error)
             return False
         return True

@@ -1,4 +1,4 @@
-"""What the start sees to in the data folder: what may be deleted there, and who may read it."""
+"""The data folder at start: what may be deleted there, and who may read it."""
 
 import logging
 import os
@@ -9,68 +9,68 @@ from services.errors import ConfigurationError
 log = logging.getLogger(__name__)
 
 FOLDERS = ("songs", "exports")
-"""Nothing is deleted from any other folder."""
+"""The folders that files are deleted from."""
 MARKER = ".songwright"
-_OF_EXT4 = "lost+found"
-"""Stands in the root of each such volume, also of one that is mounted right here."""
-_TEXT = "Songwright keeps files here and deletes them. Don't put anything else into this folder.\n"
+_EXT4_FOLDER = "lost+found"
+"""Exists in the root of each ext4 volume, which may be mounted here."""
+_TEXT = "Songwright stores and deletes files here. Don't put other files into this folder.\n"
 
 
 def claim(data_dir: Path, *, known: bool) -> None:
-    """Mark the folders that the bot deletes from as its own, and make those that are missing.
+    """Create the folders that the bot deletes files from, and mark them as the bot's.
 
-    `known`: there was a database of Songwright's before this start, so what lies there is its own.
+    `known`: a database existed before this start, so files in the folders are the bot's.
 
     Raises:
-        ConfigurationError: a folder has files in it that may be somebody else's.
-        OSError: a folder or its marker can't be made.
+        ConfigurationError: a folder has files that may not be the bot's.
+        OSError: a folder or its marker can't be created.
     """
     for folder in (data_dir / name for name in FOLDERS):
         folder.mkdir(parents=True, exist_ok=True)
         marker = folder / MARKER
         if marker.exists():
             continue
-        if not known and any(file.name != _OF_EXT4 for file in folder.iterdir()):
+        if not known and any(file.name != _EXT4_FOLDER for file in folder.iterdir()):
             raise ConfigurationError(
-                f"{folder} holds files that may not be Songwright's, and the bot deletes from that "
-                "folder. Move them elsewhere, or set DATA_DIR to another folder."
+                f"{folder} has files that may not be Songwright's, and the bot deletes files "
+                "there. Move them elsewhere, or set DATA_DIR to another folder."
             )
         try:
             marker.write_text(_TEXT, encoding="ascii")
-        except OSError as error:  # of a full disk, which does not say where
+        except OSError as error:  # ENOSPC comes without the path
             raise OSError(error.errno, error.strerror, str(marker)) from error
 
 
-def close_to_others(database_path: Path, data_dir: Path) -> None:
-    """Let only the bot's user read what members wrote, and the tokens of songs under way.
+def restrict_access(database_path: Path, data_dir: Path) -> None:
+    """Let only the bot's user read members' texts and the tokens of songs in progress.
 
-    For what an earlier version, or another `umask`, has left open. Where the files are another
-    user's, or the file system has no such rights, there is a warning. Windows has none of this.
+    For files from an earlier version or with another `umask`. If the files are another user's, or
+    the file system has no permissions, a warning is logged. Windows has no such permissions.
     """
     if os.name == "nt":
         return
     for name in ("", "-wal", "-shm"):
-        # Of a link, SQLite keeps the others beside what it leads to.
+        # SQLite keeps the other two next to the target of a symbolic link.
         real_path = database_path.resolve()
-        _close(real_path.with_name(real_path.name + name), 0o600)
+        _restrict(real_path.with_name(real_path.name + name), 0o600)
     for name in FOLDERS:
-        _close(data_dir / name, 0o700)
+        _restrict(data_dir / name, 0o700)
 
 
-def _close(path: Path, mode: int) -> None:
+def _restrict(path: Path, mode: int) -> None:
     try:
         if not _is_open(path):
             return
         path.chmod(mode)
-        # Some file systems take a change and don't make it.
-        why = "the file system does not keep rights" if _is_open(path) else ""
+        # Some file systems accept a change without making it.
+        reason = "the file system has no permissions" if _is_open(path) else ""
     except FileNotFoundError:
         return
     except OSError as error:
-        why = error.strerror or str(error)
-    if why:
+        reason = error.strerror or str(error)
+    if reason:
         log.warning(
-            "other users of this machine can open %s, and that can't be changed: %s", path, why
+            "other users of this machine can open %s, and that can't be changed: %s", path, reason
         )
 
 

@@ -1,4 +1,4 @@
-"""A file whose age tells from outside whether the bot is alive: the image's health check."""
+"""A file whose age shows the image's health check whether the bot is alive."""
 
 import asyncio
 import logging
@@ -7,33 +7,32 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-EVERY = 15.0
-"""Seconds between beats."""
-TOO_OLD = 60.0
-"""Seconds after which nobody is alive."""
+INTERVAL = 15.0
+MAX_AGE = 60.0
+"""Seconds after which the bot counts as dead."""
 
 
 def path(data_dir: Path) -> Path:
-    """Where the heartbeat is."""
+    """Return the file's path."""
     return data_dir / "heartbeat"
 
 
 async def beat(data_dir: Path) -> None:
-    """Touch the file, until cancelled. A loop that hangs does not beat."""
+    """Touch the file regularly until cancelled; a blocked event loop does not."""
     while True:
         try:
             await asyncio.to_thread(path(data_dir).touch)
-        except OSError as error:  # a full disk, say: the bot is alive all the same
+        except OSError as error:  # a full disk, say: the bot is alive anyway
             log.warning("no heartbeat: %s", error)
-        await asyncio.sleep(EVERY)
+        await asyncio.sleep(INTERVAL)
 
 
 def alive(data_dir: Path) -> bool:
-    """Whether the last beat is recent.
+    """Return whether the last heartbeat is recent.
 
-    Beats of a time to come are none: the clock was set back, and who is alive beats again soon.
+    One in the future does not count: the clock was set back, and a live bot touches the file soon.
     """
     try:
-        return abs(time.time() - path(data_dir).stat().st_mtime) < TOO_OLD
+        return abs(time.time() - path(data_dir).stat().st_mtime) < MAX_AGE
     except FileNotFoundError:
         return False

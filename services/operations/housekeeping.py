@@ -1,4 +1,4 @@
-"""What has to be done from time to time, whatever the members do."""
+"""Housekeeping: what is done every minute."""
 
 import asyncio
 import logging
@@ -22,16 +22,15 @@ log = logging.getLogger(__name__)
 WAITING_DEADLINE = timedelta(hours=6)
 DRAFT_LIFETIME = timedelta(hours=1)
 LYRICS_OF_FAILED = timedelta(hours=24)
-"""How long lyrics of a song that failed are kept, so that it can be tried again."""
-EVERY = 60.0
-"""Seconds from one round to the next."""
+"""How long the lyrics of a failed song are stored, so that it can be tried again."""
+INTERVAL = 60.0
 NEARLY_FULL = 512 * 2**20
-"""Bytes free below which the operator hears of it: a full house of songs being fitted."""
+"""Free bytes below which the operator is notified: room for all songs that are transcoded."""
 ROOM_AGAIN = 2 * NEARLY_FULL
 
 
 class Housekeeping:
-    """Ends what has waited too long, forgets what must not be kept, watches the disk."""
+    """Ends songs that waited too long, deletes what is past its retention, watches the disk."""
 
     def __init__(
         self,
@@ -55,13 +54,13 @@ class Housekeeping:
         self._free_bytes = free_bytes
 
     async def run(self) -> None:
-        """A round each minute, until cancelled."""
+        """Run `once` every minute until cancelled."""
         while True:
             await self.once()
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(INTERVAL)
 
     async def once(self) -> None:
-        """One round. A part that fails is logged and does not keep the others from their work."""
+        """Run each part; one that fails is logged and does not stop the others."""
         parts: list[Callable[[], Awaitable[None]]] = [
             self._leave,
             self._end_overdue,
@@ -76,12 +75,12 @@ class Housekeeping:
             try:
                 await part()
             except NOT_NOW as error:
-                log.warning("housekeeping: %s waits: %s", part.__name__, error)
+                log.warning("housekeeping: %s will be retried: %s", part.__name__, error)
             except Exception:
                 log.exception("housekeeping: %s failed", part.__name__)
 
     async def _leave(self) -> None:
-        """Servers that the bot was removed from, where that could not be written down."""
+        """Leave the servers that the bot was removed from while the database was unwritable."""
         for song in await self._servers.reconcile_all():
             self._changed(song.song_id)
 
@@ -101,10 +100,10 @@ class Housekeeping:
             await songs.forget_lyrics_of_failed(connection, ended_before=failed)
 
     async def _remove_files(self) -> None:
-        """Files of songs that need none: a crash came between a song's end and their removal."""
-        there = await asyncio.to_thread(self._folders)
-        needed = await songs.needing_files(self._database.reader) if there else set()
-        for song_id, folder in there.items():
+        """Remove files that a crash left after their song ended."""
+        folders = await asyncio.to_thread(self._folders)
+        needed = await songs.needing_files(self._database.reader) if folders else set()
+        for song_id, folder in folders.items():
             if song_id not in needed:
                 try:
                     await asyncio.to_thread(shutil.rmtree, folder)
@@ -112,7 +111,7 @@ class Housekeeping:
                     log.warning("the files of song %d could not be removed: %s", song_id, error)
 
     def _folders(self) -> dict[int, Path]:
-        """The songs' own folders; whatever else lies there is not ours to remove."""
+        """Return the folders of songs; anything else there is not the bot's."""
         inside = self._songs_dir.iterdir() if self._songs_dir.is_dir() else ()
         return {int(f.name): f for f in inside if f.name.isdecimal() and f.is_dir()}
 

@@ -1,8 +1,8 @@
-"""What the operator must hear of: once when it begins, once when it is over.
+"""Incidents: what the operator is notified of, once when it begins and once when it is over.
 
-An incident is a row, so that a restart neither forgets it nor tells it again; where the full disk
-has no room for the row, it is told all the same, and written down later. Those of the operator's
-account pause all songs while they last.
+An incident is a row, so a restart neither forgets it nor notifies again. If the disk is too full
+for the row, the operator is notified anyway and the row is written later. Incidents of the
+operator's account pause all songs.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 API_DOWN_AFTER = timedelta(minutes=5)
 MOST_RESULTS_LOST = 3
-"""Songs in a row whose results are lost, before the operator hears of it."""
+"""Songs in a row with lost results that make an incident."""
 
 
 class Kind(StrEnum):
@@ -48,7 +48,7 @@ _BEGINS = {
     Kind.API_DOWN: "The song API has not answered for 5 minutes. Songs go on when it does.",
     Kind.DISK_NEARLY_FULL: "The disk of the data folder is nearly full. Make room: once it is "
     "full, songs wait, and those in progress fail after 30 minutes.",
-    Kind.UNDELIVERED: "A song could not be posted, for a reason that others will share.",
+    Kind.UNDELIVERED: "A song could not be posted, for a reason that affects other songs too.",
     Kind.RESULTS_LOST: f"The results of {MOST_RESULTS_LOST} songs in a row could not be downloaded "
     "or played. Members get their credits back, but the song API charges your account. If the "
     "reason names an address that is not public, see DOWNLOAD_ALLOW.",
@@ -67,15 +67,15 @@ _ENDS = {
 
 
 class Operator(Protocol):
-    """Reaches the operator in person."""
+    """Sends messages to the operator."""
 
-    async def tell(self, text: str, *, detail: str = "") -> bool:
-        """Whether the message went out. `detail` is in somebody else's words."""
+    async def notify(self, text: str, *, detail: str = "") -> bool:
+        """Return whether the message was sent. `detail` is foreign text."""
         ...
 
 
 class Incidents:
-    """Opens and closes incidents, and tells the operator of both."""
+    """Opens and closes incidents, and notifies the operator of both."""
 
     def __init__(self, database: Database, operator: Operator, *, clock: WatchedClock) -> None:
         self._database = database
@@ -83,39 +83,39 @@ class Incidents:
         self._clock = clock
         self._open: set[Kind] = set()
         self.refusals = 0
-        """How often the account was refused when it was not known to be, in this process."""
-        self._unwritten: dict[str, Incident] = {}
-        """What the disk has no room for, by kind; it holds instead of the row."""
+        """How many incidents of the account this process opened."""
+        self._unsaved: dict[str, Incident] = {}
+        """Incidents by kind that the full disk has no row for."""
         self._silent_since: datetime | None = None
         self._results_lost: set[int] = set()
-        """The songs whose results were lost since one was last fetched and played."""
-        # Telling takes time, and an incident may end, or be told by another, meanwhile.
-        self._telling = asyncio.Lock()
+        """Songs with lost results since the last playable one."""
+        # An incident may end, or another task notify of it, while a message is sent.
+        self._notifying = asyncio.Lock()
 
     async def load(self) -> None:
-        """Read what was wrong when the process ended."""
+        """Read the incidents that were open when the last process ended."""
         rows = await operations.incidents(self._database.reader)
         self._open = {Kind(row.kind) for row in rows}
 
     @property
     def paused(self) -> Kind | None:
-        """Why no song is started now, if so."""
+        """The incident that pauses songs, if any."""
         return next((kind for kind in PAUSING if kind in self._open), None)
 
     def check_not_paused(self) -> None:
         """Refuse a new song while songs are paused.
 
         Raises:
-            SongsPaused: the operator's account has to be mended first.
+            SongsPaused: the operator has to fix the account first.
         """
         if self.paused:
             raise SongsPaused
 
     async def begin(self, kind: Kind, detail: str) -> bool:
-        """Something is wrong. False if that was known."""
+        """Open an incident and notify the operator. Return False if it was open."""
         if kind in self._open:
             return False
-        new = await self._note(Incident(kind, detail, opened_at=self._clock(), notified_at=None))
+        new = await self._save(Incident(kind, detail, opened_at=self._clock(), notified_at=None))
         self._open.add(kind)
         self.refusals += new and kind in PAUSING
         if new:
@@ -124,40 +124,40 @@ class Incidents:
         return new
 
     async def end(self, kind: Kind) -> bool:
-        """It is well again. False if nothing was wrong, or if the disk has no room to say so."""
+        """Close an incident. Return False if none was open, or if the full disk keeps it open."""
         if kind not in self._open:
             return False
-        async with self._telling:
+        async with self._notifying:
             try:
                 async with self._database.write() as connection:
-                    known = {row.kind: row for row in await operations.incidents(connection)}
+                    saved = {row.kind: row for row in await operations.incidents(connection)}
                     await operations.close_incident(connection, kind)
             except NOT_NOW:
                 return False
             self._open.discard(kind)
-            incident = self._unwritten.pop(kind, known.get(kind))
+            incident = self._unsaved.pop(kind, saved.get(kind))
             if incident is None:
                 return False
             log.warning("%s", _ENDS[kind])
             if incident.notified_at is not None:
-                await self._operator.tell(f"\N{WHITE HEAVY CHECK MARK} {_ENDS[kind]}")
+                await self._operator.notify(f"\N{WHITE HEAVY CHECK MARK} {_ENDS[kind]}")
             return True
 
     async def notify_pending(self) -> None:
-        """Tell the operator what they have not heard: also what could not be sent before."""
-        async with self._telling:
+        """Notify the operator of the incidents that they have no message about yet."""
+        async with self._notifying:
             rows = await operations.incidents(self._database.reader)
-            for incident in ({row.kind: row for row in rows} | self._unwritten).values():
+            for incident in ({row.kind: row for row in rows} | self._unsaved).values():
                 text = f"\N{WARNING SIGN} {_BEGINS[Kind(incident.kind)]}"
-                told = incident.notified_at is not None
-                if not told and await self._operator.tell(text, detail=incident.detail):
-                    await self._note(replace(incident, notified_at=self._clock()))
-                elif incident.kind in self._unwritten:
-                    await self._note(incident)
+                pending = incident.notified_at is None
+                if pending and await self._operator.notify(text, detail=incident.detail):
+                    await self._save(replace(incident, notified_at=self._clock()))
+                elif incident.kind in self._unsaved:
+                    await self._save(incident)
 
-    async def _note(self, incident: Incident) -> bool:
-        """Write it down, or remember it while there is no room; whether it was not known at all."""
-        known = incident.kind in self._unwritten
+    async def _save(self, incident: Incident) -> bool:
+        """Write the row, or remember it while the disk is full. Return whether it is new."""
+        known = incident.kind in self._unsaved
         try:
             async with self._database.write() as connection:
                 new = await operations.open_incident(
@@ -168,41 +168,41 @@ class Incidents:
                         connection, incident.kind, at=incident.notified_at
                     )
         except NOT_NOW:
-            self._unwritten[incident.kind] = incident
+            self._unsaved[incident.kind] = incident
             return not known
-        self._unwritten.pop(incident.kind, None)
+        self._unsaved.pop(incident.kind, None)
         return new and not known
 
     async def api_answered(self) -> None:
-        """The song API has answered, whatever it said."""
+        """Note any answer of the song API."""
         self._silent_since = None
         await self.end(Kind.API_DOWN)
 
     async def account_works(self, *, refusals: int) -> None:
-        """The song API has accepted a song: whatever paused songs is mended.
+        """Close the incidents of the account, since the song API accepted a song.
 
-        `refusals`: how many there had been when it was asked. Where there are more now, its answer
-        is older than the last of them and says nothing of it.
+        `refusals`: their number when it was submitted. If there are more now, the answer is older
+        than the last refusal and says nothing about it.
         """
         await self.api_answered()
         for kind in PAUSING:
-            # Asked each time: telling of the end of one takes long enough for another to begin.
+            # Checked each time: another may begin while the message about the first is sent.
             if refusals == self.refusals:
                 await self.end(kind)
 
     async def api_silent(self, detail: str) -> None:
-        """A call to the song API failed in passing; after five minutes of that it is down."""
+        """Note a transient failure of the song API; after five minutes of them it is down."""
         self._silent_since = self._silent_since or self._clock()
         if self._clock.elapsed_since(self._silent_since) >= API_DOWN_AFTER:
             await self.begin(Kind.API_DOWN, detail)
 
     async def result_lost(self, song_id: int, detail: str) -> None:
-        """A song was made, and can't be fetched or played. The third in a row is an incident."""
+        """Note a generated song that can't be downloaded or played."""
         self._results_lost.add(song_id)
         if len(self._results_lost) >= MOST_RESULTS_LOST:
             await self.begin(Kind.RESULTS_LOST, f"song {song_id}: {detail}")
 
     async def result_played(self) -> None:
-        """A song was fetched and can be played."""
+        """Note a song that was downloaded and can be played."""
         self._results_lost.clear()
         await self.end(Kind.RESULTS_LOST)

@@ -15,28 +15,28 @@ from services.songs.completion import SongCompletion
 
 log = logging.getLogger(__name__)
 
-KEPT_AFTER_LEAVING = timedelta(days=30)
-"""How long a server's settings and words are kept, should the bot be invited back."""
+RETENTION = timedelta(days=30)
+"""How long a server's settings and texts are stored after the bot left, for an invitation back."""
 NOTIFIED_WITHIN = timedelta(hours=24)
-"""How long the operator is tried to be notified of a new server: their messages may be closed."""
-NAMED = 10
-"""Servers whose names and ids stand in one message to the operator."""
+"""How long a message about a new server is retried: the operator may refuse messages."""
+MAX_NAMES = 10
+"""Servers with name and id in one message to the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One of the connections that share the servers (Discord, "Sharding")."""
+    """One of the gateway connections that share the servers (Discord, "Sharding")."""
 
     number: int
     count: int
 
     def serves(self, server_id: int) -> bool:
-        """Whether this shard hears of a server."""
+        """Return whether this shard gets the events of a server."""
         return (server_id >> 22) % self.count == self.number
 
 
 class Servers:
-    """What happens to a server's songs and settings when the bot comes and goes."""
+    """Keeps servers, their songs and settings up to date when the bot joins and leaves."""
 
     def __init__(
         self,
@@ -55,17 +55,17 @@ class Servers:
         self._first_start: bool | None = None
         self._seen: set[Shard] = set()
         self._present: dict[Shard, Container[int]] = {}
-        # Servers that the operator was notified of although their rows don't say so yet.
+        # Servers that the operator was notified of and whose rows are not updated yet.
         self._notified: set[int] = set()
-        # A message takes time, and a round may find the same servers meanwhile.
+        # Another round may find the same servers while a message is sent.
         self._notifying = asyncio.Lock()
 
     def allows(self, server_id: int) -> bool:
-        """Whether songs may be requested there; an empty ALLOWED_SERVERS allows every server."""
+        """Return whether songs may be requested there. An empty ALLOWED_SERVERS allows all."""
         return not self._allowed or server_id in self._allowed
 
     async def join(self, server_id: int, name: str) -> bool:
-        """The bot is in this server. Whether the hello is still to be said: true only once."""
+        """Note that the bot is in this server. Return True once, for the greeting."""
         now = self._clock()
         async with self._database.write() as connection:
             known = await servers.get_server(connection, server_id)
@@ -78,15 +78,15 @@ class Servers:
             return first
 
     async def leave(self, server_id: int) -> list[Song]:
-        """The bot was thrown out: what waits is cancelled and refunded, what runs may end.
+        """Cancel and refund the waiting songs of a server that removed the bot; others may end.
 
-        Gives the songs that were cancelled.
+        Return the cancelled songs.
         """
         waiting = await songs.waiting_of_server(self._database.reader, server_id)
         cancelled = [song for song in waiting if await self._completion.cancel(song)]
-        # Last: what a crash has left undone before it, `reconcile` finds again.
+        # Last, so that `reconcile` repeats this after a crash.
         async with self._database.write() as connection:
-            # What waits again since then: from the mark on the worker cancels it.
+            # Songs that wait since then. After this mark the pipeline cancels them.
             cancelled += await self._completion.cancel_waiting_of_server(connection, server_id)
             left = await servers.mark_left(connection, server_id, at=self._clock())
         if left:
@@ -94,17 +94,16 @@ class Servers:
         return cancelled
 
     async def rename(self, server_id: int, name: str) -> None:
-        """What Discord says that the server is called now."""
+        """Store a server's new name."""
         async with self._database.write() as connection:
             await servers.set_name(connection, server_id, name)
 
     async def reconcile(self, shard: Shard, present: Container[int]) -> list[Song]:
         """Leave the servers of one shard that the bot was removed from while it was away.
 
-        `present` follows what Discord says meanwhile: who joins after READY is in it. Gives the
-        songs that were cancelled.
+        `present` is live: a server joined after READY is in it. Return the cancelled songs.
         """
-        self._present[shard] = present  # first: what fails now is done in a later round
+        self._present[shard] = present  # first: what fails now is repeated in a later round
         if self._first_start is None:
             self._first_start = not await servers.any_known(self._database.reader)
         cancelled: list[Song] = []
@@ -114,10 +113,7 @@ class Servers:
         return cancelled
 
     async def reconcile_all(self) -> list[Song]:
-        """As `reconcile`, of every shard that has had a READY: a full disk may have kept it back.
-
-        Gives the songs that were cancelled.
-        """
+        """Repeat `reconcile` for every shard that had a READY: a full disk may have stopped it."""
         return [
             song
             for shard, present in list(self._present.items())
@@ -125,12 +121,12 @@ class Servers:
         ]
 
     async def note_names(self, shard: Shard, names: Mapping[int, str]) -> None:
-        """What the available servers of one shard are called, after each READY.
+        """Store the names of one shard's available servers after a READY.
 
-        One that is not known yet was joined while the bot was away.
+        A server that is not known was joined while the bot was away.
         """
         known = await servers.names_present(self._database.reader)
-        # At the first start ever, whoever starts the bot knows where it is.
+        # At the very first start the operator knows where the bot is.
         joined = not self._first_start or shard in self._seen
         self._seen.add(shard)
         async with self._database.write() as connection:
@@ -144,8 +140,8 @@ class Servers:
     async def notify_operator(self) -> None:
         """Send the operator a message about servers that the bot was added to.
 
-        What can't be sent is tried again in later rounds, for `NOTIFIED_WITHIN`. A kill between the
-        message and its mark sends it twice.
+        It is retried in later rounds, for `NOTIFIED_WITHIN`. A crash between the message and its
+        mark sends it twice.
         """
         async with self._notifying:
             since = self._clock.ago(NOTIFIED_WITHIN)
@@ -156,7 +152,7 @@ class Servers:
             ]
             for allowed in (True, False):
                 some = [server for server in joined if self.allows(server.server_id) is allowed]
-                if some and await self._operator.tell(
+                if some and await self._operator.notify(
                     _joined_text(len(some), allowed=allowed), detail=_names_of(some)
                 ):
                     self._notified |= {server.server_id for server in some}
@@ -167,8 +163,8 @@ class Servers:
                 self._notified.clear()
 
     async def forget_old(self) -> None:
-        """Drop settings and words of servers left long ago. The ledger stays, without words."""
-        now, before = self._clock(), self._clock.ago(KEPT_AFTER_LEAVING)
+        """Delete settings and texts of servers left long ago. The ledger stays, without texts."""
+        now, before = self._clock(), self._clock.ago(RETENTION)
         for server_id in await servers.servers_left_before(self._database.reader, before):
             async with self._database.write() as connection:
                 if await servers.forget(connection, server_id, at=now):
@@ -183,8 +179,8 @@ def _joined_text(count: int, *, allowed: bool) -> str:
     servers_text = "a server" if count == 1 else f"{count:,} servers"
     if allowed:
         return (
-            f"\N{HEAVY PLUS SIGN} The bot was added to {servers_text}. Your account pays the songs "
-            "made there; `/operator budget` limits them."
+            f"\N{HEAVY PLUS SIGN} The bot was added to {servers_text}. Your account pays for "
+            "songs made there; `/operator budget` limits them."
         )
     return (
         f"\N{HEAVY PLUS SIGN} The bot was added to {servers_text} that ALLOWED_SERVERS does not "
@@ -193,7 +189,7 @@ def _joined_text(count: int, *, allowed: bool) -> str:
 
 
 def _names_of(some: Sequence[Server]) -> str:
-    """`Synths (id 1000), Strings (id 1001) and 3 more`."""
-    names = [f"{server.name or 'not named yet'} (id {server.server_id})" for server in some[:NAMED]]
-    more = f" and {len(some) - NAMED:,} more" if len(some) > NAMED else ""
+    """Format `Synths (id 1000), Strings (id 1001) and 3 more`."""
+    names = [f"{server.name or 'unnamed'} (id {server.server_id})" for server in some[:MAX_NAMES]]
+    more = f" and {len(some) - MAX_NAMES:,} more" if len(some) > MAX_NAMES else ""
     return ", ".join(names) + more

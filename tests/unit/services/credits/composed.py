@@ -31,7 +31,7 @@ WHO = Member(SERVER, MEMBER)
 class Nobody:
     """An operator who can't be reached."""
 
-    async def tell(self, text: str, *, detail: str = "") -> bool:
+    async def notify(self, text: str, *, detail: str = "") -> bool:
         return False
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.errors import ConfigurationError
-from services.operations.data_folder import FOLDERS, MARKER, claim, close_to_others
+from services.operations.data_folder import FOLDERS, MARKER, claim, restrict_access
 
 
 def marked(data_dir: Path) -> list[str]:
@@ -27,7 +27,7 @@ def test_an_empty_folder_is_marked(tmp_path: Path, known: bool, there: bool) -> 
 def test_files_of_others_are_not_taken_over(tmp_path: Path, name: str) -> None:
     (tmp_path / name / "2024").mkdir(parents=True)
     for _ in range(2):
-        with pytest.raises(ConfigurationError, match=rf"{name} holds files .*DATA_DIR"):
+        with pytest.raises(ConfigurationError, match=rf"{name} has files .*DATA_DIR"):
             claim(tmp_path, known=False)
     assert name not in marked(tmp_path)
     # An earlier version of ours has left them.
@@ -66,7 +66,7 @@ def test_what_was_open_to_others_is_closed(
         folder.chmod(0o755)
     (tmp_path / "heartbeat").touch()
     (tmp_path / "heartbeat").chmod(0o644)
-    close_to_others(tmp_path / "songs.db", tmp_path)
+    restrict_access(tmp_path / "songs.db", tmp_path)
     assert [rights(file) for file in files] == [0o600] * 3
     assert [rights(folder) for folder in folders] == [0o700] * 2
     assert rights(tmp_path / "heartbeat") == 0o644  # it tells nothing
@@ -81,12 +81,12 @@ def test_what_a_link_leads_to_is_closed(tmp_path: Path) -> None:
         file.touch(0o644)
         file.chmod(0o644)
     (tmp_path / "songs.db").symlink_to(files[0])
-    close_to_others(tmp_path / "songs.db", tmp_path)
+    restrict_access(tmp_path / "songs.db", tmp_path)
     assert [rights(file) for file in files] == [0o600] * 3
 
 
 def test_what_is_not_there_is_no_matter(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    close_to_others(tmp_path / "songs.db", tmp_path)
+    restrict_access(tmp_path / "songs.db", tmp_path)
     assert caplog.records == []
 
 
@@ -99,7 +99,7 @@ def test_files_of_another_owner_are_a_warning(
     (tmp_path / "songs.db").touch()
     (tmp_path / "songs.db").chmod(0o644)
     monkeypatch.setattr(Path, "chmod", refuse)
-    close_to_others(tmp_path / "songs.db", tmp_path)
+    restrict_access(tmp_path / "songs.db", tmp_path)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage().endswith(
@@ -114,14 +114,14 @@ def test_a_file_system_without_rights_is_a_warning(
     (tmp_path / "songs").mkdir()
     (tmp_path / "songs").chmod(0o755)
     monkeypatch.setattr(Path, "chmod", lambda *_: None)
-    close_to_others(tmp_path / "songs.db", tmp_path)
-    assert "does not keep rights" in caplog.text
+    restrict_access(tmp_path / "songs.db", tmp_path)
+    assert "has no permissions" in caplog.text
 
 
 def test_windows_has_no_such_rights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "songs").mkdir()
     (tmp_path / "songs").chmod(0o755)
     monkeypatch.setattr("services.operations.data_folder.os.name", "nt")
-    close_to_others(tmp_path / "songs.db", tmp_path)
+    restrict_access(tmp_path / "songs.db", tmp_path)
     monkeypatch.undo()
     assert rights(tmp_path / "songs") == 0o755

@@ -61,6 +61,6 @@ async def test_it_beats_until_it_is_cancelled(
     monkeypatch.setattr(asyncio, "sleep", pause)
     with pytest.raises(asyncio.CancelledError):
         await heartbeat.beat(tmp_path)
-    assert pauses == [heartbeat.EVERY] * 3
+    assert pauses == [heartbeat.INTERVAL] * 3
     assert ages == [True] * 3
-    assert heartbeat.EVERY * 2 < heartbeat.TOO_OLD
+    assert heartbeat.INTERVAL * 2 < heartbeat.MAX_AGE

@@ -14,7 +14,7 @@ from db.records import Draft, Song, Status, Step
 from services.credits.credits import Credits
 from services.operations import housekeeping
 from services.operations.housekeeping import (
-    EVERY,
+    INTERVAL,
     LYRICS_OF_FAILED,
     NEARLY_FULL,
     ROOM_AGAIN,
@@ -35,7 +35,7 @@ class Letters:
         self.received: list[str] = []
         self.reachable = True
 
-    async def tell(self, text: str, *, detail: str = "") -> bool:
+    async def notify(self, text: str, *, detail: str = "") -> bool:
         if self.reachable:
             self.received.append(f"{text} {detail}".strip())
         return self.reachable
@@ -350,7 +350,7 @@ async def test_it_goes_round_until_it_is_cancelled(
     monkeypatch.setattr(asyncio, "sleep", pause)
     with pytest.raises(asyncio.CancelledError):
         await house.keeping.run()
-    assert rounds == [EVERY, EVERY]
+    assert rounds == [INTERVAL, INTERVAL]
     assert (await house.song()).status is Status.FAILED
 
 

@@ -23,7 +23,7 @@ class Letters:
         self.may_arrive = asyncio.Event()
         self.may_arrive.set()
 
-    async def tell(self, text: str, *, detail: str = "") -> bool:
+    async def notify(self, text: str, *, detail: str = "") -> bool:
         self.sending.set()
         await self.may_arrive.wait()
         if self.reachable:

@@ -13,7 +13,7 @@ from db.database import Database
 from db.errors import DiskFullError
 from db.records import Song, Status, Step
 from services.credits.credits import Credits
-from services.operations.servers import KEPT_AFTER_LEAVING, NOTIFIED_WITHIN, Servers, Shard
+from services.operations.servers import NOTIFIED_WITHIN, RETENTION, Servers, Shard
 from services.settings.server_settings import Manager
 from services.settings.settings import Member
 from services.songs.completion import SongCompletion
@@ -38,7 +38,7 @@ class Letters:
         self.received: list[str] = []
         self.reachable = True
 
-    async def tell(self, text: str, *, detail: str = "") -> bool:
+    async def notify(self, text: str, *, detail: str = "") -> bool:
         if self.reachable:
             self.received.append(f"{text} {detail}".strip())
         return self.reachable
@@ -200,7 +200,7 @@ async def test_thirty_days_later_words_and_settings_go_and_the_ledger_stays(
     before = await words(database)
     entries = await ledger.latest(database.reader, SERVER, MEMBER, limit=10)
 
-    clock.now += KEPT_AFTER_LEAVING
+    clock.now += RETENTION
     await servers.forget_old()
     assert await words(database) == before
     assert (await credits.rules(SERVER)).server.credits == 50
@@ -320,7 +320,7 @@ async def test_everything_that_was_decided_is_forgotten_with_the_server(
             by, 7, role_grant_id=server_id, kind="grant", amount=5, reason="For all."
         )
     await servers.leave(SERVER)
-    clock.now += KEPT_AFTER_LEAVING + timedelta(milliseconds=1)
+    clock.now += RETENTION + timedelta(milliseconds=1)
     await servers.forget_old()
 
     async def left(table: str) -> set[int]:
@@ -337,7 +337,7 @@ async def test_everything_that_was_decided_is_forgotten_with_the_server(
 # --- the operator is notified of new servers ------------------------------------------------------
 
 ADDED = (
-    "\N{HEAVY PLUS SIGN} The bot was added to a server. Your account pays the songs made there; "
+    "\N{HEAVY PLUS SIGN} The bot was added to a server. Your account pays for songs made there; "
     "`/operator budget` limits them. "
 )
 ADDED_WHERE_REFUSED = (

@@ -191,7 +191,7 @@ class Owner:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    async def tell(self, text: str, *, detail: str = "") -> bool:
+    async def notify(self, text: str, *, detail: str = "") -> bool:
         self.told.append(text)
         return True
 

@@ -69,7 +69,7 @@ from tests.refusals import refusal
 class Nobody:
     """An operator who can't be reached."""
 
-    async def tell(self, text: str, *, detail: str = "") -> bool:
+    async def notify(self, text: str, *, detail: str = "") -> bool:
         return False
 
 
