@@ -21,6 +21,7 @@ import pytest
 
 import bot
 from cogs.client import registration
+from cogs.songs import texts
 from commands import run
 from db import process_lock
 from db.process_lock import ProcessLock
@@ -304,7 +305,7 @@ async def test_what_cannot_be_posted_is_handed_over(
     assert world.entries(song) == ["hold", "settle"]
     (file,) = status.attachments
     assert is_mp3(file.content or b"")
-    assert "Here it is, for you alone" in shown(status)
+    assert texts.HANDED_OVER in status.embeds[0]["fields"][0]["value"]
     assert not (world.folder / "data/songs" / str(song.id)).exists()
 
 

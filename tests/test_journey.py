@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cogs.songs import texts
 from db.records import Status, Step
 from playground.song_api import Call, Fault
 from services.providers.pacing import Pacer
@@ -44,7 +45,7 @@ async def test_from_help_to_a_song_in_the_channel(world: World) -> None:
     before = await world.alice.slash(world.channel, "credits")
     assert "You have 10 credits" in text_of(before.response)
     (length, *_) = await world.alice.autocomplete(world.channel, "song", "seconds", "60")
-    assert length == {"name": "60 s, 2 credits of your 10", "value": 60}
+    assert length == {"name": texts.length_choice(60, 2, free=10), "value": 60}
 
     # They name genres, a form opens, and while they write the bot is restarted.
     form = await world.song(genres="funk, <@&1>", seconds=60, seed=7, instrumental=None)
@@ -106,7 +107,7 @@ async def test_from_help_to_a_song_in_the_channel(world: World) -> None:
     assert "You have 8 credits" in text_of(after.response)
     assert "`-2` song [#1](https://" in text_of(after.response)
     queue = await world.alice.slash(world.channel, "queue")
-    assert "Nothing runs or waits here" in text_of(queue.response)
+    assert texts.QUEUE_EMPTY in text_of(queue.response)
 
     # Nothing of it is left behind.
     assert song.token is None
@@ -121,7 +122,7 @@ async def test_a_song_that_fails_costs_nothing_and_says_why(world: World) -> Non
     text = text_of(asked.response)
     assert "**FAILED**" in text
     assert "The content was blocked" in text
-    assert "Price: 2 credits, given back" in text
+    assert texts.REFUNDED in text
     assert world.posts() == []
     assert await world.free() == 10
 

@@ -27,7 +27,7 @@ from cogs.client.answers import (
 from cogs.client.client import Client
 from cogs.client.permissions import lacking_to_post, lacking_to_read, permissions_in
 from cogs.client.refusals import NO_MEMBER
-from cogs.songs import cards
+from cogs.songs import cards, texts
 from cogs.songs.buttons import status_buttons
 from db.records import Song, Status
 from services import logs
@@ -56,10 +56,6 @@ CLOCK_SKEW = timedelta(minutes=2)
 """By how much our clock may be ahead of Discord's when a post is looked for."""
 MOST_SEARCHED = 5_000
 """Messages to look through for a post that may be there."""
-UNREADABLE = (
-    "It may have been posted just before a restart, and I can't read the channel's history to find "
-    "out."
-)
 TOKEN_OVER = 50027  # Discord, "JSON Error Codes": invalid webhook token
 GONE = (403, 404)
 """Answers to an edit of a status message that is not there any more."""
@@ -342,7 +338,7 @@ class DiscordAnnouncer:
             except discord.Forbidden as error:
                 if outcome_unknown(error):
                     raise
-                raise CannotPost(UNREADABLE) from error
+                raise CannotPost(texts.HISTORY_UNREADABLE) from error
 
     async def _search(self, song: Song) -> int | None:
         """From the newest message back to the song's own id, which is a time of Discord's clock.
@@ -361,7 +357,7 @@ class DiscordAnnouncer:
             ):
                 return message.id
         if searched == MOST_SEARCHED and oldest is not None and oldest > marked_at:
-            raise CannotPost("Too much was written since to find out whether it was posted.")
+            raise CannotPost(texts.HISTORY_TOO_LONG)
         return None
 
     def _has_left(self, song: Song) -> bool:
@@ -395,7 +391,7 @@ class DiscordAnnouncer:
             raise PostUncertain("the server is not known yet")
         channel = await self._whole_channel(guild, song)
         if lacking_to_read(channel, permissions_in(channel, guild.me)):
-            raise CannotPost(UNREADABLE)
+            raise CannotPost(texts.HISTORY_UNREADABLE)
 
     async def _whole_channel(
         self, guild: discord.Guild, song: Song

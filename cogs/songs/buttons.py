@@ -15,7 +15,7 @@ from discord.ext import commands
 from cogs.client.components import ID, Persistent, Row, cog_of
 from cogs.client.people import data_of, requester, server_of
 from cogs.client.permissions import as_seen, manages, may_read
-from cogs.songs import cards, show
+from cogs.songs import cards, show, texts
 from db.records import Song
 from services.clock import Clock
 from services.errors import NotPermitted, NotPossible
@@ -66,7 +66,7 @@ class CancelButton(
         self.song_id: int = song_id
         super().__init__(
             ui.Button(
-                label="Cancel",
+                label=texts.CANCEL,
                 style=discord.ButtonStyle.danger,
                 custom_id=f"song:cancel:{song_id}",
             )
@@ -97,7 +97,7 @@ class RefreshButton(
         self.song_id: int = song_id
         super().__init__(
             ui.Button(
-                label="Refresh",
+                label=texts.REFRESH,
                 style=discord.ButtonStyle.secondary,
                 custom_id=f"song:refresh:{song_id}",
             )
@@ -119,7 +119,7 @@ class GetButton(
         self.song_id: int = song_id
         super().__init__(
             ui.Button(
-                label="Get the song",
+                label=texts.GET_SONG,
                 style=discord.ButtonStyle.primary,
                 custom_id=f"song:get:{song_id}",
             )
@@ -168,9 +168,9 @@ async def _show_now(interaction: discord.Interaction[Any], song_id: int) -> None
 async def _own_song(interaction: discord.Interaction[Any], song_id: int) -> View:
     view = await _cog(interaction).queue.view(song_id)
     if view is None or view.song.server_id != interaction.guild_id:
-        raise NotPossible("There is no such song in this server.")
+        raise NotPossible(texts.NO_SUCH_SONG)
     if view.song.member_id != interaction.user.id:
-        raise NotPermitted("Only the member who asked for this song can do that.")
+        raise NotPermitted(texts.NOT_YOUR_SONG)
     return view
 
 
@@ -202,7 +202,7 @@ class CancelMenu(
         super().__init__(
             ui.Select(
                 custom_id="queue:cancel",
-                placeholder="Cancel a song that has not started",
+                placeholder=texts.CANCEL_MENU,
                 options=[_option(song) for song in waiting[:MOST_OPTIONS]],
             )
         )
@@ -278,7 +278,7 @@ class SongMenu(
         super().__init__(
             ui.Select(
                 custom_id="history:open",
-                placeholder="Open a song",
+                placeholder=texts.OPEN_MENU,
                 options=[_option(song) for song in shown[:MOST_OPTIONS]],
             )
         )
@@ -298,7 +298,7 @@ def song_answer(
     """A song's card, with as much of it as this person may read."""
     if may_read(interaction, song):
         return cards.song_card(song, view)
-    return cards.closed_card(song)
+    return cards.hidden_card(song)
 
 
 async def history_answer(
@@ -318,8 +318,8 @@ def history_row(page: Page, member_id: int) -> ui.View | None:
     row.add_item(SongMenu(page.songs))
     if page.pages > 1:
         before, after = page.number - 1, page.number + 1
-        row.add_item(PageButton(member_id, before, label="Newer", enabled=before >= 1))
-        row.add_item(PageButton(member_id, after, label="Older", enabled=after <= page.pages))
+        row.add_item(PageButton(member_id, before, label=texts.NEWER, enabled=before >= 1))
+        row.add_item(PageButton(member_id, after, label=texts.OLDER, enabled=after <= page.pages))
     return row
 
 
@@ -336,7 +336,7 @@ def _chosen(interaction: discord.Interaction[Any]) -> int:
     """
     values = data_of(interaction).get("values") or [""]
     if not re.fullmatch(ID, str(values[0])):
-        raise NotPossible("There is no such song in this server.")
+        raise NotPossible(texts.NO_SUCH_SONG)
     return int(values[0])
 
 

@@ -10,7 +10,7 @@ from discord.ext import commands
 
 from cogs.client.answers import acknowledged
 from cogs.client.people import server_of
-from cogs.songs import show
+from cogs.songs import show, texts
 from cogs.songs.buttons import history_answer, song_answer
 from db.records import Song
 from services import logs
@@ -24,7 +24,6 @@ NUMBER = re.compile(r"#?\s*([0-9]{1,9})")
 MOST_CHOICES = 25
 CHOICE = 100
 """Characters of a choice, and how many there are (Discord, "Autocomplete")."""
-NOT_POSTED = " (could not be posted: get it here)"
 
 
 class LibraryCog(commands.Cog):
@@ -36,7 +35,7 @@ class LibraryCog(commands.Cog):
         self._delivery = delivery
 
     @app_commands.command()
-    @app_commands.describe(member="Whose songs (yours)")
+    @app_commands.describe(member=texts.HISTORY_MEMBER)
     async def history(
         self, interaction: discord.Interaction, member: discord.User | None = None
     ) -> None:
@@ -50,7 +49,7 @@ class LibraryCog(commands.Cog):
             await interaction.followup.send(embed=embed, view=row, ephemeral=True)
 
     @app_commands.command()
-    @app_commands.describe(song="Its number, like 42")
+    @app_commands.describe(song=texts.SHOW_SONG)
     async def show(self, interaction: discord.Interaction, song: str) -> None:
         """One song again; its audio too, if it is yours and could not be posted."""
         number = number_of(song)
@@ -79,7 +78,7 @@ def number_of(typed: str) -> int:
     """
     found = NUMBER.fullmatch(typed.strip())
     if found is None:
-        raise InvalidRequest("A song's number is like `42` or `#42`; `/history` shows them.")
+        raise InvalidRequest(texts.NO_NUMBER)
     return int(found[1])
 
 
@@ -96,5 +95,5 @@ def choices(own: Sequence[Song], typed: str) -> list[Choice[str]]:
 
 
 def _name(song: Song, title: str) -> str:
-    mark = NOT_POSTED if song.waits_for_delivery else ""
+    mark = texts.NOT_POSTED if song.waits_for_delivery else ""
     return f"#{song.number} {title}"[: CHOICE - len(mark)].rstrip() + mark

@@ -9,7 +9,7 @@ from typing import Any
 import discord
 
 from cogs.client.answers import map_discord_errors
-from cogs.songs import cards
+from cogs.songs import cards, texts
 from db.records import Song
 from services.errors import CannotPost, DeliveryError, NotPossible
 from services.songs.delivery import Delivery
@@ -58,5 +58,6 @@ async def hand_over(
         )
     except DeliveryError as error:
         log.warning("it could not be handed over: %s", error)
-        why = str(error) if isinstance(error, CannotPost) else "Discord did not take the song now."
-        raise NotPossible(f"{why} Your song is kept: `/show {song.number}` tries again.") from error
+        why = str(error) if isinstance(error, CannotPost) else texts.UPLOAD_FAILED
+        sentence = texts.HANDOVER_FAILED.format(reason=why, number=song.number)
+        raise NotPossible(sentence) from error

@@ -20,13 +20,13 @@ from cogs.client.errors import answer, text_file
 from cogs.client.people import data_of, member_of, requester, server_of, typed_text
 from cogs.client.permissions import check_can_post, manages
 from cogs.client.presence import check_is_member
-from cogs.songs import cards
+from cogs.songs import cards, texts
 from cogs.songs import genres as completion
 from cogs.songs.buttons import queue_answer
 from db.records import Draft, SongRequest
 from services import logs
 from services.clock import Clock
-from services.credits.amounts import Prices, credits_text
+from services.credits.amounts import Prices
 from services.credits.credits import CreditPreview, Credits
 from services.providers.registry import PARAMETERS
 from services.settings.settings import Limits
@@ -70,11 +70,11 @@ class LyricsForm(ui.Modal):
     """The form. Its answer is handled from the raw interaction, so that it outlives a restart."""
 
     def __init__(self, draft_id: int) -> None:
-        super().__init__(title="Lyrics", custom_id=f"{FORM}:{draft_id}", timeout=None)
+        super().__init__(title=texts.LYRICS, custom_id=f"{FORM}:{draft_id}", timeout=None)
         self.add_item(
             ui.Label(
-                text="Lyrics",
-                description="Sections in brackets. Left as it is: an instrumental.",
+                text=texts.LYRICS,
+                description=texts.LYRICS_HELP,
                 component=ui.TextInput(
                     custom_id=FORM,
                     style=discord.TextStyle.paragraph,
@@ -102,17 +102,7 @@ class SongCog(commands.Cog):
     # --- /song ------------------------------------------------------------------------------------
 
     @app_commands.command()
-    @app_commands.describe(
-        genres="Genres, instruments, moods, voice, tempo: funk, female vocals, 105 BPM",
-        lyrics="The words, with sections like [verse] and [chorus]. Left out: a form opens",
-        seconds="How long (60, or the most that is allowed here)",
-        instrumental="Nothing is sung (no)",
-        seed="The same seed and options give the same song again (random)",
-        steps="More may sound better and cost more (50, or the most that is allowed here)",
-        cfg="How closely to follow the genres (4)",
-        shift="Altered pitch (4)",
-        lyrics_strength="How much the words lead the music (1)",
-    )
+    @app_commands.describe(**texts.SONG_OPTIONS)
     async def song(
         self,
         interaction: discord.Interaction,
@@ -333,16 +323,7 @@ def suggested_seconds(typed: str, *, longest: int) -> Sequence[int]:
 
 
 def length_with_price(seconds: int, steps: object, prices: Prices, preview: CreditPreview) -> str:
-    """A length, its price and what there is to spend: `60 s, 2 credits of your 8`.
-
-    `steps` are as far as they have been typed.
-    """
+    """Suggest a length with its price; `steps` may be typed only in part."""
     if not isinstance(steps, int) or not PARAMETERS.steps.allows(steps):
         _, steps = usual_size(preview.rules.limits)
-    price = prices.of(seconds, steps)
-    text = f"{seconds} s, {credits_text(price)}"
-    if preview.free is None:
-        return f"{text}, free for you"
-    if price > preview.free:
-        return f"{text}, and you have {preview.free:,}"
-    return f"{text} of your {preview.free:,}"
+    return texts.length_choice(seconds, prices.of(seconds, steps), free=preview.free)

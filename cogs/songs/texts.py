@@ -1,8 +1,15 @@
 """What people read about songs."""
 
+from collections.abc import Iterator
+
+from cogs.client.formatting import ago, message_address, ordinal, plain
 from cogs.client.texts import NOTHING_SPENT, counted, refusal_text
+from db.records import Song, Status
 from services.clock import relative
+from services.credits.amounts import Prices, credits_text
 from services.errors import ServerNotAllowed, SongsPaused
+from services.providers.registry import PARAMETERS
+from services.settings.settings import Rules
 from services.songs.admission import (
     BlockedWord,
     Cooldown,
@@ -16,6 +23,57 @@ from services.songs.admission import (
     TooManyRefunds,
     WrongChannel,
 )
+from services.songs.queue import View
+from services.songs.songs import Page
+
+# --- commands and buttons -------------------------------------------------------------------------
+
+_usual = {name: f"{value:g}" for name, value in PARAMETERS.defaults().items()}
+SONG_OPTIONS = {
+    "genres": "Genres, instruments, moods, voice, tempo: funk, female vocals, 105 BPM",
+    "lyrics": "Lyrics with sections like [verse] and [chorus]. Without them a form opens",
+    "seconds": f"Length (default: {_usual['seconds']}, or the limit here)",
+    "instrumental": "Make a song without vocals (default: no)",
+    "seed": "The same seed and options make the same song again (default: random)",
+    "steps": f"More can sound better, but cost more (default: {_usual['steps']})",
+    "cfg": f"How closely to follow the genres (default: {_usual['cfg']})",
+    "shift": f"Changes the pitch (default: {_usual['shift']})",
+    "lyrics_strength": f"How much lyrics shape the music (default: {_usual['lyrics_strength']})",
+}
+HISTORY_MEMBER = "Whose songs (default: yours)"
+SHOW_SONG = "Its number, like 42"
+LYRICS = "Lyrics"
+LYRICS_HELP = "Put section names in brackets. Leave it unchanged for an instrumental."
+CANCEL = "Cancel"
+REFRESH = "Refresh"
+GET_SONG = "Get the song"
+CANCEL_MENU = "Cancel a song that has not started"
+OPEN_MENU = "Open a song"
+NEWER = "Newer"
+OLDER = "Older"
+NOT_POSTED = " (not posted: get it here)"
+
+
+def length_choice(seconds: int, price: int, *, free: int | None) -> str:
+    """Suggest a length: `60 s, 2 credits (you have 8)`. `free` is None without a limit."""
+    text = f"{seconds} s, {credits_text(price)}"
+    if free is None:
+        return f"{text}, free for you"
+    return f"{text} (you {'only ' if price > free else ''}have {free:,})"
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+NO_SUCH_SONG = "There is no such song in this server."
+NOT_YOUR_SONG = "Only the member who requested this song can do that."
+NO_NUMBER = "A song's number looks like `42` or `#42`. Use `/history` to find it."
+UPLOAD_FAILED = "Discord didn't accept the file right now."
+HISTORY_UNREADABLE = (
+    "It may have been posted just before a restart, but I can't read the channel's history."
+)
+HISTORY_TOO_LONG = "The channel has too many new messages to check whether it was posted."
+HANDOVER_FAILED = "{reason} Your song is safe: use `/show {number}` to try again."
+
 
 CHANNELS_SHOWN = 10
 SERVER_NOT_ALLOWED = (
@@ -118,4 +176,216 @@ def _(refusal: Cooldown) -> str:
     return (
         f"Members can request one song every {refusal.seconds:,} s here. Try again "
         f"{relative(refusal.again_at)}. {NOTHING_SPENT}"
+    )
+
+
+# --- one song -------------------------------------------------------------------------------------
+
+REQUESTED_BY = "Requested by <@{member_id}>"
+FOOTER = "#{number} \N{MIDDLE DOT} seed {seed}"
+LENGTH = "Length"
+PRICE = "Price"
+BALANCE = "You have"
+UNLIMITED = "unlimited credits"
+PROGRESS = "Progress"
+AUDIO = "Audio"
+LISTEN = "Listen in the channel"
+COULD_NOT_POST = "Your song is ready, but I couldn't post it."
+NOT_STORED = "I don't store it any longer."
+NOT_DELIVERED = "It couldn't be delivered, so its price was refunded."
+REFUNDED = "Your credits were refunded."
+COST_NOTHING = "It cost you nothing."
+REASON = "Reason"
+UNKNOWN = "unknown"
+GENRES = "Genres"
+DELETED = "deleted"
+SEED = "Seed"
+SETTINGS = "Settings"
+HANDED_OVER = (
+    "Here it is, visible only to you. Please save it now: I don't store it any longer, and I won't "
+    "post it."
+)
+
+
+def link_to_post(song: Song) -> str | None:
+    """Return the URL of the song's post."""
+    if song.post_id is None:
+        return None
+    return message_address(song.server_id, song.channel_id, song.post_id)
+
+
+def untitled(song: Song) -> str:
+    """Name a song that has no title."""
+    return f"Song #{song.number}"
+
+
+def price(song: Song, *, unlimited: bool = False) -> str:
+    """Say what a song costs and whether that was refunded."""
+    text = credits_text(song.price)
+    if unlimited:
+        return f"{text}, free for you"
+    return f"{text}, refunded" if _is_refunded(song) else text
+
+
+def _is_refunded(song: Song) -> bool:
+    if song.status is Status.COMPLETED:
+        return song.delivered_at is None and not song.waits_for_delivery
+    return song.ended
+
+
+def news(view: View) -> str:
+    """Say what is happening to a song, for its requester."""
+    song = view.song
+    match song.status:
+        case Status.QUEUED if view.place is not None:
+            place = f"{ordinal(view.place)} of {view.waiting:,} in the queue"
+            return f"{place}, expected {ago(view.expected_at)}"
+        case Status.QUEUED | Status.PROCESSING:
+            return f"Expected {ago(view.expected_at)}"
+        case Status.COMPLETED if song.waits_for_delivery:
+            return (
+                f"{COULD_NOT_POST} {plain(song.undelivered or '')}\n"
+                f"Press **{GET_SONG}** or use `/show {song.number}` to get it privately. I'll also "
+                "post it as soon as I can. If neither happens in 24 hours, its price is refunded."
+            )
+        case Status.COMPLETED:
+            return whereabouts(song)
+        case Status.FAILED:
+            return f"{plain(song.reason or '', 400)}\n{_refund(view)}"
+        case _:
+            return _refund(view)
+
+
+def _refund(view: View) -> str:
+    return COST_NOTHING if view.unlimited else REFUNDED
+
+
+def whereabouts(song: Song) -> str:
+    """Say where the audio of a completed song is, for everybody."""
+    if song.undelivered is None:
+        return f"[{LISTEN}]({link_to_post(song)})"
+    if song.delivered_at is not None:
+        return (
+            f"It couldn't be posted, so only <@{song.member_id}> got it {ago(song.delivered_at)}. "
+            + NOT_STORED
+        )
+    if song.waits_for_delivery:
+        return (
+            f"It couldn't be posted. Only <@{song.member_id}> can get it, with "
+            f"`/show {song.number}`. I'll post it as soon as I can. If neither happens within 24 "
+            "hours, its price is refunded."
+        )
+    return NOT_DELIVERED
+
+
+def request(song: Song) -> str:
+    """Say how a song is, who requested it and when."""
+    return f"**{song.status}**, requested {ago(song.requested_at)} by <@{song.member_id}>"
+
+
+def hidden_request(song: Song) -> str:
+    """Say as much to those who may not read the song's genres and lyrics."""
+    return (
+        f"{request(song)}\nIts genres and lyrics are visible to everyone who can see its post. "
+        "Until it is posted, only its requester and the server's managers can see them."
+    )
+
+
+def settings(song: Song) -> str:
+    """List the parameters that are seldom changed."""
+    return (
+        f"steps {song.steps}, cfg {song.cfg:g}, shift {song.shift:g}, "
+        f"lyrics strength {song.lyrics_strength:g}"
+    )
+
+
+# --- many songs -----------------------------------------------------------------------------------
+
+QUEUE = "Queue"
+QUEUE_EMPTY = "No songs are in progress or waiting here. Request one with `/song`."
+QUEUE_PLACES = "Places count the songs of all servers, which take turns."
+SONGS = "Songs"
+NOW = "now"
+YOURS = "yours"
+MORE = "and {count:,} more"
+HISTORY_OF = "By <@{member_id}>"
+HISTORY_EMPTY = "<@{member_id}> has no songs here yet. Request one with `/song`."
+
+
+def page_number(page: Page) -> str:
+    """Count a list's pages and songs."""
+    songs = counted(page.total, "song")
+    return f"Page {page.number:,} of {page.pages:,} \N{MIDDLE DOT} {songs}"
+
+
+# --- help and hello -------------------------------------------------------------------------------
+
+HELP_TITLE = "Make a song"
+HELP = (
+    "Type `/song`, add some genres and press Enter. Write your lyrics in the form that opens, or "
+    "submit it unchanged for an instrumental.\n\nOnly you see the progress. The finished song is "
+    "posted in the channel."
+)
+HELP_GENRES = (
+    "Genres, instruments, moods, voice and tempo, separated by commas: "
+    "`funk, female vocals, energetic, 105 BPM`"
+)
+HELP_LYRICS = (
+    "Put section names in brackets: `[verse]`, `[chorus]`, `[bridge]`, `[outro]`. About two words "
+    "fit into a second."
+)
+HELP_MORE = "More"
+FOR_EVERYONE = "For everyone"
+FOR_MANAGERS = "For server managers"
+FIRST_STEPS = (
+    "1. `/quota server` sets how many credits everyone gets\n"
+    "2. `/quota role` gives a role more\n"
+    "3. `/quota budget` limits what the whole server can spend\n"
+    "4. `/quota channels` sets where songs can be made\n"
+    "5. `/quota log` posts every change in a channel\n"
+    "`/quota show` has all settings in one place"
+)
+MANAGERS = "`/quota` manages credits and limits"
+HELLO_TITLE = "Hello! I make songs."
+HELLO = "Type `/song`, add some genres, and your song is ready in about half a minute."
+HELLO_MANAGERS = (
+    f"You don't have to set up anything. To make it yours:\n{FIRST_STEPS}\nI need Send Messages, "
+    "Embed Links, Attach Files and Read Message History in the channels for songs."
+)
+NOT_ALLOWED_TITLE = "Hello! I can't make songs here yet."
+
+
+def prices_text(prices: Prices) -> str:
+    """Say what a song of any length and any steps costs."""
+    return (
+        f"1 credit per {prices.seconds:,} seconds, times 1 per {prices.steps:,} `steps`, both "
+        "rounded up"
+    )
+
+
+def help_prices(prices: Prices) -> str:
+    """Say what songs cost and when that is refunded."""
+    return f"{prices_text(prices)}. You see the price first. Failed songs are refunded."
+
+
+def commands(rules: Rules) -> Iterator[str]:
+    """List the other commands for members of a server with these settings."""
+    yield "`/queue` shows songs in progress and waiting"
+    yield "`/history` lists your songs"
+    yield "`/show` shows one song by its number"
+    yield "`/credits` shows what you have, why, and when it refills"
+    if rules.gifts:
+        yield "`/gift` gives another member some of your credits"
+    if rules.leaderboard:
+        yield "`/leaderboard` shows who made the most songs"
+
+
+def hello_members(allowance: int | None, prices: Prices) -> str:
+    """Say what members can do. `allowance`: credits a day, None without a limit."""
+    if allowance is None:
+        return "You can make as many songs as you like. `/help` shows how."
+    minute = credits_text(prices.of(60, 50))
+    return (
+        f"Each of you gets {credits_text(allowance)} a day. A minute of music costs {minute}. "
+        "`/credits` shows what you have, `/help` how it works."
     )

@@ -13,6 +13,7 @@ import discord
 import pytest
 
 from cogs.client.client import Client
+from cogs.songs.texts import COULD_NOT_POST, LISTEN
 from services.songs.delivery import Delivery
 from tests.inside import running
 from tests.music import short
@@ -196,13 +197,13 @@ async def test_removed_from_its_private_thread_and_added_again(
             world.wire.remove_bot_from(thread)
         row = await world.ended(song)
         assert "private thread has to have me" in row["undelivered"]
-        message = await song.wait_message(lambda m: "could not be posted" in str(m.embeds), SOON)
+        message = await song.wait_message(lambda m: COULD_NOT_POST in str(m.embeds), SOON)
         began = time.monotonic()
         world.wire.add_bot(thread)
         await world.post()
         took = time.monotonic() - began
         await delivered(world, song)
-        await until(lambda: "Listen to it in the channel" in str(message.embeds))
+        await until(lambda: LISTEN in str(message.embeds))
         assert await process.stop() == 0
     await check(world, song, posts=1)
     assert await broken_promises(world) == []

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 import bot
 from cogs.client.client import Client
 from cogs.songs import announcer as module
+from cogs.songs import texts
 from cogs.songs.announcer import DiscordAnnouncer
 from db import songs as song_rows
 from db.errors import DiskFullError
@@ -558,7 +559,7 @@ async def test_a_flood_of_messages_is_not_searched_for_ever(
     _, other = await stage.posting()
     await stage.announcer.post(other, file)
     monkeypatch.setattr(module, "MOST_SEARCHED", 1)
-    with pytest.raises(CannotPost, match="Too much was written"):
+    with pytest.raises(CannotPost, match=texts.HISTORY_TOO_LONG):
         await stage.announcer.find_post(song)
 
 
@@ -658,7 +659,7 @@ async def test_a_server_that_is_away_is_waited_for_and_one_that_is_gone_is_not(
 async def test_its_member_is_told_how_to_get_it(stage: Stage) -> None:
     asked, song = await stage.undelivered()
     stage.announcer.changed(song.song_id)
-    message = await asked.wait_message(lambda m: "could not be posted" in str(m.embeds))
+    message = await asked.wait_message(lambda m: texts.COULD_NOT_POST in str(m.embeds))
     assert "The channel is gone." in str(message.embeds)
     assert f"`/show {song.number}`" in str(message.embeds)
     assert f"song:get:{song.song_id}" in str(message.components)
@@ -669,9 +670,9 @@ async def test_its_member_is_told_how_to_get_it(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("end", "words"),
     [
-        ("post_late", "Listen to it in the channel"),
-        ("hand_over", "got it, alone"),
-        ("compensate", "its price was given back"),
+        ("post_late", texts.LISTEN),
+        ("hand_over", texts.NOT_STORED),
+        ("compensate", texts.NOT_DELIVERED),
     ],
 )
 async def test_what_becomes_of_it_is_shown_while_its_token_lives(
@@ -680,7 +681,7 @@ async def test_what_becomes_of_it_is_shown_while_its_token_lives(
     """It said "could not be posted" for ever, although its token lived."""
     asked, song = await stage.undelivered()
     stage.announcer.changed(song.song_id)
-    message = await asked.wait_message(lambda m: "could not be posted" in str(m.embeds))
+    message = await asked.wait_message(lambda m: texts.COULD_NOT_POST in str(m.embeds))
     await until(lambda: not stage.announcer._boards[song.song_id].dirty)
     if restarted:
         stage.announcer._boards.clear()
@@ -707,7 +708,7 @@ async def test_a_newer_reason_why_it_could_not_be_posted_is_shown(stage: Stage) 
 async def test_an_undelivered_song_whose_token_is_over_is_not_shown_any_more(stage: Stage) -> None:
     asked, song = await stage.undelivered()
     stage.announcer.changed(song.song_id)
-    message = await asked.wait_message(lambda m: "could not be posted" in str(m.embeds))
+    message = await asked.wait_message(lambda m: texts.COULD_NOT_POST in str(m.embeds))
     async with stage.application.database.write() as connection:
         assert song.token_until is not None
         await song_rows.forget_tokens_until(connection, song.token_until)

@@ -7,14 +7,11 @@ import discord
 import pytest
 
 from cogs.client.outdated import SENTENCE
-from cogs.songs import buttons
+from cogs.songs import buttons, texts
 from db.records import Status, Step
 from services.songs.songs import TOKEN_LIFETIME
 from tests.factories import make_song
 from tests.world import World, buttons_of, custom_id, said, text_of
-
-GONE = "There is no such song in this server."
-NOT_YOURS = "Only the member who asked for this song can do that."
 
 
 async def submitted(world: World, song_id: int) -> None:
@@ -45,8 +42,8 @@ async def test_cancel_gives_the_credits_back_and_says_so(world: World) -> None:
     await world.spawner.rest()
     text = text_of(result.response)
     assert "**CANCELLED**" in text
-    assert "Your credits are back." in text
-    assert "Left: 10 credits" in text
+    assert texts.REFUNDED in text
+    assert f"{texts.BALANCE}: 10 credits" in text
     assert buttons_of(result.response) == []
     assert pressed.followups == []
     assert await world.free() == 10
@@ -80,7 +77,7 @@ async def test_nobody_presses_another_members_buttons(world: World, label: str) 
     (before,) = await world.rows()
     for member in (world.bob, world.mona):
         pressed = await world.press(member, result.response, custom_id(result.response, label))
-        assert said(pressed).content == NOT_YOURS
+        assert said(pressed).content == texts.NOT_YOUR_SONG
         assert said(pressed).ephemeral
     assert await world.rows() == [before]
 
@@ -92,7 +89,7 @@ async def test_a_song_that_never_was_is_said_to_be_none(
 ) -> None:
     result = await world.song()
     pressed = await world.press(world.alice, result.response, f"song:{verb}:{song_id}")
-    assert said(pressed).content == GONE
+    assert said(pressed).content == texts.NO_SUCH_SONG
 
 
 @pytest.mark.parametrize(
@@ -120,7 +117,7 @@ async def test_a_song_of_another_server_is_out_of_reach(world: World, label: str
     world.channel = elsewhere
     shown = await world.song(there)
     pressed = await world.press(there, shown.response, pressed_id)
-    assert said(pressed).content == GONE
+    assert said(pressed).content == texts.NO_SUCH_SONG
     assert [song.status for song in await world.rows()] == [Status.QUEUED] * 2
 
 

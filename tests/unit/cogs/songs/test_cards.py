@@ -1,4 +1,4 @@
-"""Cards: what they say, what they must never do, and Discord's limits whatever is in a record."""
+"""Cards: escaping of what people typed, and Discord's limits whatever is in a record."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cogs.client.formatting import ordinal, plain
-from cogs.songs import cards
+from cogs.songs import cards, texts
 from db.records import Song, SongRequest, Status, Step
 from services.credits.amounts import MAX_AMOUNT, Prices
 from services.errors import InvalidRequest
@@ -70,61 +70,7 @@ def test_a_long_text_is_cut_with_an_ellipsis() -> None:
     assert plain("word " * 9, 10) == "word word…"
 
 
-# --- what the cards say ---------------------------------------------------------------------------
-
-
-def test_a_waiting_song_shows_its_place_time_price_and_rest() -> None:
-    song = make_song(42, genres="funk", lyrics="[chorus]\nMidnight train", price=2, seed=7)
-    card = cards.status_card(make_view(song, place=2, waiting=5, free=8))
-    assert card.title == "⏳ Midnight train"
-    assert "**QUEUED**" in (card.description or "")
-    assert f"2nd of 5 waiting, expected <t:{int(NOON.timestamp())}:R>" in (card.description or "")
-    assert [(f.name, f.value) for f in card.fields] == [
-        ("Length", "60 s"),
-        ("Price", "2 credits"),
-        ("Left", "8 credits"),
-    ]
-    assert card.footer.text == "#42 · seed 7"
-
-
-@pytest.mark.parametrize(
-    ("fields", "news"),
-    [
-        ({"step": Step.SUBMITTED}, "Expected <t:"),
-        ({"step": Step.DOWNLOADED}, "◉ **PROCESSING** → ○ COMPLETED\nExpected <t:"),
-        ({"step": Step.ENDED, "post_id": 77}, "](https://discord.com/channels/1000/2000/77)"),
-        (
-            {"step": Step.ENDED, "status": Status.FAILED, "reason": "Blocked: *why*."},
-            "**FAILED**\nBlocked: \\*why\\*.\nYour credits are back.",
-        ),
-        ({"step": Step.ENDED, "status": Status.CANCELLED}, "**CANCELLED**\nYour credits are back."),
-        (
-            {"step": Step.ENDED, "undelivered": "The channel is gone.", "file": "1.mp3"},
-            "could not be posted. The channel is gone.\n**Get the song**, or `/show 1`, gives",
-        ),
-        (
-            {"step": Step.ENDED, "undelivered": "No.", "delivered_at": NOON},
-            "It could not be posted, so <@3000> got it, alone, <t:",
-        ),
-        (
-            {"step": Step.ENDED, "undelivered": "No."},
-            "It could not be delivered, so its price was given back.",
-        ),
-    ],
-)
-def test_each_state_has_its_news(fields: dict[str, Any], news: str) -> None:
-    card = cards.status_card(make_view(make_song(**fields)))
-    assert news in (card.description or "")
-
-
-@pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED])
-def test_a_price_that_was_given_back_says_so(status: Status) -> None:
-    card = cards.status_card(make_view(make_song(step=Step.ENDED, status=status, price=1)))
-    assert card.fields[1].value == "1 credit, given back"
-
-
-def test_a_completed_song_has_come_all_the_way() -> None:
-    assert cards.progress(Status.COMPLETED) == "● QUEUED → ● PROCESSING → ● **COMPLETED**"
+# --- cards ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -147,7 +93,7 @@ def test_the_post_can_be_found_again_by_its_mark() -> None:
 def test_words_that_were_forgotten_leave_a_card() -> None:
     card = cards.song_card(make_song(number=5, genres="", lyrics="", step=Step.ENDED))
     assert "Song #5" in (card.title or "")
-    assert ("Genres", "deleted") in [(f.name, f.value) for f in card.fields]
+    assert (texts.GENRES, texts.DELETED) in [(f.name, f.value) for f in card.fields]
 
 
 def test_a_reason_of_nothing_visible_is_still_a_field() -> None:
@@ -155,82 +101,17 @@ def test_a_reason_of_nothing_visible_is_still_a_field() -> None:
     assert within_limits(cards.song_card(song))
 
 
-def test_an_empty_queue_says_how_to_start() -> None:
-    assert "/song" in (cards.queue_card([], viewer_id=1).description or "")
-
-
-def test_a_long_queue_says_how_many_more() -> None:
-    views = [make_view(make_song(i), place=i, waiting=20) for i in range(1, 21)]
-    card = cards.queue_card(views, viewer_id=views[0].song.member_id)
-    assert (card.description or "").endswith("and 5 more")
-    assert "yours" in (card.description or "")
-    assert "all servers" in (card.footer.text or "")
-
-
-def test_what_runs_has_no_place() -> None:
-    card = cards.queue_card([make_view(make_song(step=Step.SUBMITTED))], viewer_id=1)
-    assert "**now**" in (card.description or "")
-    assert card.footer.text is None
-
-
-def test_a_song_that_was_free_says_so_and_gives_nothing_back() -> None:
-    waiting = cards.status_card(make_view(make_song(price=2), unlimited=True))
-    assert [(f.name, f.value) for f in waiting.fields[1:]] == [
-        ("Price", "2 credits, free for you"),
-        ("Left", "as many as you like"),
-    ]
+def test_a_free_song_is_not_refunded() -> None:
     for status in (Status.FAILED, Status.CANCELLED):
-        over = make_song(step=Step.ENDED, status=status)
-        card = cards.status_card(make_view(over, unlimited=True))
-        assert (card.description or "").endswith("It cost you nothing.")
-        assert card.fields[1].value == "2 credits, free for you"
+        song = make_song(step=Step.ENDED, status=status)
+        card = cards.status_card(make_view(song, unlimited=True))
+        assert (card.description or "").endswith(texts.COST_NOTHING)
+        assert card.fields[1].value == texts.price(song, unlimited=True)
 
 
 def test_what_is_left_is_not_guessed() -> None:
     card = cards.status_card(make_view(make_song(), free=None))
-    assert [field.name for field in card.fields] == ["Length", "Price"]
-
-
-RULES = Rules(Allowance(10, Source.DEFAULT))
-
-
-def field(card: discord.Embed, name: str) -> str:
-    (value,) = (field.value for field in card.fields if field.name == name)
-    return value or ""
-
-
-def test_the_operators_prices_are_told() -> None:
-    prices = Prices(seconds=20, steps=1_000)
-    help_price = field(cards.help_card(RULES, prices, manages=False), "Price")
-    assert "1 credit for each begun 20 seconds" in help_price
-    assert "each begun 1,000 `steps` over the first 1,000" in help_price
-    hello = cards.hello_card(allowance=1, prices=prices)
-    assert "1 credit a day for each of you; a minute of music costs 3." in field(
-        hello, "For everyone"
-    )
-    free = cards.hello_card(allowance=None, prices=prices)
-    assert field(free, "For everyone").startswith("As many songs as you like a day")
-
-
-def test_help_names_what_the_server_allows() -> None:
-    more = field(cards.help_card(RULES, Prices(), manages=False), "More")
-    assert "`/credits`" in more
-    assert "`/gift`" not in more
-    assert "`/leaderboard`" not in more
-    rules = Rules(Allowance(10, Source.DEFAULT), gifts=True, leaderboard=True)
-    more = field(cards.help_card(rules, Prices(), manages=False), "More")
-    assert "`/gift`" in more
-    assert "`/leaderboard`" in more
-
-
-def test_those_who_manage_the_server_get_five_first_steps() -> None:
-    for card in (
-        cards.help_card(RULES, Prices(), manages=True),
-        cards.hello_card(allowance=10, prices=Prices()),
-    ):
-        steps = card.fields[-1].value or ""
-        assert all(f"{number}. `/quota " in steps for number in range(1, 6))
-        assert "`/quota show`" in steps
+    assert [field.name for field in card.fields] == [texts.LENGTH, texts.PRICE]
 
 
 # --- Discord's limits -----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import pytest
 import simcord
 from simcord.components import walk_components
 
+from cogs.songs import texts
 from db.records import Status, Step
 from tests.factories import add_song
 from tests.world import World, buttons_of, custom_id, said, text_of
@@ -91,7 +92,7 @@ async def test_why_a_song_failed_is_on_its_card(world: World) -> None:
     await made(world, 1, status=Status.FAILED, reason="The content was blocked.")
     result = await world.alice.slash(world.channel, "history")
     opened = await world.alice.select(said(result), ["1"])
-    assert "Why: The content was blocked." in text_of(opened.response)
+    assert f"{texts.REASON}: The content was blocked." in text_of(opened.response)
 
 
 async def test_another_members_songs_can_be_looked_at(world: World) -> None:
@@ -108,7 +109,7 @@ async def test_a_choice_that_was_forged_opens_nothing(world: World, value: str) 
     await made(world, 1)
     result = await world.alice.slash(world.channel, "history")
     opened = await world.press(world.alice, result.response, "history:open", values=[value])
-    assert said(opened).content == "There is no such song in this server."
+    assert said(opened).content == texts.NO_SUCH_SONG
     assert said(opened).ephemeral
 
 
@@ -116,7 +117,7 @@ async def test_a_choice_of_nothing_opens_nothing(world: World) -> None:
     await made(world, 1)
     result = await world.alice.slash(world.channel, "history")
     opened = await world.press(world.alice, result.response, "history:open", values=[])
-    assert said(opened).content == "There is no such song in this server."
+    assert said(opened).content == texts.NO_SUCH_SONG
 
 
 async def test_a_song_of_another_server_does_not_open(world: World) -> None:
@@ -128,6 +129,6 @@ async def test_a_song_of_another_server_does_not_open(world: World) -> None:
     there = world.guild.add_member(world.alice.user)
     shown = await there.slash(world.channel, "help")
     opened = await world.press(there, shown.response, "history:open", values=["1"])
-    assert said(opened).content == "There is no such song in this server."
+    assert said(opened).content == texts.NO_SUCH_SONG
     turned = await world.press(there, shown.response, older)
     assert "no songs here yet" in text_of(turned.response)

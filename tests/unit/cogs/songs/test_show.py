@@ -9,7 +9,8 @@ import pytest
 import simcord
 
 from cogs.songs import show as show_module
-from cogs.songs.library import CHOICE, MOST_CHOICES, NOT_POSTED, choices, number_of
+from cogs.songs import texts
+from cogs.songs.library import CHOICE, MOST_CHOICES, choices, number_of
 from db.records import Song, Status, Step
 from services.errors import InvalidRequest
 from services.songs.songs import SEARCHED
@@ -24,7 +25,6 @@ AUDIO = b"ID3 a song"
 ORIGINAL = "/webhooks/{webhook_id}/{webhook_token}/messages/@original"
 EDIT = ("PATCH", "/webhooks/*/messages/*")
 WHY = "The channel is gone."
-NOT_YOURS = "Only the member who asked for this song can do that."
 
 
 async def kept(world: World, song_id: int = 1, **fields: Any) -> Song:
@@ -119,8 +119,8 @@ async def test_its_member_gets_what_could_not_be_posted_alone(world: World) -> N
     result = await show(world, world.alice)
     assert said(result).ephemeral
     assert heard(world, result) == [AUDIO]
-    assert "Here it is, for you alone." in text_of(result.response)
-    assert "given back" not in text_of(result.response)
+    assert texts.HANDED_OVER in text_of(result.response)
+    assert "refunded" not in text_of(result.response)
     song = await world.row(1)
     assert song.delivered_at is not None
     assert (song.file, song.undelivered, song.post_id) == (None, WHY, None)
@@ -133,7 +133,7 @@ async def test_once_it_is_handed_over_it_is_not_there_any_more(world: World) -> 
     await show(world, world.alice)
     again = await show(world, world.alice)
     assert heard(world, again) == []
-    assert "It is not kept here." in text_of(again.response)
+    assert texts.NOT_STORED in text_of(again.response)
     async with world.working():
         world.clock.moved += timedelta(days=2)
         await asyncio.sleep(0)
@@ -166,7 +166,7 @@ async def test_what_was_posted_is_shown_to_whoever_sees_its_channel(world: World
         result = await show(world, member, "#1")
         assert heard(world, result) == []
         assert "Midnight train" in text_of(result.response)
-        assert "Listen to it in the channel" in text_of(result.response)
+        assert texts.LISTEN in text_of(result.response)
     hidden = world.guild.create_text_channel(
         "hidden",
         overwrites={world.guild.default_role: discord.PermissionOverwrite(view_channel=False)},
@@ -190,8 +190,8 @@ async def made(world: World, song_id: int, **fields: Any) -> Song:
 async def test_one_under_way_tells_how_far_it_is(world: World) -> None:
     await world.song()
     result = await show(world, world.alice)
-    assert "Now: 1st of 1 waiting" in text_of(result.response)
-    assert "Now" not in text_of((await show(world, world.bob)).response)
+    assert f"{texts.PROGRESS}: 1st of 1" in text_of(result.response)
+    assert texts.PROGRESS not in text_of((await show(world, world.bob)).response)
 
 
 async def test_one_whose_price_went_back_says_so(world: World) -> None:
@@ -199,8 +199,7 @@ async def test_one_whose_price_went_back_says_so(world: World) -> None:
     world.clock.moved += timedelta(days=2)
     await world.application.delivery.once()
     text = text_of((await show(world, world.alice)).response)
-    assert "could not be delivered, so its price was given back" in text
-    assert "Price: 1 credit, given back" in text
+    assert texts.NOT_DELIVERED in text
 
 
 async def test_what_discord_does_not_take_is_kept_and_can_be_had_again(
@@ -210,7 +209,7 @@ async def test_what_discord_does_not_take_is_kept_and_can_be_had_again(
     world.env.inject_error(*EDIT, status=400, code=400_001)
     result = await show(world, world.alice)
     why = "Discord has limited uploads of files in this server."
-    assert f"{why} Your song is kept: `/show 1`" in answered(result)
+    assert texts.HANDOVER_FAILED.format(reason=why, number=1) in answered(result)
     assert heard(world, result) == []
     assert "it could not be handed over" in caplog.text
     assert (await world.row(1)).waits_for_delivery
@@ -231,7 +230,7 @@ async def test_a_discord_that_asks_for_an_hours_silence_holds_it_for_minutes_onl
     stage.wire.faults.plan(fault, method="PATCH", route=ORIGINAL)
     monkeypatch.setattr(show_module, "LONGEST_UPLOAD", 0.2)
     shown = await stage.wire.slash(stage.alice, stage.channel, "show", song="1")
-    told = await shown.wait_message(lambda m: "Discord did not take" in m.content, SOON)
+    told = await shown.wait_message(lambda m: texts.UPLOAD_FAILED in m.content, SOON)
     assert told.ephemeral
     assert not stage.application.delivery._is_locked(song.song_id)
     monkeypatch.setattr(show_module, "LONGEST_UPLOAD", SOON)
@@ -262,7 +261,7 @@ async def test_what_is_posted_while_it_is_asked_for_is_shown_where_it_is(
     monkeypatch.setattr(type(delivery), "give", late)
     result = await show(world, world.alice)
     assert heard(world, result) == []
-    assert "Listen to it in the channel" in text_of(result.response)
+    assert texts.LISTEN in text_of(result.response)
     assert len(world.posts()) == 1
 
 
@@ -292,14 +291,14 @@ def test_choices_are_as_many_and_as_long_as_discord_takes() -> None:
     own = [make_song(n, lyrics="x" * 4_000, **waits) for n in range(10**8, 10**8 + 60)]
     found = names(own, "")
     assert len(found) == MOST_CHOICES
-    assert all(len(name) == CHOICE and name.endswith(NOT_POSTED) for name in found)
+    assert all(len(name) == CHOICE and name.endswith(texts.NOT_POSTED) for name in found)
     assert len(names([make_song(1, lyrics="y" * 4_000)], "")[0]) <= CHOICE
 
 
 def test_what_waits_is_marked() -> None:
     waits = make_song(1, step=Step.ENDED, undelivered=WHY, file="1.mp3")
     over = make_song(2, step=Step.ENDED, undelivered=WHY)
-    assert names([waits, over], "") == [f"#1 Midnight train{NOT_POSTED}", "#2 Midnight train"]
+    assert names([waits, over], "") == [f"#1 Midnight train{texts.NOT_POSTED}", "#2 Midnight train"]
 
 
 async def test_ones_own_are_offered_those_that_wait_first(world: World) -> None:
@@ -322,7 +321,7 @@ async def test_ones_own_are_offered_those_that_wait_first(world: World) -> None:
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_the_button_gives_the_song(world: World, restarted: bool) -> None:
     result = await undelivered(world)
-    assert "could not be posted" in text_of(result.response)
+    assert texts.COULD_NOT_POST in text_of(result.response)
     assert buttons_of(result.response) == ["Get the song"]
     if restarted:
         await world.restart()
@@ -332,7 +331,7 @@ async def test_the_button_gives_the_song(world: World, restarted: bool) -> None:
     assert world.file(said(result)) == tiny_wav(seconds=10)
     (attached,) = said(result).attachments
     assert attached.filename == "1-funk-pop.mp3"
-    assert "Here it is, for you alone." in text_of(result.response)
+    assert texts.HANDED_OVER in text_of(result.response)
     assert buttons_of(result.response) == []
     (song,) = await world.rows()
     assert song.delivered_at is not None
@@ -344,7 +343,7 @@ async def test_a_second_press_finds_nothing_more_to_give(world: World) -> None:
     pressed_id = custom_id(result.response, "Get the song")
     await world.alice.click(said(result), label="Get the song")
     await world.press(world.alice, result.response, pressed_id)
-    assert "It is not kept here." in text_of(result.response)
+    assert texts.NOT_STORED in text_of(result.response)
     assert buttons_of(result.response) == []
 
 
@@ -354,7 +353,7 @@ async def test_nobody_else_gets_it_by_the_button(world: World) -> None:
         pressed = await world.press(
             member, result.response, custom_id(result.response, "Get the song")
         )
-        assert said(pressed).content == NOT_YOURS
+        assert said(pressed).content == texts.NOT_YOUR_SONG
         assert said(pressed).attachments == []
     (song,) = await world.rows()
     assert song.waits_for_delivery
@@ -379,10 +378,10 @@ async def test_it_shows_that_it_was_posted_late_and_so_does_a_press_that_came_to
     async with world.working():
         await world.until(lambda song: song.post_id is not None)
         await world.spawner.rest()
-    assert "Listen to it in the channel" in text_of(result.response)
+    assert texts.LISTEN in text_of(result.response)
     assert buttons_of(result.response) == []
     await world.press(world.alice, said(result), button)
-    assert "Listen to it in the channel" in text_of(result.response)
+    assert texts.LISTEN in text_of(result.response)
     (post,) = world.posts()
     assert world.file(post) == tiny_wav(seconds=10)
 
@@ -398,9 +397,9 @@ async def test_it_or_a_press_shows_that_its_price_went_back(
         await world.application.housekeeping.once()
     await world.application.delivery.once()
     await world.spawner.rest()
-    assert ("its price was given back" in text_of(result.response)) is token_lives
+    assert (texts.NOT_DELIVERED in text_of(result.response)) is token_lives
     await world.press(world.alice, said(result), button)
-    assert "its price was given back" in text_of(result.response)
+    assert texts.NOT_DELIVERED in text_of(result.response)
     assert buttons_of(result.response) == []
 
 
@@ -414,19 +413,19 @@ async def test_after_a_press_that_discord_refused_the_message_follows_by_the_new
     (song,) = await world.rows()
     assert song.waits_for_delivery
     assert song.token not in (None, before.token)
-    assert "Your song is kept" in text_of(pressed.followups[0])
+    assert "/show 1" in text_of(pressed.followups[0])
     world.env.backend.faults.clear()
     async with world.working():
         await world.until(lambda song: song.post_id is not None)
         await world.spawner.rest()
-    assert "Listen to it in the channel" in text_of(result.response)
+    assert texts.LISTEN in text_of(result.response)
 
 
 async def test_after_show_gave_it_its_message_says_so(world: World) -> None:
     result = await undelivered(world)
     await show(world, world.alice)
     await world.spawner.rest()
-    assert "got it, alone" in text_of(result.response)
+    assert texts.NOT_STORED in text_of(result.response)
     assert buttons_of(result.response) == []
 
 

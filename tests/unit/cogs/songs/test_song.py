@@ -13,6 +13,7 @@ from simcord.components import walk_components
 
 from cogs.client.outdated import SENTENCE
 from cogs.client.people import typed_text
+from cogs.songs import texts
 from cogs.songs.song import (
     PREFILL,
     Options,
@@ -21,7 +22,7 @@ from cogs.songs.song import (
     suggested_seconds,
 )
 from db.records import Status
-from services.credits.amounts import Prices, credits_text
+from services.credits.amounts import Prices
 from services.credits.credits import CreditPreview
 from services.operations.incidents import Kind
 from services.settings.server_settings import Manager
@@ -61,7 +62,7 @@ async def test_the_answer_is_ephemeral_and_says_what_happens(world: World) -> No
     result = await world.song(lyrics="[chorus]\nMidnight train", seconds=60, instrumental=None)
     assert result.ephemeral
     text = text_of(result.response)
-    for words in ("Midnight train", "QUEUED", "Price: 2 credits", "Left: 8 credits", "1st of 1"):
+    for words in ("Midnight train", "QUEUED", "Price: 2 credits", "8 credits", "1st of 1"):
         assert words in text
     assert "expected <t:" in text
     assert buttons_of(result.response) == ["Cancel", "Refresh"]
@@ -215,10 +216,10 @@ async def test_a_size_that_is_named_and_not_allowed_is_refused(world: World) -> 
 async def test_an_unlimited_members_song_is_free_for_them(world: World) -> None:
     await world.client.services.server_settings.set_allowance(manager(world), None)
     asked = await world.song(seconds=60)
-    assert "Price: 2 credits, free for you\nLeft: as many as you like" in text_of(asked.response)
+    assert texts.UNLIMITED in text_of(asked.response)
     await world.alice.click(said(asked), label="Cancel")
     await world.spawner.rest()
-    assert "It cost you nothing." in text_of(asked.response)
+    assert texts.COST_NOTHING in text_of(asked.response)
     assert "back" not in text_of(asked.response)
 
 
@@ -481,11 +482,11 @@ async def lengths(world: World, typed: str = "", **options: Any) -> dict[int, st
 
 
 async def test_lengths_carry_their_prices_and_what_there_is_to_spend(world: World) -> None:
-    assert (await lengths(world))[60] == "60 s, 2 credits of your 10"
-    assert await lengths(world, "6", steps=100) == {60: "60 s, 4 credits of your 10"}
-    assert await lengths(world, "75") == {75: f"75 s, {credits_text(3)} of your 10"}
+    assert (await lengths(world))[60] == texts.length_choice(60, 2, free=10)
+    assert await lengths(world, "6", steps=100) == {60: texts.length_choice(60, 4, free=10)}
+    assert await lengths(world, "75") == {75: texts.length_choice(75, 3, free=10)}
     await world.song(seconds=240)
-    assert await lengths(world, "90") == {90: "90 s, 3 credits, and you have 2"}
+    assert await lengths(world, "90") == {90: texts.length_choice(90, 3, free=2)}
 
 
 async def test_suggesting_a_length_writes_nothing(world: World) -> None:
@@ -498,23 +499,23 @@ async def test_suggesting_a_length_writes_nothing(world: World) -> None:
 async def test_what_a_grant_adds_is_counted(world: World) -> None:
     await world.song(seconds=60)
     await grant(world, 5)
-    assert (await lengths(world))[30] == "30 s, 1 credit of your 13"
+    assert (await lengths(world))[30] == texts.length_choice(30, 1, free=13)
     await world.client.services.server_settings.set_allowance(manager(world), 1)
-    assert (await lengths(world))[30] == "30 s, 1 credit of your 5"
+    assert (await lengths(world))[30] == texts.length_choice(30, 1, free=5)
     world.clock.moved += timedelta(days=1)
-    assert (await lengths(world))[30] == "30 s, 1 credit of your 6"
+    assert (await lengths(world))[30] == texts.length_choice(30, 1, free=6)
 
 
 async def test_what_is_free_for_somebody_says_so(world: World) -> None:
     await world.client.services.server_settings.set_allowance(manager(world), None)
-    assert (await lengths(world))[240] == "240 s, 8 credits, free for you"
+    assert (await lengths(world))[240] == texts.length_choice(240, 8, free=None)
 
 
 async def test_no_length_over_the_servers_longest_is_offered(world: World) -> None:
     await world.client.services.server_settings.set_limits(manager(world), seconds=75, steps=40)
     assert list(await lengths(world)) == [10, 30, 45, 60, 75]
     assert list(await lengths(world, "200")) == [75]
-    assert (await lengths(world, "60"))[60] == "60 s, 2 credits of your 10"
+    assert (await lengths(world, "60"))[60] == texts.length_choice(60, 2, free=10)
 
 
 async def test_where_suggesting_fails_there_is_no_suggestion(
@@ -554,7 +555,7 @@ def test_lengths_continue_what_was_typed(typed: str, suggested: list[int]) -> No
 def test_steps_that_are_still_being_typed_don_t_count(steps: object) -> None:
     preview = CreditPreview(Rules(Allowance(10, Source.DEFAULT)), 10**9)
     text = length_with_price(240, steps, Prices(), preview)
-    assert text == "240 s, 8 credits of your 1,000,000,000"
+    assert text == texts.length_choice(240, 8, free=10**9)
 
 
 async def test_the_members_own_genres_come_first_then_the_servers(world: World) -> None:
@@ -573,7 +574,7 @@ async def test_the_members_own_genres_come_first_then_the_servers(world: World) 
 async def test_an_empty_queue(world: World) -> None:
     result = await world.alice.slash(world.channel, "queue")
     assert result.ephemeral
-    assert "Nothing runs or waits here" in text_of(result.response)
+    assert texts.QUEUE_EMPTY in text_of(result.response)
     assert buttons_of(result.response) == []
 
 
@@ -617,9 +618,9 @@ async def test_a_choice_that_was_forged_is_refused(world: World) -> None:
     _, bobs = await world.rows()
     for value, sentence in [
         (str(bobs.song_id), "Only the member who asked for this song can cancel it."),
-        ("1", "There is no such song in this server."),
-        ("x", "There is no such song in this server."),
-        ("9" * 19, "There is no such song in this server."),
+        ("1", texts.NO_SUCH_SONG),
+        ("x", texts.NO_SUCH_SONG),
+        ("9" * 19, texts.NO_SUCH_SONG),
     ]:
         chosen = await world.press(world.alice, result.response, "queue:cancel", values=[value])
         (refusal,) = chosen.followups

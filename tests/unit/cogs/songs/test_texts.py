@@ -1,9 +1,21 @@
-"""What people read about songs."""
+"""The wording of everything that people read about songs, in one file beside this one.
 
+After a change: `pytest tests/unit/cogs/songs/test_texts.py --snapshot-update`, then read the diff.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import discord
+import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from cogs.client.texts import refusal_text
+from cogs.songs import cards, texts
+from db.records import Song, Status, Step
+from services.credits.amounts import Prices
 from services.errors import ServerNotAllowed, SongsPaused
+from services.settings.settings import Allowance, Rules, Source
 from services.songs.admission import (
     BlockedWord,
     Cooldown,
@@ -17,10 +29,78 @@ from services.songs.admission import (
     TooManyRefunds,
     WrongChannel,
 )
-from tests.factories import NOON
+from services.songs.songs import Page
+from tests.factories import NOON, make_song
+from tests.unit.cogs.songs.test_cards import make_view
+
+UNPOSTED = {"step": Step.ENDED, "undelivered": "The channel is gone."}
+SONGS: dict[str, dict[str, Any]] = {
+    "waiting": {},
+    "submitted": {"step": Step.SUBMITTED},
+    "processing": {"step": Step.DOWNLOADED},
+    "posted": {"step": Step.ENDED, "post_id": 77},
+    "undelivered": {**UNPOSTED, "file": "1.mp3"},
+    "delivered": {**UNPOSTED, "delivered_at": NOON},
+    "refunded": UNPOSTED,
+    "failed": {"step": Step.ENDED, "status": Status.FAILED, "reason": "The model *failed*."},
+    "cancelled": {"step": Step.ENDED, "status": Status.CANCELLED},
+}
+DEFAULTS = Rules(Allowance(10, Source.DEFAULT))
+ALL_ALLOWED = Rules(Allowance(10, Source.DEFAULT), gifts=True, leaderboard=True)
 
 
-def test_wording(snapshot: SnapshotAssertion) -> None:
+def read(card: discord.Embed) -> str:
+    """A card as people read it, from top to bottom."""
+    fields = [f"{field.name}: {field.value}" for field in card.fields]
+    return "\n".join(filter(None, [card.title, card.description, *fields, card.footer.text]))
+
+
+@pytest.mark.parametrize("name", SONGS)
+def test_song(name: str, snapshot: SnapshotAssertion) -> None:
+    song = make_song(1, price=2, **SONGS[name])
+    place = 2 if song.status is Status.QUEUED and song.step is Step.WAITING else None
+    view = make_view(song, place=place, waiting=5)
+    assert read(cards.status_card(view)) == snapshot(name="status message")
+    assert read(cards.song_card(song, None if song.ended else view)) == snapshot(name="card")
+
+
+def other_cards() -> Iterator[tuple[str, discord.Embed]]:
+    song = make_song(1, price=2)
+    yield "post", cards.post_card(song)
+    yield "status message of a free song", cards.status_card(make_view(song, unlimited=True))
+    yield "hidden card", cards.hidden_card(song)
+    yield "given to its requester", cards.handed_over_card(make_song(**SONGS["undelivered"]))
+    views = [make_view(make_song(i), place=i - 1 or None, waiting=4) for i in range(1, 6)]
+    yield "queue", cards.queue_card(views, viewer_id=views[0].song.member_id, shown=4)
+    yield "empty queue", cards.queue_card([], viewer_id=1)
+    yield "history", cards.history_card(_page([song]), member_id=1)
+    yield "empty history", cards.history_card(_page([]), member_id=1)
+    yield "help for managers", cards.help_card(ALL_ALLOWED, Prices(), manages=True)
+    yield "help for members", cards.help_card(DEFAULTS, Prices(20, 1_000), manages=False)
+    for allowance in (1, None):
+        yield f"hello, {allowance=}", cards.hello_card(allowance=allowance, prices=Prices())
+    yield "hello where it is not allowed", cards.not_allowed_card(5)
+
+
+def _page(songs: list[Song]) -> Page:
+    return Page(songs, number=1, pages=1, total=len(songs))
+
+
+@pytest.mark.parametrize(
+    ("name", "card"), [pytest.param(*pair, id=pair[0]) for pair in other_cards()]
+)
+def test_card(name: str, card: discord.Embed, snapshot: SnapshotAssertion) -> None:
+    assert read(card) == snapshot
+
+
+def test_labels(snapshot: SnapshotAssertion) -> None:
+    constants = {name: text for name, text in vars(texts).items() if name.isupper()}
+    labels = {n: t for n, t in constants.items() if isinstance(t, str | dict) and "\n" not in t}
+    assert labels == snapshot
+    assert [texts.length_choice(60, 2, free=free) for free in (8, 1, None)] == snapshot
+
+
+def test_refusals(snapshot: SnapshotAssertion) -> None:
     refusals = [
         ServerNotAllowed(7),
         SongsPaused(),
