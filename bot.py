@@ -21,11 +21,10 @@ from time import monotonic
 from typing import Any
 
 import aiohttp
-import discord
-import yarl
 from discord.ext import commands
 
 from cogs.client.client import Client, Services
+from cogs.client.discord_internals import set_gateway_url
 from cogs.client.outdated import OutdatedCog
 from cogs.client.registration import Registration
 from cogs.credits.credits import CreditsCog
@@ -414,9 +413,8 @@ async def prepare_gateway(client: Client) -> None:
     """Ask Discord where to connect, with how many shards, and how often today."""
     shards, address, limit = await client.http.get_bot_gateway()
     client.session_starts.told(limit)
-    # Where discord.py dials. Knowing the count, it does not ask for both once more.
     client.shard_count = shards
-    discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(address)
+    set_gateway_url(address)
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import discord
 
-from cogs.client import gateway
+from cogs.client import discord_internals
 from cogs.client.client import Client
 from cogs.client.registration import Registration
 from commands.exit_status import FAILED, reject
@@ -59,7 +59,7 @@ async def run(config: Config, compose: Compose) -> int:
         discord.HTTPException, aiohttp.ClientError, OSError: Discord can't be reached.
         Exception: what one of the background loops has raised.
     """
-    _configure_discord(config)
+    discord_internals.configure(config.discord_api_url)
     stopped = asyncio.Event()
     _on_signals(stopped.set)
     async with contextlib.AsyncExitStack() as stack:
@@ -81,13 +81,6 @@ async def run(config: Config, compose: Compose) -> int:
         except (discord.ConnectionClosed, discord.PrivilegedIntentsRequired) as error:
             return _disconnected(getattr(error, "code", DISALLOWED_INTENTS))
     return 0
-
-
-def _configure_discord(config: Config) -> None:
-    discord.http.Route.BASE = config.discord_api_url
-    # Without voice, the libraries for it are not missed.
-    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
-    gateway.use()
 
 
 async def _serve(application: Application, config: Config, stopped: asyncio.Event) -> None:

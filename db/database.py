@@ -13,7 +13,7 @@ from db import checks
 from db.cancellation import run_to_completion
 from db.connection import Connection, InlineConnection
 from db.errors import DatabaseFileError, LocksUnsupportedError, SchemaTooOldError
-from db.file_connection import BUSY_TIMEOUT, connect, connect_read_only
+from db.file_connection import BUSY_TIMEOUT, FileConnection, connect, connect_read_only
 from db.migrate import applied, migrate, pending
 from db.process_lock import ProcessLock
 
@@ -38,7 +38,7 @@ class Database:
     Without the lock, a rollback of one task would lose another task's rows.
     """
 
-    def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+    def __init__(self, writer: FileConnection, reader: aiosqlite.Connection) -> None:
         self._writer = writer
         self._reader = reader
         self._lock = asyncio.Lock()
@@ -59,7 +59,8 @@ class Database:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The thread of an open connection would keep the process from ending.
         async with contextlib.AsyncExitStack() as on_error:
-            writer = await on_error.enter_async_context(connect(path))
+            writer = connect(path)
+            await on_error.enter_async_context(writer)
             writer.row_factory = sqlite3.Row
             await _set_wal(writer)
             for pragma in PRAGMAS:
@@ -129,12 +130,7 @@ class Database:
             DiskFullError: nothing was written.
         """
         async with self._lock:
-            # aiosqlite has no public way to run several statements in its thread at once.
-            trip = self._writer._execute(  # type: ignore[no-untyped-call]  # noqa: SLF001
-                _run_transaction,
-                self._writer._conn,  # noqa: SLF001
-                work,
-            )
+            trip = self._writer.run(lambda connection: _run_transaction(connection, work))
             return await run_to_completion(trip)
 
     @property

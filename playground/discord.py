@@ -10,7 +10,7 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
 from pathlib import Path
@@ -20,6 +20,7 @@ import discord
 import pydantic_settings
 import simcord
 
+from playground.simcord_internals import serialise_actions
 from playground.song_api import SongApiServer, composing_pool, serve
 from services.clock import utc_now
 from services.config import Config
@@ -139,23 +140,6 @@ async def keep_fresh(env: simcord.Env, page: Any, lock: asyncio.Lock) -> None:  
                     page.capture_time = utc_now()
                     await page.refresh()
                 seen = count
-
-
-def serialise_actions(page: Any, lock: asyncio.Lock) -> None:  # noqa: ANN401 - simcord's preview
-    """Let no refresh come between a click and what it was made on.
-
-    simcord rejects an action whose page was refreshed meanwhile, and has no public way to wait.
-    """
-    act = page._action  # noqa: SLF001
-
-    async def action(context_id: str | None, body: Mapping[str, Any]) -> Any:  # noqa: ANN401
-        async with lock:
-            if isinstance(body, dict) and "published_revision" in body:
-                revision = page._get_page(context_id).revision  # noqa: SLF001
-                body = {**body, "published_revision": revision}
-            return await act(context_id, body)
-
-    page._action = action  # noqa: SLF001
 
 
 @contextlib.asynccontextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 import aiosqlite
 
 from db.database import Database
+from db.file_connection import FileConnection
 from db.migrate import migrate
 
 _migrated: list[bytes] = []
@@ -29,7 +30,7 @@ async def write_new(path: Path) -> None:
 async def database_in_memory() -> AsyncIterator[Database]:
     """For examples by the hundred: on disk they would take a minute."""
     connection = _opened_with(await _bytes())
-    async with aiosqlite.Connection(lambda: connection, iter_chunk_size=64) as opened:
+    async with (opened := FileConnection(connection, Path(":memory:"))):
         opened.row_factory = sqlite3.Row
         await opened.execute("PRAGMA foreign_keys = ON")
         yield Database(opened, opened)

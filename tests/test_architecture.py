@@ -149,6 +149,20 @@ def test_packages_depend_only_on_those_listed() -> None:
     graphlib.TopologicalSorter(DEPENDENCIES).prepare()  # raises of a cycle
 
 
+INTERNALS = {
+    "cogs/client/discord_internals.py",
+    "db/file_connection.py",
+    "playground/simcord_internals.py",
+}
+"""One module for each library whose private parts are used; ruff reports them (SLF001)."""
+
+
+def test_private_parts_of_a_library_are_used_in_one_module() -> None:
+    files = [*PRODUCT, *(ROOT / "playground").rglob("*.py")]
+    using = {name(file) for file in files if "noqa: SLF001" in file.read_text("utf-8")}
+    assert using <= INTERNALS
+
+
 @each_file
 def test_no_import_is_computed(file: Path) -> None:
     assert not calls(tree(file), "__import__", "import_module", "exec", "eval")

@@ -22,6 +22,7 @@ from cogs.client.client import Client
 from db import songs as song_rows
 from db.records import Song
 from playground.discord import PlaygroundConfig
+from playground.simcord_internals import dispatch
 from playground.song_api import PLAYGROUND_KEY, SongApiServer, Timing, serve
 from services.config import Config
 from services.errors import Refusal
@@ -193,7 +194,8 @@ class World:
             data |= {"component_type": 3, "values": values}
             item = {"type": 3, "options": [], "custom_id": custom_id}
         shown = dict(serializers.message_payload(backend, stored))
-        result = await member._dispatch_interaction(
+        result = await dispatch(
+            member,
             InteractionType.MESSAGE_COMPONENT,
             self.channel,
             data,
@@ -209,7 +211,7 @@ class World:
         """Send any form, whether or not it was opened."""
         typed = {"type": 4, "custom_id": "lyrics", "value": lyrics}
         data = {"custom_id": custom_id, "components": [{"type": 18, "component": typed}]}
-        return await member._dispatch_interaction(InteractionType.MODAL_SUBMIT, self.channel, data)
+        return await dispatch(member, InteractionType.MODAL_SUBMIT, self.channel, data)
 
     async def raw_slash(
         self, member: simcord.MemberActor, name: str, *options: dict[str, Any]
@@ -218,9 +220,7 @@ class World:
         root = self.env.backend.find_command(name, None)
         assert root is not None
         data = {"id": root["id"], "name": name, "type": 1, "options": list(options)}
-        return await member._dispatch_interaction(
-            InteractionType.APPLICATION_COMMAND, self.channel, data
-        )
+        return await dispatch(member, InteractionType.APPLICATION_COMMAND, self.channel, data)
 
     async def again(self) -> None:
         """Deliver the last interaction once more, as Discord does where a session is resumed."""

@@ -10,9 +10,10 @@ import yarl
 from discord.ext import commands
 
 from cogs.client.answers import LONGEST_PAUSE, PASSING
+from cogs.client.discord_internals import ConnectionState, presence_of
 from cogs.client.errors import Tree
 from cogs.client.login import until_answered
-from cogs.client.presence import ConnectionState, Presence
+from cogs.client.presence import Presence
 from cogs.client.session_starts import SessionStarts
 from services.clock import Clock
 from services.credits.budgets import OperatorBudgets, ServerBudget
@@ -81,18 +82,11 @@ class Client(commands.AutoShardedBot):
     @property
     def presence(self) -> Presence:
         """The servers that the bot is a member of."""
-        state: ConnectionState = self._connection  # type: ignore[assignment]
-        return state.presence
+        return presence_of(self)
 
     def _get_state(self, **options: Any) -> ConnectionState:  # noqa: ANN401 - discord.py's
-        """The connection's state, as discord.py asks for it."""
-        return ConnectionState(
-            dispatch=self.dispatch,
-            handlers=self._handlers,
-            hooks=self._hooks,
-            http=self.http,
-            **options,
-        )
+        """Called by discord.py."""
+        return ConnectionState.of(self, **options)
 
     async def login(self, token: str) -> None:
         """As discord.py's, which calls `setup_hook`; Discord is waited for, however long."""

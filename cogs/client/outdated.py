@@ -8,6 +8,7 @@ import discord
 from discord import ui
 from discord.ext import commands
 
+from cogs.client.discord_internals import template_of
 from cogs.client.errors import say
 from cogs.client.people import data_of
 
@@ -23,9 +24,7 @@ class OutdatedCog(commands.Cog):
         forms: Collection[re.Pattern[str]],
     ) -> None:
         self._known = {
-            discord.InteractionType.component: [
-                component.__discord_ui_compiled_template__ for component in components
-            ],
+            discord.InteractionType.component: [template_of(component) for component in components],
             discord.InteractionType.modal_submit: forms,
         }
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 import discord
 
 from cogs.client.client import Client, Services
+from cogs.client.discord_internals import role_ids
 from cogs.client.permissions import check_manages
 from cogs.client.presence import check_is_member
 from services.errors import NotPermitted
@@ -47,15 +48,8 @@ def requester(
 
 
 def roles_of(person: discord.Member | discord.User) -> frozenset[int] | None:
-    """A person's roles, as they came with the interaction; None where they are no member now.
-
-    Everyone has the role whose id is the server's own.
-    """
-    if not isinstance(person, discord.Member):
-        return None
-    # discord.py's `roles` leaves out what its cache does not know: a role that was just made, and
-    # every role while the server is unavailable.
-    return frozenset((*person._roles, person.guild.id))  # noqa: SLF001
+    """A person's roles, as they came with the interaction; None where they are no member now."""
+    return role_ids(person) if isinstance(person, discord.Member) else None
 
 
 def member_of(

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Any, Protocol, cast
 
 import discord
-from discord.state import AutoShardedConnectionState
 
 from services.errors import NotPermitted
 from services.operations.servers import Shard
@@ -54,39 +53,6 @@ class HasPresence(Protocol):
     def presence(self) -> Presence:
         """See `Presence`."""
         ...
-
-
-class ConnectionState(AutoShardedConnectionState[Any]):
-    """discord.py's, which also keeps the presence and forgets servers that READY lists no more.
-
-    Dispatches `shard_session(shard)` at every READY of a shard, and `server_left(server_id)`.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - discord.py's
-        self.presence = Presence()
-        super().__init__(*args, **options)
-
-    def parse_ready(self, data: Any) -> None:  # noqa: ANN401 - JSON
-        """A new session of one shard, with all its servers, the unavailable ones too."""
-        super().parse_ready(data)
-        shard = Shard(*map(int, data["shard"]))
-        self.presence.listed(shard, [int(guild["id"]) for guild in data["guilds"]])
-        for guild in self.guilds:
-            if shard.serves(guild.id) and guild.id not in self.presence:
-                self._remove_guild(guild)
-        self.dispatch("shard_session", shard)
-
-    def parse_guild_create(self, data: Any) -> None:  # noqa: ANN401 - JSON
-        """The bot has joined, or the server is available: discord.py tells which."""
-        self.presence.joined(int(data["id"]))
-        super().parse_guild_create(data)
-
-    def parse_guild_delete(self, data: Any) -> None:  # noqa: ANN401 - JSON
-        """The bot was removed, or the server is unavailable."""
-        super().parse_guild_delete(data)
-        if not data.get("unavailable"):
-            self.presence.left(int(data["id"]))
-            self.dispatch("server_left", int(data["id"]))
 
 
 def check_is_member(interaction: discord.Interaction[Any]) -> None:

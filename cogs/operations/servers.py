@@ -8,6 +8,7 @@ from discord.ext import commands
 
 from cogs.client.answers import PASSING, wrap_parse_errors
 from cogs.client.client import Client
+from cogs.client.discord_internals import forget_thread
 from cogs.songs import cards
 from db.errors import NOT_NOW
 from db.records import Song
@@ -158,7 +159,7 @@ class ServersCog(commands.Cog):
     async def on_thread_remove(self, thread: discord.Thread) -> None:
         """The bot was removed from it. discord.py would go on knowing a private one as seen."""
         if thread.is_private():
-            thread.guild._remove_thread(thread)  # noqa: SLF001 - there is no public way
+            forget_thread(thread)
 
     @commands.Cog.listener()
     async def on_resumed(self) -> None:

@@ -202,8 +202,7 @@ class Bot:
         self.errors.told.clear()
 
     async def _on_the_writer(self, work: Any) -> None:
-        writer = self.database._writer
-        await writer._execute(work, writer._conn)  # type: ignore[no-untyped-call]
+        await self.database._writer.run(work)
 
     async def wrong(self) -> list[str]:
         """What must not be: an error, a request that Discord refuses, wrong books."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bot import COMPONENTS
+from cogs.client.discord_internals import template_of
 from cogs.settings.settings_buttons import ACTS, FORMS
 from tests.security.population import Leaf, Population, population
 from tests.wire import Interaction
@@ -273,9 +274,7 @@ FORGED = (
 
 
 def is_component(custom_id: str) -> bool:
-    return any(
-        component.__discord_ui_compiled_template__.fullmatch(custom_id) for component in COMPONENTS
-    )
+    return any(template_of(component).fullmatch(custom_id) for component in COMPONENTS)
 
 
 async def test_an_id_that_was_made_up_does_nothing(here: Population) -> None:

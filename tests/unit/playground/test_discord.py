@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+import inspect
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import simcord
+from simcord.preview import Preview
 
 import bot
 from playground import discord as playground
+from playground.simcord_internals import serialise_actions
 from services.settings.settings import Member
 from tests.music import is_mp3
 
@@ -118,7 +121,7 @@ async def test_an_action_is_made_on_what_is_shown_now() -> None:
             return context_id, body
 
     page = Page()
-    playground.serialise_actions(page, asyncio.Lock())
+    serialise_actions(page, asyncio.Lock())
     assert await page._action("one", {"published_revision": 3}) == (
         "one",
         {"published_revision": 7},
@@ -145,3 +148,9 @@ async def test_there_is_somebody_and_something_for_each_command_to_name() -> Non
         roles = frozenset({stage.artists.id})
         balance = await credits.balance(Member(stage.guild.id, stage.alice.id, roles))
         assert balance.free == 60
+
+
+def test_simcord_has_the_private_parts_in_use() -> None:
+    assert inspect.signature(Preview._action).parameters.keys() == {
+        *("self", "context_id", "body"),
+    }
