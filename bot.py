@@ -68,8 +68,9 @@ from services.reports.overview import Overview
 from services.reports.usage import Usage
 from services.reports.usage_picture import UsageArtist
 from services.settings.changelog import Changelog
+from services.settings.reader import SettingsReader
 from services.settings.server_settings import ServerSettings
-from services.settings.settings import Defaults, Limits, SettingsReader
+from services.settings.settings import Defaults, Limits
 from services.songs.completion import SongCompletion
 from services.songs.delivery import Delivery
 from services.songs.forecast import Forecast

@@ -11,7 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,15 @@ from db.database import Database
 from db.records import to_ms
 from services.clock import WatchedClock, utc_now
 from services.credits.budgets import OperatorBudgets, ServerBudget
+from services.credits.calendar import Every
 from services.credits.credits import Credits
 from services.operations.incidents import Incidents
 from services.providers.registry import PARAMETERS
+from services.settings.catalogue import BLOCKED_WORDS, BUDGET, CALENDAR, CHANNELS, ROLE_ALLOWANCE
 from services.settings.changelog import Changelog
+from services.settings.reader import SettingsReader
 from services.settings.server_settings import Manager, ServerSettings
-from services.settings.settings import Defaults, Limits, Member, SettingsReader
+from services.settings.settings import Defaults, Limits, Member
 from services.songs.completion import SongCompletion
 from services.songs.song_request import parse_request
 from services.songs.songs import Interaction, Songs
@@ -101,15 +104,17 @@ class House:
                 )
 
     async def decide(self) -> None:
-        """Every server has rules, as one that is well looked after."""
+        """Every server has settings, as one that is well looked after."""
         for server_id in range(1, SERVERS + 1):
             by = Manager(server_id, 1)
-            await self.server_settings.set_calendar(by, every="week", hour=4, zone="Europe/Berlin")
-            await self.server_settings.set_budget(by, 10_000_000)
-            await self.server_settings.set_words(by, [f"unwanted{n}" for n in range(200)])
-            await self.server_settings.set_channels(by, list(range(1, 11)))
+            await self.server_settings.update(
+                by, CALENDAR, lambda c: replace(c, every=Every.WEEK, hour=4, zone="Europe/Berlin")
+            )
+            await self.server_settings.set(by, BUDGET, 10_000_000)
+            await self.server_settings.set(by, BLOCKED_WORDS, [f"unwanted{n}" for n in range(200)])
+            await self.server_settings.set(by, CHANNELS, list(range(1, 11)))
             for role in range(ROLE_RULES):
-                await self.server_settings.set_role(by, 1_000 + role, 10 + role)
+                await self.server_settings.set(by, ROLE_ALLOWANCE, 10 + role, 1_000 + role)
 
 
 GIFTED = Member(1, MEMBERS + 1)
@@ -144,7 +149,7 @@ async def _measured() -> list[str]:
                 (
                     f"{MEMBERS:,} members in {SERVERS} servers, {entries:,} ledger rows "
                     f"({size / 2**20:,.0f} MiB, filled in {filled:.0f} s). Each "
-                    f"server has {ROLE_RULES} role rules, 200 unwanted words, a budget, ten "
+                    f"server has {ROLE_RULES} role settings, 200 unwanted words, a budget, ten "
                     f"channels and a week of its own. Medians of {MEASURED:,}, by members in turn."
                 ),
                 "",
@@ -252,7 +257,7 @@ async def _standing(house: House, member: Member) -> None:
 
 
 async def _settings(house: House, member: Member) -> None:
-    await house.server_settings.rules(member.server_id)
+    await house.server_settings.read(member.server_id)
 
 
 async def _history(house: House, member: Member) -> None:

@@ -141,8 +141,8 @@ class ServerCount:
     songs: int
 
 
-class Rule(NamedTuple):
-    """Something that a server has decided. `value` is JSON; `subject_id` a role, a member or 0.
+class SettingRow(NamedTuple):
+    """A setting that a server has set. `value` is JSON; `subject_id` a role, a member or 0.
 
     A plain tuple, since all of a server's are read, and compared, with each song.
     """

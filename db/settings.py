@@ -1,33 +1,31 @@
-"""What a server has decided, and from when on it counts its periods how. None of these commits."""
+"""Servers' settings, and the calendars of their periods. None of these commits."""
 
 from collections.abc import Iterable
 from datetime import datetime
 
 from db.connection import Connection
-from db.records import CalendarRow, Rule, from_ms, to_ms
+from db.records import CalendarRow, SettingRow, from_ms, to_ms
 
 
-async def in_force(connection: Connection, server_id: int, member_id: int) -> list[Rule]:
-    """A server's rules, less those about other members."""
+async def in_force(connection: Connection, server_id: int, member_id: int) -> list[SettingRow]:
+    """A server's settings, except those about other members."""
     rows = await connection.execute_fetchall(
         """
         SELECT name, subject_id, value FROM settings
-        WHERE server_id = :server_id
-              AND name IN ('allowance', 'role', 'limits', 'channels', 'words', 'pause', 'budget',
-                           'log', 'gifts', 'leaderboard')
+        WHERE server_id = :server_id AND about IN ('server', 'role')
         UNION ALL
         SELECT name, subject_id, value FROM settings
-        WHERE server_id = :server_id AND name IN ('member', 'block') AND subject_id = :member_id
+        WHERE server_id = :server_id AND about = 'member' AND subject_id = :member_id
         """,
         {"server_id": server_id, "member_id": member_id},
     )
-    return list(map(Rule._make, rows))
+    return list(map(SettingRow._make, rows))
 
 
 async def named(
     connection: Connection, server_id: int, name: str, *, limit: int, offset: int = 0
-) -> list[Rule]:
-    """A server's rules of one name, by whom they are about."""
+) -> list[SettingRow]:
+    """A server's settings of one name, by the role or member that each is about."""
     rows = await connection.execute_fetchall(
         """
         SELECT name, subject_id, value FROM settings WHERE server_id = ? AND name = ?
@@ -35,11 +33,11 @@ async def named(
         """,
         (server_id, name, limit, offset),
     )
-    return list(map(Rule._make, rows))
+    return list(map(SettingRow._make, rows))
 
 
 async def names(connection: Connection, server_id: int) -> list[tuple[str, int]]:
-    """Every rule that a server has: its name and whom it is about."""
+    """Every setting of a server: its name, and the role or member that it is about."""
     rows = await connection.execute_fetchall(
         "SELECT name, subject_id FROM settings WHERE server_id = ? ORDER BY name, subject_id",
         (server_id,),
@@ -47,51 +45,47 @@ async def names(connection: Connection, server_id: int) -> list[tuple[str, int]]
     return [(row["name"], row["subject_id"]) for row in rows]
 
 
-async def count(connection: Connection, server_id: int, name: str) -> int:
-    """How many rules of one name a server has."""
-    rows = await connection.execute_fetchall(
-        "SELECT count(*) AS n FROM settings WHERE server_id = ? AND name = ?", (server_id, name)
-    )
-    return sum(row["n"] for row in rows)
-
-
-async def count_standing(connection: Connection, server_id: int, name: str, *, at: datetime) -> int:
-    """How many rules of one name, whose values say until when they hold, hold at that moment."""
+async def count(
+    connection: Connection, server_id: int, name: str, *, at: datetime | None = None
+) -> int:
+    """How many settings of one name a server has; with `at`, those that have not ended by then."""
     rows = await connection.execute_fetchall(
         """
         SELECT count(*) AS n FROM settings
         WHERE server_id = :server_id AND name = :name
-            AND coalesce(json_extract(value, '$.until') > :at, TRUE)
+            AND (:at IS NULL OR coalesce(json_extract(value, '$.until') > :at, TRUE))
         """,
-        {"server_id": server_id, "name": name, "at": to_ms(at)},
+        {"server_id": server_id, "name": name, "at": None if at is None else to_ms(at)},
     )
     return sum(row["n"] for row in rows)
 
 
 async def get(connection: Connection, server_id: int, name: str, subject_id: int) -> str | None:
-    """One rule's value; None where the default holds."""
+    """One setting's value; None where the default is in force."""
     rows = await connection.execute_fetchall(
-        "SELECT value FROM settings WHERE server_id = ? AND name = ? AND subject_id = ?",
-        (server_id, name, subject_id),
+        """
+        SELECT value FROM settings
+        WHERE server_id = ? AND about IN ('server', 'role', 'member') AND subject_id = ?
+            AND name = ?
+        """,
+        (server_id, subject_id, name),
     )
     return next((row["value"] for row in rows), None)
 
 
-async def put(
-    connection: Connection, server_id: int, name: str, subject_id: int, value: str
-) -> None:
-    """Set a rule, whatever it was."""
+async def put(connection: Connection, server_id: int, about: str, row: SettingRow) -> None:
+    """Set a setting, whatever it was. `about`: `server`, `role` or `member`."""
     await connection.execute(
         """
-        INSERT INTO settings (server_id, name, subject_id, value) VALUES (?, ?, ?, ?)
-        ON CONFLICT (server_id, name, subject_id) DO UPDATE SET value = excluded.value
+        INSERT INTO settings (server_id, about, subject_id, name, value) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (server_id, about, subject_id, name) DO UPDATE SET value = excluded.value
         """,
-        (server_id, name, subject_id, value),
+        (server_id, about, row.subject_id, row.name, row.value),
     )
 
 
 async def drop(connection: Connection, server_id: int, name: str, subject_id: int) -> None:
-    """Back to the default."""
+    """Return to the default."""
     await connection.execute(
         "DELETE FROM settings WHERE server_id = ? AND name = ? AND subject_id = ?",
         (server_id, name, subject_id),
@@ -112,7 +106,7 @@ async def calendars(connection: Connection, server_id: int) -> list[CalendarRow]
 async def set_calendars(
     connection: Connection, server_id: int, rows: Iterable[CalendarRow]
 ) -> None:
-    """How a server counts its periods, from now on as ever."""
+    """Replace how a server counts its periods."""
     await connection.execute("DELETE FROM calendars WHERE server_id = ?", (server_id,))
     await connection.executemany(
         "INSERT INTO calendars (server_id, from_at, every, hour, zone) VALUES (?, ?, ?, ?, ?)",
@@ -121,6 +115,6 @@ async def set_calendars(
 
 
 async def forget(connection: Connection, server_id: int) -> None:
-    """Everything that a server had decided."""
+    """Delete all settings of a server."""
     await connection.execute("DELETE FROM settings WHERE server_id = ?", (server_id,))
     await connection.execute("DELETE FROM calendars WHERE server_id = ?", (server_id,))

@@ -13,8 +13,9 @@ from services.credits.budgets import ServerBudget
 from services.credits.credits import Credits
 from services.credits.transfers import CreditTransfers
 from services.settings.changelog import Changelog
+from services.settings.reader import SettingsReader
 from services.settings.server_settings import ServerSettings
-from services.settings.settings import Defaults, Member, SettingsReader
+from services.settings.settings import Defaults, Member
 from services.songs.completion import SongCompletion
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -138,9 +139,9 @@ async def hold(
     """Set a song's price aside, as asking for it does."""
     member = Member(song.server_id, song.member_id, roles)
     async with database.write() as connection:
-        rules = await credits._settings_reader.read(connection, song.server_id, song.member_id)
-        opened = await credits.open(connection, member, rules, at=credits._clock())
-        await credits.hold(connection, song, opened, rules)
+        settings = await credits._settings_reader.read(connection, song.server_id, song.member_id)
+        opened = await credits.open(connection, member, settings, at=credits._clock())
+        await credits.hold(connection, song, opened, settings)
 
 
 def sums_of(lots: Iterable[Lot]) -> LotSums:

@@ -12,6 +12,7 @@ from db.reports import Place
 from services.credits.amounts import credits_text
 from services.credits.calendar import Every
 from services.credits.credits import EACH, Balance, CreditStatement
+from services.settings.catalogue import GIFTS, PAUSE
 from services.settings.settings import Allowance, Source
 
 THIS = {Every.DAY: "today", Every.WEEK: "this week", Every.MONTH: "this month"}
@@ -46,7 +47,7 @@ def credits_card(standing: CreditStatement, *, at: datetime) -> discord.Embed:
         server_id = standing.member.server_id
         lines = [entry_line(entry, server_id) for entry in standing.entries]
         card.add_field(name="Lately", value=_fitting(lines, rest=lambda _: ""), inline=False)
-    if standing.rules.gifts and balance.free:
+    if standing.settings[GIFTS] and balance.free:
         card.set_footer(text="/gift gives some of it to another member.")
     return card
 
@@ -67,16 +68,16 @@ def _bar_line(balance: Balance) -> Iterator[str]:
 
 def _notes(standing: CreditStatement, *, at: datetime) -> Iterator[str]:
     """What keeps songs from being made, and how periods are about to change."""
-    rules = standing.rules
-    if rules.block is not None and rules.block.holds(at):
-        until = f" until {_date(rules.block.until)}" if rules.block.until else ""
-        yield f"**You can't make songs here{until}**: {plain(rules.block.reason)}"
-    if rules.pause is not None:
-        why = f": {plain(rules.pause)}" if rules.pause else ""
+    settings = standing.settings
+    if block := settings.block(at=at):
+        until = f" until {_date(block.until)}" if block.until else ""
+        yield f"**You can't make songs here{until}**: {plain(block.reason)}"
+    if (pause := settings[PAUSE]) is not None:
+        why = f": {plain(pause)}" if pause else ""
         yield f"**New songs are paused by those who manage this server**{why}"
-    if following := rules.timeline.next(at):
+    if following := settings.timeline.next(at):
         begins, calendar = following
-        yield f"From {_date(begins)} on, a period is {calendar_text(calendar)}."
+        yield f"From {_date(begins)}: {calendar_text(calendar)}."
 
 
 # --- where it comes from --------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from services.credits.credits import Credits
 from services.credits.transfers import CreditTransfers
 from services.errors import DeniedBySettings, InvalidRequest
 from services.reports.usage import Usage
+from services.settings.catalogue import LEADERBOARD
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class CreditsCog(commands.Cog):
         """Who made the most songs here in the last 30 days."""
         await acknowledged(interaction)
         server_id = server_of(interaction)
-        if not (await self._credits.rules(server_id)).leaderboard:
+        if not (await self._credits.settings(server_id))[LEADERBOARD]:
             raise DeniedBySettings(texts.NO_LEADERBOARD)
         places = await self._usage.leaderboard(server_id, days=DAYS, limit=PLACES)
         card = credit_cards.leaderboard_card(

@@ -1,6 +1,7 @@
 """Giving and taking: /quota grant, take and reset."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -27,8 +28,8 @@ from services.credits.amounts import MAX_AMOUNT, MAX_REASON, check_reason, credi
 from services.credits.moments import LONGEST_TYPED
 from services.credits.transfers import Moved, ResetPlan
 from services.errors import InvalidRequest, NotPossible
-from services.settings.server_settings import CALENDAR, Manager
-from services.settings.settings import Name
+from services.settings.catalogue import CATALOGUE, About, Setting
+from services.settings.server_settings import Manager
 
 What = Literal["granted credits", "settings", "everything"]
 GRANTED, SETTINGS, EVERYTHING = get_args(What)
@@ -37,27 +38,11 @@ SEEN = "the next time that I see them use a command here"
 EITHER = "Please choose either a `member` or a `role`."
 NO_LIST = "I don't read the server's list of members."
 
-SETTING_NAMES = {
-    Name.ALLOWANCE: "the allowance",
-    CALENDAR: "the period",
-    Name.ROLE: "allowances of roles",
-    Name.MEMBER: "allowances of members",
-    Name.LIMITS: "the limits",
-    Name.CHANNELS: "the channels",
-    Name.BLOCK: "blocks of members",
-    Name.WORDS: "the unwanted words",
-    Name.PAUSE: "the pause",
-    Name.BUDGET: "the budget",
-    Name.GIFTS: "gifts",
-    Name.LEADERBOARD: "the leaderboard",
-    Name.LOG: "the log channel",
-}
 NOTHING_TO_RESET = {
     GRANTED: "nothing is left of what was granted",
     SETTINGS: "the defaults hold",
     EVERYTHING: "the defaults hold, and nothing is left of what was granted",
 }
-COUNTED = (Name.ROLE, Name.MEMBER, Name.BLOCK)
 
 
 class GrantCommands(commands.Cog):
@@ -230,7 +215,7 @@ class ResetButton(
             said.append(_reset_text(done))
         # Last, since the log channel is a setting too, and hears of all the rest.
         if self.what != GRANTED:
-            said.append(_settings_text(await known.server_settings.reset_settings(by)))
+            said.append(_settings_text(await known.server_settings.reset_all(by)))
         await interaction.edit_original_response(content=" ".join(said), view=None)
 
     async def _reason(self, interaction: discord.Interaction[Any], by: Manager) -> str:
@@ -311,7 +296,7 @@ async def _would_reset(known: Services, server_id: int, what: str) -> list[str]:
                 "was not seen yet neither gets nor loses anything by it."
             )
     if what != GRANTED:
-        found = await known.server_settings.settings_to_reset(server_id)
+        found = await known.server_settings.to_reset(server_id)
         if found:
             lines.append(
                 f"- {_count(len(found))}: {_settings_listed(found)}. Each can be taken back with "
@@ -320,13 +305,14 @@ async def _would_reset(known: Services, server_id: int, what: str) -> list[str]:
     return lines
 
 
-def _settings_listed(found: Sequence[tuple[str, int]]) -> str:
-    """`the allowance, 3 allowances of roles`."""
-    names = [name for name, _ in found]
+def _settings_listed(found: Sequence[tuple[Setting[Any], int]]) -> str:
+    """`allowance, 3 role allowances`."""
+    counts = Counter(setting for setting, _ in found)
     return ", ".join(
-        f"{names.count(name):,} {words}" if name in COUNTED else words
-        for name, words in SETTING_NAMES.items()
-        if name in names
+        setting.label.lower()
+        if setting.about is About.SERVER
+        else f"{count:,} {setting.label.lower()}{'' if count == 1 else 's'}"
+        for setting, count in sorted(counts.items(), key=lambda each: CATALOGUE.index(each[0]))
     )
 
 

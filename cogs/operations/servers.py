@@ -74,9 +74,9 @@ class ServersCog(commands.Cog):
         if channel is None:
             log.info("no channel to say hello in, in server %d", guild.id)
             return
-        rules = await self._credits.rules(guild.id)
+        settings = await self._credits.settings(guild.id)
         hello = (
-            cards.hello_card(allowance=rules.server.credits, prices=self._songs.prices)
+            cards.hello_card(allowance=settings.allowance.credits, prices=self._songs.prices)
             if self._servers.allows(guild.id)
             else cards.not_allowed_card(guild.id)
         )

@@ -80,8 +80,8 @@ class Reports(commands.Cog):
         by = manager_of(interaction)
         await acknowledged(interaction)
         known = self._client.services
-        rules = await known.server_settings.rules(by.server_id)
-        zone = rules.timeline.at(known.clock()).zone
+        settings = await known.server_settings.read(by.server_id)
+        zone = settings.timeline.at(known.clock()).zone
         report = await known.usage.report(by.server_id, days=DAYS, zone=zone)
         picture = await self._picture(interaction.guild, report)
         await interaction.followup.send(
@@ -131,8 +131,8 @@ class Reports(commands.Cog):
         by = manager_of(interaction)
         await acknowledged(interaction)
         known = self._client.services
-        rules = await known.server_settings.rules(by.server_id)
-        zone = ZoneInfo(rules.timeline.at(known.clock()).zone)
+        settings = await known.server_settings.read(by.server_id)
+        zone = ZoneInfo(settings.timeline.at(known.clock()).zone)
         span = Span.parse(since, until, today=known.clock().astimezone(zone).date())
         begin, end = span.moments(zone)
         limit = interaction.filesize_limit or LIMIT

@@ -1,7 +1,5 @@
 """/quota, put together from its subjects: Discord wants one group."""
 
-import re
-
 from discord import app_commands
 from discord.ext import commands
 
@@ -9,32 +7,25 @@ from cogs.client.client import Client
 from cogs.credits import transfers
 from cogs.credits.transfers import GrantCommands
 from cogs.reports.reports import ExportTurns, Reports
-from cogs.settings import history, limits, settings_buttons
-from cogs.settings.allowances import AllowanceCommands
+from cogs.settings import components, history
+from cogs.settings.commands import SettingCommands
+from cogs.settings.components import PanelForms
 from cogs.settings.history import Record
-from cogs.settings.limits import LimitCommands
-from cogs.settings.show import ShowCommand
 
-PERSISTENT = (
-    *transfers.PERSISTENT,
-    *limits.PERSISTENT,
-    *history.PERSISTENT,
-    *settings_buttons.PERSISTENT,
-)
+PERSISTENT = (*transfers.PERSISTENT, *history.PERSISTENT, *components.PERSISTENT)
 """What the bot has to know of to answer presses on messages from before a restart."""
-FORMS = (re.compile(limits.WORDS_FORM), settings_buttons.FORM_ID)
+FORMS = (components.FORM_ID,)
 
 
 # Discord hides the group from others; a server's settings may say otherwise, so that every command
 # checks it too.
 @app_commands.default_permissions(manage_guild=True)
 class QuotaCog(
-    AllowanceCommands,
+    SettingCommands,
     GrantCommands,
-    LimitCommands,
     Record,
     Reports,
-    ShowCommand,
+    PanelForms,
     commands.GroupCog,
     group_name="quota",
     group_description="Credits and limits, for those who manage the server",

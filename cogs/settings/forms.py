@@ -1,42 +1,85 @@
-"""Forms: their fields, and what was typed into them.
+"""The forms of the panel: one for each setting, or group of settings, of the catalogue.
 
 A form's answer is handled from the raw interaction, so that it outlives a restart of the bot. Its
-limits are Discord's ("Modals"): five fields, labels of 45 characters, descriptions of 100.
+limits are Discord's ("Modals"): five fields, labels of 45 characters, descriptions of 100. A form
+states complete values: of two managers at once the later one counts, and the history has both.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import discord
 from discord import ui
 
 from cogs.client.client import Services
-from cogs.settings.places import ID
-from services.errors import InvalidRequest
+from cogs.client.components import ID
+from cogs.client.people import roles_of
+from cogs.settings.channels import SONG_CHANNELS, check_channels
+from cogs.settings.log_channel import LOG_CHANNELS, check_can_log
+from cogs.settings.options import moment_of
+from cogs.settings.panel import LISTED, sections
+from services.credits.amounts import MAX_AMOUNT, MAX_REASON
+from services.credits.calendar import LONGEST_NAME, Calendar, Every
+from services.credits.moments import LONGEST_TYPED
+from services.errors import InvalidRequest, NotPossible
+from services.settings import kinds
+from services.settings.blocked_words import MAX_TYPED, parse_words
+from services.settings.catalogue import About, Setting, Topic
+from services.settings.reader import Settings
 from services.settings.server_settings import Manager
-from services.settings.settings import Defaults, Rules
+from services.settings.settings import Block, Member, Override
 
 LONGEST_NUMBER = 20
 NUMBER = re.compile(r"\d{1,3}(?:[,.' \u00a0\u202f]\d{3})+|\d+")
 """A whole number, with or without a mark between its thousands."""
 UNLIMITED = frozenset({"unlimited", "no limit", "\N{INFINITY}"})
+UNTIL = "Like: 7d, 3 months, tomorrow, 2026-12-31 18:00. Empty: {}"
+EVERY = {
+    Every.DAY: ("Every day", None),
+    Every.WEEK: ("Every week", "On Monday"),
+    Every.MONTH: ("Every month", "On the 1st"),
+}
+Field = ui.Item[ui.Modal]
 
 
 @dataclass(frozen=True, slots=True)
-class Now:
-    """What a form is filled in with before it opens: what stands. `subject_id` as in its id.
+class Current:
+    """What a form is filled in with. `subject_id`: the role or member in its id, or 0.
 
-    `rules` has the rules about the subject, where that is a member.
+    `settings` has those about the subject, if that is a member.
     """
 
-    rules: Rules
-    defaults: Defaults
+    settings: Settings
     at: datetime
     subject_id: int
     guild: discord.Guild | None
+
+    def is_set(self, setting: Setting[Any]) -> bool:
+        """Whether there is a value, not just the default."""
+        if setting.about is About.ROLE:
+            return self.subject_id in self.settings.roles
+        return not self.settings.is_default(setting)
+
+    def value(self, setting: Setting[Any]) -> Any:  # noqa: ANN401
+        """The value in force."""
+        if setting.about is About.ROLE:
+            return self.settings.roles.get(self.subject_id)
+        return self.settings[setting]
+
+    def existing(self, *channel_ids: int) -> list[discord.Object]:
+        """Those channels that exist: Discord accepts no others as already chosen."""
+        guild = self.guild
+        known = guild is not None and not guild.unavailable
+        return [
+            discord.Object(channel)
+            for channel in channel_ids
+            if not known or (guild and guild.get_channel(channel))
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +95,11 @@ class Typed:
         return cls(dict(_fields(data)), data.get("resolved") or {})
 
     def text(self, name: str) -> str:
-        """A text, without spaces around it; empty where nothing was typed."""
+        """A text, without spaces around it; empty if nothing was typed."""
         return str(self.values.get(name) or "").strip()
 
     def one(self, name: str) -> str:
-        """What was chosen of a menu of texts; empty where nothing was."""
+        """What was chosen of a menu of texts; empty if nothing was."""
         chosen = self.values.get(name)
         return str(chosen[0]) if isinstance(chosen, list) and chosen else ""
 
@@ -77,7 +120,7 @@ class Typed:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A form that somebody sent who may: they manage the server."""
+    """A form that somebody sent who manages the server. `subject_id`: as in its id."""
 
     interaction: discord.Interaction[Any]
     services: Services
@@ -85,30 +128,209 @@ class Sent:
     subject_id: int
     typed: Typed
 
+    def member_id(self) -> int:
+        """The member that it is about, be it in the id or chosen.
+
+        Raises:
+            InvalidRequest: nobody, or a bot.
+        """
+        member_id = self.subject_id or next(iter(self.typed.ids("subject")), 0)
+        if not member_id or self.typed.is_bot(member_id):
+            raise InvalidRequest("Bots make no songs: please choose a member.")
+        return member_id
+
+    async def moment(self, name: str) -> datetime | None:
+        """A moment that was typed; None if the field is empty."""
+        return await moment_of(self.interaction, self.typed.text(name) or None)
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a form asks, and what becomes of it.
+    """What a form asks for, and what is done with it.
 
-    `keep` names the field whose text comes back where it is refused: it was long to type.
+    `returned` names the field whose text comes back if the form is refused: it was long to type.
     """
 
     title: str
-    fields: Callable[[Now], Iterable[ui.Item[ui.Modal]]]
-    apply: Callable[[Sent], Awaitable[None]]
-    keep: str | None = None
+    fields: Callable[[Current], Iterable[Field]]
+    apply: Callable[[Sent], Awaitable[object]]
+    returned: str | None = None
 
-    def open(self, custom_id: str, now: Now) -> ui.Modal:
-        """The form, filled in with what stands."""
+    def open(self, custom_id: str, current: Current) -> ui.Modal:
+        """The form, filled in with the values in force."""
         modal = ui.Modal(title=self.title, custom_id=custom_id, timeout=None)
-        for field in self.fields(now):
+        for field in self.fields(current):
             modal.add_item(field)
         # discord.py would keep every form that was ever opened; ours needs no keeping.
         modal.stop()
         return modal
 
 
-# --- fields ---------------------------------------------------------------------------------------
+# --- the fields of a setting ----------------------------------------------------------------------
+
+
+def _setting_fields(settings: Sequence[Setting[Any]], current: Current) -> Iterator[Field]:
+    first = settings[0]
+    if first.about is not About.SERVER:
+        yield _subject_field(first, current.subject_id)
+    for setting in settings:
+        yield from _value_fields(setting, current)
+    if first.about is not About.SERVER and current.is_set(first):
+        yield ui.Label(
+            text="Remove",
+            description="Go back to what others of their roles, or the server, give",
+            component=ui.Checkbox(custom_id="remove"),
+        )
+
+
+def _value_fields(setting: Setting[Any], current: Current) -> Iterator[Field]:
+    value = current.value(setting)
+    match setting.kind:
+        case kinds.Credits():
+            yield _credits_field(setting, current, value)
+        case kinds.CreditsUntil():
+            yield _credits_field(setting, current, value and value.credits)
+            yield _until_field(until_typed(current.settings, value and value.until, at=current.at))
+        case kinds.BlockUntil():
+            yield text_field(setting.key, "Reason", "They see it", longest=MAX_REASON)
+            yield _until_field("")
+        case kinds.Number() as kind:
+            yield _number_field(setting, kind, current)
+        case kinds.Reason():
+            yield text_field(
+                setting.key,
+                "Reason",
+                "Members who request a song see it. It can be empty",
+                value=value or "",
+                required=False,
+                longest=MAX_REASON,
+            )
+        case kinds.Words():
+            yield ui.Label(
+                text="Words and phrases",
+                description="One in each line. Whole words are found, whatever their case and "
+                "accents.",
+                component=ui.TextInput(
+                    custom_id=setting.key,
+                    style=discord.TextStyle.paragraph,
+                    default="\n".join(value) or None,
+                    required=False,
+                    max_length=MAX_TYPED,
+                ),
+            )
+        case kinds.Channel() as kind:
+            chosen = [] if value is None else [value]
+            yield _channel_field(setting, current, LOG_CHANNELS, chosen, kind.none)
+        case kinds.Channels() as kind:
+            yield _channel_field(setting, current, SONG_CHANNELS, value, kind.none, kind.most)
+        case kinds.Refill():
+            yield from _refill_fields(value)
+
+
+def _subject_field(setting: Setting[Any], subject_id: int) -> Field:
+    if setting.about is About.MEMBER:
+        return member_field(subject_id)
+    if subject_id:
+        return ui.TextDisplay(f"For <@&{subject_id}>")
+    return ui.Label(text="Role", component=ui.RoleSelect(custom_id="subject", required=True))
+
+
+def member_field(member_id: int) -> Field:
+    """Whom a form is about: a menu, unless it is known."""
+    if member_id:
+        return ui.TextDisplay(f"For <@{member_id}>")
+    return ui.Label(text="Member", component=ui.UserSelect(custom_id="subject", required=True))
+
+
+def _credits_field(setting: Setting[Any], current: Current, credits: int | None) -> Field:
+    """An allowance, filled in unless there is none yet. To remove it, it may stay empty."""
+    about_somebody = setting.about is not About.SERVER
+    is_set = current.is_set(setting)
+    return text_field(
+        setting.key,
+        "Credits in each period",
+        f"0 to {MAX_AMOUNT:,}, or: unlimited",
+        value=""
+        if about_somebody and not is_set
+        else "unlimited"
+        if credits is None
+        else str(credits),
+        placeholder="20",
+        required=not (about_somebody and is_set),
+    )
+
+
+def _number_field(setting: Setting[Any], kind: kinds.Number, current: Current) -> Field:
+    value, default = current.value(setting), setting.default(current.settings.defaults)
+    empty = "none" if default is None else f"{default:,}"
+    return text_field(
+        setting.key,
+        setting.label,
+        f"{kind.low:,} to {kind.high:,} {kind.unit}. Empty: {empty}",
+        value="" if value is None else str(value),
+        placeholder=empty,
+        required=False,
+    )
+
+
+def _channel_field(
+    setting: Setting[Any],
+    current: Current,
+    types: list[discord.ChannelType],
+    chosen: Sequence[int],
+    none: str,
+    most: int = 1,
+) -> Field:
+    return ui.Label(
+        text=setting.label,
+        description=f"{setting.help} Nothing chosen: {none}"[:100],
+        component=ui.ChannelSelect(
+            custom_id=setting.key,
+            channel_types=types,
+            placeholder=none.capitalize(),
+            required=False,
+            min_values=0,
+            max_values=most,
+            default_values=current.existing(*chosen),
+        ),
+    )
+
+
+def _refill_fields(calendar: Calendar) -> Iterator[Field]:
+    options = [
+        discord.RadioGroupOption(
+            label=label, value=every, description=note, default=every is calendar.every
+        )
+        for every, (label, note) in EVERY.items()
+    ]
+    yield ui.Label(text="How often", component=ui.RadioGroup(custom_id="every", options=options))
+    hours = [
+        discord.SelectOption(label=f"{hour:02}:00", value=str(hour), default=hour == calendar.hour)
+        for hour in range(24)
+    ]
+    yield ui.Label(
+        text="At",
+        description="On the clocks of the time zone, summer and winter",
+        component=ui.Select(custom_id="hour", options=hours),
+    )
+    yield text_field(
+        "zone",
+        "Time zone",
+        "A city in it, as in Europe/Paris or America/New_York; or UTC",
+        value=calendar.zone,
+        longest=LONGEST_NAME,
+    )
+
+
+def _until_field(value: str) -> Field:
+    return text_field(
+        "until",
+        "Until when",
+        UNTIL.format("no end"),
+        value=value,
+        required=False,
+        longest=LONGEST_TYPED,
+    )
 
 
 def text_field(
@@ -135,12 +357,87 @@ def text_field(
     )
 
 
-def tick_field(name: str, label: str, note: str) -> ui.Label[ui.Modal]:
-    """A box to tick."""
-    return ui.Label(text=label, description=note, component=ui.Checkbox(custom_id=name))
-
-
 # --- what was typed -------------------------------------------------------------------------------
+
+
+async def _apply_settings(settings: Sequence[Setting[Any]], sent: Sent) -> None:
+    server_settings, first = sent.services.server_settings, settings[0]
+    if first.about is About.SERVER:
+        values = {setting: await _typed_value(setting, sent) for setting in settings}
+        await server_settings.set_all(sent.by, values)
+        return
+    subject_id = _typed_role(sent) if first.about is About.ROLE else sent.member_id()
+    if sent.typed.ticked("remove"):
+        await server_settings.reset(sent.by, first, subject_id)
+        return
+    if first.about is About.ROLE:
+        _check_role(sent.interaction.guild, subject_id)
+    await server_settings.set(sent.by, first, await _typed_value(first, sent), subject_id)
+
+
+async def _typed_value(setting: Setting[Any], sent: Sent) -> Any:  # noqa: ANN401
+    """A setting's value as it was typed, checked as far as Discord knows about it.
+
+    Raises:
+        InvalidRequest: it can't be read.
+        NotPermitted: the bot can't use a channel that was chosen.
+    """
+    typed, text = sent.typed, sent.typed.text(setting.key)
+    match setting.kind:
+        case kinds.Credits():
+            return allowance_typed(text)
+        case kinds.CreditsUntil():
+            return Override(allowance_typed(text), await _override_end(setting, sent))
+        case kinds.BlockUntil():
+            return Block(text, await sent.moment("until"))
+        case kinds.Number():
+            default = setting.default(sent.services.defaults)
+            return number_typed(f"“{setting.label}”", text) if text else default
+        case kinds.Words():
+            return parse_words(text)
+        case kinds.Channel():
+            chosen = next(iter(typed.ids(setting.key)), None)
+            if chosen is not None:
+                check_can_log(sent.interaction.guild, chosen)
+            return chosen
+        case kinds.Channels():
+            check_channels(sent.interaction.guild, typed.ids(setting.key))
+            return typed.ids(setting.key)
+        case kinds.Refill():
+            hour = number_typed("the hour", typed.one("hour"))
+            zone = typed.text("zone") or Calendar().zone
+            return Calendar.parse(typed.text("every"), hour, zone)
+    return text
+
+
+async def _override_end(setting: Setting[Any], sent: Sent) -> datetime | None:
+    """The end that was typed; left as it was filled in, it stays the same to the second."""
+    settings = await sent.services.server_settings.read(sent.by.server_id, sent.member_id())
+    until: datetime | None = settings[setting] and settings[setting].until
+    if until and sent.typed.text("until") == until_typed(settings, until, at=sent.services.clock()):
+        return until
+    return await sent.moment("until")
+
+
+def _typed_role(sent: Sent) -> int:
+    return sent.subject_id or next(iter(sent.typed.ids("subject")), 0)
+
+
+def _check_role(guild: discord.Guild | None, role_id: int) -> None:
+    if guild is None or guild.unavailable:
+        return
+    role = guild.get_role(role_id)
+    if role is None:
+        raise NotPossible("That role was deleted meanwhile: please choose another one.")
+    if role.is_default():
+        raise InvalidRequest("Everyone has that role. Change the allowance under Credits instead.")
+
+
+def until_typed(settings: Settings, moment: datetime | None, *, at: datetime) -> str:
+    """A moment as it would be typed, on the server's clocks; empty if there is none."""
+    if moment is None:
+        return ""
+    return f"{moment.astimezone(ZoneInfo(settings.timeline.at(at).zone)):%Y-%m-%d %H:%M}"
 
 
 def number_typed(what: str, text: str) -> int:
@@ -175,3 +472,91 @@ def _fields(part: Mapping[str, Any]) -> Sequence[tuple[str, Any]]:
     own = part.get("value", part.get("values"))
     here = [(str(part.get("custom_id")), own)] if own is not None else []
     return [*here, *(field for one in inner for field in _fields(one))]
+
+
+# --- giving and taking ----------------------------------------------------------------------------
+
+
+def _grant_fields(current: Current) -> Iterator[Field]:
+    yield from _amount_fields(current, f"1 to {MAX_AMOUNT:,}, on top of their allowance")
+    yield text_field(
+        "expires",
+        "When what is left of it expires",
+        UNTIL.format("never"),
+        required=False,
+        longest=LONGEST_TYPED,
+    )
+
+
+async def _grant(sent: Sent) -> None:
+    await sent.services.transfers.grant(
+        await member_by_id(sent.interaction, sent.member_id()),
+        grant_id=sent.interaction.id,
+        actor_id=sent.by.actor_id,
+        amount=number_typed("the credits", sent.typed.text("amount")),
+        reason=sent.typed.text("reason"),
+        expires_at=await sent.moment("expires"),
+    )
+
+
+def _take_fields(current: Current) -> Iterator[Field]:
+    yield from _amount_fields(current, "At most what they have free. Spent and held credits stay")
+
+
+async def _take(sent: Sent) -> None:
+    await sent.services.transfers.take(
+        await member_by_id(sent.interaction, sent.member_id()),
+        take_id=sent.interaction.id,
+        actor_id=sent.by.actor_id,
+        amount=number_typed("the credits", sent.typed.text("amount")),
+        reason=sent.typed.text("reason"),
+    )
+
+
+def _amount_fields(current: Current, note: str) -> Iterator[Field]:
+    yield member_field(current.subject_id)
+    yield text_field("amount", "Credits", note, placeholder="5", longest=LONGEST_NUMBER)
+    yield text_field("reason", "Reason", "They see it in /credits", longest=MAX_REASON)
+
+
+async def member_by_id(interaction: discord.Interaction[Any], member_id: int) -> Member:
+    """A member as they are now: the bot keeps none, so Discord is asked for their roles.
+
+    Raises:
+        discord.HTTPException: it does not answer.
+    """
+    guild = interaction.guild
+    assert guild is not None  # noqa: S101 - `manager_of` has refused what is in no server
+    try:
+        person = await guild.fetch_member(member_id)
+    except discord.NotFound:
+        return Member(guild.id, member_id, None)
+    return Member(guild.id, member_id, roles_of(person))
+
+
+# --- all of them ----------------------------------------------------------------------------------
+
+
+def _form_of(settings: Sequence[Setting[Any]]) -> Form:
+    first = settings[0]
+    is_long = isinstance(first.kind, kinds.Words)
+    return Form(
+        first.group or first.label,
+        partial(_setting_fields, settings),
+        partial(_apply_settings, settings),
+        returned=first.key if is_long else None,
+    )
+
+
+FORMS = {
+    **{
+        key: _form_of(group)
+        for topic in Topic
+        for key, group in sections(topic)
+        if not isinstance(group[0].kind, kinds.Toggle)
+    },
+    **{setting.key: _form_of([setting]) for setting in LISTED.values()},
+    "grant": Form("Grant credits", _grant_fields, _grant),
+    "take": Form("Take credits", _take_fields, _take),
+}
+"""Each form by its name: the key of its first setting."""

@@ -1,8 +1,7 @@
-"""What was decided, and taking it back: /quota history, /quota log."""
+"""Changes and undoing them: /quota history, /quota log."""
 
-import json
 import re
-from typing import Any, Self
+from typing import Any
 
 import discord
 from discord import app_commands, ui
@@ -11,23 +10,21 @@ from discord.ext import commands
 
 from cogs.client.answers import acknowledged
 from cogs.client.client import Client
-from cogs.client.components import Row
-from cogs.client.errors import guarded
+from cogs.client.components import Persistent, Row
 from cogs.client.formatting import BLURPLE
 from cogs.client.people import data_of, manager_of, services
 from cogs.settings.log_channel import LOG_CHANNELS, check_can_log, obstacle, promise
-from cogs.settings.texts import change_line, change_title, value_text
+from cogs.settings.texts import DOT, change_line, change_title, changed_text
 from db.records import Change
 from services.errors import InvalidRequest, NotPossible
+from services.settings.catalogue import BY_KEY, LOG
 from services.settings.changelog import History
-from services.settings.server_settings import SETTABLE
 from services.settings.settings import Defaults
 
 DESCRIPTION = 4_096
 """Characters of one embed's description; all embeds of a message hold 6,000 (Discord)."""
 LAST_PAGE = 999_999
 MENTION = re.compile(r"<@(&?)[0-9]+>")
-DOT = "\N{MIDDLE DOT}"
 
 
 class LogChannel(app_commands.Transformer):
@@ -48,14 +45,13 @@ class LogChannel(app_commands.Transformer):
         interaction: discord.Interaction[Any],  # noqa: ARG002 - discord.py's form
         value: Any,  # noqa: ANN401
         /,
-    ) -> app_commands.AppCommandChannel:
-        """As it came."""
-        chosen: app_commands.AppCommandChannel = value
-        return chosen
+    ) -> int:
+        """Its id."""
+        return int(value.id)
 
 
 class Record(commands.Cog):
-    """The part of /quota that shows what was decided, and where it is told."""
+    """The part of /quota that shows changes, and sets where they are posted."""
 
     _client: Client
 
@@ -64,7 +60,7 @@ class Record(commands.Cog):
     async def history(
         self, interaction: discord.Interaction, page: Range[int, 1, LAST_PAGE] = 1
     ) -> None:
-        """See every change of a setting, and take changes back."""
+        """See every change of a setting, and undo changes."""
         by = manager_of(interaction)
         await acknowledged(interaction)
         history = await self._client.services.changelog.history(by.server_id, page=page)
@@ -75,30 +71,27 @@ class Record(commands.Cog):
 
     @app_commands.command()
     @app_commands.describe(
-        channel="Where each change is to be told", off="True: changes are told nowhere any more"
+        channel="Where each change is posted", off="True: changes are posted nowhere"
     )
     async def log(
         self,
         interaction: discord.Interaction,
-        channel: app_commands.Transform[app_commands.AppCommandChannel, LogChannel] | None = None,
+        channel: app_commands.Transform[int, LogChannel] | None = None,
         off: bool = False,
     ) -> None:
-        """Choose the channel in which each change, and each warning of the budget, is told."""
+        """Choose the channel where each change, and each warning of the budget, is posted."""
         by = manager_of(interaction)
         if channel is not None and off:
-            raise InvalidRequest("Please choose either a channel or `off`.")
+            raise InvalidRequest("Choose either a channel or `off`.")
         await acknowledged(interaction)
         server_settings = self._client.services.server_settings
         if channel is not None:
             check_can_log(interaction.guild, channel)
-            await server_settings.set_log(by, channel.id)
-        elif off:
-            await server_settings.set_log(by, None)
-        rules = await server_settings.rules(by.server_id)
-        await interaction.followup.send(
-            promise(rules.log_channel_id, obstacle(interaction.guild, rules.log_channel_id)),
-            ephemeral=True,
-        )
+        if channel is not None or off:
+            await server_settings.set(by, LOG, channel)
+        current = (await server_settings.read(by.server_id))[LOG]
+        said = promise(current, obstacle(interaction.guild, current))
+        await interaction.followup.send(said, ephemeral=True)
 
 
 # --- the history ----------------------------------------------------------------------------------
@@ -108,7 +101,7 @@ def history_cards(history: History, defaults: Defaults) -> list[discord.Embed]:
     """One page; two embeds where its lines don't fit into one."""
     lines = [_line(change, history, defaults) for change in history.changes]
     if not lines:
-        lines = ["Nothing was changed here yet: the defaults hold, which `/quota show` shows."]
+        lines = ["Nothing was changed here yet. `/quota show` shows the settings."]
     half = len(lines) // 2 if sum(map(len, lines)) + len(lines) > DESCRIPTION else len(lines)
     parts = [part for part in (lines[:half], lines[half:]) if part]
     cards = [discord.Embed(description="\n".join(part), colour=BLURPLE) for part in parts]
@@ -120,7 +113,7 @@ def history_cards(history: History, defaults: Defaults) -> list[discord.Embed]:
 def _line(change: Change, history: History, defaults: Defaults) -> str:
     line = change_line(change, defaults)
     by = history.taken_back.get(change.number)
-    return line if by is None else f"{line} {DOT} *taken back by change {by}*"
+    return line if by is None else f"{line} {DOT} *undone by change {by}*"
 
 
 def history_buttons(history: History) -> ui.View:
@@ -129,10 +122,10 @@ def history_buttons(history: History) -> ui.View:
     can_be = [
         change
         for change in history.changes
-        if change.name in SETTABLE and change.number not in history.taken_back
+        if change.name in BY_KEY and change.number not in history.taken_back
     ]
     if can_be:
-        row.add_item(TakeBackMenu(can_be))
+        row.add_item(UndoMenu(can_be))
     if history.pages > 1:
         newer, older = history.number - 1, history.number + 1
         row.add_item(ChangesButton(newer, label="Newer", enabled=newer >= 1))
@@ -140,7 +133,9 @@ def history_buttons(history: History) -> ui.View:
     return row
 
 
-class ChangesButton(ui.DynamicItem[ui.Button[Any]], template=r"changes:page:(?P<page>[0-9]{1,6})"):
+class ChangesButton(
+    Persistent, ui.DynamicItem[ui.Button[Any]], template=r"changes:page:(?P<page>[0-9]{1,6})"
+):
     """Turns to another page of a server's changes."""
 
     def __init__(self, page: int, *, label: str = "", enabled: bool = True) -> None:
@@ -151,18 +146,8 @@ class ChangesButton(ui.DynamicItem[ui.Button[Any]], template=r"changes:page:(?P<
             )
         )
 
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
-    ) -> Self:
-        """Made anew for each press."""
-        return cls(int(match["page"]))
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        """Pressed."""
-        await guarded(interaction, self._turn(interaction))
-
-    async def _turn(self, interaction: discord.Interaction[Any]) -> None:
+    async def respond(self, interaction: discord.Interaction[Any]) -> None:
+        """Show the page in place."""
         by = manager_of(interaction)
         known = services(interaction)
         history = await known.changelog.history(by.server_id, page=self.page)
@@ -171,7 +156,7 @@ class ChangesButton(ui.DynamicItem[ui.Button[Any]], template=r"changes:page:(?P<
         )
 
 
-class TakeBackMenu(ui.DynamicItem[ui.Select[Any]], template=r"changes:undo"):
+class UndoMenu(Persistent, ui.DynamicItem[ui.Select[Any]], template=r"changes:undo"):
     """Takes one change back."""
 
     def __init__(self, can_be: list[Change] | None = None) -> None:
@@ -180,21 +165,11 @@ class TakeBackMenu(ui.DynamicItem[ui.Select[Any]], template=r"changes:undo"):
             for change in can_be or []
         ]
         super().__init__(
-            ui.Select(custom_id="changes:undo", placeholder="Take a change back", options=options)
+            ui.Select(custom_id="changes:undo", placeholder="Undo a change", options=options)
         )
 
-    @classmethod
-    async def from_custom_id(
-        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
-    ) -> Self:
-        """Made anew for each choice."""
-        return cls()
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        """Chosen."""
-        await guarded(interaction, self._take_back(interaction))
-
-    async def _take_back(self, interaction: discord.Interaction[Any]) -> None:
+    async def respond(self, interaction: discord.Interaction[Any]) -> None:
+        """Undo the change that was chosen and show the first page."""
         by = manager_of(interaction)
         number = _chosen(interaction)
         await interaction.response.defer()
@@ -211,11 +186,7 @@ class TakeBackMenu(ui.DynamicItem[ui.Select[Any]], template=r"changes:undo"):
 
 def taken_back_text(number: int, change: Change, defaults: Defaults) -> str:
     """What is as it was before a change, `change` being the one that took it back."""
-    after = change.after and json.loads(change.after)
-    return (
-        f"Change {number} is taken back. {change_title(change)}: "
-        f"{value_text(change.name, after, defaults)}."
-    )
+    return f"Change {number} is undone. {changed_text(change, defaults)}"
 
 
 def _label(change: Change) -> str:
@@ -236,5 +207,5 @@ def _chosen(interaction: discord.Interaction[Any]) -> int:
     return int(values[0])
 
 
-PERSISTENT = (ChangesButton, TakeBackMenu)
+PERSISTENT = (ChangesButton, UndoMenu)
 """What the bot has to know of to answer presses on messages from before a restart."""

@@ -1,7 +1,6 @@
 """The channel in which a server's changes are posted, and whether the bot can post there."""
 
 import discord
-from discord import app_commands
 
 from cogs.client.permissions import lacking_to_write, permissions_in
 from services.errors import NotPermitted
@@ -11,17 +10,17 @@ LOG_CHANNELS = [discord.ChannelType.text, discord.ChannelType.news]
 GONE = "it is gone"
 
 
-def check_can_log(guild: discord.Guild | None, chosen: app_commands.AppCommandChannel) -> None:
-    """Whether the bot could write there.
+def check_can_log(guild: discord.Guild | None, channel_id: int) -> None:
+    """Check that the bot could write there.
 
     Raises:
         NotPermitted: names what the bot lacks.
     """
-    channel = guild and guild.get_channel(chosen.id)
+    channel = guild and guild.get_channel(channel_id)
     mine = permissions_in(channel, guild.me) if guild and channel else discord.Permissions.none()
     if missing := lacking_to_write(channel, mine):
         raise NotPermitted(
-            f"I can't write in <#{chosen.id}>: I lack {', '.join(missing)} there. Please give it "
+            f"I can't write in <#{channel_id}>: I lack {', '.join(missing)} there. Please give it "
             "to me in the channel's settings, or choose another channel. Nothing was changed."
         )
 
@@ -40,21 +39,12 @@ def obstacle(guild: discord.Guild | None, channel_id: int | None) -> str | None:
     return f"I lack {', '.join(missing)} there" if missing else None
 
 
-def named(channel_id: int | None, why: str | None) -> str:
-    """The channel as the settings show it. `why`: its `obstacle`."""
-    if channel_id is None:
-        return "None (the default)"
-    if why == GONE:
-        return "**Gone**: the channel was deleted, so changes are posted nowhere"
-    return f"<#{channel_id}>" if why is None else f"<#{channel_id}>, where I can't write: {why}"
-
-
 def promise(channel_id: int | None, why: str | None) -> str:
     """What `/quota log` says of it. `why`: its `obstacle`."""
     if channel_id is None:
         return (
-            "Changes are told in no channel. `/quota log` with a `channel` chooses one; "
-            "`/quota history` shows them all the same."
+            "Changes are posted nowhere. `/quota log` with a `channel` chooses one; "
+            "`/quota history` shows them all."
         )
     if why == GONE:
         return (
@@ -63,10 +53,10 @@ def promise(channel_id: int | None, why: str | None) -> str:
         )
     if why is not None:
         return (
-            f"Changes are to be posted in <#{channel_id}>, but {why}. Until I can write there they "
-            "are kept, for a day each; `/quota history` shows them all."
+            f"Changes should be posted in <#{channel_id}>, but {why}. I retry each for a day; "
+            "`/quota history` shows them all."
         )
     return (
-        f"Each change, and each warning of the budget, is told in <#{channel_id}>. `/quota log` "
+        f"Each change, and each warning of the budget, is posted in <#{channel_id}>. `/quota log` "
         "with `off` ends it."
     )

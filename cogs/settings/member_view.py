@@ -11,11 +11,12 @@ from discord import ui
 
 from cogs.client.formatting import BLURPLE, ago, plain
 from cogs.credits.credit_cards import bar, lot_line, rest_text
-from cogs.settings.places import Page, Place, act_id, form_id, tab_id
-from cogs.settings.settings_view import DANGER, PLAIN, Layout, per
-from cogs.settings.texts import shown
+from cogs.settings.pages import MEMBER, PanelPage, act_id, form_id, tab_id
+from cogs.settings.panel import DANGER, PLAIN, Layout
+from cogs.settings.texts import per, shown
 from services.credits.amounts import credits_text
 from services.credits.credits import EACH, Balance, CreditStatement
+from services.settings.catalogue import BLOCK, MEMBER_ALLOWANCE, PAUSE, Topic
 from services.settings.settings import Allowance, Source
 
 LOTS_SHOWN = 6
@@ -37,21 +38,23 @@ def member_view(standing: CreditStatement, *, at: datetime) -> Layout:
 
 
 def _buttons(standing: CreditStatement, *, at: datetime) -> ui.ActionRow[Layout]:
-    member_id, block = standing.member.member_id, standing.rules.block
-    here = Place(Page.MEMBER, member_id)
-    forms = {"grant": "Grant", "take": "Take", "member": "Own allowance"}
+    member_id = standing.member.member_id
+    here = PanelPage(MEMBER, member_id)
+    forms = {"grant": "Grant", "take": "Take", MEMBER_ALLOWANCE.key: "Own allowance"}
     row = ui.ActionRow[Layout](
         *(
             ui.Button(label=label, custom_id=form_id(form, here, member_id), style=PLAIN)
             for form, label in forms.items()
         )
     )
-    if block is not None and block.holds(at):
-        row.add_item(ui.Button(label="Unblock", custom_id=act_id("unblock", here, member_id)))
+    if standing.settings.block(at=at):
+        row.add_item(
+            ui.Button(label="Unblock", custom_id=act_id("reset", BLOCK.key, here, member_id))
+        )
     else:
-        form = form_id("block", here, member_id)
+        form = form_id(BLOCK.key, here, member_id)
         row.add_item(ui.Button(label="Block", custom_id=form, style=DANGER))
-    return row.add_item(ui.Button(label="All settings", custom_id=tab_id(Page.CREDITS)))
+    return row.add_item(ui.Button(label="All settings", custom_id=tab_id(Topic.CREDITS)))
 
 
 # --- how much -------------------------------------------------------------------------------------
@@ -63,7 +66,7 @@ def _amounts(standing: CreditStatement) -> Iterator[str]:
     if balance.unlimited:
         yield "**No limit**: songs cost them nothing."
         if balance.free:
-            yield f"Beside that they have {credits_text(balance.free)}, which stay as they are."
+            yield f"They also have {credits_text(balance.free)}, which stay as they are."
         return
     yield f"**{credits_text(balance.free)}** to spend now."
     if allowed and standing.member.roles is not None:
@@ -77,27 +80,27 @@ def _amounts(standing: CreditStatement) -> Iterator[str]:
 
 
 def _reasons(standing: CreditStatement) -> Iterator[str]:
-    allowance, rules = standing.balance.allowance, standing.rules
+    allowance, settings = standing.balance.allowance, standing.settings
     amount = per(allowance.credits, EACH[standing.balance.every])
     yield f"{amount}: {_rule(standing, allowance)}"
-    own = rules.member
+    own = settings[MEMBER_ALLOWANCE]
     if own is not None and allowance.source is not Source.MEMBER and own.until is not None:
         was = per(own.credits, EACH[standing.balance.every])
         yield f"Their own allowance ({was}) ended {ago(own.until)}."
     if standing.member.roles is None:
         yield (
-            "They are not in this server now, so their roles aren't known. What they have stays, "
-            "and their allowance is reckoned anew when they are back."
+            "They are not in this server now, so their roles aren't known. Their credits stay, "
+            "and their allowance is worked out again when they are back."
         )
     elif others := _other_roles(standing):
-        yield f"Not counted, since rules don't add up: {others}."
+        yield f"Not counted, because allowances don't add up: {others}."
 
 
 def _rule(standing: CreditStatement, allowance: Allowance) -> str:
     match allowance.source:
         case Source.MEMBER:
             until = f" until {shown(allowance.until)}" if allowance.until else ""
-            return f"an allowance of their own{until}. It counts before their roles."
+            return f"their own allowance{until}. It counts before their roles."
         case Source.ROLE:
             return (
                 f"from {_role(standing, allowance.role_id or 0)}, the highest of their roles that "
@@ -106,20 +109,20 @@ def _rule(standing: CreditStatement, allowance: Allowance) -> str:
         case Source.SERVER:
             return f"what this server gives everyone.{_no_role(standing)}"
         case Source.DEFAULT:
-            return f"the bot's default, since this server has set nothing.{_no_role(standing)}"
+            return f"the bot's default, because this server has set nothing.{_no_role(standing)}"
 
 
 def _no_role(standing: CreditStatement) -> str:
-    known = standing.member.roles is not None and standing.rules.roles
+    known = standing.member.roles is not None and standing.settings.roles
     return " None of their roles has an allowance." if known else ""
 
 
 def _other_roles(standing: CreditStatement) -> str:
     """The allowances of their other roles, the highest first; empty where there are none."""
-    rules, counted = standing.rules, standing.balance.allowance
+    settings, counted = standing.settings, standing.balance.allowance
     others = [
         (credits, role_id)
-        for role_id, credits in rules.roles.items()
+        for role_id, credits in settings.roles.items()
         if role_id in (standing.member.roles or ()) and role_id != counted.role_id
     ]
     others.sort(key=lambda rule: (rule[0] is None, rule[0] or 0), reverse=True)
@@ -146,7 +149,7 @@ def _period(standing: CreditStatement) -> Iterator[str]:
     yield f"Held for songs under way: {worth}{credits_text(standing.held)}"
     if balance.allowance.credits:
         yield f"Refills {ago(balance.period.end)}, to {credits_text(balance.allowance.credits)}"
-    if following := standing.rules.timeline.next(balance.period.start):
+    if following := standing.settings.timeline.next(balance.period.start):
         begins, calendar = following
         yield f"From {shown(begins)} on the period is {EACH[calendar.every]}"
 
@@ -161,8 +164,8 @@ def _given(balance: Balance) -> Iterator[str]:
 
 def _notes(standing: CreditStatement, *, at: datetime) -> Iterator[str]:
     """What keeps them from making songs."""
-    block, pause = standing.rules.block, standing.rules.pause
-    if block is not None and block.holds(at):
+    pause = standing.settings[PAUSE]
+    if block := standing.settings.block(at=at):
         until = f" until {shown(block.until)}" if block.until else ""
         yield f"**Blocked{until}**: {plain(block.reason)}"
     else:

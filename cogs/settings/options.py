@@ -1,6 +1,7 @@
 """What the options of /quota mean: members, roles and moments to come."""
 
 from datetime import datetime
+from typing import Any
 
 import discord
 from discord import app_commands
@@ -9,11 +10,9 @@ from cogs.client.people import server_of, services
 from services.credits.moments import parse_moment, suggestions
 from services.errors import InvalidRequest, NotPossible
 
-SO_ALREADY = "It is so already: nothing changed."
-
 
 def check_no_bot(person: discord.Member | discord.User) -> None:
-    """Whether it is somebody who could make songs.
+    """Check that it is somebody who could make songs.
 
     Raises:
         InvalidRequest: it is a bot.
@@ -23,7 +22,7 @@ def check_no_bot(person: discord.Member | discord.User) -> None:
 
 
 def check_role_exists(role: discord.Role) -> None:
-    """Whether a role is still there: it was chosen a moment ago.
+    """Check that a role still exists: it was chosen a moment ago.
 
     Raises:
         NotPossible: it was deleted meanwhile.
@@ -32,7 +31,7 @@ def check_role_exists(role: discord.Role) -> None:
         raise NotPossible("That role was deleted meanwhile: please choose another one.")
 
 
-async def moment_of(interaction: discord.Interaction, typed: str | None) -> datetime | None:
+async def moment_of(interaction: discord.Interaction[Any], typed: str | None) -> datetime | None:
     """The moment that was typed, on the clocks that the server counts its periods by.
 
     Raises:
@@ -54,6 +53,6 @@ async def complete_moment(
     return [app_commands.Choice(name=label, value=value) for label, value in offered]
 
 
-async def _zone(interaction: discord.Interaction, now: datetime) -> str:
-    rules = await services(interaction).server_settings.rules(server_of(interaction))
-    return rules.timeline.at(now).zone
+async def _zone(interaction: discord.Interaction[Any], now: datetime) -> str:
+    settings = await services(interaction).server_settings.read(server_of(interaction))
+    return settings.timeline.at(now).zone

@@ -1,7 +1,7 @@
-"""Rules and changes in words, for the settings, the history and the log channel. Pure.
+"""Settings and their changes in sentences: for the panel, the commands, the history and the log.
 
-What people typed stands in them as plain text: it pings nobody and is no Markdown. Mentions of
-roles and members are left to Discord to show; whoever sends the words must not let them ping.
+What people typed appears as plain text: it pings nobody and is no Markdown. Mentions of roles and
+members are left to Discord to show; whoever sends these texts must not let them ping.
 """
 
 import json
@@ -13,37 +13,31 @@ from cogs.client.formatting import ago, plain
 from db.records import Change, from_ms, maybe_from_ms
 from services.credits.amounts import credits_text
 from services.credits.calendar import Calendar, Every
-from services.settings.server_settings import CALENDAR
-from services.settings.settings import Defaults, Limits, Name, block_of, limits_of, override_of
+from services.settings import kinds
+from services.settings.catalogue import BLOCK, BY_KEY, About, Setting
+from services.settings.settings import Block, Defaults, Override
 
 SHOWN = 5
 """Channels and words of a list that are named, on each side of a change."""
 WORD_SHOWN = 20
 REASON_SHOWN = 80
 WHY_SHOWN = 100
-"""Characters; each may come to be two when it is escaped. So a change's line stays within 600."""
+"""Characters; each may become two when it is escaped. So a change's line stays within 600."""
 
 ARROW = "\N{RIGHTWARDS ARROW}"
 DOT = "\N{MIDDLE DOT}"
-
-_TITLES: Mapping[str, str] = {
-    Name.ALLOWANCE: "Allowance of every member",
-    Name.ROLE: "Allowance of {whom}",
-    Name.MEMBER: "Allowance of {whom}",
-    CALENDAR: "Period",
-    Name.LIMITS: "Limits",
-    Name.CHANNELS: "Channels",
-    Name.BLOCK: "Block of {whom}",
-    Name.WORDS: "Unwanted words",
-    Name.PAUSE: "Pause",
-    Name.BUDGET: "Budget",
-    Name.LOG: "Log channel",
-    Name.GIFTS: "Gifts",
-    Name.LEADERBOARD: "Leaderboard",
+NO_CHANGE = "That's already the current setting."
+WARNING = "warning"
+_TITLES = {
     "grant": "Granted",
     "take": "Taken",
     "reset": "Granted credits taken back",
-    "warning": "Warning: {percent} % of the budget",
+    WARNING: "Warning: {percent}% of the budget",
+}
+_EVERY = {
+    Every.DAY: "Every day",
+    Every.WEEK: "Every week, on Monday",
+    Every.MONTH: "Every month, on the 1st",
 }
 
 
@@ -52,122 +46,99 @@ def shown(moment: datetime) -> str:
     return f"<t:{int(moment.timestamp())}:f>"
 
 
-# --- rules ----------------------------------------------------------------------------------------
+# --- settings -------------------------------------------------------------------------------------
 
 
-def subject_text(name: str, subject_id: int) -> str:
-    """Whom a rule is about, as a mention; empty where it is about the server."""
-    if name == Name.ROLE:
-        return f"<@&{subject_id}>"
-    return f"<@{subject_id}>" if subject_id else ""
+def title(setting: Setting[Any], subject_id: int = 0) -> str:
+    """A setting's name, with the role or the member that it is about."""
+    return setting.label + (f" of {mention(setting, subject_id)}" if subject_id else "")
 
 
-def value_text(name: str, value: Any, defaults: Defaults) -> str:  # noqa: ANN401 - JSON
-    """A rule's value, as its JSON has it, in words; None is what holds where there is no such rule.
-
-    `name` is one of `Name`, or `server_settings.CALENDAR`.
-    """
-    if value is None:
-        return _no_rule(name, defaults)
-    if name == Name.LIMITS:
-        return limits_text(limits_of(value, defaults.limits))
-    return _VALUES[name](value)
+def mention(setting: Setting[Any], subject_id: int) -> str:
+    """The role or the member that a setting is about."""
+    return f"<@&{subject_id}>" if setting.about is About.ROLE else f"<@{subject_id}>"
 
 
-def allowance_text(credits: int | None) -> str:
-    """Credits of each period, None without limit."""
-    return "unlimited" if credits is None else f"{credits_text(credits)} a period"
+def value_text(
+    setting: Setting[Any],
+    value: Any,  # noqa: ANN401 - each setting has its own type
+    *,
+    each: str = "a period",
+    most: int = SHOWN,
+) -> str:
+    """A setting's value. `each`: the period of credits, `most`: how many of a list are named."""
+    match setting.kind:
+        case kinds.Credits():
+            return per(value, each)
+        case kinds.Number() as kind:
+            return _number_text(kind, value, each)
+        case kinds.Toggle() as kind:
+            return kind.on if value else kind.off
+        case kinds.Reason():
+            return _reason_text(value)
+        case kinds.Channel() as kind:
+            return kind.none if value is None else f"<#{value}>"
+        case kinds.Channels() as kind:
+            return _listed(list(map(_channel, value)), most) if value else kind.none
+        case kinds.Words():
+            return _words_text(value, most)
+        case kinds.Refill():
+            return calendar_text(value)
+        case kinds.CreditsUntil() | kinds.BlockUntil():
+            return _until_text(value, each)
+    raise AssertionError(setting.key)
+
+
+def current_text(
+    setting: Setting[Any],
+    value: Any,  # noqa: ANN401
+    *,
+    is_default: bool,
+    each: str,
+    most: int = SHOWN,
+) -> str:
+    """A value in force, and whether it is the default."""
+    text = value_text(setting, value, each=each, most=most)
+    return f"{text} (the default)" if is_default else text
+
+
+def per(credits: int | None, each: str) -> str:
+    """Credits of each period: `10 credits a day`, `unlimited`."""
+    return "unlimited" if credits is None else f"{credits_text(credits)} {each}"
 
 
 def calendar_text(calendar: Calendar) -> str:
-    """When periods begin: `a week from Monday 04:00, Europe/Berlin`."""
-    first = {
-        Every.DAY: "a day from",
-        Every.WEEK: "a week from Monday",
-        Every.MONTH: "a month from the 1st,",
-    }
-    return f"{first[calendar.every]} {calendar.hour:02}:00, {calendar.zone}"
+    """When a calendar's periods begin: `Every day at 00:00, UTC`."""
+    return f"{_EVERY[calendar.every]} at {calendar.hour:02}:00, {calendar.zone}"
 
 
-def limits_text(limits: Limits) -> str:
-    """What one member may ask for."""
-    songs = "1 song" if limits.unfinished == 1 else f"{limits.unfinished:,} songs"
-    pause = f"{limits.cooldown:,} s from one song to the next" if limits.cooldown else "no cooldown"
-    return (
-        f"{songs} at once, each up to {limits.seconds:,} s and {limits.steps:,} steps, with {pause}"
-    )
+def _number_text(kind: kinds.Number, value: int | None, each: str) -> str:
+    if value is None or (value == 0 and kind.low == 0):
+        return "none"
+    if kind.unit == "credits":
+        return per(value, each)
+    return f"{value:,} {kind.unit.removesuffix('s') if value == 1 else kind.unit}"
 
 
-def _no_rule(name: str, defaults: Defaults) -> str:
-    if name == Name.ALLOWANCE:
-        return f"the default ({allowance_text(defaults.allowance)})"
-    if name == Name.LIMITS:
-        return f"the default ({limits_text(defaults.limits)})"
-    if name == CALENDAR:
-        return f"the default ({calendar_text(Calendar())})"
-    return _WITHOUT.get(name, "none")
+def _reason_text(reason: str | None) -> str:
+    if reason is None:
+        return "off"
+    return f"on: {plain(reason, REASON_SHOWN)}" if reason else "on"
 
 
-def _override_text(value: Mapping[str, Any]) -> str:
-    allowance = override_of(value)
-    until = f" until {shown(allowance.until)}" if allowance.until else ""
-    return allowance_text(allowance.credits) + until
+def _until_text(value: Override | Block | None, each: str) -> str:
+    if value is None:
+        return "none"
+    until = f" until {shown(value.until)}" if value.until else ""
+    if isinstance(value, Override):
+        return per(value.credits, each) + until
+    return f"blocked{until}: {plain(value.reason, REASON_SHOWN)}"
 
 
-def _block_text(value: Mapping[str, Any]) -> str:
-    block = block_of(value)
-    until = f" until {shown(block.until)}" if block.until else ""
-    return f"blocked{until}: {plain(block.reason, REASON_SHOWN)}"
-
-
-def _calendar_value_text(value: Mapping[str, Any]) -> str:
-    return calendar_text(Calendar(Every(value["every"]), value["hour"], value["zone"]))
-
-
-def _pause_text(reason: str) -> str:
-    return f"paused: {plain(reason, REASON_SHOWN)}" if reason else "paused"
-
-
-def _words_text(words: Sequence[str]) -> str:
-    return f"{_count(words)}: {_listed(list(map(_word, words)))}"
-
-
-def _channels_text(channel_ids: Sequence[int]) -> str:
-    return _listed(list(map(_channel, channel_ids)))
-
-
-def _channel(channel_id: int) -> str:
-    return f"<#{channel_id}>"
-
-
-def _allowed_text(allowed: bool) -> str:
-    return "allowed" if allowed else "not allowed"
-
-
-_WITHOUT: Mapping[str, str] = {
-    Name.CHANNELS: "everywhere",
-    Name.BLOCK: "not blocked",
-    Name.PAUSE: "not paused",
-    Name.LOG: "nowhere",
-    Name.GIFTS: "not allowed",
-    Name.LEADERBOARD: "not allowed",
-}
-"""What holds where there is no such rule; of the others there is then simply none."""
-
-_VALUES: Mapping[str, Callable[[Any], str]] = {
-    Name.ALLOWANCE: lambda value: allowance_text(value["credits"]),
-    Name.ROLE: lambda value: allowance_text(value["credits"]),
-    Name.MEMBER: _override_text,
-    CALENDAR: _calendar_value_text,
-    Name.CHANNELS: _channels_text,
-    Name.BLOCK: _block_text,
-    Name.WORDS: _words_text,
-    Name.PAUSE: _pause_text,
-    Name.BUDGET: lambda credits: f"{credits_text(credits)} a period",
-    Name.LOG: _channel,
-    Name.GIFTS: _allowed_text,
-    Name.LEADERBOARD: _allowed_text,
-}
+def _words_text(words: Sequence[str], most: int) -> str:
+    if not words:
+        return "none"
+    return f"{_words(words)}: ||{_listed([plain(word, WORD_SHOWN) for word in words], most)}||"
 
 
 # --- changes --------------------------------------------------------------------------------------
@@ -175,10 +146,10 @@ _VALUES: Mapping[str, Callable[[Any], str]] = {
 
 def change_title(change: Change) -> str:
     """What was changed. It may hold a mention, which Discord does not show in an embed's title."""
-    facts = _json(change.after)
-    percent = facts["percent"] if change.name == "warning" else ""
-    whom = subject_text(change.name, change.subject_id)
-    return _TITLES[change.name].format(whom=whom, percent=percent)
+    if setting := BY_KEY.get(change.name):
+        return title(setting, change.subject_id)
+    percent = _json(change.after)["percent"] if change.name == WARNING else ""
+    return _TITLES.get(change.name, change.name).format(percent=percent)
 
 
 def change_line(change: Change, defaults: Defaults) -> str:
@@ -191,21 +162,30 @@ def change_line(change: Change, defaults: Defaults) -> str:
         _by(change) + shown(change.at),
     ]
     if change.undoes is not None:
-        parts.append(f"takes back change {change.undoes}")
-    # The reason of a block or a pause is in its value.
-    if change.reason and change.name not in (Name.BLOCK, Name.PAUSE):
+        parts.append(f"undoes change {change.undoes}")
+    if change.reason:
         parts.append(plain(change.reason, WHY_SHOWN))
     return f" {DOT} ".join(parts)
+
+
+def changed_text(change: Change, defaults: Defaults) -> str:
+    """What a change set, and what to know about it."""
+    setting = BY_KEY[change.name]
+    text = f"**{change_title(change)}**: {_side(setting, change.after, defaults)}."
+    unblocked = setting is BLOCK and change.after is None
+    return text if unblocked else f"{text} {setting.effect}".rstrip()
 
 
 def _by(change: Change) -> str:
     if change.actor_id is not None:
         return f"<@{change.actor_id}>, "
-    return "" if change.name == "warning" else "the bot's operator, "
+    return "" if change.name == WARNING else "the bot's operator, "
 
 
 def _what(change: Change, defaults: Defaults) -> str:
-    before, after = _json(change.before), _json(change.after)
+    if setting := BY_KEY.get(change.name):
+        return _setting_change(setting, change, defaults)
+    after = _json(change.after)
     match change.name:
         case "grant":
             return _given(change, after)
@@ -218,13 +198,39 @@ def _what(change: Change, defaults: Defaults) -> str:
                 f"{after['used']:,} of {credits_text(after['budget'])} are spent or held; the "
                 f"next period begins {ago(from_ms(after['until']))}"
             )
-        case Name.WORDS:
-            return _list_change(before, after, _word, _count)
-        case Name.CHANNELS if before and after:
-            return _list_change(before, after, _channel, _count_channels)
-        case _:
-            first = value_text(change.name, before, defaults)
-            return f"{first} {ARROW} {value_text(change.name, after, defaults)}"
+    return "a setting that this version doesn't have"
+
+
+def _setting_change(setting: Setting[Any], change: Change, defaults: Defaults) -> str:
+    """Of a long list, only what came and what went is of interest."""
+    match setting.kind:
+        case kinds.Words():
+            return _list_change(change, lambda word: plain(word, WORD_SHOWN), _words)
+        case kinds.Channels() if change.before and change.after:
+            return _list_change(change, _channel, _channels)
+    before, after = (_side(setting, side, defaults) for side in (change.before, change.after))
+    return f"{before} {ARROW} {after}"
+
+
+def _side(setting: Setting[Any], stored: str | None, defaults: Defaults) -> str:
+    """One side of a change; without a value, the default."""
+    if stored is not None:
+        return value_text(setting, setting.kind.decode(_json(stored)))
+    if setting.about is not About.SERVER:
+        return "not blocked" if setting is BLOCK else "none"
+    return f"{value_text(setting, setting.default(defaults))} (the default)"
+
+
+def _list_change(
+    change: Change, show: Callable[[Any], str], count: Callable[[Sequence[Any]], str]
+) -> str:
+    old, new = _json(change.before) or (), _json(change.after) or ()
+    came = [show(item) for item in new if item not in set(old)]
+    went = [show(item) for item in old if item not in set(new)]
+    parts = [f"{count(old)} {ARROW} {count(new)}"]
+    parts += [f"added {_listed(came, SHOWN)}"] if came else []
+    parts += [f"removed {_listed(went, SHOWN)}"] if went else []
+    return "; ".join(parts)
 
 
 def _reset(facts: Mapping[str, Any]) -> str:
@@ -238,9 +244,8 @@ def _reset(facts: Mapping[str, Any]) -> str:
 def _given(change: Change, facts: Mapping[str, Any]) -> str:
     until = maybe_from_ms(facts["expires_at"])
     ends = f", to be spent by {shown(until)}" if until else ""
-    if "role" in facts:
-        return f"{credits_text(facts['credits'])} to {_each_with(change, facts)}{ends}"
-    return f"{credits_text(facts['credits'])} to <@{change.subject_id}>{ends}"
+    whom = _each_with(change, facts) if "role" in facts else f"<@{change.subject_id}>"
+    return f"{credits_text(facts['credits'])} to {whom}{ends}"
 
 
 def _taken(change: Change, facts: Mapping[str, Any]) -> str:
@@ -259,40 +264,24 @@ def each_of(role_id: int, server_id: int) -> str:
     return "each member" if role_id == server_id else f"each member with <@&{role_id}>"
 
 
-def _list_change(
-    before: Sequence[Any] | None,
-    after: Sequence[Any] | None,
-    show: Callable[[Any], str],
-    count: Callable[[Sequence[Any]], str],
-) -> str:
-    """Of a long list only what came and what went tells something."""
-    old, new = before or (), after or ()
-    came = [show(item) for item in new if item not in set(old)]
-    went = [show(item) for item in old if item not in set(new)]
-    parts = [f"{count(old)} {ARROW} {count(new)}"]
-    parts += [f"added {_listed(came)}"] if came else []
-    parts += [f"removed {_listed(went)}"] if went else []
-    return "; ".join(parts)
-
-
 # --- small ----------------------------------------------------------------------------------------
 
 
-def _listed(shown: Sequence[str]) -> str:
-    more = f" and {len(shown) - SHOWN:,} more" if len(shown) > SHOWN else ""
-    return ", ".join(shown[:SHOWN]) + more
+def _listed(names: Sequence[str], most: int) -> str:
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
-def _count(words: Sequence[str]) -> str:
+def _words(words: Sequence[str]) -> str:
     return "1 word" if len(words) == 1 else f"{len(words):,} words"
 
 
-def _count_channels(channel_ids: Sequence[int]) -> str:
+def _channels(channel_ids: Sequence[int]) -> str:
     return "1 channel" if len(channel_ids) == 1 else f"{len(channel_ids):,} channels"
 
 
-def _word(word: str) -> str:
-    return plain(word, WORD_SHOWN)
+def _channel(channel_id: int) -> str:
+    return f"<#{channel_id}>"
 
 
 def _json(text: str | None) -> Any:  # noqa: ANN401 - JSON

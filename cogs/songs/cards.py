@@ -13,7 +13,7 @@ from cogs.songs import texts
 from db.records import Song, Status
 from services.audio.audio_file import file_stem
 from services.credits.amounts import Prices, credits_text
-from services.settings.settings import Rules
+from services.settings.reader import Settings
 from services.songs.queue import View
 from services.songs.song_request import has_words, title_of
 from services.songs.songs import Page
@@ -195,14 +195,14 @@ def _history_line(song: Song) -> str:
 # --- help and hello -------------------------------------------------------------------------------
 
 
-def help_card(rules: Rules, prices: Prices, *, manages: bool) -> discord.Embed:
+def help_card(settings: Settings, prices: Prices, *, manages: bool) -> discord.Embed:
     """Show how to make a first song and, to managers, how to set up the server."""
     card = discord.Embed(title=texts.HELP_TITLE, description=texts.HELP, colour=BLURPLE)
     for name, value in (
         (texts.GENRES, texts.HELP_GENRES),
         (texts.LYRICS, texts.HELP_LYRICS),
         (texts.PRICE, texts.help_prices(prices)),
-        (texts.HELP_MORE, "\n".join(texts.commands(rules))),
+        (texts.HELP_MORE, "\n".join(texts.commands(settings))),
         (texts.FOR_MANAGERS, texts.FIRST_STEPS if manages else texts.MANAGERS),
     ):
         card.add_field(name=name, value=value, inline=False)

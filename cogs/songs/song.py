@@ -143,8 +143,8 @@ class SongCog(commands.Cog):
         *,
         instrumental: bool = False,
     ) -> SongRequest:
-        rules = await self._credits.rules(server_of(interaction))
-        return self._parse(options, rules.limits, lyrics, instrumental=instrumental)
+        settings = await self._credits.settings(server_of(interaction))
+        return self._parse(options, settings.limits, lyrics, instrumental=instrumental)
 
     def _parse(
         self, options: Options, limits: Limits, lyrics: str | None, *, instrumental: bool = False
@@ -200,7 +200,7 @@ class SongCog(commands.Cog):
                 name=length_with_price(seconds, steps, self._songs.prices, preview),
                 value=seconds,
             )
-            for seconds in suggested_seconds(typed, longest=preview.rules.limits.seconds)
+            for seconds in suggested_seconds(typed, longest=preview.settings.limits.seconds)
         ]
 
     # --- the form ---------------------------------------------------------------------------------
@@ -284,8 +284,8 @@ class SongCog(commands.Cog):
     async def help(self, interaction: discord.Interaction) -> None:
         """The shortest way to a first song."""
         await acknowledged(interaction)
-        rules = await self._credits.rules(server_of(interaction))
-        card = cards.help_card(rules, self._songs.prices, manages=manages(interaction))
+        settings = await self._credits.settings(server_of(interaction))
+        card = cards.help_card(settings, self._songs.prices, manages=manages(interaction))
         await interaction.followup.send(embed=card, ephemeral=True)
 
 
@@ -325,5 +325,5 @@ def suggested_seconds(typed: str, *, longest: int) -> Sequence[int]:
 def length_with_price(seconds: int, steps: object, prices: Prices, preview: CreditPreview) -> str:
     """Suggest a length with its price; `steps` may be typed only in part."""
     if not isinstance(steps, int) or not PARAMETERS.steps.allows(steps):
-        _, steps = usual_size(preview.rules.limits)
+        _, steps = usual_size(preview.settings.limits)
     return texts.length_choice(seconds, prices.of(seconds, steps), free=preview.free)

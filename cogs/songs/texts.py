@@ -9,7 +9,8 @@ from services.clock import relative
 from services.credits.amounts import Prices, credits_text
 from services.errors import ServerNotAllowed, SongsPaused
 from services.providers.registry import PARAMETERS
-from services.settings.settings import Rules
+from services.settings.catalogue import GIFTS, LEADERBOARD
+from services.settings.reader import Settings
 from services.songs.admission import (
     BlockedWord,
     Cooldown,
@@ -368,15 +369,15 @@ def help_prices(prices: Prices) -> str:
     return f"{prices_text(prices)}. You see the price first. Failed songs are refunded."
 
 
-def commands(rules: Rules) -> Iterator[str]:
+def commands(settings: Settings) -> Iterator[str]:
     """List the other commands for members of a server with these settings."""
     yield "`/queue` shows songs in progress and waiting"
     yield "`/history` lists your songs"
     yield "`/show` shows one song by its number"
     yield "`/credits` shows what you have, why, and when it refills"
-    if rules.gifts:
+    if settings[GIFTS]:
         yield "`/gift` gives another member some of your credits"
-    if rules.leaderboard:
+    if settings[LEADERBOARD]:
         yield "`/leaderboard` shows who made the most songs"
 
 

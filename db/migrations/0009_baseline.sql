@@ -225,13 +225,12 @@ CREATE TABLE operator_budgets (
 -- What the managers of a server decide. A setting that is not here is the default.
 CREATE TABLE settings (
     server_id  INTEGER NOT NULL REFERENCES servers,
-    name       TEXT    NOT NULL
-               CHECK (name IN ('allowance', 'role', 'member', 'limits', 'channels', 'block', 'words',
-                               'pause', 'budget', 'log', 'gifts', 'leaderboard')),
-    subject_id INTEGER NOT NULL DEFAULT 0, -- the role or the member that it is about
-    value      TEXT    NOT NULL,           -- JSON
-    PRIMARY KEY (server_id, name, subject_id),
-    CHECK ((name IN ('role', 'member', 'block')) = (subject_id <> 0))
+    about      TEXT    NOT NULL CHECK (about IN ('server', 'role', 'member')),
+    subject_id INTEGER NOT NULL, -- the role or the member that it is about
+    name       TEXT    NOT NULL, -- a key of services/settings/catalogue.py
+    value      TEXT    NOT NULL, -- JSON
+    PRIMARY KEY (server_id, about, subject_id, name),
+    CHECK ((about = 'server') = (subject_id = 0))
 ) STRICT, WITHOUT ROWID;
 
 -- How a server counts its periods, from a moment on; before the first, by days in UTC.

@@ -18,8 +18,9 @@ from services.clock import Clock
 from services.credits.amounts import MAX_BUDGET
 from services.credits.calendar import Period
 from services.errors import BudgetExceeded, OutOfRange
+from services.settings.catalogue import BUDGET
 from services.settings.changelog import Changelog, as_json
-from services.settings.settings import Rules, SettingsReader
+from services.settings.reader import Settings, SettingsReader
 
 WARNINGS = (100, 80)
 """Percent of a server's budget at which its managers are told, once a period each."""
@@ -52,34 +53,40 @@ class ServerBudget:
         """
         song, period = reached.song, reached.period
         async with self._database.write() as connection:
-            rules = await self._settings_reader.read(connection, song.server_id)
-            if rules.budget is None:
+            settings = await self._settings_reader.read(connection, song.server_id)
+            budget = settings[BUDGET]
+            if budget is None:
                 return
             used = await budgets.used(connection, song.server_id, period.start)
             # Where the first warning is still to come, it was only this song that was too dear.
-            nearly = used * 100 >= rules.budget * min(WARNINGS)
-            if nearly and used + song.price > rules.budget:
-                await self._warn(connection, song.server_id, rules, period, used=used, percent=100)
+            nearly = used * 100 >= budget * min(WARNINGS)
+            if nearly and used + song.price > budget:
+                await self._warn(
+                    connection, song.server_id, settings, period, used=used, percent=100
+                )
         self._changelog.tell()
 
     # --- inside the transaction of a caller -----------------------------------------------------
 
-    async def count(self, connection: Connection, song: Song, rules: Rules, period: Period) -> bool:
+    async def count(
+        self, connection: Connection, song: Song, settings: Settings, period: Period
+    ) -> bool:
         """Count a song's price; whether a warning was written down, which is then to be told.
 
         Raises:
             ServerBudgetExceeded: it would pass the budget.
         """
+        budget = settings[BUDGET]
         used = await budgets.use(
-            connection, song.server_id, period.start, credits=song.price, budget=rules.budget
+            connection, song.server_id, period.start, credits=song.price, budget=budget
         )
         if used is None:
             raise ServerBudgetExceeded(song, period)
-        if not rules.budget:
+        if not budget:
             return False
-        percent = next((p for p in WARNINGS if used * 100 >= rules.budget * p), None)
+        percent = next((p for p in WARNINGS if used * 100 >= budget * p), None)
         return percent is not None and await self._warn(
-            connection, song.server_id, rules, period, used=used, percent=percent
+            connection, song.server_id, settings, period, used=used, percent=percent
         )
 
     async def uncount(self, connection: Connection, song: Song) -> bool:
@@ -90,7 +97,7 @@ class ServerBudget:
         self,
         connection: Connection,
         server_id: int,
-        rules: Rules,
+        settings: Settings,
         period: Period,
         *,
         used: int,
@@ -101,7 +108,7 @@ class ServerBudget:
         facts = {
             "percent": percent,
             "used": used,
-            "budget": rules.budget,
+            "budget": settings[BUDGET],
             "until": to_ms(period.end),
         }
         await self._changelog.record(connection, server_id, "warning", after=as_json(facts))

@@ -1,4 +1,4 @@
-"""Who may spend what. The rules are in "Credits" of docs/architecture.md.
+"""Who may spend what. The settings are in "Credits" of docs/architecture.md.
 
 Credits come in lots (a period's allowance, a grant); what expires first is spent first, and a
 refund returns to where the credits came from. The methods that take a connection are for use inside
@@ -18,7 +18,8 @@ from services.clock import Clock
 from services.credits.budgets import ServerBudget
 from services.credits.calendar import Every, Period
 from services.errors import NotEnoughCredits
-from services.settings.settings import Allowance, Member, Rules, SettingsReader
+from services.settings.reader import Settings, SettingsReader
+from services.settings.settings import Allowance, Member
 
 
 class ReadLots(Protocol):
@@ -88,7 +89,7 @@ class CreditStatement:
 
     member: Member
     balance: Balance
-    rules: Rules
+    settings: Settings
     spent: int
     held: int
     entries: Sequence[Entry]
@@ -96,9 +97,9 @@ class CreditStatement:
 
 @dataclass(frozen=True, slots=True)
 class CreditPreview:
-    """A server's rules, and what a member could spend; None where songs cost them nothing."""
+    """A server's settings, and what a member could spend; None where songs cost them nothing."""
 
-    rules: Rules
+    settings: Settings
     free: int | None
 
 
@@ -131,13 +132,13 @@ class Credits:
 
         async def look(connection: Connection) -> CreditStatement:
             server_id, member_id = member.server_id, member.member_id
-            rules = await self._settings_reader.read(connection, server_id, member_id)
-            balance = await self._balance(connection, member, rules)
+            settings = await self._settings_reader.read(connection, server_id, member_id)
+            balance = await self._balance(connection, member, settings)
             since = balance.period.start
             return CreditStatement(
                 member,
                 balance,
-                rules,
+                settings,
                 await songs.price_of_completed(connection, server_id, member_id, since=since),
                 await songs.price_of_unfinished(connection, server_id, member_id),
                 await ledger.latest(connection, server_id, member_id, limit=entries),
@@ -148,20 +149,20 @@ class Credits:
     async def preview(self, member: Member) -> CreditPreview:
         """What `balance` would find, less what was given to their roles meanwhile. Only reads."""
         reader, now = self._database.reader, self._clock()
-        rules = await self._settings_reader.read(reader, member.server_id, member.member_id)
-        allowed = rules.allowance_of(member.roles or (), at=now).credits
+        settings = await self._settings_reader.read(reader, member.server_id, member.member_id)
+        allowed = settings.allowance_of(member.roles or (), at=now).credits
         if allowed is None:
-            return CreditPreview(rules, None)
+            return CreditPreview(settings, None)
         sums = await ledger.sums(reader, member.server_id, member.member_id, at=now)
-        opened = await ledger.get_lot(reader, _allowance_lot(member, rules.timeline.period(now)))
+        opened = await ledger.get_lot(reader, _allowance_lot(member, settings.timeline.period(now)))
         others = sums.allowance + sums.granted
         if opened is None:
-            return CreditPreview(rules, allowed + others)
+            return CreditPreview(settings, allowed + others)
         # Where a clock was set back, it may be for another end: then it is not among the sums.
         if opened.expires_at is None or opened.expires_at > now:
             others -= opened.remaining
         used = opened.amount - opened.remaining
-        return CreditPreview(rules, max(0, allowed - used) + others)
+        return CreditPreview(settings, max(0, allowed - used) + others)
 
     async def left(self, song: Song) -> tuple[int | None, bool]:
         """What a song's member has left, and whether the song cost them nothing. Only reads.
@@ -178,19 +179,19 @@ class Credits:
         sums = await ledger.sums(reader, song.server_id, song.member_id, at=now)
         return sums.allowance + sums.granted, unlimited
 
-    async def rules(self, server_id: int, member_id: int = 0) -> Rules:
-        """A server's rules, with those about one member."""
+    async def settings(self, server_id: int, member_id: int = 0) -> Settings:
+        """A server's settings, with those about one member."""
         return await self._settings_reader.read(self._database.reader, server_id, member_id)
 
     # --- inside the transaction of a caller -----------------------------------------------------
 
     async def balance_in(self, connection: Connection, member: Member) -> Balance:
         """`balance`, inside a transaction."""
-        rules = await self._settings_reader.read(connection, member.server_id, member.member_id)
-        return await self._balance(connection, member, rules)
+        settings = await self._settings_reader.read(connection, member.server_id, member.member_id)
+        return await self._balance(connection, member, settings)
 
     async def open(
-        self, connection: Connection, member: Member, rules: Rules, *, at: datetime
+        self, connection: Connection, member: Member, settings: Settings, *, at: datetime
     ) -> Opened:
         """Bring a member's lots up to date: expiries, what their roles were given, the allowance.
 
@@ -198,7 +199,7 @@ class Credits:
         """
         await servers.ensure_server(connection, member.server_id)
         await servers.ensure_member(connection, member.server_id, member.member_id)
-        period = rules.timeline.period(at)
+        period = settings.timeline.period(at)
         own_id = _allowance_lot(member, period)
         # The period's may have been made for an end that `_allow` corrects.
         own = await ledger.get_lot(connection, own_id)
@@ -206,14 +207,16 @@ class Credits:
             connection, member.server_id, member.member_id, at=at, besides=own_id
         ):
             await self._expire(connection, member, lot, at=at)
-        allowance = rules.allowance_of(member.roles or (), at=at)
+        allowance = settings.allowance_of(member.roles or (), at=at)
         if member.roles is not None:
             if allowance.credits is not None:
                 await self._allow(connection, member, own, allowance.credits, period, at=at)
             await self._apply_role_grants(connection, member, at=at)
-        return Opened(allowance, period, rules.timeline.at(at).every, at)
+        return Opened(allowance, period, settings.timeline.at(at).every, at)
 
-    async def hold(self, connection: Connection, song: Song, opened: Opened, rules: Rules) -> bool:
+    async def hold(
+        self, connection: Connection, song: Song, opened: Opened, settings: Settings
+    ) -> bool:
         """Set the song's price aside; whether that brought a warning of the server's budget.
 
         An unlimited member's song is entered with amount 0 and its price beside it.
@@ -234,7 +237,7 @@ class Credits:
                     opened.every,
                     opened.period.end,
                 )
-        warned = await self._budget.count(connection, song, rules, opened.period)
+        warned = await self._budget.count(connection, song, settings, opened.period)
         entry_id = f"hold:{song.song_id}"
         entered = await ledger.insert(
             connection,
@@ -411,8 +414,8 @@ class Credits:
 
     # --- how ------------------------------------------------------------------------------------
 
-    async def _balance(self, connection: Connection, member: Member, rules: Rules) -> Balance:
-        opened = await self.open(connection, member, rules, at=self._clock())
+    async def _balance(self, connection: Connection, member: Member, settings: Settings) -> Balance:
+        opened = await self.open(connection, member, settings, at=self._clock())
         server_id, member_id, at = member.server_id, member.member_id, opened.at
         return Balance(
             opened.allowance,

@@ -10,10 +10,16 @@ from db.records import RoleGrant, to_ms
 from services.clock import Clock
 from services.credits.amounts import check_amount, check_end, check_reason
 from services.credits.credits import Balance, Credits
-from services.errors import DeniedBySettings, InvalidRequest, Refusal
+from services.errors import (
+    DeniedBySettings,
+    InvalidRequest,
+    Refusal,
+)
+from services.settings.catalogue import GIFTS
 from services.settings.changelog import Changelog, as_json
+from services.settings.reader import SettingsReader
 from services.settings.server_settings import Manager
-from services.settings.settings import Member, SettingsReader
+from services.settings.settings import Member
 
 ROLE_GRANT_LASTS = timedelta(days=30)
 """How long members of a role are waited for, unless its credits expire before."""
@@ -265,10 +271,12 @@ class CreditTransfers:
     async def _check_gift(self, connection: Connection, giver: Member, receiver: Member) -> None:
         now = self._clock()
         for member in (giver, receiver):
-            rules = await self._settings_reader.read(connection, member.server_id, member.member_id)
-            if not rules.gifts:
+            settings = await self._settings_reader.read(
+                connection, member.server_id, member.member_id
+            )
+            if not settings[GIFTS]:
                 raise GiftsNotAllowed
-            if rules.block is not None and rules.block.holds(now):
+            if settings.block(at=now):
                 raise GiftBlocked
 
     async def _move_gift(

@@ -9,7 +9,8 @@ from db.records import ServerCount, Tally, Undelivered
 from services.clock import Clock
 from services.credits.budgets import utc_day
 from services.credits.calendar import Period
-from services.settings.settings import SettingsReader
+from services.settings.catalogue import BUDGET
+from services.settings.reader import SettingsReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,14 @@ class Overview:
 
     async def _use(self, server: ServerCount) -> ServerUse:
         reader, now = self._database.reader, self._clock()
-        rules = await self._settings_reader.read(reader, server.server_id)
-        period = rules.timeline.period(now)
+        settings = await self._settings_reader.read(reader, server.server_id)
+        period = settings.timeline.period(now)
         day, _ = utc_day(now)
         return ServerUse(
             server,
             today=await budgets.submitted(reader, server.server_id, day),
             used=await budgets.used(reader, server.server_id, period.start),
-            budget=rules.budget,
+            budget=settings[BUDGET],
             period=period,
         )
 

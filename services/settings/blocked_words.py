@@ -1,4 +1,4 @@
-"""Words that a server does not want in genres and lyrics: reading its list, and finding them.
+"""Blocked words in genres and lyrics: reading a server's list, and finding them.
 
 Pure. Lists and texts are folded alike before they are compared:
 
@@ -9,7 +9,7 @@ Pure. Lists and texts are folded alike before they are compared:
 - A word is what stands between spaces and signs. `$` and `@` are letters here, as they are to those
   who write `a$$`. An apostrophe parts a word only where whole words meet: see `_APART`.
 - Chinese, Japanese, Thai, Lao, Khmer and Burmese put no spaces between words, so where one begins
-  can't be told without a dictionary. There each character stands alone, and an unwanted word is
+  can't be told without a dictionary. There each character stands alone, and a blocked word is
   found wherever its characters follow each other, also inside a longer word.
 - A phrase is found across any spaces, line breaks and signs.
 """
@@ -95,15 +95,7 @@ def parse_words(typed: str) -> tuple[str, ...]:
     return tuple(once.values())
 
 
-def without(words: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
-    """The words less those that count as one of the others, in their order. Both as `unwanted`."""
-    gone = set(_phrases(others))
-    return tuple(
-        word for word, phrase in zip(words, _phrases(words), strict=True) if phrase not in gone
-    )
-
-
-def unwanted(words: Sequence[str], *texts: str) -> str | None:
+def find_blocked(words: Sequence[str], *texts: str) -> str | None:
     """The first of the words that is in one of the texts, as it was typed; None if there is none.
 
     `words` come from `parse_words`.

@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from db import changes, settings
+from db import changes
+from db import settings as rows
 from db.connection import Connection
 from db.database import Database
 from db.records import Change
 from services.clock import Clock
-from services.settings.settings import Name
+from services.settings.catalogue import LOG
 
 PAGE = 8
 TOLD_AT_ONCE = 50
@@ -101,7 +102,7 @@ class Changelog:
 
     async def channel(self, connection: Connection, server_id: int) -> int | None:
         """The server's log channel."""
-        value = await settings.get(connection, server_id, Name.LOG, 0)
+        value = await rows.get(connection, server_id, LOG.key, 0)
         channel: int | None = None if value is None else json.loads(value)
         return channel
 

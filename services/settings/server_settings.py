@@ -1,43 +1,27 @@
-"""What those who manage a server decide. Each decision is a change, which can be taken back."""
+"""Changes of settings by those who manage a server. Each is recorded, and can be undone."""
 
+import functools
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from db import changes, servers, settings
+from db import changes, servers
+from db import settings as rows
 from db.connection import Connection
 from db.database import Database
-from db.records import Change, Song, to_ms
+from db.records import Change, SettingRow
 from services.clock import Clock
-from services.credits.amounts import MAX_AMOUNT, MAX_BUDGET, check_end, check_reason
-from services.credits.calendar import Calendar, Every, Timeline
+from services.credits.calendar import Calendar
 from services.errors import InvalidRequest, NotPossible
-from services.providers.registry import PARAMETERS
-from services.settings.blocked_words import parse_words, without
+from services.settings.catalogue import BLOCK, BY_KEY, CALENDAR, LOG, Setting
 from services.settings.changelog import Changelog, as_json
-from services.settings.settings import (
-    Name,
-    Rules,
-    SettingsReader,
-    block_of,
-    rows_of,
-)
+from services.settings.reader import Settings, SettingsReader, rows_of
 from services.songs.completion import SongCompletion
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-CALENDAR = "calendar"
-"""The name of a change of the calendar, which is no rule but a row from when on it holds."""
-MAX_RULES = {Name.ROLE: 250, Name.MEMBER: 1_000, Name.BLOCK: 1_000}
-"""How many rules about somebody a server may have; 250 is Discord's limit of roles."""
-MAX_CHANNELS = 25
-"""What one menu of Discord holds."""
-MAX_UNFINISHED = 100
-MAX_COOLDOWN = 7 * 86_400
-SETTABLE = frozenset({*Name, CALENDAR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +33,7 @@ class Manager:
 
 
 class ServerSettings:
-    """Changes rules. A method gives None where things were so already: then nothing is changed."""
+    """Reads and changes settings. A method returns no change where nothing was different."""
 
     def __init__(
         self,
@@ -68,426 +52,248 @@ class ServerSettings:
         self._clock = clock
         self._changed = changed
 
-    # --- who gets how much ----------------------------------------------------------------------
+    # --- changing -------------------------------------------------------------------------------
 
-    async def set_allowance(self, by: Manager, credits: int | None) -> Change | None:
-        """Credits a period for every member; None is unlimited.
-
-        Raises:
-            InvalidRequest: not between 0 and `MAX_AMOUNT`.
-        """
-        return await self._set(by, Name.ALLOWANCE, {"credits": _allowed(credits)})
-
-    async def drop_allowance(self, by: Manager) -> Change | None:
-        """Every member has what the operator gives where a server has not decided."""
-        return await self._set(by, Name.ALLOWANCE, None)
-
-    async def set_calendar(
-        self,
-        by: Manager,
-        *,
-        every: str | None = None,
-        hour: int | None = None,
-        zone: str | None = None,
+    async def set(
+        self, by: Manager, setting: Setting[T], value: T, subject_id: int = 0
     ) -> Change | None:
-        """When credits refill, from the end of the running period on. None leaves a part as it is.
+        """Set a setting. `subject_id`: the role or the member, where it is about one.
 
         Raises:
-            InvalidRequest: there is no such zone, or the hour is not between 0 and 23.
+            InvalidRequest: the value can't be set, or too many roles or members have one.
         """
-        async with self._database.write() as connection:
-            timeline = await self._settings_reader.timeline(connection, by.server_id)
-            last = _last(timeline)
-            calendar = Calendar.parse(
-                last.every if every is None else every,
-                last.hour if hour is None else hour,
-                last.zone if zone is None else zone,
-            )
-            change = await self._put_calendar(connection, by, calendar)
-        self._changelog.tell()
-        return change
+        return await self.update(by, setting, functools.partial(_replace, value), subject_id)
 
-    async def set_role(self, by: Manager, role_id: int, credits: int | None) -> Change | None:
-        """Credits a period for those with a role, unless another of theirs has more.
-
-        Raises:
-            InvalidRequest: not between 0 and `MAX_AMOUNT`, or there are too many such rules.
-        """
-        return await self._set(by, Name.ROLE, {"credits": _allowed(credits)}, role_id)
-
-    async def drop_role(self, by: Manager, role_id: int) -> Change | None:
-        """A role gives nothing of its own any more."""
-        return await self._set(by, Name.ROLE, None, role_id)
-
-    async def set_member(
-        self, by: Manager, member_id: int, credits: int | None, *, until: datetime | None = None
+    async def update(
+        self, by: Manager, setting: Setting[T], change: Callable[[T], T], subject_id: int = 0
     ) -> Change | None:
-        """Credits a period for one member, whatever their roles.
+        """Set a setting to what `change` makes of the value in force.
 
         Raises:
-            InvalidRequest: not between 0 and `MAX_AMOUNT`, an end that can't be, or too many such
-                rules.
+            InvalidRequest: as `set`; or whatever `change` raises.
         """
-        value = {"credits": _allowed(credits), "until": self._future(until)}
-        return await self._set(by, Name.MEMBER, value, member_id)
+        done = await self.update_all(by, {setting: change}, subject_id)
+        return done[0] if done else None
 
-    async def drop_member(self, by: Manager, member_id: int) -> Change | None:
-        """A member has what their roles give."""
-        return await self._set(by, Name.MEMBER, None, member_id)
-
-    # --- limits ---------------------------------------------------------------------------------
-
-    async def set_limits(
-        self,
-        by: Manager,
-        *,
-        unfinished: int | None = None,
-        seconds: int | None = None,
-        steps: int | None = None,
-        cooldown: int | None = None,
-    ) -> Change | None:
-        """What one member may ask for; None leaves a limit as it is.
+    async def set_all(self, by: Manager, values: Mapping[Setting[Any], Any]) -> list[Change]:
+        """Set several settings of the server, or none of them.
 
         Raises:
-            InvalidRequest: a limit is out of its bounds.
+            InvalidRequest: a value can't be set.
         """
-        asked = {
-            "unfinished": _within("songs at once", unfinished, 1, MAX_UNFINISHED),
-            "seconds": _within("longest song", seconds, *PARAMETERS.seconds.bounds),
-            "steps": _within("most steps", steps, *PARAMETERS.steps.bounds),
-            "cooldown": _within("cooldown in seconds", cooldown, 0, MAX_COOLDOWN),
-        }
-        async with self._database.write() as connection:
-            rule = await self._read(connection, by.server_id, Name.LIMITS, 0)
-            value = (rule or {}) | {name: n for name, n in asked.items() if n is not None}
-            change = await self._put(connection, by, Name.LIMITS, self._differing(value) or None)
-        self._changelog.tell()
-        return change
-
-    async def set_channels(self, by: Manager, channel_ids: Sequence[int]) -> Change | None:
-        """Where songs may be asked for; none means everywhere.
-
-        Raises:
-            InvalidRequest: more than `MAX_CHANNELS`.
-        """
-        return await self._set(by, Name.CHANNELS, _channels(channel_ids))
-
-    async def change_channels(
-        self, by: Manager, *, add: Collection[int] = (), remove: Collection[int] = ()
-    ) -> Change | None:
-        """`set_channels` with some more and some less than there are.
-
-        Raises:
-            InvalidRequest: they would be more than `MAX_CHANNELS`.
-        """
-        async with self._database.write() as connection:
-            known = await self._read(connection, by.server_id, Name.CHANNELS, 0)
-            chosen = _channels({*(known or ()), *add} - set(remove))
-            change = await self._put(connection, by, Name.CHANNELS, chosen)
-        self._changelog.tell()
-        return change
-
-    async def block(
-        self, by: Manager, member_id: int, *, reason: str, until: datetime | None = None
-    ) -> Change | None:
-        """A member makes no songs here; what they have waiting is cancelled and refunded.
-
-        Raises:
-            InvalidRequest: no fitting reason, an end that can't be, or too many are blocked.
-        """
-        why = check_reason(reason)
-        value = {"reason": why, "until": self._future(until)}
-        async with self._database.write() as connection:
-            change = await self._put(connection, by, Name.BLOCK, value, member_id, reason=why)
-            cancelled = await self._completion.cancel_waiting(connection, by.server_id, member_id)
-        self._changelog.tell()
-        self._show(cancelled)
-        return change
-
-    async def unblock(self, by: Manager, member_id: int) -> Change | None:
-        """A member makes songs again."""
-        return await self._set(by, Name.BLOCK, None, member_id)
-
-    async def set_words(self, by: Manager, words: Sequence[str]) -> Change | None:
-        """Words that are not wanted, as `words.parse_words` gives them."""
-        return await self._set(by, Name.WORDS, list(words) or None)
-
-    async def change_words(self, by: Manager, *, add: str = "", remove: str = "") -> Change | None:
-        """`set_words` with some more and some less than there are, as they were typed.
-
-        Raises:
-            InvalidRequest: one of them is no word, or the list would be too long.
-        """
-        less = parse_words(remove)
-        async with self._database.write() as connection:
-            known = await self._read(connection, by.server_id, Name.WORDS, 0)
-            words = parse_words("\n".join((*without(known or (), less), add)))
-            change = await self._put(connection, by, Name.WORDS, list(words) or None)
-        self._changelog.tell()
-        return change
-
-    async def pause(self, by: Manager, reason: str = "") -> Change | None:
-        """No new songs; those under way are finished.
-
-        Raises:
-            InvalidRequest: the reason is too long.
-        """
-        why = check_reason(reason) if reason.strip() else ""
-        return await self._set(by, Name.PAUSE, why, reason=why or None)
-
-    async def resume(self, by: Manager) -> Change | None:
-        """Songs are made again."""
-        return await self._set(by, Name.PAUSE, None)
-
-    async def set_budget(self, by: Manager, credits: int | None) -> Change | None:
-        """What the server may spend in a period; None is as much as its members have.
-
-        Raises:
-            InvalidRequest: not between 1 and `MAX_BUDGET`.
-        """
-        if credits is not None and not 1 <= credits <= MAX_BUDGET:
-            raise InvalidRequest(f"The budget must be between 1 and {MAX_BUDGET:,} credits.")
-        return await self._set(by, Name.BUDGET, credits)
-
-    # --- the rest -------------------------------------------------------------------------------
-
-    async def set_log(self, by: Manager, channel_id: int | None) -> Change | None:
-        """Where every change is told; None is nowhere."""
-        return await self._set(by, Name.LOG, channel_id)
-
-    async def set_gifts(self, by: Manager, *, allowed: bool) -> Change | None:
-        """Whether members may give each other credits."""
-        return await self._set(by, Name.GIFTS, allowed or None)
-
-    async def set_leaderboard(self, by: Manager, *, allowed: bool) -> Change | None:
-        """Whether members may see who made the most songs."""
-        return await self._set(by, Name.LEADERBOARD, allowed or None)
-
-    # --- seeing and undoing ---------------------------------------------------------------------
-
-    async def rules(self, server_id: int) -> Rules:
-        """What holds in a server, less the rules about single members."""
-        return await self._settings_reader.read(self._database.reader, server_id)
-
-    async def about(
-        self, server_id: int, name: Name, *, limit: int, offset: int = 0
-    ) -> list[tuple[int, Any]]:
-        """Rules of a kind that are about somebody, by whom they are about: whom, and the value."""
-        reader = self._database.reader
-        found = await settings.named(reader, server_id, name, limit=limit, offset=offset)
-        return [(rule.subject_id, json.loads(rule.value)) for rule in found]
-
-    async def count(self, server_id: int, name: Name) -> int:
-        """How many rules of a kind there are, those whose time is over among them."""
-        return await settings.count(self._database.reader, server_id, name)
-
-    async def blocked(self, server_id: int) -> int:
-        """How many members are blocked now."""
-        return await settings.count_standing(
-            self._database.reader, server_id, Name.BLOCK, at=self._clock()
+        return await self.update_all(
+            by, {setting: functools.partial(_replace, value) for setting, value in values.items()}
         )
 
+    async def update_all(
+        self,
+        by: Manager,
+        updates: Mapping[Setting[Any], Callable[[Any], Any]],
+        subject_id: int = 0,
+    ) -> list[Change]:
+        """`update` for several settings, in one transaction."""
+        async with self._database.write() as connection:
+            settings = await self._settings_reader.read(connection, by.server_id, subject_id)
+            done = [
+                await self._put(
+                    connection,
+                    by,
+                    setting,
+                    self._stored(setting, change(settings[setting])),
+                    subject_id,
+                )
+                for setting, change in updates.items()
+            ]
+            cancelled = await self._cancel_blocked(connection, by, subject_id)
+        self._notify(cancelled)
+        return [change for change in done if change is not None]
+
+    async def reset(self, by: Manager, setting: Setting[Any], subject_id: int = 0) -> Change | None:
+        """Return a setting to its default."""
+        async with self._database.write() as connection:
+            change = await self._put(connection, by, setting, None, subject_id)
+        self._changelog.tell()
+        return change
+
     async def undo(self, by: Manager, number: int) -> Change:
-        """Take a change back: what it changed is as it was before.
+        """Set what a change set to its value before it.
 
         Raises:
-            NotPossible: there is no such change, it is none of a setting, or it was changed since.
+            NotPossible: there is no such change, it is not of a setting, or it was changed since.
         """
         async with self._database.write() as connection:
             change = await changes.get(connection, by.server_id, number)
             if change is None:
                 raise NotPossible(f"There is no change {number} in this server.")
-            if change.name not in SETTABLE:
+            setting = BY_KEY.get(change.name)
+            if setting is None:
                 raise NotPossible(
-                    f"Change {number} is none of a setting. What was granted can be taken with "
-                    "`/quota take`, what was taken granted with `/quota grant`."
+                    f"Change {number} is not about a setting. Use `/quota take` to take granted "
+                    "credits, and `/quota grant` to return what was taken."
                 )
-            undone = await self._put_back(connection, by, change)
-            cancelled = (
-                await self._completion.cancel_waiting(connection, by.server_id, change.subject_id)
-                if self._blocks_again(change)
-                else []
+            if await self._value(connection, by.server_id, setting, change.subject_id) != (
+                change.after
+            ):
+                raise NotPossible(
+                    f"What change {number} set was changed again since. Undo the later change "
+                    "first, or set it again."
+                )
+            undone = await self._put(
+                connection, by, setting, change.before, change.subject_id, undoes=number
             )
-        self._changelog.tell()
-        self._show(cancelled)
+            cancelled = await self._cancel_blocked(connection, by, change.subject_id)
+        self._notify(cancelled)
         return undone or change
 
-    async def settings_to_reset(self, server_id: int) -> list[tuple[str, int]]:
-        """The rules that `reset_settings` would drop: name, and whom each is about."""
-        reader = self._database.reader
-        found = await settings.names(reader, server_id)
-        decided = _last(await self._settings_reader.timeline(reader, server_id)) != Calendar()
-        calendar = [(CALENDAR, 0)] if decided else []
-        return [*found, *calendar]
+    async def reset_all(self, by: Manager) -> int:
+        """Return every setting to its default, each as a change; how many they were.
 
-    async def reset_settings(self, by: Manager) -> int:
-        """Back to the defaults, each rule as a change of its own; how many it were.
-
-        The log channel goes last, so that it hears of the others.
+        The log channel goes last, so that the other changes are posted there.
         """
         async with self._database.write() as connection:
-            count = 1 if await self._put_calendar(connection, by, Calendar()) else 0
-            found = await settings.names(connection, by.server_id)
-            for name, subject_id in sorted(found, key=lambda rule: rule[0] == Name.LOG):
-                count += bool(await self._put(connection, by, Name(name), None, subject_id))
+            found = await self._set_ones(connection, by.server_id)
+            for setting, subject_id in sorted(found, key=lambda each: each[0] is LOG):
+                await self._put(connection, by, setting, None, subject_id)
         self._changelog.tell()
-        return count
+        return len(found)
 
-    # --- how ------------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------
 
-    def _blocks_again(self, change: Change) -> bool:
-        """Whether somebody is blocked once a change is taken back."""
-        if change.name != Name.BLOCK or change.before is None:
-            return False
-        return block_of(json.loads(change.before)).holds(self._clock())
+    async def read(self, server_id: int, member_id: int = 0) -> Settings:
+        """A server's settings, with those about one member."""
+        return await self._settings_reader.read(self._database.reader, server_id, member_id)
 
-    def _show(self, cancelled: Iterable[Song]) -> None:
-        for song in cancelled:
-            log.info("[%d] CANCELLED and refunded: its member was blocked", song.song_id)
-            self._changed(song.song_id)
+    async def of_setting(
+        self, server_id: int, setting: Setting[Any], *, limit: int, offset: int = 0
+    ) -> list[tuple[int, Any]]:
+        """The roles or members that a setting is about, in the order of their ids, with values."""
+        reader = self._database.reader
+        found = await rows.named(reader, server_id, setting.key, limit=limit, offset=offset)
+        return [(row.subject_id, setting.kind.decode(json.loads(row.value))) for row in found]
 
-    async def _set(
-        self,
-        by: Manager,
-        name: Name,
-        value: object,
-        subject_id: int = 0,
-        *,
-        reason: str | None = None,
-    ) -> Change | None:
-        async with self._database.write() as connection:
-            change = await self._put(connection, by, name, value, subject_id, reason=reason)
-        self._changelog.tell()
-        return change
+    async def count(self, server_id: int, setting: Setting[Any]) -> int:
+        """How many roles or members a setting is about, those whose time is over included."""
+        return await rows.count(self._database.reader, server_id, setting.key)
+
+    async def blocked(self, server_id: int) -> int:
+        """How many members are blocked now."""
+        return await rows.count(self._database.reader, server_id, BLOCK.key, at=self._clock())
+
+    async def to_reset(self, server_id: int) -> list[tuple[Setting[Any], int]]:
+        """What `reset_all` would reset: settings, and the role or member that each is about."""
+        return await self._set_ones(self._database.reader, server_id)
+
+    # --- inside a transaction -------------------------------------------------------------------
+
+    async def _set_ones(
+        self, connection: Connection, server_id: int
+    ) -> list[tuple[Setting[Any], int]]:
+        found = await rows.names(connection, server_id)
+        calendar = (await self._settings_reader.read(connection, server_id))[CALENDAR]
+        return [
+            *((BY_KEY[name], subject_id) for name, subject_id in found if name in BY_KEY),
+            *([(CALENDAR, 0)] if calendar != Calendar() else []),
+        ]
+
+    def _stored(self, setting: Setting[Any], value: Any) -> str | None:  # noqa: ANN401
+        """A value as it is stored; None where the default does."""
+        checked = setting.kind.check(value, setting.label, at=self._clock())
+        default = setting.default(self._settings_reader.defaults)
+        if setting.kind.omits_default and checked == default:
+            return None
+        return as_json(setting.kind.encode(checked))
+
+    async def _value(
+        self, connection: Connection, server_id: int, setting: Setting[Any], subject_id: int
+    ) -> str | None:
+        """What is stored."""
+        if setting is not CALENDAR:
+            return await rows.get(connection, server_id, setting.key, subject_id)
+        calendar = (await self._settings_reader.read(connection, server_id))[CALENDAR]
+        return as_json(CALENDAR.kind.encode(calendar))
 
     async def _put(
         self,
         connection: Connection,
         by: Manager,
-        name: Name,
-        value: object,
+        setting: Setting[Any],
+        after: str | None,
         subject_id: int = 0,
         *,
-        reason: str | None = None,
         undoes: int | None = None,
     ) -> Change | None:
-        """Set a rule, or drop it with None, and write down the change."""
-        before = await settings.get(connection, by.server_id, name, subject_id)
-        after = None if value is None else as_json(value)
+        """Store a value, or the default with None, and record the change."""
+        if setting is CALENDAR and after is None:
+            after = as_json(CALENDAR.kind.encode(Calendar()))
+        before = await self._value(connection, by.server_id, setting, subject_id)
         if before == after:
             return None
-        # The end of the log is told in the channel that it was.
-        heard = await self._changelog.channel(connection, by.server_id)
+        # The end of the log is posted in the channel that it had.
+        channel = await self._changelog.channel(connection, by.server_id)
         await servers.ensure_server(connection, by.server_id)
-        if after is None:
-            await settings.drop(connection, by.server_id, name, subject_id)
-        else:
-            if before is None:
-                await self._check_room(connection, by.server_id, name)
-            await settings.put(connection, by.server_id, name, subject_id, after)
+        if after is not None and before is None:
+            await self._check_count(connection, by.server_id, setting)
+        await self._store(connection, by.server_id, setting, after, subject_id)
         return await self._changelog.record(
             connection,
             by.server_id,
-            name,
+            setting.key,
             subject_id=subject_id,
             before=before,
             after=after,
             actor_id=by.actor_id,
-            reason=reason,
             undoes=undoes,
-            heard=heard,
+            heard=channel,
         )
 
-    async def _put_calendar(
+    async def _store(
         self,
         connection: Connection,
-        by: Manager,
-        calendar: Calendar,
-        *,
-        undoes: int | None = None,
-    ) -> Change | None:
-        timeline = await self._settings_reader.timeline(connection, by.server_id)
-        last = _last(timeline)
-        if calendar == last:
-            return None
-        await servers.ensure_server(connection, by.server_id)
-        changed = timeline.changed(calendar, at=self._clock())
-        await settings.set_calendars(connection, by.server_id, rows_of(changed))
-        return await self._changelog.record(
-            connection,
-            by.server_id,
-            CALENDAR,
-            before=as_json(asdict(last)),
-            after=as_json(asdict(calendar)),
-            actor_id=by.actor_id,
-            undoes=undoes,
-        )
+        server_id: int,
+        setting: Setting[Any],
+        value: str | None,
+        subject_id: int,
+    ) -> None:
+        if value is None:
+            await rows.drop(connection, server_id, setting.key, subject_id)
+        elif setting is CALENDAR:
+            timeline = await self._settings_reader.timeline(connection, server_id)
+            calendar = CALENDAR.kind.decode(json.loads(value))
+            changed = timeline.changed(calendar, at=self._clock())
+            await rows.set_calendars(connection, server_id, rows_of(changed))
+        else:
+            row = SettingRow(setting.key, subject_id, value)
+            await rows.put(connection, server_id, setting.about, row)
 
-    async def _put_back(self, connection: Connection, by: Manager, change: Change) -> Change | None:
-        if await self._now(connection, change) != change.after:
-            raise NotPossible(
-                f"What change {change.number} set was changed again since: take the later change "
-                "back first, or set it anew."
-            )
-        before: Any = None if change.before is None else json.loads(change.before)
-        if change.name == CALENDAR:
-            calendar = Calendar(Every(before["every"]), before["hour"], before["zone"])
-            return await self._put_calendar(connection, by, calendar, undoes=change.number)
-        return await self._put(
-            connection, by, Name(change.name), before, change.subject_id, undoes=change.number
-        )
-
-    async def _now(self, connection: Connection, change: Change) -> str | None:
-        """What stands now where a change was made."""
-        if change.name == CALENDAR:
-            timeline = await self._settings_reader.timeline(connection, change.server_id)
-            return as_json(asdict(_last(timeline)))
-        return await settings.get(connection, change.server_id, change.name, change.subject_id)
-
-    async def _check_room(self, connection: Connection, server_id: int, name: Name) -> None:
-        most = MAX_RULES.get(name)
-        if most is not None and await settings.count(connection, server_id, name) >= most:
+    async def _check_count(
+        self, connection: Connection, server_id: int, setting: Setting[Any]
+    ) -> None:
+        if await rows.count(connection, server_id, setting.key) >= setting.most:
             raise InvalidRequest(
-                f"This server has {most:,} such rules, which is the most: please remove some first."
+                f"This server has {setting.most:,} of these, which is the limit. Remove some first."
             )
 
-    async def _read(
-        self, connection: Connection, server_id: int, name: Name, subject_id: int
-    ) -> Any:  # noqa: ANN401 - JSON
-        value = await settings.get(connection, server_id, name, subject_id)
-        return None if value is None else json.loads(value)
+    # --- what a block does to songs -------------------------------------------------------------
 
-    def _differing(self, limits: Mapping[str, int]) -> dict[str, int]:
-        """The limits that are not the defaults."""
-        defaults: dict[str, int] = asdict(self._settings_reader.defaults.limits)
-        return {name: value for name, value in limits.items() if defaults[name] != value}
+    async def _cancel_blocked(
+        self, connection: Connection, by: Manager, member_id: int
+    ) -> list[int]:
+        """Cancel and refund a member's waiting songs if they are blocked; which songs."""
+        if not member_id:
+            return []
+        settings = await self._settings_reader.read(connection, by.server_id, member_id)
+        if settings.block(at=self._clock()) is None:
+            return []
+        cancelled = await self._completion.cancel_waiting(connection, by.server_id, member_id)
+        return [song.song_id for song in cancelled]
 
-    def _future(self, until: datetime | None) -> int | None:
-        return None if until is None else to_ms(check_end(until, at=self._clock()))
-
-
-def _last(timeline: Timeline) -> Calendar:
-    """What was decided last, be it in force yet or not."""
-    return timeline.spans[-1][1] if timeline.spans else Calendar()
-
-
-def _allowed(credits: int | None) -> int | None:
-    if credits is not None and not 0 <= credits <= MAX_AMOUNT:
-        raise InvalidRequest(f"The allowance must be between 0 and {MAX_AMOUNT:,} credits.")
-    return credits
+    def _notify(self, cancelled: list[int]) -> None:
+        """Once it is committed: the log channel, and the status messages of cancelled songs."""
+        self._changelog.tell()
+        for song_id in cancelled:
+            log.info("[%d] CANCELLED and refunded: its member is blocked", song_id)
+            self._changed(song_id)
 
 
-def _channels(channel_ids: Iterable[int]) -> list[int] | None:
-    chosen = sorted(set(channel_ids))
-    if len(chosen) > MAX_CHANNELS:
-        raise InvalidRequest(
-            f"Those are {len(chosen)} channels, {MAX_CHANNELS} is the most. To allow songs "
-            "everywhere, choose none."
-        )
-    return chosen or None
-
-
-def _within(what: str, value: int | None, low: int, high: int) -> int | None:
-    if value is not None and not low <= value <= high:
-        raise InvalidRequest(f"The limit of {what} must be between {low:,} and {high:,}.")
+def _replace(value: T, _: object) -> T:
     return value

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from db.records import SongRequest
-from services.errors import DeniedBySettings, ServerNotAllowed, TooManySongs, TooManyUndelivered
-from services.settings.blocked_words import unwanted
-from services.settings.settings import Rules
+from services.errors import (
+    DeniedBySettings,
+    ServerNotAllowed,
+    TooManySongs,
+    TooManyUndelivered,
+)
+from services.settings.blocked_words import find_blocked
+from services.settings.catalogue import BLOCKED_WORDS, CHANNELS, PAUSE
+from services.settings.reader import Settings
 
 MAX_UNDELIVERED = 25
 """Songs of a server that could not be posted, up to 10 MiB each, before new ones are refused."""
@@ -132,41 +138,42 @@ def check_undelivered(by_member: Counter[int], member_id: int) -> None:
         raise ServerHasUndelivered(count)
 
 
-def check_member(rules: Rules, place: Place, *, at: datetime) -> None:
+def check_member(settings: Settings, place: Place, *, at: datetime) -> None:
     """Whether somebody may ask for any song here.
 
     Raises:
         ServerPaused, MemberBlocked, WrongChannel
     """
-    if rules.pause is not None:
-        raise ServerPaused(rules.pause)
-    if rules.block is not None and rules.block.holds(at):
-        raise MemberBlocked(rules.block.reason, rules.block.until)
-    if rules.channels and not {place.channel_id, place.parent_id} & set(rules.channels):
-        raise WrongChannel(rules.channels)
+    if (pause := settings[PAUSE]) is not None:
+        raise ServerPaused(pause)
+    if block := settings.block(at=at):
+        raise MemberBlocked(block.reason, block.until)
+    channels = settings[CHANNELS]
+    if channels and not {place.channel_id, place.parent_id} & set(channels):
+        raise WrongChannel(channels)
 
 
-def check_size(rules: Rules, seconds: int, steps: int) -> None:
+def check_size(settings: Settings, seconds: int, steps: int) -> None:
     """Whether a song of this size may be asked for.
 
     Raises:
         SongTooLarge: it is longer, or takes more steps, than is allowed here.
     """
     for name, value, limit in (
-        ("seconds", seconds, rules.limits.seconds),
-        ("steps", steps, rules.limits.steps),
+        ("seconds", seconds, settings.limits.seconds),
+        ("steps", steps, settings.limits.steps),
     ):
         if value > limit:
             raise SongTooLarge(name, limit)
 
 
-def check_words(rules: Rules, request: SongRequest) -> None:
-    """Whether genres and lyrics go without the words that are not wanted here.
+def check_blocked_words(settings: Settings, request: SongRequest) -> None:
+    """Whether genres and lyrics go without the words that are blocked here.
 
     Raises:
         BlockedWord: they don't.
     """
-    word = unwanted(rules.words, request.genres, request.lyrics) if rules.words else None
+    word = find_blocked(settings[BLOCKED_WORDS], request.genres, request.lyrics)
     if word is not None:
         raise BlockedWord(word)
 
@@ -189,14 +196,14 @@ def check_refunds(ends: Sequence[datetime], limit: int, *, elsewhere: int) -> No
 
 
 def check_pace(
-    rules: Rules, *, unfinished: int, last_requested: datetime | None, at: datetime
+    settings: Settings, *, unfinished: int, last_requested: datetime | None, at: datetime
 ) -> None:
     """Whether a member may have one more song now.
 
     Raises:
         TooManyInProgress, Cooldown
     """
-    limits = rules.limits
+    limits = settings.limits
     if unfinished >= limits.unfinished:
         raise TooManyInProgress(unfinished, limits.unfinished)
     if last_requested is None:

@@ -17,7 +17,8 @@ from services.credits.credits import Credits
 from services.errors import NotPermitted, NotPossible
 from services.operations.incidents import Incidents
 from services.providers import registry
-from services.settings.settings import Member, Rules, SettingsReader
+from services.settings.reader import Settings, SettingsReader
+from services.settings.settings import Member
 from services.songs import admission
 from services.songs.admission import Place
 from services.songs.completion import SongCompletion
@@ -123,13 +124,15 @@ class Songs:
         reader = self._database.reader
         undelivered = await songs.count_undelivered(reader, requester.server_id)
         admission.check_undelivered(undelivered, requester.member_id)
-        rules = await self._settings_reader.read(reader, requester.server_id, requester.member_id)
-        admission.check_member(rules, requester.place, at=self._clock())
-        admission.check_size(rules, request.seconds, request.steps)
-        admission.check_words(rules, request)
+        settings = await self._settings_reader.read(
+            reader, requester.server_id, requester.member_id
+        )
+        admission.check_member(settings, requester.place, at=self._clock())
+        admission.check_size(settings, request.seconds, request.steps)
+        admission.check_blocked_words(settings, request)
 
     async def ask(self, requester: Interaction, request: SongRequest) -> Song:
-        """Take the request in: in one transaction the rules, the limits, the hold and the row.
+        """Take the request in: in one transaction the settings, the limits, the hold and the row.
 
         The same interaction delivered twice is the same song, held once.
 
@@ -174,20 +177,20 @@ class Songs:
         now, server_id = self._clock(), requester.server_id
         undelivered = await songs.count_undelivered(connection, server_id)
         admission.check_undelivered(undelivered, requester.member_id)
-        rules = await self._settings_reader.read(connection, server_id, requester.member_id)
-        admission.check_member(rules, requester.place, at=now)
-        admission.check_size(rules, request.seconds, request.steps)
-        admission.check_words(rules, request)
-        await self._check_pace(connection, requester, rules, at=now)
+        settings = await self._settings_reader.read(connection, server_id, requester.member_id)
+        admission.check_member(settings, requester.place, at=now)
+        admission.check_size(settings, request.seconds, request.steps)
+        admission.check_blocked_words(settings, request)
+        await self._check_pace(connection, requester, settings, at=now)
         price = self.prices.of(request.seconds, request.steps)
         await self._operator_budgets.check(connection, server_id, price)
-        opened = await self._credits.open(connection, requester.member, rules, at=now)
+        opened = await self._credits.open(connection, requester.member, settings, at=now)
         song = self._new(requester, request, await servers.take_number(connection, server_id), now)
         await songs.insert(connection, song)
-        return song, await self._credits.hold(connection, song, opened, rules)
+        return song, await self._credits.hold(connection, song, opened, settings)
 
     async def _check_pace(
-        self, connection: Connection, requester: Interaction, rules: Rules, *, at: datetime
+        self, connection: Connection, requester: Interaction, settings: Settings, *, at: datetime
     ) -> None:
         server_id, member_id = requester.server_id, requester.member_id
         if limit := self._settings_reader.defaults.hourly_refunds:
@@ -201,10 +204,10 @@ class Songs:
             elsewhere = await songs.count_unfinished_elsewhere(connection, server_id, member_id)
             admission.check_refunds(ends, limit, elsewhere=elsewhere)
         admission.check_pace(
-            rules,
+            settings,
             unfinished=await songs.count_unfinished(connection, server_id, member_id),
             last_requested=await songs.last_requested(connection, server_id, member_id)
-            if rules.limits.cooldown
+            if settings.limits.cooldown
             else None,
             at=at,
         )

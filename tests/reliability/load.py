@@ -186,13 +186,18 @@ async def press(
 
 
 async def raise_limit(world: World, members: Sequence[Member]) -> None:
-    """Their servers let a member have `ENOUGH` songs waiting, as `/quota limits` does it."""
+    """Their servers let a member have `ENOUGH` songs waiting, as set in `/quota show`."""
     for guild in {member.guild.id: member.guild for member in members}.values():
         manager = world.wire.member(guild, "manager", manage_guild=True)
         channel = next(iter(guild.channels.values()))
-        done = await world.wire.slash(manager, channel, "quota limits", at_once=ENOUGH)
-        await done.wait_message(lambda m: not m.loading, PATIENCE)
-    raised = world.rows("SELECT value ->> 'unfinished' AS n FROM settings WHERE name = 'limits'")
+        shown = await world.wire.slash(manager, channel, "quota show")
+        panel = await shown.wait_message(lambda m: not m.loading, PATIENCE)
+        button = "settings:form:unfinished:0:limits:1"
+        opened = await world.wire.press(manager, panel, button, forged=True)
+        await opened.acknowledged(PATIENCE)
+        sent = await world.wire.submit(manager, opened, unfinished=str(ENOUGH))
+        await sent.wait_message(within=PATIENCE)
+    raised = world.rows("SELECT value AS n FROM settings WHERE name = 'unfinished'")
     assert [row["n"] for row in raised] == [ENOUGH] * len({member.guild.id for member in members})
 
 
@@ -410,11 +415,11 @@ async def _keep(database: Database, found: Sequence[Song]) -> None:
     async def write(connection: Connection) -> None:
         for song in found:
             who = Who(song.server_id, song.member_id)
-            rules = await credits._settings_reader.read(connection, who.server_id, who.member_id)
-            balance = await credits.open(connection, who, rules, at=utc_now())
+            settings = await credits._settings_reader.read(connection, who.server_id, who.member_id)
+            balance = await credits.open(connection, who, settings, at=utc_now())
             await servers.take_number(connection, song.server_id)
             await songs.insert(connection, song)
-            await credits.hold(connection, song, balance, rules)
+            await credits.hold(connection, song, balance, settings)
             await _move(connection, song)
 
     await database.transact(write)

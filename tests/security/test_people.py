@@ -12,7 +12,8 @@ import pytest
 
 from bot import COMPONENTS
 from cogs.client.discord_internals import template_of
-from cogs.settings.settings_buttons import ACTS, FORMS
+from cogs.settings.components import ACTS
+from cogs.settings.forms import FORMS
 from tests.security.population import Leaf, Population, population
 from tests.wire import Interaction
 
@@ -20,7 +21,7 @@ WORDS = ("hushed waltz", "whispered")
 """What alice's songs were asked for with."""
 MEMBERS = ("alice", "bob", "stranger")
 USER, CHANNEL, ROLE = 6, 7, 8
-BUTTON, MENU, USER_MENU, CHANNEL_MENU = 2, 3, 5, 8
+BUTTON, MENU, USER_MENU = 2, 3, 5
 
 
 @pytest.fixture
@@ -174,7 +175,7 @@ def _managers_ids(here: Population) -> list[tuple[str, int]]:
     """The id of every button and menu that managers are shown, and its kind."""
     whom = [0, here.people["bob"].id, here.roles["patrons"]]
     settings = [
-        *(f"settings:act:{act}:{one}:more:1" for act in ACTS for one in whom),
+        *(f"settings:act:{act}:{key}:{one}:more:1" for act, key in ACTS for one in whom),
         *(f"settings:form:{form}:{one}:more:1" for form in FORMS for one in whom),
         *(f"settings:tab:{page}:1" for page in ("credits", "roles", "members", "limits", "more")),
         "settings:turn:members:2",
@@ -188,7 +189,6 @@ def _managers_ids(here: Population) -> list[tuple[str, int]]:
         *((custom_id, BUTTON) for custom_id in [*settings, *resets, "changes:page:1"]),
         ("changes:undo", MENU),
         ("settings:member", USER_MENU),
-        ("quota:channels", CHANNEL_MENU),
     ]
 
 
@@ -218,14 +218,12 @@ async def test_an_old_button_of_a_managers_does_not_obey_a_member(here: Populati
         "settings:form",
         "settings:member",
         "quota:reset",
-        "quota:channels",
     }
 
 
 async def _press(here: Population, who: str, custom_id: str, kind: int) -> Any:
     """One of `_managers_ids`, with something chosen where it is a menu."""
     some = {MENU: ["1"], USER_MENU: [str(here.people["bob"].id)]}
-    some[CHANNEL_MENU] = [str(here.channels["log"].id)]
     shown = "alone v2" if custom_id.startswith("settings") else "alone"
     return await here.press(who, custom_id, kind, some.get(kind, []), shown=shown)
 

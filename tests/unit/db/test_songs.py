@@ -16,6 +16,7 @@ from db import ledger, servers, songs
 from db.database import Database
 from db.records import Fault, Song, Status, Step, Undelivered
 from services.credits.credits import Credits
+from services.settings.catalogue import ALLOWANCE
 from services.settings.server_settings import Manager
 from services.songs.completion import SongCompletion
 from tests.databases import database_in_memory
@@ -465,7 +466,7 @@ async def test_what_was_spent_is_what_was_made_and_kept(
 ) -> None:
     """Of the songs that were held since a moment: a price that came back was not spent."""
     completion = SongCompletion(database, credits, clock=clock)
-    await make_server_settings(database, credits).set_allowance(Manager(SERVER, 1), 100)
+    await make_server_settings(database, credits).set(Manager(SERVER, 1), ALLOWANCE, 100)
     at = {"step": Step.POSTING}
     made = await add_held_song(database, credits, 1, price=1, **at)
     late = await add_held_song(database, credits, 2, price=2, **at)

@@ -25,6 +25,6 @@ async def test_a_component_in_use_is_answered_once(world: World) -> None:
     assert [m for m in world.channel.history() if m.content == SENTENCE] == []
 
 
-@pytest.mark.parametrize("custom_id", ["lyrics:1", "quota:words", "settings:form:words:0:limits:1"])
+@pytest.mark.parametrize("custom_id", ["lyrics:1", "settings:form:blocked_words:0:limits:1"])
 def test_forms_in_use_are_known(custom_id: str) -> None:
     assert any(form.fullmatch(custom_id) for form in FORMS)

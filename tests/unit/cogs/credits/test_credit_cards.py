@@ -16,7 +16,9 @@ from db.reports import Place
 from services.credits.amounts import MAX_AMOUNT, MAX_REASON
 from services.credits.calendar import Calendar, Every, Period, Timeline
 from services.credits.credits import Balance, CreditStatement
-from services.settings.settings import Allowance, Block, Member, Rules, Source
+from services.settings.catalogue import BLOCK, GIFTS, PAUSE
+from services.settings.reader import Settings
+from services.settings.settings import Allowance, Block, Member, Source
 from tests.factories import NOON, sums_of
 from tests.unit.cogs.songs.test_cards import SNOWFLAKE, text, within_limits
 
@@ -27,7 +29,7 @@ ENTRY_KINDS = ("allowance", "grant", "take", "gift", "expire", "hold", "refund",
 def make_standing(lots: Sequence[Lot] = (), **fields: Any) -> CreditStatement:
     allowance = Allowance(10, Source.DEFAULT)
     balance = Balance(allowance, Period(NOON, LATER), Every.DAY, NOON, lots, sums_of(lots))
-    values: dict[str, Any] = {"rules": Rules(allowance), "spent": 0, "held": 0, "entries": ()}
+    values: dict[str, Any] = {"settings": Settings(), "spent": 0, "held": 0, "entries": ()}
     return CreditStatement(Member(1_000, 3_000), balance, **values | fields)
 
 
@@ -118,8 +120,8 @@ def test_the_newest_entries_are_shown_as_far_as_they_fit() -> None:
 @pytest.mark.parametrize("free", [0, 5])
 def test_gift_is_offered_to_who_can_give(gifts: bool, free: int) -> None:
     lots = [Lot("a", "allowance", 5, free, 0, LATER)] if free else []
-    rules = Rules(Allowance(10, Source.DEFAULT), gifts=gifts)
-    card = credit_cards.credits_card(make_standing(lots, rules=rules), at=NOON)
+    settings = Settings({GIFTS: gifts})
+    card = credit_cards.credits_card(make_standing(lots, settings=settings), at=NOON)
     assert (card.footer.text is not None) == (gifts and free > 0)
 
 
@@ -145,14 +147,11 @@ def test_the_credits_card_is_within_discords_limits(reason: str, kind: str, lots
         Lot(str(i), "grant", MAX_AMOUNT, MAX_AMOUNT - 1, 0, LATER, reason, SNOWFLAKE)
         for i in range(lots)
     ]
-    rules = Rules(
-        Allowance(10, Source.DEFAULT),
-        block=Block(reason, LATER),
-        pause=reason,
-        gifts=True,
+    settings = Settings(
+        {BLOCK: Block(reason, LATER), PAUSE: reason, GIFTS: True},
         timeline=Timeline(((LATER, Calendar(Every.MONTH, 23, "America/Argentina/Buenos_Aires")),)),
     )
-    standing = make_standing(many, rules=rules, spent=10**9, held=10**9, entries=[entry] * 8)
+    standing = make_standing(many, settings=settings, spent=10**9, held=10**9, entries=[entry] * 8)
     for whose in (standing, unlimited(standing)):
         assert within_limits(credit_cards.credits_card(whose, at=NOON))
 

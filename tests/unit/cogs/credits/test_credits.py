@@ -1,13 +1,25 @@
 """/credits, /leaderboard and /help."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from db.records import Status
+from services.credits.calendar import Every
+from services.settings.catalogue import (
+    ALLOWANCE,
+    BLOCK,
+    CALENDAR,
+    GIFTS,
+    LEADERBOARD,
+    MEMBER_ALLOWANCE,
+    PAUSE,
+    ROLE_ALLOWANCE,
+)
 from services.settings.server_settings import Manager, ServerSettings
-from services.settings.settings import Member
+from services.settings.settings import Block, Member, Override
 from tests.world import World, said, text_of
 
 MIDNIGHT = 1767312000
@@ -154,7 +166,7 @@ async def test_an_allowance_names_its_role(
     world: World, server_settings: ServerSettings, mona: Manager
 ) -> None:
     singers = world.guild.create_role("singers")
-    await server_settings.set_role(mona, singers.id, 25)
+    await server_settings.set(mona, ROLE_ALLOWANCE, 25, singers.id)
     lead = world.guild.add_member(world.env.create_user("lead"), roles=[singers])
     text = await credits_of(world, member=lead)
     assert f"`25` of 25 a day: as <@&{singers.id}>" in text
@@ -163,7 +175,7 @@ async def test_an_allowance_names_its_role(
 async def test_everyones_role_is_everyone(
     world: World, server_settings: ServerSettings, mona: Manager
 ) -> None:
-    await server_settings.set_role(mona, world.guild.id, 25)
+    await server_settings.set(mona, ROLE_ALLOWANCE, 25, world.guild.id)
     text = await credits_of(world)
     assert "`25` of 25 a day: everyone's allowance" in text
     assert "<@&" not in text
@@ -173,10 +185,10 @@ async def test_an_override_says_until_when(
     world: World, server_settings: ServerSettings, mona: Manager
 ) -> None:
     until = world.clock() + timedelta(days=3)
-    await server_settings.set_member(mona, world.alice.id, 40, until=until)
+    await server_settings.set(mona, MEMBER_ALLOWANCE, Override(40, until), world.alice.id)
     text = await credits_of(world)
     assert f"`40` of 40 a day: your own allowance until <t:{int(until.timestamp())}:f> ·" in text
-    await server_settings.set_member(mona, world.alice.id, 40)
+    await server_settings.set(mona, MEMBER_ALLOWANCE, Override(40), world.alice.id)
     assert "your own allowance ·" in await credits_of(world)
 
 
@@ -184,7 +196,7 @@ async def test_who_is_unlimited_is_told_so_with_their_use(
     world: World, server_settings: ServerSettings, mona: Manager
 ) -> None:
     await credits_of(world)
-    await server_settings.set_allowance(mona, None)
+    await server_settings.set(mona, ALLOWANCE, None)
     await world.song(seconds=60)
     async with world.working():
         await world.ended()
@@ -205,7 +217,7 @@ async def test_the_bar_shows_all_that_there_is(
     await grant(world, 6)
     await world.song(seconds=240)
     assert "▰▰▰▰▰▰▱▱▱▱▱▱ 8 of 16 left" in await credits_of(world)
-    await server_settings.set_allowance(mona, 0)
+    await server_settings.set(mona, ALLOWANCE, 0)
     text = await credits_of(world)
     assert "▰▰▰▰▰▰▰▰▰▰▰▰ 6 of 6 left" in text
     assert "`0` of 0 a day: everyone's allowance\n" in text
@@ -216,19 +228,19 @@ async def test_a_block_and_a_pause_are_shown(
     world: World, server_settings: ServerSettings, mona: Manager
 ) -> None:
     until = world.clock() + timedelta(days=3)
-    await server_settings.block(mona, world.alice.id, reason="*spam*", until=until)
-    await server_settings.pause(mona)
+    await server_settings.set(mona, BLOCK, Block("*spam*", until), world.alice.id)
+    await server_settings.set(mona, PAUSE, "")
     text = await credits_of(world)
     date = f"<t:{int(until.timestamp())}:f>"
     assert f"**You can't make songs here until {date}**: \\*spam\\*" in text
     assert "**New songs are paused by those who manage this server**\n" in text
-    await server_settings.resume(mona)
-    await server_settings.pause(mona, "till noon")
-    await server_settings.block(mona, world.alice.id, reason="spam")
+    await server_settings.reset(mona, PAUSE)
+    await server_settings.set(mona, PAUSE, "till noon")
+    await server_settings.set(mona, BLOCK, Block("spam"), world.alice.id)
     text = await credits_of(world)
     assert "manage this server**: till noon" in text
     assert "**You can't make songs here**: spam" in text
-    await server_settings.block(mona, world.alice.id, reason="spam", until=until)
+    await server_settings.set(mona, BLOCK, Block("spam", until), world.alice.id)
     world.clock.moved += timedelta(days=4)
     assert "spam" not in await credits_of(world)
 
@@ -236,9 +248,11 @@ async def test_a_block_and_a_pause_are_shown(
 async def test_a_calendar_to_come_is_shown(
     world: World, server_settings: ServerSettings, mona: Manager
 ) -> None:
-    await server_settings.set_calendar(mona, every="week", hour=6, zone="Europe/Berlin")
+    await server_settings.update(
+        mona, CALENDAR, lambda c: replace(c, every=Every.WEEK, hour=6, zone="Europe/Berlin")
+    )
     text = await credits_of(world)
-    assert f"From <t:{MIDNIGHT}:f> on, a period is a week from Monday 06:00, Europe/Berlin." in text
+    assert f"From <t:{MIDNIGHT}:f>: Every week, on Monday at 06:00, Europe/Berlin." in text
     world.clock.moved += timedelta(days=1)
     text = await credits_of(world)
     refilled = "refilled <t:1767589200:R>"  # 2026-01-05, 05:00 UTC
@@ -260,14 +274,14 @@ async def test_there_is_no_leaderboard_unless_the_server_allows_it(
     world: World, server_settings: ServerSettings, mona: Manager
 ) -> None:
     assert "The leaderboard is off here" in await board(world)
-    await server_settings.set_leaderboard(mona, allowed=True)
+    await server_settings.set(mona, LEADERBOARD, value=True)
     assert "Nobody has. `/song` makes the first one." in await board(world)
 
 
 async def test_the_leaderboard_counts_songs_and_pings_nobody(
     world: World, server_settings: ServerSettings, mona: Manager
 ) -> None:
-    await server_settings.set_leaderboard(mona, allowed=True)
+    await server_settings.set(mona, LEADERBOARD, value=True)
     for member in (world.bob, world.bob, world.mona):
         await world.song(member)
     async with world.working():
@@ -292,7 +306,7 @@ async def test_the_leaderboard_counts_songs_and_pings_nobody(
 async def test_help_tells_the_shortest_way(
     world: World, server_settings: ServerSettings, mona: Manager
 ) -> None:
-    await server_settings.set_gifts(mona, allowed=True)
+    await server_settings.set(mona, GIFTS, value=True)
     result = await world.alice.slash(world.channel, "help")
     assert result.ephemeral
     text = text_of(result.response)

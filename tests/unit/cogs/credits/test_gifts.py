@@ -8,8 +8,9 @@ import discord
 import pytest
 import simcord
 
+from services.settings.catalogue import BLOCK, GIFTS
 from services.settings.server_settings import Manager
-from services.settings.settings import Member
+from services.settings.settings import Block, Member
 from tests.world import World, text_of
 
 
@@ -20,7 +21,7 @@ def mona(world: World) -> Manager:
 @pytest.fixture
 async def generous(world: World) -> World:
     """A server that allows gifts."""
-    await world.client.services.server_settings.set_gifts(mona(world), allowed=True)
+    await world.client.services.server_settings.set(mona(world), GIFTS, value=True)
     return world
 
 
@@ -104,7 +105,7 @@ async def test_a_gift_to_who_is_not_here_is_refused(generous: World) -> None:
 
 async def test_who_is_blocked_gets_nothing(generous: World) -> None:
     server_settings = generous.client.services.server_settings
-    await server_settings.block(mona(generous), generous.bob.id, reason="spam")
+    await server_settings.set(mona(generous), BLOCK, Block("spam"), generous.bob.id)
     assert await refused(generous, "Members who are blocked")
 
 

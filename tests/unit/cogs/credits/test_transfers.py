@@ -11,15 +11,19 @@ import simcord
 from db import role_grants
 from db.records import RoleGrant
 from services.credits.transfers import MAX_ROLE_GRANTS
+from services.settings.catalogue import UNFINISHED
+from services.settings.reader import Settings
 from services.settings.server_settings import Manager
-from services.settings.settings import Limits, Rules
-from tests.unit.cogs.settings.test_allowances import (
+from services.settings.settings import Limits
+from tests.unit.cogs.settings.quota import (
     NOT_ALLOWED,
+    by,
     changed,
     quota,
     quota_id,
     quota_with_lost_role,
-    rules,
+    server_settings,
+    settings,
 )
 from tests.world import World, buttons_of, custom_id, said, text_of
 
@@ -247,33 +251,33 @@ def message_text(world: World, message: simcord.ResponseMessage) -> str:
     return world.env.backend.get_message(message.channel_id, message.id).content
 
 
-async def some_settings(world: World) -> Rules:
+async def some_settings(world: World) -> Settings:
     await quota(world, "server", allowance=20, every="week")
     for name in ("one", "two"):
         await quota(world, "role", role=world.guild.create_role(name), allowance=30)
     await quota(world, "log", channel=world.channel)
-    await quota(world, "limits", at_once=1)
-    return await rules(world)
+    await server_settings(world).set(by(world), UNFINISHED, 1)
+    return await settings(world)
 
 
 async def test_a_reset_of_settings_asks_first(world: World) -> None:
     before = await some_settings(world)
     shown = await ask(world, "settings")
     assert shown.content == (
-        "This would be reset:\n- 6 settings: the allowance, the period, 2 allowances of roles, the "
-        "limits, the log channel. Each can be taken back with `/quota history`.\nNothing has "
+        "This would be reset:\n- 6 settings: allowance, refill, 2 role allowances, "
+        "songs at once, log channel. Each can be taken back with `/quota history`.\nNothing has "
         "changed yet."
     )
     assert buttons_of(shown) == ["Reset settings"]
-    assert await rules(world) == before
+    assert await settings(world) == before
     result = await world.mona.click(shown, label="Reset settings")
     assert result.followups == []
     assert message_text(world, shown) == (
         "Back to the defaults: 6 settings. `/quota history` can take each back."
     )
     assert buttons_of(shown) == []
-    after = await rules(world)
-    assert after.server.credits == 10
+    after = await settings(world)
+    assert after.allowance.credits == 10
     assert after.limits == Limits()
     assert after.roles == {}
     assert (await ask(world, "settings")).content == "There is nothing to reset: the defaults hold."
@@ -322,7 +326,7 @@ async def test_everything_is_settings_and_credits(world: World) -> None:
     await quota(world, "budget", credits=5)
     shown = await ask(world, "everything")
     assert "- 1 credit of 1 member: " in shown.content
-    assert "- 1 setting: the budget. " in shown.content
+    assert "- 1 setting: budget. " in shown.content
     button = custom_id(shown, "Reset everything")
     await world.mona.click(shown, label="Reset everything")
     assert message_text(world, shown) == (
@@ -356,7 +360,7 @@ async def test_only_who_was_shown_it_may_press_while_they_manage(world: World) -
     assert "was shown to somebody else: please use `/quota reset` again." in text_of(
         result.followups[0]
     )
-    assert await rules(world) == before
+    assert await settings(world) == before
 
 
 async def test_an_old_question_is_not_answered(world: World) -> None:
@@ -366,7 +370,7 @@ async def test_an_old_question_is_not_answered(world: World) -> None:
     await world.application.housekeeping.once()
     result = await world.mona.click(shown, label="Reset settings")
     assert "What this showed is an hour old" in text_of(result.followups[0])
-    assert await rules(world) == before
+    assert await settings(world) == before
 
 
 async def test_settings_have_no_reason(world: World) -> None:

@@ -8,6 +8,7 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from services.errors import InvalidRequest, NotPossible
 from services.reports.export import Export
 from services.reports.usage import UsageReport
 from services.reports.usage_picture import CannotDraw, UsageArtist, UsagePicture
+from services.settings.catalogue import CALENDAR
 from services.settings.server_settings import Manager
 from tests.factories import add_song
 from tests.world import SOON, World, said, text_of
@@ -108,7 +110,9 @@ async def test_a_real_picture(world: World) -> None:
 
 async def test_days_are_the_servers(world: World, drawn: list[UsagePicture]) -> None:
     """It is the first of January in UTC, and still the last of December in New York."""
-    await world.client.services.server_settings.set_calendar(mona(world), zone="America/New_York")
+    await world.client.services.server_settings.update(
+        mona(world), CALENDAR, lambda c: replace(c, zone="America/New_York")
+    )
     world.clock.moved = timedelta(days=2, hours=1)
     await made(world, 1, world.alice, price=2)
     text = text_of((await usage(world)).response)
@@ -286,7 +290,9 @@ async def test_where_nothing_came_or_went(world: World) -> None:
 
 
 async def test_days_of_the_export_are_the_servers(world: World) -> None:
-    await world.client.services.server_settings.set_calendar(mona(world), zone="Pacific/Auckland")
+    await world.client.services.server_settings.update(
+        mona(world), CALENDAR, lambda c: replace(c, zone="Pacific/Auckland")
+    )
     world.clock.moved = timedelta(days=3, hours=12)
     result = await export(world)
     assert "to 2026-01-05 (days in Pacific/Auckland)" in said(result).content

@@ -5,7 +5,7 @@ from typing import Any
 
 import simcord
 
-from cogs.settings.settings_view import Layout
+from cogs.settings.panel import Layout
 from tests.wire.openapi import Description
 
 EDIT = ("PATCH", "/webhooks/{webhook_id}/{webhook_token}/messages/@original")

@@ -20,9 +20,10 @@ from db.records import Change
 from services.config import Config
 from services.credits.budgets import ServerBudgetExceeded
 from services.retry import Backoff
+from services.settings.catalogue import ALLOWANCE, BLOCK, BLOCKED_WORDS, BUDGET, LOG, ROLE_ALLOWANCE
 from services.settings.changelog import TOLD_AT_ONCE, Changelog, as_json
 from services.settings.server_settings import Manager
-from services.settings.settings import Defaults, Name
+from services.settings.settings import Block, Defaults
 from services.songs.scheduler import spawn
 from tests.factories import NOON, SettableClock, make_song
 from tests.wire import Channel, DiscordWire, Fault, Guild, Limits, Permission
@@ -52,12 +53,14 @@ class Stage:
         return Manager(channel.guild.id, MONA)
 
     async def log_to(self, channel: Channel) -> None:
-        await self.application.client.services.server_settings.set_log(self.by(channel), channel.id)
+        await self.application.client.services.server_settings.set(
+            self.by(channel), LOG, channel.id
+        )
 
     async def allow(self, *amounts: int, channel: Channel | None = None) -> None:
         server_settings = self.application.client.services.server_settings
         for amount in amounts:
-            await server_settings.set_allowance(self.by(channel or self.logs), amount)
+            await server_settings.set(self.by(channel or self.logs), ALLOWANCE, amount)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -142,8 +145,10 @@ async def test_what_was_changed_before_the_start_is_told_and_what_comes(stage: S
         assert len(stage.wire.messages(stage.logs)) == 1
         await stage.allow(30)
         await stage.told()
-    assert f"**1. Log channel**: nowhere → <#{stage.logs.id}> · <@{MONA}>" in stage.text()
-    assert "**2. Allowance of every member**: the default (10 credits a period) →" in stage.text()
+    assert (
+        f"**1. Log channel**: none (the default) → <#{stage.logs.id}> · <@{MONA}>" in stage.text()
+    )
+    assert "**2. Allowance**: 10 credits a period (the default) →" in stage.text()
     assert "20 credits a period → 30 credits a period" in stage.text()
     assert stage.text().count("\n") == 2
 
@@ -152,13 +157,13 @@ async def test_mentions_are_shown_and_ping_nobody(stage: Stage) -> None:
     services = stage.application.client.services
     member = stage.wire.member(stage.guild, "alice")
     await stage.log_to(stage.logs)
-    await services.server_settings.set_role(stage.by(stage.logs), ROLE, 50)
-    await services.server_settings.block(
-        stage.by(stage.logs), member.id, reason=f"@everyone <@{member.id}> **wow**"
+    await services.server_settings.set(stage.by(stage.logs), ROLE_ALLOWANCE, 50, ROLE)
+    await services.server_settings.set(
+        stage.by(stage.logs), BLOCK, Block(f"@everyone <@{member.id}> **wow**"), member.id
     )
     async with stage.running():
         await stage.told()
-    assert f"Allowance of <@&{ROLE}>" in stage.text()
+    assert f"Role allowance of <@&{ROLE}>" in stage.text()
     assert f"Block of <@{member.id}>" in stage.text()
     assert "@\u200beveryone <\u200b@\u200b" in stage.text()
     (message,) = stage.wire.messages(stage.logs)
@@ -191,16 +196,16 @@ async def test_a_budgets_warnings_are_told_once_each_with_when_it_opens_again(
 ) -> None:
     services = stage.application.client.services
     await stage.log_to(stage.logs)
-    await services.server_settings.set_budget(stage.by(stage.logs), 10)
+    await services.server_settings.set(stage.by(stage.logs), BUDGET, 10)
     server_id = stage.by(stage.logs).server_id
-    rules = await services.server_settings.rules(server_id)
-    period = rules.timeline.period(services.clock())
+    settings = await services.server_settings.read(server_id)
+    period = settings.timeline.period(services.clock())
     budget = services.credits._budget
     async with stage.running():
         async with stage.application.database.write() as connection:
             await budgets.use(connection, server_id, period.start, credits=8, budget=10)
             for _ in range(2):
-                await budget._warn(connection, server_id, rules, period, used=8, percent=80)
+                await budget._warn(connection, server_id, settings, period, used=8, percent=80)
         stage.changelog.tell()
         await stage.told()
         reached = ServerBudgetExceeded(make_song(server_id=server_id, price=3), period)
@@ -208,8 +213,8 @@ async def test_a_budgets_warnings_are_told_once_each_with_when_it_opens_again(
         await budget.refused(reached)
         await stage.told()
     opens = f"<t:{int(period.end.timestamp())}:R>"
-    assert stage.text().count("Warning: 80 % of the budget") == 1
-    assert stage.text().count("Warning: 100 % of the budget") == 1
+    assert stage.text().count("Warning: 80% of the budget") == 1
+    assert stage.text().count("Warning: 100% of the budget") == 1
     assert stage.text().count(f"the next period begins {opens}") == 2
     gold = discord.Colour.gold().value
     colours = [m.embeds[0]["color"] for m in stage.wire.messages(stage.logs)]
@@ -228,7 +233,7 @@ async def test_many_changes_are_few_messages_in_their_order(stage: Stage) -> Non
 
 def a_change(number: int, **fields: Any) -> Change:
     change = Change(
-        *(2**63 - 1, number, Name.ALLOWANCE, 0, None, as_json({"credits": number})),
+        *(2**63 - 1, number, ALLOWANCE.key, 0, None, as_json({"credits": number})),
         *(MONA, None, NOON, None, 1),
     )
     return replace(change, **fields)
@@ -236,7 +241,7 @@ def a_change(number: int, **fields: Any) -> Change:
 
 def test_messages_are_within_discords_bounds() -> None:
     words = as_json([f"{n}{'*_' * 20}" for n in range(10)])
-    changes = [a_change(10**6 + n, name=Name.WORDS, after=words) for n in range(50)]
+    changes = [a_change(10**6 + n, name=BLOCKED_WORDS.key, after=words) for n in range(50)]
     messages = list(joined(changes, Defaults()))
     assert [c for message in messages for c in message.changes] == changes
     assert all(len(message.embed) <= 4_096 for message in messages)
@@ -488,16 +493,16 @@ async def test_a_mark_that_fails_is_made_later_and_nothing_is_sent_again(
 async def test_a_change_that_cannot_be_put_into_words_ends_nothing(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A row of a newer version, say."""
+    """A grant without its facts, say."""
     await stage.log_to(stage.logs)
     async with stage.application.database.write() as connection:
-        await stage.changelog.record(connection, stage.by(stage.logs).server_id, "unheard-of")
+        await stage.changelog.record(connection, stage.by(stage.logs).server_id, "grant")
     async with stage.running():
         await stage.told()
         await stage.allow(20)
         await stage.told()
     assert "→ 20" in stage.text()
-    assert "can't be told: 'unheard-of'" in caplog.text
+    assert "can't be told: " in caplog.text
     assert "Traceback" in caplog.text
 
 

@@ -9,7 +9,9 @@ from cogs.settings.member_view import member_view
 from db.records import Lot
 from services.credits.calendar import Calendar, Every, Period, Timeline
 from services.credits.credits import Balance, CreditStatement
-from services.settings.settings import Allowance, Block, Member, Rules, Source
+from services.settings.catalogue import BLOCK, MEMBER_ALLOWANCE, PAUSE
+from services.settings.reader import Settings
+from services.settings.settings import Allowance, Block, Member, Override, Source
 from tests.factories import NOON, sums_of
 from tests.unit.cogs.settings.layouts import check_limits, text_in
 
@@ -33,24 +35,25 @@ def lot(number: int, **fields: Any) -> Lot:
 
 
 def standing(
-    allowance: Allowance, rules: Rules, *, roles: frozenset[int] | None, lots: Any = ()
+    allowance: Allowance, settings: Settings, *, roles: frozenset[int] | None, lots: Any = ()
 ) -> CreditStatement:
     balance = Balance(allowance, DAY, Every.DAY, NOON, lots, sums_of(lots))
-    return CreditStatement(Member(1, LONG_ID, roles), balance, rules, 1_000_000, 1_000_000, ())
+    return CreditStatement(Member(1, LONG_ID, roles), balance, settings, 1_000_000, 1_000_000, ())
 
 
 @pytest.mark.parametrize("credits", [1_000_000, None])
 async def test_as_much_as_can_be_said_keeps_to_discords_limits(credits: int | None) -> None:
-    rules = Rules(
-        Allowance(10, Source.DEFAULT),
+    settings = Settings(
+        {
+            MEMBER_ALLOWANCE: Override(5, NOON - timedelta(days=1)),
+            BLOCK: Block("*" * 200, NOON + timedelta(days=1)),
+            PAUSE: "*" * 200,
+        },
         roles=MANY,
-        member=Allowance(5, Source.MEMBER, until=NOON - timedelta(days=1)),
-        block=Block("*" * 200, NOON + timedelta(days=1)),
-        pause="*" * 200,
         timeline=Timeline(((DAY.end, Calendar(Every.WEEK)),)),
     )
     allowance = Allowance(credits, Source.ROLE, role_id=LONG_ID)
-    full = standing(allowance, rules, roles=frozenset(MANY), lots=list(map(lot, range(100))))
+    full = standing(allowance, settings, roles=frozenset(MANY), lots=list(map(lot, range(100))))
     told = text_in(check_limits(member_view(full, at=NOON)))
     assert ", 244 more" in told
     assert "and 94 more" in told
@@ -59,7 +62,7 @@ async def test_as_much_as_can_be_said_keeps_to_discords_limits(credits: int | No
 async def test_an_allowance_of_nothing_refills_to_nothing() -> None:
     allowance = Allowance(0, Source.SERVER)
     told = text_in(
-        check_limits(member_view(standing(allowance, Rules(allowance), roles=frozenset()), at=NOON))
+        check_limits(member_view(standing(allowance, Settings(), roles=frozenset()), at=NOON))
     )
     assert "0 credits a day: what this server gives everyone." in told
     assert "Refills" not in told
@@ -67,15 +70,19 @@ async def test_an_allowance_of_nothing_refills_to_nothing() -> None:
 
 
 async def test_a_block_that_is_over_blocks_nobody() -> None:
-    rules = Rules(Allowance(10, Source.DEFAULT), block=Block("was loud", NOON))
+    settings = Settings({BLOCK: Block("was loud", NOON)})
     told = text_in(
-        check_limits(member_view(standing(rules.server, rules, roles=frozenset()), at=NOON))
+        check_limits(
+            member_view(standing(settings.allowance, settings, roles=frozenset()), at=NOON)
+        )
     )
     assert "Not blocked." in told
 
 
 async def test_roles_that_are_not_known_are_not_said_to_give_nothing() -> None:
-    rules = Rules(Allowance(10, Source.SERVER), roles={5: 50})
-    told = text_in(check_limits(member_view(standing(rules.server, rules, roles=None), at=NOON)))
+    settings = Settings(roles={5: 50})
+    told = text_in(
+        check_limits(member_view(standing(settings.allowance, settings, roles=None), at=NOON))
+    )
     assert "None of their roles" not in told
     assert "their roles aren't known" in told

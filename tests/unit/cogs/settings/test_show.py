@@ -1,32 +1,26 @@
 """/quota show: all settings in view, or one member's credits explained."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import simcord
 
-from services.settings.server_settings import Manager, ServerSettings
-from services.settings.settings import Member
+from services.credits.calendar import Every
+from services.settings.catalogue import (
+    ALLOWANCE,
+    BLOCK,
+    BUDGET,
+    CALENDAR,
+    MEMBER_ALLOWANCE,
+    PAUSE,
+    ROLE_ALLOWANCE,
+)
+from services.settings.settings import Block, Member, Override
 from tests.unit.cogs.settings.layouts import buttons_in, shown_in
+from tests.unit.cogs.settings.quota import NOT_ALLOWED, by, server_settings, show
 from tests.world import World, said
-
-NOT_ALLOWED = "Only those with the Manage Server permission can do this."
-
-
-async def show(
-    world: World, member: simcord.MemberActor | None = None
-) -> simcord.InteractionResult:
-    options = {} if member is None else {"member": member}
-    return await world.mona.slash(world.channel, "quota show", **options)
-
-
-def by(world: World) -> Manager:
-    return Manager(world.guild.id, world.mona.id)
-
-
-def server_settings(world: World) -> ServerSettings:
-    return world.client.services.server_settings
 
 
 def buttons(result: simcord.InteractionResult) -> dict[str, str]:
@@ -51,7 +45,7 @@ async def test_the_bot_checks_too_who_may(world: World) -> None:
 
 
 async def test_what_the_budget_has_counted_is_shown(world: World) -> None:
-    await server_settings(world).set_budget(by(world), 100)
+    await server_settings(world).set(by(world), BUDGET, 100)
     await world.song(seconds=60)
     assert "2 used in this period" in shown_in(await show(world))
 
@@ -74,15 +68,15 @@ async def test_the_bots_default_is_said_to_be_one(world: World) -> None:
     assert f"Credits of <@{world.alice.id}>" in told
     assert "**10 credits** to spend now." in told
     assert "10 left of 10 a day" in told
-    assert "10 credits a day: the bot's default, since this server has set nothing." in told
+    assert "10 credits a day: the bot's default, because this server has set nothing." in told
     assert re.search(r"Refills <t:\d+:R>, to 10 credits", told)
     assert "Not blocked." in told
 
 
 async def test_what_the_server_gives_everyone(world: World) -> None:
-    await server_settings(world).set_allowance(by(world), 20)
+    await server_settings(world).set(by(world), ALLOWANCE, 20)
     other = world.guild.create_role("others")
-    await server_settings(world).set_role(by(world), other.id, 50)
+    await server_settings(world).set(by(world), ROLE_ALLOWANCE, 50, other.id)
     told = await explained(world)
     assert "20 credits a day: what this server gives everyone." in told
     assert "None of their roles has an allowance." in told
@@ -91,41 +85,43 @@ async def test_what_the_server_gives_everyone(world: World) -> None:
 async def test_the_highest_of_their_roles_counts_and_the_others_are_named(world: World) -> None:
     low, high = world.guild.create_role("low"), world.guild.create_role("high")
     carol = world.guild.add_member(world.env.create_user("carol"), roles=[low, high])
-    await server_settings(world).set_role(by(world), low.id, 5)
-    await server_settings(world).set_role(by(world), high.id, 50)
+    await server_settings(world).set(by(world), ROLE_ALLOWANCE, 5, low.id)
+    await server_settings(world).set(by(world), ROLE_ALLOWANCE, 50, high.id)
     told = await explained(world, carol)
     assert f"50 credits a day: from <@&{high.id}>, the highest of their roles" in told
-    assert f"Not counted, since rules don't add up: <@&{low.id}> (5 credits a day)." in told
+    assert f"Not counted, because allowances don't add up: <@&{low.id}> (5 credits a day)." in told
 
 
 async def test_the_role_of_everyone_is_called_so(world: World) -> None:
-    await server_settings(world).set_role(by(world), world.guild.id, 7)
+    await server_settings(world).set(by(world), ROLE_ALLOWANCE, 7, world.guild.id)
     assert "7 credits a day: from @everyone" in await explained(world)
 
 
 async def test_an_allowance_of_their_own_counts_before_all(world: World) -> None:
     until = world.clock() + timedelta(days=2)
-    await server_settings(world).set_member(by(world), world.alice.id, 99, until=until)
+    await server_settings(world).set(
+        by(world), MEMBER_ALLOWANCE, Override(99, until), world.alice.id
+    )
     told = await explained(world)
-    assert re.search(r"99 credits a day: an allowance of their own until <t:\d+:f>", told)
+    assert re.search(r"99 credits a day: their own allowance until <t:\d+:f>", told)
     world.clock.moved += timedelta(days=3)
     assert re.search(r"Their own allowance \(99 credits a day\) ended <t:", await explained(world))
 
 
 async def test_without_a_limit_songs_cost_nothing(world: World) -> None:
-    await server_settings(world).set_member(by(world), world.alice.id, None)
+    await server_settings(world).set(by(world), MEMBER_ALLOWANCE, Override(None), world.alice.id)
     await world.song(seconds=60)
     told = await explained(world)
     assert "**No limit**: songs cost them nothing." in told
-    assert "Unlimited: an allowance of their own." in told
+    assert "unlimited: their own allowance." in told
     assert "Held for songs under way: worth 2 credits" in told
     assert "Refills" not in told
 
 
 async def test_what_was_left_before_a_limit_was_lifted_stays(world: World) -> None:
     await world.free()
-    await server_settings(world).set_member(by(world), world.alice.id, None)
-    assert "Beside that they have 10 credits" in await explained(world)
+    await server_settings(world).set(by(world), MEMBER_ALLOWANCE, Override(None), world.alice.id)
+    assert "They also have 10 credits" in await explained(world)
 
 
 async def test_what_is_spent_held_and_granted(world: World) -> None:
@@ -151,8 +147,8 @@ async def test_what_is_spent_held_and_granted(world: World) -> None:
 
 
 async def test_a_block_and_a_pause_are_said(world: World) -> None:
-    await server_settings(world).block(by(world), world.alice.id, reason="was *loud*")
-    await server_settings(world).pause(by(world), "upkeep")
+    await server_settings(world).set(by(world), BLOCK, Block("was *loud*"), world.alice.id)
+    await server_settings(world).set(by(world), PAUSE, "upkeep")
     result = await show(world, world.alice)
     told = shown_in(result)
     assert "**Blocked**: was \\*loud\\*" in told
@@ -162,7 +158,7 @@ async def test_a_block_and_a_pause_are_said(world: World) -> None:
 
 
 async def test_a_period_to_come_is_said(world: World) -> None:
-    await server_settings(world).set_calendar(by(world), every="week")
+    await server_settings(world).update(by(world), CALENDAR, lambda c: replace(c, every=Every.WEEK))
     assert re.search(r"From <t:\d+:f> on the period is a week", await explained(world))
 
 

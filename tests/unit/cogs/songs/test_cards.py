@@ -14,7 +14,8 @@ from db.records import Song, SongRequest, Status, Step
 from services.credits.amounts import MAX_AMOUNT, Prices
 from services.errors import InvalidRequest
 from services.providers.registry import PARAMETERS
-from services.settings.settings import Allowance, Rules, Source
+from services.settings.catalogue import ALLOWANCE, GIFTS, LEADERBOARD
+from services.settings.reader import Settings
 from services.songs.queue import View
 from services.songs.song_request import MAX_GENRES, MAX_LYRICS, parse_request
 from services.songs.songs import PAGE, Page
@@ -199,7 +200,7 @@ def test_many_of_the_longest_songs_are_within_discords_limits(song: Song) -> Non
 
 
 def test_the_cards_of_words_are_within_discords_limits() -> None:
-    rules = Rules(Allowance(None, Source.SERVER), gifts=True, leaderboard=True)
+    settings = Settings({ALLOWANCE: None, GIFTS: True, LEADERBOARD: True})
     prices = Prices(240, 150)
-    assert within_limits(cards.help_card(rules, prices, manages=True))
+    assert within_limits(cards.help_card(settings, prices, manages=True))
     assert within_limits(cards.hello_card(allowance=MAX_AMOUNT, prices=prices))

@@ -25,8 +25,10 @@ from db.records import Status
 from services.credits.amounts import Prices
 from services.credits.credits import CreditPreview
 from services.operations.incidents import Kind
+from services.settings.catalogue import ALLOWANCE, LONGEST, MOST_STEPS, PAUSE
+from services.settings.reader import Settings
 from services.settings.server_settings import Manager
-from services.settings.settings import Allowance, Member, Rules, Source
+from services.settings.settings import Member
 from services.songs.song_request import INSTRUMENTAL
 from tests.world import SOON, World, buttons_of, said, text_of
 
@@ -192,7 +194,9 @@ async def test_in_a_thread_the_permission_for_threads_counts(world: World) -> No
 
 
 async def test_a_size_that_is_not_named_is_one_that_is_allowed(world: World) -> None:
-    await world.client.services.server_settings.set_limits(manager(world), seconds=45, steps=40)
+    await world.client.services.server_settings.set_all(
+        manager(world), {LONGEST: 45, MOST_STEPS: 40}
+    )
     await world.song(seconds=None)
     shown = await form(world, seconds=None)
     await world.alice.submit_modal(shown, {"lyrics": "Words"})
@@ -200,7 +204,9 @@ async def test_a_size_that_is_not_named_is_one_that_is_allowed(world: World) -> 
 
 
 async def test_a_size_that_is_named_and_not_allowed_is_refused(world: World) -> None:
-    await world.client.services.server_settings.set_limits(manager(world), seconds=45, steps=40)
+    await world.client.services.server_settings.set_all(
+        manager(world), {LONGEST: 45, MOST_STEPS: 40}
+    )
     cases: list[tuple[dict[str, Any], str]] = [
         ({"seconds": 46}, "is 45 `seconds`"),
         ({"seconds": 45, "steps": 41}, "is 40 `steps`"),
@@ -214,7 +220,7 @@ async def test_a_size_that_is_named_and_not_allowed_is_refused(world: World) -> 
 
 
 async def test_an_unlimited_members_song_is_free_for_them(world: World) -> None:
-    await world.client.services.server_settings.set_allowance(manager(world), None)
+    await world.client.services.server_settings.set(manager(world), ALLOWANCE, None)
     asked = await world.song(seconds=60)
     assert texts.UNLIMITED in text_of(asked.response)
     await world.alice.click(said(asked), label="Cancel")
@@ -386,7 +392,7 @@ async def test_words_come_back_from_an_error_that_nobody_foresaw(
 
 async def test_words_come_back_where_they_are_refused(world: World) -> None:
     shown = await form(world)
-    await world.client.services.server_settings.pause(manager(world), "Until *noon*")
+    await world.client.services.server_settings.set(manager(world), PAUSE, "Until *noon*")
     sent = await world.alice.submit_modal(shown, {"lyrics": "My dear words"})
     assert "paused" in text_of(sent.response)
     assert lyrics_given_back(world, sent) == "My dear words"
@@ -444,7 +450,7 @@ async def test_the_form_opens_unchecked_where_checking_takes_too_long(
     with monkeypatch.context() as slow:
         slow.setattr(type(world.client.services.songs), "check", never)
         await cog._open_form(slash_by_hand(world, forms), Options("jazz", {"seconds": 30}))
-    await world.client.services.server_settings.set_limits(manager(world), seconds=20)
+    await world.client.services.server_settings.set(manager(world), LONGEST, 20)
     sent = await world.send_form(world.alice, forms.get_nowait().custom_id, "Words")
     assert "is 20 `seconds`" in text_of(sent.response)
     assert lyrics_given_back(world, sent) == "Words"
@@ -500,19 +506,21 @@ async def test_what_a_grant_adds_is_counted(world: World) -> None:
     await world.song(seconds=60)
     await grant(world, 5)
     assert (await lengths(world))[30] == texts.length_choice(30, 1, free=13)
-    await world.client.services.server_settings.set_allowance(manager(world), 1)
+    await world.client.services.server_settings.set(manager(world), ALLOWANCE, 1)
     assert (await lengths(world))[30] == texts.length_choice(30, 1, free=5)
     world.clock.moved += timedelta(days=1)
     assert (await lengths(world))[30] == texts.length_choice(30, 1, free=6)
 
 
 async def test_what_is_free_for_somebody_says_so(world: World) -> None:
-    await world.client.services.server_settings.set_allowance(manager(world), None)
+    await world.client.services.server_settings.set(manager(world), ALLOWANCE, None)
     assert (await lengths(world))[240] == texts.length_choice(240, 8, free=None)
 
 
 async def test_no_length_over_the_servers_longest_is_offered(world: World) -> None:
-    await world.client.services.server_settings.set_limits(manager(world), seconds=75, steps=40)
+    await world.client.services.server_settings.set_all(
+        manager(world), {LONGEST: 75, MOST_STEPS: 40}
+    )
     assert list(await lengths(world)) == [10, 30, 45, 60, 75]
     assert list(await lengths(world, "200")) == [75]
     assert (await lengths(world, "60"))[60] == texts.length_choice(60, 2, free=10)
@@ -553,7 +561,7 @@ def test_lengths_continue_what_was_typed(typed: str, suggested: list[int]) -> No
 
 @pytest.mark.parametrize("steps", [None, "", "ab", 9, 151, True, 3.5])
 def test_steps_that_are_still_being_typed_don_t_count(steps: object) -> None:
-    preview = CreditPreview(Rules(Allowance(10, Source.DEFAULT)), 10**9)
+    preview = CreditPreview(Settings(), 10**9)
     text = length_with_price(240, steps, Prices(), preview)
     assert text == texts.length_choice(240, 8, free=10**9)
 

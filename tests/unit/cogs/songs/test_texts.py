@@ -15,7 +15,8 @@ from cogs.songs import cards, texts
 from db.records import Song, Status, Step
 from services.credits.amounts import Prices
 from services.errors import ServerNotAllowed, SongsPaused
-from services.settings.settings import Allowance, Rules, Source
+from services.settings.catalogue import GIFTS, LEADERBOARD
+from services.settings.reader import Settings
 from services.songs.admission import (
     BlockedWord,
     Cooldown,
@@ -45,8 +46,8 @@ SONGS: dict[str, dict[str, Any]] = {
     "failed": {"step": Step.ENDED, "status": Status.FAILED, "reason": "The model *failed*."},
     "cancelled": {"step": Step.ENDED, "status": Status.CANCELLED},
 }
-DEFAULTS = Rules(Allowance(10, Source.DEFAULT))
-ALL_ALLOWED = Rules(Allowance(10, Source.DEFAULT), gifts=True, leaderboard=True)
+DEFAULTS = Settings()
+ALL_ALLOWED = Settings({GIFTS: True, LEADERBOARD: True})
 
 
 def read(card: discord.Embed) -> str:

@@ -16,8 +16,9 @@ from services.credits.transfers import CreditTransfers
 from services.operations.incidents import Incidents
 from services.providers.registry import PARAMETERS
 from services.settings.changelog import Changelog
+from services.settings.reader import SettingsReader
 from services.settings.server_settings import Manager, ServerSettings
-from services.settings.settings import Defaults, Member, SettingsReader
+from services.settings.settings import Defaults, Member
 from services.songs.completion import SongCompletion
 from services.songs.song_request import parse_request
 from services.songs.songs import Interaction, Songs

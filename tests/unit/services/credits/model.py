@@ -145,7 +145,8 @@ class Model:
         return bool(block) and (block["until"] is None or now < moment(block["until"]))
 
     def limits(self, server: int) -> Mapping[str, int]:
-        return DEFAULT_LIMITS | (self.rule(server, "limits") or {})
+        set_ones = {name: self.rule(server, name) for name in DEFAULT_LIMITS}
+        return DEFAULT_LIMITS | {name: n for name, n in set_ones.items() if n is not None}
 
     def period(self, server: int, now: datetime) -> Period:
         spans = [(datetime.min.replace(tzinfo=UTC), Calendar()), *self.spans[server]]

@@ -17,7 +17,9 @@ from services.credits.budgets import (
     ServerBudgetExceeded,
     utc_day,
 )
-from services.errors import BudgetExceeded, InvalidRequest, NotEnoughCredits, OutOfRange
+from services.credits.calendar import Every
+from services.errors import BudgetExceeded, NotEnoughCredits, OutOfRange
+from services.settings.catalogue import ALLOWANCE, BUDGET, CALENDAR
 from services.settings.settings import Defaults, Limits
 from tests.factories import NOON, SERVER, SettableClock, make_song
 from tests.refusals import refusal
@@ -42,8 +44,8 @@ async def warnings(product: Product) -> list[tuple[int, int]]:
 
 
 async def used(product: Product) -> int:
-    rules = await product.server_settings.rules(SERVER)
-    return await product.budget.used(SERVER, rules.timeline.period(product.clock()))
+    settings = await product.server_settings.read(SERVER)
+    return await product.budget.used(SERVER, settings.timeline.period(product.clock()))
 
 
 # --- a server's own -------------------------------------------------------------------------------
@@ -52,7 +54,7 @@ async def used(product: Product) -> int:
 async def test_a_song_over_the_budget_is_refused_saying_when_and_nothing_is_spent(
     product: Product,
 ) -> None:
-    await product.server_settings.set_budget(BY, 2)
+    await product.server_settings.set(BY, BUDGET, 2)
     await product.ask(1, seconds=60)
     with pytest.raises(ServerBudgetExceeded) as refused:
         await product.ask(2)
@@ -63,7 +65,7 @@ async def test_a_song_over_the_budget_is_refused_saying_when_and_nothing_is_spen
 
 
 async def test_what_is_given_back_has_room_again(product: Product) -> None:
-    await product.server_settings.set_budget(BY, 2)
+    await product.server_settings.set(BY, BUDGET, 2)
     failed = await product.ask(1)
     undelivered = await product.ask(2)
     await product.complete(undelivered, undelivered="No.")
@@ -84,7 +86,7 @@ async def test_what_is_given_back_late_has_room_in_the_period_that_counted_it(
 ) -> None:
     song = await product.ask(1)
     clock.now = TOMORROW
-    await product.server_settings.set_budget(BY, 1)
+    await product.server_settings.set(BY, BUDGET, 1)
     await product.completion.fail(song, "No.")
     await product.ask(2)
     with pytest.raises(BudgetExceeded):
@@ -96,8 +98,10 @@ async def test_what_is_given_back_late_has_room_in_the_period_that_counted_it(
 async def test_a_budget_counts_by_the_servers_own_periods(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.server_settings.set_calendar(BY, every="week", hour=18)
-    await product.server_settings.set_budget(BY, 2)
+    await product.server_settings.update(
+        BY, CALENDAR, lambda c: replace(c, every=Every.WEEK, hour=18)
+    )
+    await product.server_settings.set(BY, BUDGET, 2)
     clock.now = TOMORROW  # a Sunday: its week ends tomorrow at 18
     monday = datetime(2026, 3, 16, 18, tzinfo=UTC)
     for song_id, moment in enumerate((TOMORROW, monday - timedelta(hours=17)), start=1):
@@ -119,8 +123,8 @@ async def test_a_budget_counts_by_the_servers_own_periods(
 
 
 async def test_unlimited_songs_count(product: Product) -> None:
-    await product.server_settings.set_allowance(BY, None)
-    await product.server_settings.set_budget(BY, 8)
+    await product.server_settings.set(BY, ALLOWANCE, None)
+    await product.server_settings.set(BY, BUDGET, 8)
     await product.ask(1, seconds=240)
     assert await product.rows("SELECT amount, price FROM ledger WHERE kind = 'hold'") == [(0, 8)]
     with pytest.raises(BudgetExceeded):
@@ -128,7 +132,7 @@ async def test_unlimited_songs_count(product: Product) -> None:
 
 
 async def test_each_warning_is_given_once_a_period(product: Product, clock: SettableClock) -> None:
-    await product.server_settings.set_budget(BY, 10)
+    await product.server_settings.set(BY, BUDGET, 10)
     for song_id in range(1, 8):
         await product.ask(song_id)
     assert await warnings(product) == []
@@ -150,9 +154,9 @@ async def test_each_warning_is_given_once_a_period(product: Product, clock: Sett
 
 
 async def test_a_budget_that_is_raised_warns_no_more_in_its_period(product: Product) -> None:
-    await product.server_settings.set_budget(BY, 2)
+    await product.server_settings.set(BY, BUDGET, 2)
     await product.ask(1, seconds=60)
-    await product.server_settings.set_budget(BY, 4)
+    await product.server_settings.set(BY, BUDGET, 4)
     await product.ask(2, seconds=60)
     with pytest.raises(BudgetExceeded):
         await product.ask(3)
@@ -160,7 +164,7 @@ async def test_a_budget_that_is_raised_warns_no_more_in_its_period(product: Prod
 
 
 async def test_a_leap_over_both_warns_of_the_graver_alone(product: Product) -> None:
-    await product.server_settings.set_budget(BY, 8)
+    await product.server_settings.set(BY, BUDGET, 8)
     await product.ask(1, seconds=240)
     assert await warnings(product) == [(100, 8)]
 
@@ -168,7 +172,7 @@ async def test_a_leap_over_both_warns_of_the_graver_alone(product: Product) -> N
 async def test_a_refusal_warns_that_the_budget_is_reached(product: Product) -> None:
     for song_id in range(1, 8):
         await product.ask(song_id)
-    await product.server_settings.set_budget(BY, 8)
+    await product.server_settings.set(BY, BUDGET, 8)
     told = len(product.told)
     for song_id in (100, 101):
         with pytest.raises(BudgetExceeded):
@@ -179,7 +183,7 @@ async def test_a_refusal_warns_that_the_budget_is_reached(product: Product) -> N
 
 async def test_a_song_too_dear_where_much_is_left_warns_nobody(product: Product) -> None:
     """What is said to be reached would not be, and the warning at 80 % would never come."""
-    await product.server_settings.set_budget(BY, 5)
+    await product.server_settings.set(BY, BUDGET, 5)
     await product.ask(1, seconds=60)
     with pytest.raises(BudgetExceeded):
         await product.ask(2, seconds=120)
@@ -192,7 +196,7 @@ async def test_a_budget_lowered_under_what_is_used_warns_with_the_next_refusal(
     product: Product,
 ) -> None:
     await product.ask(1, seconds=240)
-    await product.server_settings.set_budget(BY, 1)
+    await product.server_settings.set(BY, BUDGET, 1)
     assert await warnings(product) == []
     with pytest.raises(BudgetExceeded):
         await product.ask(2)
@@ -205,9 +209,9 @@ async def test_a_budget_raised_after_a_refusal_is_not_warned_of(
     product: Product, raised: int | None
 ) -> None:
     """The warning is a transaction of its own, after the one that was rolled back."""
-    await product.server_settings.set_budget(BY, 1)
-    period = (await product.server_settings.rules(SERVER)).timeline.period(NOON)
-    await product.server_settings.set_budget(BY, raised)
+    await product.server_settings.set(BY, BUDGET, 1)
+    period = (await product.server_settings.read(SERVER)).timeline.period(NOON)
+    await product.server_settings.set(BY, BUDGET, raised)
     await product.budget.refused(ServerBudgetExceeded(make_song(price=9), period))
     assert await warnings(product) == []
 
@@ -215,9 +219,9 @@ async def test_a_budget_raised_after_a_refusal_is_not_warned_of(
 async def test_a_refusal_just_before_the_period_ends_warns_of_that_period(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.server_settings.set_budget(BY, 5)
+    await product.server_settings.set(BY, BUDGET, 5)
     await product.ask(1, seconds=120)
-    period = (await product.server_settings.rules(SERVER)).timeline.period(NOON)
+    period = (await product.server_settings.read(SERVER)).timeline.period(NOON)
     clock.now = TOMORROW
     await product.budget.refused(ServerBudgetExceeded(make_song(price=2), period))
     assert await warnings(product) == [(80, 4), (100, 4)]
@@ -226,15 +230,15 @@ async def test_a_refusal_just_before_the_period_ends_warns_of_that_period(
 
 
 async def test_without_credits_the_budget_is_not_spoken_of(product: Product) -> None:
-    await product.server_settings.set_allowance(BY, 0)
-    await product.server_settings.set_budget(BY, 1)
+    await product.server_settings.set(BY, ALLOWANCE, 0)
+    await product.server_settings.set(BY, BUDGET, 1)
     with pytest.raises(NotEnoughCredits):
         await product.ask(1, seconds=60)
     assert await warnings(product) == []
 
 
 async def test_fifty_members_never_pass_the_budget(product: Product) -> None:
-    await product.server_settings.set_budget(BY, 20)
+    await product.server_settings.set(BY, BUDGET, 20)
     results = await asyncio.gather(
         *(product.ask(n, who=member(n), seconds=60) for n in range(1, 51)), return_exceptions=True
     )
@@ -248,9 +252,9 @@ async def test_fifty_members_never_pass_the_budget(product: Product) -> None:
 
 @pytest.mark.parametrize("figure", [0, -1, MAX_BUDGET + 1, 2**63, 10**30])
 async def test_a_budget_out_of_bounds_is_refused(product: Product, figure: int) -> None:
-    with pytest.raises(InvalidRequest, match="between 1 and 1,000,000,000 credits"):
-        await product.server_settings.set_budget(BY, figure)
-    assert (await product.server_settings.rules(SERVER)).budget is None
+    with refusal(OutOfRange("Budget", 1, MAX_BUDGET)):
+        await product.server_settings.set(BY, BUDGET, figure)
+    assert (await product.server_settings.read(SERVER))[BUDGET] is None
     assert await product.changes() == []
 
 
@@ -311,7 +315,7 @@ async def test_default_budgets_count_without_anything_set(
         defaults=Defaults(limits=Limits(unfinished=100)),
         budgets=DefaultBudgets(all_servers=3, each_server=2),
     )
-    await product.server_settings.set_allowance(BY, None)
+    await product.server_settings.set(BY, ALLOWANCE, None)
     songs = [await product.ask(1), await product.ask(2)]
     with refusal(OperatorBudgetExceeded("each", TOMORROW)):
         await product.ask(3)

@@ -3,6 +3,7 @@
 import itertools
 import sqlite3
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +15,8 @@ from db.records import Song
 from services.credits.calendar import Every
 from services.credits.credits import Credits
 from services.errors import NotEnoughCredits
-from services.settings.settings import Defaults, Limits, Member, Source
+from services.settings.catalogue import ALLOWANCE, CALENDAR, GIFTS, MEMBER_ALLOWANCE, ROLE_ALLOWANCE
+from services.settings.settings import Defaults, Limits, Member, Override, Source
 from services.songs.delivery import KEPT
 from tests.factories import (
     MEMBER,
@@ -78,7 +80,7 @@ async def test_what_a_period_gave_goes_with_it(product: Product, clock: Settable
 
 
 async def test_a_week_or_a_month_gives_once(product: Product, clock: SettableClock) -> None:
-    await product.server_settings.set_calendar(BY, every="month")
+    await product.server_settings.update(BY, CALENDAR, lambda c: replace(c, every=Every.MONTH))
     clock.now = TOMORROW
     await product.ask(1, seconds=240)
     for _ in range(16):
@@ -92,7 +94,7 @@ async def test_a_changed_calendar_gives_nothing_before_the_period_has_ended(
     product: Product, clock: SettableClock
 ) -> None:
     await product.ask(1, seconds=240)
-    await product.server_settings.set_calendar(BY, hour=18)
+    await product.server_settings.update(BY, CALENDAR, lambda c: replace(c, hour=18))
     clock.now = NOON.replace(hour=18)
     assert await product.free() == 2
     clock.now = TOMORROW
@@ -111,7 +113,9 @@ async def test_a_day_of_23_or_25_hours_gives_once(
 ) -> None:
     """New York's clocks change at 2."""
     clock.now = midnight - timedelta(days=2)
-    await product.server_settings.set_calendar(BY, zone="America/New_York")
+    await product.server_settings.update(
+        BY, CALENDAR, lambda c: replace(c, zone="America/New_York")
+    )
     clock.now = midnight
     given = []
     for _ in range(hours + 1):
@@ -145,20 +149,22 @@ async def test_a_calendar_changed_while_the_clock_is_set_back_moves_the_end_of_w
 ) -> None:
     """Sunday's end was seen, and another calendar begins at it than was to begin."""
     monday = datetime(2026, 3, 16, tzinfo=UTC)
-    await product.server_settings.set_calendar(
-        BY, every="day" if every == "week" else "week", hour=0
+    await product.server_settings.update(
+        BY,
+        CALENDAR,
+        lambda c: replace(c, every=Every.DAY if every == "week" else Every.WEEK, hour=0),
     )
     clock.now = monday
     await product.ask(1, seconds=120)
     clock.now = monday - SECOND
-    await product.server_settings.set_calendar(BY, every=every)
+    await product.server_settings.update(BY, CALENDAR, lambda c: replace(c, every=Every(every)))
     if looked:
         clock.now = monday + SECOND
         assert await product.free() == 6
     clock.now = monday + timedelta(days=1)
     preview = await product.credits.preview(WHO)
     assert preview.free == await product.free() == left
-    await product.server_settings.set_allowance(BY, 20)
+    await product.server_settings.set(BY, ALLOWANCE, 20)
     assert await product.free() == left + 10
     clock.now = monday + timedelta(days=7)
     assert await product.free() == 20
@@ -178,34 +184,34 @@ async def test_midnight_between_two_readings_of_the_clock_takes_nothing(
 
 async def test_raising_the_allowance_gives_the_difference_at_once(product: Product) -> None:
     await product.ask(1, seconds=120)
-    await product.server_settings.set_allowance(BY, 15)
+    await product.server_settings.set(BY, ALLOWANCE, 15)
     assert await product.free() == 11
 
 
 async def test_lowering_it_takes_only_what_is_neither_spent_nor_held(product: Product) -> None:
     spent, held = await product.ask(1, seconds=60), await product.ask(2, seconds=120)
     await product.complete(spent)
-    await product.server_settings.set_allowance(BY, 8)
+    await product.server_settings.set(BY, ALLOWANCE, 8)
     assert await product.free() == 2
-    await product.server_settings.set_allowance(BY, 3)
+    await product.server_settings.set(BY, ALLOWANCE, 3)
     assert await product.free() == 0
     await product.completion.fail(held, "No.")
     assert await product.free() == 1  # three, less the two that were spent
-    await product.server_settings.set_allowance(BY, 10)
+    await product.server_settings.set(BY, ALLOWANCE, 10)
     assert await product.free() == 8
 
 
 async def test_to_and_fro_gives_nothing_twice(product: Product) -> None:
     song = await product.ask(1, seconds=150)
     for allowance in (20, 0, 20, 5, 10):
-        await product.server_settings.set_allowance(BY, allowance)
+        await product.server_settings.set(BY, ALLOWANCE, allowance)
         assert await product.free() == max(0, allowance - 5)
     await product.completion.fail(song, "No.")
     assert await product.free() == 10
 
 
 async def test_no_allowance_is_an_allowance(product: Product) -> None:
-    await product.server_settings.set_allowance(BY, 0)
+    await product.server_settings.set(BY, ALLOWANCE, 0)
     assert await product.free() == 0
     with refusal(NotEnoughCredits(1, 0, 0, "day", TOMORROW)):
         await product.ask(1)
@@ -214,7 +220,9 @@ async def test_no_allowance_is_an_allowance(product: Product) -> None:
 async def test_an_override_ends_in_the_middle_of_a_period(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.server_settings.set_member(BY, MEMBER, 30, until=NOON + timedelta(hours=1))
+    await product.server_settings.set(
+        BY, MEMBER_ALLOWANCE, Override(30, NOON + timedelta(hours=1)), MEMBER
+    )
     await product.ask(1, seconds=240)
     assert await product.free() == 22
     clock.advance(hours=1)
@@ -225,15 +233,15 @@ async def test_an_override_ends_in_the_middle_of_a_period(
 
 
 async def test_a_role_gained_gives_its_difference_at_once(product: Product) -> None:
-    await product.server_settings.set_role(BY, GOLD, 30)
-    await product.server_settings.set_role(BY, BRONZE, 12)
+    await product.server_settings.set(BY, ROLE_ALLOWANCE, 30, GOLD)
+    await product.server_settings.set(BY, ROLE_ALLOWANCE, 12, BRONZE)
     await product.ask(1, seconds=240)
     assert await product.free(member(MEMBER, BRONZE)) == 4
     assert await product.free(member(MEMBER, BRONZE, GOLD)) == 22
 
 
 async def test_a_role_lost_while_a_song_runs_leaves_what_is_held(product: Product) -> None:
-    await product.server_settings.set_role(BY, GOLD, 30)
+    await product.server_settings.set(BY, ROLE_ALLOWANCE, 30, GOLD)
     gold = member(MEMBER, GOLD)
     songs = [await product.ask(n, who=gold, seconds=240) for n in (1, 2, 3)]
     assert await product.free(gold) == 6
@@ -249,7 +257,7 @@ async def test_a_role_lost_while_a_song_runs_leaves_what_is_held(product: Produc
 async def test_a_member_who_leaves_and_comes_back_has_no_second_allowance(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.server_settings.set_role(BY, GOLD, 30)
+    await product.server_settings.set(BY, ROLE_ALLOWANCE, 30, GOLD)
     song = await product.ask(1, who=member(MEMBER, GOLD), seconds=240)
     gone = Member(SERVER, MEMBER, roles=None)
     assert await product.free(gone) == 22  # their roles are not known: nothing changes
@@ -275,7 +283,7 @@ async def test_members_and_servers_have_their_own(product: Product) -> None:
 
 async def test_unlimited_songs_take_nothing_and_have_their_price_beside(product: Product) -> None:
     await product.grant(4)
-    await product.server_settings.set_allowance(BY, None)
+    await product.server_settings.set(BY, ALLOWANCE, None)
     made, failed = await product.ask(1, seconds=240), await product.ask(2, seconds=240)
     balance = await product.credits.balance(WHO)
     assert (balance.unlimited, balance.free) == (True, 14)
@@ -292,10 +300,10 @@ async def test_unlimited_songs_take_nothing_and_have_their_price_beside(product:
 
 async def test_unlimited_lowered_to_a_number_is_that_number(product: Product) -> None:
     """What was made without limit cost nothing, so that it is not counted against it either."""
-    await product.server_settings.set_allowance(BY, None)
+    await product.server_settings.set(BY, ALLOWANCE, None)
     song = await product.ask(1, seconds=240)
     assert await product.free() == 0
-    await product.server_settings.set_allowance(BY, 6)
+    await product.server_settings.set(BY, ALLOWANCE, 6)
     assert await product.free() == 6
     await product.completion.fail(song, "No.")
     assert await product.free() == 6
@@ -303,17 +311,17 @@ async def test_unlimited_lowered_to_a_number_is_that_number(product: Product) ->
 
 async def test_a_number_made_unlimited_and_back_gives_nothing_twice(product: Product) -> None:
     song = await product.ask(1, seconds=240)
-    await product.server_settings.set_allowance(BY, None)
+    await product.server_settings.set(BY, ALLOWANCE, None)
     await product.ask(2, seconds=240)
     assert await product.free() == 2
-    await product.server_settings.set_allowance(BY, 10)
+    await product.server_settings.set(BY, ALLOWANCE, 10)
     assert await product.free() == 2
     await product.completion.fail(song, "No.")
     assert await product.free() == 10
 
 
 async def test_an_unlimited_role_serves_those_who_have_it(product: Product) -> None:
-    await product.server_settings.set_role(BY, GOLD, None)
+    await product.server_settings.set(BY, ROLE_ALLOWANCE, None, GOLD)
     assert (await product.credits.balance(member(MEMBER, GOLD, BRONZE))).unlimited
     assert not (await product.credits.balance(WHO)).unlimited
 
@@ -359,7 +367,7 @@ async def test_a_standing_says_what_is_spent_and_held_in_the_period(
     standing = await product.credits.standing(WHO, entries=2)
     assert (standing.spent, standing.held) == (7, 1)
     assert [entry.kind for entry in standing.entries] == ["hold", "hold"]
-    assert standing.rules.server.credits == 10
+    assert standing.settings.allowance.credits == 10
     async with product.database.write() as connection:
         await product.credits.compensate(connection, undelivered)
     assert (await product.credits.standing(WHO, entries=2)).spent == 3
@@ -398,7 +406,9 @@ async def test_a_late_refund_lasts_as_long_as_the_period_that_runs_then(
     product: Product, clock: SettableClock
 ) -> None:
     song = await product.ask(1, seconds=240)
-    await product.server_settings.set_calendar(BY, every="month", zone="Asia/Tokyo")
+    await product.server_settings.update(
+        BY, CALENDAR, lambda c: replace(c, every=Every.MONTH, zone="Asia/Tokyo")
+    )
     clock.now = TOMORROW + timedelta(days=3)
     await product.completion.fail(song, "No.")
     assert await parts(product) == (10, 8)
@@ -506,7 +516,7 @@ async def test_what_a_songs_member_has_left_is_read_and_not_changed(
 
 
 async def test_what_cost_nothing_is_known_as_such(product: Product) -> None:
-    await product.server_settings.set_allowance(BY, None)
+    await product.server_settings.set(BY, ALLOWANCE, None)
     song = await product.ask(1, seconds=240)
     assert (await product.credits.left(song))[1]
 
@@ -514,19 +524,19 @@ async def test_what_cost_nothing_is_known_as_such(product: Product) -> None:
 async def test_a_glance_tells_what_a_look_would_find_and_changes_nothing(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.server_settings.set_role(BY, GOLD, 30)
+    await product.server_settings.set(BY, ROLE_ALLOWANCE, 30, GOLD)
     assert (await product.credits.preview(WHO)).free == 10
     assert (await product.credits.preview(member(MEMBER, GOLD))).free == 30
     assert await product.rows("SELECT entry_id FROM ledger") == []
     await product.grant(4)
     await product.ask(1, seconds=240)
     assert (await product.credits.preview(WHO)).free == 6
-    await product.server_settings.set_allowance(BY, 3)
+    await product.server_settings.set(BY, ALLOWANCE, 3)
     assert (await product.credits.preview(WHO)).free == 4
     clock.now = TOMORROW
     preview = await product.credits.preview(WHO)
-    assert (preview.free, preview.rules.server.credits) == (7, 3)
-    await product.server_settings.set_allowance(BY, None)
+    assert (preview.free, preview.settings.allowance.credits) == (7, 3)
+    await product.server_settings.set(BY, ALLOWANCE, None)
     assert (await product.credits.preview(WHO)).free is None
 
 
@@ -582,8 +592,8 @@ async def test_a_thousand_lots_hardly_cost_more_than_one(product: Product) -> No
 async def test_more_lots_than_are_read_at_once_are_spent_taken_and_given(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.server_settings.set_gifts(BY, allowed=True)
-    await product.server_settings.set_allowance(BY, 0)
+    await product.server_settings.set(BY, GIFTS, value=True)
+    await product.server_settings.set(BY, ALLOWANCE, 0)
     await with_gifts(product, WHO, 100)
     song = await product.ask(1, seconds=240)
     moved = await product.transfers.gift(WHO, member(2), gift_id=7, amount=40)

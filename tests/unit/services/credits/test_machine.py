@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import json
 from collections.abc import Coroutine
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -20,8 +20,19 @@ from services.credits.budgets import DefaultBudgets, ServerBudgetExceeded
 from services.credits.calendar import Calendar, Every
 from services.credits.transfers import NotEnoughToGive, ResetPlan
 from services.errors import DeniedBySettings, NotPossible
+from services.settings.catalogue import (
+    ALLOWANCE,
+    BLOCK,
+    BUDGET,
+    BY_KEY,
+    CALENDAR,
+    GIFTS,
+    MEMBER_ALLOWANCE,
+    PAUSE,
+    ROLE_ALLOWANCE,
+)
 from services.settings.server_settings import Manager
-from services.settings.settings import Defaults, Member
+from services.settings.settings import Block, Defaults, Member, Override
 from services.songs.delivery import KEPT
 from tests.databases import database_in_memory
 from tests.factories import SettableClock
@@ -458,19 +469,21 @@ class Machine(RuleBasedStateMachine):
         server_settings, manager = self.product.server_settings, Manager(server, by)
         value: Any = {"credits": wanted}
         if name == "allowance":
-            change = self.run(server_settings.set_allowance(manager, wanted))
+            change = self.run(server_settings.set(manager, ALLOWANCE, wanted))
         elif name == "budget":
-            change, value = self.run(server_settings.set_budget(manager, wanted)), wanted
+            change, value = self.run(server_settings.set(manager, BUDGET, wanted)), wanted
         elif wanted == "drop":
-            drop = server_settings.drop_role if name == "role" else server_settings.drop_member
-            change, value = self.run(drop(manager, subject)), None
+            change = self.run(server_settings.reset(manager, BY_KEY[name], subject))
+            value = None
         elif name == "role":
-            change = self.run(server_settings.set_role(manager, subject, wanted))
+            change = self.run(server_settings.set(manager, ROLE_ALLOWANCE, wanted, subject))
         else:
             credits, lasts = wanted
             until = self.after(lasts)
             value = {"credits": credits, "until": None if until is None else ms(until)}
-            change = self.run(server_settings.set_member(manager, subject, credits, until=until))
+            change = self.run(
+                server_settings.set(manager, MEMBER_ALLOWANCE, Override(credits, until), subject)
+            )
         self.was_changed(server, change, self.model.set(server, by, name, value, subject))
 
     @rule(
@@ -483,20 +496,20 @@ class Machine(RuleBasedStateMachine):
         server_settings, manager = self.product.server_settings, Manager(server, by)
         value: Any = None
         if what in ("pause", "resume"):
-            change = self.run(getattr(server_settings, what)(manager))
+            change = self.run(server_settings.set(manager, PAUSE, "" if what == "pause" else None))
             name, subject, value = "pause", 0, "" if what == "pause" else None
         elif what == "block":
             until = self.after(lasts)
             name, subject = "block", 11
             value = {"reason": "Spam.", "until": None if until is None else ms(until)}
-            change = self.run(server_settings.block(manager, 11, reason="Spam.", until=until))
+            change = self.run(server_settings.set(manager, BLOCK, Block("Spam.", until), 11))
             self.model.cancel_waiting((server, 11), self.clock())
         elif what == "unblock":
             name, subject = "block", 11
-            change = self.run(server_settings.unblock(manager, 11))
+            change = self.run(server_settings.reset(manager, BLOCK, 11))
         else:
             name, subject, value = "gifts", 0, what == "gifts" or None
-            change = self.run(server_settings.set_gifts(manager, allowed=what == "gifts"))
+            change = self.run(server_settings.set(manager, GIFTS, what == "gifts"))
         self.was_changed(server, change, self.model.set(server, by, name, value, subject))
 
     @rule(
@@ -507,11 +520,10 @@ class Machine(RuleBasedStateMachine):
     def limit(self, server: int, by: int, limit: tuple[str, int]) -> None:
         name, figure = limit
         change = self.run(
-            self.product.server_settings.set_limits(Manager(server, by), **{name: figure})
+            self.product.server_settings.set(Manager(server, by), BY_KEY[name], figure)
         )
-        rule = dict(self.model.rule(server, "limits") or {}) | {name: figure}
-        rule = {kind: most for kind, most in rule.items() if DEFAULT_LIMITS[kind] != most}
-        self.was_changed(server, change, self.model.set(server, by, "limits", rule or None))
+        value = None if DEFAULT_LIMITS[name] == figure else figure
+        self.was_changed(server, change, self.model.set(server, by, name, value))
 
     @rule(
         server=servers,
@@ -522,8 +534,10 @@ class Machine(RuleBasedStateMachine):
     )
     def count_periods(self, server: int, by: int, every: Every, hour: int, zone: str) -> None:
         change = self.run(
-            self.product.server_settings.set_calendar(
-                Manager(server, by), every=every, hour=hour, zone=zone
+            self.product.server_settings.update(
+                Manager(server, by),
+                CALENDAR,
+                lambda c: replace(c, every=every, hour=hour, zone=zone),
             )
         )
         calendar = Calendar(every, hour, zone)

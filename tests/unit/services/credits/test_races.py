@@ -12,6 +12,7 @@ import pytest
 from db.database import Database
 from db.records import Song
 from services.errors import NotEnoughCredits, NotPossible
+from services.settings.catalogue import ALLOWANCE, COOLDOWN, GIFTS, LONGEST, UNFINISHED
 from services.settings.server_settings import Manager
 from services.settings.settings import Defaults, Limits
 from services.songs.admission import TooManyInProgress
@@ -80,7 +81,7 @@ async def test_one_interaction_at_once_from_everywhere_is_one_song(
 
 
 async def test_the_last_credits_go_once_to_gifts_takings_and_songs(product: Product) -> None:
-    await product.server_settings.set_gifts(BY, allowed=True)
+    await product.server_settings.set(BY, GIFTS, value=True)
     await asyncio.gather(
         *(product.ask(n) for n in range(1, 9)),
         *(product.transfers.gift(WHO, member(n), gift_id=100 + n, amount=1) for n in range(1, 9)),
@@ -115,7 +116,7 @@ async def test_two_managers_at_once_are_both_in_the_history_in_a_chain(
 ) -> None:
     await asyncio.gather(
         *(
-            p.server_settings.set_allowance(by, credits)
+            p.server_settings.set(by, ALLOWANCE, credits)
             for p, by, credits in (
                 *((product, BY, 20), (elsewhere, OTHER, 30)),
                 *((product, OTHER, 40), (elsewhere, BY, 50)),
@@ -128,18 +129,18 @@ async def test_two_managers_at_once_are_both_in_the_history_in_a_chain(
     assert changes[0].before is None
     for earlier, later in itertools.pairwise(changes):
         assert later.before == earlier.after
-    rules = await product.server_settings.rules(SERVER)
-    assert {"credits": rules.server.credits} == json.loads(changes[-1].after or "")
+    settings = await product.server_settings.read(SERVER)
+    assert {"credits": settings.allowance.credits} == json.loads(changes[-1].after or "")
     for older in (1, 2, 3):
         with pytest.raises(NotPossible, match="was changed again since"):
             await product.server_settings.undo(BY, older)
     for number in (4, 3, 2, 1):
         await product.server_settings.undo(OTHER, number)
-    assert (await product.server_settings.rules(SERVER)).server.credits == 10
+    assert (await product.server_settings.read(SERVER)).allowance.credits == 10
 
 
 async def test_one_change_is_taken_back_once(product: Product, elsewhere: Product) -> None:
-    await product.server_settings.set_allowance(BY, 20)
+    await product.server_settings.set(BY, ALLOWANCE, 20)
     results = await asyncio.gather(
         *(p.server_settings.undo(by, 1) for p in (product, elsewhere) for by in (BY, OTHER)),
         return_exceptions=True,
@@ -150,11 +151,11 @@ async def test_one_change_is_taken_back_once(product: Product, elsewhere: Produc
 
 async def test_limits_changed_at_once_are_all_kept(product: Product, elsewhere: Product) -> None:
     await asyncio.gather(
-        product.server_settings.set_limits(BY, unfinished=5),
-        elsewhere.server_settings.set_limits(OTHER, seconds=60),
-        product.server_settings.set_limits(OTHER, cooldown=9),
+        product.server_settings.set(BY, UNFINISHED, 5),
+        elsewhere.server_settings.set(OTHER, LONGEST, 60),
+        product.server_settings.set(OTHER, COOLDOWN, 9),
     )
-    limits = (await product.server_settings.rules(SERVER)).limits
+    limits = (await product.server_settings.read(SERVER)).limits
     assert limits == Limits(unfinished=5, seconds=60, cooldown=9)
 
 
@@ -163,7 +164,7 @@ async def test_a_rule_lowered_while_songs_are_asked_for_takes_nothing_that_is_he
 ) -> None:
     async def lower() -> None:
         for credits in (9, 6, 3, 0):
-            await elsewhere.server_settings.set_allowance(BY, credits)
+            await elsewhere.server_settings.set(BY, ALLOWANCE, credits)
             await asyncio.sleep(0)
 
     results = await asyncio.gather(

@@ -24,8 +24,9 @@ from services.credits.transfers import (
     TooManyRoleGrants,
 )
 from services.errors import InvalidRequest, NotEnoughCredits
+from services.settings.catalogue import ALLOWANCE, BLOCK, GIFTS
 from services.settings.changelog import as_json
-from services.settings.settings import Member
+from services.settings.settings import Block, Member
 from tests.factories import MEMBER, NOON, SERVER, SettableClock
 from tests.refusals import refusal
 from tests.unit.services.credits.composed import BY, MANAGER, WHO, Product, compose, member
@@ -136,7 +137,7 @@ async def test_what_was_taken_of_the_allowance_is_back_with_the_next(
 ) -> None:
     await product.take(3)
     assert await product.free() == 7
-    await product.server_settings.set_allowance(BY, 12)
+    await product.server_settings.set(BY, ALLOWANCE, 12)
     assert await product.free() == 9
     clock.now = TOMORROW
     assert await product.free() == 12
@@ -174,7 +175,7 @@ async def test_an_offer_is_had_in_the_first_transaction_that_sees_the_role(
     product: Product,
 ) -> None:
     """It may pay for the very song that is asked for, and goes if that is refused."""
-    await product.server_settings.set_allowance(BY, 0)
+    await product.server_settings.set(BY, ALLOWANCE, 0)
     await role_grant(product, amount=3)
     fan = member(MEMBER, ROLE)
     with pytest.raises(NotEnoughCredits):
@@ -255,10 +256,10 @@ async def test_so_many_offers_at_once_and_no_more(product: Product, clock: Setta
 
 
 async def test_a_gift_is_one_however_often_it_is_delivered(product: Product) -> None:
-    await product.server_settings.set_gifts(BY, allowed=True)
+    await product.server_settings.set(BY, GIFTS, value=True)
     assert await gift(product, 4) == 6
     assert await gift(product, 4) == 6
-    await product.server_settings.set_gifts(BY, allowed=False)
+    await product.server_settings.set(BY, GIFTS, value=False)
     assert await gift(product, 4) == 6
     assert await product.free(FRIEND) == 14
     rows = await product.rows(
@@ -269,7 +270,7 @@ async def test_a_gift_is_one_however_often_it_is_delivered(product: Product) -> 
 
 async def test_a_gift_expires_when_it_would_have(product: Product, clock: SettableClock) -> None:
     """What lasts longest is given first, and each part keeps its own end."""
-    await product.server_settings.set_gifts(BY, allowed=True)
+    await product.server_settings.set(BY, GIFTS, value=True)
     await product.grant(2, 1)
     await product.grant(3, 2, expires_at=NOON + 48 * HOUR)
     assert await gift(product, 8) == 7
@@ -286,7 +287,7 @@ async def test_a_gift_expires_when_it_would_have(product: Product, clock: Settab
 
 
 async def test_a_gift_given_on_and_back_is_never_more(product: Product) -> None:
-    await product.server_settings.set_gifts(BY, allowed=True)
+    await product.server_settings.set(BY, GIFTS, value=True)
     for turn in range(3):
         await gift(product, 10, 10 + turn)
         await gift(product, 10, 20 + turn, giver=FRIEND, to=WHO)
@@ -294,14 +295,14 @@ async def test_a_gift_given_on_and_back_is_never_more(product: Product) -> None:
 
 
 async def test_an_allowance_given_away_is_not_given_anew(product: Product) -> None:
-    await product.server_settings.set_gifts(BY, allowed=True)
+    await product.server_settings.set(BY, GIFTS, value=True)
     await gift(product, 10)
-    await product.server_settings.set_allowance(BY, 12)
+    await product.server_settings.set(BY, ALLOWANCE, 12)
     assert await product.free() == 2
 
 
 async def test_no_more_than_what_is_free_is_given(product: Product) -> None:
-    await product.server_settings.set_gifts(BY, allowed=True)
+    await product.server_settings.set(BY, GIFTS, value=True)
     await product.ask(1, seconds=240)
     with refusal(NotEnoughToGive(2)):
         await gift(product, 3)
@@ -318,8 +319,8 @@ async def test_gifts_are_given_where_they_are_allowed(product: Product) -> None:
 async def test_who_is_blocked_neither_gives_nor_gets(
     product: Product, clock: SettableClock, blocked: int
 ) -> None:
-    await product.server_settings.set_gifts(BY, allowed=True)
-    await product.server_settings.block(BY, blocked, reason="Spam.", until=NOON + HOUR)
+    await product.server_settings.set(BY, GIFTS, value=True)
+    await product.server_settings.set(BY, BLOCK, Block("Spam.", NOON + HOUR), blocked)
     with pytest.raises(GiftBlocked):
         await gift(product, 1)
     clock.now = NOON + HOUR
@@ -327,19 +328,19 @@ async def test_who_is_blocked_neither_gives_nor_gets(
 
 
 async def test_nobody_gives_to_themselves(product: Product) -> None:
-    await product.server_settings.set_gifts(BY, allowed=True)
+    await product.server_settings.set(BY, GIFTS, value=True)
     with pytest.raises(GiftToOneself):
         await gift(product, 1, to=member(MEMBER, 99))
 
 
 async def test_a_gift_to_somebody_who_has_left_waits_for_them(product: Product) -> None:
-    await product.server_settings.set_gifts(BY, allowed=True)
+    await product.server_settings.set(BY, GIFTS, value=True)
     await gift(product, 1, to=Member(SERVER, 5, roles=None))
     assert await product.free(FRIEND) == 11
 
 
 async def test_a_song_paid_with_a_gift_returns_to_it(product: Product) -> None:
-    await product.server_settings.set_gifts(BY, allowed=True)
+    await product.server_settings.set(BY, GIFTS, value=True)
     await product.grant(3)
     await gift(product, 3)
     song = await product.ask(1, who=FRIEND, seconds=240)
@@ -364,7 +365,7 @@ async def reset(product: Product, reset_id: int = 9) -> ResetPlan:
 async def test_a_reset_takes_what_was_granted_and_leaves_the_rest(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.server_settings.set_gifts(BY, allowed=True)
+    await product.server_settings.set(BY, GIFTS, value=True)
     await granted(product, 1, 2, 3)
     await product.grant(9, 200, who=member(4), expires_at=NOON + HOUR)
     late = await product.ask(1, who=member(2))
@@ -490,7 +491,7 @@ def bad(what: list[Any], give: Give) -> list[Any]:
 async def test_bad_input_is_refused_and_moves_nothing(
     product: Product, give: Give, value: Any
 ) -> None:
-    await product.server_settings.set_gifts(BY, allowed=True)
+    await product.server_settings.set(BY, GIFTS, value=True)
     with pytest.raises(InvalidRequest):
         await give(product, value)
     assert (await product.free(), await product.free(FRIEND)) == (10, 10)
@@ -499,7 +500,7 @@ async def test_bad_input_is_refused_and_moves_nothing(
 
 
 async def test_half_a_gift_is_no_gift(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
-    await product.server_settings.set_gifts(BY, allowed=True)
+    await product.server_settings.set(BY, GIFTS, value=True)
 
     async def broken(*_: object, **__: object) -> None:
         raise sqlite3.OperationalError("disk I/O error")

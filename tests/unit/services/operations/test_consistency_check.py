@@ -12,6 +12,7 @@ from db.records import Status, Step
 from services.credits.credits import Credits
 from services.operations.consistency_check import ConsistencyCheck, Finding
 from services.operations.data_folder import MARKER, claim
+from services.settings.catalogue import BUDGET
 from services.settings.server_settings import Manager
 from services.settings.settings import Member
 from services.songs.completion import SongCompletion
@@ -34,7 +35,7 @@ async def checking(
 ) -> AsyncIterator[ConsistencyCheck]:
     """A server in use: songs at all ends, a grant, a taking, a budget; and nothing wrong."""
     completion = SongCompletion(database, credits, clock=clock)
-    await make_server_settings(database, credits).set_budget(Manager(SERVER, 1), 100)
+    await make_server_settings(database, credits).set(Manager(SERVER, 1), BUDGET, 100)
     transfers = make_giving(database, credits)
     whom = Member(SERVER, MEMBER)
     await transfers.grant(whom, grant_id=900, actor_id=1, amount=20, reason="hello")

@@ -1,6 +1,7 @@
 """Servers that the bot joins and leaves."""
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,10 +13,17 @@ from db.connection import Connection
 from db.database import Database
 from db.errors import DiskFullError
 from db.records import Song, Status, Step
+from services.credits.calendar import Every
 from services.credits.credits import Credits
-from services.operations.servers import NOTIFIED_WITHIN, RETENTION, Servers, Shard
+from services.operations.servers import (
+    NOTIFIED_WITHIN,
+    RETENTION,
+    Servers,
+    Shard,
+)
+from services.settings.catalogue import ALLOWANCE, BLOCK, CALENDAR, ROLE_ALLOWANCE
 from services.settings.server_settings import Manager
-from services.settings.settings import Member
+from services.settings.settings import Block, Member
 from services.songs.completion import SongCompletion
 from tests.factories import (
     MEMBER,
@@ -193,7 +201,7 @@ async def test_thirty_days_later_words_and_settings_go_and_the_ledger_stays(
     servers: Servers, database: Database, credits: Credits, clock: SettableClock
 ) -> None:
     await servers.join(SERVER, "Synths")
-    await make_server_settings(database, credits).set_allowance(Manager(SERVER, 1), 50)
+    await make_server_settings(database, credits).set(Manager(SERVER, 1), ALLOWANCE, 50)
     await grant(database, credits)
     await add_held_song(database, credits, 1)
     await servers.leave(SERVER)
@@ -203,13 +211,13 @@ async def test_thirty_days_later_words_and_settings_go_and_the_ledger_stays(
     clock.now += RETENTION
     await servers.forget_old()
     assert await words(database) == before
-    assert (await credits.rules(SERVER)).server.credits == 50
+    assert (await credits.settings(SERVER)).allowance.credits == 50
 
     clock.now += timedelta(milliseconds=1)
     for _ in range(2):
         await servers.forget_old()
         assert await words(database) == ("", "", [None])
-        assert (await credits.rules(SERVER)).server.credits == 10
+        assert (await credits.settings(SERVER)).allowance.credits == 10
     after = await ledger.latest(database.reader, SERVER, MEMBER, limit=10)
     assert [(e.entry_id, e.amount) for e in after] == [(e.entry_id, e.amount) for e in entries]
     assert (await read(database, 1)).price == 2
@@ -220,7 +228,7 @@ async def test_who_invites_the_bot_back_in_time_finds_everything(
     servers: Servers, database: Database, credits: Credits, clock: SettableClock
 ) -> None:
     await servers.join(SERVER, "Synths")
-    await make_server_settings(database, credits).set_allowance(Manager(SERVER, 1), 50)
+    await make_server_settings(database, credits).set(Manager(SERVER, 1), ALLOWANCE, 50)
     await grant(database, credits)
     await add_held_song(database, credits, 1)
     await servers.leave(SERVER)
@@ -230,7 +238,7 @@ async def test_who_invites_the_bot_back_in_time_finds_everything(
     clock.advance(days=29)
     await servers.forget_old()
     assert await words(database) == before
-    assert (await credits.rules(SERVER)).server.credits == 50
+    assert (await credits.settings(SERVER)).allowance.credits == 50
 
 
 async def test_who_comes_back_while_they_are_forgotten_is_not(
@@ -241,7 +249,7 @@ async def test_who_comes_back_while_they_are_forgotten_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await servers.join(SERVER, "Synths")
-    await make_server_settings(database, credits).set_allowance(Manager(SERVER, 1), 50)
+    await make_server_settings(database, credits).set(Manager(SERVER, 1), ALLOWANCE, 50)
     await servers.leave(SERVER)
     clock.advance(days=31)
     old = server_rows.servers_left_before
@@ -253,7 +261,7 @@ async def test_who_comes_back_while_they_are_forgotten_is_not(
 
     monkeypatch.setattr(server_rows, "servers_left_before", and_then)
     await servers.forget_old()
-    assert (await credits.rules(SERVER)).server.credits == 50
+    assert (await credits.settings(SERVER)).allowance.credits == 50
 
 
 # --- What a server is called, and what it has decided ---------------------------------------------
@@ -311,10 +319,10 @@ async def test_everything_that_was_decided_is_forgotten_with_the_server(
     for server_id in (SERVER, OTHER):
         by = Manager(server_id, 1)
         await servers.join(server_id, "Synths")
-        first = await server_settings.set_role(by, 7, 20)
+        first = await server_settings.set(by, ROLE_ALLOWANCE, 20, 7)
         assert first is not None
-        await server_settings.set_calendar(by, every="week")
-        await server_settings.block(by, MEMBER, reason="Far too loud.")
+        await server_settings.update(by, CALENDAR, lambda c: replace(c, every=Every.WEEK))
+        await server_settings.set(by, BLOCK, Block("Far too loud."), MEMBER)
         await server_settings.undo(by, first.number)
         await transfers.role_grant(
             by, 7, role_grant_id=server_id, kind="grant", amount=5, reason="For all."

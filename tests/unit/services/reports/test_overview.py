@@ -8,6 +8,7 @@ from db.records import Step
 from services.credits.budgets import OperatorBudgets
 from services.credits.credits import Credits
 from services.reports.overview import Overview, as_lines, as_table
+from services.settings.catalogue import BUDGET
 from services.settings.server_settings import Manager
 from services.songs.completion import SongCompletion
 from tests.factories import SERVER, SettableClock, add_held_song, add_song, make_server_settings
@@ -18,7 +19,7 @@ async def test_servers_are_listed_with_what_they_use(
 ) -> None:
     overview = Overview(database, credits._settings_reader, clock=clock)
     budgets = OperatorBudgets(database, clock=clock)
-    await make_server_settings(database, credits).set_budget(Manager(SERVER, 1), 50)
+    await make_server_settings(database, credits).set(Manager(SERVER, 1), BUDGET, 50)
     song = await add_held_song(database, credits, 1, price=8)
     await add_song(database, 2, server_id=SERVER + 1)
     async with database.write() as connection:
@@ -39,7 +40,7 @@ async def test_the_table_is_fit_for_a_terminal(
 ) -> None:
     overview = Overview(database, credits._settings_reader, clock=clock)
     assert as_table(await overview.servers()).startswith("server  name")
-    await make_server_settings(database, credits).set_budget(Manager(SERVER, 1), 50)
+    await make_server_settings(database, credits).set(Manager(SERVER, 1), BUDGET, 50)
     async with database.write() as connection:
         await servers.set_name(connection, SERVER, "One\x1b[31m\nTwo")
         await servers.mark_left(connection, SERVER, at=clock())

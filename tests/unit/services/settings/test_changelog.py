@@ -3,12 +3,13 @@
 import pytest
 
 from db.database import Database
+from services.settings.catalogue import ALLOWANCE, BUDGET, LOG
 from services.settings.changelog import PAGE, TOLD_AT_ONCE, as_json
 from services.settings.server_settings import Manager
 from tests.factories import NOON, SERVER, SettableClock
 from tests.unit.services.credits.composed import BY, MANAGER, Product, compose
 
-LOG, OTHER_LOG = 91, 92
+CHANNEL, OTHER_CHANNEL = 91, 92
 
 
 @pytest.fixture
@@ -18,14 +19,14 @@ def product(database: Database, clock: SettableClock) -> Product:
 
 async def allow(product: Product, *credits: int) -> None:
     for n in credits:
-        await product.server_settings.set_allowance(BY, n)
+        await product.server_settings.set(BY, ALLOWANCE, n)
 
 
 async def test_a_change_says_who_when_and_what_was_before(
     product: Product, clock: SettableClock
 ) -> None:
     clock.advance(minutes=1)
-    change = await product.server_settings.set_allowance(BY, 20)
+    change = await product.server_settings.set(BY, ALLOWANCE, 20)
     assert change is not None
     assert (change.server_id, change.number, change.actor_id) == (SERVER, 1, MANAGER)
     assert (change.before, change.after) == (None, '{"credits":20}')
@@ -52,7 +53,7 @@ async def test_the_history_says_what_was_taken_back(product: Product) -> None:
 
 async def test_servers_number_their_changes_for_themselves(product: Product) -> None:
     await allow(product, 20)
-    other = await product.server_settings.set_allowance(Manager(SERVER + 1, MANAGER), 5)
+    other = await product.server_settings.set(Manager(SERVER + 1, MANAGER), ALLOWANCE, 5)
     assert other is not None
     assert other.number == 1
     assert len((await product.changelog.history(SERVER, page=1)).changes) == 1
@@ -60,21 +61,21 @@ async def test_servers_number_their_changes_for_themselves(product: Product) -> 
 
 async def test_changes_are_told_in_the_log_channel_that_there_is(product: Product) -> None:
     await allow(product, 20)
-    await product.server_settings.set_log(BY, LOG)
+    await product.server_settings.set(BY, LOG, CHANNEL)
     await allow(product, 30)
-    await product.server_settings.set_log(BY, OTHER_LOG)
-    await product.server_settings.set_log(BY, None)  # its end is told where the rest was
+    await product.server_settings.set(BY, LOG, OTHER_CHANNEL)
+    await product.server_settings.set(BY, LOG, None)  # its end is told where the rest was
     await allow(product, 40)
     pending = await product.changelog.pending()
     assert [(c.number, c.log_channel_id) for c in pending] == [
-        *((2, LOG), (3, LOG), (4, OTHER_LOG), (5, OTHER_LOG))
+        *((2, CHANNEL), (3, CHANNEL), (4, OTHER_CHANNEL), (5, OTHER_CHANNEL))
     ]
-    assert [c.number for c in await product.changelog.pending(besides=[OTHER_LOG])] == [2, 3]
+    assert [c.number for c in await product.changelog.pending(besides=[OTHER_CHANNEL])] == [2, 3]
     assert len(product.told) == 6
 
 
 async def test_what_was_told_is_told_once(product: Product) -> None:
-    await product.server_settings.set_log(BY, LOG)
+    await product.server_settings.set(BY, LOG, CHANNEL)
     await allow(product, *range(20, 20 + TOLD_AT_ONCE))
     first = await product.changelog.pending()
     assert len(first) == TOLD_AT_ONCE
@@ -98,7 +99,7 @@ def test_one_value_is_one_text() -> None:
 
 
 async def test_the_bots_own_doing_has_nobody_beside_it(product: Product) -> None:
-    await product.server_settings.set_budget(BY, 1)
+    await product.server_settings.set(BY, BUDGET, 1)
     await product.ask(1)
     (warning,) = [c for c in await product.changes() if c.name == "warning"]
     assert warning.actor_id is None

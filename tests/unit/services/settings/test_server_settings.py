@@ -1,34 +1,51 @@
 """What managers decide: bounded, written down with what stood before, and taken back."""
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
 from cogs.client.texts import refusal_text
 from db.database import Database
-from db.records import Change, to_ms
+from db.records import to_ms
 from services.credits.amounts import MAX_AMOUNT, MAX_BUDGET
 from services.credits.calendar import Calendar, Every
-from services.errors import InvalidRequest, NotPossible
-from services.settings.server_settings import (
+from services.errors import InvalidRequest, NotPossible, OutOfRange
+from services.settings.catalogue import (
+    ALLOWANCE,
+    BLOCK,
+    BLOCKED_WORDS,
+    BUDGET,
+    BY_KEY,
     CALENDAR,
-    MAX_CHANNELS,
-    MAX_COOLDOWN,
-    MAX_RULES,
-    MAX_UNFINISHED,
-    Manager,
-    ServerSettings,
+    CATALOGUE,
+    CHANNELS,
+    COOLDOWN,
+    GIFTS,
+    LEADERBOARD,
+    LOG,
+    LONGEST,
+    MEMBER_ALLOWANCE,
+    MOST_STEPS,
+    PAUSE,
+    ROLE_ALLOWANCE,
+    UNFINISHED,
+    Setting,
 )
-from services.settings.settings import Limits, Member, Name, Rules
+from services.settings.reader import Settings
+from services.settings.server_settings import Manager, ServerSettings
+from services.settings.settings import Block, Member, Override
 from tests.factories import MEMBER, NOON, SERVER, SettableClock
+from tests.refusals import refusal
 from tests.unit.services.credits.composed import BY, MANAGER, Product, compose
 
 OTHER = Manager(SERVER, MANAGER + 1)
 LATER = NOON + timedelta(hours=1)
-Decide = Callable[[ServerSettings], Awaitable[Change | None]]
 
 
 @pytest.fixture
@@ -41,128 +58,87 @@ def server_settings(product: Product) -> ServerSettings:
     return product.server_settings
 
 
-async def reading(product: Product) -> Rules:
-    return await product.credits.rules(SERVER, MEMBER)
+async def reading(product: Product) -> Settings:
+    return await product.credits.settings(SERVER, MEMBER)
 
 
 def as_value(text: str | None) -> Any:
     return None if text is None else json.loads(text)
 
 
-EVERY_RULE: list[tuple[Decide, str, int, Any, Decide]] = [
-    (
-        lambda m: m.set_allowance(BY, 20),
-        *("allowance", 0, {"credits": 20}),
-        lambda m: m.set_allowance(BY, None),
+EXAMPLES: dict[Setting[Any], tuple[int, Any, Any]] = {
+    ALLOWANCE: (0, 20, {"credits": 20}),
+    CALENDAR: (
+        *(0, Calendar(Every.WEEK, 4, "europe/berlin")),
+        {"every": "week", "hour": 4, "zone": "Europe/Berlin"},
     ),
-    (
-        lambda m: m.set_role(BY, 21, None),
-        *("role", 21, {"credits": None}),
-        lambda m: m.drop_role(BY, 21),
-    ),
-    (
-        lambda m: m.set_member(BY, MEMBER, 5, until=LATER),
-        *("member", MEMBER, {"credits": 5, "until": to_ms(LATER)}),
-        lambda m: m.drop_member(BY, MEMBER),
-    ),
-    (
-        lambda m: m.set_limits(BY, steps=60, unfinished=3),
-        *("limits", 0, {"steps": 60}),
-        lambda m: m.set_limits(BY, steps=150),
-    ),
-    (
-        lambda m: m.set_channels(BY, [3, 1, 3]),
-        *("channels", 0, [1, 3]),
-        lambda m: m.set_channels(BY, []),
-    ),
-    (
-        lambda m: m.block(BY, MEMBER, reason=" Spam. ", until=LATER),
-        *("block", MEMBER, {"reason": "Spam.", "until": to_ms(LATER)}),
-        lambda m: m.unblock(BY, MEMBER),
-    ),
-    (
-        lambda m: m.set_words(BY, ["spam"]),
-        *("words", 0, ["spam"]),
-        lambda m: m.set_words(BY, []),
-    ),
-    (lambda m: m.pause(BY, " It is late. "), "pause", 0, "It is late.", lambda m: m.resume(BY)),
-    (lambda m: m.pause(BY), "pause", 0, "", lambda m: m.resume(BY)),
-    (lambda m: m.set_budget(BY, 9), "budget", 0, 9, lambda m: m.set_budget(BY, None)),
-    (lambda m: m.set_log(BY, 31), "log", 0, 31, lambda m: m.set_log(BY, None)),
-    (
-        lambda m: m.set_gifts(BY, allowed=True),
-        *("gifts", 0, True),
-        lambda m: m.set_gifts(BY, allowed=False),
-    ),
-    (
-        lambda m: m.set_leaderboard(BY, allowed=True),
-        *("leaderboard", 0, True),
-        lambda m: m.set_leaderboard(BY, allowed=False),
-    ),
-]
-NAMES = [rule[1] for rule in EVERY_RULE]
+    BUDGET: (0, 9, 9),
+    ROLE_ALLOWANCE: (21, None, {"credits": None}),
+    MEMBER_ALLOWANCE: (MEMBER, Override(5, LATER), {"credits": 5, "until": to_ms(LATER)}),
+    PAUSE: (0, " It is late. ", "It is late."),
+    UNFINISHED: (0, 5, 5),
+    LONGEST: (0, 60, 60),
+    MOST_STEPS: (0, 60, 60),
+    COOLDOWN: (0, 60, 60),
+    CHANNELS: (0, [3, 1, 3], [1, 3]),
+    BLOCKED_WORDS: (0, ["spam", "SPAM"], ["spam"]),
+    BLOCK: (MEMBER, Block(" Spam. ", LATER), {"reason": "Spam.", "until": to_ms(LATER)}),
+    GIFTS: (0, True, True),
+    LEADERBOARD: (0, True, True),
+    LOG: (0, 31, 31),
+}
+"""Of each setting: who it is about, a value as typed, and as stored."""
 
 
-@pytest.mark.parametrize(("decide", "name", "subject", "value", "drop"), EVERY_RULE, ids=NAMES)
-async def test_each_rule_is_set_once_changed_and_taken_back(
-    product: Product, decide: Decide, name: str, subject: int, value: Any, drop: Decide
+def test_there_is_an_example_of_each_setting() -> None:
+    assert set(EXAMPLES) == set(CATALOGUE)
+    assert set(BY_KEY.values()) == set(CATALOGUE)
+
+
+@pytest.mark.parametrize("setting", CATALOGUE, ids=lambda setting: setting.key)
+async def test_each_setting_is_set_reset_and_undone(
+    product: Product, setting: Setting[Any]
 ) -> None:
-    """The second time nothing changes; what stood before stands in each change."""
-    server_settings, nothing = product.server_settings, await reading(product)
-    first = await decide(server_settings)
+    server_settings, default = product.server_settings, await reading(product)
+    subject_id, value, stored = EXAMPLES[setting]
+    first = await server_settings.set(BY, setting, value, subject_id)
     assert first is not None
-    assert (first.name, first.subject_id, first.before) == (name, subject, None)
-    assert as_value(first.after) == value
-    decided = await reading(product)
-    assert decided != nothing
-    assert await decide(server_settings) is None
-    second = await drop(server_settings)
+    assert (first.name, first.subject_id, first.actor_id) == (setting.key, subject_id, MANAGER)
+    assert as_value(first.after) == stored
+    assert await server_settings.set(BY, setting, value, subject_id) is None
+    in_force = await reading(product)
+    assert in_force != default
+    second = await server_settings.reset(OTHER, setting, subject_id)
     assert second is not None
-    assert second.before == first.after
-    assert second.after != first.after
-    back = await server_settings.undo(OTHER, second.number)
-    assert (back.before, back.after) == (second.after, first.after)
-    assert (back.actor_id, back.undoes) == (OTHER.actor_id, second.number)
-    assert await reading(product) == decided
-    await server_settings.undo(BY, first.number)  # it stands as it did after it
-    assert await reading(product) == nothing
-    assert [c.number for c in await product.changes()] == [1, 2, 3, 4]
+    assert (second.before, second.after) == (first.after, first.before)
+    assert await server_settings.to_reset(SERVER) == []
+    third = await server_settings.undo(BY, second.number)
+    assert (third.undoes, third.after) == (second.number, first.after)
+    assert (await reading(product)).values == in_force.values
+    await server_settings.undo(BY, first.number)  # its value is in force again
+    assert await server_settings.to_reset(SERVER) == []
+    assert await product.changes() == [first, second, third, (await product.changes())[-1]]
 
 
-async def test_a_reason_stands_beside_a_block_and_a_pause(server_settings: ServerSettings) -> None:
-    changes = [
-        await server_settings.block(BY, MEMBER, reason="Spam."),
-        await server_settings.pause(BY, "It is late."),
-        await server_settings.resume(BY),
-        await server_settings.pause(BY, "  "),
-    ]
-    assert [change and change.reason for change in changes] == ["Spam.", "It is late.", None, None]
+async def test_several_settings_are_set_together_or_not_at_all(product: Product) -> None:
+    done = await product.server_settings.set_all(BY, {UNFINISHED: 5, LONGEST: 240, COOLDOWN: 60})
+    assert [change.name for change in done] == ["unfinished", "cooldown"]  # 240 is the default
+    before = await reading(product)
+    with refusal(OutOfRange("Most steps", 10, 150)):
+        await product.server_settings.set_all(BY, {UNFINISHED: 6, MOST_STEPS: 151})
+    assert await reading(product) == before
 
 
-async def test_limits_are_changed_one_by_one_and_the_defaults_are_no_rule(
-    product: Product,
-) -> None:
+def _with(channel_id: int, now: Sequence[int]) -> Sequence[int]:
+    return (*now, channel_id)
+
+
+async def test_a_value_is_updated_from_the_one_in_force(product: Product) -> None:
     server_settings = product.server_settings
-    await server_settings.set_limits(BY, unfinished=5, cooldown=60)
-    await server_settings.set_limits(BY, seconds=120, cooldown=0)
-    assert (await reading(product)).limits == Limits(unfinished=5, seconds=120)
-    assert await server_settings.set_limits(BY) is None
-    assert await server_settings.set_limits(BY, unfinished=3, seconds=240) is not None
-    assert await server_settings.settings_to_reset(SERVER) == []
-
-
-async def test_channels_and_words_are_added_and_removed(product: Product) -> None:
-    server_settings = product.server_settings
-    await server_settings.set_channels(BY, [1, 2])
-    await server_settings.change_channels(BY, add=[3], remove=[1, 99])
-    await server_settings.change_words(BY, add="spam\neggs")
-    await server_settings.change_words(BY, add="ham", remove="SPAM")
-    rules = await reading(product)
-    assert (rules.channels, rules.words) == ((2, 3), ("eggs", "ham"))
-    await server_settings.change_words(BY, remove="eggs\nham")
-    await server_settings.change_channels(BY, remove=[2, 3])
-    rules = await reading(product)
-    assert (rules.channels, rules.words) == ((), ())
+    await asyncio.gather(
+        *(server_settings.update(BY, CHANNELS, partial(_with, n)) for n in range(5))
+    )
+    assert (await reading(product))[CHANNELS] == tuple(range(5))
 
 
 # --- the calendar ---------------------------------------------------------------------------------
@@ -171,9 +147,11 @@ async def test_channels_and_words_are_added_and_removed(product: Product) -> Non
 async def test_a_changed_calendar_begins_at_the_end_of_the_running_period(
     product: Product,
 ) -> None:
-    change = await product.server_settings.set_calendar(BY, every="month", zone="Europe/Berlin")
+    change = await product.server_settings.update(
+        BY, CALENDAR, lambda c: replace(c, every=Every.MONTH, zone="Europe/Berlin")
+    )
     assert change is not None
-    assert change.name == CALENDAR
+    assert change.name == CALENDAR.key
     assert as_value(change.before) == {"every": "day", "hour": 0, "zone": "UTC"}
     assert as_value(change.after) == {"every": "month", "hour": 0, "zone": "Europe/Berlin"}
     timeline = (await reading(product)).timeline
@@ -191,23 +169,23 @@ async def test_a_calendar_that_did_not_begin_is_taken_back_and_changed_again(
     product: Product,
 ) -> None:
     server_settings = product.server_settings
-    await server_settings.set_calendar(BY, every="week")
-    second = await server_settings.set_calendar(BY, hour=5)
+    await server_settings.update(BY, CALENDAR, lambda c: replace(c, every=Every.WEEK))
+    second = await server_settings.update(BY, CALENDAR, lambda c: replace(c, hour=5))
     assert second is not None
     assert as_value(second.after) == {"every": "week", "hour": 5, "zone": "UTC"}
-    assert await server_settings.set_calendar(BY, hour=5) is None
+    assert await server_settings.update(BY, CALENDAR, lambda c: replace(c, hour=5)) is None
     with pytest.raises(NotPossible, match="was changed again since"):
         await server_settings.undo(BY, 1)
     await server_settings.undo(BY, 2)
     await server_settings.undo(BY, 1)
     assert (await reading(product)).timeline.next(NOON) is None
-    assert await server_settings.settings_to_reset(SERVER) == []
+    assert await server_settings.to_reset(SERVER) == []
 
 
 async def test_a_calendar_in_force_is_taken_back_from_the_end_of_its_period(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.server_settings.set_calendar(BY, every="week")
+    await product.server_settings.update(BY, CALENDAR, lambda c: replace(c, every=Every.WEEK))
     clock.advance(days=1)
     await product.server_settings.undo(BY, 1)
     timeline = (await reading(product)).timeline
@@ -220,24 +198,24 @@ async def test_a_calendar_in_force_is_taken_back_from_the_end_of_its_period(
 
 async def test_only_what_nobody_changed_since_is_taken_back(product: Product) -> None:
     server_settings = product.server_settings
-    await server_settings.set_allowance(BY, 20)
-    await server_settings.set_role(BY, 21, 5)
-    await server_settings.set_allowance(OTHER, 30)
-    with pytest.raises(NotPossible, match="take the later change back first"):
+    await server_settings.set(BY, ALLOWANCE, 20)
+    await server_settings.set(BY, ROLE_ALLOWANCE, 5, 21)
+    await server_settings.set(OTHER, ALLOWANCE, 30)
+    with pytest.raises(NotPossible, match="Undo the later change first"):
         await server_settings.undo(BY, 1)
     await server_settings.undo(BY, 3)
     with pytest.raises(NotPossible, match="What change 3 set was changed again"):
         await server_settings.undo(BY, 3)
     await server_settings.undo(BY, 1)
     rules = await reading(product)
-    assert (rules.server.credits, rules.roles) == (10, {21: 5})
+    assert (rules.allowance.credits, rules.roles) == (10, {21: 5})
 
 
 @pytest.mark.parametrize("number", [0, -1, 2, 10**15])
 async def test_what_was_never_done_is_not_taken_back(
     server_settings: ServerSettings, number: int
 ) -> None:
-    await server_settings.set_allowance(BY, 20)
+    await server_settings.set(BY, ALLOWANCE, 20)
     with pytest.raises(NotPossible, match=f"There is no change {number} in this server"):
         await server_settings.undo(BY, number)
     with pytest.raises(NotPossible, match="There is no change 1"):
@@ -254,11 +232,11 @@ async def test_what_was_granted_is_not_taken_back_so(product: Product) -> None:
 async def test_taking_back_a_removal_needs_room_too(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(MAX_RULES, Name.ROLE, 1)
-    await product.server_settings.set_role(BY, 21, 5)
-    await product.server_settings.drop_role(BY, 21)
-    await product.server_settings.set_role(BY, 22, 5)
-    with pytest.raises(InvalidRequest, match="This server has 1 such rules"):
+    most(monkeypatch, ROLE_ALLOWANCE, 1)
+    await product.server_settings.set(BY, ROLE_ALLOWANCE, 5, 21)
+    await product.server_settings.reset(BY, ROLE_ALLOWANCE, 21)
+    await product.server_settings.set(BY, ROLE_ALLOWANCE, 5, 22)
+    with pytest.raises(InvalidRequest, match="This server has 1 of these"):
         await product.server_settings.undo(BY, 2)
     assert (await reading(product)).roles == {22: 5}
 
@@ -270,20 +248,20 @@ async def test_all_settings_go_back_each_as_a_change_and_can_be_taken_back(
     product: Product,
 ) -> None:
     server_settings, nothing = product.server_settings, await reading(product)
-    await server_settings.set_log(BY, 31)
-    await server_settings.set_allowance(BY, 20)
-    await server_settings.set_role(BY, 21, 5)
-    await server_settings.set_calendar(BY, every="week")
-    await server_settings.block(BY, MEMBER, reason="Spam.")
+    await server_settings.set(BY, LOG, 31)
+    await server_settings.set(BY, ALLOWANCE, 20)
+    await server_settings.set(BY, ROLE_ALLOWANCE, 5, 21)
+    await server_settings.update(BY, CALENDAR, lambda c: replace(c, every=Every.WEEK))
+    await server_settings.set(BY, BLOCK, Block("Spam."), MEMBER)
     decided = await reading(product)
-    to_reset = await server_settings.settings_to_reset(SERVER)
+    to_reset = await server_settings.to_reset(SERVER)
     assert set(to_reset) == {
-        *(("allowance", 0), ("role", 21), ("block", MEMBER), ("log", 0), (CALENDAR, 0))
+        *((ALLOWANCE, 0), (ROLE_ALLOWANCE, 21), (BLOCK, MEMBER), (LOG, 0), (CALENDAR, 0))
     }
-    assert await server_settings.reset_settings(BY) == 5
+    assert await server_settings.reset_all(BY) == 5
     assert await reading(product) == nothing
-    assert await server_settings.settings_to_reset(SERVER) == []
-    assert await server_settings.reset_settings(BY) == 0
+    assert await server_settings.to_reset(SERVER) == []
+    assert await server_settings.reset_all(BY) == 0
     # The log channel hears of all that was reset.
     assert {c.log_channel_id for c in (await product.changes())[5:]} == {31}
     for number in range(6, 11):
@@ -296,18 +274,18 @@ async def test_all_settings_go_back_each_as_a_change_and_can_be_taken_back(
 
 async def test_rules_about_somebody_are_listed_by_whom(server_settings: ServerSettings) -> None:
     for role in (23, 21, 22):
-        await server_settings.set_role(BY, role, role)
-    assert await server_settings.about(SERVER, Name.ROLE, limit=2) == [
-        *((21, {"credits": 21}), (22, {"credits": 22}))
+        await server_settings.set(BY, ROLE_ALLOWANCE, role, role)
+    assert await server_settings.of_setting(SERVER, ROLE_ALLOWANCE, limit=2) == [
+        *((21, 21), (22, 22))
     ]
-    assert await server_settings.count(SERVER, Name.ROLE) == 3
+    assert await server_settings.count(SERVER, ROLE_ALLOWANCE) == 3
 
 
 async def test_those_whose_block_has_ended_are_not_counted(
     server_settings: ServerSettings, clock: SettableClock
 ) -> None:
-    await server_settings.block(BY, 1, reason="Spam.")
-    await server_settings.block(BY, 2, reason="Spam.", until=LATER)
+    await server_settings.set(BY, BLOCK, Block("Spam."), 1)
+    await server_settings.set(BY, BLOCK, Block("Spam.", LATER), 2)
     assert await server_settings.blocked(SERVER) == 2
     clock.now = LATER
     assert await server_settings.blocked(SERVER) == 1
@@ -324,126 +302,59 @@ ENDS = [
 ]
 
 
-def bad(
-    *, what: Sequence[Any], decide: Callable[[ServerSettings, Any], Any], text: str
-) -> list[Any]:
-    return [pytest.param(decide, value, text) for value in what]
-
-
 @pytest.mark.parametrize(
-    ("decide", "value", "text"),
+    ("setting", "values", "text"),
     [
-        *bad(what=TOO_MUCH, decide=lambda m, n: m.set_allowance(BY, n), text="0 and 1,000,000"),
-        *bad(what=TOO_MUCH, decide=lambda m, n: m.set_role(BY, 2, n), text="0 and 1,000,000"),
-        *bad(what=TOO_MUCH, decide=lambda m, n: m.set_member(BY, 3, n), text="0 and 1,000,000"),
-        *bad(
-            what=[0, -1, MAX_BUDGET + 1, 10**30],
-            decide=lambda m, n: m.set_budget(BY, n),
-            text="between 1 and 1,000,000,000",
+        (ALLOWANCE, TOO_MUCH, "between 0 and 1,000,000"),
+        (ROLE_ALLOWANCE, TOO_MUCH, "between 0 and 1,000,000"),
+        (MEMBER_ALLOWANCE, list(map(Override, TOO_MUCH)), "between 0 and 1,000,000"),
+        (MEMBER_ALLOWANCE, [Override(1, end) for end in ENDS], "like `7d`"),
+        (BUDGET, [0, -1, MAX_BUDGET + 1, 10**30], "between 1 and 1,000,000,000"),
+        (BLOCK, [Block("Spam.", end) for end in ENDS], "like `7d`"),
+        (BLOCK, list(map(Block, ["", " ", "x" * 201])), "give a reason of at most 200"),
+        (PAUSE, ["x" * 201, "\u200b"], "give a reason of at most 200"),
+        (UNFINISHED, [0, -1, 101, 10**30], "`Songs at once` must be between 1 and 100"),
+        (LONGEST, [9, 241, -(10**30)], "`Longest song` must be between 10 and 240"),
+        (MOST_STEPS, [9, 151, None], "`Most steps` must be between 10 and 150"),
+        (COOLDOWN, [-1, 604_801], "`Cooldown` must be between 0 and 604,800"),
+        (CHANNELS, [range(26)], "You chose 26 channels, but the limit is 25"),
+        (BLOCKED_WORDS, [["x" * 61], ["*"]], "Word 1 of the list"),
+        (
+            CALENDAR,
+            [Calendar(zone="Mars/Olympus"), Calendar(zone="")],
+            "I don't know that time zone",
         ),
-        *bad(
-            what=ENDS,
-            decide=lambda m, at: m.set_member(BY, 3, 1, until=at),
-            text="like `7d`",
-        ),
-        *bad(
-            what=ENDS,
-            decide=lambda m, at: m.block(BY, 3, reason="Spam.", until=at),
-            text="like `7d`",
-        ),
-        *bad(
-            what=["", " ", "x" * 201],
-            decide=lambda m, why: m.block(BY, 3, reason=why),
-            text="give a reason of at most 200",
-        ),
-        *bad(
-            what=["x" * 201, "\u200b"],
-            decide=lambda m, why: m.pause(BY, why),
-            text="give a reason of at most 200",
-        ),
-        *bad(
-            what=[0, -1, MAX_UNFINISHED + 1, 10**30],
-            decide=lambda m, n: m.set_limits(BY, unfinished=n),
-            text="songs at once must be between 1 and 100",
-        ),
-        *bad(
-            what=[9, 241, -(10**30)],
-            decide=lambda m, n: m.set_limits(BY, seconds=n),
-            text="longest song must be between 10 and 240",
-        ),
-        *bad(
-            what=[9, 151],
-            decide=lambda m, n: m.set_limits(BY, cooldown=5, steps=n),
-            text="most steps must be between 10 and 150",
-        ),
-        *bad(
-            what=[-1, MAX_COOLDOWN + 1],
-            decide=lambda m, n: m.set_limits(BY, cooldown=n),
-            text="cooldown in seconds must be between 0 and 604,800",
-        ),
-        *bad(
-            what=[range(MAX_CHANNELS + 1)],
-            decide=lambda m, ids: m.set_channels(BY, list(ids)),
-            text="Those are 26 channels, 25 is the most",
-        ),
-        *bad(
-            what=[range(MAX_CHANNELS + 1)],
-            decide=lambda m, ids: m.change_channels(BY, add=ids),
-            text="Those are 26 channels, 25 is the most",
-        ),
-        *bad(
-            what=[{"zone": "Mars/Olympus"}, {"zone": ""}],
-            decide=lambda m, part: m.set_calendar(BY, **part),
-            text="I don't know that time zone",
-        ),
-        *bad(
-            what=[-1, 24, 10**30],
-            decide=lambda m, hour: m.set_calendar(BY, hour=hour),
-            text="between 0 and 23",
-        ),
-        *bad(
-            what=["year", ""],
-            decide=lambda m, every: m.set_calendar(BY, every=every),
-            text="`day`, `week` or `month`",
-        ),
+        (CALENDAR, [Calendar(hour=-1), Calendar(hour=24)], "between 0 and 23"),
     ],
 )
-async def test_bad_input_is_refused_in_a_plain_sentence_and_changes_nothing(
-    product: Product, decide: Callable[[ServerSettings, Any], Any], value: Any, text: str
+async def test_a_value_out_of_bounds_is_refused_and_changes_nothing(
+    product: Product, setting: Setting[Any], values: Sequence[Any], text: str
 ) -> None:
     before = await reading(product)
-    with pytest.raises(InvalidRequest) as refused:
-        await decide(product.server_settings, value)
-    assert text in refusal_text(refused.value)
+    for value in values:
+        with pytest.raises(InvalidRequest) as refused:
+            await product.server_settings.set(BY, setting, value, EXAMPLES[setting][0])
+        assert text in refusal_text(refused.value)
     assert await reading(product) == before
-    assert (
-        await product.rows("SELECT server_id FROM settings UNION SELECT server_id FROM calendars")
-        == []
-    )
     assert await product.changes() == []
     assert product.told == []
 
 
-@pytest.mark.parametrize(
-    ("name", "decide"),
-    [
-        (Name.ROLE, lambda m, n: m.set_role(BY, n, 5)),
-        (Name.MEMBER, lambda m, n: m.set_member(BY, n, 5)),
-        (Name.BLOCK, lambda m, n: m.block(BY, n, reason="Spam.")),
-    ],
-)
-async def test_so_many_rules_about_somebody_and_no_more(
-    product: Product,
-    monkeypatch: pytest.MonkeyPatch,
-    name: Name,
-    decide: Callable[[ServerSettings, int], Awaitable[Change | None]],
+def most(monkeypatch: pytest.MonkeyPatch, setting: Setting[Any], count: int) -> None:
+    monkeypatch.setitem(vars(setting), "most", count)
+
+
+@pytest.mark.parametrize("setting", [ROLE_ALLOWANCE, MEMBER_ALLOWANCE, BLOCK])
+async def test_so_many_roles_or_members_and_no_more(
+    product: Product, monkeypatch: pytest.MonkeyPatch, setting: Setting[Any]
 ) -> None:
-    monkeypatch.setitem(MAX_RULES, name, 2)
-    await decide(product.server_settings, 1)
-    await decide(product.server_settings, 2)
-    with pytest.raises(InvalidRequest, match="This server has 2 such rules, which is the most"):
-        await decide(product.server_settings, 3)
-    assert await decide(product.server_settings, 2) is None  # one that there is can be set anew
+    most(monkeypatch, setting, 2)
+    server_settings, value = product.server_settings, EXAMPLES[setting][1]
+    await server_settings.set(BY, setting, value, 1)
+    await server_settings.set(BY, setting, value, 2)
+    with pytest.raises(InvalidRequest, match="This server has 2 of these, which is the limit"):
+        await server_settings.set(BY, setting, value, 3)
+    assert await server_settings.set(BY, setting, value, 2) is None  # an existing one can be set
     assert len(await product.changes()) == 2
 
 
@@ -454,7 +365,7 @@ async def test_a_block_cancels_and_refunds_what_the_member_has_waiting(product: 
     waiting, started = await product.ask(1), await product.ask(2, seconds=60)
     others = await product.ask(3, who=Member(SERVER, MEMBER + 1))
     assert await product.submit(started)
-    await product.server_settings.block(BY, MEMBER, reason="Spam.")
+    await product.server_settings.set(BY, BLOCK, Block("Spam."), MEMBER)
     rows = "SELECT song_id, status, fault FROM songs ORDER BY song_id"
     assert await product.rows(rows) == [
         (waiting.song_id, "CANCELLED", "server"),
@@ -470,9 +381,9 @@ async def test_a_block_cancels_and_refunds_what_the_member_has_waiting(product: 
 
 async def test_a_block_that_comes_back_cancels_too(product: Product, clock: SettableClock) -> None:
     until = clock() + timedelta(hours=1)
-    await product.server_settings.block(BY, MEMBER, reason="Spam.", until=until)
+    await product.server_settings.set(BY, BLOCK, Block("Spam.", until), MEMBER)
     for _ in range(2):
-        await product.server_settings.unblock(BY, MEMBER)
+        await product.server_settings.reset(BY, BLOCK, MEMBER)
     song = await product.ask(1)
     (_, unblocked) = await product.changes()
     undone = await product.server_settings.undo(BY, unblocked.number)

@@ -10,8 +10,19 @@ from db.database import Database
 from db.records import SongRequest
 from services.errors import DeniedBySettings, Refusal, TooManySongs
 from services.providers.registry import PARAMETERS
+from services.settings.catalogue import (
+    BLOCK,
+    BLOCKED_WORDS,
+    BY_KEY,
+    CHANNELS,
+    COOLDOWN,
+    LONGEST,
+    PAUSE,
+    UNFINISHED,
+)
+from services.settings.reader import Settings
 from services.settings.server_settings import ServerSettings
-from services.settings.settings import Allowance, Block, Limits, Rules, Source
+from services.settings.settings import Block
 from services.songs import admission
 from services.songs.admission import (
     BlockedWord,
@@ -32,8 +43,8 @@ HOUR = timedelta(hours=1)
 HERE = Place(11)
 
 
-def rules(**decided: Any) -> Rules:
-    return Rules(server=Allowance(10, Source.DEFAULT), **decided)
+def settings(**decided: Any) -> Settings:
+    return Settings({BY_KEY[key]: value for key, value in decided.items()})
 
 
 def request(genres: str = "funk", lyrics: str = "La la") -> SongRequest:
@@ -41,10 +52,10 @@ def request(genres: str = "funk", lyrics: str = "La la") -> SongRequest:
 
 
 def test_where_nothing_was_decided_anything_goes() -> None:
-    admission.check_member(rules(), HERE, at=NOON)
-    admission.check_size(rules(), 240, 150)
-    admission.check_words(rules(), request())
-    admission.check_pace(rules(), unfinished=2, last_requested=NOON, at=NOON)
+    admission.check_member(settings(), HERE, at=NOON)
+    admission.check_size(settings(), 240, 150)
+    admission.check_blocked_words(settings(), request())
+    admission.check_pace(settings(), unfinished=2, last_requested=NOON, at=NOON)
 
 
 @pytest.mark.parametrize(
@@ -59,25 +70,25 @@ def test_where_nothing_was_decided_anything_goes() -> None:
 )
 def test_settings_refuse_a_member(decided: dict[str, Any], expected: Refusal) -> None:
     with refusal(expected):
-        admission.check_member(rules(**decided), HERE, at=NOON)
+        admission.check_member(settings(**decided), HERE, at=NOON)
 
 
 def test_a_block_that_has_ended_blocks_nobody() -> None:
-    admission.check_member(rules(block=Block("spam", NOON)), HERE, at=NOON)
+    admission.check_member(settings(block=Block("spam", NOON)), HERE, at=NOON)
 
 
 @pytest.mark.parametrize("place", [Place(11), Place(5, 11), Place(11, 5)])
 def test_a_thread_counts_as_its_channel(place: Place) -> None:
-    admission.check_member(rules(channels=[11, 12]), place, at=NOON)
+    admission.check_member(settings(channels=[11, 12]), place, at=NOON)
     with pytest.raises(DeniedBySettings):
-        admission.check_member(rules(channels=[12]), place, at=NOON)
+        admission.check_member(settings(channels=[12]), place, at=NOON)
 
 
 @pytest.mark.parametrize(
     ("seconds", "steps", "name", "limit"), [(61, 50, "seconds", 60), (60, 51, "steps", 50)]
 )
 def test_a_song_over_the_limits_is_refused(seconds: int, steps: int, name: str, limit: int) -> None:
-    limited = rules(limits=Limits(seconds=60, steps=50))
+    limited = settings(seconds=60, steps=50)
     admission.check_size(limited, 60, 50)
     with refusal(SongTooLarge(name, limit)):
         admission.check_size(limited, seconds, steps)
@@ -86,12 +97,12 @@ def test_a_song_over_the_limits_is_refused(seconds: int, steps: int, name: str, 
 @pytest.mark.parametrize("asked", [request(genres="Sp\u00e4m, pop"), request(lyrics="No SPAM!")])
 def test_an_unwanted_word_is_named(asked: SongRequest) -> None:
     with refusal(BlockedWord("spam")):
-        admission.check_words(rules(words=("eggs", "spam")), asked)
-    admission.check_words(rules(words=("eggs",)), asked)
+        admission.check_blocked_words(settings(blocked_words=("eggs", "spam")), asked)
+    admission.check_blocked_words(settings(blocked_words=("eggs",)), asked)
 
 
 def test_so_many_at_once_and_no_more() -> None:
-    limited = rules(limits=Limits(unfinished=2))
+    limited = settings(unfinished=2)
     admission.check_pace(limited, unfinished=1, last_requested=None, at=NOON)
     for unfinished in (2, 3):
         with refusal(TooManyInProgress(unfinished, 2)):
@@ -99,7 +110,7 @@ def test_so_many_at_once_and_no_more() -> None:
 
 
 def test_members_wait_from_one_song_to_the_next() -> None:
-    limited = rules(limits=Limits(cooldown=60))
+    limited = settings(cooldown=60)
     minute = timedelta(seconds=60)
     with refusal(Cooldown(60, NOON + minute)):
         admission.check_pace(limited, unfinished=0, last_requested=NOON, at=NOON + minute / 2)
@@ -107,29 +118,32 @@ def test_members_wait_from_one_song_to_the_next() -> None:
 
 
 def test_nobody_waits_longer_because_a_clock_was_set_back() -> None:
-    limited = rules(limits=Limits(cooldown=60))
+    limited = settings(cooldown=60)
     admission.check_pace(limited, unfinished=0, last_requested=NOON + HOUR, at=NOON)
     with pytest.raises(TooManySongs):
         admission.check_pace(limited, unfinished=0, last_requested=NOON, at=NOON)
 
 
 DECISIONS: dict[str, tuple[Callable[[ServerSettings], Any], type[Refusal]]] = {
-    "pause": (lambda server_settings: server_settings.pause(BY), ServerPaused),
+    "pause": (lambda server_settings: server_settings.set(BY, PAUSE, ""), ServerPaused),
     "block": (
-        lambda server_settings: server_settings.block(BY, MEMBER, reason="Spam."),
+        lambda server_settings: server_settings.set(BY, BLOCK, Block("Spam."), MEMBER),
         DeniedBySettings,
     ),
     "channels": (
-        lambda server_settings: server_settings.set_channels(BY, [CHANNEL + 1]),
+        lambda server_settings: server_settings.set(BY, CHANNELS, [CHANNEL + 1]),
         DeniedBySettings,
     ),
     "length": (
-        lambda server_settings: server_settings.set_limits(BY, seconds=29),
+        lambda server_settings: server_settings.set(BY, LONGEST, 29),
         DeniedBySettings,
     ),
-    "words": (lambda server_settings: server_settings.set_words(BY, ["funk"]), DeniedBySettings),
-    "at once": (lambda server_settings: server_settings.set_limits(BY, unfinished=1), TooManySongs),
-    "cooldown": (lambda server_settings: server_settings.set_limits(BY, cooldown=60), TooManySongs),
+    "words": (
+        lambda server_settings: server_settings.set(BY, BLOCKED_WORDS, ["funk"]),
+        DeniedBySettings,
+    ),
+    "at once": (lambda server_settings: server_settings.set(BY, UNFINISHED, 1), TooManySongs),
+    "cooldown": (lambda server_settings: server_settings.set(BY, COOLDOWN, 60), TooManySongs),
 }
 
 
@@ -152,7 +166,7 @@ async def test_each_is_asked_in_the_transaction_that_spends(
 
 async def test_a_song_that_failed_starts_no_wait(database: Database, clock: SettableClock) -> None:
     product = compose(database, clock)
-    await product.server_settings.set_limits(BY, cooldown=60)
+    await product.server_settings.set(BY, COOLDOWN, 60)
     song = await product.ask(1)
     await product.completion.cancel(song)
     await product.ask(2)

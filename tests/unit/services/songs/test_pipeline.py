@@ -40,7 +40,9 @@ from services.operations.incidents import Kind
 from services.operations.servers import Servers
 from services.providers import segmind_answers
 from services.providers.base import Workspace
+from services.settings.catalogue import BLOCK
 from services.settings.server_settings import Manager
+from services.settings.settings import Block
 from services.songs.pipeline import ACCOUNT_REFUSED, DEFAULT_UPLOAD_LIMIT, _fault_of
 from tests.factories import MEMBER, NOON, SERVER, make_server_settings
 from tests.unit.services.songs.carrying import (
@@ -446,7 +448,7 @@ async def test_a_song_that_was_sent_before_a_refusal_ends_no_pause(
 
 async def block(house: House, *, until: datetime | None = None) -> None:
     server_settings = make_server_settings(house.database, house.credits)
-    await server_settings.block(Manager(SERVER, 9), MEMBER, reason="Spam.", until=until)
+    await server_settings.set(Manager(SERVER, 9), BLOCK, Block("Spam.", until), MEMBER)
 
 
 async def leave(house: House) -> None:
@@ -521,7 +523,7 @@ async def test_another_members_block_cancels_nothing(house: House) -> None:
     house.server.fault = always(submit=Fault(429))
     await submitting(house)
     server_settings = make_server_settings(house.database, house.credits)
-    await server_settings.block(Manager(SERVER, 9), MEMBER + 1, reason="Spam.")
+    await server_settings.set(Manager(SERVER, 9), BLOCK, Block("Spam."), MEMBER + 1)
     await house.carry(fresh=True)
     await house.waits_again()
 

@@ -10,8 +10,9 @@ from db.connection import Connection
 from db.database import Database
 from db.records import Status, Step
 from services.credits.credits import Credits
+from services.settings.catalogue import ALLOWANCE, MEMBER_ALLOWANCE
 from services.settings.server_settings import Manager
-from services.settings.settings import Member
+from services.settings.settings import Member, Override
 from services.songs.forecast import AFTERWARDS, Forecast
 from services.songs.queue import Queue
 from tests.factories import (
@@ -149,9 +150,9 @@ async def test_a_song_that_cost_its_member_nothing_says_so(
     """Also when their rule has changed since, and beside one that was paid for."""
     server_settings, by = make_server_settings(database, credits), Manager(SERVER, 99)
     await add_held_song(database, credits, 1, price=3)
-    await server_settings.set_member(by, MEMBER, None)
+    await server_settings.set(by, MEMBER_ALLOWANCE, Override(None), MEMBER)
     await add_held_song(database, credits, 2, price=4)
-    await server_settings.drop_member(by, MEMBER)
+    await server_settings.reset(by, MEMBER_ALLOWANCE, MEMBER)
     views = [await queue.view(song_id) for song_id in (1, 2)]
     assert [(view.unlimited, view.free) for view in views if view] == [(False, 7), (True, 7)]
     assert [view.unlimited for view in await queue.of_server(SERVER)] == [False, True]
@@ -161,7 +162,7 @@ async def test_what_only_unlimited_members_have_left_is_not_known(
     queue: Queue, database: Database, credits: Credits
 ) -> None:
     """They need no allowance, so none was opened for them."""
-    await make_server_settings(database, credits).set_allowance(Manager(SERVER, 99), None)
+    await make_server_settings(database, credits).set(Manager(SERVER, 99), ALLOWANCE, None)
     await add_held_song(database, credits, 1)
     view = await queue.view(1)
     assert view is not None

@@ -31,8 +31,21 @@ from services.errors import (
 )
 from services.operations.incidents import Incidents, Kind
 from services.providers.registry import PARAMETERS
+from services.settings.catalogue import (
+    ALLOWANCE,
+    BLOCK,
+    BLOCKED_WORDS,
+    BUDGET,
+    CHANNELS,
+    COOLDOWN,
+    LOG,
+    LONGEST,
+    MOST_STEPS,
+    PAUSE,
+    UNFINISHED,
+)
 from services.settings.server_settings import Manager, ServerSettings
-from services.settings.settings import Defaults, Limits, Member
+from services.settings.settings import Block, Defaults, Limits, Member
 from services.songs.admission import (
     MAX_UNDELIVERED,
     MAX_UNDELIVERED_OF_MEMBER,
@@ -418,32 +431,34 @@ async def every_reason(
     A song is under way since the day before, so that an ask would also open a period's allowance
     and close the one before.
     """
-    await server_settings.set_allowance(BY, 4)
+    await server_settings.set(BY, ALLOWANCE, 4)
     song = await songs.ask(requester(1), request(seconds=60))
     async with songs._database.write() as connection:  # a block would cancel what waits
         assert await operator.mark_submitting(connection, song)
     clock.advance(days=1)
-    await server_settings.set_budget(BY, 1)
+    await server_settings.set(BY, BUDGET, 1)
     await operator.set(OperatorBudget("each", 0, 0, None))
-    await server_settings.set_limits(BY, unfinished=1, seconds=60, steps=40, cooldown=7 * 86_400)
-    await server_settings.set_words(BY, ["funk"])
-    await server_settings.set_channels(BY, [ELSEWHERE])
-    await server_settings.block(BY, MEMBER, reason="Far too loud.")
-    await server_settings.pause(BY, "We sleep.")
+    await server_settings.set_all(
+        BY, {UNFINISHED: 1, LONGEST: 60, MOST_STEPS: 40, COOLDOWN: 7 * 86_400}
+    )
+    await server_settings.set(BY, BLOCKED_WORDS, ["funk"])
+    await server_settings.set(BY, CHANNELS, [ELSEWHERE])
+    await server_settings.set(BY, BLOCK, Block("Far too loud."), MEMBER)
+    await server_settings.set(BY, PAUSE, "We sleep.")
     await incidents.begin(Kind.KEY_REFUSED, "401")
     return [
         (SongsPaused, lambda: incidents.end(Kind.KEY_REFUSED)),
-        (ServerPaused, lambda: server_settings.resume(BY)),
-        (MemberBlocked, lambda: server_settings.unblock(BY, MEMBER)),
-        (WrongChannel, lambda: server_settings.set_channels(BY, [])),
-        (SongTooLarge, lambda: server_settings.set_limits(BY, seconds=240)),
-        (SongTooLarge, lambda: server_settings.set_limits(BY, steps=150)),
-        (BlockedWord, lambda: server_settings.set_words(BY, [])),
-        (TooManyInProgress, lambda: server_settings.set_limits(BY, unfinished=2)),
-        (Cooldown, lambda: server_settings.set_limits(BY, cooldown=0)),
+        (ServerPaused, lambda: server_settings.reset(BY, PAUSE)),
+        (MemberBlocked, lambda: server_settings.reset(BY, BLOCK, MEMBER)),
+        (WrongChannel, lambda: server_settings.set(BY, CHANNELS, [])),
+        (SongTooLarge, lambda: server_settings.set(BY, LONGEST, 240)),
+        (SongTooLarge, lambda: server_settings.set(BY, MOST_STEPS, 150)),
+        (BlockedWord, lambda: server_settings.set(BY, BLOCKED_WORDS, [])),
+        (TooManyInProgress, lambda: server_settings.set(BY, UNFINISHED, 2)),
+        (Cooldown, lambda: server_settings.set(BY, COOLDOWN, 0)),
         (OperatorBudgetExceeded, lambda: operator.drop("each", 0)),
-        (NotEnoughCredits, lambda: server_settings.set_allowance(BY, 10)),
-        (ServerBudgetExceeded, lambda: server_settings.set_budget(BY, None)),
+        (NotEnoughCredits, lambda: server_settings.set(BY, ALLOWANCE, 10)),
+        (ServerBudgetExceeded, lambda: server_settings.set(BY, BUDGET, None)),
     ]
 
 
@@ -531,7 +546,7 @@ async def test_a_server_that_was_never_seen_is_checked_without_being_written_dow
 async def test_songs_are_made_where_they_are_allowed(
     songs: Songs, server_settings: ServerSettings, where: dict[str, int]
 ) -> None:
-    await server_settings.set_channels(BY, [ELSEWHERE])
+    await server_settings.set(BY, CHANNELS, [ELSEWHERE])
     assert (await songs.ask(requester(**where), request())).channel_id == where["channel_id"]
     for elsewhere in ({"channel_id": 77}, {"channel_id": 77, "parent_id": CHANNEL}):
         with pytest.raises(DeniedBySettings):
@@ -546,9 +561,9 @@ async def test_the_same_interaction_is_the_same_song_whatever_was_forbidden_mean
     tmp_path: Path,
 ) -> None:
     song = await songs.ask(requester(), request())
-    await server_settings.pause(BY)
-    await server_settings.set_allowance(BY, 0)
-    await server_settings.set_budget(BY, 1)
+    await server_settings.set(BY, PAUSE, "")
+    await server_settings.set(BY, ALLOWANCE, 0)
+    await server_settings.set(BY, BUDGET, 1)
     await operator.set(OperatorBudget("all", 0, 0, 0))
     before = dump(tmp_path)
     assert await songs.ask(requester(), request()) == song
@@ -562,8 +577,8 @@ async def test_the_budgets_warnings_are_told_once_each(
     told: list[None],
     tmp_path: Path,
 ) -> None:
-    await server_settings.set_log(BY, 5_000)
-    await server_settings.set_budget(BY, 10)
+    await server_settings.set(BY, LOG, 5_000)
+    await server_settings.set(BY, BUDGET, 10)
     counts = []
     for member, seconds in enumerate((210, 30, 30, 30)):
         await songs.ask(requester(member + 1, member_id=member + 1), request(seconds=seconds))
@@ -580,7 +595,7 @@ async def test_the_budgets_warnings_are_told_once_each(
 async def test_a_refusal_at_the_budget_writes_its_warning_and_nothing_else(
     songs: Songs, server_settings: ServerSettings, tmp_path: Path
 ) -> None:
-    await server_settings.set_budget(BY, 9)
+    await server_settings.set(BY, BUDGET, 9)
     await songs.ask(requester(1), request(seconds=240))
     before = dump(tmp_path)
     for interaction_id in (2, 3):
@@ -594,7 +609,7 @@ async def test_a_refusal_at_the_budget_writes_its_warning_and_nothing_else(
 async def test_fifty_members_do_not_pass_the_servers_budget(
     songs: Songs, server_settings: ServerSettings, database: Database
 ) -> None:
-    await server_settings.set_budget(BY, 15)
+    await server_settings.set(BY, BUDGET, 15)
     asked = [songs.ask(requester(n, member_id=n), request(seconds=60)) for n in range(1, 51)]
     results = await asyncio.gather(*asked, return_exceptions=True)
     assert Counter(map(type, results)) == {Song: 7, ServerBudgetExceeded: 43}

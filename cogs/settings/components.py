@@ -1,0 +1,266 @@
+"""The buttons, menus and forms of the panel: what each does, and how the page is shown again.
+
+What a `custom_id` says is never trusted: on each press and with each form it is checked that the
+person manages the server, and only that server's settings are touched.
+"""
+
+import re
+from typing import Any
+
+import discord
+from discord import ui
+from discord.ext import commands
+
+from cogs.client.answers import acknowledged
+from cogs.client.client import Services
+from cogs.client.components import ID, Persistent
+from cogs.client.errors import answer, check_alone, text_file
+from cogs.client.people import data_of, manager_of, services
+from cogs.settings.forms import FORMS, Current, Form, Sent, Typed, member_by_id
+from cogs.settings.log_channel import obstacle
+from cogs.settings.member_view import member_view
+from cogs.settings.pages import (
+    MEMBER,
+    PAGE,
+    PanelPage,
+    act_id,
+    form_id,
+    member_menu_id,
+    turn_id,
+)
+from cogs.settings.panel import (
+    LISTED,
+    ROWS_SHOWN,
+    Layout,
+    PanelData,
+    first_row,
+    nearest,
+    panel,
+)
+from services.errors import InvalidRequest, NotPossible
+from services.settings import kinds
+from services.settings.catalogue import BY_KEY, CATALOGUE, LOG, ROLE_ALLOWANCE, Topic
+from services.settings.reader import Settings
+from services.settings.server_settings import Manager
+from services.settings.settings import Member
+
+FORM_ID = re.compile(rf"settings:form:(?P<form>[a-z_]+):(?P<subject_id>{ID}):{PAGE}")
+EXPIRED = "This button has expired. Run `/quota show` again."
+ON = {kinds.Toggle: True, kinds.Reason: ""}
+"""What a button turns a setting on with."""
+ACTS = [
+    *(("on", setting.key) for setting in CATALOGUE if type(setting.kind) in ON),
+    *(("reset", setting.key) for setting in CATALOGUE),
+]
+"""What buttons do at once. Each says what is to be, so that a second press changes nothing."""
+
+
+# --- what is shown --------------------------------------------------------------------------------
+
+
+async def view_of(interaction: discord.Interaction[Any], page: PanelPage) -> Layout:
+    """A page of the settings, or the explanation of one member's credits, as of now.
+
+    Raises:
+        NotPermitted: the person lacks Manage Server.
+    """
+    by = manager_of(interaction)
+    if page.name == MEMBER:
+        return await explained(interaction, await member_by_id(interaction, page.number))
+    return panel(await _data(interaction, by.server_id, page), page)
+
+
+async def explained(interaction: discord.Interaction[Any], member: Member) -> Layout:
+    """One member's credits, explained."""
+    known = services(interaction)
+    return member_view(await known.credits.standing(member, entries=0), at=known.clock())
+
+
+async def _data(
+    interaction: discord.Interaction[Any], server_id: int, page: PanelPage
+) -> PanelData:
+    known, guild, topic = services(interaction), interaction.guild, Topic(page.name)
+    settings, now = await known.server_settings.read(server_id), known.clock()
+    used = count = 0
+    rows: list[tuple[int, Any]] = []
+    if topic is Topic.CREDITS:
+        used = await known.budget.used(server_id, settings.timeline.period(now))
+    elif topic is Topic.LIMITS:
+        count = await known.server_settings.blocked(server_id)
+    elif topic in LISTED:
+        rows, count = await _rows(known, server_id, settings, page)
+    return PanelData(
+        settings=settings,
+        at=now,
+        used=used,
+        rows=rows,
+        count=count,
+        living=None
+        if guild is None or guild.unavailable
+        else frozenset(role.id for role in guild.roles),
+        log_obstacle=obstacle(guild, settings[LOG]),
+    )
+
+
+async def _rows(
+    known: Services, server_id: int, settings: Settings, page: PanelPage
+) -> tuple[list[tuple[int, Any]], int]:
+    """The roles or members that a page shows, and how many there are in all."""
+    setting = LISTED[Topic(page.name)]
+    if setting is ROLE_ALLOWANCE:
+        found = sorted(settings.roles.items(), key=_highest_first)
+        first = first_row(nearest(page, len(found))[0])
+        return found[first : first + ROWS_SHOWN], len(found)
+    count = await known.server_settings.count(server_id, setting)
+    first = first_row(nearest(page, count)[0])
+    rows = await known.server_settings.of_setting(
+        server_id, setting, limit=ROWS_SHOWN, offset=first
+    )
+    return rows, count
+
+
+def _highest_first(row: tuple[int, int | None]) -> tuple[bool, int]:
+    credits = row[1]
+    return credits is not None, -(credits or 0)
+
+
+async def _show(interaction: discord.Interaction[Any], page: PanelPage) -> None:
+    """Show a page where it was requested, once the interaction is acknowledged."""
+    view = await view_of(interaction, page)
+    if interaction.message is None:
+        await interaction.followup.send(view=view, ephemeral=True)
+    else:
+        await interaction.edit_original_response(view=view)
+
+
+# --- buttons and menus ----------------------------------------------------------------------------
+
+
+class PageButton(
+    Persistent, ui.DynamicItem[ui.Button[Any]], template=rf"settings:(?:tab|turn):{PAGE}"
+):
+    """Opens a page."""
+
+    def __init__(self, page: str, number: int) -> None:
+        self.page = PanelPage(page, number)
+        super().__init__(ui.Button(custom_id=turn_id(self.page)))
+
+    async def respond(self, interaction: discord.Interaction[Any]) -> None:
+        """Show the page in place."""
+        manager_of(interaction)
+        await interaction.response.defer()
+        await _show(interaction, self.page)
+
+
+class ActButton(
+    Persistent,
+    ui.DynamicItem[ui.Button[Any]],
+    template=rf"settings:act:(?P<act>on|reset):(?P<key>[a-z_]+):(?P<subject_id>{ID}):{PAGE}",
+):
+    """Changes a setting at once."""
+
+    def __init__(self, act: str, key: str, subject_id: int, page: str, number: int) -> None:
+        self.act = act
+        self.key = key
+        self.subject_id = subject_id
+        self.page = PanelPage(page, number)
+        super().__init__(ui.Button(custom_id=act_id(act, key, self.page, subject_id)))
+
+    async def respond(self, interaction: discord.Interaction[Any]) -> None:
+        """Change the setting and show the page again."""
+        by = manager_of(interaction)
+        if (self.act, self.key) not in ACTS:
+            raise NotPossible(EXPIRED)
+        await interaction.response.defer()
+        setting, server_settings = BY_KEY[self.key], services(interaction).server_settings
+        if self.act == "on":
+            await server_settings.set(by, setting, ON[type(setting.kind)])
+        else:
+            await server_settings.reset(by, setting, self.subject_id)
+        await _show(interaction, self.page)
+
+
+class FormButton(Persistent, ui.DynamicItem[ui.Button[Any]], template=FORM_ID):
+    """Opens a form, filled in with the values in force."""
+
+    def __init__(self, form: str, subject_id: int, page: str, number: int) -> None:
+        self.form = form
+        self.subject_id = subject_id
+        custom_id = form_id(form, PanelPage(page, number), subject_id)
+        super().__init__(ui.Button(custom_id=custom_id))
+
+    async def respond(self, interaction: discord.Interaction[Any]) -> None:
+        """Open the form."""
+        by, known = manager_of(interaction), services(interaction)
+        form = _form(self.form)
+        # Of a role's id there are no settings about a member.
+        settings = await known.server_settings.read(by.server_id, self.subject_id)
+        current = Current(settings, known.clock(), self.subject_id, interaction.guild)
+        await interaction.response.send_modal(form.open(str(self.item.custom_id), current))
+
+
+class MemberMenu(Persistent, ui.DynamicItem[ui.UserSelect[Any]], template=member_menu_id()):
+    """Explains what one member has."""
+
+    def __init__(self) -> None:
+        super().__init__(ui.UserSelect(custom_id=member_menu_id()))
+
+    async def respond(self, interaction: discord.Interaction[Any]) -> None:
+        """Explain the credits of the member who was chosen."""
+        manager_of(interaction)
+        data = data_of(interaction)
+        chosen = Typed({"member": data.get("values")}, data.get("resolved") or {})
+        member_id = next(iter(chosen.ids("member")), 0)
+        if not member_id or chosen.is_bot(member_id):
+            raise InvalidRequest("Bots make no songs: please choose a member.")
+        await interaction.response.defer()
+        await _show(interaction, PanelPage(MEMBER, member_id))
+
+
+# --- forms ----------------------------------------------------------------------------------------
+
+
+class PanelForms(commands.Cog):
+    """Handles forms that were sent: no form needs to be in memory."""
+
+    @commands.Cog.listener("on_interaction")
+    async def settings_form_sent(self, interaction: discord.Interaction) -> None:
+        """Apply a form of the settings and show the page that it was opened from."""
+        if interaction.type is not discord.InteractionType.modal_submit:
+            return
+        match = FORM_ID.fullmatch(str(data_of(interaction).get("custom_id", "")))
+        if match is None:
+            return
+        typed = Typed.of(data_of(interaction))
+        try:
+            await _apply(interaction, match, typed)
+        except Exception as error:  # noqa: BLE001 - the one handler answers and logs it
+            await answer(interaction, error, file=_returned(FORMS.get(match["form"]), typed))
+
+
+async def _apply(interaction: discord.Interaction[Any], match: re.Match[str], typed: Typed) -> None:
+    check_alone(interaction)
+    by: Manager = manager_of(interaction)
+    form = _form(match["form"])
+    if interaction.message is None:
+        await acknowledged(interaction)
+    else:
+        await interaction.response.defer()
+    await form.apply(Sent(interaction, services(interaction), by, int(match["subject_id"]), typed))
+    await _show(interaction, PanelPage(match["page"], int(match["number"])))
+
+
+def _returned(form: Form | None, typed: Typed) -> discord.File | None:
+    """What was long to type is never lost: it comes back with the refusal."""
+    text = typed.text(form.returned) if form is not None and form.returned is not None else ""
+    return text_file(text, f"{form.returned}.txt") if form and text else None
+
+
+def _form(name: str) -> Form:
+    if name not in FORMS:
+        raise NotPossible(EXPIRED)
+    return FORMS[name]
+
+
+PERSISTENT = (PageButton, ActButton, FormButton, MemberMenu)
+"""What the bot has to know of to answer presses on messages from before a restart."""

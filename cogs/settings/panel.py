@@ -1,0 +1,296 @@
+"""The settings of a server, page by page: records in, one message out. Pure, no I/O.
+
+Pages follow the catalogue: a topic of server settings is a page of lines, a topic of settings about
+roles or members a list. Limits are Discord's ("Components Overview"): 40 components in a message,
+nested ones counted, and 4,000 characters in all of its texts.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+import discord
+from discord import ui
+
+from cogs.client.formatting import BLURPLE, ago
+from cogs.credits.credit_cards import bar
+from cogs.settings.log_channel import GONE
+from cogs.settings.pages import PanelPage, act_id, form_id, member_menu_id, tab_id, turn_id
+from cogs.settings.texts import calendar_text, current_text, mention, shown, value_text
+from services.credits.credits import EACH
+from services.settings import kinds
+from services.settings.catalogue import (
+    ALLOWANCE,
+    BLOCK,
+    BUDGET,
+    CALENDAR,
+    CATALOGUE,
+    LOG,
+    MEMBER_ALLOWANCE,
+    ROLE_ALLOWANCE,
+    About,
+    Setting,
+    Topic,
+)
+from services.settings.reader import Settings
+
+ROWS_SHOWN = 7
+"""Roles or members on one page: each takes three components."""
+LIST_SHOWN = 25
+"""Channels or words of one setting."""
+DANGER, PLAIN = discord.ButtonStyle.danger, discord.ButtonStyle.secondary
+PRIMARY, SUCCESS = discord.ButtonStyle.primary, discord.ButtonStyle.success
+
+HEADINGS = {
+    Topic.CREDITS: "## Credits\nHow many credits members get, and when they refill.",
+    Topic.ROLES: "## Roles",
+    Topic.MEMBERS: "## Members",
+    Topic.LIMITS: "## Limits\nWhat members can request, where, and who can't.",
+    Topic.BLOCKED: "## Blocked members",
+    Topic.MORE: "## More\nWhat is posted for managers, and what members can do.",
+}
+TABS = {
+    Topic.CREDITS: "Credits",
+    Topic.ROLES: "Roles",
+    Topic.MEMBERS: "Members",
+    Topic.LIMITS: "Limits",
+    Topic.MORE: "More",
+}
+LISTED = {setting.topic: setting for setting in (ROLE_ALLOWANCE, MEMBER_ALLOWANCE, BLOCK)}
+"""The settings about somebody, each with a page of its own."""
+ADD = {ROLE_ALLOWANCE: "Add a role", MEMBER_ALLOWANCE: "Add a member", BLOCK: "Block a member"}
+OTHER_COMMANDS = (
+    "`/quota history` shows every change and can undo it.\n"
+    "`/quota usage` shows what is spent, `/quota export` has it all as a table.\n"
+    "`/quota grant` and `/quota take` give and take credits."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PanelData:
+    """A server's settings, as far as one page shows them.
+
+    `used` is counted against the budget in the current period. `rows` are the roles or members of
+    this page with their values, and `count` is how many there are; beside the limits it is how many
+    members are blocked now. `living` are the roles that exist, None if that isn't known.
+    `log_obstacle`: why nothing can be posted in the log channel, as far as that is known.
+    """
+
+    settings: Settings
+    at: datetime
+    used: int = 0
+    rows: Sequence[tuple[int, Any]] = ()
+    count: int = 0
+    living: frozenset[int] | None = None
+    log_obstacle: str | None = None
+
+    @property
+    def each(self) -> str:
+        """The period in force, as in "10 credits a day"."""
+        return EACH[self.settings.timeline.at(self.at).every]
+
+
+class Layout(ui.LayoutView):
+    """A message of components. discord.py need not keep it: its buttons say what they are for."""
+
+    def __init__(self, *items: ui.Item["Layout"]) -> None:
+        super().__init__(timeout=None)
+        for item in items:
+            self.add_item(item)
+        self.stop()
+
+
+def panel(data: PanelData, page: PanelPage) -> Layout:
+    """One page of the settings; the last one if its number is too high."""
+    topic = Topic(page.name)
+    items = _list_page(data, page) if topic in LISTED else _topic_page(data, page)
+    card = ui.Container[Layout](*items, accent_colour=BLURPLE)
+    return Layout(card, _tabs(topic))
+
+
+def _tabs(here: Topic) -> ui.ActionRow[Layout]:
+    current = Topic.LIMITS if here is Topic.BLOCKED else here
+    return ui.ActionRow(
+        *(
+            ui.Button(
+                label=label,
+                custom_id=tab_id(topic),
+                style=PRIMARY if topic is current else PLAIN,
+                disabled=topic is here,
+            )
+            for topic, label in TABS.items()
+        )
+    )
+
+
+# --- settings of the server -----------------------------------------------------------------------
+
+
+def sections(topic: Topic) -> list[tuple[str, list[Setting[Any]]]]:
+    """The settings of a topic, those with the same group together: the form's name, and them."""
+    found = [s for s in CATALOGUE if s.topic is topic and s.about is About.SERVER]
+    return [
+        (group[0].key, group)
+        for _, each in groupby(found, key=lambda setting: setting.group or setting.key)
+        if (group := list(each))
+    ]
+
+
+def _topic_page(data: PanelData, page: PanelPage) -> Iterator[ui.Item[Layout]]:
+    topic = Topic(page.name)
+    yield ui.TextDisplay(HEADINGS[topic])
+    yield ui.Separator()
+    for form, group in sections(topic):
+        yield from _section(data, page, form, group)
+    if topic is Topic.LIMITS:
+        count = data.count
+        blocked = "1 member" if count == 1 else f"{count:,} members" if count else "nobody"
+        show = _button("Show", turn_id(PanelPage(Topic.BLOCKED)))
+        yield _line("Blocked members", blocked, BLOCK.help, show)
+    if topic is Topic.MORE:
+        yield ui.Separator()
+        yield ui.TextDisplay(OTHER_COMMANDS)
+
+
+def _section(
+    data: PanelData, page: PanelPage, form: str, group: Sequence[Setting[Any]]
+) -> Iterator[ui.Item[Layout]]:
+    setting = group[0]
+    change = _button("Change", form_id(form, page))
+    if len(group) > 1:
+        lines = "\n".join(f"{each.label}: {_current(data, each)}" for each in group)
+        yield ui.Section(f"**{setting.group}**\n{lines}", accessory=change)
+        return
+    button = change
+    is_on = bool(data.settings[setting]) or data.settings[setting] == ""
+    if isinstance(setting.kind, kinds.Toggle):
+        button = _switch(setting, page, is_on=is_on, labels=("Allow", "Forbid"))
+    elif isinstance(setting.kind, kinds.Reason):
+        button = _switch(setting, page, is_on=is_on, labels=("Pause", "Resume"))
+    value = "\n".join((_current(data, setting), *_details(data, setting)))
+    yield _line(setting.label, value, setting.help, button)
+    if isinstance(setting.kind, kinds.Reason) and is_on:
+        label = "Change the reason" if data.settings[setting] else "Give a reason"
+        yield ui.ActionRow(_button(label, form_id(form, page)))
+
+
+def _switch(
+    setting: Setting[Any], page: PanelPage, *, is_on: bool, labels: tuple[str, str]
+) -> ui.Button[Layout]:
+    act, label = ("reset", labels[1]) if is_on else ("on", labels[0])
+    return _button(label, act_id(act, setting.key, page))
+
+
+def _current(data: PanelData, setting: Setting[Any]) -> str:
+    return current_text(
+        setting,
+        data.settings.timeline.at(data.at) if setting is CALENDAR else data.settings[setting],
+        is_default=data.settings.is_default(setting),
+        each=data.each,
+        most=LIST_SHOWN,
+    )
+
+
+def _details(data: PanelData, setting: Setting[Any]) -> Iterator[str]:
+    """What else is worth knowing about a setting's value now."""
+    settings, now = data.settings, data.at
+    if setting is ALLOWANCE:
+        prices = settings.defaults.prices
+        yield f"A song of a minute costs {prices.of(60, 50):,}, the shortest {prices.of(10, 50):,}."
+    elif setting is CALENDAR:
+        yield f"Next {ago(settings.timeline.period(now).end)}"
+        if following := settings.timeline.next(now):
+            begins, calendar = following
+            yield f"From {shown(begins)}: {calendar_text(calendar)}"
+    elif setting is BUDGET:
+        budget = settings[BUDGET]
+        gauge = f"{bar(data.used, budget)} " if budget else ""
+        yield f"{gauge}{data.used:,} used in this period"
+        if settings[LOG] is None or data.log_obstacle is not None:
+            yield "Set a log channel that I can write in to be warned at 80% and at 100%."
+    elif setting is LOG and data.log_obstacle == GONE:
+        yield "**The channel was deleted**, so changes are posted nowhere."
+    elif setting is LOG and data.log_obstacle is not None:
+        yield f"**I can't write there**: {data.log_obstacle}."
+
+
+# --- settings about roles and members -------------------------------------------------------------
+
+
+def _list_page(data: PanelData, page: PanelPage) -> Iterator[ui.Item[Layout]]:
+    topic = Topic(page.name)
+    setting = LISTED[topic]
+    here, pages = nearest(page, data.count)
+    add = _button(ADD[setting], form_id(setting.key, here))
+    yield ui.Section(f"{HEADINGS[topic]}\n{setting.help}", accessory=add)
+    yield ui.Separator()
+    if not data.rows:
+        yield ui.TextDisplay("Nobody is blocked." if setting is BLOCK else "None is set.")
+    for subject_id, value in data.rows:
+        yield _row(data, setting, subject_id, value, here)
+    yield from _turning(here, pages)
+    if setting is MEMBER_ALLOWANCE:
+        menu = ui.UserSelect[Layout](
+            custom_id=member_menu_id(), placeholder="See what a member has, and why"
+        )
+        yield ui.ActionRow(menu)
+
+
+def _row(
+    data: PanelData,
+    setting: Setting[Any],
+    subject_id: int,
+    value: Any,  # noqa: ANN401
+    here: PanelPage,
+) -> ui.Section[Layout]:
+    text = value_text(setting, value, each=data.each)
+    until = getattr(value, "until", None)
+    if until is not None and until <= data.at:
+        text += f" (ended {ago(until)})"
+    remove = act_id("reset", setting.key, here, subject_id)
+    if setting is BLOCK:
+        return ui.Section(
+            f"{mention(setting, subject_id)}\n{text}", accessory=_button("Unblock", remove)
+        )
+    if setting.about is About.ROLE and data.living is not None and subject_id not in data.living:
+        return ui.Section(
+            f"A deleted role\n{text}, which nobody gets",
+            accessory=_button("Remove", remove, DANGER),
+        )
+    edit = _button("Edit", form_id(setting.key, here, subject_id))
+    return ui.Section(f"{mention(setting, subject_id)}\n{text}", accessory=edit)
+
+
+def nearest(page: PanelPage, count: int) -> tuple[PanelPage, int]:
+    """The page within those that so many rows fill, and how many those are."""
+    pages = max(1, -(-count // ROWS_SHOWN))
+    return PanelPage(page.name, min(max(1, page.number), pages)), pages
+
+
+def first_row(page: PanelPage) -> int:
+    """How many rows are on the pages before."""
+    return (page.number - 1) * ROWS_SHOWN
+
+
+def _turning(here: PanelPage, pages: int) -> Iterator[ui.ActionRow[Layout]]:
+    if pages == 1:
+        return
+    back, on = PanelPage(here.name, here.number - 1), PanelPage(here.name, here.number + 1)
+    yield ui.ActionRow(
+        ui.Button(label="Back", custom_id=turn_id(back), disabled=back.number < 1),
+        ui.Button(label=f"{here.number} of {pages}", custom_id=turn_id(here), disabled=True),
+        ui.Button(label="Next", custom_id=turn_id(on), disabled=on.number > pages),
+    )
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def _line(name: str, value: str, note: str, button: ui.Button[Layout]) -> ui.Section[Layout]:
+    return ui.Section(f"**{name}**\n{value}\n-# {note}", accessory=button)
+
+
+def _button(label: str, custom_id: str, style: discord.ButtonStyle = PLAIN) -> ui.Button[Layout]:
+    return ui.Button(label=label, custom_id=custom_id, style=style)
