@@ -53,6 +53,7 @@ test: .venv/.installed-dev ## all tests, with branch coverage
 
 test-long: .venv/.installed-dev ## what breaks, in full: every crash, fault and load (under 40 min)
 	$(PY) -m pytest -n 4 --maxschedchunk 1 --long tests/reliability tests/security \
+		tests/unit/services/credits/test_machine.py \
 		$(LOADS:%=--ignore %)
 	$(PY) -m pytest -n 0 --long $(LOADS)
 

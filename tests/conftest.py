@@ -36,11 +36,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The one marker of ours, and examples without a deadline: on a busy machine that is luck."""
+    """Register the marker `long`; generated examples differ from run to run only with `--long`.
+
+    Examples have no deadline, which a busy machine would miss.
+    """
     config.addinivalue_line("markers", "long: only with --long, since it takes minutes")
-    unhurried = [HealthCheck.too_slow]
-    settings.register_profile("unhurried", deadline=None, suppress_health_check=unhurried)
-    settings.load_profile("unhurried")
+    settings.register_profile(
+        "tests",
+        deadline=None,
+        derandomize=not config.getoption("--long"),
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    settings.load_profile("tests")
 
 
 def pytest_xdist_auto_num_workers() -> int:

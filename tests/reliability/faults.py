@@ -382,7 +382,7 @@ async def key_refused(door: Doors, length: Length) -> AsyncIterator[None]:
     """It is over once the bot has seen that the key works again."""
     door.at_api = lambda call: ApiFault(401, '{"error": "Invalid API key"}')
     yield
-    assert door.world.rows("SELECT kind FROM incidents") != []
+    await until(lambda: bool(door.world.rows("SELECT kind FROM incidents")), length.patience)
     door.at_api = None
     await until(
         lambda: not door.world.rows("SELECT kind FROM incidents WHERE kind = 'key_refused'"),

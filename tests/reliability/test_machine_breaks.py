@@ -13,7 +13,7 @@ from tests import quota
 from tests.outside import World
 from tests.reliability.conftest import BotsClock
 from tests.reliability.faults import Doors, Length
-from tests.reliability.ordeal import DURING, LONG, SHORT, Ordeal, turned_away
+from tests.reliability.ordeal import DURING, LONG, SHORT, Ordeal, all_refused, turned_away
 from tests.small_disk import SmallDisk, small_disk
 
 BACKUP, SHORT_BACKUP = replace(LONG, fault=10.0, slow=0.0), replace(SHORT, fault=1.0, slow=0.0)
@@ -35,6 +35,7 @@ async def test_the_disk_is_full(
     async def full(door: Doors, length: Length) -> AsyncIterator[None]:
         disk.fill()
         yield
+        await all_refused(door.world, length)
         assert disk.free == 0, "nothing was broken"
         disk.clear()
 
@@ -53,6 +54,7 @@ async def test_the_quota_is_used_up(ordeal: Ordeal, figure: Callable[[str], None
     async def no_quota(door: Doors, length: Length) -> AsyncIterator[None]:
         with quota.used_up():
             yield
+            await all_refused(door.world, length)
 
     # What SQLite calls can't be changed in another process: in both forms the bot runs here.
     told = await replace(ordeal, long=False)(no_quota)

@@ -22,11 +22,13 @@ from tests.reliability.ordeal import (
     Ordeal,
     Told,
     all_over,
+    all_refused,
     ask_after,
     ask_before,
     judge,
     let_go,
     member,
+    steps,
     turned_away,
 )
 from tests.wire import Permission
@@ -101,6 +103,8 @@ def _withdrawn(permission: Permission) -> During:
         world = door.world
         world.wire.permit(world.channel, BOT & ~permission)
         yield
+        await all_refused(world, length)
+        await until(lambda: not steps(world)["posting"], length.patience)
         world.wire.permit(world.channel, BOT)
 
     return during
