@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+TOKEN_LIFETIME = timedelta(minutes=15)
+"""How long an interaction's token works (Discord, "Receiving and Responding")."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -122,8 +122,6 @@ DEPENDENCIES: dict[str, tuple[str, ...]] = {
 """The packages within a layer, and those that each may import. Files beside them are shared."""
 UPWARD = {
     *(("cogs.settings", package) for package in ("cogs.credits", "cogs.reports")),
-    *(("services." + package, "services.songs") for package in ("audio", "credits")),
-    *(("services." + package, "services.songs") for package in ("operations", "reports")),
     ("services.settings", "services.songs"),
     ("services.settings", "services.credits"),
 }

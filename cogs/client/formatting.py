@@ -5,7 +5,7 @@ from datetime import datetime
 
 import discord
 
-from services.songs.song_request import clean
+from services.text import clean
 
 BLURPLE = discord.Colour.blurple()
 FIELD = 1_024

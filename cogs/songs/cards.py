@@ -15,8 +15,9 @@ from services.audio.audio_file import file_stem
 from services.credits.amounts import Prices, credits_text
 from services.settings.reader import Settings
 from services.songs.queue import View
-from services.songs.song_request import has_words, title_of
+from services.songs.song_request import title_of
 from services.songs.songs import Page
+from services.text import has_words
 
 COLOURS = {
     Status.QUEUED: discord.Colour.gold(),

@@ -17,8 +17,9 @@ from services import logs
 from services.errors import InvalidRequest
 from services.songs.delivery import Delivery
 from services.songs.queue import Queue
-from services.songs.song_request import clean, title_of
+from services.songs.song_request import title_of
 from services.songs.songs import Songs
+from services.text import clean
 
 NUMBER = re.compile(r"#?\s*([0-9]{1,9})")
 MOST_CHOICES = 25

@@ -30,8 +30,9 @@ from services.credits.amounts import Prices
 from services.credits.credits import CreditPreview, Credits
 from services.providers.registry import PARAMETERS
 from services.settings.settings import Limits
-from services.songs.song_request import MAX_GENRES, MAX_LYRICS, has_words, parse_request
+from services.songs.song_request import MAX_GENRES, MAX_LYRICS, parse_request
 from services.songs.songs import Songs
+from services.text import has_words
 
 log = logging.getLogger(__name__)
 

@@ -39,7 +39,7 @@ from services.audio import sandbox
 from services.audio.audio_file import AudioFormat, Tags
 from services.audio.sandbox import Sandbox
 from services.errors import AudioError, DoesNotFit, NotAudio, SilentAudio, TooShort
-from services.songs.song_request import clean, has_words
+from services.text import clean, has_words
 
 BIT_RATES = (192, 160, 128, 112, 96, 80, 64, 56, 48, 40, 32)
 """Kilobits a second, best first: the steps of MPEG-1 layer III from 192 down."""

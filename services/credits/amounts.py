@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.errors import InvalidRequest, OutOfRange
-from services.songs.song_request import clean
+from services.text import clean
 
 MAX_AMOUNT = 1_000_000
 """The most that one rule, grant or gift may hold, in credits."""

@@ -6,16 +6,15 @@ import shutil
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Protocol
 
 from db import drafts, songs
 from db.database import Database
 from db.errors import NOT_NOW
-from db.records import Step
+from db.records import TOKEN_LIFETIME, Song, Step
 from services.clock import WatchedClock
 from services.operations.incidents import Incidents, Kind
 from services.operations.servers import Servers
-from services.songs.completion import SongCompletion
-from services.songs.songs import TOKEN_LIFETIME
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +28,21 @@ NEARLY_FULL = 512 * 2**20
 ROOM_AGAIN = 2 * NEARLY_FULL
 
 
+class Completion(Protocol):
+    """Ends songs."""
+
+    async def fail(self, song: Song, reason: str, *, expected: Step) -> bool:
+        """Refund a song; False where its step is not the `expected` one."""
+        ...
+
+
 class Housekeeping:
     """Ends songs that waited too long, deletes what is past its retention, watches the disk."""
 
     def __init__(
         self,
         database: Database,
-        completion: SongCompletion,
+        completion: Completion,
         servers: Servers,
         incidents: Incidents,
         *,

@@ -5,13 +5,14 @@ import logging
 from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 from db import changes, ledger, role_grants, servers, settings, songs
+from db.connection import Connection
 from db.database import Database
 from db.records import Server, Song
 from services.clock import WatchedClock
 from services.operations.incidents import Operator
-from services.songs.completion import SongCompletion
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +36,25 @@ class Shard:
         return (server_id >> 22) % self.count == self.number
 
 
+class Completion(Protocol):
+    """Ends songs that wait."""
+
+    async def cancel(self, song: Song) -> bool:
+        """Cancel and refund a song; False where it does not wait any more."""
+        ...
+
+    async def cancel_waiting_of_server(self, connection: Connection, server_id: int) -> list[Song]:
+        """Cancel and refund all that wait in a server, in the caller's transaction."""
+        ...
+
+
 class Servers:
     """Keeps servers, their songs and settings up to date when the bot joins and leaves."""
 
     def __init__(
         self,
         database: Database,
-        completion: SongCompletion,
+        completion: Completion,
         operator: Operator,
         *,
         clock: WatchedClock,

@@ -33,7 +33,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import IdentityTransform
 
 from services.reports.usage_picture import UsagePicture
-from services.songs.song_request import clean
+from services.text import clean
 
 WIDTH = 1_100
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from services.errors import InvalidRequest
-from services.songs.song_request import clean
+from services.text import clean
 
 MAX_WORDS = 500
 MAX_TYPED = 4_000

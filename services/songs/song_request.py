@@ -1,7 +1,6 @@
 """What a person may request: checked, with the defaults and bounds of the song's provider."""
 
 import re
-import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +8,7 @@ from db.records import SongRequest
 from services.errors import InvalidRequest
 from services.providers.base import Parameter, Parameters
 from services.songs.lyrics import normalised
+from services.text import SECTION, clean, has_words
 
 MAX_GENRES = 300
 MAX_LYRICS = 4_000  # what a Discord form can hold
@@ -16,8 +16,6 @@ MAX_TITLE = 80
 INSTRUMENTAL = "[instrumental]"
 """What is sent instead of words: left out, the API sings its own sample song."""
 
-_SECTION = re.compile(r"\[([^\[\]\n]*)\]")
-_LINE_BREAK = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 # What people type between genres where keyboards have other commas, or paste a list.
 _OTHER_COMMAS = ";\n\uff0c\uff1b\u3001\u060c\u061b"
 _SEPARATORS = re.compile(rf"[,\s]*[{_OTHER_COMMAS}][,\s{_OTHER_COMMAS}]*")
@@ -95,25 +93,6 @@ def _parse_number(name: str, value: float, parameter: Parameter[Any]) -> float:
     return float(value) if isinstance(parameter.low, float) else value
 
 
-def clean(text: str) -> str:
-    """Without control and format characters (line breaks and tabs stay), in composed form (NFC).
-
-    Every kind of line break becomes `\\n`. Zero-width joiners stay: emoji and several scripts need
-    them. Lone surrogates go.
-    """
-    kept = "".join(
-        c
-        for c in _LINE_BREAK.sub("\n", text)
-        if c in "\n\t\u200c\u200d" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn")
-    )
-    return unicodedata.normalize("NFC", kept)
-
-
-def has_words(lyrics: str) -> bool:
-    """Whether there is a letter or a digit outside the section brackets."""
-    return any(c.isalnum() for c in _SECTION.sub(" ", lyrics))
-
-
 def title_of(genres: str, lyrics: str) -> str:
     """The first line of the chorus, or of the verse, or the genres; cut at 80 letters."""
     lines: dict[str, str] = {}
@@ -121,7 +100,7 @@ def title_of(genres: str, lyrics: str) -> str:
     for line in lyrics.splitlines():
         # "[Chorus] You make my mind" is seen on the API's own page: bracket and words in one line.
         for piece in re.split(r"(\[[^\[\]\n]*\])", line):
-            if match := _SECTION.fullmatch(piece.strip()):
+            if match := SECTION.fullmatch(piece.strip()):
                 section = match[1].strip().lower().rstrip(" 0123456789")
             elif has_words(piece):
                 lines.setdefault(section, piece.strip())

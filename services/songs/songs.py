@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from db import drafts, servers, songs
 from db.connection import Connection
 from db.database import Database
-from db.records import Draft, Fault, Song, SongRequest, Status, Step
+from db.records import TOKEN_LIFETIME, Draft, Fault, Song, SongRequest, Status, Step
 from services import logs
 from services.clock import Clock
 from services.credits.amounts import Prices
@@ -24,9 +24,6 @@ from services.songs.admission import Place
 from services.songs.completion import SongCompletion
 
 log = logging.getLogger(__name__)
-
-TOKEN_LIFETIME = timedelta(minutes=15)
-"""How long an interaction's token works (Discord, "Receiving and Responding")."""
 
 PAGE = 10
 SEARCHED = 100

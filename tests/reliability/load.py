@@ -18,11 +18,10 @@ from cogs.songs import cards
 from db import servers, songs
 from db.connection import Connection
 from db.database import Database
-from db.records import Song, Step
+from db.records import TOKEN_LIFETIME, Song, Step
 from services.clock import utc_now
 from services.settings.settings import Defaults
 from services.settings.settings import Member as Who
-from services.songs.songs import TOKEN_LIFETIME
 from tests.factories import make_credits, make_song
 from tests.music import mp3
 from tests.outside import SUBMIT, World

@@ -8,8 +8,7 @@ import pytest
 
 from cogs.client.outdated import SENTENCE
 from cogs.songs import buttons, texts
-from db.records import Status, Step
-from services.songs.songs import TOKEN_LIFETIME
+from db.records import TOKEN_LIFETIME, Status, Step
 from tests.factories import make_song
 from tests.world import World, buttons_of, custom_id, said, text_of
 

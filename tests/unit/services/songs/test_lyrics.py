@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from db.records import SongRequest
 from services.providers.registry import PARAMETERS
 from services.songs.lyrics import normalised
-from services.songs.song_request import has_words, parse_request, title_of
+from services.songs.song_request import parse_request, title_of
+from services.text import has_words
 
 HEADINGS = {
     "[intro]": "[Intro]|Intro|Intro:|[Интро]|【前奏】|イントロ|인트로|[Introdução]|Einleitung:",

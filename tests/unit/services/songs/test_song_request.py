@@ -17,11 +17,10 @@ from services.songs.song_request import (
     MAX_GENRES,
     MAX_LYRICS,
     MAX_TITLE,
-    clean,
-    has_words,
     parse_request,
     title_of,
 )
+from services.text import clean, has_words
 
 BOUNDS: dict[str, tuple[float, float]] = {
     field.name: getattr(PARAMETERS, field.name).bounds for field in dataclasses.fields(PARAMETERS)

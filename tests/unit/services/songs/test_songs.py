@@ -15,7 +15,7 @@ import pytest
 from db import budgets, changes
 from db import songs as rows
 from db.database import Database
-from db.records import Draft, Fault, OperatorBudget, Song, SongRequest, Status, Step
+from db.records import TOKEN_LIFETIME, Draft, Fault, OperatorBudget, Song, SongRequest, Status, Step
 from services.credits.amounts import Prices
 from services.credits.budgets import OperatorBudgetExceeded, OperatorBudgets, ServerBudgetExceeded
 from services.credits.credits import Credits
@@ -63,7 +63,7 @@ from services.songs.admission import (
 )
 from services.songs.completion import SongCompletion
 from services.songs.song_request import parse_request
-from services.songs.songs import PAGE, TOKEN_LIFETIME, Interaction, Songs
+from services.songs.songs import PAGE, Interaction, Songs
 from tests.factories import (
     APPLICATION,
     CHANNEL,
