@@ -85,22 +85,19 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Output:
-    """Where a song is: at an address, in the answer itself, or on the disk already.
+    """Where a song is: at an address, or on the disk already, since the answer held it.
 
     Callers only pass it on.
     """
 
     url: str | None = None
-    base64: str | None = None
     file: Path | None = None
 
     def __repr__(self) -> str:
         # The query of a signed address opens the file to whoever reads the log.
-        if self.url is not None:
-            return f"Output(url={without_queries(self.url)!r})"
         if self.file is not None:
             return f"Output(file={self.file.name!r})"
-        return f"Output(base64=<{len(self.base64 or '')} characters>)"
+        return f"Output(url={without_queries(self.url or '')!r})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from yarl import URL
 from services.errors import ApiUnavailable, BadOutput, OutputMissing
 from services.providers.addresses import GuardedSockets, Network, Resolver
 from services.providers.base import Output, Workspace
-from services.providers.json_stream import decoded, plain_base64
 from services.providers.redaction import one_line, without_queries
 from services.providers.transport import (
     BUFFER,
@@ -70,9 +69,7 @@ class Downloader:
         """Write a song's audio to the workspace's file: see `Provider.download`."""
         if output.file is not None:
             return await in_thread(_put_in_place, output.file, workspace.file)
-        if output.url is None:
-            return await in_thread(_write_base64, output.base64 or "", workspace)
-        url = _parse_address(output.url)
+        url = _parse_address(output.url or "")
         fetching = self._fetch(url, workspace)
         return await map_network_errors(_shown(url), ApiUnavailable, fetching, self._redact)
 
@@ -169,7 +166,8 @@ async def save(response: aiohttp.ClientResponse, workspace: Workspace, start: by
     name, limit = _shown(response.url), workspace.limit
     if (response.content_length or 0) > limit:
         raise BadOutput(f"{name}: {response.content_length:,} bytes, over {limit:,}")
-    part = _part_of(workspace.file)
+    # The same name each time: what a killed process has left is overwritten.
+    part = workspace.file.with_name(workspace.file.name + ".part")
     block = bytearray(start)
     size = len(start)
     try:
@@ -209,27 +207,6 @@ def _check_not_text(name: str, block: bytearray, size: int) -> None:
     is_first = size == len(block)
     if is_first and (starts_as_markup(start) or re.fullmatch(rb"[\t\n\r\x20-\x7e]+", start)):
         raise OutputMissing(f"{name}: text instead of audio")
-
-
-def _write_base64(text: str, workspace: Workspace) -> int:
-    """Write what was in a small answer, all at once."""
-    try:
-        data = decoded(plain_base64(text))
-    except ValueError as error:
-        raise BadOutput(f"base64: {error}") from error
-    if not 0 < len(data) <= workspace.limit:
-        raise BadOutput(f"base64: {len(data):,} bytes, of at most {workspace.limit:,}")
-    part = _part_of(workspace.file)
-    try:
-        part.write_bytes(data)
-        return _put_in_place(part, workspace.file)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _part_of(file: Path) -> Path:
-    """Where a file is until it is complete: what a killed process has left is overwritten."""
-    return file.with_name(file.name + ".part")
 
 
 def _append(part: Path, block: bytes, size: int) -> None:

@@ -35,7 +35,7 @@ _STRING = re.compile(rb'(?:[^"\\]++|\\u[0-9a-fA-F]{4}|\\[^u])*+', re.DOTALL)
 _LONGEST_ESCAPE = 6
 
 DATA = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
-BASE64 = re.compile(r"\s*[A-Za-z0-9+/_-]{64}")
+_BASE64 = re.compile(r"\s*[A-Za-z0-9+/_-]{64}")
 JSON = re.compile(r"\s*[\[{]")
 
 
@@ -69,7 +69,7 @@ class Spool:
         # Whoever writes such a text into an answer only points at another part of the same answer.
         name = f"\0{len(self.taken)}"
         part: Song | Inner
-        if DATA.match(start) or BASE64.match(start):
+        if DATA.match(start) or _BASE64.match(start):
             file = self.file.with_name(f"{self.file.name}.answer{len(self.taken)}")
             part = Song(file, self.limit)
         elif depth < _DEEPEST and JSON.match(start):
@@ -238,7 +238,7 @@ class Song:
                 self._open = self.file.open("wb")
                 data = DATA.match(text)
                 text = text[data.end() if data else 0 :]
-            self._text += plain_base64(text)
+            self._text += _plain(text)
             # The last characters may be padding, which belongs to the end.
             whole = len(self._text.rstrip("=")) // 4 * 4
             self._write(self._text[:whole])
@@ -268,7 +268,7 @@ class Song:
     def _write(self, text: str) -> None:
         if self.error is None and self._open is not None:
             try:
-                data = decoded(text)
+                data = _decoded(text)
             except ValueError as error:
                 self._fail(str(error))
                 return
@@ -284,12 +284,12 @@ class Song:
             self.discard()
 
 
-def plain_base64(text: str) -> str:
+def _plain(text: str) -> str:
     """Base64 in the usual alphabet, without line breaks."""
     return "".join(text.split()).translate({ord("-"): "+", ord("_"): "/"})
 
 
-def decoded(text: str) -> bytes:
+def _decoded(text: str) -> bytes:
     """The bytes of base64 with or without its padding.
 
     Raises:

@@ -30,7 +30,7 @@ from services.errors import (
 )
 from services.providers.base import BASE64_OVERHEAD, Output, Workspace
 from services.providers.downloads import MAX_ADDRESS
-from services.providers.json_stream import BASE64, DATA, Inner, Outline, Song, Spool, parse, texts
+from services.providers.json_stream import DATA, LONG, Inner, Outline, Song, Spool, parse, texts
 from services.providers.redaction import (
     MAX_LOGGED,
     one_line,
@@ -46,7 +46,7 @@ MAX_DETAIL = 300
 SMALL_BODY = BASE64_OVERHEAD
 """Bytes. A larger body holds a song, and is read while no other is."""
 
-_PIECE = 2**16  # bytes of a body that are parsed at once, or handed over as its next piece
+_PIECE = LONG  # bytes of a body that are parsed at once, or handed over as its next piece
 _MOST_TEXTS = 1_000  # that are searched for a song
 _RETRY_AFTER = (1.0, 300.0)
 _RETRY_AFTER_UNKNOWN = 10.0
@@ -273,8 +273,8 @@ def find_output(value: object, taken: Mapping[str, Song | Inner] = {}) -> Output
     """Find the song in what the API calls `output`: an address, base64, or several of them.
 
     An address that looks like audio goes before any other, one that looks like the song's cover or
-    video comes last; any address goes before base64, and long base64 before short (what stands
-    beside it may be a checksum). `taken`: see `json_stream.Spool`.
+    video comes last; any address goes before base64, and long base64 before short. Base64 that was
+    not `taken` out of the answer (see `json_stream.Spool`) is too short for a song.
 
     Raises:
         BadOutput: it was decoded already, and is broken or over the limit.
@@ -284,17 +284,13 @@ def find_output(value: object, taken: Mapping[str, Song | Inner] = {}) -> Output
     addresses = [(f"{n} {t[:MAX_ADDRESS]}", t) for n, t in written if _is_address(t)]
     if addresses:
         return Output(url=min(addresses, key=lambda address: _unlike_audio(address[0]))[1].strip())
-    if songs := [text for _, text in found if isinstance(text, Song)]:
-        song = max(songs, key=lambda song: song.length)
-        if song.error is not None:
-            raise BadOutput(song.error)
-        return Output(file=song.file)
-    in_base64 = [text for _, text in written if DATA.match(text) or BASE64.match(text)]
-    if not in_base64:
+    songs = [text for _, text in found if isinstance(text, Song)]
+    if not songs:
         return None
-    longest = max(in_base64, key=len)
-    data = DATA.match(longest)
-    return Output(base64=longest[data.end() if data else 0 :])
+    song = max(songs, key=lambda song: song.length)
+    if song.error is not None:
+        raise BadOutput(song.error)
+    return Output(file=song.file)
 
 
 def _unlike_audio(described: str) -> int:

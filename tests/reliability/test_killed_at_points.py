@@ -89,7 +89,6 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
     ],
     "The same as what is passed, for an answer or an address of another shape.": [
         "services.songs.pipeline.Pipeline._make_at_once: self._fetch_made(",
-        "services.providers.downloads.Downloader.download: in_thread(_write_base64",
         "services.providers.downloads.Downloader.download: in_thread(_put_in_place",
         "services.providers.segmind.Segmind.make: answer.output()",
         "services.providers.segmind.Segmind.make: contextlib.aclosing(answer)",

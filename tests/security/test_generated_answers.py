@@ -183,9 +183,9 @@ class Client:
                 target.unlink()
 
     def _judge_output(self, output: Output) -> None:
-        """It holds one of three; a song that was decoded already waits in its folder, alone."""
+        """It holds one of two; a song that was decoded already waits in its folder, alone."""
         assert SIGNED not in repr(output)
-        assert [output.url, output.base64, output.file].count(None) == 2
+        assert (output.url is None) is not (output.file is None)
         left = list(self.folder.iterdir())
         assert left == ([] if output.file is None else [output.file])
         for file in left:
