@@ -1,7 +1,7 @@
-"""Keeps a song's status message true, and posts the song.
+"""Updates status messages and posts songs.
 
-It works from the ids in the row alone, never from an object kept in memory, so it does after a
-restart what it did before. All edits of a status message are made here, one at a time.
+It only uses ids from the song's row, so it works the same after a restart. All edits of a status
+message are made here, one at a time.
 """
 
 import asyncio
@@ -43,29 +43,28 @@ log = logging.getLogger(__name__)
 BETWEEN_EDITS = 3.0
 """Seconds between two edits of one message; Discord answers 429 under about 1.5."""
 REFRESH_EVERY = 20.0
-"""Seconds between looks at the places of the first ten; the others are every third time."""
+"""Seconds between updates of the first ten places; the others are updated every third time."""
 FIRST_IN_QUEUE = 10
 SHOWN_AT_ONCE = 50
-"""Messages that are edited together where nothing has happened to their songs."""
+"""Status messages that are updated at once in a periodic refresh."""
 STEADY = timedelta(seconds=20)
-"""An expected time that moved by less is left as it stands."""
+"""A smaller change of the expected time causes no edit."""
 POSTING_PER_SECOND = 25.0
-"""Of the 50 requests a second that Discord takes from a bot ("Rate Limits"), the share of posting
-and of looking for posts."""
+"""The share of posts and searches in the 50 requests a second of a bot (Discord, "Rate Limits")."""
 CLOCK_SKEW = timedelta(minutes=2)
-"""By how much our clock may be ahead of Discord's when a post is looked for."""
+"""By how much our clock may be ahead of Discord's in a search."""
 MOST_SEARCHED = 5_000
-"""Messages to look through for a post that may be there."""
+"""Messages that a search for a post reads."""
 TOKEN_OVER = 50027  # Discord, "JSON Error Codes": invalid webhook token
 GONE = (403, 404)
-"""Answers to an edit of a status message that is not there any more."""
+"""Status codes for an edit of a deleted status message."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """What may change of what a message shows.
+    """What a status message shows and may change.
 
-    Not the whole View: a song's words would be kept for as long as it is under way.
+    Not the View itself, which would hold the lyrics in memory while the song is in progress.
     """
 
     status: Status
@@ -93,7 +92,7 @@ class _Shown:
             expected_at=view.expected_at,
         )
 
-    def is_true_for(self, view: View) -> bool:
+    def matches(self, view: View) -> bool:
         """Whether a message that shows this needs no edit."""
         now = _Shown.of(view)
         moved = abs(self.expected_at - now.expected_at)
@@ -102,10 +101,9 @@ class _Shown:
 
 @dataclass(slots=True)
 class _Board:
-    """What is known of one status message: when it may be edited next, and what it shows.
+    """One status message: when it may be edited next, and what it shows.
 
-    Its `task` edits it, and nobody else does until the song has ended. `failures`: edits in a row
-    that Discord did not make.
+    Only its `task` edits it. `failures` counts failed edits in a row.
     """
 
     next_at: float = 0.0
@@ -116,21 +114,21 @@ class _Board:
 
 
 class _Turns:
-    """Whose turn it is to post, and to look for a post: one each in a channel, few a second in all.
+    """Limits posts and searches: one of each at a time in a channel, and few a second in all.
 
-    discord.py waits for a channel's limit, but what waits there goes all at once when it is over:
-    for 1,500 songs that a start found made, 893 requests were answered with 429 in 30 s.
+    discord.py waits for a channel's limit, but then sends everything that waited at once: a start
+    with 1,500 finished songs got 893 replies of 429 in 30 s.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        # A lock is there as long as somebody has it or waits for it.
+        # A lock exists as long as somebody has it or waits for it.
         self._locks: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
         self._next_at = 0.0
 
     @contextlib.asynccontextmanager
     async def to(self, what: str, channel_id: int) -> AsyncIterator[None]:
-        """In the order in which they came, for each channel and each thing to do there."""
+        """Wait for a turn in a channel, in the order of the calls."""
         async with self._locks.setdefault((what, channel_id), asyncio.Lock()):
             at = max(self._monotonic(), self._next_at)
             self._next_at = at + 1 / POSTING_PER_SECOND
@@ -139,7 +137,7 @@ class _Turns:
 
 
 class DiscordAnnouncer:
-    """The worker's Announcer, on Discord."""
+    """The pipeline's Announcer, on Discord."""
 
     def __init__(
         self,
@@ -163,22 +161,22 @@ class DiscordAnnouncer:
     # --- the status message -----------------------------------------------------------------------
 
     def changed(self, song_id: int) -> None:
-        """Show the song's state as soon as its message may be edited; after a stop, in `run`."""
+        """Show the song's state as soon as its message may be edited; after a restart, in `run`."""
         if self._stopping:
             return
         board = self._boards.setdefault(song_id, _Board())
         board.dirty = True
         if board.task is None:
-            board.task = self._spawn(self._keep_true(song_id, board), f"status of {song_id}")
+            board.task = self._spawn(self._update(song_id, board), f"status of {song_id}")
 
     def show(self, song_id: int) -> None:
-        """Show the song's state, whatever its message shows now: somebody pressed a button."""
+        """Edit the message even if it shows the state already: somebody pressed a button."""
         if song_id in self._boards:
             self._boards[song_id].shown = None
         self.changed(song_id)
 
     async def run(self) -> None:
-        """Show what changed while the bot was away, then refresh places, until cancelled."""
+        """Show what changed while the bot was stopped, then refresh places, until cancelled."""
         for ended in (True, False):
             await self._show_all([song.song_id for song in await self._queue.shown(ended=ended)])
         for rounds in itertools.count(1):
@@ -188,9 +186,9 @@ class DiscordAnnouncer:
             await self._show_all([song_id for song_id, place in waiting if place <= furthest])
 
     async def _show_all(self, song_ids: Sequence[int]) -> None:
-        """A few at a time: thousands of edits at once would be as many connections to Discord.
+        """Update a few at a time: thousands of edits at once would need as many connections.
 
-        One that takes long, since Discord fails it, does not hold up the others for ever.
+        A slow edit does not delay the others for long.
         """
         for first in range(0, len(song_ids), SHOWN_AT_ONCE):
             some = song_ids[first : first + SHOWN_AT_ONCE]
@@ -201,7 +199,7 @@ class DiscordAnnouncer:
                 await asyncio.wait(tasks, timeout=BETWEEN_EDITS)
 
     async def stop(self, *, grace: float) -> None:
-        """Give the edits under way `grace` seconds, and begin no others."""
+        """Give edits in progress `grace` seconds, and start no others."""
         self._stopping = True
         tasks = [board.task for board in self._boards.values() if board.task is not None]
         if tasks:
@@ -210,7 +208,7 @@ class DiscordAnnouncer:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _keep_true(self, song_id: int, board: _Board) -> None:
+    async def _update(self, song_id: int, board: _Board) -> None:
         over = False
         logs.set_context(song_id)
         try:
@@ -220,53 +218,53 @@ class DiscordAnnouncer:
                 view = await self._queue.view(song_id)
                 over = view is None or await self._show(view, board)
         except Exception:
-            log.exception("its status message could not be kept true")
+            log.exception("updating the status message failed")
         finally:
             board.task = None
             if over:
                 self._boards.pop(song_id, None)
 
     async def _show(self, view: View, board: _Board) -> bool:
-        """Edit the message if its words differ; whether that was for the last time."""
+        """Edit the message if its text differs; return whether that was the last edit."""
         song = view.song
         if song.token is None:
             return True
-        if board.shown is None or not board.shown.is_true_for(view):
+        if board.shown is None or not board.shown.matches(view):
             if song.requested_at < self._began_at and self._monotonic() < self._fresh_until:
-                # The process before this one may have edited it just now. Each waits from its own
-                # turn on: they would all go at once at the end.
+                # The previous process may have edited it just now. Each waits from its own turn on:
+                # otherwise all edits would be sent at once.
                 board.dirty, board.next_at = True, self._monotonic() + BETWEEN_EDITS
                 return False
             try:
                 await self._edit(view, board)
             except PASSING as error:
-                return self._again(board, error)
+                return self._retry_later(board, error)
             except discord.HTTPException as error:
-                # 401 is the token's end here: it is the interaction's, not the bot's.
+                # 401 means that the interaction's token has expired; it is not the bot's.
                 if outcome_unknown(error) and error.code != TOKEN_OVER:
-                    return self._again(board, error)
+                    return self._retry_later(board, error)
                 if error.code == TOKEN_OVER or error.status in GONE:
-                    # Deleted by its member, or the token is over: the post alone tells the end.
-                    log.info("its status message is gone: %s", error)
+                    # Deleted by its requester, or expired: only the post shows the result.
+                    log.info("status message deleted or expired: %s", error)
                     return await self._forget(song, board)
-                # Refused for what it says. The next state's words may be taken.
-                log.warning("its status message was not changed: %s", error)
+                # Refused because of its text. The next state's may be accepted.
+                log.warning("Discord refused the status message: %s", error)
                 board.shown = _Shown.of(view)
-        # What could not be posted may still be: the message follows for as long as it can.
+        # An undelivered song may still be posted, which the message will show.
         is_over = song.ended and not song.waits_for_delivery
         return is_over and await self._forget(song, board)
 
     async def _forget(self, song: Song, board: _Board) -> bool:
-        """The last edit is made: its token goes, once the disk has room to say so."""
+        """Delete the token after the last edit; with a full disk, later."""
         try:
             await self._queue.forget_token(song)
         except OSError as error:
-            return self._again(board, error)
+            return self._retry_later(board, error)
         return True
 
-    def _again(self, board: _Board, error: Exception) -> bool:
-        """With growing delays: Discord makes few edits of a message over an hour old (30046)."""
-        log.warning("its status message waits: %s", error)
+    def _retry_later(self, board: _Board, error: Exception) -> bool:
+        """Retry with growing delays: Discord limits edits of messages over an hour old (30046)."""
+        log.warning("editing the status message failed, retrying: %s", error)
         board.dirty = True
         board.failures += 1
         pauses = Backoff(first=4 * BETWEEN_EDITS, longest=LONGEST_PAUSE)
@@ -279,28 +277,28 @@ class DiscordAnnouncer:
             return
         webhook = discord.Webhook.partial(song.application_id, song.token, client=self._bot)
         card, buttons = cards.status_card(view), status_buttons(song)
-        # Webhooks know no longest pause of their own: see `Client`.
+        # Webhooks have no limit for their waits: see `Client`.
         with wrap_parse_errors():
             async with asyncio.timeout(LONGEST_PAUSE):
                 await webhook.edit_message(song.message_id, embed=card, view=buttons)
-        log.debug("its status message shows %s", song.status)
+        log.debug("status message shows %s", song.status)
         board.shown, board.failures = _Shown.of(view), 0
         board.next_at = self._monotonic() + BETWEEN_EDITS
 
     # --- the post ---------------------------------------------------------------------------------
 
     def upload_limit(self, song: Song) -> int:
-        """Bytes: what the song's server takes, as far as it is known."""
+        """Return the upload limit of the song's server in bytes; a default if it is unknown."""
         guild = self._bot.get_guild(song.server_id)
         return guild.filesize_limit if guild is not None else DEFAULT_UPLOAD_LIMIT
 
     async def post(self, song: Song, file: Path) -> int:
-        """Send the song to its channel; the message's id."""
+        """Send the song to its channel and return the message's id."""
         async with self._turns.to("post", song.channel_id):
             try:
                 return await self._post(song, file)
             except CannotPost as error:
-                # To who is no member Discord says the same as to who may not see the channel.
+                # After the bot left, Discord's error is the same as for a hidden channel.
                 if self._has_left(song):
                     raise CannotPost(NO_MEMBER, scope=Scope.SERVER) from error
                 raise
@@ -314,7 +312,7 @@ class DiscordAnnouncer:
                 content=f"<@{song.member_id}>",
                 embed=card,
                 file=attachment,
-                # A repeat within a few minutes returns the first message instead of a second one.
+                # A retry within a few minutes returns the first message instead of a second one.
                 nonce=str(song.song_id),
                 allowed_mentions=discord.AllowedMentions(
                     everyone=False, roles=False, users=[discord.Object(song.member_id)]
@@ -323,17 +321,18 @@ class DiscordAnnouncer:
         return message.id
 
     async def find_post(self, song: Song) -> int | None:
-        """Look through the channel's history, back to when the song was asked for."""
+        """Search the channel's history for the post, back to the request."""
         try:
             return await self._find_post(song)
-        except TooLargeToPost as error:  # of something before Discord, and no word on a look
-            raise PostUncertain(f"looking for the post: {error}") from error
+        except TooLargeToPost as error:
+            # From a proxy: a search uploads nothing.
+            raise PostUncertain(f"searching for the post: {error}") from error
 
     async def _find_post(self, song: Song) -> int | None:
         await self._check_history_readable(song)
-        with map_discord_errors("looking for the post"):
+        with map_discord_errors("searching for the post"):
             try:
-                async with self._turns.to("look", song.channel_id):
+                async with self._turns.to("search", song.channel_id):
                     return await self._search(song)
             except discord.Forbidden as error:
                 if outcome_unknown(error):
@@ -341,9 +340,9 @@ class DiscordAnnouncer:
                 raise CannotPost(texts.HISTORY_UNREADABLE) from error
 
     async def _search(self, song: Song) -> int | None:
-        """From the newest message back to the song's own id, which is a time of Discord's clock.
+        """Search from the newest message back to the song's id, which is a time of Discord's clock.
 
-        Ours may have been wrong when the song was marked: it bounds only what is too much to read.
+        `posting_at` is a time of our clock, which may be wrong: it only limits a very long search.
         """
         marked_at = (song.posting_at or song.requested_at) - CLOCK_SKEW
         mark = cards.post_mark(song)
@@ -361,25 +360,25 @@ class DiscordAnnouncer:
         return None
 
     def _has_left(self, song: Song) -> bool:
-        """Whether the bot is no member of the song's server. discord.py's cache does not tell."""
+        """Whether the bot has left the song's server, which discord.py's cache does not know."""
         return self._bot.is_ready() and song.server_id not in self._bot.presence
 
     def _is_own(self, message: discord.Message) -> bool:
         return self._bot.user is not None and message.author.id == self._bot.user.id
 
     async def can_post(self, song: Song) -> bool:
-        """By what the gateway has told. Only a channel that it has not told of is asked for.
+        """Check the permissions known from the gateway; only an unknown channel is fetched.
 
-        That is a thread that was archived, which a post opens again, or a channel that is gone.
+        That is an archived thread, which a post opens again, or a deleted channel.
         """
         guild = self._bot.get_guild(song.server_id)
         if guild is None or guild.unavailable:
             return False
-        channel = await self._whole_channel(guild, song)
+        channel = await self._known_channel(guild, song)
         return not lacking_to_post(channel, permissions_in(channel, guild.me))
 
     async def _check_history_readable(self, song: Song) -> None:
-        """To a bot that may not read it Discord shows an empty history, which looks like absence.
+        """Check the permissions first: without them Discord returns an empty history.
 
         Raises:
             CannotPost, PostUncertain: see `find_post`.
@@ -389,19 +388,19 @@ class DiscordAnnouncer:
             if self._has_left(song):
                 raise CannotPost(NO_MEMBER, scope=Scope.SERVER)
             raise PostUncertain("the server is not known yet")
-        channel = await self._whole_channel(guild, song)
+        channel = await self._known_channel(guild, song)
         if lacking_to_read(channel, permissions_in(channel, guild.me)):
             raise CannotPost(texts.HISTORY_UNREADABLE)
 
-    async def _whole_channel(
+    async def _known_channel(
         self, guild: discord.Guild, song: Song
     ) -> discord.abc.GuildChannel | discord.Thread:
-        """The song's channel with what is needed to tell the bot's permissions.
+        """Return the song's channel with its permissions, from the cache or fetched.
 
         Raises:
             CannotPost, PostUncertain: see `find_post`.
         """
-        with map_discord_errors("looking for the channel"):
+        with map_discord_errors("fetching the channel"):
             return guild.get_channel_or_thread(song.channel_id) or await guild.fetch_channel(
                 song.channel_id
             )

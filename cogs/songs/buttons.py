@@ -1,6 +1,6 @@
-"""Buttons and menus that outlive a restart: what they need stands in their `custom_id`.
+"""Buttons and menus of songs. Everything they need is in their `custom_id`.
 
-What a `custom_id` says is never believed: whose a song is stands in its row.
+A `custom_id` can be forged, so the owner of a song is read from its row.
 """
 
 import re
@@ -30,7 +30,7 @@ OPTION_LABEL = 100
 
 
 class SongButtons(commands.Cog):
-    """What the buttons and menus of songs use."""
+    """The services that buttons and menus of songs use."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class CancelButton(
     ui.DynamicItem[ui.Button[Any]],
     template=rf"song:cancel:(?P<song_id>{ID})",
 ):
-    """Cancels a song that has not been submitted."""
+    """Cancel a song that has not been submitted."""
 
     def __init__(self, song_id: int) -> None:
         self.song_id: int = song_id
@@ -91,7 +91,7 @@ class RefreshButton(
     ui.DynamicItem[ui.Button[Any]],
     template=rf"song:refresh:(?P<song_id>{ID})",
 ):
-    """Shows the state again: a status message can be edited for 15 minutes after a press."""
+    """Show the current state; this allows edits of the status message for 15 more minutes."""
 
     def __init__(self, song_id: int) -> None:
         self.song_id: int = song_id
@@ -113,7 +113,7 @@ class GetButton(
     ui.DynamicItem[ui.Button[Any]],
     template=rf"song:get:(?P<song_id>{ID})",
 ):
-    """Gives a song that could not be posted to its member."""
+    """Give an undelivered song to its requester."""
 
     def __init__(self, song_id: int) -> None:
         self.song_id: int = song_id
@@ -128,7 +128,7 @@ class GetButton(
     async def respond(self, interaction: discord.Interaction[Any]) -> None:
         view = await _own_song(interaction, self.song_id)
         await interaction.response.defer()
-        # Should Discord not take it, the message goes on following what becomes of the song.
+        # If Discord refuses the file, the status message continues to be updated.
         renewed = await _keep_token(interaction, self.song_id)
         if not renewed or not await show.hand_over(
             interaction, _cog(interaction).delivery, view.song, in_status=True
@@ -137,7 +137,7 @@ class GetButton(
 
 
 async def _renew(interaction: discord.Interaction[Any], song_id: int) -> bool:
-    """Take the press's token for the song; False where the song is over, which is shown at once."""
+    """Store the new token; return False if the song has finished, and show that."""
     view = await _own_song(interaction, song_id)
     await interaction.response.defer()
     if view.song.ended:
@@ -150,7 +150,7 @@ async def _renew(interaction: discord.Interaction[Any], song_id: int) -> bool:
 
 
 async def _keep_token(interaction: discord.Interaction[Any], song_id: int) -> bool:
-    """False where the song is over."""
+    """Return False if the song has finished."""
     message_id = interaction.message.id if interaction.message else None
     return await _cog(interaction).songs.renew_token(
         song_id, requester(interaction, at=_cog(interaction).clock(), message_id=message_id)
@@ -158,7 +158,7 @@ async def _keep_token(interaction: discord.Interaction[Any], song_id: int) -> bo
 
 
 async def _show_now(interaction: discord.Interaction[Any], song_id: int) -> None:
-    """The message as it has to be: what was known before an answer may be over by now."""
+    """Show the song's current state; it may have changed since it was read."""
     view = await _own_song(interaction, song_id)
     await interaction.edit_original_response(
         embed=cards.status_card(view), view=status_buttons(view.song)
@@ -175,7 +175,7 @@ async def _own_song(interaction: discord.Interaction[Any], song_id: int) -> View
 
 
 def status_buttons(song: Song) -> ui.View | None:
-    """What can be done from a song's status message; None where nothing can."""
+    """Return the buttons of a status message; None if there are none."""
     if song.ended and not song.waits_for_delivery:
         return None
     row = Row()
@@ -196,7 +196,7 @@ class CancelMenu(
     ui.DynamicItem[ui.Select[Any]],
     template=r"queue:cancel",
 ):
-    """Cancels one of the waiting songs: one's own, or any for those who manage the server."""
+    """Cancel a waiting song: a member their own, a manager any."""
 
     def __init__(self, waiting: Sequence[Song] = ()) -> None:
         super().__init__(
@@ -223,21 +223,21 @@ class CancelMenu(
 async def queue_answer(
     interaction: discord.Interaction[Any],
 ) -> tuple[discord.Embed, ui.View | None]:
-    """The queue of this server, with a menu of what this person may cancel."""
+    """Show the queue of this server, with a menu of the songs that this person may cancel."""
     views = [
         replace(view, song=as_seen(interaction, view.song))
         for view in await _cog(interaction).queue.of_server(server_of(interaction))
     ]
-    mine = [
+    cancellable = [
         view.song
         for view in views
         if view.song.cancellable
         and (view.song.member_id == interaction.user.id or manages(interaction))
     ]
     row = None
-    if mine:
+    if cancellable:
         row = Row()
-        row.add_item(CancelMenu(mine))
+        row.add_item(CancelMenu(cancellable))
     return cards.queue_card(views, viewer_id=interaction.user.id), row
 
 
@@ -249,7 +249,7 @@ class PageButton(
     ui.DynamicItem[ui.Button[Any]],
     template=rf"history:(?P<member_id>{ID}):(?P<page>[0-9]{{1,6}})",
 ):
-    """Turns to another page of a member's songs."""
+    """Show another page of a member's songs."""
 
     def __init__(self, member_id: int, page: int, *, label: str = "", enabled: bool = True) -> None:
         self.member_id = member_id
@@ -272,7 +272,7 @@ class SongMenu(
     ui.DynamicItem[ui.Select[Any]],
     template=r"history:open",
 ):
-    """Opens one song's card."""
+    """Show one song's card."""
 
     def __init__(self, shown: Sequence[Song] = ()) -> None:
         super().__init__(
@@ -295,7 +295,7 @@ class SongMenu(
 def song_answer(
     interaction: discord.Interaction[Any], song: Song, view: View | None = None
 ) -> discord.Embed:
-    """A song's card, with as much of it as this person may read."""
+    """Show a song, without genres and lyrics if this person may not read them."""
     if may_read(interaction, song):
         return cards.song_card(song, view)
     return cards.hidden_card(song)
@@ -304,14 +304,14 @@ def song_answer(
 async def history_answer(
     interaction: discord.Interaction[Any], member_id: int, *, page: int
 ) -> tuple[discord.Embed, ui.View | None]:
-    """A page of a member's songs, with as much of each as this person may read."""
+    """Show a page of a member's songs, with what this person may read of each."""
     found = await _cog(interaction).songs.history(server_of(interaction), member_id, page=page)
     seen = replace(found, songs=[as_seen(interaction, song) for song in found.songs])
     return cards.history_card(seen, member_id=member_id), history_row(seen, member_id)
 
 
 def history_row(page: Page, member_id: int) -> ui.View | None:
-    """The menu of a page's songs, and the buttons to its neighbours."""
+    """Return a menu of the page's songs and buttons to its neighbours."""
     if not page.songs:
         return None
     row = Row()
@@ -329,10 +329,10 @@ def _option(song: Song) -> discord.SelectOption:
 
 
 def _chosen(interaction: discord.Interaction[Any]) -> int:
-    """The song that was chosen in a menu.
+    """Return the id that was chosen in a menu.
 
     Raises:
-        NotPossible: what came is no song's id.
+        NotPossible: it is not an id.
     """
     values = data_of(interaction).get("values") or [""]
     if not re.fullmatch(ID, str(values[0])):
@@ -341,4 +341,4 @@ def _chosen(interaction: discord.Interaction[Any]) -> int:
 
 
 PERSISTENT = (CancelButton, RefreshButton, GetButton, CancelMenu, PageButton, SongMenu)
-"""What the bot has to know of to answer presses on messages from before a restart."""
+"""To be registered at the start, so that they work on messages from before a restart."""

@@ -1,4 +1,4 @@
-"""Completion of the last term in a list of genres. Pure."""
+"""Autocomplete for the last term in a list of genres."""
 
 from collections.abc import Iterable, Iterator
 
@@ -21,20 +21,20 @@ CURATED = (
 
 
 def complete(typed: str, used: Iterable[str]) -> list[str]:
-    """Whole lists of genres whose last term continues what was typed.
+    """Suggest lists of genres whose last term contains the typed one.
 
-    Genres that were `used` before (whole lists of them) come before the curated ones.
+    Terms of the lists in `used` come before the curated ones.
     """
     before, comma, last = typed.rpartition(",")
-    kept = f"{before}{comma} " if comma else ""
+    prefix = f"{before}{comma} " if comma else ""
     chosen = {term.strip().casefold() for term in before.split(",")}
     wanted = last.strip().casefold()
     terms = [
         term for term in _known(used) if term.casefold() not in chosen and wanted in term.casefold()
     ]
     terms.sort(key=lambda term: not term.casefold().startswith(wanted))
-    whole = [kept.lstrip() + term for term in terms]
-    return [text for text in whole if len(text) <= LONGEST][:MOST]
+    lists = [prefix.lstrip() + term for term in terms]
+    return [text for text in lists if len(text) <= LONGEST][:MOST]
 
 
 def _known(used: Iterable[str]) -> Iterator[str]:

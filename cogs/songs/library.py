@@ -1,4 +1,4 @@
-"""/history and /show: what was made."""
+"""/history and /show."""
 
 import re
 from collections.abc import Sequence
@@ -24,11 +24,11 @@ from services.text import clean
 NUMBER = re.compile(r"#?\s*([0-9]{1,9})")
 MOST_CHOICES = 25
 CHOICE = 100
-"""Characters of a choice, and how many there are (Discord, "Autocomplete")."""
+"""Characters of a choice (Discord, "Autocomplete")."""
 
 
 class LibraryCog(commands.Cog):
-    """Looking at songs that were made."""
+    """Shows songs that were made."""
 
     def __init__(self, songs: Songs, queue: Queue, delivery: Delivery) -> None:
         self._songs = songs
@@ -40,7 +40,7 @@ class LibraryCog(commands.Cog):
     async def history(
         self, interaction: discord.Interaction, member: discord.User | None = None
     ) -> None:
-        """Songs made here, page by page."""
+        """List songs made here."""
         await acknowledged(interaction)
         member_id = (member or interaction.user).id
         embed, row = await history_answer(interaction, member_id, page=1)
@@ -52,7 +52,7 @@ class LibraryCog(commands.Cog):
     @app_commands.command()
     @app_commands.describe(song=texts.SHOW_SONG)
     async def show(self, interaction: discord.Interaction, song: str) -> None:
-        """One song again; its audio too, if it is yours and could not be posted."""
+        """Show one song; also its audio, if it is yours and could not be posted."""
         number = number_of(song)
         await acknowledged(interaction)
         server_id = server_of(interaction)
@@ -60,7 +60,7 @@ class LibraryCog(commands.Cog):
         with logs.context(found.song_id):
             if await show.hand_over(interaction, self._delivery, found):
                 return
-        # It may have been posted, or its price given back, meanwhile.
+        # It may have been posted or refunded meanwhile.
         found = await self._songs.get(found.song_id, server_id=server_id)
         view = None if found.ended else await self._queue.view(found.song_id)
         await interaction.edit_original_response(embed=song_answer(interaction, found, view))
@@ -72,10 +72,10 @@ class LibraryCog(commands.Cog):
 
 
 def number_of(typed: str) -> int:
-    """A song's number, as people write it: `42`, `#42`.
+    """Parse a song's number: `42`, `#42`.
 
     Raises:
-        InvalidRequest: it is none.
+        InvalidRequest: it is not one.
     """
     found = NUMBER.fullmatch(typed.strip())
     if found is None:
@@ -84,15 +84,15 @@ def number_of(typed: str) -> int:
 
 
 def choices(own: Sequence[Song], typed: str) -> list[Choice[str]]:
-    """Those of a member's songs whose number begins with what was typed, or whose title has it."""
-    sought = typed.strip().lstrip("# ").casefold()
+    """Suggest songs whose number begins with the typed text, or whose title contains it."""
+    wanted = typed.strip().lstrip("# ").casefold()
     named = [(song, clean(title_of(song.genres, song.lyrics))) for song in own]
-    fitting = [
+    matching = [
         Choice(name=_name(song, title), value=str(song.number))
         for song, title in named
-        if str(song.number).startswith(sought) or sought in title.casefold()
+        if str(song.number).startswith(wanted) or wanted in title.casefold()
     ]
-    return fitting[:MOST_CHOICES]
+    return matching[:MOST_CHOICES]
 
 
 def _name(song: Song, title: str) -> str:

@@ -1,4 +1,4 @@
-"""Giving a song that could not be posted to its member: what /show and the buttons share."""
+"""Give an undelivered song to its requester, for /show and the button."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from services.songs.delivery import Delivery
 log = logging.getLogger(__name__)
 
 LONGEST_UPLOAD = 180.0
-"""Seconds for a file and its answer. Webhooks know no longest pause of their own: see `Client`."""
+"""Seconds for an upload and its response; webhooks have no limit of their own, see `Client`."""
 
 
 async def hand_over(
@@ -27,14 +27,12 @@ async def hand_over(
     *,
     in_status: bool = False,
 ) -> bool:
-    """Give a song that could not be posted to its member, in the answer, which was deferred.
+    """Attach an undelivered song to the deferred reply, if the person is its requester.
 
-    `in_status`: the answer is the song's status message.
-
-    False: the person is not its member, or there is nothing to give (any more).
+    `in_status`: the reply is the song's status message. Returns False if there is nothing to give.
 
     Raises:
-        NotPossible: not now, or its file is lost.
+        NotPossible: Discord refused it, or its file is lost.
     """
     if not song.waits_for_delivery or song.member_id != interaction.user.id:
         return False
@@ -43,7 +41,7 @@ async def hand_over(
         attachment = await asyncio.to_thread(discord.File, file, cards.audio_filename(song, file))
         with contextlib.closing(attachment), map_discord_errors("handing it over"):
             async with asyncio.timeout(LONGEST_UPLOAD):
-                # An edit, so that a repeat after a lost answer changes nothing.
+                # An edit, so that a retry after a lost response does not make a second message.
                 await interaction.edit_original_response(
                     embed=cards.handed_over_card(song), attachments=[attachment], view=None
                 )
@@ -57,7 +55,7 @@ async def hand_over(
             in_status=in_status,
         )
     except DeliveryError as error:
-        log.warning("it could not be handed over: %s", error)
+        log.warning("upload to the requester failed: %s", error)
         why = str(error) if isinstance(error, CannotPost) else texts.UPLOAD_FAILED
         sentence = texts.HANDOVER_FAILED.format(reason=why, number=song.number)
         raise NotPossible(sentence) from error

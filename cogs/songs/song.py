@@ -41,18 +41,16 @@ FORM_ID = re.compile(rf"{FORM}:(?P<draft_id>.*)", re.DOTALL)
 PREFILL = "[verse]\n\n[chorus]\n"
 SUGGESTED = (10, 30, 45, 60, 90, 120, 150, 180, 210, 240)
 FORM_WAITS = 1.5
-"""Seconds that a form waits for the database: Discord gives an answer 3 in all."""
-
-LYRICS_ALONE = 6_000
-"""Discord's limit of a string option; ours is said in words of our own."""
-
+"""Seconds that a form waits for the database; Discord allows 3 for the reply."""
+MAX_OPTION = 6_000
+"""Characters of an option (Discord, "Application Command Option"); `parse_request` checks ours."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was typed beside the lyrics. A number that was left out is None."""
+    """The options of `/song` without the lyrics. A number that was not given is None."""
 
     genres: str
     numbers: dict[str, float | None]
@@ -68,7 +66,7 @@ class Options:
 
 
 class LyricsForm(ui.Modal):
-    """The form. Its answer is handled from the raw interaction, so that it outlives a restart."""
+    """The lyrics form. `on_interaction` handles its submit, so that it works after a restart."""
 
     def __init__(self, draft_id: int) -> None:
         super().__init__(title=texts.LYRICS, custom_id=f"{FORM}:{draft_id}", timeout=None)
@@ -85,12 +83,12 @@ class LyricsForm(ui.Modal):
                 ),
             )
         )
-        # discord.py would keep every form that was ever opened; ours needs no keeping.
+        # Otherwise discord.py stores every form that was ever opened.
         self.stop()
 
 
 class SongCog(commands.Cog):
-    """Making songs."""
+    """`/song` with its form, `/queue` and `/help`."""
 
     def __init__(
         self, songs: Songs, credits: Credits, *, clock: Clock, show: Callable[[int], None]
@@ -108,7 +106,7 @@ class SongCog(commands.Cog):
         self,
         interaction: discord.Interaction,
         genres: Range[str, 1, MAX_GENRES],
-        lyrics: Range[str, 1, LYRICS_ALONE] | None = None,
+        lyrics: Range[str, 1, MAX_OPTION] | None = None,
         seconds: Range[int, *PARAMETERS.seconds.bounds] | None = None,
         instrumental: bool = False,
         seed: Range[int, *PARAMETERS.seed.bounds] | None = None,
@@ -134,7 +132,7 @@ class SongCog(commands.Cog):
         message_id = await acknowledged(interaction)
         check_can_post(interaction)
         request = await self._request(interaction, options, lyrics, instrumental=instrumental)
-        await self._ask(interaction, request, message_id)
+        await self._create(interaction, request, message_id)
 
     async def _request(
         self,
@@ -150,10 +148,9 @@ class SongCog(commands.Cog):
     def _parse(
         self, options: Options, limits: Limits, lyrics: str | None, *, instrumental: bool = False
     ) -> SongRequest:
-        """What is asked for; a size that was left open is one that is allowed.
+        """Parse the options. Missing `seconds` and `steps` are within the server's limits.
 
-        A newcomer's plain `/song` has to work where songs are short. Who names a length wants that
-        one, or to hear why not.
+        So a plain `/song` works in every server; a number that was given is checked later.
         """
         seconds, steps = usual_size(limits)
         typed = {name: number for name, number in options.numbers.items() if number is not None}
@@ -166,7 +163,7 @@ class SongCog(commands.Cog):
             **{"seconds": seconds, "steps": steps, **typed},
         )
 
-    async def _ask(
+    async def _create(
         self,
         interaction: discord.Interaction,
         request: SongRequest,
@@ -181,7 +178,7 @@ class SongCog(commands.Cog):
     async def _complete_genres(
         self, interaction: discord.Interaction, current: str
     ) -> list[Choice[str]]:
-        return await unless_it_fails(self._genres(interaction, current))
+        return await or_no_suggestions(self._genres(interaction, current))
 
     async def _genres(self, interaction: discord.Interaction, typed: str) -> list[Choice[str]]:
         used = await self._songs.genres_used(server_of(interaction), interaction.user.id)
@@ -191,7 +188,7 @@ class SongCog(commands.Cog):
     async def _complete_seconds(
         self, interaction: discord.Interaction, current: str | int
     ) -> list[Choice[int]]:
-        return await unless_it_fails(self._lengths(interaction, str(current)))
+        return await or_no_suggestions(self._lengths(interaction, str(current)))
 
     async def _lengths(self, interaction: discord.Interaction, typed: str) -> list[Choice[int]]:
         preview = await self._credits.preview(member_of(interaction))
@@ -209,7 +206,7 @@ class SongCog(commands.Cog):
     async def _open_form(self, interaction: discord.Interaction, options: Options) -> None:
         check_can_post(interaction)
         self._parse(options, Limits(), None)
-        # A form must be the first answer. It opens in time even where the database is slow.
+        # A form must be the first reply, so it opens in time even if the database is slow.
         clock = asyncio.get_running_loop().time
         opens_by = clock() + FORM_WAITS
         with contextlib.suppress(TimeoutError):
@@ -218,40 +215,40 @@ class SongCog(commands.Cog):
         draft = Draft(
             interaction.id, server_of(interaction), interaction.user.id, options.to_json()
         )
-        # The options are kept while the words are being typed, if not before.
-        keeping = asyncio.ensure_future(self._songs.keep_draft(draft))
-        await asyncio.wait({keeping}, timeout=max(0.0, opens_by - clock()))
-        if keeping.done():
-            keeping.result()
+        # At the latest the options are stored while the lyrics are typed.
+        storing = asyncio.ensure_future(self._songs.keep_draft(draft))
+        await asyncio.wait({storing}, timeout=max(0.0, opens_by - clock()))
+        if storing.done():
+            storing.result()
         await interaction.response.send_modal(LyricsForm(interaction.id))
-        await keeping
+        await storing
 
     async def _check(self, interaction: discord.Interaction, options: Options) -> None:
-        """Better now than after the words have been typed; then it is checked again anyway."""
+        """Refuse now rather than after the lyrics were typed. Creating the song checks it again."""
         request = await self._request(interaction, options, None)
         await self._songs.check(requester(interaction, at=self._clock(), message_id=None), request)
 
     @commands.Cog.listener()
     async def on_interaction(self, interaction: discord.Interaction) -> None:
-        """A form was sent."""
+        """Handle the submit of a lyrics form."""
         name, _, draft_id = str(data_of(interaction).get("custom_id", "")).partition(":")
         if interaction.type is not discord.InteractionType.modal_submit or name != FORM:
             return
-        await self._form_sent(interaction, draft_id)
+        await self._submit_form(interaction, draft_id)
 
-    async def _form_sent(self, interaction: discord.Interaction, draft_id: str) -> None:
+    async def _submit_form(self, interaction: discord.Interaction, draft_id: str) -> None:
         logs.set_context(interaction.id)
         typed = typed_text(data_of(interaction), FORM)
         try:
             message_id = await acknowledged(interaction)
             check_is_member(interaction)
-            await self._make_from_form(interaction, draft_id, typed, message_id)
+            await self._create_from_form(interaction, draft_id, typed, message_id)
         except Exception as error:  # noqa: BLE001 - the one handler answers and logs it
-            # What was typed is never lost: it comes back with the sentence.
+            # The lyrics are never lost: they come back with the refusal.
             lyrics = text_file(typed, "lyrics.txt")
             await answer(interaction, error, file=lyrics if has_words(typed) else None)
 
-    async def _make_from_form(
+    async def _create_from_form(
         self,
         interaction: discord.Interaction,
         draft_id: str,
@@ -265,13 +262,13 @@ class SongCog(commands.Cog):
             member_id=interaction.user.id,
         )
         request = await self._request(interaction, Options.from_json(draft.options), typed)
-        await self._ask(interaction, request, message_id)
+        await self._create(interaction, request, message_id)
 
     # --- /queue -----------------------------------------------------------------------------------
 
     @app_commands.command()
     async def queue(self, interaction: discord.Interaction) -> None:
-        """What runs and waits here, and when it will be done. Cancel your own."""
+        """Show songs in progress and waiting here, and cancel your own."""
         await acknowledged(interaction)
         embed, row = await queue_answer(interaction)
         if row is None:
@@ -283,19 +280,19 @@ class SongCog(commands.Cog):
 
     @app_commands.command()
     async def help(self, interaction: discord.Interaction) -> None:
-        """The shortest way to a first song."""
+        """Show how to make a first song."""
         await acknowledged(interaction)
         settings = await self._credits.settings(server_of(interaction))
         card = cards.help_card(settings, self._songs.prices, manages=manages(interaction))
         await interaction.followup.send(embed=card, ephemeral=True)
 
 
-async def unless_it_fails(suggested: Awaitable[list[T]]) -> list[T]:
-    """Suggestions, or none: who types can do without, and an error would look like their own."""
+async def or_no_suggestions(suggested: Awaitable[list[T]]) -> list[T]:
+    """Return the suggestions, or none on an error, which people would take for their own."""
     try:
         return await suggested
     except Exception:
-        log.exception("there are no suggestions")
+        log.exception("autocomplete failed")
         return []
 
 
@@ -306,10 +303,7 @@ def usual_size(limits: Limits) -> tuple[int, int]:
 
 
 def suggested_seconds(typed: str, *, longest: int) -> Sequence[int]:
-    """What was typed, where it is a length, then the usual lengths that begin with it.
-
-    None is over the `longest` that is allowed, which is offered itself, also where more was typed.
-    """
+    """Suggest the typed length, then common lengths that begin with it, all up to `longest`."""
     typed = typed.strip()
     number = (
         int(typed) if typed.isdecimal() and len(typed) <= len(str(PARAMETERS.seconds.high)) else 0
@@ -317,10 +311,10 @@ def suggested_seconds(typed: str, *, longest: int) -> Sequence[int]:
     if number > longest:
         return [longest]
     offered = sorted({longest, *(seconds for seconds in SUGGESTED if seconds < longest)})
-    fitting = [seconds for seconds in offered if str(seconds).startswith(typed)]
+    matching = [seconds for seconds in offered if str(seconds).startswith(typed)]
     if number < PARAMETERS.seconds.low:
-        return fitting
-    return [number, *(seconds for seconds in fitting if seconds != number)]
+        return matching
+    return [number, *(seconds for seconds in matching if seconds != number)]
 
 
 def length_with_price(seconds: int, steps: object, prices: Prices, preview: CreditPreview) -> str:

@@ -27,7 +27,7 @@ ONE_IN, SURELY = 20, 2
 
 STEPS: Mapping[str, str] = {
     "acknowledged": "cogs.songs.song.SongCog.song: acknowledged(",
-    "asked": "cogs.songs.song.SongCog._ask: self._songs.ask(",
+    "asked": "cogs.songs.song.SongCog._create: self._songs.ask(",
     "committed": COMMITTED,
     "submitting": "services.songs.scheduler.Scheduler._mark_next: self._database.write(), left",
     "submitted": "services.songs.pipeline.Pipeline._submit_once: self._provider(song).submit(",
@@ -55,7 +55,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "services.songs.pipeline.Pipeline._reconcile_post: self._posted(",
     ],
     "It is passed before the log knows whose it is.": [
-        "cogs.songs.song.SongCog.on_interaction: self._form_sent(interaction, draft_id), before",
+        "cogs.songs.song.SongCog.on_interaction: self._submit_form(interaction, draft_id), before",
     ],
     "A process that is stopped, not killed.": [
         "db.cancellation.run_to_completion: asyncio.wait({task})",
@@ -63,7 +63,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
     ],
     "An error that nobody foresaw, and a transaction that it undoes.": [
         "cogs.client.errors.guarded: answer(",
-        "cogs.songs.song.SongCog._form_sent: answer(",
+        "cogs.songs.song.SongCog._submit_form: answer(",
         "services.retry.retry: on_error(",
         "services.retry.retry: (sleep or asyncio.sleep)(",
         "db.database.Database.write: run_to_completion(self._writer.rollback())",
@@ -260,7 +260,7 @@ async def test_a_press_that_was_not_answered_in_time_is_not_waited_for(tmp_path:
 async def test_killed_at_each_step(tmp_path: Path, figure: Callable[[str], None]) -> None:
     """Before and after each; from the looks on a song is killed at several steps in turn."""
     steps = list(STEPS)
-    look, posting = steps.index("look"), steps.index("posting")
+    look, posting = steps.index("poll"), steps.index("posting")
     kills = [([at(step, side)], taken_in(step, side)) for step in steps[:look] for side in SIDES]
     in_turn = (steps[look:posting], steps[posting:])
     kills += [([at(step, side) for step in part for side in SIDES], True) for part in in_turn]

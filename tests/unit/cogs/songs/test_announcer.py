@@ -267,7 +267,7 @@ async def test_a_database_that_fails_is_logged_and_the_next_change_shown(
 
     monkeypatch.setattr(Queue, "view", fail_once)
     stage.announcer.changed(song.song_id)
-    await until(lambda: "could not be kept true" in caplog.text)
+    await until(lambda: "updating the status message failed" in caplog.text)
     await stage.move(song, song_rows.mark_submitting, at=utc_now())
     await stage.move(song, song_rows.mark_processing)
     stage.announcer.changed(song.song_id)
@@ -328,7 +328,7 @@ async def test_an_edit_that_is_refused_for_its_words_is_not_the_last(
     asked, song = await stage.song()
     stage.answer("PATCH", EDIT, 400, 200000)
     stage.announcer.show(song.song_id)
-    await until(lambda: "was not changed" in caplog.text)
+    await until(lambda: "Discord refused the status message" in caplog.text)
     await stage.move(song, song_rows.mark_submitting, at=utc_now())
     await stage.move(song, song_rows.mark_processing)
     stage.announcer.changed(song.song_id)

@@ -211,7 +211,7 @@ async def test_what_discord_does_not_take_is_kept_and_can_be_had_again(
     why = "Discord has limited uploads of files in this server."
     assert texts.HANDOVER_FAILED.format(reason=why, number=1) in answered(result)
     assert heard(world, result) == []
-    assert "it could not be handed over" in caplog.text
+    assert "upload to the requester failed" in caplog.text
     assert (await world.row(1)).waits_for_delivery
     world.env.backend.faults.clear()
     assert heard(world, await show(world, world.alice)) == [AUDIO]
