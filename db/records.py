@@ -97,6 +97,7 @@ class Song(SongRequest):
     in_doubt: bool
     fault: Fault | None
     large_reads: int
+    parent_id: int | None = None
 
     @property
     def ended(self) -> bool:

@@ -28,11 +28,11 @@ async def insert(connection: Connection, song: Song) -> bool:
     """Write a new song, waiting. False if its interaction has one already."""
     cursor = await connection.execute(
         """
-        INSERT INTO songs (song_id, server_id, member_id, channel_id, number, genres, lyrics,
-                           seconds, steps, cfg, shift, lyrics_strength, seed, provider, price,
+        INSERT INTO songs (song_id, server_id, member_id, channel_id, parent_id, number, genres,
+                           lyrics, seconds, steps, cfg, shift, lyrics_strength, seed, provider, price,
                            requested_at, application_id, message_id, token, token_until)
-        VALUES (:song_id, :server_id, :member_id, :channel_id, :number, :genres, :lyrics,
-                :seconds, :steps, :cfg, :shift, :lyrics_strength, :seed, :provider, :price,
+        VALUES (:song_id, :server_id, :member_id, :channel_id, :parent_id, :number, :genres,
+                :lyrics, :seconds, :steps, :cfg, :shift, :lyrics_strength, :seed, :provider, :price,
                 :requested_at, :application_id, :message_id, :token, :token_until)
         ON CONFLICT (song_id) DO NOTHING
         """,

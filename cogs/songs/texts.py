@@ -18,6 +18,7 @@ from services.songs.admission import (
     MemberHasUndelivered,
     ServerHasUndelivered,
     ServerPaused,
+    SettingLimitReached,
     SongTooLarge,
     TooManyElsewhere,
     TooManyInProgress,
@@ -169,6 +170,14 @@ def _(refusal: TooManyInProgress) -> str:
     return (
         f"You already have {counted(refusal.count, 'song')} in progress here, and the limit is "
         f"{refusal.limit:,}. Wait until one is done, or cancel one in `/queue`. {NOTHING_SPENT}"
+    )
+
+
+@refusal_text.register
+def _(refusal: SettingLimitReached) -> str:
+    return (
+        f"{refusal.label}: the limit is {refusal.limit:,}. Try again {relative(refusal.again_at)}. "
+        f"{NOTHING_SPENT}"
     )
 
 

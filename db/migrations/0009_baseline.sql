@@ -29,6 +29,7 @@ CREATE TABLE songs (
     server_id       INTEGER NOT NULL,
     member_id       INTEGER NOT NULL,
     channel_id      INTEGER NOT NULL,
+    parent_id       INTEGER,             -- the channel, if channel_id is a thread
     number          INTEGER NOT NULL,    -- what people call it: #42
     genres          TEXT    NOT NULL,
     lyrics          TEXT    NOT NULL,

@@ -114,6 +114,15 @@ class Cooldown(TooManySongs):
     again_at: datetime
 
 
+@dataclass(eq=False)
+class SettingLimitReached(TooManySongs):
+    """As many songs as the setting with this label allows; `again_at` is when there is room."""
+
+    label: str
+    limit: int
+    again_at: datetime
+
+
 def check_server(allowed: Collection[int], server_id: int) -> None:
     """Whether the operator lets this server's members request songs; an empty list allows all.
 

@@ -216,6 +216,7 @@ class Songs:
             server_id=requester.server_id,
             member_id=requester.member_id,
             channel_id=requester.channel_id,
+            parent_id=requester.parent_id,
             number=number,
             provider=registry.DEFAULT,
             price=self.prices.of(request.seconds, request.steps),

@@ -24,6 +24,7 @@ from services.songs.admission import (
     MemberHasUndelivered,
     ServerHasUndelivered,
     ServerPaused,
+    SettingLimitReached,
     SongTooLarge,
     TooManyElsewhere,
     TooManyInProgress,
@@ -118,5 +119,6 @@ def test_refusals(snapshot: SnapshotAssertion) -> None:
         TooManyElsewhere(1),
         TooManyInProgress(1, 1),
         Cooldown(60, NOON),
+        SettingLimitReached("Songs an hour in a channel", 5, NOON),
     ]
     assert [refusal_text(refusal) for refusal in refusals] == snapshot
