@@ -29,8 +29,8 @@ async def insert(connection: Connection, song: Song) -> bool:
     cursor = await connection.execute(
         """
         INSERT INTO songs (song_id, server_id, member_id, channel_id, parent_id, number, genres,
-                           lyrics, seconds, steps, cfg, shift, lyrics_strength, seed, provider, price,
-                           requested_at, application_id, message_id, token, token_until)
+                           lyrics, seconds, steps, cfg, shift, lyrics_strength, seed, provider,
+                           price, requested_at, application_id, message_id, token, token_until)
         VALUES (:song_id, :server_id, :member_id, :channel_id, :parent_id, :number, :genres,
                 :lyrics, :seconds, :steps, :cfg, :shift, :lyrics_strength, :seed, :provider, :price,
                 :requested_at, :application_id, :message_id, :token, :token_until)
@@ -135,6 +135,31 @@ async def last_requested(connection: Connection, server_id: int, member_id: int)
         (server_id, member_id),
     )
     return next((maybe_from_ms(row["newest"]) for row in rows), None)
+
+
+async def requested_in_channel(
+    connection: Connection, server_id: int, channel_id: int, *, since: datetime, limit: int
+) -> list[datetime]:
+    """When songs were requested in a channel or its threads after `since`, newest first.
+
+    Those that failed or were cancelled don't count.
+    """
+    rows = await connection.execute_fetchall(
+        """
+        SELECT requested_at FROM songs
+        WHERE server_id = :server_id AND requested_at > :since
+            AND status NOT IN ('FAILED', 'CANCELLED')
+            AND coalesce(parent_id, channel_id) = :channel_id
+        ORDER BY requested_at DESC LIMIT :limit
+        """,
+        {
+            "server_id": server_id,
+            "channel_id": channel_id,
+            "since": to_ms(since),
+            "limit": limit,
+        },
+    )
+    return [from_ms(row["requested_at"]) for row in rows]
 
 
 async def ends_by_choice(

@@ -170,6 +170,14 @@ COOLDOWN: Setting[int] = Setting(
     lambda defaults: defaults.limits.cooldown,
     group="Limits for each member",
 )
+HOURLY_IN_CHANNEL: Setting[int | None] = Setting(
+    "hourly_in_channel",
+    "Songs an hour in a channel",
+    "Keeps each channel calm. A thread counts as its channel.",
+    Topic.LIMITS,
+    kinds.Number(1, 1_000, "songs", optional=True),
+    _none,
+)
 CHANNELS: Setting[Sequence[int]] = Setting(
     "channels",
     "Channels",
@@ -225,7 +233,17 @@ LEADERBOARD: Setting[bool] = Setting(
 CATALOGUE: tuple[Setting[Any], ...] = (
     *(ALLOWANCE, CALENDAR, BUDGET),
     *(ROLE_ALLOWANCE, MEMBER_ALLOWANCE),
-    *(PAUSE, UNFINISHED, LONGEST, MOST_STEPS, COOLDOWN, CHANNELS, BLOCKED_WORDS, BLOCK),
+    *(
+        PAUSE,
+        UNFINISHED,
+        LONGEST,
+        MOST_STEPS,
+        COOLDOWN,
+        HOURLY_IN_CHANNEL,
+        CHANNELS,
+        BLOCKED_WORDS,
+        BLOCK,
+    ),
     *(GIFTS, LEADERBOARD, LOG),
 )
 """All of them, in the order that people see."""

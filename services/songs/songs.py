@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from db import drafts, servers, songs
 from db.connection import Connection
@@ -17,10 +17,11 @@ from services.credits.credits import Credits
 from services.errors import NotPermitted, NotPossible
 from services.operations.incidents import Incidents
 from services.providers import registry
+from services.settings.catalogue import HOURLY_IN_CHANNEL
 from services.settings.reader import Settings, SettingsReader
 from services.settings.settings import Member
 from services.songs import admission
-from services.songs.admission import Place
+from services.songs.admission import Place, SettingLimitReached
 from services.songs.completion import SongCompletion
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 PAGE = 10
 SEARCHED = 100
 """A member's newest songs, among which a typed text is looked for."""
+
+HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +203,14 @@ class Songs:
             )
             elsewhere = await songs.count_unfinished_elsewhere(connection, server_id, member_id)
             admission.check_refunds(ends, limit, elsewhere=elsewhere)
+        if per_hour := settings[HOURLY_IN_CHANNEL]:
+            channel_id = requester.parent_id or requester.channel_id
+            requested = await songs.requested_in_channel(
+                connection, server_id, channel_id, since=at - HOUR, limit=per_hour
+            )
+            if len(requested) == per_hour:
+                again_at = requested[-1] + HOUR
+                raise SettingLimitReached(HOURLY_IN_CHANNEL.label, per_hour, again_at)
         admission.check_pace(
             settings,
             unfinished=await songs.count_unfinished(connection, server_id, member_id),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from db.database import Database
-from db.records import SongRequest
+from db.records import Song, SongRequest
 from services.errors import DeniedBySettings, Refusal, TooManySongs
 from services.providers.registry import PARAMETERS
 from services.settings.catalogue import (
@@ -16,6 +16,7 @@ from services.settings.catalogue import (
     BY_KEY,
     CHANNELS,
     COOLDOWN,
+    HOURLY_IN_CHANNEL,
     LONGEST,
     PAUSE,
     UNFINISHED,
@@ -30,6 +31,7 @@ from services.songs.admission import (
     MemberBlocked,
     Place,
     ServerPaused,
+    SettingLimitReached,
     SongTooLarge,
     TooManyInProgress,
     WrongChannel,
@@ -37,7 +39,7 @@ from services.songs.admission import (
 from services.songs.song_request import parse_request
 from tests.factories import CHANNEL, MEMBER, NOON, SettableClock
 from tests.refusals import refusal
-from tests.unit.services.credits.composed import BY, Product, compose
+from tests.unit.services.credits.composed import BY, Product, compose, requester
 
 HOUR = timedelta(hours=1)
 HERE = Place(11)
@@ -172,3 +174,31 @@ async def test_a_song_that_failed_starts_no_wait(database: Database, clock: Sett
     await product.ask(2)
     with pytest.raises(TooManySongs):
         await product.ask(3)
+
+
+async def test_songs_an_hour_are_counted_by_channel_with_its_threads(
+    database: Database, clock: SettableClock
+) -> None:
+    product = compose(database, clock)
+    await product.server_settings.set(BY, HOURLY_IN_CHANNEL, 2)
+    request = parse_request(PARAMETERS, genres="funk", random_seed=lambda: 7)
+
+    async def ask(song_id: int, channel_id: int, parent_id: int | None = None) -> Song:
+        place: dict[str, Any] = {"channel_id": channel_id, "parent_id": parent_id}
+        return await product.songs.ask(requester(song_id, at=clock(), **place), request)
+
+    await product.server_settings.set(BY, UNFINISHED, 100)
+    first = clock()
+    await ask(1, 50)
+    clock.advance(minutes=10)
+    await ask(2, 51, 50)
+    full = SettingLimitReached("Songs an hour in a channel", 2, first + HOUR)
+    for channel_id, parent_id in ((50, None), (52, 50)):
+        with refusal(full):
+            await ask(3, channel_id, parent_id)
+    song = await ask(4, 60)
+    await product.completion.cancel(song)
+    await ask(5, 60)
+    await ask(6, 60)  # a cancelled one doesn't count
+    clock.now = first + HOUR
+    await ask(7, 50)
