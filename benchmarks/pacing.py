@@ -51,8 +51,8 @@ class Song:
     known_at: float = math.inf  # its caller has the answer that says COMPLETED
     ended_at: float = math.inf  # its caller has the result
     calls: int = 0  # all that were made for it, refused ones too
-    looks: int = 0  # answered ones
-    early: int = 0  # of the looks, those made to see PROCESSING
+    polls: int = 0  # answered ones
+    early: int = 0  # of the polls, those made to see PROCESSING
     refused: int = 0
 
     @property
@@ -91,7 +91,7 @@ class Server:
         if call is Call.SUBMIT:
             song.done_at = now + next(self.run_times)
             return Answer(200, "QUEUED")
-        song.looks += call is Call.POLL
+        song.polls += call is Call.POLL
         return Answer(200, "COMPLETED" if now >= song.done_at else "PROCESSING")
 
     def on_the_wire(self) -> float:
@@ -123,7 +123,7 @@ async def asked(server: Server, song: Song, call: Call) -> Answer:
 
 
 class Ours:
-    """What the worker does with a song, with the real budget and the real pacer."""
+    """What the pipeline does with a song, with the real rate limiter and the real pacer."""
 
     def __init__(self, server: Server, rate_limiter: RateLimiter, pacer: Pacer) -> None:
         self._server, self._rate_limiter, self._pacer = server, rate_limiter, pacer
@@ -173,14 +173,14 @@ class Ours:
 
 
 class Naive:
-    """Looks each second; when one of its calls is refused, all wait as long as told."""
+    """Polls each second; when one of its calls is refused, all wait as long as told."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._refused_until = 0.0
 
     async def make(self, song: Song) -> None:
-        """Submit, look each second, fetch the result."""
+        """Submit, poll each second, fetch the result."""
         clock = asyncio.get_running_loop().time
         await self._ask(song, Call.SUBMIT)
         while True:
@@ -386,17 +386,17 @@ def crowd(seed: int) -> tuple[float, float]:
 
 @lru_cache
 def limit(sigma: float) -> tuple[list[float], list[float]]:
-    """Looks a song (falling) and the least lateness that they can buy, seconds (rising).
+    """Polls a song (falling) and the least lateness that they can buy, seconds (rising).
 
-    For log-normal run times that are known to be so: for each of many prices of a look, a dynamic
-    programme over a grid of 0.1 s minimises lateness + price * looks.
+    For log-normal run times that are known to be so: for each of many prices of a poll, a dynamic
+    programme over a grid of 0.1 s minimises lateness + price * polls.
     """
     ages = np.arange(0.0, 120.0, 0.1)
     with np.errstate(divide="ignore"):
         z = np.log(ages / MEDIAN) / sigma
     done = np.array([0.5 * math.erfc(-x / math.sqrt(2.0)) for x in z])
     area = np.concatenate([[0.0], np.cumsum((done[1:] + done[:-1]) / 2 * np.diff(ages))])
-    looks, lateness = [], []
+    polls, lateness = [], []
     for price in np.geomspace(0.03, 60.0, 40):
         cost, then = np.zeros(len(ages)), np.full(len(ages), len(ages) - 1)
         for i in range(len(ages) - 2, -1, -1):
@@ -408,15 +408,15 @@ def limit(sigma: float) -> tuple[list[float], list[float]]:
         while i < len(ages) - 1:
             made += 1.0 - done[i]
             i = int(then[i])
-        looks.append(float(made))
+        polls.append(float(made))
         lateness.append(float(cost[0] - price * made))
-    return looks, lateness
+    return polls, lateness
 
 
-def least_lateness(sigma: float, looks: float, median: float = MEDIAN) -> float:
-    """Seconds late that the best schedule is with this many looks a song, on average."""
+def least_lateness(sigma: float, polls: float, median: float = MEDIAN) -> float:
+    """Seconds late that the best schedule is with this many polls a song, on average."""
     made, late = limit(sigma)
-    return float(np.interp(looks, made[::-1], late[::-1])) * median / MEDIAN
+    return float(np.interp(polls, made[::-1], late[::-1])) * median / MEDIAN
 
 
 # --- the tables -----------------------------------------------------------------------------------
@@ -424,21 +424,21 @@ def least_lateness(sigma: float, looks: float, median: float = MEDIAN) -> float:
 
 @dataclass(frozen=True)
 class Figures:
-    """Means over some songs. `looks` leaves out the early ones, which serve another end."""
+    """Means over some songs. `polls` leaves out the early ones, which serve another end."""
 
     calls: float
-    looks: float
+    polls: float
     late: float
     refused: int
     lost: int
 
     @classmethod
     def of(cls, songs: list[Song]) -> "Figures":
-        """Of these; lateness and looks of those that arrived."""
+        """Of these; lateness and polls of those that arrived."""
         arrived = [song for song in songs if song.ended_at < math.inf]
         return cls(
             calls=fmean(song.calls for song in songs),
-            looks=fmean(song.looks - song.early for song in arrived) if arrived else math.nan,
+            polls=fmean(song.polls - song.early for song in arrived) if arrived else math.nan,
             late=fmean(song.late for song in arrived) if arrived else math.nan,
             refused=sum(song.refused for song in songs),
             lost=len(songs) - len(arrived),
@@ -456,12 +456,12 @@ def songs_a_minute(songs: list[Song]) -> float:
 def print_row(load: str, bot: str, songs: list[Song], sigma: float) -> None:
     """One line of the main table."""
     seen = Figures.of(songs[WARM_UP:])
-    least = least_lateness(sigma, seen.looks)
+    least = least_lateness(sigma, seen.polls)
     cells = [
         load,
         bot,
         f"{seen.calls:.2f}",
-        f"{seen.looks:.2f}",
+        f"{seen.polls:.2f}",
         f"{seen.late:.2f}",
         f"{least:.2f}",
         f"{seen.late / least:.2f}",
@@ -476,7 +476,7 @@ def print_row(load: str, bot: str, songs: list[Song], sigma: float) -> None:
 def print_side_by_side(name: str, sigma: float) -> None:
     """The three callers at each load."""
     print(f"\n### Run times {name}\n")
-    heads = ["load", "bot", "calls a song", "looks", "late, s", "limit, s", "ratio", "less wire"]
+    heads = ["load", "bot", "calls a song", "polls", "late, s", "limit, s", "ratio", "less wire"]
     heads += ["songs a minute", "refused calls", "songs lost"]
     print("|", " | ".join(heads), "|")
     print("|---|---" + "|---:" * 9 + "|")
@@ -519,7 +519,7 @@ def songs_around(median: float, strange: list[float], before: int, count: int) -
 def print_learning() -> None:
     """How soon the lateness is what it will stay at."""
     print(f"\n### Learning (sigma 0.25, empty minute, means over {SEEDS} seeds)\n")
-    print("Lateness in seconds / looks of the songs after the change; then lateness : limit.\n")
+    print("Lateness in seconds / polls of the songs after the change; then lateness : limit.\n")
     print("| change | songs 1-5 | 6-10 | 11-20 | 81-100 | ratio 11-20 | ratio 81-100 |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for name, (median, strange, before) in CHANGES.items():
@@ -527,8 +527,8 @@ def print_learning() -> None:
         cells, ratios = [name], []
         for first, last in ((0, 5), (5, 10), (10, 20), (80, 100)):
             seen = Figures.of([song for songs in runs for song in songs[first:last]])
-            cells.append(f"{seen.late:.2f} / {seen.looks:.2f}")
-            ratios.append(f"{seen.late / least_lateness(0.25, seen.looks, median):.2f}")
+            cells.append(f"{seen.late:.2f} / {seen.polls:.2f}")
+            ratios.append(f"{seen.late / least_lateness(0.25, seen.polls, median):.2f}")
         print("|", " | ".join([*cells, *ratios[2:]]), "|")
 
 
@@ -536,14 +536,14 @@ def print_waves() -> None:
     """What songs that run side by side teach."""
     print(f"\n### {WAVE} songs at once, {WAVES} times in a row (means over {SEEDS} seeds)\n")
     print(f"6000 calls a minute, {AT_ONCE} songs at once, sigma 0.25, nothing learnt before.\n")
-    print("| wave | calls a song | looks | late, s | longest, s |")
+    print("| wave | calls a song | polls | late, s | longest, s |")
     print("|---|---:|---:|---:|---:|")
     runs = [waves(seed) for seed in range(SEEDS)]
     for wave in range(WAVES):
         songs = [song for run in runs for song in run[wave]]
         seen, longest = Figures.of(songs), max(song.late for song in songs)
         print(
-            f"| {wave + 1} | {seen.calls:.2f} | {seen.looks:.2f} | {seen.late:.2f}"
+            f"| {wave + 1} | {seen.calls:.2f} | {seen.polls:.2f} | {seen.late:.2f}"
             f" | {longest:.2f} |"
         )
 
@@ -584,7 +584,7 @@ def print_cost() -> None:
             pacer.ended(0, low=(end := next(chance)), high=end + 1.0)
 
     learning = timed(learn, 500)
-    look = timed(lambda: pacer.next_poll(seconds=60, steps=50, age=9.0), 5_000)
+    poll = timed(lambda: pacer.next_poll(seconds=60, steps=50, age=9.0), 5_000)
     todo = iter(plans)
     pacing._solved.cache_clear()  # noqa: SLF001  to see what the first one costs
     plan = timed(lambda: pacing.plan_for(*next(todo)), len(plans))
@@ -601,7 +601,7 @@ def print_cost() -> None:
         counting = timed(count, 10)
     print("\n### Cost\n")
     print(
-        f"`next_poll` {look * 1e6:.0f} us, learning a song {learning * 1e6:.0f} us, a plan not met"
+        f"`next_poll` {poll * 1e6:.0f} us, learning a song {learning * 1e6:.0f} us, a plan not met"
         f" before {plan * 1e3:.2f} ms. While songs run side by side, at most once a second what is"
         f" known of them is counted: {counting * 1e3:.1f} ms where they are {WAVE}."
     )
@@ -628,9 +628,9 @@ def main() -> None:
         f"Against `segmind` {segmind.__version__}, on one scripted server: {PER_MINUTE} calls"
         f" in any 60 s, {CONCURRENCY} songs at once, {FASTEST * 1e3:.0f}-"
         f"{SLOWEST * 1e3:.0f} ms on the wire each way; run times log-normal around {MEDIAN} s;"
-        f" means over the songs after the first {WARM_UP}. `calls` are all of a song's, `looks`"
+        f" means over the songs after the first {WARM_UP}. `calls` are all of a song's, `polls`"
         " are those but the early one for PROCESSING, `late` is from the end at the server to the"
-        " answer that tells it, and `limit` is the least lateness that so many looks can buy"
+        " answer that tells it, and `limit` is the least lateness that so many polls can buy"
         f" whoever knows the distribution, on a wire without delay (an answer takes"
         f" {ON_THE_WIRE:.2f} s: `less wire` is"
         " the ratio without that)."

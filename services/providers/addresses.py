@@ -1,7 +1,7 @@
-"""Which addresses a song may be fetched from, and how names are looked up.
+"""Which addresses a song may be fetched from, and how names are resolved.
 
-Own code, since the maintained guards are for httpx or requests, and aiohttp's resolver looks names
-up in the threads that all file work shares.
+Own code, since the maintained guards are for httpx or requests, and aiohttp's resolver works
+in the threads that all file work shares.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MOST_LOOKUPS = 32
-"""Names that are looked up at the same time."""
+"""Names that are resolved at the same time."""
 
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
@@ -36,7 +36,7 @@ _SPECIAL = tuple(
 class GuardedSockets:
     """Makes sockets to addresses that downloads may reach; remembers why it refused one.
 
-    Asked by aiohttp for the very address it is about to connect to, so neither a literal address, a
+    aiohttp calls it with the very address that it connects to, so neither a literal address, a
     name that resolves differently the second time, nor a redirect gets past it.
 
     Args:
@@ -93,7 +93,7 @@ def is_public(address: str) -> bool:
 def is_own(family: int, address: tuple[Any, ...]) -> bool:
     """Whether an address, as sockets have it, belongs to this machine.
 
-    The kernel is asked, since a list of the interfaces would take a dependency. It binds sockets to
+    It asks the kernel, since a list of the interfaces would take a dependency. It binds sockets to
     no other addresses, unless `ip_nonlocal_bind` is set, as with keepalived. Then what goes to the
     machine itself still leaves from the same address, but for second addresses of one network.
     """
@@ -123,7 +123,7 @@ def _is_sender_to(family: int, address: tuple[Any, ...]) -> bool:
 
 
 class Resolver(AbstractResolver):
-    """Looks names up in threads that nothing else uses, one for each name.
+    """Resolves names in threads that nothing else uses, one for each name.
 
     A name whose DNS never answers keeps its thread for as long as the system's resolver tries. Such
     threads must neither keep file work waiting nor, as those of an executor do, the process's end.
@@ -136,20 +136,20 @@ class Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses of a name; who asks for one that is being looked up waits for the same.
+        """The addresses of a name; who needs one that is being resolved waits for the same.
 
         Raises:
-            OSError: there is no such name, or no DNS to ask.
+            OSError: there is no such name, or no DNS.
             UnicodeError: a name that can't be written for the DNS.
         """
         key = (host, port, family)
         lookup = self._running.get(key)
         if lookup is None:
-            lookup = asyncio.create_task(self._look_up(*key), name=f"look up {host}")
+            lookup = asyncio.create_task(self._resolve(*key), name=f"resolve {host}")
             self._running[key] = lookup
             lookup.add_done_callback(lambda _: self._running.pop(key))
             lookup.add_done_callback(_seen)
-        # Whoever asked may give up; the thread can't.
+        # The caller may give up; the thread can't.
         return list(await asyncio.shield(lookup))
 
     async def close(self) -> None:
@@ -157,7 +157,7 @@ class Resolver(AbstractResolver):
         for lookup in list(self._running.values()):
             lookup.cancel()
 
-    async def _look_up(self, host: str, port: int, family: int) -> list[ResolveResult]:
+    async def _resolve(self, host: str, port: int, family: int) -> list[ResolveResult]:
         async with self._free:
             future: Future[list[Any]] = Future()
             future.set_running_or_notify_cancel()

@@ -45,7 +45,7 @@ class Downloader:
         headers: sent to the API's own host, and to no other.
         allow: networks and hosts that may be reached besides public addresses.
         resolver: how names of storage hosts become addresses.
-        redact: makes an error's text fit for the log.
+        redact: makes an error's text safe for the log.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Reads JSON of any size and shape in pieces: an outline is kept, songs inside go to files.
 
 Strings are the only thing in JSON that is long for a good reason, and where one begins and ends can
-be told from quotes and backslashes alone. So long strings are taken out while the text passes by;
+be seen from quotes and backslashes alone. So long strings are taken out while the text passes by;
 what is left is small, and `json` parses it. Everything here blocks, and belongs into a thread; no
 single step is long enough to keep the others from the interpreter (decision 0027).
 """
@@ -42,7 +42,7 @@ JSON = re.compile(r"\s*[\[{]")
 def parse(text: bytes) -> object:
     """What a JSON text says; None if it is none."""
     try:
-        # A wrong character in the words must not hide the status.
+        # A wrong character in the text must not hide the status.
         return json.loads(text.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError):
         return None

@@ -1,7 +1,7 @@
-"""When to look again: the price of a look against the seconds a song would lie unseen.
+"""When to poll again: the price of a poll against the seconds that a song would lie unseen.
 
-The price comes from how full the account's minute is (`request_budget`), the seconds from how long
-songs take (`learning`).
+The price comes from how full the account's minute is (`rate_limiter`), the seconds from how long
+songs take (`run_time_learning`).
 """
 
 import contextlib
@@ -24,22 +24,22 @@ from services.providers.run_time_learning import Learner
 from services.providers.run_times import Expectation, Run, survival
 
 CHEAPEST = 0.077
-"""Seconds of lateness that a look is worth while the minute is empty."""
-EARLY_POLLS = (2.0, 6.0, 18.0)  # ages at which PROCESSING is looked for, until it was seen
+"""Seconds of lateness that a poll is worth while the minute is empty."""
+EARLY_POLLS = (2.0, 6.0, 18.0)  # ages at which to poll for PROCESSING, until it was seen
 EARLY_FILL = 0.3  # while the minute is no fuller than this
 DEAREST = 20.0
-"""Seconds of lateness that a look is worth at most: long songs would lie unseen for a minute."""
-SHORTEST_GAP, LONGEST_GAP = 0.25, 20.0  # seconds between looks; the latter past the median
+"""Seconds of lateness that a poll is worth at most: long songs would lie unseen for a minute."""
+SHORTEST_GAP, LONGEST_GAP = 0.25, 20.0  # seconds between polls; the latter past the median
 NEAR, NEAR_GAP = 4.0, 12.0
 """Likewise up to so many medians, where songs end that were only slower than most."""
 LOST = 8.0
 """From so many medians on a song that is not done may be one that the API has forgotten. Where
-others wait to be submitted it is looked at once a minute: 17 looked at every `LONGEST_GAP` would
+others wait to be submitted it is polled once a minute: 17 polled every `LONGEST_GAP` would
 fill a minute of 50, and nothing would be submitted until they are given up."""
 FAR, FAR_GAP = 2.0, 0.1  # from so many medians on, gaps of at least this share of the age
 AHEAD = 1.5
 """After so many medians a song was seen to be done as a rule, where calls are short. The price of a
-look is that of the minute as it is, or as it will be then with the calls of all that run."""
+poll is that of the minute as it is, or as it will be then with the calls of all that run."""
 USUAL = 60, 50  # seconds and steps of a song, before there was one
 DEADLINE = 30 * 60.0  # product: a song is given up 30 min after it was submitted
 
@@ -51,7 +51,7 @@ def price_of_call(*, per_minute: int, fill: float, waiting: int) -> float:
     """Seconds of lateness that one more call is worth.
 
     In a full minute a call delays every song that waits by `60 / per_minute` seconds; in an empty
-    one it delays none, and `CHEAPEST` keeps looks from being wasted. Rises with `fill` and
+    one it delays none, and `CHEAPEST` keeps polls from being wasted. Rises with `fill` and
     `waiting`, up to `DEAREST`.
     """
     pressure = min(fill, 1.5) ** 4
@@ -59,13 +59,13 @@ def price_of_call(*, per_minute: int, fill: float, waiting: int) -> float:
 
 
 class Plan(NamedTuple):
-    """A song not done at `ages[i]` is best looked at next at `then[i]`; the unit is the median."""
+    """A song not done at `ages[i]` is best polled next at `then[i]`; the unit is the median."""
 
     ages: tuple[float, ...]
     then: tuple[float, ...]
 
     def after(self, age: float) -> float:
-        """When to look next, between the two nearest answers."""
+        """When to poll next, between the two nearest answers."""
         i = bisect_right(self.ages, age) - 1
         if i >= len(self.ages) - 1:
             return math.inf
@@ -74,7 +74,7 @@ class Plan(NamedTuple):
 
 
 def plan_for(price: float, spread: float) -> Plan:
-    """The looks that cost least, for a price in units of the median; from a small set made once."""
+    """The polls that cost least, for a price in units of the median; from a small set made once."""
     price = min(max(price, PRICES[0]), PRICES[1])
     spread = min(max(spread, SPREADS[0]), SPREADS[1])
     return _solved(
@@ -85,9 +85,9 @@ def plan_for(price: float, spread: float) -> Plan:
 
 @lru_cache(maxsize=2048)  # more than there are: 39 prices by 37 spreads
 def _solved(price_power: int, spread_power: int) -> Plan:
-    """Dynamic programme: from each age, the look that minimises price * looks + lateness after it.
+    """Dynamic programme: from each age, the poll that minimises price * polls + lateness after it.
 
-    The best next look never comes earlier for a later age (the lateness between two ages is a Monge
+    The best next poll never comes earlier for a later age (the lateness between two ages is a Monge
     array), so that each age searches only up to the answer of the one after it.
     """
     price, spread = PRICE_STEP**price_power, SPREAD_STEP**spread_power
@@ -125,7 +125,7 @@ class _AtApi:
     """A song that was submitted, or is just being so."""
 
     next_poll: float
-    """On the budget's clock."""
+    """On the rate limiter's clock."""
     lost: bool = False
 
     def planned(self, now: float) -> Planned:
@@ -138,10 +138,10 @@ class _AtApi:
 
 
 class Pacer:
-    """Says when to look at a song next.
+    """Says when to poll a song next.
 
     Args:
-        budget: how full its minute is makes the price of a look.
+        rate_limiter: how full its minute is makes the price of a poll.
         runs: the latest songs that ended, in the order of their submits; a hundred are enough.
         waiting: how many songs wait here to be submitted.
         polled: whether songs take further calls after their submits. Those of v1 don't, so that
@@ -206,17 +206,17 @@ class Pacer:
         processing: bool = False,
         song_id: int | None = None,
     ) -> float:
-        """The age at which to look next at a song that was unfinished at `age`.
+        """The age at which to poll next a song that was unfinished at `age`.
 
         Ages are in seconds since the submit was accepted. The answer is later than `age`: by
         `SHORTEST_GAP` at least and, past the expected time, by `LONGEST_GAP` at most, or a minute
-        where it may be `LOST`. The last look before `DEADLINE` is at it.
+        where it may be `LOST`. The last poll before `DEADLINE` is at it.
 
         Args:
-            seconds, steps: what was asked for.
-            age: of the song when it was last looked at (0: not yet), or now, after a restart.
-            processing: whether a look has seen it PROCESSING. If not, and the minute is nearly
-                empty, it is looked at early.
+            seconds, steps: what was requested.
+            age: of the song when it was last polled (0: not yet), or now, after a restart.
+            processing: whether a poll has seen it PROCESSING. If not, and the minute is nearly
+                empty, it is polled early.
             song_id: whose plan this is, if its calls are to be counted among those to come.
         """
         age = max(age, 0.0)
@@ -233,7 +233,7 @@ class Pacer:
     def _worth_it(
         self, expected: Expectation, age: float, *, lost: bool, processing: bool, waiting: int
     ) -> float:
-        """The age at which a look is worth its price."""
+        """The age at which a poll is worth its price."""
         ahead = AHEAD * expected.median
         calls = CALLS_A_SONG * len(self._at_api) * min(1.0, WINDOW / ahead)
         fill = max(self._rate_limiter.fill, self._rate_limiter.fill_ahead(ahead, calls=calls))
@@ -257,6 +257,6 @@ class Pacer:
         return [song.planned(now) for song in (*self._at_api.values(), one_more)]
 
     def _first_poll(self, seconds: int, steps: int) -> float:
-        """When a song that is submitted now will be looked at, on the budget's clock."""
+        """When a song that is submitted now will be polled, on the rate limiter's clock."""
         job = self.next_poll(seconds=seconds, steps=steps, age=0.0, processing=True)
         return self._rate_limiter.clock() + job

@@ -31,7 +31,7 @@ CHECK_AGAIN = 0.2
 """Seconds until a submit that was held back is weighed again: a song may have ended meanwhile."""
 
 SUBMIT_TURN = 30
-"""While submits wait, one of so many calls is a submit, at whatever pace: songs that are looked at
+"""While submits wait, one of so many calls is a submit, at whatever pace: songs that are polled
 again and again must not keep all others out. In a minute full of healthy songs it never comes to
 that (`python -m benchmarks.pacing` has the same figures without)."""
 
@@ -43,15 +43,15 @@ class Planned(NamedTuple):
     """Calls that a song at the API will make."""
 
     at: float
-    """When, on the budget's clock; the past where they are due already."""
+    """When, on the rate limiter's clock; the past where they are due already."""
     calls: float
 
 
 class Call(IntEnum):
     """What a call is for; where places are short, the lower number goes first.
 
-    A result ends a song and frees its slot; a look that is due is already late; a submit only
-    brings more calls, and is held back while the minute can't carry these: but see `SUBMIT_TURN`.
+    A result ends a song and frees its slot; a poll that is due is already late; a submit only
+    brings more calls, and waits while the minute has no room for these: but see `SUBMIT_TURN`.
     """
 
     RESULT = 0
@@ -84,7 +84,7 @@ class RateLimiter:
         full: bool = False,
     ) -> None:
         if per_minute < 1:
-            raise ValueError("a budget needs at least one request a minute")
+            raise ValueError("a rate limit needs at least one request a minute")
         self.per_minute = per_minute
         self.clock = clock
         self._sent: deque[float] = deque()

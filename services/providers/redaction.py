@@ -1,4 +1,4 @@
-"""Text from outside, made fit for a log line: short, on one line, without what opens anything."""
+"""Make text from outside safe for a log line: short, on one line, without what opens anything."""
 
 import re
 

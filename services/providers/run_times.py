@@ -3,8 +3,8 @@
 What is assumed: the logarithm of a run time is a level, plus a slope for the length, plus a slope
 for the steps, plus noise; now and then a song strays (a cold start); now and then the level jumps
 (another model, a slow day). All of it is learnt online (conjugate Bayesian regression; Adams and
-MacKay, "Bayesian Online Changepoint Detection", 2007), from intervals: a look tells only that a
-song ended some time after the look before.
+MacKay, "Bayesian Online Changepoint Detection", 2007), from intervals: a poll shows only that a
+song ended some time after the poll before.
 """
 
 import heapq
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 PAGE_SECONDS = 11.56  # for 60 s of music in 50 steps: the API's own page
-FIXED_SHARE = 0.3  # a guess at how much of it does not grow with the song; the slopes mend it
+FIXED_SHARE = 0.3  # a guess at how much of it does not grow with the song; the slopes correct it
 
 NOISE = 0.25  # standard deviation of the logarithm of a run time, before anything is learnt
 LEVEL_DOUBT, SLOPE_DOUBT = 0.4, 0.4  # likewise of the level and of each slope
@@ -27,18 +27,18 @@ HYPOTHESES = 10
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What the looks have told about one song: it ended between two of them.
+    """What the polls have shown of one song: it ended between two of them.
 
     Args:
-        seconds, steps: what was asked for.
-        low: the song's age (seconds since the submit was accepted) when the last look that found it
+        seconds, steps: what was requested.
+        low: the song's age (seconds since the submit was accepted) when the last poll that found it
             unfinished was made; 0 if there was none.
-        high: its age when the look that found it finished was answered; `math.inf` for a song that
+        high: its age when the poll that found it finished was answered; `math.inf` for a song that
             was given up unfinished.
 
     Raises:
         ValueError: `0 <= low <= high` does not hold, `high` is 0, `low` infinite, or nothing was
-            asked for.
+            requested.
     """
 
     seconds: int
@@ -135,14 +135,14 @@ class _Fit:
     def after(self, x: Vector, along: Vector, seen: _Interval, weight: float) -> "_Fit":
         """Having seen a song where `predict` expected one; `weight` 0 to 1 is how much it counts.
 
-        An interval tells less than a point: the level moves as if the song had ended at its mean,
+        An interval says less than a point: the level moves as if the song had ended at its mean,
         and certainty grows by the share of the variance that it took away (moment matching).
         """
         noise, doubt = self.rate / self.shape, _dot(x, along)
         gain = 1.0 / (1.0 + doubt)
-        told = weight * (1.0 - seen.variance)
+        learnt = weight * (1.0 - seen.variance)
         level, length, steps = (
-            _plus(row, -told * gain * a, along) for row, a in zip(self.cov, along, strict=True)
+            _plus(row, -learnt * gain * a, along) for row, a in zip(self.cov, along, strict=True)
         )
         square = (seen.mean**2 + seen.variance) * noise
         shape, rate = self.shape + weight / 2.0, self.rate + weight / 2.0 * square
@@ -218,7 +218,7 @@ class RunTimes:
     """How long songs take, learnt from those that ended.
 
     A few `_Fit`s live side by side: each song, one is born that holds that the level has just
-    jumped, and all are weighed by how well they foretold the songs since.
+    jumped, and all are weighed by how well they predicted the songs since.
     """
 
     def __init__(self) -> None:
@@ -249,7 +249,7 @@ class RunTimes:
         best = max(self._fits, key=lambda weighted: weighted[0])[1]
         prior = [(weight * (1.0 - CHANGE), fit) for weight, fit in self._fits]
         prior.append((CHANGE, best.reopened()))
-        posterior = [_judged(weight, fit, x, low, high) for weight, fit in prior]
+        posterior = [_updated(weight, fit, x, low, high) for weight, fit in prior]
         heaviest = heapq.nlargest(HYPOTHESES, posterior, key=lambda weighted: weighted[0])
         total = sum(weight for weight, _ in heaviest)
         self._fits = [(weight / total, fit) for weight, fit in heaviest]
@@ -258,14 +258,16 @@ class RunTimes:
     def _mixed(self, seconds: int, steps: int) -> Expectation:
         """All fits as one: a jump that is only suspected widens the spread."""
         x = _features(seconds, steps)
-        told = [(weight, *fit.predict(x)) for weight, fit in self._fits]
-        location = sum(weight * at for weight, at, _ in told)
-        variance = sum(weight * (scale**2 + (at - location) ** 2) for weight, at, scale in told)
+        predicted = [(weight, *fit.predict(x)) for weight, fit in self._fits]
+        location = sum(weight * at for weight, at, _ in predicted)
+        variance = sum(
+            weight * (scale**2 + (at - location) ** 2) for weight, at, scale in predicted
+        )
         return Expectation(page_time(seconds, steps) * math.exp(location), math.sqrt(variance))
 
 
-def _judged(weight: float, fit: _Fit, x: Vector, low: float, high: float) -> tuple[float, _Fit]:
-    """The fit with the song learnt, weighed by how likely it had held the song to be."""
+def _updated(weight: float, fit: _Fit, x: Vector, low: float, high: float) -> tuple[float, _Fit]:
+    """The fit with the song learnt, weighed by how likely the song was by it."""
     along = fit.along(x)
     at, scale = _dot(fit.mean, x), math.sqrt(fit.rate / fit.shape * (1.0 + _dot(x, along)))
     freedom = 2.0 * fit.shape

@@ -272,7 +272,7 @@ _PICTURE = re.compile(
 def find_output(value: object, taken: Mapping[str, Song | Inner] = {}) -> Output | None:
     """Find the song in what the API calls `output`: an address, base64, or several of them.
 
-    An address that looks like audio goes before any other, one that looks like the song's cover or
+    An address that resembles audio goes before any other, one that resembles the song's cover or
     video comes last; any address goes before base64, and long base64 before short. Base64 that was
     not `taken` out of the answer (see `json_stream.Spool`) is too short for a song.
 
@@ -294,7 +294,7 @@ def find_output(value: object, taken: Mapping[str, Song | Inner] = {}) -> Output
 
 
 def _unlike_audio(described: str) -> int:
-    """How little an address, with its name in the answer, looks like a song's; 0 is the most."""
+    """How little an address, with its name in the answer, resembles a song's; 0 is the most."""
     if _AUDIO.search(described):
         return 0
     return 2 if _PICTURE.search(described) else 1

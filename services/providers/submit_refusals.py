@@ -1,6 +1,6 @@
 """Whose refusal a 403 or 404 to a submit is: the operator's account's, or one request's alone.
 
-A firewall in front of the API answers 403 to words that it dislikes (google/adk-python 4372,
+A firewall in front of the API answers 403 to text that it dislikes (google/adk-python 4372,
 BerriAI/litellm 12421). If that counted as the account's, any member could pause songs in every
 server, at no cost.
 """
@@ -54,7 +54,7 @@ class SubmitRefusals:
         Not if the account check is refused, too. But a readable balance does not prove that the
         key may submit. So a second member's song, refused within ten minutes and with nothing
         accepted between, is the account's; also where the check has no verdict. A pair
-        blames it once: else one refusal of an accomplice's would do for ten minutes of pauses.
+        blames it once: otherwise one refusal of an accomplice's would do for ten minutes of pauses.
         """
         async with self._one_at_a_time:
             if self._blamed is not None and self._clock.elapsed_since(self._blamed) > TOGETHER:
@@ -73,7 +73,7 @@ class SubmitRefusals:
         """Whether the refusal of a song is that request's alone, while the key is refused.
 
         Such a song waits again, since the refusal is known. But no new songs come then: if those
-        left to probe the account with are refused for their words, songs would stay paused until
+        left to probe the account with are refused for their lyrics, songs would stay paused until
         their six hours are over. They take turns, so each has its own count.
         """
         async with self._one_at_a_time:

@@ -1,4 +1,4 @@
-"""Run times of songs, as looks have seen them."""
+"""Run times of songs, as polls have seen them."""
 
 import math
 import random
@@ -14,6 +14,6 @@ def run_times(median: float, sigma: float = 0.25, seed: int = 1) -> Iterator[flo
 
 
 def seen(took: float, *, seconds: int = 60, steps: int = 50, gap: float = 1.0) -> Run:
-    """As two looks around its end, `gap` apart, have seen it."""
+    """As two polls around its end, `gap` apart, have seen it."""
     low = math.floor(took / gap) * gap
     return Run(seconds, steps, low, low + gap)

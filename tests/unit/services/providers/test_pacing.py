@@ -1,4 +1,4 @@
-"""When songs are looked at: in virtual time, so nothing here waits."""
+"""When songs are polled: in virtual time, so nothing here waits."""
 
 import asyncio
 import itertools
@@ -29,16 +29,16 @@ from tests.unit.services.providers.runs import run_times, seen
 class TestPlan:
     @pytest.mark.parametrize("spread", [0.05, 0.15, 0.25, 0.4, 1.0])
     @pytest.mark.parametrize("price", [0.002, 0.01, 0.1, 1.0])
-    def test_each_look_is_later_than_the_age_and_never_goes_back(
+    def test_each_poll_is_later_than_the_age_and_never_goes_back(
         self, price: float, spread: float
     ) -> None:
         plan = plan_for(price, spread)
         ages = [0.01 * k for k in range(1000)]
-        looks = [plan.after(age) for age in ages]
-        assert all(look > age for age, look in zip(ages, looks, strict=True))
-        assert looks == sorted(looks)
+        polls = [plan.after(age) for age in ages]
+        assert all(poll > age for age, poll in zip(ages, polls, strict=True))
+        assert polls == sorted(polls)
 
-    def test_a_dearer_look_is_made_later(self) -> None:
+    def test_a_dearer_poll_is_made_later(self) -> None:
         firsts = [plan_for(price, 0.25).after(0.0) for price in (0.004, 0.01, 0.05, 0.2, 1.0)]
         assert firsts == sorted(set(firsts))
 
@@ -46,14 +46,14 @@ class TestPlan:
         assert plan_for(1e9, 1e9) is plan_for(2.0, 1.5)
         assert plan_for(0.0, 0.0) is plan_for(0.002, 0.05)
 
-    def test_beyond_the_plan_there_is_no_look(self) -> None:
+    def test_beyond_the_plan_there_is_no_poll(self) -> None:
         assert plan_for(0.1, 0.25).after(1e6) == math.inf
 
-    @pytest.mark.parametrize(("price", "looks", "late"), [(0.1, 5.14, 0.51), (0.5, 2.54, 1.1)])
+    @pytest.mark.parametrize(("price", "polls", "late"), [(0.1, 5.14, 0.51), (0.5, 2.54, 1.1)])
     def test_its_cost_is_near_the_least_there_is(
-        self, price: float, looks: float, late: float
+        self, price: float, polls: float, late: float
     ) -> None:
-        # `looks` and `late`: the dynamic programme over the very distribution, for 11.6 s and 0.25.
+        # `polls` and `late`: the dynamic programme over the very distribution, for 11.6 s and 0.25.
         plan, runs = plan_for(price / 11.6, 0.25), run_times(11.6)
         cost, count = 0.0, 4000
         for _ in range(count):
@@ -62,7 +62,7 @@ class TestPlan:
                 age = plan.after(age / 11.6) * 11.6
                 cost += price
             cost += age - took
-        assert cost / count < 1.05 * (price * looks + late)
+        assert cost / count < 1.05 * (price * polls + late)
 
 
 class TestPrice:
@@ -92,8 +92,8 @@ def pacer_at(fill: float, *, waiting: int = 0, runs: tuple[Run, ...] = ()) -> Pa
     return Pacer(Filled(50, clock=lambda: 0.0), runs, waiting=lambda: waiting)
 
 
-def looks_of(pacer: Pacer, took: float, *, processing: bool = True) -> list[float]:
-    """All looks at a song that takes this long."""
+def polls_of(pacer: Pacer, took: float, *, processing: bool = True) -> list[float]:
+    """All polls at a song that takes this long."""
     ages = [0.0]
     while ages[-1] < took:
         ages.append(pacer.next_poll(seconds=60, steps=50, age=ages[-1], processing=processing))
@@ -101,29 +101,29 @@ def looks_of(pacer: Pacer, took: float, *, processing: bool = True) -> list[floa
 
 
 class TestPacer:
-    def test_an_empty_minute_has_an_early_look_and_then_the_paced_ones(self) -> None:
+    def test_an_empty_minute_has_an_early_poll_and_then_the_paced_ones(self) -> None:
         pacer = pacer_at(0.1)
         assert pacer.next_poll(seconds=60, steps=50, age=0.0) == 2.0
         assert pacer.next_poll(seconds=60, steps=50, age=2.1, processing=True) > 5.0
 
-    def test_while_it_is_queued_early_looks_go_on_ever_rarer(self) -> None:
+    def test_while_it_is_queued_early_polls_go_on_ever_rarer(self) -> None:
         pacer = pacer_at(0.1)
         assert pacer.next_poll(seconds=240, steps=150, age=2.1) == 6.0
         assert pacer.next_poll(seconds=240, steps=150, age=6.1) == 18.0
         assert pacer.next_poll(seconds=240, steps=150, age=18.1) > 25.0
 
     @pytest.mark.parametrize(("fill", "waiting"), [(0.6, 0), (0.1, 1)])
-    def test_no_early_look_where_calls_are_short(self, fill: float, waiting: int) -> None:
+    def test_no_early_poll_where_calls_are_short(self, fill: float, waiting: int) -> None:
         assert pacer_at(fill, waiting=waiting).next_poll(seconds=60, steps=50, age=0.0) > 5.0
 
-    def test_no_early_look_at_a_song_that_is_done_by_then(self) -> None:
+    def test_no_early_poll_at_a_song_that_is_done_by_then(self) -> None:
         runs = tuple(seen(2.5, gap=0.2) for _ in range(20))
         first = pacer_at(0.1, runs=runs).next_poll(seconds=60, steps=50, age=0.0)
         assert 1.0 < first < 3.0
 
-    def test_the_fuller_the_minute_and_the_more_wait_the_fewer_the_looks(self) -> None:
+    def test_the_fuller_the_minute_and_the_more_wait_the_fewer_the_polls(self) -> None:
         counts = [
-            len(looks_of(pacer_at(fill, waiting=waiting), 20.0))
+            len(polls_of(pacer_at(fill, waiting=waiting), 20.0))
             for fill, waiting in ((0.1, 0), (0.6, 0), (1.0, 0), (1.0, 3), (1.0, 20))
         ]
         assert counts == sorted(counts, reverse=True)
@@ -133,34 +133,34 @@ class TestPacer:
     def test_a_song_far_beyond_its_time_is_looked_at_ever_rarer_until_its_deadline(
         self, fill: float
     ) -> None:
-        looks = looks_of(pacer_at(fill), DEADLINE)
-        assert looks[-1] == DEADLINE
-        gaps = [b - a for a, b in itertools.pairwise(looks)]
+        polls = polls_of(pacer_at(fill), DEADLINE)
+        assert polls[-1] == DEADLINE
+        gaps = [b - a for a, b in itertools.pairwise(polls)]
         assert all(SHORTEST_GAP <= gap <= LONGEST_GAP + 1e-9 for gap in gaps[:-1])
-        far = [(age, gap) for age, gap in zip(looks, gaps, strict=False) if age > 40.0][:-1]
+        far = [(age, gap) for age, gap in zip(polls, gaps, strict=False) if age > 40.0][:-1]
         assert all(gap >= min(0.1 * age, LONGEST_GAP) - 1e-9 for age, gap in far)
         assert far[-1][1] == pytest.approx(LONGEST_GAP)
 
     def test_beyond_the_deadline_there_is_still_an_answer(self) -> None:
-        look = pacer_at(0.0).next_poll(seconds=60, steps=50, age=DEADLINE + 5.0)
-        assert look == DEADLINE + 5.0 + LONGEST_GAP
+        poll = pacer_at(0.0).next_poll(seconds=60, steps=50, age=DEADLINE + 5.0)
+        assert poll == DEADLINE + 5.0 + LONGEST_GAP
 
     def test_a_song_met_midway_goes_on_in_the_middle_of_its_plan(self) -> None:
         pacer = pacer_at(0.1)
-        look = pacer.next_poll(seconds=60, steps=50, age=13.0, processing=True)
-        assert 13.0 < look < 16.0
+        poll = pacer.next_poll(seconds=60, steps=50, age=13.0, processing=True)
+        assert 13.0 < poll < 16.0
 
     def test_a_negative_age_is_a_song_just_submitted(self) -> None:
         pacer = pacer_at(0.6)
         first = pacer.next_poll(seconds=60, steps=50, age=0.0)
         assert pacer.next_poll(seconds=60, steps=50, age=-1.0) == first
 
-    def test_long_song_is_never_worth_less_than_a_look_is(self) -> None:
+    def test_long_song_is_never_worth_less_than_a_poll_is(self) -> None:
         """In a full minute it is not left unseen for as long as its length would allow."""
         runs = tuple(seen(took) for took in itertools.islice(run_times(100.0), 40))
-        looks = looks_of(pacer_at(1.0, waiting=50, runs=runs), 150.0)
-        gaps = [b - a for a, b in itertools.pairwise(looks)]
-        assert len(looks) >= 2
+        polls = polls_of(pacer_at(1.0, waiting=50, runs=runs), 150.0)
+        gaps = [b - a for a, b in itertools.pairwise(polls)]
+        assert len(polls) >= 2
         assert max(gaps) <= 2 * DEAREST
 
     def test_what_was_learnt_before_the_restart_counts(self) -> None:
@@ -227,7 +227,7 @@ class TestGoals:
         assert seen.calls <= 9.3
         assert seen.late <= 0.6
         # The limit knows no wire: what an answer takes on it is late for whatever schedule.
-        least = bench.least_lateness(0.25, seen.looks)
+        least = bench.least_lateness(0.25, seen.polls)
         assert seen.late - bench.ON_THE_WIRE <= 1.2 * least
         assert all(song.early == 1 for song in songs)
 

@@ -1,4 +1,4 @@
-"""The budget: in virtual time, so nothing here waits."""
+"""The rate limiter: in virtual time, so nothing here waits."""
 
 import asyncio
 import math
@@ -38,11 +38,11 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def budget_of(per_minute: int, *, full: bool = False) -> RateLimiter:
+def limiter_of(per_minute: int, *, full: bool = False) -> RateLimiter:
     return RateLimiter(per_minute, clock=asyncio.get_running_loop().time, full=full)
 
 
-class TestBudget:
+class TestRateLimiter:
     @settings(max_examples=60)
     @given(
         per_minute=st.integers(1, 60),
@@ -69,7 +69,7 @@ class TestBudget:
             made.append(now())
 
         async def main() -> float:
-            rate_limiter = budget_of(per_minute, full=full)
+            rate_limiter = limiter_of(per_minute, full=full)
             async with asyncio.TaskGroup() as group:
                 for each in asks:
                     group.create_task(ask(rate_limiter, *each))
@@ -84,7 +84,7 @@ class TestBudget:
 
     def test_the_call_after_a_full_minute_waits_for_the_oldest_to_leave_it(self) -> None:
         async def main() -> list[float]:
-            rate_limiter, times = budget_of(2), []
+            rate_limiter, times = limiter_of(2), []
             for pause in (0.0, 10.0, 0.0, 0.0):
                 await asyncio.sleep(pause)
                 await rate_limiter.take()
@@ -94,9 +94,9 @@ class TestBudget:
         away = WINDOW + MARGIN
         assert virtually(main) == pytest.approx([0.0, 10.0, away, 10.0 + away], abs=0.01)
 
-    def test_results_go_before_looks_before_submits_and_equals_in_order(self) -> None:
+    def test_results_go_before_polls_before_submits_and_equals_in_order(self) -> None:
         async def main() -> list[str]:
-            rate_limiter, served = budget_of(1), []
+            rate_limiter, served = limiter_of(1), []
 
             async def ask(name: str, call: Call) -> None:
                 await rate_limiter.take(call)
@@ -106,39 +106,39 @@ class TestBudget:
             async with asyncio.TaskGroup() as group:
                 for name, call in (
                     ("submit 1", Call.SUBMIT),
-                    ("look 1", Call.POLL),
+                    ("poll 1", Call.POLL),
                     ("submit 2", Call.SUBMIT),
-                    ("look 2", Call.POLL),
+                    ("poll 2", Call.POLL),
                     ("result", Call.RESULT),
                 ):
                     group.create_task(ask(name, call))
             return served
 
-        assert virtually(main) == ["result", "look 1", "look 2", "submit 1", "submit 2"]
+        assert virtually(main) == ["result", "poll 1", "poll 2", "submit 1", "submit 2"]
 
-    def test_looks_that_fill_every_minute_leave_a_submit_its_turn(self) -> None:
+    def test_polls_that_fill_every_minute_leave_a_submit_its_turn(self) -> None:
         async def main() -> list[int]:
-            rate_limiter, served = budget_of(50), [0, 0]
+            rate_limiter, served = limiter_of(50), [0, 0]
 
             async def go_on(call: Call) -> None:
                 while True:
                     await rate_limiter.take(call)
                     served[call is Call.SUBMIT] += 1
 
-            looks = [asyncio.create_task(go_on(Call.POLL)) for _ in range(60)]
+            polls = [asyncio.create_task(go_on(Call.POLL)) for _ in range(60)]
             submits = [asyncio.create_task(go_on(Call.SUBMIT)) for _ in range(10)]
             await asyncio.sleep(10 * WINDOW)
-            for each in (*looks, *submits):
+            for each in (*polls, *submits):
                 each.cancel()
             return served
 
-        looks, submits = virtually(main)
-        looks -= 50  # before the first submit was there
-        assert submits == pytest.approx((looks + submits) / SUBMIT_TURN, abs=1)
+        polls, submits = virtually(main)
+        polls -= 50  # before the first submit was there
+        assert submits == pytest.approx((polls + submits) / SUBMIT_TURN, abs=1)
 
     def test_one_cancelled_in_line_makes_room_for_the_next(self) -> None:
         async def main() -> float:
-            rate_limiter = budget_of(1)
+            rate_limiter = limiter_of(1)
             await rate_limiter.take()
             first = asyncio.create_task(rate_limiter.take())
             second = asyncio.create_task(rate_limiter.take())
@@ -154,7 +154,7 @@ class TestBudget:
 
     def test_one_cancelled_in_the_turn_it_is_served_gives_its_place_back(self) -> None:
         async def main() -> float:
-            rate_limiter = budget_of(1)
+            rate_limiter = limiter_of(1)
             await rate_limiter.take()
             first = asyncio.create_task(rate_limiter.take())
             second = asyncio.create_task(rate_limiter.take())
@@ -178,11 +178,11 @@ class TestBudget:
             (math.inf, LONGEST_REFUSAL),
         ],
     )
-    def test_a_refusal_silences_all_for_as_long_as_told_within_reason(
+    def test_a_refusal_silences_all_for_as_long_as_said_within_reason(
         self, told: float, waited: float
     ) -> None:
         async def main() -> float:
-            rate_limiter = budget_of(50)
+            rate_limiter = limiter_of(50)
             rate_limiter.refused(told)
             rate_limiter.refused(0.5)  # a later, shorter one does not shorten the first
             assert rate_limiter.fill >= 1.0
@@ -193,7 +193,7 @@ class TestBudget:
 
     def test_a_refusal_holds_for_those_already_in_line(self) -> None:
         async def main() -> float:
-            rate_limiter = budget_of(1)
+            rate_limiter = limiter_of(1)
             await rate_limiter.take()
             waiter = asyncio.create_task(rate_limiter.take())
             await asyncio.sleep(50.0)
@@ -205,7 +205,7 @@ class TestBudget:
 
     def test_after_a_restart_calls_trickle_from_the_start(self) -> None:
         async def main() -> list[float]:
-            rate_limiter, times = budget_of(50, full=True), []
+            rate_limiter, times = limiter_of(50, full=True), []
             assert rate_limiter.fill == 1.0
             for _ in range(50):
                 await rate_limiter.take()
@@ -215,9 +215,9 @@ class TestBudget:
         times = virtually(main)
         assert times == pytest.approx([1.2 * (k + 0.5) for k in range(50)], abs=0.01)
 
-    def test_a_crowd_of_submits_leaves_room_for_its_looks(self) -> None:
+    def test_a_crowd_of_submits_leaves_room_for_its_polls(self) -> None:
         async def main() -> float:
-            rate_limiter = budget_of(50)
+            rate_limiter = limiter_of(50)
             rate_limiter.planned = tuple
             crowd = [asyncio.create_task(rate_limiter.take(Call.SUBMIT)) for _ in range(50)]
             await asyncio.sleep(1.0)
@@ -230,7 +230,7 @@ class TestBudget:
 
     def test_the_fill_is_what_was_sent_in_the_last_minute(self) -> None:
         async def main() -> list[float]:
-            rate_limiter = budget_of(10)
+            rate_limiter = limiter_of(10)
             fills = [rate_limiter.fill]
             for _ in range(5):
                 await rate_limiter.take()
@@ -240,7 +240,7 @@ class TestBudget:
 
         assert virtually(main) == [0.0, 0.5, 0.0]
 
-    def test_a_budget_of_nothing_is_refused(self) -> None:
+    def test_a_limit_of_nothing_is_refused(self) -> None:
         with pytest.raises(ValueError, match="at least one"):
             RateLimiter(0)
 
@@ -250,7 +250,7 @@ class TestHeldBack:
 
     def test_crowd_starts_as_many_as_the_minute_carries_to_their_end(self) -> None:
         async def main() -> int:
-            rate_limiter, at_api = budget_of(50), 0
+            rate_limiter, at_api = limiter_of(50), 0
             # Each will be polled after 17 s, and one more too.
             rate_limiter.planned = lambda: [Planned(17.0, CALLS_TO_COME)] * (at_api + 1)
 
@@ -269,7 +269,7 @@ class TestHeldBack:
 
     def test_submits_that_no_polls_follow_fill_the_minute_at_once(self) -> None:
         async def main() -> float:
-            rate_limiter = budget_of(50)
+            rate_limiter = limiter_of(50)
             pacer = Pacer(rate_limiter, polled=False)
             for song_id in range(50):
                 await rate_limiter.take(Call.SUBMIT)
@@ -281,7 +281,7 @@ class TestHeldBack:
     @pytest.mark.parametrize(("calls", "held_back"), [(2.25, False), (2.26, True)])
     def test_its_own_place_counts(self, calls: float, held_back: bool) -> None:
         async def main() -> bool:
-            rate_limiter = budget_of(10)
+            rate_limiter = limiter_of(10)
             rate_limiter.planned = lambda: [Planned(0.0, calls)] * 4
             submit = asyncio.create_task(rate_limiter.take(Call.SUBMIT))
             await asyncio.sleep(2 * CHECK_AGAIN)
@@ -291,7 +291,7 @@ class TestHeldBack:
 
     def test_it_goes_when_another_song_has_ended(self) -> None:
         async def main() -> float:
-            rate_limiter, at_api = budget_of(50), 20
+            rate_limiter, at_api = limiter_of(50), 20
             rate_limiter.planned = lambda: [Planned(0.0, CALLS_TO_COME)] * (at_api + 1)
             submit = asyncio.create_task(rate_limiter.take(Call.SUBMIT))
             await asyncio.sleep(5.0)
@@ -304,7 +304,7 @@ class TestHeldBack:
 
     def test_calls_of_different_minutes_do_not_add_up(self) -> None:
         async def main() -> float:
-            rate_limiter = budget_of(50)
+            rate_limiter = limiter_of(50)
             rate_limiter.planned = lambda: [Planned(WINDOW * k, 40.0) for k in range(5)]
             await rate_limiter.take(Call.SUBMIT)
             return now()
@@ -313,7 +313,7 @@ class TestHeldBack:
 
     def test_places_that_come_free_by_then_count(self) -> None:
         async def main() -> float:
-            rate_limiter = budget_of(10)
+            rate_limiter = limiter_of(10)
             for _ in range(8):
                 await rate_limiter.take()
             await asyncio.sleep(30.0)
@@ -329,7 +329,7 @@ class TestHeldBack:
     @pytest.mark.parametrize("per_minute", [1, 2, 3])
     def test_smallest_accounts_carry_one_song_at_a_time(self, per_minute: int) -> None:
         async def main() -> float:
-            rate_limiter = budget_of(per_minute)
+            rate_limiter = limiter_of(per_minute)
             for _ in range(per_minute):
                 await rate_limiter.take()
             rate_limiter.planned = lambda: [Planned(now() + 17.0, CALLS_TO_COME)]
@@ -338,9 +338,9 @@ class TestHeldBack:
 
         assert virtually(main) <= 2 * WINDOW
 
-    def test_looks_that_end_nothing_leave_a_submit_its_turn(self) -> None:
+    def test_polls_that_end_nothing_leave_a_submit_its_turn(self) -> None:
         async def main() -> float:
-            rate_limiter = budget_of(50)
+            rate_limiter = limiter_of(50)
             rate_limiter.planned = lambda: [Planned(0.0, 1.0)] * 100
             submit = asyncio.create_task(rate_limiter.take(Call.SUBMIT))
             for _ in range(SUBMIT_TURN):
