@@ -119,7 +119,7 @@ def _cost(source: Path, seconds: int) -> str:
         "source": str(source),
         "part": str(source.with_suffix(".part")),
         "limit": LIMIT,
-        "asked_seconds": seconds,
+        "requested_seconds": seconds,
         "tags": {field: getattr(TAGS, field) for field in TAGS.__dataclass_fields__},
         "sandboxed": True,
     }
@@ -172,13 +172,13 @@ async def _in_children(source: Path, *, at_once: int, seconds: int) -> None:
     transcoder = Transcoder(at_once=at_once)
     await asyncio.gather(
         *(
-            transcoder.fit(
+            transcoder.transcode(
                 source,
                 source.parent,
                 stem=str(i),
                 limit=LIMIT,
                 tags=TAGS,
-                asked_seconds=seconds,
+                requested_seconds=seconds,
             )
             for i in range(at_once)
         )
@@ -193,7 +193,7 @@ async def _in_threads(source: Path) -> None:
         for i in range(AT_ONCE)
     ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        await asyncio.gather(*(loop.run_in_executor(pool, encoder.fit, job) for job in jobs))
+        await asyncio.gather(*(loop.run_in_executor(pool, encoder.transcode, job) for job in jobs))
 
 
 def _p99(late: list[float]) -> float:

@@ -1,10 +1,10 @@
 # mypy: allow-untyped-calls
 # (mutagen has no annotations)
-"""The child process of `services/audio/transcoder.py`: fits one song and ends.
+"""The child process of `services/audio/transcoder.py`: transcodes one song and ends.
 
-One line of JSON comes in on stdin, one goes out on stdout. Memory does not grow with the song:
-it is decoded frame by frame, twice, since only decoding tells a song's true length (headers lie,
-and streamed WAV has none), and the bit rate follows from the length.
+It reads one line of JSON from stdin and writes one to stdout. Memory does not grow with the song:
+it is decoded frame by frame, and twice, since the bit rate depends on the length, which only
+decoding shows (headers may be wrong, and streamed WAV has none).
 """
 
 import array
@@ -42,23 +42,23 @@ from services.errors import AudioError, DoesNotFit, NotAudio, SilentAudio, TooSh
 from services.text import clean, has_words
 
 BIT_RATES = (192, 160, 128, 112, 96, 80, 64, 56, 48, 40, 32)
-"""Kilobits a second, best first: the steps of MPEG-1 layer III from 192 down."""
+"""Kilobits per second, best first: the steps of MPEG-1 layer III from 192 down."""
 
 LONGEST = 600.0
-"""Seconds. The longest song that can be asked for is 240: what decodes to more is a bomb."""
+"""Seconds. Songs have at most 240: what decodes to more than this is a bomb."""
 
 SILENCE = 10 ** (-70 / 20)
-"""Peak amplitude, full scale being 1, up to which a song is silent: -70 dBFS.
+"""Peak amplitude (full scale is 1) up to which a song is silent: -70 dBFS.
 
-Measured: zeros stay zeros in every format read here; dither of one 16-bit step comes out of lossy
-codecs at -82 dBFS at most, of four steps at -74. A tone at -60 can be heard.
+Measured: zeros stay zeros in every format; after lossy codecs, dither of one 16-bit step has at
+most -82 dBFS, of four steps -74. A tone at -60 is audible.
 """
 
 MEMORY = 512 * 1024 * 1024
 """Bytes a child may take; a usual song takes a tenth of it."""
 
 ADDRESSES = MEMORY + 256 * 1024 * 1024
-"""Bytes a child may map, its 150 MiB of libraries too: `MEMORY` counts nothing that is shared."""
+"""Bytes a child may map, with 150 MiB of libraries: `MEMORY` does not count shared pages."""
 
 CPU_SECONDS = 300
 """Seconds of CPU a child may take; the longest song takes a twentieth of it."""
@@ -70,35 +70,35 @@ OPEN_FILES = 64
 """Files a child may have open; it needs a dozen."""
 
 FORMATS = ("wav", "w64", "aiff", "flac", "mp3", "aac", "ogg", "mov", "matroska")
-"""FFmpeg's names of the containers that are read; `mov` stands for MP4 and M4A, `aac` for ADTS."""
+"""FFmpeg's names of the accepted containers; `mov` is MP4 and M4A, `aac` is ADTS."""
 
 DECODERS = (
     *("mp3float", "mp3", "mp2float", "mp2", "aac", "vorbis", "opus", "flac", "alac"),
     *("adpcm_ms", "adpcm_ima_wav"),
     *sorted(name for name in av.codecs_available if name.startswith("pcm_")),
 )
-"""FFmpeg's names of the decoders that are used: nothing else is decoded, pictures neither."""
+"""FFmpeg's names of the accepted decoders: nothing else is decoded, also no pictures."""
 
 _INPUT = {
     "format_whitelist": ",".join(FORMATS),
     "codec_whitelist": ",".join(DECODERS),
-    # The file is opened here. Nothing that it names is: no playlist's addresses, no other file.
+    # Only this file is opened, nothing that it names: no addresses of playlists, no other files.
     "protocol_whitelist": "none",
 }
 _APPENDED = (b"ID3", b"TAG", b"APETAGEX", b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8")
-"""What tags and pictures begin with that stand behind the chunks of a WAV, in none of their own."""
+"""How tags and pictures begin that programs append to a WAV outside of its chunks."""
 _ENCODER_OVERHEAD = 0.1  # seconds: its delay, its padding and the frame that declares them
 _UNPLAYABLE = "The song API sent something that can't be played."
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to fit. `limit` is in bytes; `part` is where the result goes."""
+    """What to transcode. `limit` is in bytes; the result is written to `part`."""
 
     source: Path
     part: Path
     limit: int
-    asked_seconds: int
+    requested_seconds: int
     tags: Tags
     sandboxed: bool = True
 
@@ -109,7 +109,7 @@ class Job:
             source=Path(fields["source"]),
             part=Path(fields["part"]),
             limit=fields["limit"],
-            asked_seconds=fields["asked_seconds"],
+            requested_seconds=fields["requested_seconds"],
             tags=Tags(**fields["tags"]),
             sandboxed=fields["sandboxed"],
         )
@@ -117,10 +117,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """What a file holds, as decoded. `codec` is FFmpeg's name of it.
+    """The decoded content of a file. `codec` is FFmpeg's name.
 
-    `peak` is at least that much, full scale being 1: it is not looked for beyond `SILENCE`.
-    `broken` are the numbers of the packets that can't be decoded.
+    `peak` is a lower bound (full scale is 1): the search ends above `SILENCE`. `broken` has the
+    numbers of the packets that can't be decoded.
     """
 
     seconds: float
@@ -131,22 +131,22 @@ class Sound:
     broken: frozenset[int]
 
 
-def fit(job: Job, opened: Callable[[], None] = lambda: None) -> tuple[AudioFormat, float]:
-    """Write `job.part`; return what it is and its seconds.
+def transcode(job: Job, opened: Callable[[], None] = lambda: None) -> tuple[AudioFormat, float]:
+    """Write `job.part`; return its format and its seconds.
 
-    `opened` is called once its files are open: from then on it opens no other.
+    `opened` is called when all files are open.
 
     Raises:
-        NotAudio, TooShort, SilentAudio, DoesNotFit: see `Transcoder.fit`.
+        NotAudio, TooShort, SilentAudio, DoesNotFit: see `Transcoder.transcode`.
         OSError: a file can't be read or written.
     """
     with job.source.open("rb") as source, job.part.open("wb+") as part:
         opened()
         sound = measure(source)
-        if sound.seconds < job.asked_seconds / 2:
+        if sound.seconds < job.requested_seconds / 2:
             raise TooShort(
-                f"The song is {sound.seconds:.0f} s long, though {job.asked_seconds} s were asked "
-                "for."
+                f"The song is {sound.seconds:.0f} s long, but {job.requested_seconds} s were "
+                "requested."
             )
         if sound.peak <= SILENCE:
             raise SilentAudio("The song API sent nothing but silence.")
@@ -157,10 +157,10 @@ def fit(job: Job, opened: Callable[[], None] = lambda: None) -> tuple[AudioForma
 
 
 def measure(source: BinaryIO) -> Sound:
-    """Decode all of it.
+    """Decode the complete file.
 
     Raises:
-        NotAudio: nothing can be decoded, it is longer than `LONGEST`, or there is video in it.
+        NotAudio: nothing can be decoded, it is longer than `LONGEST`, or it has video.
     """
     seconds, hertz, channels, peak = Fraction(0), 0, 0, 0.0
     broken = set[int]()
@@ -184,7 +184,7 @@ def measure(source: BinaryIO) -> Sound:
 
 
 def _opened(source: BinaryIO) -> InputContainer:
-    """From the beginning, by whichever of `FORMATS` FFmpeg finds it to be."""
+    """Open it from the start, as the one of `FORMATS` that FFmpeg detects."""
     options = dict(_INPUT)
     if wav_understates_its_length(source):
         options["ignore_length"] = "1"
@@ -193,11 +193,10 @@ def _opened(source: BinaryIO) -> InputContainer:
 
 
 def wav_understates_its_length(source: BinaryIO) -> bool:
-    """Whether a WAV has more sound than its `data` chunk says: its header was never completed.
+    """Return whether a WAV has more sound than its `data` chunk says: its header is incomplete.
 
-    So it is where what follows the declared end are no whole chunks up to the end of the file, and
-    no tag or picture that a program has put behind them as it is.
-    FFmpeg reads to the end where the size is 0 or too large, but would believe a small one.
+    That is so if the bytes after the declared end are neither complete chunks nor an appended tag
+    or picture. FFmpeg reads to the end if the size is 0 or too large, but trusts a small one.
     """
     end = source.seek(0, os.SEEK_END)
     source.seek(0)
@@ -223,14 +222,14 @@ def _is_appended(source: BinaryIO, at: int) -> bool:
 
 
 def _are_chunks(source: BinaryIO, at: int, end: int) -> bool:
-    """Whether nothing or whole chunks lie between; the last one's padding may be missing."""
+    """Return whether only complete chunks lie between; the last may lack its padding."""
     while chunk := _chunk(source, at, end):
         at += 8 + chunk[1] + chunk[1] % 2
     return end <= at <= end + 1
 
 
 def _chunk(source: BinaryIO, at: int, end: int) -> tuple[bytes, int] | None:
-    """A chunk's name and its size in bytes; None where none is, or it is longer than the file.
+    """Return a chunk's name and its size in bytes; None without one, or if the file is shorter.
 
     Source: "Multimedia Programming Interface and Data Specifications 1.0", RIFF: four printable
     characters, a size without these eight bytes, and a byte of padding where it is odd.
@@ -243,7 +242,7 @@ def _chunk(source: BinaryIO, at: int, end: int) -> tuple[bytes, int] | None:
 
 
 def _audio_stream(container: InputContainer) -> AudioStream:
-    """The first audio stream of a file without video; a cover picture is no video."""
+    """Return the first audio stream of a file without video; a cover picture is no video."""
     if any(Disposition.attached_pic not in s.disposition for s in container.streams.video):
         raise NotAudio("The song API sent a video.")
     if not container.streams.audio:
@@ -257,11 +256,11 @@ def _audio_stream(container: InputContainer) -> AudioStream:
 def _frames(
     container: InputContainer, stream: AudioStream, broken: set[int]
 ) -> Iterator[AudioFrame]:
-    """What can be decoded, without bad samples; a damaged packet costs its milliseconds alone.
+    """Yield the decodable frames without bad samples; a damaged packet costs only itself.
 
-    The numbers of such packets go into `broken`.
+    The numbers of damaged packets are added to `broken`.
     """
-    stream.codec_context.thread_count = 1  # threads bring an audio decoder memory, not speed
+    stream.codec_context.thread_count = 1  # threads cost an audio decoder memory and bring no speed
     for number, packet in enumerate(container.demux(stream)):
         try:
             frames = stream.decode(packet)
@@ -277,7 +276,7 @@ _FLOATS: dict[str, Literal["f", "d"]] = {"flt": "f", "fltp": "f", "dbl": "d", "d
 
 
 def _silence_bad_samples(frame: AudioFrame) -> None:
-    """Make NaN and infinity zero: as integers they would be at full scale."""
+    """Replace NaN and infinity by 0: as integers they would be at full scale."""
     code = _FLOATS.get(frame.format.name)
     if code is None:
         return
@@ -286,7 +285,7 @@ def _silence_bad_samples(frame: AudioFrame) -> None:
     top = width - 1 if sys.byteorder == "little" else 0
     for plane in frame.planes:
         values = memoryview(plane)[: count * width]
-        # Their exponent is all ones. The byte that holds most of it tells cheaply that none is.
+        # Their exponent is all ones; the byte with most of it shows cheaply that there are none.
         exponents = bytes(values[top::width])
         if b"\x7f" in exponents or b"\xff" in exponents:
             numbers = values.cast("B").cast(code)
@@ -296,7 +295,7 @@ def _silence_bad_samples(frame: AudioFrame) -> None:
 
 
 def _peak(frame: AudioFrame) -> float:
-    """The largest amplitude in it, full scale being 1."""
+    """Return the largest amplitude; full scale is 1."""
     peak = 0.0
     for piece in AudioResampler("fltp", frame.layout, frame.sample_rate).resample(frame):
         for plane in piece.planes:
@@ -306,14 +305,13 @@ def _peak(frame: AudioFrame) -> float:
 
 
 def _remux(job: Job, source: BinaryIO, part: BinaryIO, sound: Sound) -> AudioFormat | None:
-    """Write the sound as it is with our tags; None if it has to be encoded.
+    """Copy the sound with our tags, packet by packet; return None if it has to be encoded.
 
-    Packet by packet, not byte by byte: what else is in the file, before, between or behind the
-    sound, stays behind.
+    Anything else in the file is left out.
     """
-    if sound.codec not in _KEPT or job.source.stat().st_size > job.limit:
+    if sound.codec not in _COPIED or job.source.stat().st_size > job.limit:
         return None
-    kind, muxer, tag = _KEPT[sound.codec]
+    kind, muxer, tag = _COPIED[sound.codec]
     try:
         with (
             _opened(source) as container,
@@ -338,7 +336,7 @@ def _muxer_options(muxer: str) -> dict[str, str]:
 
 
 def _system_error(error: Exception) -> OSError | None:
-    """What the system said, if a library's error is that; mutagen wraps it."""
+    """Return the system's error in a library's error, if any; mutagen wraps it."""
     return next((part for part in (error, *error.args) if isinstance(part, OSError)), None)
 
 
@@ -354,7 +352,7 @@ def _size(part: BinaryIO) -> int:
 
 
 def _encode_to_fit(job: Job, source: BinaryIO, part: BinaryIO, sound: Sound) -> AudioFormat:
-    """Encode at the best bit rate that fits by computation; check, and go lower if it does not."""
+    """Encode at the best bit rate that should fit; go lower while it does not."""
     tag = BytesIO()
     _id3(job.tags).save(tag, v2_version=3, padding=_no_padding)
     room = job.limit - len(tag.getvalue())
@@ -368,14 +366,14 @@ def _encode_to_fit(job: Job, source: BinaryIO, part: BinaryIO, sound: Sound) -> 
 
 
 def _encode(source: BinaryIO, sound: Sound, part: BinaryIO, kilobits: int) -> None:
-    """MP3 at a constant bit rate, mono or stereo, at 44.1 or 48 kHz: the simpler ratio."""
+    """Encode MP3 at a constant bit rate, mono or stereo, at 44.1 or 48 kHz: the simpler ratio."""
     hertz = 44_100 if 44_100 % sound.hertz == 0 or sound.hertz % 44_100 == 0 else 48_000
     layout = "mono" if sound.channels == 1 else "stereo"
     with (
         _opened(source) as container,
         av.open(_empty(part), "w", format="mp3", options=_muxer_options("mp3")) as output,
     ):
-        # Compression level 7: a third faster than LAME's usual 5, to no ear's loss at these rates.
+        # Compression level 7: a third faster than LAME's default 5, no audible loss at these rates.
         options = {"compression_level": "7"}
         stream = output.add_stream("libmp3lame", rate=hertz, layout=layout, options=options)
         encoder = cast("AudioStream", stream)
@@ -388,7 +386,7 @@ def _encode(source: BinaryIO, sound: Sound, part: BinaryIO, kilobits: int) -> No
 
 
 def _converted(frames: Iterator[AudioFrame], layout: str, hertz: int) -> Iterator[AudioFrame]:
-    """All frames in one shape, with times counted anew: a damaged file's own have gaps."""
+    """Yield the frames resampled, with new times: those of a damaged file have gaps."""
     samples = 0
     shape: tuple[str, str, int] | None = None
     resampler = AudioResampler("s16p", layout, hertz)
@@ -421,7 +419,7 @@ def _tag_mp3(file: BinaryIO, tags: Tags) -> None:
 
 
 def _id3(tags: Tags) -> ID3:
-    """ID3, saved as 2.3, the version that every player and Windows' Explorer reads."""
+    """Return ID3 tags, saved as 2.3: every player and Windows' Explorer read that version."""
     id3 = ID3()
     id3.add(TIT2(text=clean(tags.title)))
     id3.add(TPE1(text=clean(tags.artist)))
@@ -468,17 +466,17 @@ def _from_start(file: BinaryIO) -> BinaryIO:
     return file
 
 
-_KEPT = {
+_COPIED = {
     "mp3": (AudioFormat.MP3, "mp3", _tag_mp3),
     "vorbis": (AudioFormat.OGG, "ogg", _tag_vorbis),
     "opus": (AudioFormat.OGG, "ogg", _tag_opus),
     "aac": (AudioFormat.M4A, "ipod", _tag_m4a),
 }
-"""By FFmpeg's name of the codec: what is posted as it is, the muxer that writes it, its tags."""
+"""Codecs that are copied, by FFmpeg's name: format, muxer, and the function that tags it."""
 
 
 def _comment(tags: Tags) -> str:
-    """What it takes to make the song again."""
+    """Return what is needed to make the song again."""
     parts = (f"Songwright #{tags.number}", f"seed {tags.seed}", clean(tags.request))
     return ", ".join(part for part in parts if part)
 
@@ -488,7 +486,7 @@ def _no_padding(_: Any) -> int:  # noqa: ANN401 - mutagen's PaddingInfo, which h
 
 
 def _answer(job: Job, enter: Callable[[], Sandbox | None] = lambda: None) -> dict[str, Any]:
-    """What goes out on stdout: the result, or an error of ours by its name."""
+    """Return the line for stdout: the result, or an error by its class name."""
     entered: Sandbox | None = None
 
     def opened() -> None:
@@ -496,7 +494,7 @@ def _answer(job: Job, enter: Callable[[], Sandbox | None] = lambda: None) -> dic
         entered = enter()
 
     try:
-        kind, seconds = fit(job, opened)
+        kind, seconds = transcode(job, opened)
     except AudioError as error:
         answer: dict[str, Any] = {"error": type(error).__name__, "message": str(error)}
     except (OSError, MutagenError) as error:
@@ -507,10 +505,10 @@ def _answer(job: Job, enter: Callable[[], Sandbox | None] = lambda: None) -> dic
 
 
 def _of_system_error(error: OSError | MutagenError, *, sandboxed: bool) -> dict[str, Any]:
-    """The disk's fault, unless it can't be: files were open before the sandbox was entered."""
-    told = _system_error(error)  # which it was decides what is done about it
-    number = getattr(told, "errno", None) or errno.EIO
-    message = getattr(told, "strerror", None) or str(error)
+    """Map a system error; a denied access in the sandbox is a defect, since all files are open."""
+    cause = _system_error(error)
+    number = getattr(cause, "errno", None) or errno.EIO
+    message = getattr(cause, "strerror", None) or str(error)
     if sandboxed and number in (errno.EACCES, errno.EPERM):
         return {"error": "SandboxRefused", "message": str(error)}
     if number == errno.EFBIG:
@@ -519,17 +517,17 @@ def _of_system_error(error: OSError | MutagenError, *, sandboxed: bool) -> dict[
 
 
 def _end_with_parent() -> None:
-    """The parent holds the other end of stdin open until it is done with us, or dead."""
-    # Not sys.stdin: its lock, held by a waiting thread, would break the interpreter's own end.
+    """End when stdin ends: the parent is done with this process, or dead."""
+    # Not sys.stdin: a waiting thread holds its lock, which breaks the interpreter's shutdown.
     while os.read(0, 1):
         pass
     os._exit(1)
 
 
-def _bound_ourselves(limit: int) -> None:
-    """Bound what a hostile file can take, where the system knows how. `limit` is in bytes.
+def _limit_resources(limit: int) -> None:
+    """Limit what a hostile file can use, as far as the system supports it. `limit` is in bytes.
 
-    The hard limits too: whoever takes this process over could lift the others again.
+    Hard limits too: code that takes this process over could raise the soft ones.
     """
     if sys.platform != "win32":
         import resource  # noqa: PLC0415 - Windows has none
@@ -544,34 +542,34 @@ def _bound_ourselves(limit: int) -> None:
         ):
             _, hard = resource.getrlimit(what)
             lowest = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
-            with suppress(ValueError, OSError):  # a system that knows the limit but not the number
+            with suppress(ValueError, OSError):  # the system knows the limit but not the value
                 resource.setrlimit(what, (lowest, lowest))
 
 
-def _start_no_more() -> None:
-    """Start no thread beyond those that run. Root may nevertheless (Linux, setrlimit(2))."""
+def _forbid_threads() -> None:
+    """Forbid new threads. Root may start them anyway (Linux, setrlimit(2))."""
     if sys.platform != "win32":
         import resource  # noqa: PLC0415 - Windows has none
 
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
-def _shut_in(*, sandboxed: bool) -> Sandbox | None:
-    """Give up what is not needed. Before the first thread, which would stay free."""
+def _enter_sandbox(*, sandboxed: bool) -> Sandbox | None:
+    """Enter the sandbox, before the first thread, which would not be restricted."""
     entered = sandbox.enter() if sandboxed else None
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _start_no_more()
+    _forbid_threads()
     return entered
 
 
 def main() -> None:
-    """Read one job, do it, answer."""
+    """Read one job, run it, and write the answer."""
     with open(0, "rb", buffering=0, closefd=False) as stdin:
         job = Job.from_json(stdin.readline())
-    _bound_ourselves(job.limit)
-    with suppress(OSError):  # opening its files tells better
+    _limit_resources(job.limit)
+    with suppress(OSError):  # opening its files gives a better error
         os.chdir(job.part.parent)
-    print(json.dumps(_answer(job, partial(_shut_in, sandboxed=job.sandboxed))), flush=True)
+    print(json.dumps(_answer(job, partial(_enter_sandbox, sandboxed=job.sandboxed))), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What the process that decodes strangers' bytes can't do any more, once it has opened its files.
+"""The sandbox of the process that decodes foreign bytes, entered once its files are open.
 
-No sandbox library is used: those on the package index load a system library that may be missing, or
-start a compiler to find it. Numbers are those of Linux' headers: landlock.h, seccomp.h, unistd.h.
+No library is used: those on the package index load a system library that may be missing, or start a
+compiler to find it. The numbers are from Linux's headers: landlock.h, seccomp.h, unistd.h.
 """
 
 import ctypes
@@ -22,12 +22,12 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every 
 _GET_VERSION, _PATH_BENEATH = 1, 1
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}
-"""By version of Landlock: how many rights on files there are, each a bit, the lowest first."""
+"""By version of Landlock: the number of access rights on files, each a bit, lowest first."""
 _TCP_RIGHTS, _SCOPES = 0b11, 0b11  # bind, connect; abstract sockets, signals
 _TCP_SINCE, _SCOPES_SINCE = 4, 6
 
 _MACHINES = {"x86_64": (0xC000003E, 126), "aarch64": (0xC00000B7, 91)}
-"""The audit number of an architecture, and the number of `capset` there."""
+"""The audit number of an architecture, and its number of `capset`."""
 _DENIED = {
     "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "bind": (49, 200),
     "execve": (59, 221), "execveat": (322, 281), "fork": (57, None), "vfork": (58, None),
@@ -36,14 +36,14 @@ _DENIED = {
     "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
     "setpriority": (141, 140), "sched_setscheduler": (144, 119), "sched_setparam": (142, 118),
     "sched_setattr": (314, 274), "sched_setaffinity": (203, 122), "ioprio_set": (251, 30),
-    # Landlock knows no right for these: the owner could lock the bot out of its own files.
+    # Landlock has no right for these: the owner could lock the bot out of its own files.
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
     "chown": (92, None), "lchown": (94, None), "fchown": (93, 55), "fchownat": (260, 54),
     "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
     "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
     "truncate": (76, 45),
-    # What no limit of a process counts: space behind the end of a file, and files in memory.
+    # What no resource limit counts: space behind the end of a file, and files in memory.
     "fallocate": (285, 47), "memfd_create": (319, 279), "memfd_secret": (447, 447),
     "io_uring_setup": (425, 425), "bpf": (321, 280), "perf_event_open": (298, 241),
     "userfaultfd": (323, 282), "add_key": (248, 217), "request_key": (249, 218),
@@ -63,36 +63,36 @@ _NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT, _SECOND_ARGUMENT_AT = 0, 4, 16
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """What is in force. `landlock` is its version in this kernel, 0 without it."""
+    """The active parts. `landlock` is the kernel's version of it, 0 without."""
 
     landlock: int
     seccomp: bool
 
 
 def enter() -> Sandbox:
-    """Give up, without return, what decoding does not need, where this system can enforce it.
+    """Drop permanently the rights that decoding does not need, as far as the system supports it.
 
-    From then on files that are open stay so. Landlock (Linux 5.13): nothing else can be opened but
-    Python's code and the system's libraries, for reading, so neither settings nor `/proc`, where
-    the parent's environment is; nothing is written, removed or started; no TCP (6.7). Seccomp
-    (x86_64, aarch64): no socket of any kind, no program, no process, no signal to another, no
-    change of a file's owner or mode. Capabilities go too: root may be root by name alone.
+    Open files stay open. Landlock (Linux 5.13): only Python's code and the system's libraries can
+    be opened, for reading, so neither `.env` nor `/proc` with the parent's environment; nothing can
+    be written, removed or started; no TCP (6.7). Seccomp (x86_64, aarch64): no sockets, programs,
+    processes, signals to others, or changes of a file's owner or mode. Capabilities are dropped,
+    also root's.
 
     Raises:
-        OSError: the kernel has it and refuses nevertheless.
-        RuntimeError: another thread runs already, which would stay free.
+        OSError: the kernel supports it and refuses anyway.
+        RuntimeError: another thread is running, which would not be restricted.
     """
     if sys.platform != "linux":
         return Sandbox(0, seccomp=False)
     if len(list(Path("/proc/self/task").iterdir())) > 1:
-        raise RuntimeError("the sandbox has to be entered before any thread starts")
+        raise RuntimeError("the sandbox must be entered before any thread starts")
     libc = ctypes.CDLL(None, use_errno=True)
-    _called(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    _checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     version = _landlock(libc)
     return Sandbox(version, seccomp=_seccomp(libc))
 
 
-def _called(result: int) -> int:
+def _checked(result: int) -> int:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -104,7 +104,7 @@ def _called(result: int) -> int:
 
 def _landlock(libc: ctypes.CDLL) -> int:
     version: int = libc.syscall(_CREATE_RULESET, None, 0, _GET_VERSION)
-    if version < 1:  # not built in, or switched off at boot
+    if version < 1:  # not built in, or disabled at boot
         return 0
     rights = max(count for since, count in _FILE_RIGHTS.items() if since <= version)
     attributes = struct.pack(
@@ -113,22 +113,22 @@ def _landlock(libc: ctypes.CDLL) -> int:
         _TCP_RIGHTS if version >= _TCP_SINCE else 0,
         _SCOPES if version >= _SCOPES_SINCE else 0,
     )
-    # Older kernels know the first fields alone.
+    # Older kernels know only the first fields.
     size = 24 if version >= _SCOPES_SINCE else 16 if version >= _TCP_SINCE else 8
-    ruleset = _called(libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(size), 0))
+    ruleset = _checked(libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(size), 0))
     try:
         for folder in _code_folders():
             _allow_reading(libc, ruleset, folder)
-        _called(libc.syscall(_RESTRICT_SELF, ruleset, 0))
+        _checked(libc.syscall(_RESTRICT_SELF, ruleset, 0))
     finally:
         os.close(ruleset)
     return version
 
 
 def _code_folders() -> set[str]:
-    """Where Python may look for what it has not imported yet. PyAV does so while it decodes.
+    """Return where Python finds modules not imported yet: PyAV imports some while it decodes.
 
-    Not the project's own folder, where `.env` may be, nor one around it.
+    Without the project's folder, where `.env` may be, and its parents.
     """
     folders = {*sys.path, *_LIBRARIES, str(ROOT / "services")}
     return {name for name in folders if name and not ROOT.is_relative_to(Path(name).resolve())}
@@ -139,7 +139,7 @@ def _allow_reading(libc: ctypes.CDLL, ruleset: int, folder: str) -> None:
         opened = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             beneath = struct.pack("=Qi", _READ_FILE | _READ_DIR, opened)
-            _called(libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, beneath, 0))
+            _checked(libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, beneath, 0))
         finally:
             os.close(opened)
 
@@ -152,24 +152,24 @@ def _seccomp(libc: ctypes.CDLL) -> bool:
     if machine not in _MACHINES or sys.maxsize < 2**32:
         return False
     architecture, capset = _MACHINES[machine]
-    # Version 3 of the header, this process; none effective, permitted or inheritable.
-    _called(libc.syscall(capset, struct.pack("Ii", 0x20080522, 0), bytes(24)))
+    # Header version 3, this process; no effective, permitted or inheritable capability.
+    _checked(libc.syscall(capset, struct.pack("Ii", 0x20080522, 0), bytes(24)))
     column = list(_MACHINES).index(machine)
     program = b"".join(
         struct.pack("HBBI", *step) for step in _filter(architecture, column, os.getpid())
     )
     steps = ctypes.create_string_buffer(program, len(program))
-    whole = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(steps))
-    in_force: int = libc.prctl(_PR_SET_SECCOMP, 2, whole, 0, 0)
-    return in_force == 0
+    filter_program = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(steps))
+    result: int = libc.prctl(_PR_SET_SECCOMP, 2, filter_program, 0, 0)
+    return result == 0
 
 
 _Step = tuple[int, int, int, int]
-"""An instruction of the kernel's filter: code, how far to jump if true, if false, operand."""
+"""An instruction of the kernel's filter: code, jump if true, jump if false, operand."""
 
 
 def _filter(architecture: int, column: int, pid: int) -> Sequence[_Step]:
-    """What of the system's calls is refused, for one of `_MACHINES`."""
+    """Return the filter of system calls for one of `_MACHINES`."""
     refused = _REFUSE | errno.EPERM
     return [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
@@ -199,14 +199,14 @@ def _numbers(pairs: Iterable[tuple[int, int | None]], column: int) -> list[int]:
 
 
 def _when(numbers: Iterable[int], *steps: _Step) -> Iterable[_Step]:
-    """The steps, which return, for each call of these numbers."""
+    """Yield the steps, which return, for each call with one of these numbers."""
     for number in numbers:
         yield (_EQUAL, 0, len(steps), number)
         yield from steps
 
 
 def _when_argument(numbers: Iterable[int], test: int, operand: int) -> Iterable[_Step]:
-    """Allow these calls where their first argument passes the test; refuse them otherwise."""
+    """Allow these calls if their first argument passes the test; otherwise refuse them."""
     return _when(
         numbers,
         (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),

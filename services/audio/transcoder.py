@@ -1,10 +1,9 @@
-"""Making the audio of a song fit for the channel.
+"""Transcodes the audio of songs for the channel.
 
-The bytes come from outside, so they are decoded in a process of their own, one for each song
-(`services/audio/encoder.py`): a decoder that crashes, hangs or eats memory takes one song
-with it and not the bot, cancelling is a kill, and PyAV is never imported here. Starting it costs
-0.13 s, a tenth of what encoding a minute takes; a pool of processes that stay saves that, but
-keeps 50 MB for each of them, and killing one breaks all of a `ProcessPoolExecutor`.
+The bytes are foreign, so each song is decoded in a child process (`services/audio/encoder.py`): a
+decoder that crashes, hangs or takes all memory ends one song and not the bot, cancelling is a kill,
+and PyAV is never imported here. The start costs 0.13 s, a tenth of encoding a minute. A pool of
+processes would save that, but use 50 MB for each, and killing one breaks a `ProcessPoolExecutor`.
 """
 
 import asyncio
@@ -31,11 +30,11 @@ T = TypeVar("T")
 
 _PROGRAM = (sys.executable, "-m", "services.audio.encoder")
 _NICENESS = 5
-"""Beside one busy process on each core a child gets a quarter of it: see docs/decisions/0029."""
+"""With one busy process on each core a child gets a quarter of it: see docs/decisions/0029."""
 
 _ATTEMPTS = 2
 _LONGEST_MESSAGE = 300
-"""Characters of what a child says to the song's member; ours are shorter."""
+"""Characters of a child's message to the member; the real ones are shorter."""
 
 LOWEST_LIMIT = 1024 * 1024
 _NO_TAGS = Tags(title="", artist="", genres="", lyrics="", seed=0, number=0)
@@ -57,10 +56,10 @@ class Transcoded:
 
 
 class Transcoder:
-    """Makes songs fit for posting, `at_once` at a time; the others wait their turn.
+    """Transcodes songs for posting, `at_once` at a time; the others wait.
 
-    Each song is a short-lived child process of low priority. It ends with its `fit`, whether
-    that is done, cancelled or out of time, and by itself should the bot die.
+    Each song is a short-lived child process of low priority. It ends with its `transcode`, whether
+    that is done, cancelled or timed out, and by itself if the bot dies.
     """
 
     def __init__(self, *, at_once: int = 2) -> None:
@@ -69,56 +68,62 @@ class Transcoder:
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
-    async def fit(
-        self, source: Path, folder: Path, *, stem: str, limit: int, tags: Tags, asked_seconds: int
+    async def transcode(
+        self,
+        source: Path,
+        folder: Path,
+        *,
+        stem: str,
+        limit: int,
+        tags: Tags,
+        requested_seconds: int,
     ) -> Transcoded:
         """Write `source`, tagged and at most `limit` bytes long, to `folder` as `<stem>.<format>`.
 
-        MP3, Vorbis, Opus and AAC that fit are copied, packet by packet, to MP3, Ogg or M4A with
-        our tags and nothing else. All else becomes MP3 at the best bit rate that fits. The decoder
-        decides what is audio; NaN and infinity are silence. The file appears whole or not at all,
-        replacing one of the same name. `source` is left alone.
+        MP3, Vorbis, Opus and AAC under the limit are copied, packet by packet, to MP3, Ogg or M4A
+        with our tags and nothing else. Everything else becomes MP3 at the best bit rate that fits.
+        The decoder decides what is audio; NaN and infinity are silence. The file appears
+        atomically, replacing one of the same name. `source` is not changed.
 
         Raises:
-            NotAudio: not one of our formats, empty, endless, or the decoder crashed or hung.
-            TooShort: less than half of `asked_seconds`, as decoded.
-            SilentAudio: it peaks at -70 dBFS at most.
+            NotAudio: an unsupported format, empty, endless, or the decoder crashed or hung.
+            TooShort: less than half of `requested_seconds`, as decoded.
+            SilentAudio: its peak is at most -70 dBFS.
             DoesNotFit: over `limit` even at the lowest bit rate.
-            OSError: the disk is full, a path can't be used, or no process can be started: not the
-                song's fault, so it may be tried again.
+            OSError: the disk is full, a path can't be used, or no process can be started: it may
+                be retried.
         """
         if self._closed:
-            raise RuntimeError("the fitter is closed")
-        job = _Job(source, folder, stem, limit, asked_seconds, tags, sandboxed=self._sandboxed)
-        return await self._owned(self._in_turn(job), name=f"fit {stem}")
+            raise RuntimeError("the transcoder is closed")
+        job = _Job(source, folder, stem, limit, requested_seconds, tags, sandboxed=self._sandboxed)
+        return await self._owned(self._in_turn(job), name=f"transcode {stem}")
 
     async def check_sandbox(self) -> None:
-        """Fit a short sound: songs go without the sandbox where it alone refuses that.
+        """Transcode a short sound; disable the sandbox if that works only without it.
 
-        For the start, so that a defect of it shows before a song fails. What is missing of it on
-        this system is logged. A disk that is full, or a machine too busy or too short of memory to
-        tell, changes nothing.
+        For the start, so that a defect shows before a song fails. Parts of the sandbox that this
+        system lacks are logged. A full disk or an overloaded machine changes nothing.
         """
         await self._owned(self._check_sandbox(), name="check the sandbox")
 
     async def _owned(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
-        """Its result; `close` cancels it."""
+        """Return its result; `close` cancels it."""
         task = asyncio.create_task(work, name=name)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await task
 
     async def _check_sandbox(self) -> None:
-        answer = await _fit_tone(sandboxed=True)
+        answer = await _transcode_tone(sandboxed=True)
         if answer.get("error") not in (None, OSError.__name__):
-            without = await _fit_tone(sandboxed=False)
+            without = await _transcode_tone(sandboxed=False)
             self._sandboxed = "error" in without
             if self._sandboxed:
                 answer["error"] = OSError.__name__
         _log_sandbox(answer)
 
     async def close(self) -> None:
-        """Cancel what runs or waits, and return when no child is left."""
+        """Cancel all songs, and return when no child is left."""
         self._closed = True
         for task in self._running:
             task.cancel()
@@ -128,7 +133,7 @@ class Transcoder:
         async with self._places:
             try:
                 answer = await _run_child(job)
-                # No await from here on: a cancelled song leaves no file behind.
+                # No await from here on, so a cancelled song leaves no file.
                 return _publish(answer, job)
             finally:
                 _discard(job.part)
@@ -140,27 +145,27 @@ class _Job:
     folder: Path
     stem: str
     limit: int
-    asked_seconds: int
+    requested_seconds: int
     tags: Tags
     sandboxed: bool = True
 
     @property
     def part(self) -> Path:
-        """Where the child writes; on the result's own file system, for the rename."""
+        """Where the child writes: on the result's file system, for the rename."""
         return self.folder / f".{self.stem}.part"
 
     @property
-    def patience(self) -> float:
-        """Seconds to wait for a child: encoding as fast as the song plays is in time."""
-        return 30.0 + self.asked_seconds
+    def timeout(self) -> float:
+        """Seconds to wait for a child: encoding may take as long as the song plays."""
+        return 30.0 + self.requested_seconds
 
     def to_line(self) -> bytes:
-        """One line of JSON. The child has its own working directory, so paths are absolute."""
+        """Return one line of JSON. Paths are absolute: the child changes its working directory."""
         fields = {
             "source": str(self.source.absolute()),
             "part": str(self.part.absolute()),
             "limit": self.limit,
-            "asked_seconds": self.asked_seconds,
+            "requested_seconds": self.requested_seconds,
             "tags": asdict(self.tags),
             "sandboxed": self.sandboxed,
         }
@@ -168,7 +173,7 @@ class _Job:
 
 
 def _publish(answer: dict[str, Any], job: _Job) -> Transcoded:
-    """Turn a child's answer into its error, or into the finished file."""
+    """Raise the child's error, or move the finished file to its name."""
     if error := _CHILD_ERRORS.get(answer.get("error", "")):
         raise error(answer["message"])
     if answer.get("error") == _REFUSED:
@@ -182,8 +187,8 @@ def _publish(answer: dict[str, Any], job: _Job) -> Transcoded:
     return Transcoded(path=path, format=kind, seconds=answer["seconds"], size=answer["size"])
 
 
-async def _fit_tone(*, sandboxed: bool) -> dict[str, Any]:
-    """A child's answer to a short sound, or why there is none."""
+async def _transcode_tone(*, sandboxed: bool) -> dict[str, Any]:
+    """Return a child's answer to a short sound, or why there is none."""
     try:
         with tempfile.TemporaryDirectory(prefix="songwright-") as name:
             folder = Path(name)
@@ -197,7 +202,7 @@ async def _fit_tone(*, sandboxed: bool) -> dict[str, Any]:
 
 
 def _tone() -> bytes:
-    """Half a second as a WAV."""
+    """Return half a second as WAV."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setparams((1, 2, 8_000, 0, "NONE", ""))
@@ -206,14 +211,14 @@ def _tone() -> bytes:
 
 
 def _log_sandbox(answer: dict[str, Any]) -> None:
-    """Tell the operator what stands between a hostile file and the machine, and what does not."""
+    """Log which parts of the sandbox are missing."""
     if answer.get("error") == OSError.__name__:
         log.warning("The audio encoder's sandbox could not be tested: %s", answer["message"])
         return
     if "error" in answer:
         log.warning(
-            "The audio encoder did not get through its sandbox, so songs are decoded without it. "
-            "A hostile file could read what this user can. Please report this: %s: %s",
+            "The audio encoder fails in its sandbox, so songs are decoded without it. A hostile "
+            "file could read what this user can. Please report this: %s: %s",
             answer["error"],
             answer["message"],
         )
@@ -231,43 +236,43 @@ def _log_sandbox(answer: dict[str, Any]) -> None:
 def _discard(part: Path) -> None:
     try:
         part.unlink(missing_ok=True)
-    except OSError:  # the song's own error matters more; the next try writes over it
+    except OSError:  # the song's own error matters more; the next try overwrites it
         log.warning("Could not remove %s.", part, exc_info=True)
 
 
 async def _run_child(job: _Job) -> dict[str, Any]:
-    """Give the job to a new child, and to a second one if this machine stopped the first.
+    """Run the job in a child, and in a second one if the first timed out or was killed.
 
-    One that is busier than anybody foresaw starves it; one that is short of memory kills it.
+    An overloaded machine starves it; one that is short of memory kills it.
     """
     for _ in range(_ATTEMPTS):
         try:
             return await _attempt(job)
         except TimeoutError:
-            log.warning("The audio encoder was killed after %.0f s.", job.patience)
+            log.warning("The audio encoder was killed after %.0f s.", job.timeout)
         except ChildProcessError as error:
             log.warning("%s", error)
     raise NotAudio(_UNREADABLE)
 
 
 async def _attempt(job: _Job) -> dict[str, Any]:
-    """One child's answer. It does not outlive this call.
+    """Return the answer of one child, which does not outlive this call.
 
     Raises:
-        NotAudio: it ended by itself, without an answer.
+        NotAudio: it ended without an answer.
         ChildProcessError: it was killed.
-        TimeoutError: `job.patience` is over.
+        TimeoutError: it took longer than `job.timeout`.
     """
     process = await child_process.start(_PROGRAM, niceness=_NICENESS)
     try:
-        async with asyncio.timeout(job.patience):
-            reply, said = await _converse(process, job.to_line())
+        async with asyncio.timeout(job.timeout):
+            reply, output = await _converse(process, job.to_line())
     finally:
         if process.returncode is None:
             process.kill()
             await asyncio.shield(process.wait())
-    if said:
-        log.warning("The audio encoder said: %s", said.decode(errors="replace"))
+    if output:
+        log.warning("The audio encoder wrote: %s", output.decode(errors="replace"))
     try:
         return _checked(json.loads(reply))
     except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
@@ -280,10 +285,10 @@ async def _attempt(job: _Job) -> dict[str, Any]:
 
 
 def _checked(answer: Any) -> dict[str, Any]:  # noqa: ANN401 - what JSON holds
-    """An answer, its parts of the right kind: the child may do what a hostile file says.
+    """Validate an answer: a hostile file may control the child.
 
     Raises:
-        ValueError, TypeError, LookupError, OverflowError: it is none.
+        ValueError, TypeError, LookupError, OverflowError: it is malformed.
     """
     common = {"sandbox": answer.get("sandbox") if isinstance(answer, dict) else None}
     if "error" in answer:
@@ -300,12 +305,12 @@ def _checked(answer: Any) -> dict[str, Any]:  # noqa: ANN401 - what JSON holds
 
 
 async def _converse(process: Process, line: bytes) -> tuple[bytes, bytes]:
-    """Send the job, and read to the end what comes back: of each stream the last 4,000 bytes."""
+    """Send the job and return the last 4,000 bytes of stdout and stderr."""
     assert process.stdin and process.stdout and process.stderr  # noqa: PT018, S101 - three pipes
-    # Not closed and not drained: the child takes the end of its stdin for the end of the bot,
-    # and one that died before reading shows by having no answer.
+    # Not closed: the child ends with its stdin. Not drained: a child that died before reading it
+    # gives no answer.
     process.stdin.write(line)
-    # Each bounded: a child that a hostile file has taken over could write until we are killed.
-    reply, said = await asyncio.gather(*map(child_process.tail, (process.stdout, process.stderr)))
+    # Bounded: a child that a hostile file controls could write without end.
+    reply, output = await asyncio.gather(*map(child_process.tail, (process.stdout, process.stderr)))
     await process.wait()
-    return reply, said
+    return reply, output

@@ -373,7 +373,7 @@ class Delivery:
         """Send it, marked before, in `limit` bytes. Alone with it, and it was looked for.
 
         Raises:
-            AudioError, OSError: see `Transcoder.fit`. Nothing was sent.
+            AudioError, OSError: see `Transcoder.transcode`. Nothing was sent.
             CannotPost: Discord has not taken it.
             PostUncertain: it may be there.
         """
@@ -462,7 +462,7 @@ class Delivery:
         """Make it fit into a server without boosts; one that no bit rate makes fit stays as it is.
 
         Raises:
-            OSError: see `Transcoder.fit`.
+            OSError: see `Transcoder.transcode`.
         """
         if self._size(song) <= DEFAULT_UPLOAD_LIMIT:
             return song
@@ -507,7 +507,7 @@ class Delivery:
         """Fitted anew to `limit` bytes; the song then.
 
         Raises:
-            AudioError, OSError: see `Transcoder.fit`.
+            AudioError, OSError: see `Transcoder.transcode`.
         """
         transcoded = await transcode_song(self._transcoder, song, self._folder(song), limit=limit)
         async with self._database.write() as connection:

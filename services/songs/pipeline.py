@@ -909,18 +909,18 @@ async def transcode_song(
     From the file that was ready before, where only that is kept any more.
 
     Raises:
-        AudioError, OSError: see `Transcoder.fit`; FileNotFoundError where it is gone.
+        AudioError, OSError: see `Transcoder.transcode`; FileNotFoundError where it is gone.
     """
     source = folder / SOURCE
     if song.file is not None and not source.exists():
         source = folder / song.file
-    return await transcoder.fit(
+    return await transcoder.transcode(
         source,
         folder,
         stem=STEM,
         limit=limit,
         tags=_tags(song),
-        asked_seconds=song.seconds,
+        requested_seconds=song.seconds,
     )
 
 

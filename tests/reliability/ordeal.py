@@ -263,7 +263,7 @@ def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.wire.limits.edit_interval, world.wire.limits.buckets = None, False
     # How soon the bot acknowledges is measured where it has the machine to itself.
     monkeypatch.setattr("tests.wire.rest.ACK_SECONDS", PATIENCE)
-    monkeypatch.setattr(Transcoder, "fit", _copied)
+    monkeypatch.setattr(Transcoder, "transcode", _copied)
     pause = Backoff.pause
     monkeypatch.setattr(Backoff, "pause", lambda self, failures: HASTE * pause(self, failures))
     monkeypatch.setattr("cogs.songs.announcer.BETWEEN_EDITS", 3.0 * HASTE)
@@ -284,13 +284,13 @@ def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def _copied(
-    _: Transcoder, source: Path, folder: Path, *, stem: str, asked_seconds: int, **__: object
+    _: Transcoder, source: Path, folder: Path, *, stem: str, requested_seconds: int, **__: object
 ) -> Transcoded:
     def copy() -> Transcoded:
         if not is_mp3(source.read_bytes()):
             raise NotAudio("The song API sent something that can't be played.")
         path = Path(shutil.copyfile(source, folder / f"{stem}.mp3"))
-        return Transcoded(path, AudioFormat.MP3, float(asked_seconds), path.stat().st_size)
+        return Transcoded(path, AudioFormat.MP3, float(requested_seconds), path.stat().st_size)
 
     return await asyncio.to_thread(copy)
 

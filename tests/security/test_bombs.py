@@ -111,7 +111,7 @@ def long_flac(folder: Path) -> bytes:
 
 WHY_NOT = {
     "hours of silence": "The song API sent more than 600 s of sound.",
-    "a header that lies": "The song is 0 s long, though 10 s were asked for.",
+    "a header that lies": "The song is 0 s long, but 10 s were requested.",
     "compressed noise": "The song API sent something that can't be played.",
 }
 

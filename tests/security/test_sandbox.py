@@ -64,8 +64,8 @@ def probed(folder: Path, layers: str) -> dict[str, str]:
         patch.setattr(transcoder, "_PROGRAM", program)
         patch.setattr(transcoder, "_LONGEST_MESSAGE", 4_000)
         patch.setenv("DISCORD_TOKEN", "s3cret")
-        fitting = Transcoder().fit(
-            folder / "source", folder, stem="song", limit=2**20, tags=TAGS, asked_seconds=1
+        fitting = Transcoder().transcode(
+            folder / "source", folder, stem="song", limit=2**20, tags=TAGS, requested_seconds=1
         )
         with pytest.raises(NotAudio) as told:
             asyncio.run(fitting)

@@ -47,7 +47,7 @@ from services import child_process
 from services.audio import encoder, sandbox
 from services.audio import transcoder as transcoding
 from services.audio.audio_file import MAX_STEM, AudioFormat, Tags, file_stem
-from services.audio.encoder import Job, Sound, fit, measure
+from services.audio.encoder import Job, Sound, measure, transcode
 from services.audio.sandbox import Sandbox
 from services.audio.transcoder import Transcoded, Transcoder
 from services.errors import AudioError, DoesNotFit, NotAudio, SilentAudio, TooShort
@@ -133,8 +133,10 @@ def pitch(values: array.array[float], hertz: int) -> float:
     return crossings * hertz / len(middle)
 
 
-def job(source: Path, *, limit: int = 10 * MIB, asked_seconds: int = 2, tags: Tags = TAGS) -> Job:
-    return Job(source, source.with_suffix(".part"), limit, asked_seconds, tags)
+def job(
+    source: Path, *, limit: int = 10 * MIB, requested_seconds: int = 2, tags: Tags = TAGS
+) -> Job:
+    return Job(source, source.with_suffix(".part"), limit, requested_seconds, tags)
 
 
 def measured(path: Path) -> Sound:
@@ -193,9 +195,9 @@ def test_decoder_decides_what_is_audio(
     task = job(make(tmp_path / "a", container, codec, seconds=0.5, options=options))
     if expected is None:
         with pytest.raises(NotAudio):
-            fit(replace(task, asked_seconds=0))
+            transcode(replace(task, requested_seconds=0))
         return
-    kind, seconds = fit(replace(task, asked_seconds=0))
+    kind, seconds = transcode(replace(task, requested_seconds=0))
     assert kind is expected is format_of(task.part)
     assert seconds == pytest.approx(0.5, abs=0.07)
     length, left, rate = decoded(task.part)
@@ -284,7 +286,7 @@ def test_encodes_all_that_is_lossless(
 ) -> None:
     source = make(tmp_path / "song", container, codec, hertz=hertz, channels=channels)
     task = job(source)
-    kind, seconds = fit(task)
+    kind, seconds = transcode(task)
 
     assert (kind, format_of(task.part)) == (AudioFormat.MP3, AudioFormat.MP3)
     assert seconds == pytest.approx(2, abs=0.001)
@@ -308,7 +310,7 @@ def test_bad_samples_are_silence(tmp_path: Path, codec: str, channels: int) -> N
     values[bad] = array.array("f", BAD_SAMPLES * ((bad.stop - bad.start) // 4))
     container = "aiff" if codec.endswith("be") else "wav"
     task = job(make(tmp_path / "song", container, codec, channels=channels, values=values))
-    fit(task)
+    transcode(task)
     length, left, rate = decoded(task.part)
     assert length == pytest.approx(2, abs=0.05)
     assert level(left[round(0.55 * rate) : round(0.95 * rate)]) < 0.001
@@ -339,20 +341,20 @@ def test_nothing_but_silence_is_refused(
     tmp_path: Path, container: str, codec: str, values: array.array[float]
 ) -> None:
     with pytest.raises(SilentAudio, match="silence"):
-        fit(job(make(tmp_path / "song", container, codec, values=values)))
+        transcode(job(make(tmp_path / "song", container, codec, values=values)))
 
 
 def test_nothing_but_bad_samples_is_silence(tmp_path: Path) -> None:
     values = array.array("f", BAD_SAMPLES * 48_000)
     with pytest.raises(SilentAudio):
-        fit(job(make(tmp_path / "song", "wav", "pcm_f32le", values=values)))
+        transcode(job(make(tmp_path / "song", "wav", "pcm_f32le", values=values)))
 
 
 @pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s24le", "pcm_f32le"])
 def test_a_song_may_begin_with_silence_and_be_soft(tmp_path: Path, codec: str) -> None:
     values = array.array("f", bytes(384_000))
     values.extend(value * 0.001 / AMPLITUDE for value in samples(1, 48_000, 2))
-    fit(job(make(tmp_path / "song", "wav", codec, values=values)))
+    transcode(job(make(tmp_path / "song", "wav", codec, values=values)))
 
 
 # ----------------------------------------------------------------------- chunks of a WAV
@@ -417,11 +419,11 @@ def test_an_mp3_without_a_header_of_its_own_is_measured(tmp_path: Path) -> None:
 def test_takes_the_best_bit_rate_that_fits(tmp_path: Path, wav: Path, kilobits: int) -> None:
     source = tmp_path / "song"
     source.symlink_to(wav)
-    fit(job(source))
+    transcode(job(source))
     tag = ID3(job(source).part).size
     limit = math.ceil(kilobits * 125 * 2.1) + tag
     task = job(source, limit=limit)
-    fit(task)
+    transcode(task)
     assert task.part.stat().st_size <= limit
     with av.open(str(task.part)) as container:
         rates = [packet.size for packet in container.demux(audio=0) if packet.size]
@@ -436,7 +438,7 @@ def test_goes_lower_if_the_computation_was_too_hopeful(
     source = tmp_path / "song"
     source.symlink_to(wav)
     limit = 192 * 125 * 2
-    fit(job(source, limit=limit))
+    transcode(job(source, limit=limit))
     assert 0.6 * limit < job(source).part.stat().st_size <= limit
 
 
@@ -450,7 +452,7 @@ def test_does_not_fit(tmp_path: Path, wav: Path) -> None:
     source = tmp_path / "song"
     source.symlink_to(wav)
     with pytest.raises(DoesNotFit, match=r"0\.0 MiB"):
-        fit(job(source, limit=32 * 125 * 2))
+        transcode(job(source, limit=32 * 125 * 2))
 
 
 def test_a_stream_that_changes_its_shape_is_encoded_whole(tmp_path: Path) -> None:
@@ -464,7 +466,7 @@ def test_a_stream_that_changes_its_shape_is_encoded_whole(tmp_path: Path) -> Non
     source = tmp_path / "song"
     source.write_bytes(b"".join(parts))
     task = job(source, limit=len(source.read_bytes()) - 1)
-    _, seconds = fit(task)
+    _, seconds = transcode(task)
     length, left, rate = decoded(task.part)
     assert seconds == pytest.approx(4, abs=0.2)
     assert length == pytest.approx(seconds, abs=0.05)
@@ -558,7 +560,7 @@ def test_what_fits_stays_as_it_is_but_for_its_tags(
     before = source.read_bytes()
     task = job(source)
 
-    assert fit(task)[0] is kind
+    assert transcode(task)[0] is kind
 
     assert source.read_bytes() == before
     assert decoded(task.part)[1] == decoded(source)[1]
@@ -583,7 +585,7 @@ def test_what_is_no_sound_is_not_posted(tmp_path: Path, container: str, codec: s
     if container == "mp3":
         source.write_bytes(content[:16_000] + PAYLOAD + content[16_000:] + PAYLOAD)
     task = job(source)
-    fit(task)
+    transcode(task)
     assert b"not a song" not in task.part.read_bytes()
     assert len(decoded(task.part)[1]) == pytest.approx(len(before), rel=0.04)
 
@@ -623,7 +625,7 @@ def test_sound_that_is_in_another_file_is_not_posted(tmp_path: Path) -> None:
     with av.open(str(source), options={"enable_drefs": "1", "use_absolute_path": "1"}) as opened:
         assert any(packet.size for packet in opened.demux(audio=0))  # so it would be read
     with pytest.raises(AudioError):
-        fit(job(source))
+        transcode(job(source))
 
 
 def test_an_instrumental_has_no_lyrics_and_odd_characters_are_dropped(
@@ -632,7 +634,7 @@ def test_an_instrumental_has_no_lyrics_and_odd_characters_are_dropped(
     source = tmp_path / "song"
     source.symlink_to(mp3)
     task = job(source, tags=Tags("a\0b\ud800c", "", "x", "[instrumental]", 5, 7))
-    fit(task)
+    transcode(task)
     tags = read_tags(task.part)
     assert tags["TIT2"] == "abc"
     assert tags["COMM::XXX"] == "Songwright #7, seed 5"
@@ -643,20 +645,20 @@ def test_its_size_counts_after_tagging(tmp_path: Path, mp3: Path) -> None:
     bare = mp3.read_bytes()[ID3(mp3).size :]
     source = tmp_path / "song"
     source.write_bytes(bare)
-    fit(job(source))
+    transcode(job(source))
     tagged = job(source).part.stat().st_size
     assert tagged > len(bare)
 
-    assert fit(job(source, limit=tagged))[0] is AudioFormat.MP3
+    assert transcode(job(source, limit=tagged))[0] is AudioFormat.MP3
     assert job(source).part.read_bytes().endswith(bare[-1_000:])
-    fit(job(source, limit=tagged - 1))
+    transcode(job(source, limit=tagged - 1))
     assert job(source).part.stat().st_size < tagged
     assert not job(source).part.read_bytes().endswith(bare[-1_000:])
 
 
 def test_over_the_limit_is_encoded(tmp_path: Path) -> None:
     source = make(tmp_path / "song", "ipod", "aac", bit_rate=256_000)
-    kind, _ = fit(job(source, limit=30_000))
+    kind, _ = transcode(job(source, limit=30_000))
     assert kind is AudioFormat.MP3
     assert job(source).part.stat().st_size <= 30_000
 
@@ -667,11 +669,11 @@ def test_what_cannot_be_tagged_is_encoded(
     def refuse(path: Path, tags: Tags) -> None:
         raise MutagenError("no")
 
-    kind, muxer, _ = encoder._KEPT["mp3"]
-    monkeypatch.setitem(encoder._KEPT, "mp3", (kind, muxer, refuse))
+    kind, muxer, _ = encoder._COPIED["mp3"]
+    monkeypatch.setitem(encoder._COPIED, "mp3", (kind, muxer, refuse))
     source = tmp_path / "song"
     source.symlink_to(mp3)
-    fit(job(source))
+    transcode(job(source))
     assert read_tags(job(source).part) == ID3_TAGS
 
 
@@ -681,9 +683,9 @@ def test_what_cannot_be_tagged_is_encoded(
 def test_refuses_what_is_too_short(tmp_path: Path, wav: Path) -> None:
     source = tmp_path / "song"
     source.symlink_to(wav)
-    fit(job(source, asked_seconds=4))
-    with pytest.raises(TooShort, match="2 s long, though 5 s"):
-        fit(job(source, asked_seconds=5))
+    transcode(job(source, requested_seconds=4))
+    with pytest.raises(TooShort, match="2 s long, but 5 s"):
+        transcode(job(source, requested_seconds=5))
 
 
 @pytest.mark.parametrize(
@@ -708,7 +710,7 @@ def test_refuses_what_is_no_audio(tmp_path: Path, mp3: Path, content: bytes) -> 
     source = tmp_path / "source"
     source.write_bytes(content)
     with pytest.raises(NotAudio):
-        fit(job(source, asked_seconds=0))
+        transcode(job(source, requested_seconds=0))
 
 
 def test_refuses_a_video_even_if_it_calls_itself_audio(tmp_path: Path) -> None:
@@ -772,10 +774,10 @@ def test_bad_bytes_are_measured_or_refused(head: bytes, content: bytes) -> None:
 def test_answers_with_errors_by_name(tmp_path: Path, wav: Path) -> None:
     source = tmp_path / "song"
     source.symlink_to(wav)
-    answer = encoder._answer(job(source, asked_seconds=9))
+    answer = encoder._answer(job(source, requested_seconds=9))
     assert answer == {
         "error": "TooShort",
-        "message": "The song is 2 s long, though 9 s were asked for.",
+        "message": "The song is 2 s long, but 9 s were requested.",
         "sandbox": None,
     }
     assert encoder._answer(job(tmp_path / "absent"))["errno"] == errno.ENOENT
@@ -795,8 +797,8 @@ def test_a_disk_that_fills_up_while_tagging(
     def full(file: Any, tags: Tags) -> None:
         raise MutagenError(OSError(number, "full"))
 
-    kind, muxer, _ = encoder._KEPT["mp3"]
-    monkeypatch.setitem(encoder._KEPT, "mp3", (kind, muxer, full))
+    kind, muxer, _ = encoder._COPIED["mp3"]
+    monkeypatch.setitem(encoder._COPIED, "mp3", (kind, muxer, full))
     monkeypatch.setattr(encoder, "_tag_mp3", full)
     for name, original in (("encoded", wav), ("copied", mp3)):
         source = tmp_path / name
@@ -817,7 +819,7 @@ def test_bounds_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     hard = {resource.RLIMIT_NOFILE: 9}
     monkeypatch.setattr(resource, "getrlimit", lambda what: (0, hard.get(what, -1)))
     monkeypatch.setattr(resource, "setrlimit", refuse_cores)
-    encoder._bound_ourselves(10 * MIB)
+    encoder._limit_resources(10 * MIB)
     assert asked == {
         resource.RLIMIT_DATA: encoder.MEMORY,
         resource.RLIMIT_AS: encoder.ADDRESSES,
@@ -832,8 +834,8 @@ def test_main_reads_a_job_and_answers_on_one_line(
 ) -> None:
     fitter_job = transcoding._Job(mp3, tmp_path, "42", 10 * MIB, 2, TAGS)
     ended = threading.Event()
-    monkeypatch.setattr(encoder, "_bound_ourselves", lambda limit: None)
-    monkeypatch.setattr(encoder, "_start_no_more", lambda: None)
+    monkeypatch.setattr(encoder, "_limit_resources", lambda limit: None)
+    monkeypatch.setattr(encoder, "_forbid_threads", lambda: None)
     monkeypatch.setattr(os, "chdir", lambda folder: None)
     monkeypatch.setattr(sandbox, "enter", lambda: Sandbox(7, seccomp=True))
     monkeypatch.setattr(os, "_exit", lambda status: ended.set())
@@ -875,8 +877,8 @@ def folder(tmp_path: Path) -> Path:
 def start(
     transcoder: Transcoder, source: Path, folder: Path, *, stem: str = "42-song", **changes: Any
 ) -> asyncio.Task[Transcoded]:
-    options = {"limit": 10 * MIB, "tags": TAGS, "asked_seconds": 2, **changes}
-    return asyncio.create_task(transcoder.fit(source, folder, stem=stem, **options))
+    options = {"limit": 10 * MIB, "tags": TAGS, "requested_seconds": 2, **changes}
+    return asyncio.create_task(transcoder.transcode(source, folder, stem=stem, **options))
 
 
 async def test_fits_from_any_working_directory(
@@ -920,7 +922,7 @@ async def test_an_old_file_of_the_same_name_is_replaced(folder: Path, mp3: Path)
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"asked_seconds": 5}, TooShort),
+        ({"requested_seconds": 5}, TooShort),
         ({"limit": 1_000}, DoesNotFit),
     ],
 )
@@ -1059,7 +1061,7 @@ async def test_a_child_out_of_time_is_killed(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(transcoding._Job, "patience", 0.05)
+    monkeypatch.setattr(transcoding._Job, "timeout", 0.05)
     pipe = hanging("a")
     end = os.open(pipe, os.O_RDWR)  # whether or not the child has come so far
     with pytest.raises(NotAudio):
@@ -1117,12 +1119,12 @@ async def test_a_child_that_the_system_kills_gets_a_second_chance(
     assert caplog.text.count("killed by signal 9") == killed
 
 
-def test_patience_grows_with_the_song() -> None:
-    def patience(seconds: int) -> float:
-        return transcoding._Job(Path(), Path(), "", 1, seconds, TAGS).patience
+def test_timeout_grows_with_the_song() -> None:
+    def timeout(seconds: int) -> float:
+        return transcoding._Job(Path(), Path(), "", 1, seconds, TAGS).timeout
 
-    assert patience(10) >= 30
-    assert patience(240) >= 240
+    assert timeout(10) >= 30
+    assert timeout(240) >= 240
 
 
 async def test_close_cancels_what_runs_and_what_waits(
@@ -1352,5 +1354,5 @@ def test_is_not_shut_in_where_it_is_told_so(monkeypatch: pytest.MonkeyPatch) -> 
     bounds: list[tuple[int, tuple[int, int]]] = []
     monkeypatch.setattr(encoder, "_end_with_parent", lambda: None)
     monkeypatch.setattr(resource, "setrlimit", lambda *bound: bounds.append(bound))
-    assert encoder._shut_in(sandboxed=False) is None
+    assert encoder._enter_sandbox(sandboxed=False) is None
     assert bounds == [(resource.RLIMIT_NPROC, (0, 0))]

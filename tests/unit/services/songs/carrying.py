@@ -167,8 +167,15 @@ class Fitter(Transcoder):
         self.limits: list[int] = []
         self.tags: list[Tags] = []
 
-    async def fit(
-        self, source: Path, folder: Path, *, stem: str, limit: int, tags: Tags, asked_seconds: int
+    async def transcode(
+        self,
+        source: Path,
+        folder: Path,
+        *,
+        stem: str,
+        limit: int,
+        tags: Tags,
+        requested_seconds: int,
     ) -> Transcoded:
         self.limits.append(limit)
         self.tags.append(tags)
