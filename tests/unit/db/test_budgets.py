@@ -1,7 +1,5 @@
 """What the budgets count: a server's periods, and the operator's days."""
 
-import asyncio
-import sqlite3
 from datetime import datetime, timedelta
 
 import pytest
@@ -9,8 +7,7 @@ import pytest
 from db import budgets, servers, songs
 from db.database import Database
 from db.records import OperatorBudget, Step, Tally
-from services.credits.credits import Credits
-from tests.factories import NOON, SERVER, SettableClock, add_held_song, add_song
+from tests.factories import NOON, SERVER, add_song
 
 OTHER = SERVER + 1
 DAY = NOON.replace(hour=0)
@@ -32,14 +29,6 @@ async def use(database: Database, credits: int, budget: int | None = None) -> in
         return await budgets.use(connection, SERVER, DAY, credits=credits, budget=budget)
 
 
-async def test_what_is_used_adds_up_in_its_own_period(database: Database) -> None:
-    assert await budgets.used(database.reader, SERVER, DAY) == 0
-    assert [await use(database, credits) for credits in (2, 3, 0)] == [2, 5, 5]
-    assert await budgets.used(database.reader, SERVER, DAY) == 5
-    assert await budgets.used(database.reader, SERVER, NEXT) == 0
-    assert await budgets.used(database.reader, OTHER, DAY) == 0
-
-
 async def test_a_budget_is_reached_and_never_passed(database: Database) -> None:
     assert await use(database, 6, budget=10) == 6
     assert await use(database, 5, budget=10) is None
@@ -48,43 +37,6 @@ async def test_a_budget_is_reached_and_never_passed(database: Database) -> None:
     # A lower one, set meanwhile, takes nothing back.
     assert await use(database, 1, budget=5) is None
     assert await use(database, 1) == 11
-
-
-async def test_fifty_who_race_for_a_budget_do_not_pass_it(database: Database) -> None:
-    found = await asyncio.gather(*(use(database, 3, budget=20) for _ in range(50)))
-    assert sorted(used for used in found if used) == [3, 6, 9, 12, 15, 18]
-    assert await budgets.used(database.reader, SERVER, DAY) == 18
-
-
-async def test_what_is_given_back_leaves_the_period_that_counted_it(
-    database: Database, credits: Credits, clock: SettableClock
-) -> None:
-    await add_held_song(database, credits, 1, price=3)
-    await add_held_song(database, credits, 2, price=2)
-    clock.advance(days=1)
-    await add_held_song(database, credits, 3, price=4)
-    async with database.write() as connection:
-        assert await budgets.give_back(connection, 1)
-        assert not await budgets.give_back(connection, 404)
-    assert await budgets.used(database.reader, SERVER, DAY) == 2
-    assert await budgets.used(database.reader, SERVER, NEXT) == 4
-
-
-async def test_less_than_nothing_can_not_be_used(database: Database) -> None:
-    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-        await use(database, -1)
-
-
-async def test_a_warning_is_given_once_and_a_graver_one_after_it(database: Database) -> None:
-    async def warned(percent: int) -> bool:
-        async with database.write() as connection:
-            return await budgets.mark_warned(connection, SERVER, DAY, percent=percent)
-
-    assert not await warned(80)  # nothing was used in this period
-    await use(database, 8)
-    assert [await warned(percent) for percent in (80, 80, 100, 100, 80)] == [
-        *(True, False, True, False, False)
-    ]
 
 
 # --- the operator's -----------------------------------------------------------------------------
@@ -104,16 +56,6 @@ async def test_a_submit_counts_for_its_server_and_for_all_on_its_day(database: D
     assert await budgets.submitted(reader, 404, DAY) == Tally(0, 0)
 
 
-async def test_no_more_can_be_uncounted_than_was_counted(database: Database) -> None:
-    async def uncount() -> None:
-        async with database.write() as connection:
-            await budgets.count_submit(connection, SERVER, DAY, songs=-1, credits=-1)
-
-    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-        await uncount()
-    assert await budgets.submitted(database.reader, budgets.ALL, DAY) == Tally(0, 0)
-
-
 async def test_what_waits_is_what_was_not_submitted(database: Database) -> None:
     reader = database.reader
     await add_song(database, 1, price=2)
@@ -124,8 +66,6 @@ async def test_what_waits_is_what_was_not_submitted(database: Database) -> None:
     assert await budgets.waiting_of_server(reader, 404) == Tally(0, 0)
 
 
-EACH = OperatorBudget("each", 0, 100, None)
-ALL = OperatorBudget("all", 0, None, 50)
 OWN = OperatorBudget("server", SERVER, None, None)
 
 
@@ -133,42 +73,6 @@ async def set_all(database: Database, *those: OperatorBudget) -> None:
     async with database.write() as connection:
         for budget in those:
             await budgets.set_operators(connection, budget)
-
-
-async def test_the_operators_budgets_are_set_and_dropped(database: Database) -> None:
-    reader = database.reader
-    assert await budgets.operators(reader) == []
-    await set_all(database, EACH, ALL, OWN)
-    assert await budgets.operators(reader) == [ALL, EACH, OWN]
-    assert sorted(c.scope for c in await budgets.operators_for(reader, SERVER)) == [
-        *("all", "each", "server")
-    ]
-    assert sorted(c.scope for c in await budgets.operators_for(reader, OTHER)) == ["all", "each"]
-    lower = OperatorBudget("each", 0, 1, 2)
-    await set_all(database, lower)
-    async with database.write() as connection:
-        await budgets.drop_operators(connection, "server", SERVER)
-        await budgets.drop_operators(connection, "server", OTHER)
-        await budgets.drop_operators(connection, "all", 0)
-    assert await budgets.operators(reader) == [lower]
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        OperatorBudget("some", 0, 1, 1),
-        OperatorBudget("all", SERVER, 1, 1),
-        OperatorBudget("each", SERVER, 1, 1),
-        OperatorBudget("server", 0, 1, 1),
-        OperatorBudget("all", 0, -1, None),
-        OperatorBudget("all", 0, None, -1),
-    ],
-)
-async def test_a_budget_that_makes_no_sense_is_refused(
-    database: Database, wrong: OperatorBudget
-) -> None:
-    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-        await set_all(database, wrong)
 
 
 # --- who is next, under them --------------------------------------------------------------------

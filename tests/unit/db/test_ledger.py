@@ -14,7 +14,6 @@ from tests.factories import (
     MEMBER,
     NOON,
     SERVER,
-    SettableClock,
     add_held_song,
     add_song,
     make_song,
@@ -156,12 +155,6 @@ async def test_what_is_no_songs_has_its_own_sign(
     )
 
 
-@pytest.mark.parametrize("kind", ["allowance", "grant", "gift", "return"])
-async def test_a_lot_is_of_a_kind(database: Database, kind: str) -> None:
-    await a_lot(database, kind=kind)
-    assert (await the_lot(database)).kind == kind
-
-
 @pytest.mark.parametrize(
     ("other"),
     [
@@ -292,104 +285,6 @@ async def test_what_expires_first_stands_first(database: Database) -> None:
     assert await ledger.expired(reader, SERVER, MEMBER, at=NOON, besides="over") == []
 
 
-async def test_the_newest_entries_come_first_without_those_that_moved_nothing(
-    database: Database, credits: Credits, clock: SettableClock
-) -> None:
-    song = await add_held_song(database, credits, number=42)
-    clock.advance(minutes=1)
-    async with database.write() as connection:
-        await credits.settle(connection, song)
-    clock.advance(minutes=1)
-    async with database.write() as connection:
-        await credits.compensate(connection, song)
-    entries = await ledger.latest(database.reader, SERVER, MEMBER, limit=10)
-    assert [(entry.kind, entry.amount, entry.number) for entry in entries] == [
-        ("compensate", 2, 42),
-        ("hold", -2, 42),
-        ("allowance", 10, None),
-    ]
-    assert [entry.at for entry in entries] == [NOON + timedelta(minutes=2), NOON, NOON]
-    assert await ledger.latest(database.reader, SERVER, MEMBER, limit=1) == entries[:1]
-    assert await ledger.latest(database.reader, SERVER, MEMBER + 1, limit=10) == []
-
-
-async def put_in(
-    database: Database,
-    lot_id: str,
-    kind: str,
-    *,
-    amount: int = 1,
-    member_id: int = MEMBER,
-    server_id: int = SERVER,
-    hours: int | None = None,
-) -> None:
-    """A lot, filled, and the entry that a grant or a gift leaves."""
-    entry_id = f"{lot_id[:-1]}received" if kind == "gift" else lot_id
-    async with database.write() as connection:
-        await servers.ensure_server(connection, server_id)
-        await servers.ensure_member(connection, server_id, member_id)
-        await ledger.insert_lot(
-            connection,
-            lot_id,
-            kind=kind,
-            server_id=server_id,
-            member_id=member_id,
-            expires_at=None if hours is None else NOON + timedelta(hours=hours),
-        )
-        if amount:
-            await ledger.resize_lot(connection, lot_id, by=amount, revision=0)
-        if kind in ("grant", "gift"):
-            await ledger.insert(
-                connection,
-                entry_id,
-                kind=kind,
-                server_id=server_id,
-                member_id=member_id,
-                amount=max(1, amount),
-                actor_id=77,
-                reason="They sang so well." if kind == "grant" else None,
-                at=NOON,
-            )
-
-
-async def test_a_lot_says_who_granted_or_gave_it_and_why(database: Database) -> None:
-    await put_in(database, "grant:1", "grant", hours=1)
-    await put_in(database, "gift:2:0", "gift", hours=2)
-    await put_in(database, "allowance:1", "allowance", hours=3)
-    await put_in(database, "return:1", "return", hours=4)
-    lots = await ledger.spendable(database.reader, SERVER, MEMBER, at=NOON)
-    assert [(lot.kind, lot.actor_id, lot.reason) for lot in lots] == [
-        ("grant", 77, "They sang so well."),
-        ("gift", 77, None),
-        ("allowance", None, None),
-        ("return", None, None),
-    ]
-
-
-async def test_what_is_left_of_grants_is_known_by_members_page_by_page(
-    database: Database,
-) -> None:
-    """Grants, gifts and late returns that have not expired; no allowance."""
-    reader = database.reader
-    assert await ledger.granted_left(reader, SERVER, at=NOON) == (0, 0)
-    await put_in(database, "grant:1", "grant", amount=5, member_id=3)
-    await put_in(database, "gift:2:0", "gift", amount=2, member_id=3, hours=1)
-    await put_in(database, "return:3", "return", amount=4, member_id=1, hours=1)
-    await put_in(database, "grant:4", "grant", amount=7, member_id=2)
-    await put_in(database, "grant:5", "grant", amount=9, member_id=2, hours=0)  # over
-    await put_in(database, "grant:6", "grant", amount=0, member_id=4)  # spent
-    await put_in(database, "allowance:7", "allowance", amount=9, member_id=5, hours=1)
-    await put_in(database, "grant:8", "grant", amount=9, server_id=SERVER + 1)
-    assert await ledger.granted_left(reader, SERVER, at=NOON) == (3, 18)
-
-    async def page(after_id: int) -> list[tuple[int, int]]:
-        return await ledger.members_with_grants(reader, SERVER, at=NOON, after_id=after_id, limit=2)
-
-    assert await page(0) == [(1, 4), (2, 7)]
-    assert await page(2) == [(3, 7)]
-    assert await page(3) == []
-
-
 # --- What a song's row can't hold ---------------------------------------------------------------
 
 
@@ -455,10 +350,3 @@ async def test_a_row_that_makes_no_sense_is_refused(
         await database._writer.execute(
             f"INSERT INTO songs ({columns}) VALUES ({', '.join('?' * len(song))})", values
         )
-
-
-async def test_a_number_is_one_songs(database: Database) -> None:
-    await add_song(database, 1, number=42)
-    with pytest.raises(sqlite3.IntegrityError, match=r"songs\.number"):
-        await add_song(database, 2, number=42)
-    await add_song(database, 3, number=42, server_id=SERVER + 1)

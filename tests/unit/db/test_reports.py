@@ -32,29 +32,6 @@ async def song(database: Database) -> None:
     await add_song(database, 7, number=42)
 
 
-async def test_a_page_is_whole_until_the_last(database: Database) -> None:
-    assert await entries(database) == []
-    for number in range(5):
-        await add_grant(database, f"grant:{number}", minutes=-number + 10)
-        assert sum(map(len, await entries(database))) == number + 1
-    assert await entries(database) == [["grant:4", "grant:3"], ["grant:2", "grant:1"], ["grant:0"]]
-    assert await entries(database, page=5) == [[f"grant:{n}" for n in (4, 3, 2, 1, 0)]]
-
-
-async def test_entries_of_one_moment_are_in_the_order_of_their_ids(database: Database) -> None:
-    for number in (3, 1, 2):
-        await add_grant(database, f"grant:{number}")
-    assert await entries(database) == [["grant:1", "grant:2"], ["grant:3"]]
-
-
-async def test_the_span_has_its_first_moment_and_not_its_last(database: Database) -> None:
-    await add_grant(database, "grant:before", minutes=-1 / 60_000)
-    await add_grant(database, "grant:first")
-    await add_grant(database, "grant:last", minutes=60 - 1 / 60_000)
-    await add_grant(database, "grant:after", minutes=60)
-    assert await entries(database) == [["grant:first", "grant:last"]]
-
-
 async def test_what_is_entered_between_two_pages_doubles_nothing(database: Database) -> None:
     for number in range(10, 14):
         await add_grant(database, f"grant:{number}", minutes=number)
@@ -66,26 +43,6 @@ async def test_what_is_entered_between_two_pages_doubles_nothing(database: Datab
                 await add_grant(database, "grant:earlier", minutes=5)
                 await add_grant(database, "grant:later", minutes=30)
     assert seen == [*(f"grant:{number}" for number in range(10, 14)), "grant:later"]
-
-
-async def test_an_entry_has_the_number_of_its_song(database: Database) -> None:
-    async with database.write() as connection:
-        await connection.execute(
-            """
-            INSERT INTO ledger (entry_id, kind, server_id, member_id, song_id, amount, price,
-                                period_at, at)
-            VALUES ('hold:7', 'hold', ?, ?, 7, -2, 2, 0, ?)
-            """,
-            (SERVER, MEMBER, FROM),
-        )
-    await add_grant(database, "grant:1", actor_id=8, reason="well done")
-    pages = reports.ledger_of_server(database.reader, SERVER, **SPAN)
-    assert [lines async for lines in pages] == [
-        [
-            (FROM, "grant:1", "grant", MEMBER, None, 1, None, 8, "well done"),
-            (FROM, "hold:7", "hold", MEMBER, 42, -2, 2, None, None),
-        ]
-    ]
 
 
 async def test_nothing_stands_open_between_two_pages(database: Database) -> None:
