@@ -329,10 +329,10 @@ def _fill_day(
     songs = [(offset + member, server, member) for server, member in people]
     connection.executemany(
         "INSERT INTO songs (song_id, server_id, member_id, channel_id, number, genres, lyrics, "
-        "seconds, steps, cfg, shift, lyrics_strength, seed, price, status, step, submits, "
-        "requested_at, submitted_at, posting_at, ended_at, application_id, post_id, delivered_at) "
-        "VALUES (?1, ?2, ?3, 1, ?1, 'funk, pop', '[verse]', 60, 50, 4, 4, 1, 1, 2, 'COMPLETED', "
-        f"'ended', 1, {start}, {start}, {start}, {start}, 1, ?1, {start})",
+        "seconds, steps, cfg, shift, lyrics_strength, seed, price, state, state_at, submits, "
+        "requested_at, submitted_at, posting_at, ended_at, application_id, post_id) "
+        "VALUES (?1, ?2, ?3, 1, ?1, 'funk, pop', '[verse]', 60, 50, 4, 4, 1, 1, 2, 'completed', "
+        f"{start}, 1, {start}, {start}, {start}, {start}, 1, ?1)",
         songs,
     )
     connection.executemany(

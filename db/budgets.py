@@ -114,7 +114,7 @@ async def waiting_of_server(connection: Connection, server_id: int) -> Tally:
     rows = await connection.execute_fetchall(
         """
         SELECT count(*) AS songs, coalesce(sum(price), 0) AS credits FROM songs
-        WHERE step = 'waiting' AND server_id = ?
+        WHERE state = 'waiting' AND server_id = ?
         """,
         (server_id,),
     )

@@ -31,19 +31,18 @@ class Unended(NamedTuple):
     """A song whose hold and whose state tell different stories; `entry` is what the ledger has."""
 
     song_id: int
-    status: str
+    state: str
     entry: str | None
 
 
-class Whereabouts(NamedTuple):
-    """Where a song is, by what the rows say; one that was made is in one place."""
+class Uncompensated(NamedTuple):
+    """A song whose state says that its price was returned after its settle, or not; and the ledger
+    does not.
+    """
 
     song_id: int
-    status: str
-    delivered: bool
-    kept: bool
-    given_back: bool
-    """Made, and its price returned all the same; a refund is another thing."""
+    state: str
+    compensated: bool
     settled: bool
 
 
@@ -144,39 +143,35 @@ async def unended(connection: Connection) -> list[Unended]:
     """Held songs whose state and whose settle or refund don't belong together."""
     rows = await connection.execute_fetchall(
         """
-        SELECT songs.song_id, songs.status, last.kind AS entry
+        SELECT songs.song_id, songs.state, last.kind AS entry
         FROM songs JOIN ledger AS hold ON hold.entry_id = 'hold:' || songs.song_id
         LEFT JOIN ledger AS last ON last.song_id = songs.song_id
                                     AND last.kind IN ('settle', 'refund')
         WHERE coalesce(last.kind, 'none') <> CASE
-            WHEN songs.status = 'COMPLETED' THEN 'settle'
-            WHEN songs.status IN ('FAILED', 'CANCELLED') THEN 'refund'
+            WHEN songs.state IN ('undelivered', 'completed', 'refunded') THEN 'settle'
+            WHEN songs.state IN ('failed', 'cancelled') THEN 'refund'
             ELSE 'none' END
         """
     )
     return [Unended(*row) for row in rows]
 
 
-async def misplaced(connection: Connection) -> list[Whereabouts]:
-    """Songs that were made and are neither delivered nor kept nor given back, or several of these;
-    and songs that were not made, and were given back as if they had been.
-    """
+async def uncompensated(connection: Connection) -> list[Uncompensated]:
+    """Songs that are refunded without the entry for it, or have the entry and are not refunded."""
     rows = await connection.execute_fetchall(
         """
         SELECT * FROM (
-            SELECT song_id, status, delivered_at IS NOT NULL AS delivered,
-                   file IS NOT NULL AS kept, EXISTS (
+            SELECT song_id, state, EXISTS (
                        SELECT 1 FROM ledger WHERE entry_id = 'compensate:' || songs.song_id
-                   ) AS given_back, EXISTS (
+                   ) AS compensated, EXISTS (
                        SELECT 1 FROM ledger WHERE entry_id = 'settle:' || songs.song_id
                    ) AS settled
             FROM songs
         )
-        WHERE CASE status WHEN 'COMPLETED' THEN delivered + kept + given_back <> 1
-                          ELSE given_back END
+        WHERE compensated <> (state = 'refunded')
         """
     )
-    return [Whereabouts(r[0], r[1], *map(bool, r[2:])) for r in map(tuple, rows)]
+    return [Uncompensated(r[0], r[1], bool(r[2]), bool(r[3])) for r in map(tuple, rows)]
 
 
 async def set_remaining(connection: Connection, lot_id: str, remaining: int) -> bool:

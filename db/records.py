@@ -11,7 +11,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Status(StrEnum):
-    """A song's states, as members see them."""
+    """What members read of a song's state."""
 
     QUEUED = "QUEUED"
     PROCESSING = "PROCESSING"
@@ -20,8 +20,8 @@ class Status(StrEnum):
     CANCELLED = "CANCELLED"
 
 
-class Step(StrEnum):
-    """How far a song's work has come: what the worker reads to know what to do next."""
+class State(StrEnum):
+    """Where a song is. `song_transitions` in the schema says which may follow which."""
 
     WAITING = "waiting"
     SUBMITTING = "submitting"
@@ -29,7 +29,31 @@ class Step(StrEnum):
     DOWNLOADED = "downloaded"
     READY = "ready"
     POSTING = "posting"
-    ENDED = "ended"
+    UNDELIVERED = "undelivered"
+    """Made and settled, and not posted yet: its file waits for its member or the channel."""
+    COMPLETED = "completed"
+    """Posted, or handed over to its member."""
+    REFUNDED = "refunded"
+    """Made, and its price was returned since it could not be delivered."""
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+_STATUS = {
+    State.DOWNLOADED: Status.PROCESSING,
+    State.READY: Status.PROCESSING,
+    State.POSTING: Status.PROCESSING,
+    State.UNDELIVERED: Status.COMPLETED,
+    State.COMPLETED: Status.COMPLETED,
+    State.REFUNDED: Status.COMPLETED,
+    State.FAILED: Status.FAILED,
+    State.CANCELLED: Status.CANCELLED,
+}
+
+
+def status_in(state: State, *, processing: bool) -> Status:
+    """What members read of a song in that state; `processing`: the API is known to make it."""
+    return _STATUS.get(state, Status.PROCESSING if processing else Status.QUEUED)
 
 
 class Fault(StrEnum):
@@ -65,7 +89,7 @@ class SongRequest:
 
 @dataclass(frozen=True, slots=True)
 class Song(SongRequest):
-    """One row of `songs`. `step` tells which of the optional fields are there."""
+    """One row of `songs`. `state` says which of the optional fields are there."""
 
     song_id: int
     server_id: int
@@ -74,8 +98,9 @@ class Song(SongRequest):
     number: int
     provider: str
     price: int
-    status: Status
-    step: Step
+    state: State
+    state_at: datetime
+    processing: bool
     submits: int
     request_id: str | None
     reason: str | None
@@ -91,8 +116,6 @@ class Song(SongRequest):
     token: str | None
     token_until: datetime | None
     post_id: int | None
-    undelivered: str | None
-    delivered_at: datetime | None
     counted_at: datetime | None
     in_doubt: bool
     fault: Fault | None
@@ -100,19 +123,19 @@ class Song(SongRequest):
     parent_id: int | None = None
 
     @property
+    def status(self) -> Status:
+        """What members read."""
+        return status_in(self.state, processing=self.processing)
+
+    @property
     def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.step is Step.ENDED
+        """Whether it was made, failed or was cancelled. It may still have to be delivered."""
+        return self.ended_at is not None
 
     @property
     def cancellable(self) -> bool:
         """Whether it has not been submitted: nothing was paid for it yet."""
-        return self.step is Step.WAITING and self.submits == 0
-
-    @property
-    def waits_for_delivery(self) -> bool:
-        """Whether it was made, could not be posted, and is kept for its member."""
-        return self.undelivered is not None and self.delivered_at is None and self.file is not None
+        return self.state is State.WAITING and self.submits == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,8 +67,7 @@ async def counted_songs(
                 """
                 SELECT song_id, requested_at, member_id, genres, price FROM songs
                 WHERE server_id = ? AND (requested_at, song_id) > (?, ?) AND requested_at < ?
-                AND status NOT IN ('FAILED', 'CANCELLED')
-                AND (undelivered IS NULL OR delivered_at IS NOT NULL OR file IS NOT NULL)
+                AND state NOT IN ('failed', 'cancelled', 'refunded')
                 ORDER BY requested_at, song_id LIMIT ?
                 """,
                 (server_id, *after, until, page),
@@ -120,7 +119,8 @@ async def leaderboard(
             """
             SELECT rank, member_id, songs FROM (
                 SELECT member_id, count(*) AS songs, rank() OVER (ORDER BY count(*) DESC) AS rank
-                FROM songs WHERE server_id = ? AND requested_at >= ? AND status = 'COMPLETED'
+                FROM songs WHERE server_id = ? AND requested_at >= ?
+                                 AND state IN ('undelivered', 'completed', 'refunded')
                 GROUP BY member_id
             ) AS places
             ORDER BY rank, member_id LIMIT ?

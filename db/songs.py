@@ -1,7 +1,8 @@
 """Songs and their fair order. Each function is one statement; none commits.
 
-A song moves only by a guarded UPDATE that names the step it comes from. The functions that move one
-return whether it was there: False is an answer, not an accident.
+A song moves only by an UPDATE that is guarded by the table of transitions (`song_transitions`, in
+the schema), or by one state. The functions that move one return whether it was there: False is an
+answer, not an accident. A trigger writes each move to `song_events`.
 """
 
 import dataclasses
@@ -15,8 +16,7 @@ from db.records import (
     Fault,
     RunTime,
     Song,
-    Status,
-    Step,
+    State,
     Undelivered,
     from_ms,
     maybe_from_ms,
@@ -30,14 +30,16 @@ async def insert(connection: Connection, song: Song) -> bool:
         """
         INSERT INTO songs (song_id, server_id, member_id, channel_id, parent_id, number, genres,
                            lyrics, seconds, steps, cfg, shift, lyrics_strength, seed, provider,
-                           price, requested_at, application_id, message_id, token, token_until)
+                           price, state_at, requested_at, application_id, message_id, token,
+                           token_until)
         VALUES (:song_id, :server_id, :member_id, :channel_id, :parent_id, :number, :genres,
                 :lyrics, :seconds, :steps, :cfg, :shift, :lyrics_strength, :seed, :provider, :price,
-                :requested_at, :application_id, :message_id, :token, :token_until)
+                :state_at, :requested_at, :application_id, :message_id, :token, :token_until)
         ON CONFLICT (song_id) DO NOTHING
         """,
         {
             **dataclasses.asdict(song),
+            "state_at": to_ms(song.state_at),
             "requested_at": to_ms(song.requested_at),
             "token_until": None if song.token_until is None else to_ms(song.token_until),
         },
@@ -63,7 +65,7 @@ async def unfinished(connection: Connection) -> list[Song]:
     """The songs whose work has begun and not ended, oldest submit first."""
     rows = await connection.execute_fetchall(
         """
-        SELECT * FROM songs WHERE step <> 'ended' AND step <> 'waiting'
+        SELECT * FROM songs WHERE ended_at IS NULL AND state <> 'waiting'
         ORDER BY submitted_at, song_id
         """
     )
@@ -73,14 +75,14 @@ async def unfinished(connection: Connection) -> list[Song]:
 async def running(connection: Connection) -> set[int]:
     """The songs whose work has begun and not ended."""
     rows = await connection.execute_fetchall(
-        "SELECT song_id FROM songs WHERE step <> 'ended' AND step <> 'waiting'"
+        "SELECT song_id FROM songs WHERE ended_at IS NULL AND state <> 'waiting'"
     )
     return {row["song_id"] for row in rows}
 
 
 async def under_way(connection: Connection) -> set[int]:
     """The songs that wait or run."""
-    rows = await connection.execute_fetchall("SELECT song_id FROM songs WHERE step <> 'ended'")
+    rows = await connection.execute_fetchall("SELECT song_id FROM songs WHERE ended_at IS NULL")
     return {row["song_id"] for row in rows}
 
 
@@ -89,7 +91,7 @@ async def count_unfinished(connection: Connection, server_id: int, member_id: in
     rows = await connection.execute_fetchall(
         """
         SELECT count(*) AS n FROM songs
-        WHERE server_id = ? AND member_id = ? AND step <> 'ended'
+        WHERE server_id = ? AND member_id = ? AND ended_at IS NULL
         """,
         (server_id, member_id),
     )
@@ -101,7 +103,7 @@ async def count_unfinished_elsewhere(connection: Connection, server_id: int, mem
     rows = await connection.execute_fetchall(
         """
         SELECT count(*) AS n FROM songs
-        WHERE member_id = ? AND server_id <> ? AND step <> 'ended'
+        WHERE member_id = ? AND server_id <> ? AND ended_at IS NULL
         """,
         (member_id, server_id),
     )
@@ -113,7 +115,7 @@ async def price_of_unfinished(connection: Connection, server_id: int, member_id:
     rows = await connection.execute_fetchall(
         """
         SELECT coalesce(sum(price), 0) AS total FROM songs
-        WHERE server_id = ? AND member_id = ? AND step <> 'ended'
+        WHERE server_id = ? AND member_id = ? AND ended_at IS NULL
         """,
         (server_id, member_id),
     )
@@ -128,9 +130,9 @@ async def last_requested(connection: Connection, server_id: int, member_id: int)
     rows = await connection.execute_fetchall(
         """
         SELECT max(requested_at) AS newest FROM (
-            SELECT requested_at, status FROM songs WHERE server_id = ? AND member_id = ?
+            SELECT requested_at, state FROM songs WHERE server_id = ? AND member_id = ?
             ORDER BY song_id DESC LIMIT 10
-        ) AS latest WHERE status NOT IN ('FAILED', 'CANCELLED')
+        ) AS latest WHERE state NOT IN ('failed', 'cancelled')
         """,
         (server_id, member_id),
     )
@@ -188,9 +190,7 @@ async def price_of_completed(
         SELECT coalesce(sum(hold.price), 0) AS total
         FROM ledger AS hold JOIN songs USING (song_id)
         WHERE hold.server_id = ? AND hold.member_id = ? AND hold.at >= ? AND hold.kind = 'hold'
-              AND songs.status = 'COMPLETED' AND NOT EXISTS (
-                  SELECT 1 FROM ledger AS back
-                  WHERE back.entry_id = 'compensate:' || hold.song_id)
+              AND songs.state IN ('undelivered', 'completed')
         """,
         (server_id, member_id, to_ms(since)),
     )
@@ -200,7 +200,7 @@ async def price_of_completed(
 async def count_waiting(connection: Connection) -> int:
     """How many songs wait here to be submitted."""
     rows = await connection.execute_fetchall(
-        "SELECT count(*) AS n FROM songs WHERE step = 'waiting'"
+        "SELECT count(*) AS n FROM songs WHERE state = 'waiting'"
     )
     return _number(rows)
 
@@ -209,7 +209,7 @@ async def unfinished_of_server(connection: Connection, server_id: int) -> list[S
     """What runs and waits in a server, oldest first."""
     rows = await connection.execute_fetchall(
         """
-        SELECT * FROM songs WHERE server_id = ? AND step <> 'ended'
+        SELECT * FROM songs WHERE server_id = ? AND ended_at IS NULL
         ORDER BY requested_at, song_id
         """,
         (server_id,),
@@ -238,8 +238,7 @@ async def undelivered_of_member(
     rows = await connection.execute_fetchall(
         """
         SELECT * FROM songs
-        WHERE server_id = ? AND member_id = ?
-              AND file IS NOT NULL AND undelivered IS NOT NULL AND delivered_at IS NULL
+        WHERE server_id = ? AND member_id = ? AND state = 'undelivered'
         ORDER BY song_id DESC
         """,
         (server_id, member_id),
@@ -323,7 +322,7 @@ async def waiting_in_order(connection: Connection) -> list[int]:
                    first_value(requested_at) OVER own AS first_asked,
                    first_value(song_id) OVER own AS first_song
             FROM songs JOIN members USING (server_id, member_id)
-            WHERE step = 'waiting'
+            WHERE state = 'waiting'
             WINDOW own AS (PARTITION BY server_id, member_id ORDER BY requested_at, song_id)
         ), of_server AS (
             SELECT song_id, coalesce(servers.last_start_at, 0) AS server_start,
@@ -348,7 +347,7 @@ async def next_waiting(connection: Connection) -> Song | None:
         SELECT songs.* FROM songs
         JOIN servers USING (server_id)
         JOIN members USING (server_id, member_id)
-        WHERE songs.step = 'waiting'
+        WHERE songs.state = 'waiting'
         ORDER BY coalesce(servers.last_start_at, 0), coalesce(members.last_start_at, 0),
                  songs.requested_at, songs.song_id
         LIMIT 1
@@ -375,7 +374,7 @@ async def next_waiting_with_room(
                ON own.scope = 'server' AND own.server_id = songs.server_id
         LEFT JOIN submits AS total ON total.day = :day AND total.server_id = 0
         LEFT JOIN submits AS today ON today.day = :day AND today.server_id = songs.server_id
-        WHERE songs.step = 'waiting'
+        WHERE songs.state = 'waiting'
               -- A budget that is NULL is none, and refuses nothing.
               AND (coalesce(total.credits, 0) + songs.price > of_all.credits) IS NOT TRUE
               AND (coalesce(total.songs, 0) + 1 >
@@ -399,7 +398,7 @@ async def next_waiting_with_room(
 async def waiting_since_before(connection: Connection, moment: datetime) -> list[Song]:
     """The songs that have waited here since before `moment`."""
     rows = await connection.execute_fetchall(
-        "SELECT * FROM songs WHERE step = 'waiting' AND requested_at < ? ORDER BY requested_at",
+        "SELECT * FROM songs WHERE state = 'waiting' AND requested_at < ? ORDER BY requested_at",
         (to_ms(moment),),
     )
     return list(map(_song, rows))
@@ -408,7 +407,7 @@ async def waiting_since_before(connection: Connection, moment: datetime) -> list
 async def waiting_of_server(connection: Connection, server_id: int) -> list[Song]:
     """A server's waiting songs."""
     rows = await connection.execute_fetchall(
-        "SELECT * FROM songs WHERE step = 'waiting' AND server_id = ? ORDER BY requested_at",
+        "SELECT * FROM songs WHERE state = 'waiting' AND server_id = ? ORDER BY requested_at",
         (server_id,),
     )
     return list(map(_song, rows))
@@ -418,7 +417,7 @@ async def waiting_of_member(connection: Connection, server_id: int, member_id: i
     """A member's waiting songs in a server."""
     rows = await connection.execute_fetchall(
         """
-        SELECT * FROM songs WHERE step = 'waiting' AND server_id = ? AND member_id = ?
+        SELECT * FROM songs WHERE state = 'waiting' AND server_id = ? AND member_id = ?
         ORDER BY requested_at, song_id
         """,
         (server_id, member_id),
@@ -452,27 +451,32 @@ async def mark_submitting(connection: Connection, song_id: int, *, at: datetime)
     """About to submit: the attempt is counted before it is made, two at most."""
     cursor = await connection.execute(
         """
-        UPDATE songs SET step = 'submitting', submits = submits + 1, counted_at = ?
-        WHERE song_id = ? AND step IN ('waiting', 'submitting') AND submits < 2
+        UPDATE songs SET state = 'submitting', state_at = :at, submits = submits + 1,
+                         counted_at = :at
+        WHERE song_id = :song_id AND submits < 2
+              AND state IN (SELECT from_state FROM song_transitions WHERE to_state = 'submitting')
         """,
-        (to_ms(at), song_id),
+        {"song_id": song_id, "at": to_ms(at)},
     )
     return cursor.rowcount == 1
 
 
-async def unmark_submitting(connection: Connection, song_id: int) -> datetime | None:
-    """Surely nothing was accepted: the attempt does not count, and the song waits again.
+async def unmark_submitting(
+    connection: Connection, song_id: int, *, at: datetime
+) -> datetime | None:
+    """The submit was not accepted: it does not count, and the song waits again.
 
-    Gives when it was counted, None if it was not.
+    Gives when it was counted, None if it was not. A song whose earlier answer was lost may be at
+    the API, so that it stays.
     """
     rows = await connection.execute_fetchall(
         """
-        UPDATE songs SET step = CASE submits WHEN 1 THEN 'waiting' ELSE 'submitting' END,
-                         submits = submits - 1, status = 'QUEUED'
-        WHERE song_id = ? AND step = 'submitting' AND submits > 0
+        UPDATE songs SET state = CASE submits WHEN 1 THEN 'waiting' ELSE 'submitting' END,
+                         state_at = ?, submits = submits - 1, processing = 0
+        WHERE song_id = ? AND state = 'submitting' AND submits > 0
         RETURNING counted_at
         """,
-        (song_id,),
+        (to_ms(at), song_id),
     )
     return next((from_ms(row["counted_at"]) for row in rows), None)
 
@@ -483,10 +487,12 @@ async def mark_submitted(
     """The API has accepted it."""
     cursor = await connection.execute(
         """
-        UPDATE songs SET step = 'submitted', request_id = ?, submitted_at = ?
-        WHERE song_id = ? AND step = 'submitting'
+        UPDATE songs SET state = 'submitted', state_at = :at, request_id = :request_id,
+                         submitted_at = :at
+        WHERE song_id = :song_id
+              AND state IN (SELECT from_state FROM song_transitions WHERE to_state = 'submitted')
         """,
-        (request_id, to_ms(at), song_id),
+        {"song_id": song_id, "request_id": request_id, "at": to_ms(at)},
     )
     return cursor.rowcount == 1
 
@@ -495,8 +501,8 @@ async def mark_processing(connection: Connection, song_id: int) -> bool:
     """The API is making it. False if that was known."""
     cursor = await connection.execute(
         """
-        UPDATE songs SET status = 'PROCESSING'
-        WHERE song_id = ? AND status = 'QUEUED' AND step IN ('submitting', 'submitted')
+        UPDATE songs SET processing = 1
+        WHERE song_id = ? AND processing = 0 AND state IN ('submitting', 'submitted')
         """,
         (song_id,),
     )
@@ -507,6 +513,7 @@ async def mark_downloaded(
     connection: Connection,
     song_id: int,
     *,
+    submitted_at: datetime,
     at: datetime,
     run_low: int | None,
     run_high: int | None,
@@ -514,12 +521,19 @@ async def mark_downloaded(
     """Its audio is in the data folder. `run_low`, `run_high`: see the schema."""
     cursor = await connection.execute(
         """
-        UPDATE songs SET step = 'downloaded', status = 'PROCESSING',
-                         submitted_at = coalesce(submitted_at, :at),
+        UPDATE songs SET state = 'downloaded', state_at = :at,
+                         submitted_at = coalesce(submitted_at, :submitted_at),
                          run_low = :run_low, run_high = :run_high
-        WHERE song_id = :song_id AND step IN ('submitting', 'submitted')
+        WHERE song_id = :song_id
+              AND state IN (SELECT from_state FROM song_transitions WHERE to_state = 'downloaded')
         """,
-        {"song_id": song_id, "at": to_ms(at), "run_low": run_low, "run_high": run_high},
+        {
+            "song_id": song_id,
+            "submitted_at": to_ms(submitted_at),
+            "at": to_ms(at),
+            "run_low": run_low,
+            "run_high": run_high,
+        },
     )
     return cursor.rowcount == 1
 
@@ -529,7 +543,7 @@ async def begin_large_read(connection: Connection, song_id: int) -> bool:
     cursor = await connection.execute(
         """
         UPDATE songs SET large_reads = large_reads + 1
-        WHERE song_id = ? AND step IN ('submitting', 'submitted') AND large_reads < 3
+        WHERE song_id = ? AND state IN ('submitting', 'submitted') AND large_reads < 3
         """,
         (song_id,),
     )
@@ -545,14 +559,15 @@ async def end_large_read(connection: Connection, song_id: int) -> bool:
     return cursor.rowcount == 1
 
 
-async def mark_ready(connection: Connection, song_id: int, *, file: str) -> bool:
-    """It can be posted. From `posting` too: Discord refused its size, and it was fitted again."""
+async def mark_ready(connection: Connection, song_id: int, *, file: str, at: datetime) -> bool:
+    """It can be posted. From `posting` too, where Discord refused its size."""
     cursor = await connection.execute(
         """
-        UPDATE songs SET step = 'ready', file = ?
-        WHERE song_id = ? AND step IN ('downloaded', 'posting')
+        UPDATE songs SET state = 'ready', state_at = ?, file = ?
+        WHERE song_id = ?
+              AND state IN (SELECT from_state FROM song_transitions WHERE to_state = 'ready')
         """,
-        (file, song_id),
+        (to_ms(at), file, song_id),
     )
     return cursor.rowcount == 1
 
@@ -561,10 +576,11 @@ async def mark_posting(connection: Connection, song_id: int, *, at: datetime) ->
     """About to send it. The first mark's time stays: every post of it is younger."""
     cursor = await connection.execute(
         """
-        UPDATE songs SET step = 'posting', posting_at = coalesce(posting_at, ?)
-        WHERE song_id = ? AND step = 'ready'
+        UPDATE songs SET state = 'posting', state_at = :at, posting_at = coalesce(posting_at, :at)
+        WHERE song_id = :song_id
+              AND state IN (SELECT from_state FROM song_transitions WHERE to_state = 'posting')
         """,
-        (to_ms(at), song_id),
+        {"song_id": song_id, "at": to_ms(at)},
     )
     return cursor.rowcount == 1
 
@@ -573,40 +589,36 @@ async def end(
     connection: Connection,
     song_id: int,
     *,
-    status: Status,
+    state: State,
     at: datetime,
-    expected: Step | None = None,
+    expected: State | None = None,
     reason: str | None = None,
     post_id: int | None = None,
-    undelivered: str | None = None,
     in_doubt: bool = False,
     fault: Fault | None = None,
 ) -> bool:
-    """The song is over. `expected` names the step it must be at; None takes any before the end.
+    """Move it to `state`, in which it is made, failed or cancelled; from `expected`, if given.
 
-    Its file is kept only where it could not be posted. One that was found in the channel without a
-    mark of it was sent at some time after it was asked for. `in_doubt`, `fault`: see the schema.
-    Nobody will sing the lyrics of a cancelled song: they go at once.
+    Its file stays only while it is undelivered. A post without a mark of it, which was found in the
+    channel, was sent at some time after the request. The lyrics of a cancelled song go at once.
     """
     cursor = await connection.execute(
         """
-        UPDATE songs SET step = 'ended', status = :status, ended_at = :at, reason = :reason,
-                         post_id = :post_id, undelivered = :undelivered, in_doubt = :in_doubt,
-                         fault = :fault,
-                         lyrics = CASE :status WHEN 'CANCELLED' THEN '' ELSE lyrics END,
+        UPDATE songs SET state = :state, state_at = :at, ended_at = coalesce(ended_at, :at),
+                         reason = :reason, post_id = :post_id, in_doubt = :in_doubt, fault = :fault,
+                         lyrics = CASE :state WHEN 'cancelled' THEN '' ELSE lyrics END,
                          posting_at = CASE WHEN :post_id IS NULL THEN posting_at
                                            ELSE coalesce(posting_at, requested_at) END,
-                         delivered_at = CASE WHEN :post_id IS NULL THEN NULL ELSE :at END,
-                         file = CASE WHEN :undelivered IS NULL THEN NULL ELSE file END
-        WHERE song_id = :song_id AND step <> 'ended' AND (:expected IS NULL OR step = :expected)
+                         file = CASE :state WHEN 'undelivered' THEN file END
+        WHERE song_id = :song_id AND (:expected IS NULL OR state = :expected)
+              AND state IN (SELECT from_state FROM song_transitions WHERE to_state = :state)
         """,
         {
             "song_id": song_id,
-            "status": status,
+            "state": state,
             "at": to_ms(at),
             "reason": reason,
             "post_id": post_id,
-            "undelivered": undelivered,
             "in_doubt": in_doubt,
             "fault": fault,
             "expected": expected,
@@ -616,8 +628,6 @@ async def end(
 
 
 # --- What could not be posted -------------------------------------------------------------------
-# It waits for its member, or for the channel, as long as it has its file: whoever takes the file
-# from the row has delivered it, or has given its price back.
 
 
 async def undelivered(connection: Connection) -> list[Song]:
@@ -625,7 +635,7 @@ async def undelivered(connection: Connection) -> list[Song]:
     rows = await connection.execute_fetchall(
         """
         SELECT * FROM songs
-        WHERE file IS NOT NULL AND undelivered IS NOT NULL AND delivered_at IS NULL
+        WHERE state = 'undelivered'
         ORDER BY ended_at, song_id
         """
     )
@@ -637,8 +647,7 @@ async def count_undelivered(connection: Connection, server_id: int) -> Counter[i
     # Grouped here: for GROUP BY, SQLite would go through all of the server's songs in order.
     rows = await connection.execute_fetchall(
         """
-        SELECT member_id FROM songs WHERE server_id = ?
-              AND undelivered IS NOT NULL AND delivered_at IS NULL AND file IS NOT NULL
+        SELECT member_id FROM songs WHERE server_id = ? AND state = 'undelivered'
         """,
         (server_id,),
     )
@@ -649,12 +658,11 @@ async def undelivered_by_reason(connection: Connection) -> list[Undelivered]:
     """How many songs wait to be delivered, for each reason; the most first."""
     rows = await connection.execute_fetchall(
         """
-        SELECT undelivered, count(*) AS songs, min(ended_at) AS oldest FROM songs
-        WHERE file IS NOT NULL AND undelivered IS NOT NULL AND delivered_at IS NULL
-        GROUP BY undelivered ORDER BY songs DESC, oldest, undelivered
+        SELECT reason, count(*) AS songs, min(ended_at) AS oldest FROM songs
+        WHERE state = 'undelivered' GROUP BY reason ORDER BY songs DESC, oldest, reason
         """
     )
-    return [Undelivered(r["undelivered"], r["songs"], from_ms(r["oldest"])) for r in rows]
+    return [Undelivered(r["reason"], r["songs"], from_ms(r["oldest"])) for r in rows]
 
 
 async def mark_delivered(
@@ -666,11 +674,10 @@ async def mark_delivered(
     """
     cursor = await connection.execute(
         """
-        UPDATE songs SET delivered_at = :at, file = NULL, in_doubt = 0,
+        UPDATE songs SET state = 'completed', state_at = :at, file = NULL, in_doubt = 0,
                          token = CASE WHEN :in_status THEN NULL ELSE token END,
                          token_until = CASE WHEN :in_status THEN NULL ELSE token_until END
-        WHERE song_id = :song_id AND step = 'ended' AND undelivered IS NOT NULL
-              AND delivered_at IS NULL AND file IS NOT NULL
+        WHERE song_id = :song_id AND state = 'undelivered'
         """,
         {"at": to_ms(at), "song_id": song_id, "in_status": in_status},
     )
@@ -685,8 +692,7 @@ async def mark_posting_late(connection: Connection, song_id: int, *, at: datetim
     cursor = await connection.execute(
         """
         UPDATE songs SET posting_at = CASE in_doubt WHEN 1 THEN posting_at ELSE ? END, in_doubt = 1
-        WHERE song_id = ? AND step = 'ended' AND undelivered IS NOT NULL AND delivered_at IS NULL
-              AND file IS NOT NULL
+        WHERE song_id = ? AND state = 'undelivered'
         """,
         (to_ms(at), song_id),
     )
@@ -701,55 +707,35 @@ async def mark_not_posted(connection: Connection, song_id: int) -> bool:
     return cursor.rowcount == 1
 
 
-async def set_undelivered(connection: Connection, song_id: int, *, reason: str) -> bool:
+async def set_reason(connection: Connection, song_id: int, *, reason: str, at: datetime) -> bool:
     """Why it could not be posted this time. False if that was known, or if it waits no more."""
     cursor = await connection.execute(
         """
-        UPDATE songs SET undelivered = :reason
-        WHERE song_id = :song_id AND undelivered <> :reason AND delivered_at IS NULL
-              AND file IS NOT NULL
+        UPDATE songs SET state = 'undelivered', state_at = :at, reason = :reason
+        WHERE song_id = :song_id AND state = 'undelivered' AND reason <> :reason
         """,
-        {"song_id": song_id, "reason": reason},
+        {"song_id": song_id, "reason": reason, "at": to_ms(at)},
     )
     return cursor.rowcount == 1
 
 
-async def mark_posted_late(
-    connection: Connection, song_id: int, *, post_id: int, at: datetime
-) -> bool:
-    """It is in the channel after all. False if it was delivered already, or given back.
+async def set_file(connection: Connection, song_id: int, *, file: str) -> bool:
+    """It was transcoded again while it is undelivered."""
+    cursor = await connection.execute(
+        "UPDATE songs SET file = ? WHERE song_id = ? AND state = 'undelivered'", (file, song_id)
+    )
+    return cursor.rowcount == 1
 
-    Its mark may have been lost by a disk that lies, so that none is asked for.
-    """
+
+async def mark_refunded(connection: Connection, song_id: int, *, at: datetime) -> bool:
+    """It can't be delivered. False if it was, or if its price was refunded already."""
     cursor = await connection.execute(
         """
-        UPDATE songs SET post_id = ?, delivered_at = ?, undelivered = NULL, file = NULL,
-                         in_doubt = 0
-        WHERE song_id = ? AND step = 'ended' AND undelivered IS NOT NULL AND delivered_at IS NULL
-              AND file IS NOT NULL
+        UPDATE songs SET state = 'refunded', state_at = ?, file = NULL, in_doubt = 0
+        WHERE song_id = ?
+              AND state IN (SELECT from_state FROM song_transitions WHERE to_state = 'refunded')
         """,
-        (post_id, to_ms(at), song_id),
-    )
-    return cursor.rowcount == 1
-
-
-async def set_kept_file(connection: Connection, song_id: int, *, file: str) -> bool:
-    """It was fitted anew while it waits."""
-    cursor = await connection.execute(
-        "UPDATE songs SET file = ? WHERE song_id = ? AND step = 'ended' AND file IS NOT NULL",
-        (file, song_id),
-    )
-    return cursor.rowcount == 1
-
-
-async def forget_file(connection: Connection, song_id: int) -> bool:
-    """Its price is given back. False if it was delivered, or is forgotten already."""
-    cursor = await connection.execute(
-        """
-        UPDATE songs SET file = NULL, in_doubt = 0
-        WHERE song_id = ? AND step = 'ended' AND file IS NOT NULL AND delivered_at IS NULL
-        """,
-        (song_id,),
+        (to_ms(at), song_id),
     )
     return cursor.rowcount == 1
 
@@ -758,8 +744,8 @@ async def needing_files(connection: Connection) -> set[int]:
     """The songs whose files are still needed: unfinished, or not delivered yet."""
     rows = await connection.execute_fetchall(
         """
-        SELECT song_id FROM songs WHERE step <> 'ended'
-        UNION SELECT song_id FROM songs WHERE file IS NOT NULL
+        SELECT song_id FROM songs WHERE ended_at IS NULL
+        UNION SELECT song_id FROM songs WHERE state = 'undelivered'
         """
     )
     return {row["song_id"] for row in rows}
@@ -786,8 +772,7 @@ async def set_token(
     cursor = await connection.execute(
         """
         UPDATE songs SET message_id = coalesce(?, message_id), token = ?, token_until = ?
-        WHERE song_id = ? AND (step <> 'ended' OR (undelivered IS NOT NULL AND file IS NOT NULL
-                                                   AND delivered_at IS NULL))
+        WHERE song_id = ? AND (ended_at IS NULL OR state = 'undelivered')
         """,
         (message_id, token, to_ms(until), song_id),
     )
@@ -815,7 +800,7 @@ async def forget_tokens_until(connection: Connection, moment: datetime) -> int:
 async def forget_lyrics_of_failed(connection: Connection, *, ended_before: datetime) -> int:
     """Drop the lyrics of songs that failed before then; how many there were."""
     cursor = await connection.execute(
-        "UPDATE songs SET lyrics = '' WHERE status = 'FAILED' AND lyrics <> '' AND ended_at < ?",
+        "UPDATE songs SET lyrics = '' WHERE state = 'failed' AND lyrics <> '' AND ended_at < ?",
         (to_ms(ended_before),),
     )
     return cursor.rowcount
@@ -825,7 +810,8 @@ async def with_token(connection: Connection, *, ended: bool) -> list[Song]:
     """Songs whose status message can still be edited."""
     rows = await connection.execute_fetchall(
         """
-        SELECT * FROM songs WHERE token_until IS NOT NULL AND (step = 'ended') = ? ORDER BY song_id
+        SELECT * FROM songs WHERE token_until IS NOT NULL AND (ended_at IS NOT NULL) = ?
+        ORDER BY song_id
         """,
         (ended,),
     )
@@ -839,7 +825,7 @@ async def forget_words_of_server(connection: Connection, server_id: int) -> int:
     """Drop the genres and lyrics of a server's songs; numbers and prices stay."""
     cursor = await connection.execute(
         """
-        UPDATE songs SET genres = '', lyrics = '' WHERE server_id = ? AND step = 'ended'
+        UPDATE songs SET genres = '', lyrics = '' WHERE server_id = ? AND ended_at IS NOT NULL
         AND (genres <> '' OR lyrics <> '')
         """,
         (server_id,),
@@ -848,12 +834,12 @@ async def forget_words_of_server(connection: Connection, server_id: int) -> int:
 
 
 _TIMES = (
+    "state_at",
     "requested_at",
     "submitted_at",
     "posting_at",
     "ended_at",
     "token_until",
-    "delivered_at",
     "counted_at",
 )
 
@@ -861,8 +847,8 @@ _TIMES = (
 def _song(row: sqlite3.Row) -> Song:
     values = dict(row)
     values |= {name: maybe_from_ms(values[name]) for name in _TIMES}
-    values |= {"status": Status(values["status"]), "step": Step(values["step"])}
-    values["in_doubt"] = bool(values["in_doubt"])
+    values |= {name: bool(values[name]) for name in ("in_doubt", "processing")}
+    values["state"] = State(values["state"])
     values["fault"] = None if values["fault"] is None else Fault(values["fault"])
     return Song(**values)
 

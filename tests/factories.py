@@ -7,7 +7,7 @@ from typing import Any
 
 from db import servers
 from db.database import Database
-from db.records import Lot, LotSums, Song, Status, Step, to_ms
+from db.records import Lot, LotSums, Song, State, to_ms
 from services.clock import Clock, WatchedClock
 from services.credits.budgets import ServerBudget
 from services.credits.credits import Credits
@@ -21,14 +21,12 @@ from services.songs.completion import SongCompletion
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 SERVER, CHANNEL, MEMBER, APPLICATION = 1_000, 2_000, 3_000, 4_000
 
-_STATUS = {
-    Step.WAITING: Status.QUEUED,
-    Step.SUBMITTING: Status.QUEUED,
-    Step.SUBMITTED: Status.QUEUED,
-    Step.DOWNLOADED: Status.PROCESSING,
-    Step.READY: Status.PROCESSING,
-    Step.POSTING: Status.PROCESSING,
-    Step.ENDED: Status.COMPLETED,
+_SUBMITTED = (State.SUBMITTED, State.DOWNLOADED, State.READY, State.POSTING)
+_MADE = (State.UNDELIVERED, State.COMPLETED, State.REFUNDED)
+_REASONS = {
+    State.UNDELIVERED: "No.",
+    State.REFUNDED: "No.",
+    State.FAILED: "The model failed.",
 }
 
 
@@ -60,13 +58,10 @@ class SettableClock(WatchedClock):
 
 
 def make_song(song_id: int = 1, **fields: Any) -> Song:
-    """A valid song: waiting, or at the `step` that is given, with all that the step needs."""
-    step = Step(fields.get("step", Step.WAITING))
-    submitted = step not in (Step.WAITING, Step.SUBMITTING)
-    status = Status(fields.get("status", _STATUS[step]))
-    if status in (Status.FAILED, Status.CANCELLED):
-        submitted = False
-    posted = step is Step.POSTING or status is Status.COMPLETED
+    """A valid song: waiting, or in the `state` that is given, with all that it needs."""
+    state = State(fields.get("state", State.WAITING))
+    submitted = state in (*_SUBMITTED, *_MADE)
+    in_channel = state is State.COMPLETED and not fields.get("reason")
     values: dict[str, Any] = {
         "song_id": song_id,
         "server_id": SERVER,
@@ -83,34 +78,33 @@ def make_song(song_id: int = 1, **fields: Any) -> Song:
         "lyrics_strength": 1.0,
         "seed": 7,
         "price": 2,
-        "status": status,
-        "step": step,
-        "submits": int(submitted or step is Step.SUBMITTING),
+        "state": state,
+        "state_at": NOON,
+        "processing": state in (State.DOWNLOADED, State.READY, State.POSTING),
+        "submits": int(submitted or state is State.SUBMITTING),
         "request_id": f"request-{song_id}" if submitted else None,
-        "reason": "The model failed." if status is Status.FAILED else None,
-        "file": f"{song_id}.mp3" if step in (Step.READY, Step.POSTING) else None,
+        "reason": _REASONS.get(state),
+        "file": (
+            f"{song_id}.mp3" if state in (State.READY, State.POSTING, State.UNDELIVERED) else None
+        ),
         "requested_at": NOON,
         "submitted_at": NOON if submitted else None,
-        "posting_at": NOON if posted else None,
-        "ended_at": NOON if step is Step.ENDED else None,
+        "posting_at": NOON if state in (State.POSTING, *_MADE) else None,
+        "ended_at": NOON if state in (*_MADE, State.FAILED, State.CANCELLED) else None,
         "run_low": None,
         "run_high": None,
         "application_id": APPLICATION,
         "message_id": None,
         "token": None,
         "token_until": None,
-        "post_id": None,
-        "undelivered": None,
-        "delivered_at": None,
-        "counted_at": NOON if submitted or step is Step.SUBMITTING else None,
+        "post_id": 9_000 + song_id if in_channel else None,
+        "counted_at": NOON if submitted or state is State.SUBMITTING else None,
         "in_doubt": False,
         "fault": None,
         "large_reads": 0,
     }
-    if status is Status.CANCELLED:
+    if state is State.CANCELLED:
         values["lyrics"] = ""
-    if status is Status.COMPLETED and not fields.get("undelivered"):
-        values |= {"post_id": 9_000 + song_id, "delivered_at": NOON}
     return Song(**values | fields)
 
 

@@ -1,6 +1,6 @@
 """A bot seen from outside: a server and a song API around it, and a folder for its data.
 
-Nothing of the bot is imported. What became of a song is read where people and operators see it: in
+Nothing of the bot is run here. What became of a song is read where people and operators see it: in
 the channel, at the API, in the database's file.
 """
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from db.records import State, status_in
 from playground.song_api import MODEL, SongApiServer, Timing, serve
 from tests.bot_process import BotProcess, bot_process, settings_for
 from tests.music import music
@@ -26,6 +27,11 @@ SOON = 60.0
 """Seconds after which a test gives up waiting for what it started."""
 
 
+def status_of(row: sqlite3.Row) -> str:
+    """What members read of a song's row."""
+    return status_in(State(row["state"]), processing=bool(row["processing"]))
+
+
 def is_shown(song: Interaction, row: sqlite3.Row) -> bool:
     """Whether its status message says how it ended.
 
@@ -33,9 +39,8 @@ def is_shown(song: Interaction, row: sqlite3.Row) -> bool:
     """
     if row["token"] is None:
         return True
-    waits = row["file"] is not None and row["delivered_at"] is None
     shown = "" if song.original is None else str(song.original.embeds)
-    return waits and f"**{row['status']}**" in shown
+    return bool(row["state"] == "undelivered" and f"**{status_of(row)}**" in shown)
 
 
 @dataclass
@@ -105,9 +110,9 @@ class World:
         found = self.rows("SELECT * FROM songs WHERE song_id = ?", song.id)
         return found[0] if found else None
 
-    def step(self, song: Interaction) -> str:
+    def state(self, song: Interaction) -> str:
         row = self.row(song)
-        return row["step"] if row else ""
+        return row["state"] if row else ""
 
     async def over(self, song: Interaction, within: float = SOON) -> sqlite3.Row:
         """Its row once it has ended; its message may still be about to say so."""

@@ -38,7 +38,7 @@ from tests.bot_process import BotProcess
 from tests.databases import write_new
 from tests.inside import configure, running, set_environment
 from tests.music import is_mp3, mp3, music_to_encode, wav
-from tests.outside import MAKE, SOON, SUBMIT, World, own_process, until, world_outside
+from tests.outside import MAKE, SOON, SUBMIT, World, own_process, status_of, until, world_outside
 from tests.wire import (
     Fault,
     Interaction,
@@ -80,7 +80,7 @@ async def test_a_song_end_to_end(world: World) -> None:
     check_post(world, post, song)
     check_status_message(song)
     assert "the bot is public: anybody can add it" in process.output
-    assert (row["status"], row["post_id"]) == ("COMPLETED", post.id)
+    assert (status_of(row), row["post_id"]) == ("COMPLETED", post.id)
     assert world.entries(song) == ["hold", "settle"]
     # No 429 among them. That bodies are as Discord describes them is checked by the wire.
     assert {status for _, _, status in world.wire.answers} == {200}
@@ -148,12 +148,12 @@ async def test_sigterm_ends_in_time_and_loses_nothing(world: World) -> None:
         second = await world.song()
         await second.wait_message(lambda m: "**QUEUED**" in shown(m))
         assert await process.stop(signal.SIGTERM) == 0  # raises TimeoutError after 10 s
-    assert (world.step(first), world.submits()) == ("submitted", 1)
-    assert world.step(second) == "waiting"
+    assert (world.state(first), world.submits()) == ("submitted", 1)
+    assert world.state(second) == "waiting"
     world.api.fault = None
     async with own_process(world, SEGMIND_MODE="sync") as process:
         for song in (first, second):
-            assert (await world.over(song))["status"] == "COMPLETED"
+            assert status_of(await world.over(song)) == "COMPLETED"
         assert await process.stop(signal.SIGINT) == 0
     assert (len(world.posts), world.submits()) == (2, 2)
 
@@ -235,7 +235,7 @@ async def test_sync_mode(world: World, quick: None, monkeypatch: pytest.MonkeyPa
     async with running(world, monkeypatch):
         song = await world.song()
         await world.post()
-        assert (await world.ended(song))["status"] == "COMPLETED"
+        assert status_of(await world.ended(song)) == "COMPLETED"
     assert [call.path for call in world.api.calls] == [MAKE]
     assert world.entries(song) == ["hold", "settle"]
 
@@ -269,7 +269,7 @@ async def test_the_song_arrives_when_its_token_is_over(
         await world.post()
         row = await world.ended(song)
     assert ("PATCH", STATUS_MESSAGE, 401) in world.wire.answers
-    assert (row["status"], row["token"]) == ("COMPLETED", None)
+    assert (status_of(row), row["token"]) == ("COMPLETED", None)
 
 
 async def test_the_song_arrives_when_its_status_message_is_deleted(
@@ -280,7 +280,7 @@ async def test_the_song_arrives_when_its_status_message_is_deleted(
         song = await world.song()
         world.wire.state.delete_message(await song.wait_message(lambda m: bool(m.embeds)))
         await world.post()
-        assert (await world.ended(song))["status"] == "COMPLETED"
+        assert status_of(await world.ended(song)) == "COMPLETED"
     assert world.wire.answers[("PATCH", STATUS_MESSAGE, 404)] == 1
 
 
@@ -297,10 +297,10 @@ async def test_what_cannot_be_posted_is_handed_over(
         else:
             world.wire.permit(world.channel, BOT & ~Permission.ATTACH_FILES)
         row = await world.ended(song)
-        assert (row["status"], row["delivered_at"]) == ("COMPLETED", None)
-        assert row["undelivered"] in shown(status)
+        assert (row["state"], status_of(row)) == ("undelivered", "COMPLETED")
+        assert row["reason"] in shown(status)
         await world.wire.press(song.member, status, f"song:get:{song.id}")
-        await until(lambda: world.rows("SELECT 1 FROM songs WHERE delivered_at IS NOT NULL"))
+        await until(lambda: world.rows("SELECT 1 FROM songs WHERE state = 'completed'"))
     assert world.posts == []
     assert world.entries(song) == ["hold", "settle"]
     (file,) = status.attachments
@@ -319,7 +319,7 @@ async def test_undelivered_and_not_handed_over_is_kept(
         world.wire.permit(world.channel, BOT & ~Permission.SEND_MESSAGES)
         world.wire.clock.advance(15 * 60 + 1)
         row = await world.ended(song)
-    assert (row["status"], row["delivered_at"]) == ("COMPLETED", None)
+    assert (row["state"], status_of(row)) == ("undelivered", "COMPLETED")
     assert (world.folder / "data/songs" / str(song.id) / row["file"]).is_file()
 
 
@@ -340,7 +340,7 @@ async def test_413_is_fitted_again_for_the_smallest_limit(
     (post,) = world.posts
     assert world.wire.answers[("POST", MESSAGES, 413)] == 1
     assert 2**19 < post.attachments[0].size <= 2**20 < len(mp3(60, kilobits=320))
-    assert (row["status"], row["undelivered"]) == ("COMPLETED", None)
+    assert (status_of(row), row["reason"]) == ("COMPLETED", None)
 
 
 async def test_discord_is_down_while_a_song_is_posted(
@@ -363,7 +363,7 @@ async def test_discord_is_down_while_a_song_is_posted(
         await world.wire.up()
         row = await world.ended(song, 30.0)
     (post,) = world.posts
-    assert (row["status"], row["post_id"]) == ("COMPLETED", post.id)
+    assert (status_of(row), row["post_id"]) == ("COMPLETED", post.id)
 
 
 async def test_a_resumed_post_is_not_doubled_where_the_history_is_hidden(
@@ -381,8 +381,8 @@ async def test_a_resumed_post_is_not_doubled_where_the_history_is_hidden(
         song = await world.song()
         row = await world.ended(song)
     assert len(world.posts) == 1
-    assert row["status"] == "COMPLETED"
-    assert "history" in row["undelivered"]
+    assert status_of(row) == "COMPLETED"
+    assert "history" in row["reason"]
 
 
 async def test_a_refused_key_pauses_songs_and_tells_the_owner_once(
@@ -395,7 +395,7 @@ async def test_a_refused_key_pauses_songs_and_tells_the_owner_once(
     async with running(world, monkeypatch):
         failed = await world.song()
         row = await world.ended(failed)
-        assert (row["status"], world.entries(failed)) == ("FAILED", ["hold", "refund"])
+        assert (status_of(row), world.entries(failed)) == ("FAILED", ["hold", "refund"])
         await world.wire.until(lambda: world.wire.direct_messages(owner))
         paused = await world.song()
         await paused.wait_message(lambda m: "paused" in m.content)
@@ -403,7 +403,7 @@ async def test_a_refused_key_pauses_songs_and_tells_the_owner_once(
         world.api.key = key
         await world.wire.until(lambda: len(world.wire.direct_messages(owner)) == 2)
         song = await world.song()
-        assert (await world.ended(song))["status"] == "COMPLETED"
+        assert status_of(await world.ended(song)) == "COMPLETED"
     told, clear = world.wire.direct_messages(owner)
     assert "refuses the key" in told.content
     assert "accepts the key again" in clear.content
@@ -418,7 +418,7 @@ async def test_a_session_that_cannot_be_resumed_dials_the_given_gateway(
         await world.wire.until(lambda: world.wire.gateway.identifies == 2, SOON)
         await world.wire.ready()
         song = await world.song()
-        assert (await world.ended(song))["status"] == "COMPLETED"
+        assert status_of(await world.ended(song)) == "COMPLETED"
 
 
 async def test_a_token_reset_while_it_runs(
@@ -443,13 +443,13 @@ async def test_a_second_bot_waits_for_the_first_and_goes_on_with_its_songs(
     world.slow(running=1.5)
     async with running(world, monkeypatch):
         songs = [await world.song() for _ in range(2)]
-        await until(lambda: {world.step(song) for song in songs} == {"submitted"})
+        await until(lambda: {world.state(song) for song in songs} == {"submitted"})
         second = asyncio.create_task(run_here(world, monkeypatch))
         await until(lambda: "songs.db: waiting up to 60 s for it to stop" in caplog.text)
         assert world.wire.gateway.identifies == 1
     try:
         for song in songs:
-            assert (await world.ended(song))["status"] == "COMPLETED"
+            assert status_of(await world.ended(song)) == "COMPLETED"
     finally:
         second.cancel()
         await asyncio.gather(second, return_exceptions=True)

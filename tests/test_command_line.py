@@ -17,7 +17,7 @@ from db import servers
 from db.database import Database
 from db.errors import SchemaTooOldError
 from db.migrate import migrations
-from db.records import Step
+from db.records import State
 from services.clock import utc_now
 from services.operations.process_lock import exclusive_process
 from services.settings.settings import Member
@@ -119,7 +119,7 @@ async def test_the_list_of_servers_ends_with_what_could_not_be_posted(
     async with running_bot.write() as connection:
         await servers.set_name(connection, SERVER, "Über")
     await add_song(
-        running_bot, step=Step.ENDED, undelivered="The channel is gone.", file="1-song.mp3"
+        running_bot, state=State.UNDELIVERED, reason="The channel is gone.", file="1-song.mp3"
     )
     listed = call(here, "servers")
     assert "\\xdcber" in listed.stdout

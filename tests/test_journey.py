@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cogs.songs import texts
-from db.records import Status, Step
+from db.records import State, Status
 from playground.song_api import Call, Fault
 from services.providers.pacing import Pacer
 from tests.world import World, buttons_of, running, said, text_of
@@ -134,7 +134,7 @@ async def test_a_song_under_way_survives_a_restart(world: World) -> None:
     world.api.fault = no_news
     asked = await world.song()
     async with world.working():
-        await world.until(lambda song: song.step is Step.SUBMITTED)
+        await world.until(lambda song: song.state is State.SUBMITTED)
     world.api.fault = None
     await world.restart()
     async with world.working():

@@ -39,7 +39,7 @@ def as_seen(interaction: discord.Interaction, song: Song) -> Song:
     """The song as this person may see it: whole, or without its words and where it was posted."""
     if may_read(interaction, song):
         return song
-    return replace(song, genres="", lyrics="", reason=None, undelivered=None, post_id=None)
+    return replace(song, genres="", lyrics="", reason=None, post_id=None)
 
 
 def _sees(interaction: discord.Interaction, channel_id: int) -> bool:

@@ -29,7 +29,7 @@ from cogs.client.permissions import lacking_to_post, lacking_to_read, permission
 from cogs.client.refusals import NO_MEMBER
 from cogs.songs import cards, texts
 from cogs.songs.buttons import status_buttons
-from db.records import Song, Status
+from db.records import Song, State, Status
 from services import logs
 from services.clock import Clock
 from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
@@ -70,8 +70,8 @@ class _Shown:
     status: Status
     cancellable: bool
     message_id: int | None
-    undelivered: str | None
-    waits_for_delivery: bool
+    state: State
+    reason: str | None
     place: int | None
     waiting: int
     free: int | None
@@ -84,8 +84,8 @@ class _Shown:
             status=song.status,
             cancellable=song.cancellable,
             message_id=song.message_id,
-            undelivered=song.undelivered,
-            waits_for_delivery=song.waits_for_delivery,
+            state=song.state,
+            reason=song.reason,
             place=view.place,
             waiting=view.waiting,
             free=view.free,
@@ -251,7 +251,7 @@ class DiscordAnnouncer:
                 log.warning("Discord refused the status message: %s", error)
                 board.shown = _Shown.of(view)
         # An undelivered song may still be posted, which the message will show.
-        is_over = song.ended and not song.waits_for_delivery
+        is_over = song.ended and song.state is not State.UNDELIVERED
         return is_over and await self._forget(song, board)
 
     async def _forget(self, song: Song, board: _Board) -> bool:

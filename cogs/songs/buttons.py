@@ -16,7 +16,7 @@ from cogs.client.components import ID, Persistent, Row, cog_of
 from cogs.client.people import data_of, requester, server_of
 from cogs.client.permissions import as_seen, manages, may_read
 from cogs.songs import cards, show, texts
-from db.records import Song
+from db.records import Song, State
 from services.clock import Clock
 from services.errors import NotPermitted, NotPossible
 from services.songs.delivery import Delivery
@@ -176,7 +176,7 @@ async def _own_song(interaction: discord.Interaction[Any], song_id: int) -> View
 
 def status_buttons(song: Song) -> ui.View | None:
     """Return the buttons of a status message; None if there are none."""
-    if song.ended and not song.waits_for_delivery:
+    if song.ended and song.state is not State.UNDELIVERED:
         return None
     row = Row()
     if song.ended:

@@ -114,7 +114,7 @@ def song_card(song: Song, view: View | None = None) -> discord.Embed:
         card.add_field(name=texts.PROGRESS, value=texts.news(view), inline=False)
     if song.status is Status.COMPLETED:
         card.add_field(name=texts.AUDIO, value=texts.whereabouts(song), inline=False)
-    if reason := song.reason or song.undelivered:
+    if reason := song.reason:
         card.add_field(name=texts.REASON, value=plain(reason, 400) or texts.UNKNOWN, inline=False)
     genres = plain(song.genres, 300) or texts.DELETED
     card.add_field(name=texts.GENRES, value=genres, inline=False)

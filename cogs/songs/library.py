@@ -12,7 +12,7 @@ from cogs.client.answers import acknowledged
 from cogs.client.people import server_of
 from cogs.songs import show, texts
 from cogs.songs.buttons import history_answer, song_answer
-from db.records import Song
+from db.records import Song, State
 from services import logs
 from services.errors import InvalidRequest
 from services.songs.delivery import Delivery
@@ -96,5 +96,5 @@ def choices(own: Sequence[Song], typed: str) -> list[Choice[str]]:
 
 
 def _name(song: Song, title: str) -> str:
-    mark = texts.NOT_POSTED if song.waits_for_delivery else ""
+    mark = texts.NOT_POSTED if song.state is State.UNDELIVERED else ""
     return f"#{song.number} {title}"[: CHOICE - len(mark)].rstrip() + mark

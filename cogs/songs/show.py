@@ -10,7 +10,7 @@ import discord
 
 from cogs.client.answers import map_discord_errors
 from cogs.songs import cards, texts
-from db.records import Song
+from db.records import Song, State
 from services.errors import CannotPost, DeliveryError, NotPossible
 from services.songs.delivery import Delivery
 
@@ -34,7 +34,7 @@ async def hand_over(
     Raises:
         NotPossible: Discord refused it, or its file is lost.
     """
-    if not song.waits_for_delivery or song.member_id != interaction.user.id:
+    if song.state is not State.UNDELIVERED or song.member_id != interaction.user.id:
         return False
 
     async def send(song: Song, file: Path) -> None:

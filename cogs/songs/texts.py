@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from cogs.client.formatting import ago, message_address, ordinal, plain
 from cogs.client.texts import NOTHING_SPENT, counted, refusal_text
-from db.records import Song, Status
+from db.records import Song, State, Status
 from services.clock import relative
 from services.credits.amounts import Prices, credits_text
 from services.errors import ServerNotAllowed, SongsPaused
@@ -238,9 +238,7 @@ def price(song: Song, *, unlimited: bool = False) -> str:
 
 
 def _is_refunded(song: Song) -> bool:
-    if song.status is Status.COMPLETED:
-        return song.delivered_at is None and not song.waits_for_delivery
-    return song.ended
+    return song.state in (State.REFUNDED, State.FAILED, State.CANCELLED)
 
 
 def news(view: View) -> str:
@@ -252,9 +250,9 @@ def news(view: View) -> str:
             return f"{place}, expected {ago(view.expected_at)}"
         case Status.QUEUED | Status.PROCESSING:
             return f"Expected {ago(view.expected_at)}"
-        case Status.COMPLETED if song.waits_for_delivery:
+        case Status.COMPLETED if song.state is State.UNDELIVERED:
             return (
-                f"{COULD_NOT_POST} {plain(song.undelivered or '')}\n"
+                f"{COULD_NOT_POST} {plain(song.reason or '')}\n"
                 f"Press **{GET_SONG}** or use `/show {song.number}` to get it privately. I'll also "
                 "post it as soon as I can. If neither happens in 24 hours, its price is refunded."
             )
@@ -272,14 +270,14 @@ def _refund(view: View) -> str:
 
 def whereabouts(song: Song) -> str:
     """Say where the audio of a completed song is, for everybody."""
-    if song.undelivered is None:
+    if song.reason is None:
         return f"[{LISTEN}]({link_to_post(song)})"
-    if song.delivered_at is not None:
+    if song.state is State.COMPLETED:
         return (
-            f"It couldn't be posted, so only <@{song.member_id}> got it {ago(song.delivered_at)}. "
+            f"It couldn't be posted, so only <@{song.member_id}> got it {ago(song.state_at)}. "
             + NOT_STORED
         )
-    if song.waits_for_delivery:
+    if song.state is State.UNDELIVERED:
         return (
             f"It couldn't be posted. Only <@{song.member_id}> can get it, with "
             f"`/show {song.number}`. I'll post it as soon as I can. If neither happens within 24 "

@@ -41,18 +41,19 @@ CREATE TABLE songs (
     seed            INTEGER NOT NULL,
     provider        TEXT    NOT NULL DEFAULT 'segmind', -- that makes it
     price           INTEGER NOT NULL CHECK (price >= 0),
-    status          TEXT    NOT NULL DEFAULT 'QUEUED'
-                    CHECK (status IN ('QUEUED', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELLED')),
-    step            TEXT    NOT NULL DEFAULT 'waiting'
-                    CHECK (step IN ('waiting', 'submitting', 'submitted', 'downloaded', 'ready',
-                                    'posting', 'ended')),
+    state           TEXT    NOT NULL DEFAULT 'waiting'
+                    CHECK (state IN ('waiting', 'submitting', 'submitted', 'downloaded', 'ready',
+                                     'posting', 'undelivered', 'completed', 'refunded', 'failed',
+                                     'cancelled')),
+    state_at        INTEGER NOT NULL,    -- when it came to its state
+    processing      INTEGER NOT NULL DEFAULT 0 CHECK (processing IN (0, 1)), -- the API makes it
     submits         INTEGER NOT NULL DEFAULT 0 CHECK (submits BETWEEN 0 AND 2),
     counted_at      INTEGER,             -- its last submit, as the operator's budgets count
     request_id      TEXT,
     large_reads     INTEGER NOT NULL DEFAULT 0 -- of its answer: begun, and not ended by this process
                     CHECK (large_reads BETWEEN 0 AND 3),
-    reason          TEXT,                -- why it FAILED, fit for the member
-    fault           TEXT,                -- whose; NULL: made, or not over
+    reason          TEXT,                -- why it failed or could not be posted, fit for the member
+    fault           TEXT,                -- who caused it to fail or be cancelled
     file            TEXT,                -- the transcoded file's name, in the data folder
     requested_at    INTEGER NOT NULL,
     submitted_at    INTEGER,
@@ -65,50 +66,101 @@ CREATE TABLE songs (
     token           TEXT,                -- the interaction's: it edits the status message
     token_until     INTEGER,
     post_id         INTEGER,             -- the message that carries the song
-    undelivered     TEXT,                -- why it could not be posted
     in_doubt        INTEGER NOT NULL DEFAULT 0, -- undelivered, but it may be in the channel
-    delivered_at    INTEGER,             -- posted, or handed over
     UNIQUE (server_id, number),
     FOREIGN KEY (server_id, member_id) REFERENCES members,
-    CHECK ((step = 'ended') = (status IN ('COMPLETED', 'FAILED', 'CANCELLED'))),
-    CHECK ((step = 'ended') = (ended_at IS NOT NULL)),
-    CHECK (step <> 'waiting' OR status = 'QUEUED'),
-    CHECK (status <> 'CANCELLED' OR (submits = 0 AND request_id IS NULL)),
-    CHECK (status <> 'CANCELLED' OR lyrics = ''),
-    CHECK (step IN ('waiting', 'submitting', 'ended') OR submitted_at IS NOT NULL),
-    CHECK (step NOT IN ('ready', 'posting') OR file IS NOT NULL),
-    CHECK (step <> 'posting' OR posting_at IS NOT NULL),
-    CHECK ((status = 'FAILED') = (reason IS NOT NULL)),
-    CHECK (fault IS NULL OR CASE status
-               WHEN 'CANCELLED' THEN fault IN ('member', 'server')
-               WHEN 'FAILED' THEN fault IN ('request', 'service', 'account', 'machine')
+    CHECK ((ended_at IS NOT NULL)
+           = (state IN ('undelivered', 'completed', 'refunded', 'failed', 'cancelled'))),
+    CHECK (state <> 'waiting' OR processing = 0),
+    CHECK (state <> 'cancelled' OR (submits = 0 AND request_id IS NULL AND lyrics = '')),
+    CHECK (state NOT IN ('submitted', 'downloaded', 'ready', 'posting')
+           OR submitted_at IS NOT NULL),
+    CHECK ((state IN ('ready', 'posting', 'undelivered')) = (file IS NOT NULL)),
+    CHECK (state NOT IN ('posting', 'undelivered', 'completed', 'refunded')
+           OR posting_at IS NOT NULL),
+    CHECK (post_id IS NULL OR state = 'completed'),
+    CHECK ((reason IS NOT NULL) = (state IN ('undelivered', 'refunded', 'failed')
+                                   OR (state = 'completed' AND post_id IS NULL))), -- handed over
+    CHECK (fault IS NULL OR CASE state
+               WHEN 'cancelled' THEN fault IN ('member', 'server')
+               WHEN 'failed' THEN fault IN ('request', 'service', 'account', 'machine')
                ELSE 0 END),
-    CHECK ((status = 'COMPLETED') = (post_id IS NOT NULL OR undelivered IS NOT NULL)),
-    CHECK (post_id IS NULL OR undelivered IS NULL),
-    CHECK ((post_id IS NULL AND undelivered IS NULL) OR posting_at IS NOT NULL),
-    CHECK (delivered_at IS NULL OR status = 'COMPLETED'),
-    CHECK (post_id IS NULL OR delivered_at IS NOT NULL),
-    CHECK (in_doubt = 0 OR (in_doubt = 1 AND undelivered IS NOT NULL AND file IS NOT NULL
-                            AND delivered_at IS NULL)),
+    CHECK (in_doubt = 0 OR (in_doubt = 1 AND state = 'undelivered')),
     CHECK ((token IS NULL) = (token_until IS NULL))
 ) STRICT;
 
 -- The history grows for ever; what is read often stands apart from it.
 CREATE INDEX songs_waiting ON songs (server_id, member_id, requested_at, song_id)
-    WHERE step = 'waiting';
-CREATE INDEX songs_unfinished ON songs (server_id, member_id, step, price) WHERE step <> 'ended';
+    WHERE state = 'waiting';
+CREATE INDEX songs_unfinished ON songs (server_id, member_id, ended_at, price)
+    WHERE ended_at IS NULL;
 CREATE INDEX songs_of_member ON songs (server_id, member_id, song_id);
-CREATE INDEX songs_of_server ON songs (server_id, requested_at, status, member_id);
+CREATE INDEX songs_of_server ON songs (server_id, requested_at, state, member_id);
 CREATE INDEX songs_with_token ON songs (song_id) WHERE token_until IS NOT NULL;
 CREATE INDEX songs_with_file ON songs (ended_at) WHERE file IS NOT NULL;
 CREATE INDEX songs_run ON songs (ended_at) WHERE run_high IS NOT NULL;
-CREATE INDEX songs_undelivered ON songs (server_id)
-    WHERE undelivered IS NOT NULL AND delivered_at IS NULL AND file IS NOT NULL;
+CREATE INDEX songs_undelivered ON songs (server_id, state, member_id)
+    WHERE state = 'undelivered';
 -- A member may cancel, and have songs fail for what they requested, only so often in an hour.
 CREATE INDEX songs_refunded_by_choice ON songs (member_id, ended_at)
     WHERE fault IN ('member', 'request');
 -- Lyrics of what failed stay for a day, so that it can be tried again.
-CREATE INDEX songs_failed_with_lyrics ON songs (ended_at) WHERE status = 'FAILED' AND lyrics <> '';
+CREATE INDEX songs_failed_with_lyrics ON songs (ended_at) WHERE state = 'failed' AND lyrics <> '';
+
+-- The ways that a song may take. The updates of `db/songs.py` read where they may start here.
+CREATE TABLE song_transitions (
+    from_state TEXT NOT NULL,
+    to_state   TEXT NOT NULL,
+    PRIMARY KEY (from_state, to_state)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO song_transitions (to_state, from_state) VALUES
+    ('submitting',  'waiting'),
+    ('submitting',  'submitting'),  -- its answer was lost
+    ('waiting',     'submitting'),  -- not accepted
+    ('submitted',   'submitting'),
+    ('downloaded',  'submitted'),
+    ('downloaded',  'submitting'),  -- submitted and made in one call
+    ('ready',       'downloaded'),
+    ('ready',       'posting'),     -- too large: transcoded again
+    ('posting',     'ready'),
+    ('undelivered', 'posting'),
+    ('undelivered', 'undelivered'), -- for another reason
+    ('completed',   'posting'),
+    ('completed',   'undelivered'), -- posted late, or handed over
+    ('completed',   'submitting'),  -- a post was found that a disk had lost the mark of
+    ('completed',   'submitted'),
+    ('completed',   'downloaded'),
+    ('completed',   'ready'),
+    ('refunded',    'undelivered'), -- it could not be delivered
+    ('failed',      'waiting'),
+    ('failed',      'submitting'),
+    ('failed',      'submitted'),
+    ('failed',      'downloaded'),
+    ('failed',      'ready'),
+    ('failed',      'posting'),
+    ('cancelled',   'waiting');
+
+-- A song's story: each transition, written by the trigger. The reference refuses any other.
+CREATE TABLE song_events (
+    event_id   INTEGER PRIMARY KEY,
+    song_id    INTEGER NOT NULL REFERENCES songs,
+    at         INTEGER NOT NULL,
+    from_state TEXT    NOT NULL,
+    to_state   TEXT    NOT NULL,
+    detail     TEXT,             -- the job's id at the API, the post's id, or a reason
+    FOREIGN KEY (from_state, to_state) REFERENCES song_transitions
+) STRICT;
+
+CREATE INDEX song_events_of_song ON song_events (song_id);
+CREATE INDEX song_events_at ON song_events (at);
+
+CREATE TRIGGER song_moves AFTER UPDATE OF state ON songs BEGIN
+    INSERT INTO song_events (song_id, at, from_state, to_state, detail)
+    VALUES (NEW.song_id, NEW.state_at, OLD.state, NEW.state,
+            CASE NEW.state WHEN 'submitted' THEN NEW.request_id
+                           ELSE coalesce(NEW.post_id, NEW.reason) END);
+END;
 
 -- A lot is an amount of credits that came in together and expires together.
 CREATE TABLE lots (

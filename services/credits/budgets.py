@@ -251,7 +251,7 @@ class OperatorBudgets:
 
     async def unmark_submitting(self, connection: Connection, song: Song) -> bool:
         """Surely nothing was accepted: it counts no more, on the day that counted it."""
-        counted_at = await songs.unmark_submitting(connection, song.song_id)
+        counted_at = await songs.unmark_submitting(connection, song.song_id, at=self._clock())
         if counted_at is None:
             return False
         await self.uncount(connection, song, counted_at)

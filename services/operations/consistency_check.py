@@ -103,27 +103,24 @@ class ConsistencyCheck:
         for wrong in await checks.unended(connection):
             fixed = fix and await self._end(connection, wrong)
             yield Finding(
-                f"Song {wrong.song_id} is {wrong.status}, and its hold was ended by "
+                f"Song {wrong.song_id} is {wrong.state}, and its hold was ended by "
                 f"{wrong.entry or 'nothing'}.",
                 fixed,
             )
 
     async def _undelivered(self, connection: Connection, *, fix: bool) -> AsyncIterator[Finding]:
-        for found in await checks.misplaced(connection):
-            where = {
-                "delivered": found.delivered,
-                "kept to be delivered": found.kept,
-                "given back as one that was not delivered": found.given_back,
-            }
-            said = " and ".join(words for words, so in where.items() if so)
-            if said:
-                yield Finding(f"Song {found.song_id} is {found.status}, and {said}.")
+        for wrong in await checks.uncompensated(connection):
+            if wrong.compensated:
+                yield Finding(
+                    f"Song {wrong.song_id} is {wrong.state}, and its price was returned as that of "
+                    "one that was not delivered."
+                )
                 continue
             # What was never settled can't return so.
-            fixed = fix and found.settled and await self._give_back(connection, found.song_id)
+            fixed = fix and wrong.settled and await self._give_back(connection, wrong.song_id)
             yield Finding(
-                f"Song {found.song_id} is {found.status}, and neither delivered nor kept nor given "
-                "back.",
+                f"Song {wrong.song_id} is {wrong.state}, and the ledger has no return of its "
+                "price.",
                 fixed,
             )
 

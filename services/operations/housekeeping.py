@@ -11,7 +11,7 @@ from typing import Protocol
 from db import drafts, songs
 from db.database import Database
 from db.errors import NOT_NOW
-from db.records import TOKEN_LIFETIME, Song, Step
+from db.records import TOKEN_LIFETIME, Song, State
 from services.clock import WatchedClock
 from services.operations.incidents import Incidents, Kind
 from services.operations.servers import Servers
@@ -31,8 +31,8 @@ ROOM_AGAIN = 2 * NEARLY_FULL
 class Completion(Protocol):
     """Ends songs."""
 
-    async def fail(self, song: Song, reason: str, *, expected: Step) -> bool:
-        """Refund a song; False where its step is not the `expected` one."""
+    async def fail(self, song: Song, reason: str, *, expected: State) -> bool:
+        """Refund a song; False where its state is not the `expected` one."""
         ...
 
 
@@ -95,7 +95,7 @@ class Housekeeping:
         before = self._clock.ago(WAITING_DEADLINE)
         for song in await songs.waiting_since_before(self._database.reader, before):
             reason = "It waited for 6 hours without being started."
-            if await self._completion.fail(song, reason, expected=Step.WAITING):
+            if await self._completion.fail(song, reason, expected=State.WAITING):
                 self._changed(song.song_id)
 
     async def _forget(self) -> None:

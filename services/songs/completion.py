@@ -5,7 +5,7 @@ import logging
 from db import songs
 from db.connection import Connection
 from db.database import Database
-from db.records import Fault, Song, Status, Step
+from db.records import Fault, Song, State
 from services import logs
 from services.clock import Clock
 from services.credits.credits import Credits
@@ -21,36 +21,45 @@ class SongCompletion:
         self._credits = credits
         self._clock = clock
 
-    async def complete(
-        self,
-        song: Song,
-        *,
-        post_id: int | None = None,
-        undelivered: str | None = None,
-        in_doubt: bool = False,
-        expected: Step = Step.POSTING,
-    ) -> bool:
-        """It was made: posted as `post_id`, or `undelivered` says why not. The price is spent.
+    async def complete(self, song: Song, post_id: int, *, expected: State = State.POSTING) -> bool:
+        """It is in the channel as `post_id`. The price is spent; an undelivered song's is already.
 
-        `in_doubt`: undelivered for all that is known, but it may be in the channel. False too where
-        it is not at the step that is `expected`.
+        False too where its state is not the `expected` one.
+        """
+        async with self._database.write() as connection:
+            completed = await songs.end(
+                connection,
+                song.song_id,
+                state=State.COMPLETED,
+                at=self._clock(),
+                expected=expected,
+                post_id=post_id,
+            )
+            if completed and expected is not State.UNDELIVERED:
+                await self._credits.settle(connection, song)
+        if completed:
+            _tell(song, f"{expected} -> completed: posted as {post_id}")
+        return completed
+
+    async def mark_undelivered(self, song: Song, reason: str, *, in_doubt: bool = False) -> bool:
+        """It was made and could not be posted. The price is spent.
+
+        `in_doubt`: it may be in the channel all the same.
         """
         async with self._database.write() as connection:
             ended = await songs.end(
                 connection,
                 song.song_id,
-                status=Status.COMPLETED,
+                state=State.UNDELIVERED,
                 at=self._clock(),
-                expected=expected,
-                post_id=post_id,
-                undelivered=undelivered,
+                expected=State.POSTING,
+                reason=reason,
                 in_doubt=in_doubt,
             )
             if ended:
                 await self._credits.settle(connection, song)
         if ended:
-            where = f"posted as {post_id}" if undelivered is None else "not posted"
-            _tell(song, f"COMPLETED and settled, {where}")
+            _tell(song, f"settled and undelivered: {reason}")
         return ended
 
     async def fail(
@@ -59,18 +68,18 @@ class SongCompletion:
         reason: str,
         *,
         fault: Fault = Fault.SERVICE,
-        expected: Step | None = None,
+        expected: State | None = None,
     ) -> bool:
         """It was not made, for a reason fit for the member. The price goes back.
 
         `fault` is one of those that a song may fail by.
-        False too where it is not at the step that is `expected`, if one is.
+        False too where its state is not the `expected` one, if one is.
         """
         async with self._database.write() as connection:
             ended = await songs.end(
                 connection,
                 song.song_id,
-                status=Status.FAILED,
+                state=State.FAILED,
                 at=self._clock(),
                 expected=expected,
                 reason=reason,
@@ -117,9 +126,9 @@ class SongCompletion:
         ended = await songs.end(
             connection,
             song.song_id,
-            status=Status.CANCELLED,
+            state=State.CANCELLED,
             at=self._clock(),
-            expected=Step.WAITING,
+            expected=State.WAITING,
             fault=fault,
         )
         if ended:
@@ -139,16 +148,6 @@ class SongCompletion:
             _tell(song, "handed over to its member")
         return delivered
 
-    async def post_late(self, song: Song, post_id: int) -> bool:
-        """A song that could not be posted is in the channel after all."""
-        async with self._database.write() as connection:
-            posted = await songs.mark_posted_late(
-                connection, song.song_id, post_id=post_id, at=self._clock()
-            )
-        if posted:
-            _tell(song, f"posted late as {post_id}")
-        return posted
-
     async def compensate(self, song: Song) -> bool:
         """The price of a song that could not be delivered goes back, and its file is given up.
 
@@ -156,8 +155,7 @@ class SongCompletion:
         the channel, or that nobody can know. False too where it was delivered.
         """
         async with self._database.write() as connection:
-            # The file is the claim: whoever forgets it first has given the price back.
-            given_back = await songs.forget_file(connection, song.song_id)
+            given_back = await songs.mark_refunded(connection, song.song_id, at=self._clock())
             if given_back:
                 await self._credits.compensate(connection, song)
         if given_back:

@@ -24,7 +24,7 @@ from weakref import WeakValueDictionary
 from db import songs
 from db.database import Database
 from db.errors import NOT_NOW, DiskFullError
-from db.records import Song
+from db.records import Song, State
 from services import logs
 from services.audio.transcoder import Transcoder
 from services.clock import WatchedClock
@@ -282,7 +282,7 @@ class Delivery:
 
     def _tell(self, waiting: list[Song]) -> None:
         """The log, where it is not as it was: the operator sees how many there are, and why."""
-        count = dict(Counter(song.undelivered for song in waiting))
+        count = dict(Counter(song.reason for song in waiting))
         if count == self._told:
             return
         self._told = count
@@ -363,7 +363,9 @@ class Delivery:
     async def _refused(self, song: Song, error: CannotPost) -> None:
         """The reason may be another one than before: its member reads the latest."""
         async with self._database.write() as connection:
-            changed = await songs.set_undelivered(connection, song.song_id, reason=str(error))
+            changed = await songs.set_reason(
+                connection, song.song_id, reason=str(error), at=self._clock()
+            )
         if changed:
             self._channels.changed(song.song_id)
         if error.scope is Scope.EVERYBODY:
@@ -404,7 +406,7 @@ class Delivery:
             await songs.mark_not_posted(connection, song.song_id)
 
     async def _posted(self, song: Song, post_id: int) -> None:
-        if await self._completion.post_late(song, post_id):
+        if await self._completion.complete(song, post_id, expected=State.UNDELIVERED):
             self._over(song)
         await self._incidents.end(Kind.UNDELIVERED)
 
@@ -501,7 +503,7 @@ class Delivery:
     async def _kept(self, song_id: int) -> Song | None:
         """The song as it is now, if it still waits to be delivered."""
         song = await songs.get(self._database.reader, song_id)
-        return song if song is not None and song.waits_for_delivery else None
+        return song if song is not None and song.state is State.UNDELIVERED else None
 
     async def _fit(self, song: Song, limit: int) -> Song:
         """Fitted anew to `limit` bytes; the song then.
@@ -511,7 +513,7 @@ class Delivery:
         """
         transcoded = await transcode_song(self._transcoder, song, self._folder(song), limit=limit)
         async with self._database.write() as connection:
-            await songs.set_kept_file(connection, song.song_id, file=transcoded.path.name)
+            await songs.set_file(connection, song.song_id, file=transcoded.path.name)
         return replace(song, file=transcoded.path.name)
 
     def _folder(self, song: Song) -> Path:

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from db.records import Song, Step
+from db.records import Song, State
 from services.clock import Clock
 from services.providers.base import Provider
 
@@ -24,7 +24,7 @@ class Forecast:
         if song.submitted_at is not None:
             age = max(0.0, (now - song.submitted_at).total_seconds())
         seconds = AFTERWARDS
-        if song.step in (Step.WAITING, Step.SUBMITTING, Step.SUBMITTED):
+        if song.state in (State.WAITING, State.SUBMITTING, State.SUBMITTED):
             seconds += self._run(song, age)
         if place is not None:
             seconds += self._wait(song, place)

@@ -21,7 +21,7 @@ from db.cancellation import run_to_completion
 from db.connection import Connection
 from db.database import Database
 from db.errors import NO_ROOM, NOT_NOW, SongwrightError
-from db.records import Fault, Song, Status, Step
+from db.records import Fault, Song, State
 from services.audio.audio_file import Tags
 from services.audio.transcoder import Transcoded, Transcoder
 from services.clock import WatchedClock
@@ -75,7 +75,7 @@ POSTING_DEADLINE = timedelta(minutes=30)
 DEFAULT_UPLOAD_LIMIT = 10 * 2**20
 """Bytes: what Discord takes in a server without boosts."""
 MOST_SUBMITS = 2
-UNTOLD = ("at",)
+UNTOLD = ("at", "submitted_at")
 """Of a move, in the log: a line has its own time."""
 SOURCE = "source"
 """The name of what was downloaded, in the song's folder."""
@@ -213,12 +213,12 @@ class Pipeline:
             NotReached: it waits again, since no connection could be made.
         """
         song = await self._read(song_id)
-        resumed = song.step is Step.SUBMITTED
-        if song.step is Step.SUBMITTING:
+        resumed = song.state is State.SUBMITTED
+        if song.state is State.SUBMITTING:
             if not await self._submit(song, fresh=fresh):
                 return False
             song = await self._read(song_id)
-        if song.step is Step.SUBMITTED:
+        if song.state is State.SUBMITTED:
             # Thousands may be looked at for minutes: their words stay in the database meanwhile.
             song = replace(song, genres="", lyrics="")
             with self._followed(song):
@@ -412,9 +412,9 @@ class Pipeline:
             else:
                 failures, low, why_not, absence = 0, polled_at, NOT_IN_TIME, _Absence()
                 self._provider(song).pacer.unfinished(song.song_id, age=low)
-                if job.status == "PROCESSING" and song.status is not Status.PROCESSING:
+                if job.status == "PROCESSING" and not song.processing:
                     await self._write(song, songs.mark_processing)
-                    song = replace(song, status=Status.PROCESSING)
+                    song = replace(song, processing=True)
             if self._overdue(submitted_at):
                 await self._fail(song, why_not)
                 return
@@ -531,7 +531,7 @@ class Pipeline:
             seconds=song.seconds,
             steps=song.steps,
             age=polled_at,
-            processing=song.status is Status.PROCESSING,
+            processing=song.processing,
             song_id=song.song_id,
         )
         pause = self._backoff.pause(failures) if failures else 0.0
@@ -549,7 +549,8 @@ class Pipeline:
         await self._write(
             song,
             songs.mark_downloaded,
-            at=submitted_at,
+            submitted_at=submitted_at,
+            at=self._clock(),
             run_low=run_low if possible else None,
             run_high=run_high if possible else None,
         )
@@ -578,7 +579,7 @@ class Pipeline:
                 return False
         ours = not isinstance(error, GenerationFailed)
         log.log(logging.ERROR if ours else logging.INFO, "%s", error)
-        if song.step is Step.SUBMITTING and _was_not_accepted(error):
+        if song.state is State.SUBMITTING and _was_not_accepted(error):
             await self._uncount(song)
         never_made = resumed and isinstance(error, GenerationFailed)
         fail = self._failed if never_made else self._fail
@@ -603,15 +604,15 @@ class Pipeline:
     async def deliver(self, song_id: int) -> None:
         """Bring a downloaded song to its end."""
         song = await self._read(song_id)
-        may_be_there = song.step is Step.POSTING
+        may_be_there = song.state is State.POSTING
         if song.ended or (not may_be_there and await self._reconcile_post(song)):
             return
-        if song.step is Step.DOWNLOADED:
+        if song.state is State.DOWNLOADED:
             song = await self._fit(song, self._announcer.upload_limit(song))
-        if song.step is Step.READY:
+        if song.state is State.READY:
             await self._write(song, songs.mark_posting, at=self._clock())
             song = await self._read(song_id)
-        if song.step is Step.POSTING:
+        if song.state is State.POSTING:
             await self._post(song, may_be_there=may_be_there)
 
     async def _fit(self, song: Song, limit: int) -> Song:
@@ -632,7 +633,7 @@ class Pipeline:
             reason = "There was no room here to prepare it for the channel."
             await self._fail(song, reason, Fault.MACHINE)
         else:
-            await self._write(song, songs.mark_ready, file=transcoded.path.name)
+            await self._write(song, songs.mark_ready, file=transcoded.path.name, at=self._clock())
             await self._incidents.result_played()
         return await self._read(song.song_id)
 
@@ -687,7 +688,7 @@ class Pipeline:
                     await self._undelivered(song, refused, in_doubt=self._is_inherited(song))
                     return
                 song = await self._fit(song, DEFAULT_UPLOAD_LIMIT)
-                if song.step is not Step.READY:
+                if song.state is not State.READY:
                     return
                 await self._write(song, songs.mark_posting, at=self._clock())
             except CannotPost as error:
@@ -726,8 +727,8 @@ class Pipeline:
                 await self._sleep(self._backoff.pause(failures))
             else:
                 if post_id is not None:
-                    step = (await self._read(song.song_id)).step
-                    await self._posted(song, post_id, expected=step)
+                    state = (await self._read(song.song_id)).state
+                    await self._posted(song, post_id, expected=state)
                 return post_id is not None
         return False
 
@@ -746,10 +747,10 @@ class Pipeline:
         """Whether it may have been posted before this process, for all that is known."""
         return song.song_id in self._inherited
 
-    async def _posted(self, song: Song, post_id: int, *, expected: Step = Step.POSTING) -> None:
+    async def _posted(self, song: Song, post_id: int, *, expected: State = State.POSTING) -> None:
         """It is in the channel."""
         if await self._once_it_can_be_written(
-            lambda: self._completion.complete(song, post_id=post_id, expected=expected)
+            lambda: self._completion.complete(song, post_id, expected=expected)
         ):
             self._over(song)
         await self._incidents.end(Kind.UNDELIVERED)
@@ -759,7 +760,7 @@ class Pipeline:
         log.warning("it can't be posted: %s", error)
         reason = str(error)
         if not await self._once_it_can_be_written(
-            lambda: self._completion.complete(song, undelivered=reason, in_doubt=in_doubt)
+            lambda: self._completion.mark_undelivered(song, reason, in_doubt=in_doubt)
         ):
             return
         if error.scope is Scope.EVERYBODY:
@@ -771,7 +772,7 @@ class Pipeline:
         """End a song that this code can't carry any further: an error that nobody foresaw."""
         song = await self._read(song_id)
         reason = "Something went wrong here, and the operator can see what."
-        if song.step is Step.POSTING:
+        if song.state is State.POSTING:
             await self._undelivered(song, CannotPost(reason, scope=Scope.EVERYBODY), in_doubt=True)
         elif not song.ended:
             # Not looked for: that may be what can't be done.

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from db import songs
 from db.database import Database
-from db.records import Song, Step
+from db.records import Song, State
 from services.credits.credits import Credits
 from services.songs.forecast import Forecast
 
@@ -98,7 +98,7 @@ class Queue:
         song = await songs.get(self._database.reader, song_id)
         if song is None:
             return None
-        places = await self._places.read() if song.step is Step.WAITING else {}
+        places = await self._places.read() if song.state is State.WAITING else {}
         return await self._view(song, places)
 
     async def of_server(self, server_id: int) -> list[View]:

@@ -9,7 +9,7 @@ from typing import Any
 from db import servers, songs
 from db.database import Database
 from db.errors import NOT_NOW
-from db.records import Song, Step
+from db.records import Song, State
 from services import logs
 from services.clock import Clock
 from services.credits.budgets import OperatorBudgets
@@ -133,7 +133,7 @@ class Scheduler:
 
     def _resume(self, song: Song) -> None:
         with logs.context(song.song_id):
-            log.info("resumed: it is at %s", song.step)
+            log.info("resumed: it is %s", song.state)
         self._run_song(song, fresh=False)
 
     async def _resume_left(self) -> None:
@@ -183,7 +183,7 @@ class Scheduler:
         name = f"song {song.song_id}"
         task = self._spawn(self._to_its_end(song.song_id, fresh=fresh), name)
         self._running[task] = song.song_id
-        if song.step in (Step.WAITING, Step.SUBMITTING, Step.SUBMITTED):
+        if song.state in (State.WAITING, State.SUBMITTING, State.SUBMITTED):
             self._at_api.add(task)
         task.add_done_callback(self._forget)
         return task
@@ -268,7 +268,7 @@ class Scheduler:
         """Whether a trial has no answer yet."""
         for song_id in {self._running[task] for task in self._probes}:
             song = await songs.get(self._database.reader, song_id)
-            submitting = song is not None and song.step is Step.SUBMITTING
+            submitting = song is not None and song.state is State.SUBMITTING
             if submitting and song_id not in self._pipeline.waiting_for_recovery:
                 return True
         return False

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from db import drafts, servers, songs
 from db.connection import Connection
 from db.database import Database
-from db.records import TOKEN_LIFETIME, Draft, Fault, Song, SongRequest, Status, Step
+from db.records import TOKEN_LIFETIME, Draft, Fault, Song, SongRequest, State
 from services import logs
 from services.clock import Clock
 from services.credits.amounts import Prices
@@ -231,8 +231,9 @@ class Songs:
             number=number,
             provider=registry.DEFAULT,
             price=self.prices.of(request.seconds, request.steps),
-            status=Status.QUEUED,
-            step=Step.WAITING,
+            state=State.WAITING,
+            state_at=at,
+            processing=False,
             submits=0,
             request_id=None,
             reason=None,
@@ -248,8 +249,6 @@ class Songs:
             token=requester.token,
             token_until=requester.token_until,
             post_id=None,
-            undelivered=None,
-            delivered_at=None,
             counted_at=None,
             in_doubt=False,
             fault=None,
@@ -303,7 +302,7 @@ class Songs:
         reader = self._database.reader
         waiting = await songs.undelivered_of_member(reader, server_id, member_id)
         newest = await songs.of_member(reader, server_id, member_id, limit=SEARCHED, offset=0)
-        return waiting + [song for song in newest if not song.waits_for_delivery]
+        return waiting + [song for song in newest if song.state is not State.UNDELIVERED]
 
     async def keep_draft(self, draft: Draft) -> None:
         """Keep the options of a form that is about to open."""

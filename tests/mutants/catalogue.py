@@ -109,10 +109,20 @@ MUTANTS = (
     # --- Ends of songs
     Mutant(
         "completed_settles",
-        "a song that was made is settled in the transaction of its end",
+        "a song that was posted is settled in the transaction of its end",
         ENDING,
-        "await self._credits.settle(connection, song)",
-        "pass",
+        "if completed and expected is not State.UNDELIVERED:",
+        "if False:",
+        (T_ENDING, T_SONGS),
+    ),
+    Mutant(
+        "undelivered_settles",
+        "a song that was made and not posted is settled in the same transaction",
+        ENDING,
+        """            if ended:
+                await self._credits.settle(connection, song)""",
+        """            if ended:
+                pass""",
         (T_ENDING, T_SONGS),
     ),
     Mutant(
@@ -139,7 +149,7 @@ MUTANTS = (
         "only_waiting_songs_are_cancelled",
         "a song that may be at the API can't be cancelled for its price",
         ENDING,
-        "            expected=Step.WAITING,\n",
+        "            expected=State.WAITING,\n",
         "",
         (T_ENDING, T_SONGS),
     ),
@@ -147,23 +157,23 @@ MUTANTS = (
         "late_end_changes_nothing",
         "a song that has ended is not ended again",
         SONGS,
-        "WHERE song_id = :song_id AND step <> 'ended' AND (:expected IS NULL OR step = :expected)",
-        "WHERE song_id = :song_id AND (:expected IS NULL OR step = :expected)",
+        "AND state IN (SELECT from_state FROM song_transitions WHERE to_state = :state)",
+        "",
         (T_ENDING, T_DB_SONGS),
     ),
     Mutant(
         "end_names_its_step",
-        "an end that expects a step changes nothing where the song is at another",
+        "an end that expects a state changes nothing where the song is in another",
         SONGS,
-        "step <> 'ended' AND (:expected IS NULL OR step = :expected)",
-        "step <> 'ended' AND (:expected IS NULL OR step <> 'ended')",
+        "(:expected IS NULL OR state = :expected)",
+        "(:expected IS NULL OR :expected)",
         (T_ENDING, T_DB_SONGS),
     ),
     Mutant(
         "posted_song_keeps_no_file",
         "only an undelivered song keeps its file",
         SONGS,
-        "file = CASE WHEN :undelivered IS NULL THEN NULL ELSE file END",
+        "file = CASE :state WHEN 'undelivered' THEN file END",
         "file = file",
         (T_ENDING, T_DB_SONGS),
     ),
@@ -171,7 +181,7 @@ MUTANTS = (
         "cancelled_lyrics_are_dropped",
         "the lyrics of a cancelled song go at once",
         SONGS,
-        "lyrics = CASE :status WHEN 'CANCELLED' THEN '' ELSE lyrics END,",
+        "lyrics = CASE :state WHEN 'cancelled' THEN '' ELSE lyrics END,",
         "lyrics = lyrics,",
         (T_ENDING, T_SONGS),
     ),
@@ -329,7 +339,7 @@ MUTANTS = (
         "cooldown_forgives_refunded_songs",
         "a refunded song starts no cooldown",
         SONGS,
-        "AS latest WHERE status NOT IN ('FAILED', 'CANCELLED')",
+        "AS latest WHERE state NOT IN ('failed', 'cancelled')",
         "AS latest",
         (T_SONGS, T_DB_SONGS),
     ),
@@ -354,8 +364,8 @@ MUTANTS = (
         "two_submits_at_most",
         "a song is submitted twice at most",
         SONGS,
-        "WHERE song_id = ? AND step IN ('waiting', 'submitting') AND submits < 2",
-        "WHERE song_id = ? AND step IN ('waiting', 'submitting')",
+        "WHERE song_id = :song_id AND submits < 2",
+        "WHERE song_id = :song_id",
         (T_DB_SONGS, T_WORKER),
     ),
     Mutant(
@@ -381,7 +391,7 @@ MUTANTS = (
         "inherited_post_is_searched",
         "a song that a killed process was posting is searched for",
         WORKER,
-        "may_be_there = song.step is Step.POSTING",
+        "may_be_there = song.state is State.POSTING",
         "may_be_there = False",
         (T_WORKER,),
     ),
@@ -397,21 +407,18 @@ MUTANTS = (
         "handed_over_once",
         "a song that was handed over or posted is not handed over again",
         SONGS,
-        """        WHERE song_id = :song_id AND step = 'ended' AND undelivered IS NOT NULL
-              AND delivered_at IS NULL AND file IS NOT NULL
-""",
-        """        WHERE song_id = :song_id AND step = 'ended' AND undelivered IS NOT NULL
-""",
+        'WHERE song_id = :song_id AND state = \'undelivered\'\n        """',
+        'WHERE song_id = :song_id\n        """',
         (T_DELIVERY, T_DB_SONGS, T_ENDING),
     ),
     Mutant(
         "fair_order_between_servers",
         "no server's crowd keeps another server waiting",
         SONGS,
-        """        WHERE songs.step = 'waiting'
+        """        WHERE songs.state = 'waiting'
         ORDER BY coalesce(servers.last_start_at, 0), coalesce(members.last_start_at, 0),
 """,
-        """        WHERE songs.step = 'waiting'
+        """        WHERE songs.state = 'waiting'
         ORDER BY coalesce(members.last_start_at, 0),
 """,
         (T_DB_SONGS, T_RUNNER),

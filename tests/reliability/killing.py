@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.outside import World, is_shown, until
+from tests.outside import World, is_shown, status_of, until
 from tests.reliability.crash_points import Pass, Plan
 from tests.reliability.killable_bot import NOTHING, KillableBot, Nursery
 from tests.reliability.promises import broken_promises
@@ -143,9 +143,9 @@ class Series:
         allowed = self._scenario.refused + min(2, 1 + self._scenario.lost + uncertain)
         if submits > allowed:
             yield f"{death}: submitted {submits} times, {allowed} are allowed"
-        if row is not None and row["status"] not in self._may_end(uncertain):
-            yield f"{death}: {row['status']}, {row['reason']}"
-        if row is not None and row["undelivered"] and not self._scenario.undelivered:
+        if row is not None and status_of(row) not in self._may_end(uncertain):
+            yield f"{death}: {status_of(row)}, {row['reason']}"
+        if row is not None and row["reason"] and not self._scenario.undelivered:
             yield f"{death}: undelivered, {row['undelivered']}"
 
     def _may_end(self, uncertain: int) -> Iterable[str]:
@@ -192,9 +192,9 @@ class Series:
         """What the database says after a kill, and what Discord has forgotten until the start."""
         forget_nonces(self._world)
         row = None if death.song is None else self._world.row(death.song)
-        death.steps = [*death.steps, None if row is None else row["step"]]
+        death.steps = [*death.steps, None if row is None else row["state"]]
         if death.song is not None and (
-            row is None or (self._scenario.may_wait and row["step"] == "waiting")
+            row is None or (self._scenario.may_wait and row["state"] == "waiting")
         ):
             self._set_aside.add(death.song.id)
 
@@ -213,7 +213,7 @@ class Series:
         rows = self._world.rows(
             """
             SELECT * FROM songs
-            WHERE step = 'ended' AND (file IS NULL OR NOT ?)
+            WHERE ended_at IS NOT NULL AND (file IS NULL OR NOT ?)
             """,
             self._scenario.late,
         )

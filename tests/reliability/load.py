@@ -18,7 +18,7 @@ from cogs.songs import cards
 from db import servers, songs
 from db.connection import Connection
 from db.database import Database
-from db.records import TOKEN_LIFETIME, Song, Step
+from db.records import TOKEN_LIFETIME, Song, State
 from services.clock import utc_now
 from services.settings.settings import Defaults
 from services.settings.settings import Member as Who
@@ -275,11 +275,11 @@ ALLOWANCE = 100_000
 """Credits a day: enough for whoever asks for thousands of songs. For DEFAULT_ALLOWANCE."""
 MIX = (
     # Of twenty unfinished songs.
-    *(Step.WAITING,) * 12,
-    *(Step.SUBMITTED,) * 5,
-    Step.DOWNLOADED,
-    Step.READY,
-    Step.POSTING,
+    *(State.WAITING,) * 12,
+    *(State.SUBMITTED,) * 5,
+    State.DOWNLOADED,
+    State.READY,
+    State.POSTING,
 )
 BATCH = 500
 LONG_AGO, JUST_NOW = timedelta(minutes=20), timedelta(seconds=30)
@@ -291,7 +291,7 @@ async def fill(
     members: Sequence[Member],
     count: int,
     *,
-    mix: Sequence[Step] = MIX,
+    mix: Sequence[State] = MIX,
     genres: str = "funk, pop",
 ) -> list[Interaction]:
     """So many unfinished songs, as `mix` says, in the database of a bot that is not running.
@@ -323,7 +323,7 @@ async def _unfinished(
     world: World,
     session: aiohttp.ClientSession,
     member: Member,
-    mix: Sequence[Step],
+    mix: Sequence[State],
     genres: str,
 ) -> tuple[Song, Interaction]:
     """One song, with what Discord, the song API and the disk know of it."""
@@ -345,22 +345,22 @@ async def _unfinished(
         lyrics=LYRICS,
         seconds=10,
         price=1,
-        step=step,
+        state=step,
         requested_at=now - (LONG_AGO if over else JUST_NOW),
-        submitted_at=now if step is not Step.WAITING else None,
+        submitted_at=now if step is not State.WAITING else None,
         application_id=world.wire.application_id,
         message_id=None if asked.original is None else asked.original.id,
         token=asked.token,
         token_until=now + (TOKEN_LIFETIME - (LONG_AGO if over else JUST_NOW)),
-        request_id=(None if step is Step.WAITING else await _submit(world, session, genres, seed)),
+        request_id=(None if step is State.WAITING else await _submit(world, session, genres, seed)),
         file="song.mp3",
     )
     folder = world.folder / "data/songs" / str(song.song_id)
-    if step not in (Step.WAITING, Step.SUBMITTED):
+    if step not in (State.WAITING, State.SUBMITTED):
         folder.mkdir(parents=True)
-        name = "source" if step is Step.DOWNLOADED else song.file or ""
+        name = "source" if step is State.DOWNLOADED else song.file or ""
         os.link(_audio(world.folder), folder / name)
-    if step is Step.POSTING and over:
+    if step is State.POSTING and over:
         _post(world, song)
     return song, asked
 
@@ -427,20 +427,20 @@ async def _keep(database: Database, found: Sequence[Song]) -> None:
 async def _move(connection: Connection, song: Song) -> None:
     """To its step, one after the other."""
     song_id, at = song.song_id, utc_now()
-    moves: dict[Step, Callable[[], Awaitable[bool]]] = {
-        Step.SUBMITTED: lambda: songs.mark_submitted(
+    moves: dict[State, Callable[[], Awaitable[bool]]] = {
+        State.SUBMITTED: lambda: songs.mark_submitted(
             connection, song_id, request_id=song.request_id, at=at
         ),
-        Step.DOWNLOADED: lambda: songs.mark_downloaded(
-            connection, song_id, at=at, run_low=None, run_high=None
+        State.DOWNLOADED: lambda: songs.mark_downloaded(
+            connection, song_id, submitted_at=at, at=at, run_low=None, run_high=None
         ),
-        Step.READY: lambda: songs.mark_ready(connection, song_id, file="song.mp3"),
-        Step.POSTING: lambda: songs.mark_posting(connection, song_id, at=at),
+        State.READY: lambda: songs.mark_ready(connection, song_id, file="song.mp3", at=at),
+        State.POSTING: lambda: songs.mark_posting(connection, song_id, at=at),
     }
-    if song.step is Step.WAITING:
+    if song.state is State.WAITING:
         return
     assert await songs.mark_submitting(connection, song_id, at=at)
     for step, move in moves.items():
         assert await move()
-        if step is song.step:
+        if step is song.state:
             return

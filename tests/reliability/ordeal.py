@@ -24,7 +24,7 @@ from services.retry import Backoff
 from tests.bot_process import BotProcess
 from tests.inside import running
 from tests.music import is_mp3, short
-from tests.outside import World, is_shown, own_process, until
+from tests.outside import World, is_shown, own_process, status_of, until
 from tests.reliability.faults import Doors, During, Length, doors
 from tests.reliability.promises import broken_promises, is_gone, status_shown
 from tests.wire import Interaction
@@ -78,15 +78,15 @@ class Told:
         """Once all is over; `struck` is how many calls the fault met."""
         songs = list(world.asked.values())
         rows = [row for row in map(world.row, songs) if row is not None]
-        ends = [row["status"] for row in rows]
-        unposted = [row for row in rows if row["undelivered"] is not None]
+        ends = [status_of(row) for row in rows]
+        completed = [row for row in rows if row["state"] == "completed"]
         return cls(
             asked=len(songs),
             posted=len(world.posts),
             late=sum(
-                row["post_id"] is not None and row["delivered_at"] > row["ended_at"] for row in rows
+                row["post_id"] is not None and row["state_at"] > row["ended_at"] for row in rows
             ),
-            handed_over=sum(row["delivered_at"] is not None for row in unposted),
+            handed_over=sum(row["post_id"] is None for row in completed),
             failed=ends.count("FAILED"),
             cancelled=ends.count("CANCELLED"),
             given_back=sum("compensate" in world.entries(song) for song in songs),
@@ -350,8 +350,8 @@ def member(world: World, number: int) -> Any:
 
 
 def steps(world: World) -> Counter[str]:
-    """How many songs are at each step."""
-    return Counter(row["step"] for row in world.rows("SELECT step FROM songs"))
+    """How many songs are in each state."""
+    return Counter(row["state"] for row in world.rows("SELECT state FROM songs"))
 
 
 async def all_over(world: World, *, within: float) -> None:

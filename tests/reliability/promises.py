@@ -10,7 +10,7 @@ from db.database import Database
 from services.clock import utc_now
 from services.operations.consistency_check import ConsistencyCheck
 from tests.factories import make_credits
-from tests.outside import MAKE, SUBMIT, World
+from tests.outside import MAKE, SUBMIT, World, status_of
 from tests.wire import Interaction, Message
 from tests.wire.rest import TOKEN_SECONDS
 
@@ -60,25 +60,23 @@ def _of_song(
         if entries or posts or submits:
             yield f"{name} is not there, but {entries}, {len(posts)} posts, {submits} submits"
         return
-    if row["status"] == "COMPLETED" and not row["undelivered"]:
+    if row["post_id"] is not None:
         expected = (["hold", "settle"], [row["post_id"]])
-    elif row["status"] == "COMPLETED":
-        given_back = ["compensate"] if "compensate" in entries else []
-        expected = (["hold", "settle", *given_back], [])
-        handed_over, kept = row["delivered_at"] is not None, row["file"] is not None
-        if handed_over + kept + len(given_back) != 1:
-            yield f"{name} is undelivered with {handed_over=}, {kept=} and {given_back=}"
-    elif row["status"] in ("FAILED", "CANCELLED"):
+    elif row["state"] in ("undelivered", "completed"):
+        expected = (["hold", "settle"], [])
+    elif row["state"] == "refunded":
+        expected = (["hold", "settle", "compensate"], [])
+    elif status_of(row) in ("FAILED", "CANCELLED"):
         expected = (["hold", "refund"], [])
         if row["fault"] is None:
-            yield f"{name} is {row['status']}, and its row does not say by whose fault"
+            yield f"{name} is {status_of(row)}, and its row does not say by whose fault"
     else:
-        yield f"{name} has not ended: {row['status']}, {row['step']}"
+        yield f"{name} has not ended: it is {row['state']}"
         return
     if sorted(entries) != sorted(expected[0]):
-        yield f"{name} is {row['status']} with {entries}"
+        yield f"{name} is {status_of(row)} with {entries}"
     if posts != expected[1]:
-        yield f"{name} is {row['status']} with {len(posts)} posts"
+        yield f"{name} is {status_of(row)} with {len(posts)} posts"
     yield from _of_status_message(world, song, row)
 
 
@@ -86,13 +84,12 @@ def _of_status_message(world: World, song: Interaction, row: sqlite3.Row) -> Ite
     """It tells the truth for as long as it can be edited; a deleted one tells nothing."""
     shown = status_shown(song)
     editable = world.wire.clock.now() - song.dispatched < TOKEN_SECONDS
-    waits = row["file"] is not None and row["delivered_at"] is None
-    if row["token"] is not None and not waits:
+    if row["token"] is not None and row["state"] != "undelivered":
         yield f"song {song.id} has ended, and its message is still to be edited"
     elif shown is None and editable and not is_gone(song):
-        yield f"song {song.id} is {row['status']}, and its message does not say so"
-    elif shown is not None and shown != row["status"]:
-        yield f"song {song.id} is {row['status']}, and its message says {shown}"
+        yield f"song {song.id} is {status_of(row)}, and its message does not say so"
+    elif shown is not None and shown != status_of(row):
+        yield f"song {song.id} is {status_of(row)}, and its message says {shown}"
 
 
 def is_gone(song: Interaction) -> bool:

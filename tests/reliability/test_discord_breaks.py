@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.outside import status_of
 from tests.reliability.faults import CALLBACK, DISCORD, FOR_A_MINUTE, GATEWAY, SELDOM
 from tests.reliability.ordeal import A_MINUTE, DURING, LONG, PATIENCE, SHORT, Ordeal, judge, let_go
 from tests.wire import Fault
@@ -59,7 +60,7 @@ async def test_an_acknowledgement_is_said_to_have_failed(
             await world.wire.submit(world.alice, opened, lyrics="[verse]\nMidnight train"),
         ]
         world.asked[int(asked[1].id)] = asked[1]
-        ends = [(await world.ended(song, PATIENCE))["status"] for song in asked]
+        ends = [status_of(await world.ended(song, PATIENCE)) for song in asked]
         world.wire.faults.plan(failed, route=CALLBACK)
         looked = await world.wire.slash(world.alice, world.channel, "history")
         await looked.wait_message(lambda m: not m.loading, PATIENCE)

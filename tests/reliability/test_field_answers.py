@@ -8,7 +8,7 @@ import pytest
 from playground.song_api import Call, Fault
 from tests.inside import running
 from tests.music import short
-from tests.outside import SUBMIT, World
+from tests.outside import SUBMIT, World, status_of
 from tests.reliability.ordeal import hurry
 
 SUBMITS = {
@@ -106,5 +106,5 @@ async def test_final_words_that_are_not_documented_end_a_song_at_once(
             for seed, word in enumerate(LAST_WORDS)
         ]
         rows = [await world.ended(song) for song in songs]
-    assert [row["status"] for row in rows] == ["FAILED"] * len(LAST_WORDS)
+    assert [status_of(row) for row in rows] == ["FAILED"] * len(LAST_WORDS)
     assert [world.entries(song) for song in songs] == [["hold", "refund"]] * len(LAST_WORDS)

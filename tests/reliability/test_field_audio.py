@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.inside import running
-from tests.outside import World
+from tests.outside import World, status_of
 from tests.reliability.odd_audio import PLAYABLE, REFUSED, SECONDS
 
 FILES = PLAYABLE | REFUSED
@@ -30,4 +30,4 @@ async def test_odd_audio_is_posted_or_refunded(
         ]
         rows = {name: await world.ended(song) for name, song in zip(names, songs, strict=True)}
     assert {name for name, row in rows.items() if row["post_id"]} == set(PLAYABLE)
-    assert {name for name, row in rows.items() if row["status"] == "FAILED"} == set(REFUSED)
+    assert {name for name, row in rows.items() if status_of(row) == "FAILED"} == set(REFUSED)

@@ -82,7 +82,7 @@ async def test_a_refused_post_says_why(world: World, monkeypatch: pytest.MonkeyP
         }
         rows = {code: await world.over(song) for code, song in songs.items()}
     for code, row in rows.items():
-        assert REFUSED[code][1] in row["undelivered"]
+        assert REFUSED[code][1] in row["reason"]
     (told,) = world.rows("SELECT detail FROM incidents")
     assert REFUSED[20026][1] in told["detail"]
 

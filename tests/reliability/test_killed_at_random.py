@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.outside import World, until
+from tests.outside import World, status_of, until
 from tests.reliability.killable_bot import Nursery, nursery
 from tests.reliability.killing import forget_nonces
 from tests.reliability.promises import broken_promises
@@ -26,7 +26,7 @@ LONGEST = 0.5
 SOONER = 0.25
 """The share of rounds in which it is killed before that."""
 UNTIL_OVER = 120.0
-EVERY_STEP = "SELECT song_id, step FROM songs"
+EVERY_STATE = "SELECT song_id, state, ended_at FROM songs"
 SEEDS = range(1, 11)
 
 
@@ -41,9 +41,9 @@ class History:
 
     def died(self, world: World, lived: str) -> None:
         forget_nonces(world)
-        rows = world.rows(EVERY_STEP)
-        steps = Counter(row["step"] for row in rows)
-        self.submitting.update(row["song_id"] for row in rows if row["step"] == "submitting")
+        rows = world.rows(EVERY_STATE)
+        steps = Counter(row["state"] for row in rows)
+        self.submitting.update(row["song_id"] for row in rows if row["state"] == "submitting")
         self.rounds.append(f"{lived}, {len(world.posts)} posts, {dict(steps)}")
 
     def __str__(self) -> str:
@@ -107,9 +107,9 @@ async def keep_asking(world: World, chance: random.Random, full: asyncio.Event) 
     before = len(world.asked)
     while True:
         just_asked = list(world.asked.values())[before:]
-        steps = {row["song_id"]: row["step"] for row in world.rows(EVERY_STEP)}
-        unanswered = [song for song in just_asked if song.id not in steps]
-        missing = AT_ONCE - len(unanswered) - sum(step != "ended" for step in steps.values())
+        ends = {row["song_id"]: row["ended_at"] for row in world.rows(EVERY_STATE)}
+        unanswered = [song for song in just_asked if song.id not in ends]
+        missing = AT_ONCE - len(unanswered) - sum(end is None for end in ends.values())
         if just_asked and not unanswered:
             full.set()
         for _ in range(missing):
@@ -125,7 +125,7 @@ def too_much(world: World) -> list[str]:
         SELECT song_id FROM ledger WHERE kind IN ('settle', 'refund')
         GROUP BY song_id HAVING count(*) > 1
         UNION SELECT songs.song_id FROM songs JOIN ledger USING (song_id)
-        WHERE ledger.kind IN ('settle', 'refund') AND songs.step <> 'ended'
+        WHERE ledger.kind IN ('settle', 'refund') AND songs.ended_at IS NULL
         """
     )
     doubled = [f"{nonce} was posted {n} times" for nonce, n in posts.items() if n > 1]
@@ -133,7 +133,7 @@ def too_much(world: World) -> list[str]:
 
 
 def all_over(world: World) -> bool:
-    rows = world.rows("SELECT 1 FROM songs WHERE step <> 'ended' OR token IS NOT NULL")
+    rows = world.rows("SELECT 1 FROM songs WHERE ended_at IS NULL OR token IS NOT NULL")
     return not rows and not world.song_folders()
 
 
@@ -142,7 +142,7 @@ def wrong_ends(world: World, history: History) -> list[str]:
     found = []
     for song in world.asked.values():
         row, lost = world.row(song), history.submitting[song.id]
-        if row is not None and row["status"] == "FAILED" and row["genres"] != "fail" and lost < 2:
+        if row is not None and status_of(row) == "FAILED" and row["genres"] != "fail" and lost < 2:
             found.append(f"{song} has failed: {row['reason']}")
         if world.submits(song) > 1 + min(lost, 1):
             found.append(f"{song} was submitted {world.submits(song)} times, {lost} in doubt")

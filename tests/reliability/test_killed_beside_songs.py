@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.outside import SOON, World, until
+from tests.outside import SOON, World, status_of, until
 from tests.reliability.crash_points import Plan, all_points
 from tests.reliability.killable_bot import Nursery, nursery
 from tests.reliability.promises import broken_promises
@@ -60,7 +60,7 @@ async def waiting(world: World, bots: Nursery, guilds: Sequence[Guild]) -> list[
         songs = [
             await world.song(world.wire.member(guild, f"{n}")) for n, guild in enumerate(guilds)
         ]
-        await until(lambda: all(world.step(song) == "waiting" for song in songs))
+        await until(lambda: all(world.state(song) == "waiting" for song in songs))
         assert await bot.stop() == 0
     return songs
 
@@ -75,7 +75,7 @@ async def die(world: World, bots: Nursery, point: str) -> None:
 async def come_to_an_end(world: World, bots: Nursery, songs: Sequence[Interaction]) -> list[str]:
     """In a process that nothing kills; how they ended."""
     async with bots.bot(world, constants=QUICK) as bot:
-        ends = [(await world.ended(song))["status"] for song in songs]
+        ends = [status_of(await world.ended(song)) for song in songs]
         await until(lambda: not world.song_folders())
         assert await bot.stop() == 0
     assert await broken_promises(world) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.music import wav
-from tests.outside import world_outside
+from tests.outside import status_of, world_outside
 from tests.reliability.crash_points import AFTER, Pass, Plan, all_points
 from tests.reliability.killable_bot import nursery
 from tests.reliability.promises import broken_promises
@@ -40,10 +40,10 @@ async def test_an_answer_that_ends_the_process_three_times_ends_its_song(
             next_one = await world.song()
             posted = await world.ended(next_one, WITHIN)
             assert await bot.stop() == 0
-        assert (failed["status"], failed["large_reads"]) == ("FAILED", 3)
+        assert (status_of(failed), failed["large_reads"]) == ("FAILED", 3)
         assert failed["reason"] == "The song service's result could not be fetched."
         assert world.entries(song) == ["hold", "refund"]
-        assert (posted["status"], posted["large_reads"]) == ("COMPLETED", 0)
+        assert (status_of(posted), posted["large_reads"]) == ("COMPLETED", 0)
         assert counted == [1, 2]
         assert await broken_promises(world) == []
     figure("3 kills, 1 song refunded, the next one posted")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from db.records import Step
+from db.records import State
 from tests.bot_process import BotProcess
 from tests.outside import World, own_process, world_outside
 from tests.reliability.load import (
@@ -107,11 +107,11 @@ async def test_thousands_of_songs_in_flight(
     members = crowd(world, [100] * 5)
     few, many = (300, 5_000) if long else (30, 100)
     world.slow(running=FOR_EVER)
-    await fill(world, members, few, mix=(Step.SUBMITTED,), genres="fail")
+    await fill(world, members, few, mix=(State.SUBMITTED,), genres="fail")
     async with in_flight(world) as process:
         before = used(process.pid)
         assert await process.stop() == 0
-    await fill(world, members, many, mix=(Step.SUBMITTED,), genres="fail")
+    await fill(world, members, many, mix=(State.SUBMITTED,), genres="fail")
     async with in_flight(world) as process:
         there, calls, began = used(process.pid), len(world.api.calls), time.monotonic()
         await asyncio.sleep(30.0 if long else 1.0)
@@ -187,7 +187,7 @@ def calls_of(world: World) -> list[float]:
 
 def steps(world: World) -> Counter[str]:
     """How many songs are at each step."""
-    return Counter(row["step"] for row in world.rows("SELECT step FROM songs"))
+    return Counter(row["state"] for row in world.rows("SELECT state FROM songs"))
 
 
 def broken_limits(world: World) -> list[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.outside import World, until
+from tests.outside import World, status_of, until
 from tests.reliability.killable_bot import Nursery, nursery
 from tests.reliability.killing import PATIENCE, forget_nonces
 from tests.reliability.promises import broken_promises, wrong_books
@@ -95,7 +95,7 @@ async def a_busy_hour(world: World, bots: Nursery, scratch: Path) -> AsyncIterat
         world.slow(running=60.0)
         await ask(world)
         last = await ask(world)
-        await until(lambda: world.step(last) == "submitting")
+        await until(lambda: world.state(last) == "submitting")
         await bot.stop(signal.SIGKILL)
     yield await asyncio.to_thread(Disk.of, world, scratch)
 
@@ -205,7 +205,7 @@ async def test_the_bot_goes_on_from_a_cut_log(
     (song,) = forgotten
     expected = [f"1 posts of {song.id}, nobody's song"]
     assert await broken_promises(world, most_submits=2) == expected
-    assert {row["status"] for row in world.rows("SELECT status FROM songs")} == {"COMPLETED"}
+    assert {status_of(row) for row in world.rows("SELECT * FROM songs")} == {"COMPLETED"}
     figure(f"{len(world.asked)} songs, up to {lost - 1} of their transactions lost")
 
 

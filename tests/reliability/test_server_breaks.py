@@ -45,7 +45,7 @@ PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
 )
 REFUSED = 2
 """The bot's exit status where a setting is at fault."""
-KEPT = "SELECT * FROM songs WHERE file IS NOT NULL AND undelivered IS NOT NULL"
+KEPT = "SELECT * FROM songs WHERE state = 'undelivered'"
 
 
 async def all_delivered(world: World, length: Length) -> None:
@@ -147,7 +147,7 @@ async def throw_out(door: Doors, length: Length) -> None:
     door.at_api = lambda call: ApiFault(503) if call.path.endswith("/status") else None
     (guild,) = {song.member.guild for song in door.world.asked.values()}
     door.world.wire.remove_bot(guild)
-    waiting = "SELECT 1 FROM songs WHERE step = 'waiting'"
+    waiting = "SELECT 1 FROM songs WHERE state = 'waiting'"
     await until(lambda: not door.world.rows(waiting), length.patience)
     door.at_api = None
 

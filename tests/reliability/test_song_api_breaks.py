@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.outside import status_of
 from tests.reliability.faults import (
     API,
     DEFERS_SUBMITS,
@@ -35,7 +36,7 @@ async def test_song_api_breaks(ordeal: Ordeal, fault: str, figure: Callable[[str
     world = ordeal.world
     for song in world.asked.values():
         row = world.row(song)
-        if row is not None and row["status"] == "FAILED":
+        if row is not None and status_of(row) == "FAILED":
             lost_twice = row["reason"] == LOST_TWICE and world.submits(song) == 2
             assert lost_twice if fault != GARBAGE else lost_twice or row["reason"] in UNREADABLE
             assert fault in LOSES_SUBMITS

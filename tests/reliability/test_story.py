@@ -19,7 +19,7 @@ async def test_one_number_finds_the_whole_story(
     world.slow(running=1.0)
     async with own_process(world) as process:
         song, failing = await world.song(genres="sea shanty"), await world.song(genres="fail")
-        await until(lambda: world.step(song) == world.step(failing) == "submitted")
+        await until(lambda: world.state(song) == world.state(failing) == "submitted")
         await process.stop(signal.SIGKILL)
     async with own_process(world) as process:
         row = await world.ended(song)
@@ -29,8 +29,8 @@ async def test_one_number_finds_the_whole_story(
     assert told[0].startswith(f"requested: song 1 of server {world.guild.id}, by member ")
     assert told[1] == "started: it is its turn to be submitted"
     assert told[2] == f"submitted, request_id {row['request_id']}"
-    assert "resumed: it is at submitted" in told
-    end = f"COMPLETED and settled, posted as {row['post_id']}"
+    assert "resumed: it is submitted" in told
+    end = f"posting -> completed: posted as {row['post_id']}"
     assert told[-3:] == ["ready, file song.mp3", "posting", end]
     assert story(process.output, failing.id)[-1].startswith("FAILED and refunded: The model failed")
     for words in ("sea", "shanty", "train"):  # what members write is theirs

@@ -17,7 +17,7 @@ from cogs.songs.texts import COULD_NOT_POST, LISTEN
 from services.songs.delivery import Delivery
 from tests.inside import running
 from tests.music import short
-from tests.outside import SOON, World, own_process, until
+from tests.outside import SOON, World, own_process, status_of, until
 from tests.reliability.conftest import BotsClock
 from tests.reliability.crash_points import Plan, all_points
 from tests.reliability.killable_bot import Constants, KillableBot, Nursery, nursery
@@ -68,12 +68,12 @@ async def all_undelivered(world: World, *members: Member) -> list[Interaction]:
     """The same of each of them."""
     with posts_held(world):
         songs = [await world.song(member) for member in members]
-        await until(lambda: all(map(world.step, songs)))
+        await until(lambda: all(map(world.state, songs)))
         world.wire.permit(world.channel, SILENT)
     for song in songs:
         row = await world.ended(song)
-        assert (row["status"], row["post_id"]) == ("COMPLETED", None)
-        assert "lack a permission" in row["undelivered"]
+        assert (status_of(row), row["post_id"]) == ("COMPLETED", None)
+        assert "lack a permission" in row["reason"]
         assert file_of(world, song) is not None
     return songs
 
@@ -138,7 +138,7 @@ async def delivered(world: World, *songs: Interaction) -> None:
 
     def all_are() -> bool:
         rows = [world.row(song) for song in songs]
-        over = all(row and row["delivered_at"] and row["token"] is None for row in rows)
+        over = all(row and row["state"] == "completed" and row["token"] is None for row in rows)
         folder = world.folder / "data/songs"
         return over and not any((folder / str(song.id)).exists() for song in songs)
 
@@ -151,9 +151,8 @@ async def check(world: World, song: Interaction, *, posts: int, back: bool = Fal
     assert world.entries(song) == ["hold", "settle", *(["compensate"] if back else [])]
     row = world.row(song)
     assert row is not None
-    assert (row["delivered_at"] is None) is back
-    assert (row["undelivered"] is None) is bool(posts)
-    assert row["file"] is None
+    assert row["state"] == ("refunded" if back else "completed")
+    assert (row["post_id"] is not None) is bool(posts)
 
 
 def refused(world: World) -> int:
@@ -193,10 +192,10 @@ async def test_removed_from_its_private_thread_and_added_again(
     async with own_process(world) as process:
         with posts_held(world):
             song = await world.song()
-            await until(lambda: world.step(song))
+            await until(lambda: world.state(song))
             world.wire.remove_bot_from(thread)
         row = await world.ended(song)
-        assert "private thread has to have me" in row["undelivered"]
+        assert "private thread has to have me" in row["reason"]
         message = await song.wait_message(lambda m: COULD_NOT_POST in str(m.embeds), SOON)
         began = time.monotonic()
         world.wire.add_bot(thread)
@@ -239,10 +238,10 @@ async def test_its_channel_is_deleted(
                 world.alice, gone, "song", genres="funk", lyrics="[verse]\nla", seconds=10, seed=1
             )
             world.asked[1] = song
-            await until(lambda: world.step(song))
+            await until(lambda: world.state(song))
             world.wire.delete_channel(gone)
         row = await world.ended(song)
-        assert row["undelivered"] == "The channel is gone."
+        assert row["reason"] == "The channel is gone."
         assert await show(world, song) is not None
         await delivered(world, song)
     await check(world, song, posts=0)
@@ -257,7 +256,7 @@ async def test_thrown_out_and_invited_again(
     async with running(world, monkeypatch) as client:
         with posts_held(world):
             song = await world.song()
-            await until(lambda: world.step(song) == "posting")
+            await until(lambda: world.state(song) == "posting")
             world.wire.remove_bot(world.guild)
         await world.over(song)
         assert file_of(world, song) is not None
@@ -343,7 +342,8 @@ async def test_a_day_passes(
         world.wire.permit(world.channel, BOT)
         assert await show(world, song) is None
         late = await world.song()
-        await world.over(late)
+        for each in (song, late):
+            await until(lambda: (row := world.row(each)) and row["token"] is None)  # noqa: B023
     await check(world, song, posts=0, back=True)
     assert await broken_promises(world) == []
     (back,) = world.rows("SELECT amount FROM ledger WHERE entry_id = ?", f"compensate:{song.id}")

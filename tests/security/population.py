@@ -18,7 +18,7 @@ from discord import ui
 from cogs.client.client import Client
 from cogs.settings.forms import FORMS
 from db import servers
-from db.records import Song, Step
+from db.records import Song, State
 from playground.discord import PlaygroundConfig
 from playground.song_api import PLAYGROUND_KEY
 from services.reports.usage_picture import UsagePicture
@@ -330,7 +330,7 @@ async def _songs(all_of_it: Population) -> None:
     ids = itertools.count(1_000_000_000_000_000_001)
     alice, bob = all_of_it.people["alice"].id, all_of_it.people["bob"].id
 
-    async def song(step: Step, member: int = alice, **fields: Any) -> Song:
+    async def song(state: State, member: int = alice, **fields: Any) -> Song:
         async with database.write() as connection:
             await servers.ensure_server(connection, one.id)
             number = await servers.take_number(connection, one.id)
@@ -344,21 +344,21 @@ async def _songs(all_of_it: Population) -> None:
             application_id=bot.wire.application_id,
             requested_at=known.clock(),
             price=1,
-            step=step,
+            state=state,
             **fields,
         )
         await factories.hold(database, known.credits, made)
         all_of_it.songs.append(made.song_id)
         return made
 
-    await song(Step.WAITING)
-    await song(Step.WAITING, bob)
-    await song(Step.SUBMITTED)
-    await completion.complete(await song(Step.POSTING), post_id=1_234)
-    undelivered = await song(Step.POSTING, file="kept.mp3")
-    await completion.complete(undelivered, undelivered="The channel is gone.")
-    await completion.fail(await song(Step.SUBMITTED), "The model failed.")
-    await completion.cancel(await song(Step.WAITING))
+    await song(State.WAITING)
+    await song(State.WAITING, bob)
+    await song(State.SUBMITTED)
+    await completion.complete(await song(State.POSTING), 1_234)
+    undelivered = await song(State.POSTING, file="kept.mp3")
+    await completion.mark_undelivered(undelivered, "The channel is gone.")
+    await completion.fail(await song(State.SUBMITTED), "The model failed.")
+    await completion.cancel(await song(State.WAITING))
     kept = bot.application.config.data_dir / "songs" / str(undelivered.song_id) / "kept.mp3"
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"ID3 a song")

@@ -314,7 +314,7 @@ class Making:
             song = await self.house.song(number)
             if song.ended:
                 return
-            assert (song.status, song.step, song.submits) == ("QUEUED", "waiting", 0)
+            assert (song.status, song.state, song.submits) == ("QUEUED", "waiting", 0)
             assert await self.house.entries(number) == ["hold"]
         raise AssertionError("it waits for ever")
 

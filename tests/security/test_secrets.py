@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from playground.song_api import Fault
-from tests.outside import World, own_process, until, world_outside
+from tests.outside import World, own_process, status_of, until, world_outside
 from tests.wire import Interaction
 
 STYLES = ["text", pytest.param("json", marks=pytest.mark.long)]
@@ -75,7 +75,7 @@ async def test_no_secret_is_written_while_songs_go_well_and_fail(world: World, s
         refused = await world.song(seed=102)
         for song in (failed, refused, well):
             row = await world.ended(song, within=30)
-            assert (row["status"] == "COMPLETED") is (song is well)
+            assert (status_of(row) == "COMPLETED") is (song is well)
         row = await world.ended(failed)
         assert await process.stop() == 0
     assert "DEBUG" in process.output
@@ -96,7 +96,7 @@ async def test_no_secret_is_written_by_an_error_that_nobody_foresaw(
         await world.ended(well)
         world.slow(running=0.5)
         under_way = await world.song()
-        await until(lambda: world.step(under_way) == "submitted")
+        await until(lambda: world.state(under_way) == "submitted")
         break_it(world, "songs")
         asked = await world.song()
         # Told to its member; and the song under way has met it too.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.bot_process import BotProcess
-from tests.outside import World, own_process, world_outside
+from tests.outside import World, own_process, status_of, world_outside
 from tests.security.population import population
 
 MARKUP = (
@@ -48,7 +48,7 @@ async def test_what_is_typed_comes_out_as_text(world: World) -> None:
     async with own_process(world, LOG_LEVEL="DEBUG") as process:
         songs = [await world.song(**options) for options in asked]
         for song in songs:
-            assert (await world.ended(song, within=60))["status"] == "COMPLETED"
+            assert status_of(await world.ended(song, within=60)) == "COMPLETED"
         assert await process.stop() == 0
     assert len(world.posts) == len(songs)
     for post in world.posts:

@@ -6,7 +6,7 @@ import pytest
 
 from db import budgets, servers, songs
 from db.database import Database
-from db.records import OperatorBudget, Step, Tally
+from db.records import OperatorBudget, State, Tally
 from tests.factories import NOON, SERVER, add_song
 
 OTHER = SERVER + 1
@@ -60,8 +60,8 @@ async def test_what_waits_is_what_was_not_submitted(database: Database) -> None:
     reader = database.reader
     await add_song(database, 1, price=2)
     await add_song(database, 2, price=3, server_id=OTHER)
-    await add_song(database, 3, price=5, step=Step.SUBMITTING)
-    await add_song(database, 4, price=7, step=Step.ENDED)
+    await add_song(database, 3, price=5, state=State.SUBMITTING)
+    await add_song(database, 4, price=7, state=State.COMPLETED)
     assert await budgets.waiting_of_server(reader, SERVER) == Tally(1, 2)
     assert await budgets.waiting_of_server(reader, 404) == Tally(0, 0)
 

@@ -8,7 +8,7 @@ import pytest
 
 from db import ledger, reports
 from db.database import Database
-from db.records import Step, to_ms
+from db.records import State, to_ms
 from tests.factories import MEMBER, NOON, SERVER, add_song
 
 FROM, TO = to_ms(NOON), to_ms(NOON + timedelta(hours=1))
@@ -80,7 +80,7 @@ async def test_a_report_is_read_from_an_index(
 ) -> None:
     """And in its order, but for what is of one moment: else each page would sort all the rest."""
     statements: list[str] = []
-    await add_song(database, 8, step=Step.ENDED)
+    await add_song(database, 8, state=State.COMPLETED)
     await database.reader.set_trace_callback(statements.append)
     reading = read(database)
     _ = await reading if table == "leaderboard" else [page async for page in reading]

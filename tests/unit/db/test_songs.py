@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from db import ledger, servers, songs
 from db.database import Database
-from db.records import Song, Status, Step
+from db.records import Song, State, Status
 from tests.databases import database_in_memory
 from tests.factories import (
     MEMBER,
@@ -23,9 +23,9 @@ from tests.factories import (
 )
 
 
-@pytest.mark.parametrize("step", Step)
-async def test_a_song_is_read_as_it_was_written(database: Database, step: Step) -> None:
-    song = await add_song(database, step=step)
+@pytest.mark.parametrize("state", State)
+async def test_a_song_is_read_as_it_was_written(database: Database, state: State) -> None:
+    song = await add_song(database, state=state)
     assert await songs.get(database.reader, song.song_id) == song
 
 
@@ -121,97 +121,110 @@ async def test_nobodys_second_song_is_before_anothers_first(asks: list[Waiting])
 # --- A song's way -------------------------------------------------------------------------------
 
 LATER = NOON + timedelta(minutes=5)
+BEFORE_THE_END = {
+    State.WAITING,
+    State.SUBMITTING,
+    State.SUBMITTED,
+    State.DOWNLOADED,
+    State.READY,
+    State.POSTING,
+}
 
-MOVES: dict[str, tuple[Callable[[Connection], Awaitable[object]], set[Step]]] = {
+MOVES: dict[str, tuple[Callable[[Connection], Awaitable[object]], set[State]]] = {
     "mark_submitting": (
         lambda connection: songs.mark_submitting(connection, 1, at=LATER),
-        {Step.WAITING, Step.SUBMITTING},
+        {State.WAITING, State.SUBMITTING},
     ),
     "unmark_submitting": (
-        lambda connection: songs.unmark_submitting(connection, 1),
-        {Step.SUBMITTING},
+        lambda connection: songs.unmark_submitting(connection, 1, at=LATER),
+        {State.SUBMITTING},
     ),
     "mark_submitted": (
         lambda connection: songs.mark_submitted(connection, 1, request_id="r", at=LATER),
-        {Step.SUBMITTING},
+        {State.SUBMITTING},
     ),
     "mark_processing": (
         lambda connection: songs.mark_processing(connection, 1),
-        {Step.SUBMITTING, Step.SUBMITTED},
+        {State.SUBMITTING, State.SUBMITTED},
     ),
     "mark_downloaded": (
         lambda connection: songs.mark_downloaded(
-            connection, 1, at=LATER, run_low=9_000, run_high=11_000
+            connection, 1, submitted_at=LATER, at=LATER, run_low=9_000, run_high=11_000
         ),
-        {Step.SUBMITTING, Step.SUBMITTED},
+        {State.SUBMITTING, State.SUBMITTED},
     ),
     "mark_ready": (
-        lambda connection: songs.mark_ready(connection, 1, file="1-x.mp3"),
-        {Step.DOWNLOADED, Step.POSTING},
+        lambda connection: songs.mark_ready(connection, 1, file="1-x.mp3", at=LATER),
+        {State.DOWNLOADED, State.POSTING},
     ),
     "mark_posting": (
         lambda connection: songs.mark_posting(connection, 1, at=LATER),
-        {Step.READY},
+        {State.READY},
     ),
     "complete": (
         lambda connection: songs.end(
-            connection, 1, status=Status.COMPLETED, at=LATER, expected=Step.POSTING, post_id=9
+            connection, 1, state=State.COMPLETED, at=LATER, expected=State.POSTING, post_id=9
         ),
-        {Step.POSTING},
+        {State.POSTING},
     ),
     "fail": (
-        lambda connection: songs.end(connection, 1, status=Status.FAILED, at=LATER, reason="No."),
-        set(Step) - {Step.ENDED},
+        lambda connection: songs.end(connection, 1, state=State.FAILED, at=LATER, reason="No."),
+        BEFORE_THE_END,
     ),
     "cancel": (
         lambda connection: songs.end(
-            connection, 1, status=Status.CANCELLED, at=LATER, expected=Step.WAITING
+            connection, 1, state=State.CANCELLED, at=LATER, expected=State.WAITING
         ),
-        {Step.WAITING},
+        {State.WAITING},
     ),
     "set_token": (
         lambda connection: songs.set_token(connection, 1, message_id=8, token="t", until=LATER),
-        set(Step) - {Step.ENDED},
+        BEFORE_THE_END | {State.UNDELIVERED},
     ),
     "mark_delivered": (
         lambda connection: songs.mark_delivered(connection, 1, at=LATER),
-        set(),
+        {State.UNDELIVERED},
     ),
-    "set_undelivered": (
-        lambda connection: songs.set_undelivered(connection, 1, reason="No."),
-        set(),
+    "set_reason": (
+        lambda connection: songs.set_reason(connection, 1, reason="Gone.", at=LATER),
+        {State.UNDELIVERED},
     ),
     "mark_posting_late": (
         lambda connection: songs.mark_posting_late(connection, 1, at=LATER),
-        set(),
+        {State.UNDELIVERED},
     ),
     "mark_not_posted": (lambda connection: songs.mark_not_posted(connection, 1), set()),
-    "mark_posted_late": (
-        lambda connection: songs.mark_posted_late(connection, 1, post_id=9, at=LATER),
-        set(),
+    "post_late": (
+        lambda connection: songs.end(
+            connection, 1, state=State.COMPLETED, at=LATER, expected=State.UNDELIVERED, post_id=9
+        ),
+        {State.UNDELIVERED},
     ),
-    "set_kept_file": (
-        lambda connection: songs.set_kept_file(connection, 1, file="2.mp3"),
-        set(),
+    "set_file": (
+        lambda connection: songs.set_file(connection, 1, file="2.mp3"),
+        {State.UNDELIVERED},
     ),
-    "forget_file": (lambda connection: songs.forget_file(connection, 1), set()),
+    "mark_refunded": (
+        lambda connection: songs.mark_refunded(connection, 1, at=LATER),
+        {State.UNDELIVERED},
+    ),
 }
 
 
-@pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("move", MOVES)
 async def test_a_song_moves_only_from_the_right_step(
-    database: Database, move: str, step: Step
+    database: Database, move: str, state: State
 ) -> None:
     make, allowed = MOVES[move]
-    before = await add_song(database, step=step)
-    neighbour = await add_song(database, 2, step=step)
+    before = await add_song(database, state=state)
+    neighbour = await add_song(database, 2, state=state)
     async with database.write() as connection:
         moved = await make(connection)
-    assert bool(moved) is (step in allowed)
+    assert bool(moved) is (state in allowed)
     assert type(moved) is bool or move == "unmark_submitting"
     after = await songs.get(database.reader, 1)
-    assert (after != before) is (step in allowed)
+    assert (after != before) is (state in allowed)
     assert await songs.get(database.reader, 2) == neighbour
 
 
@@ -227,22 +240,24 @@ async def test_a_songs_way_leaves_its_marks(database: Database) -> None:
         await songs.mark_submitting(connection, 1, at=LATER)
         await songs.mark_submitted(connection, 1, request_id="r", at=LATER)
         await songs.mark_processing(connection, 1)
-        await songs.mark_downloaded(connection, 1, at=NOON, run_low=1, run_high=2)
+        await songs.mark_downloaded(
+            connection, 1, submitted_at=LATER, at=NOON, run_low=1, run_high=2
+        )
     song = await read(database)
-    assert (song.status, song.step, song.submits) == (Status.PROCESSING, Step.DOWNLOADED, 1)
+    assert (song.status, song.state, song.submits) == (Status.PROCESSING, State.DOWNLOADED, 1)
     assert (song.request_id, song.submitted_at) == ("r", LATER)
     async with database.write() as connection:
-        await songs.mark_ready(connection, 1, file="1.mp3")
+        await songs.mark_ready(connection, 1, file="1.mp3", at=LATER)
         await songs.mark_posting(connection, 1, at=LATER)
-        await songs.mark_ready(connection, 1, file="1-smaller.mp3")
+        await songs.mark_ready(connection, 1, file="1-smaller.mp3", at=LATER)
         await songs.mark_posting(connection, 1, at=LATER + timedelta(minutes=1))
     song = await read(database)
     # A post of the first attempt is younger than its mark: the second must not hide it.
     assert (song.file, song.posting_at) == ("1-smaller.mp3", LATER)
     async with database.write() as connection:
-        await songs.end(connection, 1, status=Status.COMPLETED, at=LATER, post_id=9)
+        await songs.end(connection, 1, state=State.COMPLETED, at=LATER, post_id=9)
     song = await read(database)
-    assert (song.status, song.ended_at, song.delivered_at) == (Status.COMPLETED, LATER, LATER)
+    assert (song.status, song.ended_at, song.state_at) == (Status.COMPLETED, LATER, LATER)
     assert (song.post_id, song.file) == (9, None)
 
 
@@ -260,10 +275,10 @@ async def test_an_attempt_that_surely_failed_does_not_count(database: Database) 
     async with database.write() as connection:
         await songs.mark_submitting(connection, 1, at=LATER)
         await songs.mark_processing(connection, 1)
-        assert await songs.unmark_submitting(connection, 1) == LATER
-        assert await songs.unmark_submitting(connection, 1) is None
+        assert await songs.unmark_submitting(connection, 1, at=LATER) == LATER
+        assert await songs.unmark_submitting(connection, 1, at=LATER) is None
     song = await read(database)
-    assert (song.status, song.step, song.submits) == (Status.QUEUED, Step.WAITING, 0)
+    assert (song.status, song.state, song.submits) == (Status.QUEUED, State.WAITING, 0)
     assert song.cancellable
 
 
@@ -273,48 +288,54 @@ async def test_a_song_whose_first_answer_was_lost_can_not_be_cancelled(database:
     async with database.write() as connection:
         await songs.mark_submitting(connection, 1, at=LATER)
         await songs.mark_submitting(connection, 1, at=LATER)
-        assert await songs.unmark_submitting(connection, 1) == LATER
+        assert await songs.unmark_submitting(connection, 1, at=LATER) == LATER
     song = await read(database)
-    assert (song.step, song.submits, song.cancellable) == (Step.SUBMITTING, 1, False)
+    assert (song.state, song.submits, song.cancellable) == (State.SUBMITTING, 1, False)
 
 
 async def test_an_undelivered_song_keeps_its_file_until_it_is_handed_over(
     database: Database,
 ) -> None:
-    await add_song(database, step=Step.POSTING)
+    await add_song(database, state=State.POSTING)
     async with database.write() as connection:
-        await songs.end(connection, 1, status=Status.COMPLETED, at=LATER, undelivered="No room.")
+        await songs.end(connection, 1, state=State.UNDELIVERED, at=LATER, reason="No room.")
     song = await read(database)
-    assert (song.file, song.delivered_at, song.undelivered) == ("1.mp3", None, "No room.")
+    assert (song.file, song.state, song.reason) == ("1.mp3", State.UNDELIVERED, "No room.")
     assert await songs.needing_files(database.reader) == {1}
     async with database.write() as connection:
         assert await songs.mark_delivered(connection, 1, at=LATER)
         assert not await songs.mark_delivered(connection, 1, at=LATER)
-        assert not await songs.forget_file(connection, 1)
+        assert not await songs.mark_refunded(connection, 1, at=LATER)
     song = await read(database)
-    assert (song.file, song.delivered_at) == (None, LATER)
+    assert (song.file, song.state_at) == (None, LATER)
     assert await songs.needing_files(database.reader) == set()
 
 
-KEPT: dict[str, Any] = {"step": Step.ENDED, "undelivered": "No.", "file": "1.mp3"}
+async def posted_late(connection: Connection) -> bool:
+    return await songs.end(
+        connection, 1, state=State.COMPLETED, at=LATER, expected=State.UNDELIVERED, post_id=9
+    )
+
+
+KEPT: dict[str, Any] = {"state": State.UNDELIVERED, "reason": "No.", "file": "1.mp3"}
 
 
 async def test_the_file_nobody_came_for_is_forgotten_once(database: Database) -> None:
     await add_song(database, **KEPT, in_doubt=True)
     assert await songs.undelivered(database.reader) == [await read(database)]
     async with database.write() as connection:
-        assert await songs.forget_file(connection, 1)
+        assert await songs.mark_refunded(connection, 1, at=LATER)
         for late in (
-            await songs.forget_file(connection, 1),
+            await songs.mark_refunded(connection, 1, at=LATER),
             await songs.mark_delivered(connection, 1, at=LATER),
             await songs.mark_posting_late(connection, 1, at=LATER),
-            await songs.mark_posted_late(connection, 1, post_id=9, at=LATER),
-            await songs.set_kept_file(connection, 1, file="2.mp3"),
+            await posted_late(connection),
+            await songs.set_file(connection, 1, file="2.mp3"),
         ):
             assert not late
     assert await songs.undelivered(database.reader) == []
     song = await read(database)
-    assert (song.file, song.delivered_at, song.in_doubt) == (None, None, False)
+    assert (song.file, song.state, song.in_doubt) == (None, State.REFUNDED, False)
 
 
 async def test_what_waits_is_marked_before_it_is_sent_late(database: Database) -> None:
@@ -329,15 +350,15 @@ async def test_what_waits_is_marked_before_it_is_sent_late(database: Database) -
         assert await songs.mark_not_posted(connection, 1)
         assert not await songs.mark_not_posted(connection, 1)
         assert await songs.mark_posting_late(connection, 1, at=LATER + timedelta(hours=1))
-        assert await songs.set_kept_file(connection, 1, file="2.mp3")
+        assert await songs.set_file(connection, 1, file="2.mp3")
     song = await read(database)
     assert (song.posting_at, song.file) == (LATER + timedelta(hours=1), "2.mp3")
     async with database.write() as connection:
-        assert await songs.mark_posted_late(connection, 1, post_id=9, at=LATER)
+        assert await posted_late(connection)
         assert not await songs.mark_delivered(connection, 1, at=LATER)
     song = await read(database)
-    assert (song.post_id, song.undelivered, song.file) == (9, None, None)
-    assert (song.delivered_at, song.in_doubt) == (LATER, False)
+    assert (song.post_id, song.reason, song.file) == (9, None, None)
+    assert (song.state_at, song.in_doubt) == (LATER, False)
 
 
 # --- What is read -------------------------------------------------------------------------------

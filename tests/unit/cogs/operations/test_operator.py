@@ -11,7 +11,7 @@ import simcord
 
 from cogs.operations import operator
 from cogs.operations.operator import OperatorCog, overview_card
-from db.records import OperatorBudget, ServerCount, Step, Tally, Undelivered
+from db.records import OperatorBudget, ServerCount, State, Tally, Undelivered
 from services.credits.budgets import OperatorBudgetExceeded
 from services.credits.calendar import Period
 from services.errors import InvalidRequest, NotPermitted
@@ -123,7 +123,7 @@ async def test_the_operator_sees_what_is_used(world: World) -> None:
 async def test_the_operator_sees_what_could_not_be_posted_and_why(world: World) -> None:
     shown = text_of(said(await world.mona.slash(world.channel, "operator show")))
     assert "Could not be posted" not in shown
-    kept = {"step": Step.ENDED, "undelivered": "The channel is gone.", "file": "1.mp3"}
+    kept = {"state": State.UNDELIVERED, "reason": "The channel is gone.", "file": "1.mp3"}
     for song_id in (1, 2):
         await add_song(world.application.database, song_id, **kept)
     shown = text_of(said(await world.mona.slash(world.channel, "operator show")))

@@ -21,7 +21,7 @@ import simcord
 
 from cogs.reports import reports as module
 from cogs.reports.reports import ALT_TEXT, ExportTurns, Span, alt_text, names_of, usage_card
-from db.records import Step
+from db.records import State
 from services.errors import InvalidRequest, NotPossible
 from services.reports.export import Export
 from services.reports.usage import UsageReport
@@ -45,7 +45,7 @@ async def made(world: World, number: int, member: simcord.MemberActor, **fields:
         "server_id": world.guild.id,
         "channel_id": world.channel.id,
         "member_id": member.id,
-        "step": Step.ENDED,
+        "state": State.COMPLETED,
         "requested_at": world.clock(),
         **fields,
     }

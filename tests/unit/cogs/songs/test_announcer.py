@@ -22,7 +22,7 @@ from cogs.songs import texts
 from cogs.songs.announcer import DiscordAnnouncer
 from db import songs as song_rows
 from db.errors import DiskFullError
-from db.records import Song
+from db.records import Song, State
 from services.clock import utc_now
 from services.config import Config
 from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
@@ -86,8 +86,11 @@ class Stage:
         """One that is about to be posted."""
         asked, song = await self.song()
         await self.move(song, song_rows.mark_submitting, at=utc_now())
-        await self.move(song, song_rows.mark_downloaded, at=utc_now(), run_low=0, run_high=1)
-        await self.move(song, song_rows.mark_ready, file="1-funk.mp3")
+        now = utc_now()
+        await self.move(
+            song, song_rows.mark_downloaded, submitted_at=now, at=now, run_low=0, run_high=1
+        )
+        await self.move(song, song_rows.mark_ready, file="1-funk.mp3", at=now)
         return asked, await self.move(song, song_rows.mark_posting, at=utc_now())
 
     async def undelivered(self) -> tuple[Interaction, Song]:
@@ -96,7 +99,7 @@ class Stage:
         completion = SongCompletion(
             self.application.database, self.client.services.credits, clock=utc_now
         )
-        assert await completion.complete(song, undelivered="The channel is gone.")
+        assert await completion.mark_undelivered(song, "The channel is gone.")
         return asked, await self.row(song.song_id)
 
     def cut(self, method: str, route: str) -> None:
@@ -688,7 +691,12 @@ async def test_what_becomes_of_it_is_shown_while_its_token_lives(
     completion = SongCompletion(
         stage.application.database, stage.client.services.credits, clock=utc_now
     )
-    assert await getattr(completion, end)(song, *([9] if end == "post_late" else []))
+    ends = {
+        "post_late": lambda: completion.complete(song, 9, expected=State.UNDELIVERED),
+        "hand_over": lambda: completion.hand_over(song),
+        "compensate": lambda: completion.compensate(song),
+    }
+    assert await ends[end]()
     stage.announcer.changed(song.song_id)
     await asked.wait_message(lambda m: words in str(m.embeds))
     await until(lambda: not stage.announcer._boards)
@@ -700,7 +708,9 @@ async def test_a_newer_reason_why_it_could_not_be_posted_is_shown(stage: Stage) 
     asked, song = await stage.undelivered()
     stage.announcer.changed(song.song_id)
     await asked.wait_message(lambda m: "The channel is gone." in str(m.embeds))
-    await stage.move(song, song_rows.set_undelivered, reason="This server's AutoMod blocked it.")
+    await stage.move(
+        song, song_rows.set_reason, at=song.requested_at, reason="This server's AutoMod blocked it."
+    )
     stage.announcer.changed(song.song_id)
     await asked.wait_message(lambda m: "AutoMod blocked it." in str(m.embeds))
 
@@ -879,7 +889,7 @@ async def test_a_song_for_a_private_thread_is_posted_as_soon_as_the_bot_is_back_
     await until(lambda: not guild.get_thread(thread.id))
     delivery = stage.application.delivery
     await delivery.once()
-    assert "private thread has to have me" in ((await stage.row(song.song_id)).undelivered or "")
+    assert "private thread has to have me" in ((await stage.row(song.song_id)).reason or "")
     stage.wire.add_bot(thread)
     await until(lambda: delivery._opened_at)
     await delivery.once()

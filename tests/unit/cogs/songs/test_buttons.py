@@ -8,7 +8,7 @@ import pytest
 
 from cogs.client.outdated import SENTENCE
 from cogs.songs import buttons, texts
-from db.records import TOKEN_LIFETIME, Status, Step
+from db.records import TOKEN_LIFETIME, State, Status
 from tests.factories import make_song
 from tests.world import World, buttons_of, custom_id, said, text_of
 
@@ -17,7 +17,7 @@ async def submitted(world: World, song_id: int) -> None:
     """As if the runner had begun with it."""
     async with world.application.database.write() as connection:
         await connection.execute(
-            "UPDATE songs SET step = 'submitting', submits = 1 WHERE song_id = ?", (song_id,)
+            "UPDATE songs SET state = 'submitting', submits = 1 WHERE song_id = ?", (song_id,)
         )
 
 
@@ -29,9 +29,9 @@ def test_only_what_has_not_been_submitted_can_be_cancelled() -> None:
 
     assert labels() == ["Cancel", "Refresh"]
     assert labels(submits=1) == ["Refresh"]
-    assert labels(step=Step.SUBMITTING) == ["Refresh"]
-    assert labels(step=Step.POSTING) == ["Refresh"]
-    assert labels(step=Step.ENDED) == []
+    assert labels(state=State.SUBMITTING) == ["Refresh"]
+    assert labels(state=State.POSTING) == ["Refresh"]
+    assert labels(state=State.COMPLETED) == []
 
 
 async def test_cancel_gives_the_credits_back_and_says_so(world: World) -> None:

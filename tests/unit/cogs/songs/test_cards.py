@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cogs.client.formatting import ordinal, plain
 from cogs.songs import cards, texts
-from db.records import Song, SongRequest, Status, Step
+from db.records import Song, SongRequest, State
 from services.credits.amounts import MAX_AMOUNT, Prices
 from services.errors import InvalidRequest
 from services.providers.registry import PARAMETERS
@@ -92,19 +92,19 @@ def test_the_post_can_be_found_again_by_its_mark() -> None:
 
 
 def test_words_that_were_forgotten_leave_a_card() -> None:
-    card = cards.song_card(make_song(number=5, genres="", lyrics="", step=Step.ENDED))
+    card = cards.song_card(make_song(number=5, genres="", lyrics="", state=State.COMPLETED))
     assert "Song #5" in (card.title or "")
     assert (texts.GENRES, texts.DELETED) in [(f.name, f.value) for f in card.fields]
 
 
 def test_a_reason_of_nothing_visible_is_still_a_field() -> None:
-    song = make_song(step=Step.ENDED, status=Status.FAILED, reason="\u200e \n")
+    song = make_song(state=State.FAILED, reason="\u200e \n")
     assert within_limits(cards.song_card(song))
 
 
 def test_a_free_song_is_not_refunded() -> None:
-    for status in (Status.FAILED, Status.CANCELLED):
-        song = make_song(step=Step.ENDED, status=status)
+    for state in (State.FAILED, State.CANCELLED):
+        song = make_song(state=state)
         card = cards.status_card(make_view(song, unlimited=True))
         assert (card.description or "").endswith(texts.COST_NOTHING)
         assert card.fields[1].value == texts.price(song, unlimited=True)
@@ -155,16 +155,12 @@ def requests(draw: st.DrawFn) -> SongRequest:
 @st.composite
 def songs(draw: st.DrawFn) -> Song:
     request = draw(requests())
-    step, status = draw(
-        st.sampled_from(
-            [
-                (Step.WAITING, Status.QUEUED),
-                (Step.POSTING, Status.PROCESSING),
-                *((Step.ENDED, s) for s in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)),
-            ]
-        )
-    )
-    undelivered = draw(st.none() | text(400)) if status is Status.COMPLETED else None
+    state = draw(st.sampled_from(State))
+    reason = None
+    if state in (State.FAILED, State.UNDELIVERED, State.REFUNDED):
+        reason = draw(text(4000))
+    elif state is State.COMPLETED:
+        reason = draw(st.none() | text(400))
     return make_song(
         SNOWFLAKE,
         number=2**31,
@@ -176,11 +172,9 @@ def songs(draw: st.DrawFn) -> Song:
         seconds=240,
         seed=2**31 - 1,
         price=24,
-        step=step,
-        status=status,
-        post_id=SNOWFLAKE if status is Status.COMPLETED else None,
-        reason=draw(text(4000)) if status is Status.FAILED else None,
-        undelivered=undelivered,
+        state=state,
+        post_id=SNOWFLAKE if state is State.COMPLETED else None,
+        reason=reason,
     )
 
 

@@ -7,7 +7,7 @@ import simcord
 from simcord.components import walk_components
 
 from cogs.songs import texts
-from db.records import Status, Step
+from db.records import State
 from tests.factories import add_song
 from tests.world import World, buttons_of, custom_id, said, text_of
 
@@ -19,7 +19,7 @@ async def made(world: World, count: int, **fields: Any) -> None:
             "server_id": world.guild.id,
             "channel_id": world.channel.id,
             "member_id": world.alice.id,
-            "step": Step.ENDED,
+            "state": State.COMPLETED,
             "lyrics": f"[chorus]\nTrain number {number}",
             **fields,
         }
@@ -89,7 +89,7 @@ async def test_the_menu_opens_a_songs_card(world: World) -> None:
 
 
 async def test_why_a_song_failed_is_on_its_card(world: World) -> None:
-    await made(world, 1, status=Status.FAILED, reason="The content was blocked.")
+    await made(world, 1, state=State.FAILED, reason="The content was blocked.")
     result = await world.alice.slash(world.channel, "history")
     opened = await world.alice.select(said(result), ["1"])
     assert f"{texts.REASON}: The content was blocked." in text_of(opened.response)

@@ -11,7 +11,7 @@ import simcord
 from cogs.songs import show as show_module
 from cogs.songs import texts
 from cogs.songs.library import CHOICE, MOST_CHOICES, choices, number_of
-from db.records import Song, Status, Step
+from db.records import Song, State
 from services.errors import InvalidRequest
 from services.songs.songs import SEARCHED
 from tests.factories import add_held_song, add_song, make_song
@@ -33,7 +33,7 @@ async def kept(world: World, song_id: int = 1, **fields: Any) -> Song:
         "server_id": world.guild.id,
         "channel_id": world.channel.id,
         "member_id": world.alice.id,
-        "step": Step.POSTING,
+        "state": State.POSTING,
         "lyrics": "[chorus]\nMidnight train",
         "price": 1,
         **fields,
@@ -45,7 +45,7 @@ async def kept(world: World, song_id: int = 1, **fields: Any) -> Song:
     folder.mkdir(parents=True)
     (folder / f"{song_id}.mp3").write_bytes(AUDIO)
     completion = world.application.delivery._completion
-    assert await completion.complete(song, undelivered=WHY)
+    assert await completion.mark_undelivered(song, WHY)
     return await world.row(song_id)
 
 
@@ -73,7 +73,7 @@ async def undelivered(world: World) -> simcord.InteractionResult:
         await world.ended()
     world.application.announcer._stopping = False  # the bot goes on
     (song,) = await world.rows()
-    assert song.waits_for_delivery
+    assert song.state is State.UNDELIVERED
     return result
 
 
@@ -108,7 +108,7 @@ async def test_a_number_is_of_this_server_alone(world: World) -> None:
     there = world.guild.add_member(world.alice.user)
     result = await show(world, there)
     assert "There is no song #1 in this server." in answered(result)
-    assert (await world.row(1)).waits_for_delivery
+    assert (await world.row(1)).state is State.UNDELIVERED
 
 
 # --- /show: who gets what -------------------------------------------------------------------------
@@ -122,8 +122,8 @@ async def test_its_member_gets_what_could_not_be_posted_alone(world: World) -> N
     assert texts.HANDED_OVER in text_of(result.response)
     assert "refunded" not in text_of(result.response)
     song = await world.row(1)
-    assert song.delivered_at is not None
-    assert (song.file, song.undelivered, song.post_id) == (None, WHY, None)
+    assert song.state_at is not None
+    assert (song.file, song.reason, song.post_id) == (None, WHY, None)
     assert world.posts() == []
     assert not (world.folder / "songs" / "1").exists()
 
@@ -140,7 +140,7 @@ async def test_once_it_is_handed_over_it_is_not_there_any_more(world: World) -> 
         await world.application.delivery.once()
     assert world.posts() == []
     assert await world.free() == 10  # of today; nothing has come back
-    assert (await world.row(1)).delivered_at is not None
+    assert (await world.row(1)).state_at is not None
 
 
 async def test_nobody_else_hears_it_and_who_manages_may_read_it(world: World) -> None:
@@ -156,7 +156,7 @@ async def test_nobody_else_hears_it_and_who_manages_may_read_it(world: World) ->
     assert WHY in seen[world.mona.id]
     for words in ("Midnight", "funk", WHY):
         assert words not in seen[world.bob.id]
-    assert (await world.row(1)).waits_for_delivery
+    assert (await world.row(1)).state is State.UNDELIVERED
 
 
 async def test_what_was_posted_is_shown_to_whoever_sees_its_channel(world: World) -> None:
@@ -181,7 +181,7 @@ async def made(world: World, song_id: int, **fields: Any) -> Song:
         "server_id": world.guild.id,
         "channel_id": world.channel.id,
         "member_id": world.alice.id,
-        "step": Step.ENDED,
+        "state": State.COMPLETED,
         **fields,
     }
     return await add_song(world.application.database, song_id, **values)
@@ -212,7 +212,7 @@ async def test_what_discord_does_not_take_is_kept_and_can_be_had_again(
     assert texts.HANDOVER_FAILED.format(reason=why, number=1) in answered(result)
     assert heard(world, result) == []
     assert "upload to the requester failed" in caplog.text
-    assert (await world.row(1)).waits_for_delivery
+    assert (await world.row(1)).state is State.UNDELIVERED
     world.env.backend.faults.clear()
     assert heard(world, await show(world, world.alice)) == [AUDIO]
 
@@ -287,7 +287,7 @@ def test_a_song_is_found_by_its_number_or_its_title() -> None:
 
 
 def test_choices_are_as_many_and_as_long_as_discord_takes() -> None:
-    waits = {"step": Step.ENDED, "undelivered": WHY, "file": "1.mp3"}
+    waits = {"state": State.UNDELIVERED, "reason": WHY, "file": "1.mp3"}
     own = [make_song(n, lyrics="x" * 4_000, **waits) for n in range(10**8, 10**8 + 60)]
     found = names(own, "")
     assert len(found) == MOST_CHOICES
@@ -296,15 +296,15 @@ def test_choices_are_as_many_and_as_long_as_discord_takes() -> None:
 
 
 def test_what_waits_is_marked() -> None:
-    waits = make_song(1, step=Step.ENDED, undelivered=WHY, file="1.mp3")
-    over = make_song(2, step=Step.ENDED, undelivered=WHY)
+    waits = make_song(1, state=State.UNDELIVERED, reason=WHY, file="1.mp3")
+    over = make_song(2, state=State.REFUNDED, reason=WHY)
     assert names([waits, over], "") == [f"#1 Midnight train{texts.NOT_POSTED}", "#2 Midnight train"]
 
 
 async def test_ones_own_are_offered_those_that_wait_first(world: World) -> None:
     await kept(world, 1)
     for number in range(2, SEARCHED + 5):
-        await made(world, number, status=Status.FAILED)
+        await made(world, number, state=State.FAILED)
     await made(world, 1_000, member_id=world.bob.id)
     offered = await world.alice.autocomplete(world.channel, "show", "song", "")
     values = [choice["value"] for choice in offered]
@@ -334,7 +334,7 @@ async def test_the_button_gives_the_song(world: World, restarted: bool) -> None:
     assert texts.HANDED_OVER in text_of(result.response)
     assert buttons_of(result.response) == []
     (song,) = await world.rows()
-    assert song.delivered_at is not None
+    assert song.state_at is not None
     assert world.posts() == []
 
 
@@ -356,7 +356,7 @@ async def test_nobody_else_gets_it_by_the_button(world: World) -> None:
         assert said(pressed).content == texts.NOT_YOUR_SONG
         assert said(pressed).attachments == []
     (song,) = await world.rows()
-    assert song.waits_for_delivery
+    assert song.state is State.UNDELIVERED
 
 
 @pytest.mark.parametrize("verb", ["refresh", "cancel"])
@@ -365,7 +365,7 @@ async def test_another_button_is_no_wish_to_have_it_alone(world: World, verb: st
     result = await undelivered(world)
     (song,) = await world.rows()
     await world.press(world.alice, said(result), f"song:{verb}:{song.song_id}")
-    assert (await world.row(song.song_id)).waits_for_delivery
+    assert (await world.row(song.song_id)).state is State.UNDELIVERED
     assert said(result).attachments == []
     assert buttons_of(result.response) == ["Get the song"]
 
@@ -411,7 +411,7 @@ async def test_after_a_press_that_discord_refused_the_message_follows_by_the_new
     world.env.inject_error(*EDIT, status=400, code=400_001)
     pressed = await world.alice.click(said(result), label="Get the song")
     (song,) = await world.rows()
-    assert song.waits_for_delivery
+    assert song.state is State.UNDELIVERED
     assert song.token not in (None, before.token)
     assert "/show 1" in text_of(pressed.followups[0])
     world.env.backend.faults.clear()

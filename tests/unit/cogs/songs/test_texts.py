@@ -12,7 +12,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from cogs.client.texts import refusal_text
 from cogs.songs import cards, texts
-from db.records import Song, Status, Step
+from db.records import Song, State
 from services.credits.amounts import Prices
 from services.errors import ServerNotAllowed, SongsPaused
 from services.settings.catalogue import GIFTS, LEADERBOARD
@@ -35,17 +35,17 @@ from services.songs.songs import Page
 from tests.factories import NOON, make_song
 from tests.unit.cogs.songs.test_cards import make_view
 
-UNPOSTED = {"step": Step.ENDED, "undelivered": "The channel is gone."}
+REASON = "The channel is gone."
 SONGS: dict[str, dict[str, Any]] = {
     "waiting": {},
-    "submitted": {"step": Step.SUBMITTED},
-    "processing": {"step": Step.DOWNLOADED},
-    "posted": {"step": Step.ENDED, "post_id": 77},
-    "undelivered": {**UNPOSTED, "file": "1.mp3"},
-    "delivered": {**UNPOSTED, "delivered_at": NOON},
-    "refunded": UNPOSTED,
-    "failed": {"step": Step.ENDED, "status": Status.FAILED, "reason": "The model *failed*."},
-    "cancelled": {"step": Step.ENDED, "status": Status.CANCELLED},
+    "submitted": {"state": State.SUBMITTED},
+    "processing": {"state": State.DOWNLOADED},
+    "posted": {"state": State.COMPLETED, "post_id": 77},
+    "undelivered": {"state": State.UNDELIVERED, "reason": REASON},
+    "delivered": {"state": State.COMPLETED, "reason": REASON},
+    "refunded": {"state": State.REFUNDED, "reason": REASON},
+    "failed": {"state": State.FAILED, "reason": "The model *failed*."},
+    "cancelled": {"state": State.CANCELLED},
 }
 DEFAULTS = Settings()
 ALL_ALLOWED = Settings({GIFTS: True, LEADERBOARD: True})
@@ -60,7 +60,7 @@ def read(card: discord.Embed) -> str:
 @pytest.mark.parametrize("name", SONGS)
 def test_song(name: str, snapshot: SnapshotAssertion) -> None:
     song = make_song(1, price=2, **SONGS[name])
-    place = 2 if song.status is Status.QUEUED and song.step is Step.WAITING else None
+    place = 2 if song.state is State.WAITING else None
     view = make_view(song, place=place, waiting=5)
     assert read(cards.status_card(view)) == snapshot(name="status message")
     assert read(cards.song_card(song, None if song.ended else view)) == snapshot(name="card")

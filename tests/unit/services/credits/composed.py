@@ -99,8 +99,10 @@ class Product:
         async with self.database.write() as connection:
             for done in (
                 await song_rows.mark_submitted(connection, song_id, request_id="r", at=now),
-                await song_rows.mark_downloaded(connection, song_id, at=now, run_low=1, run_high=2),
-                await song_rows.mark_ready(connection, song_id, file="x.mp3"),
+                await song_rows.mark_downloaded(
+                    connection, song_id, submitted_at=now, at=now, run_low=1, run_high=2
+                ),
+                await song_rows.mark_ready(connection, song_id, file="x.mp3", at=now),
                 await song_rows.mark_posting(connection, song_id, at=now),
             ):
                 assert done
@@ -109,8 +111,10 @@ class Product:
         """All its way to a good end."""
         assert await self.submit(song)
         await self.bring_to_posting(song)
-        post_id = None if undelivered else 9_000 + song.song_id
-        assert await self.completion.complete(song, post_id=post_id, undelivered=undelivered)
+        if undelivered:
+            assert await self.completion.mark_undelivered(song, undelivered)
+        else:
+            assert await self.completion.complete(song, 9_000 + song.song_id)
 
     async def changes(self, server_id: int = SERVER) -> list[Change]:
         """All that was done, oldest first."""

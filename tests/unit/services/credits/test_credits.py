@@ -368,8 +368,7 @@ async def test_a_standing_says_what_is_spent_and_held_in_the_period(
     assert (standing.spent, standing.held) == (7, 1)
     assert [entry.kind for entry in standing.entries] == ["hold", "hold"]
     assert standing.settings.allowance.credits == 10
-    async with product.database.write() as connection:
-        await product.credits.compensate(connection, undelivered)
+    assert await product.completion.compensate(undelivered)
     assert (await product.credits.standing(WHO, entries=2)).spent == 3
 
 

@@ -137,14 +137,14 @@ NEVER = {
         SELECT song_id FROM songs LEFT JOIN ledger USING (song_id) GROUP BY song_id
         HAVING coalesce(sum(kind = 'hold'), 0) <> 1
             OR sum(kind = 'hold' AND ledger.price = songs.price) <> 1
-            OR sum(kind = 'settle') <> (status = 'COMPLETED')
-            OR sum(kind = 'refund') <> (status IN ('FAILED', 'CANCELLED'))
-            OR sum(kind = 'compensate') > (undelivered IS NOT NULL AND delivered_at IS NULL)
+            OR sum(kind = 'settle') <> (state IN ('undelivered', 'completed', 'refunded'))
+            OR sum(kind = 'refund') <> (state IN ('failed', 'cancelled'))
+            OR sum(kind = 'compensate') <> (state = 'refunded')
     """,
     "an end that nobody has to answer for, or lyrics of a cancelled song": """
         SELECT song_id FROM songs
-        WHERE (status IN ('FAILED', 'CANCELLED')) <> (fault IS NOT NULL)
-              OR (status = 'CANCELLED' AND lyrics <> '')
+        WHERE (state IN ('failed', 'cancelled')) <> (fault IS NOT NULL)
+              OR (state = 'cancelled' AND lyrics <> '')
     """,
     "a period's count that is not what is held and settled in it, less what was given back": """
         SELECT server_id, period_at FROM server_periods
@@ -426,9 +426,9 @@ class Machine(RuleBasedStateMachine):
     async def finish(self, song: Song, how: str) -> bool:
         completion = self.product.completion
         if how == "post":
-            return await completion.complete(song, post_id=9)
+            return await completion.complete(song, 9)
         if how == "undelivered":
-            return await completion.complete(song, undelivered="No.")
+            return await completion.mark_undelivered(song, "No.")
         if how == "cancel by another":
             return await completion.cancel(song)
         if how == "cancel":

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from db.database import Database
-from db.records import Status, Step
+from db.records import State
 from services.credits.credits import Credits
 from services.operations.consistency_check import ConsistencyCheck, Finding
 from services.operations.data_folder import MARKER, claim
@@ -26,7 +26,7 @@ from tests.factories import (
 )
 from tests.unit.db.test_errors import damage
 
-ENDS = {Status.COMPLETED: "settle", Status.FAILED: "refund", Status.CANCELLED: "refund"}
+ENDS = {State.COMPLETED: "settle", State.FAILED: "refund", State.CANCELLED: "refund"}
 
 
 @pytest.fixture
@@ -40,18 +40,16 @@ async def checking(
     whom = Member(SERVER, MEMBER)
     await transfers.grant(whom, grant_id=900, actor_id=1, amount=20, reason="hello")
     await transfers.take(whom, take_id=901, actor_id=1, amount=1, reason="sorry")
-    await completion.complete(
-        await add_held_song(database, credits, 1, step=Step.POSTING), post_id=5
-    )
+    await completion.complete(await add_held_song(database, credits, 1, state=State.POSTING), 5)
     await completion.fail(await add_held_song(database, credits, 2), "It failed.")
     await completion.cancel(await add_held_song(database, credits, 3))
     await add_held_song(database, credits, 4)
     kept, handed_over, given_back = [
-        await add_held_song(database, credits, song_id, step=Step.POSTING, file="song.mp3")
+        await add_held_song(database, credits, song_id, state=State.POSTING, file="song.mp3")
         for song_id in (5, 6, 7)
     ]
     for song in (kept, handed_over, given_back):
-        await completion.complete(song, undelivered="The channel is gone.")
+        await completion.mark_undelivered(song, "The channel is gone.")
     claim(tmp_path / "data", known=True)
     (tmp_path / "data/songs/5").mkdir(parents=True)
     (tmp_path / "data/songs/5/song.mp3").write_bytes(b"audio")
@@ -127,12 +125,12 @@ async def test_a_period_is_what_the_ledger_says(
 async def test_a_missing_end_is_entered(
     checking: ConsistencyCheck, database: Database, song_id: int
 ) -> None:
-    ((status, entry, amount),) = await rows(
+    ((state, entry, amount),) = await rows(
         database,
-        "SELECT status, kind, amount FROM ledger JOIN songs USING (song_id) "
+        "SELECT state, kind, amount FROM ledger JOIN songs USING (song_id) "
         f"WHERE song_id = {song_id} AND kind IN ('settle', 'refund')",
     )
-    assert entry == ENDS[status]
+    assert entry == ENDS[state]
     parts = f"SELECT lot_id FROM ledger_parts WHERE entry_id = '{entry}:{song_id}'"
     await break_it(
         database,
@@ -141,77 +139,53 @@ async def test_a_missing_end_is_entered(
         f"DELETE FROM ledger_parts WHERE entry_id = '{entry}:{song_id}'",
         f"DELETE FROM ledger WHERE entry_id = '{entry}:{song_id}'",
     )
-    await mends(checking, f"Song {song_id} is {status}, and its hold was ended by nothing.")
+    await mends(checking, f"Song {song_id} is {state}, and its hold was ended by nothing.")
 
 
 async def test_a_wrong_end_is_told(checking: ConsistencyCheck, database: Database) -> None:
-    await break_it(database, "UPDATE songs SET status = 'FAILED', reason = 'x' WHERE song_id = 1")
+    await break_it(database, "UPDATE songs SET state = 'failed', reason = 'x' WHERE song_id = 1")
     found = await checking.run(fix=True)
-    assert Finding("Song 1 is FAILED, and its hold was ended by settle.") in found
+    assert Finding("Song 1 is failed, and its hold was ended by settle.") in found
 
 
-async def test_a_price_that_was_not_given_back_is(
+RETURNED = "and its price was returned as that of one that was not delivered."
+NOT_RETURNED = "Song 5 is refunded, and the ledger has no return of its price."
+REFUNDED_5 = "UPDATE songs SET state = 'refunded', file = NULL WHERE song_id = 5"
+
+
+async def test_a_price_that_was_not_returned_is(
     checking: ConsistencyCheck, database: Database
 ) -> None:
-    """The file that was to be delivered was forgotten, and that was all."""
     (used,) = await rows(database, "SELECT used FROM server_periods")
-    await break_it(database, "UPDATE songs SET file = NULL WHERE song_id = 5")
+    await break_it(database, REFUNDED_5)
     shutil.rmtree(checking._songs_dir / "5")
-    await mends(checking, "Song 5 is COMPLETED, and neither delivered nor kept nor given back.")
+    await mends(checking, NOT_RETURNED)
     assert await rows(database, "SELECT used FROM server_periods") == [(used[0] - 2,)]
 
 
-async def test_what_was_never_settled_is_not_given_back(
-    checking: ConsistencyCheck, database: Database
-) -> None:
-    await break_it(
-        database,
-        "UPDATE songs SET file = NULL WHERE song_id = 5",
-        "UPDATE ledger SET entry_id = 'refund:5', kind = 'refund' WHERE entry_id = 'settle:5'",
-        "UPDATE ledger_parts SET entry_id = 'refund:5' WHERE entry_id = 'settle:5'",
-    )
-    shutil.rmtree(checking._songs_dir / "5")
-    told = [finding.text for finding in await checking.run(fix=True) if not finding.fixed]
-    assert told == [
-        "Song 5 is COMPLETED, and its hold was ended by refund.",
-        "Song 5 is COMPLETED, and neither delivered nor kept nor given back.",
-    ]
-
-
-async def test_what_was_neither_held_nor_settled_is_not_given_back(
-    checking: ConsistencyCheck, database: Database
-) -> None:
-    await break_it(
-        database,
-        "UPDATE songs SET file = NULL WHERE song_id = 5",
-        "DELETE FROM ledger WHERE song_id = 5",
-    )
-    shutil.rmtree(checking._songs_dir / "5")
-    told = [finding.text for finding in await checking.run(fix=True) if not finding.fixed]
-    assert "Song 5 is COMPLETED, and neither delivered nor kept nor given back." in told
-
-
 @pytest.mark.parametrize(
-    ("song_id", "change", "says"),
+    "change",
     [
-        (5, "delivered_at = 9", "COMPLETED, and delivered and kept to be delivered"),
-        (
-            7,
-            "delivered_at = 9",
-            "COMPLETED, and delivered and given back as one that was not delivered",
-        ),
-        (
-            7,
-            "file = 'song.mp3'",
-            "COMPLETED, and kept to be delivered and given back as one that was not delivered",
-        ),
+        "UPDATE ledger SET entry_id = 'refund:5', kind = 'refund' WHERE entry_id = 'settle:5'",
+        "DELETE FROM ledger WHERE song_id = 5",
     ],
 )
-async def test_a_song_is_in_one_place(
-    checking: ConsistencyCheck, database: Database, song_id: int, change: str, says: str
+async def test_what_was_never_settled_is_not_returned(
+    checking: ConsistencyCheck, database: Database, change: str
 ) -> None:
-    await break_it(database, f"UPDATE songs SET {change} WHERE song_id = {song_id}")
-    assert Finding(f"Song {song_id} is {says}.") in await checking.run(fix=True)
+    await break_it(database, REFUNDED_5, change)
+    shutil.rmtree(checking._songs_dir / "5")
+    assert Finding(NOT_RETURNED) in await checking.run(fix=True)
+
+
+async def test_a_return_of_a_song_that_is_not_refunded_is_found(
+    checking: ConsistencyCheck, database: Database
+) -> None:
+    await break_it(
+        database, "UPDATE songs SET state = 'undelivered', file = 'song.mp3' WHERE song_id = 7"
+    )
+    texts = [finding.text for finding in await checking.run(fix=False)]
+    assert f"Song 7 is undelivered, {RETURNED}" in texts
 
 
 async def test_what_was_not_made_is_not_given_back_twice(
@@ -224,7 +198,10 @@ async def test_what_was_not_made_is_not_given_back_twice(
         "UPDATE ledger_parts SET entry_id = 'compensate:2' WHERE entry_id = 'refund:2'",
     )
     texts = [finding.text for finding in await checking.run(fix=False)]
-    assert "Song 2 is FAILED, and given back as one that was not delivered." in texts
+    assert (
+        "Song 2 is failed, and its price was returned as that of one that was not delivered."
+        in texts
+    )
 
 
 async def test_a_song_without_a_hold_is_told(
@@ -248,8 +225,8 @@ async def test_files_are_held_against_rows(
     assert sorted(path.name for path in folder.glob("[!.]*")) == ["4", "5", "mine"]
     await break_it(
         database,
-        "UPDATE songs SET step = 'ready', status = 'PROCESSING', submitted_at = 1, "
-        "file = '4.mp3' WHERE song_id = 4",
+        "UPDATE songs SET state = 'ready', submitted_at = 1, file = '4.mp3' WHERE song_id = 4",
+        "DELETE FROM song_events WHERE song_id = 4",
     )
     (finding,) = await checking.run(fix=True)
     assert finding == Finding("Song 4 should have the file 4.mp3: it is gone.")

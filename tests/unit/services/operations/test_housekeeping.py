@@ -10,7 +10,7 @@ import pytest
 
 from db import drafts, servers, songs
 from db.database import Database
-from db.records import Draft, Song, Status, Step
+from db.records import Draft, Song, State, Status
 from services.credits.credits import Credits
 from services.operations import housekeeping
 from services.operations.housekeeping import (
@@ -89,10 +89,10 @@ def house(database: Database, credits: Credits, clock: SettableClock, tmp_path: 
 async def test_a_song_waits_for_six_hours_and_no_longer(house: House) -> None:
     await add_held_song(house.database, house.credits, 1)
     await add_held_song(house.database, house.credits, 2, requested_at=NOON + timedelta(seconds=1))
-    await add_held_song(house.database, house.credits, 3, step=Step.SUBMITTED)
+    await add_held_song(house.database, house.credits, 3, state=State.SUBMITTED)
     house.clock.now += WAITING_DEADLINE
     await house.keeping.once()
-    assert (await house.song()).step is Step.WAITING
+    assert (await house.song()).state is State.WAITING
     house.clock.advance(seconds=1)
     await house.keeping.once()
     await house.keeping.once()
@@ -114,7 +114,7 @@ async def test_a_server_that_could_not_be_left_is_left_in_a_later_round(house: H
     present = {SERVER}
     await house.servers.reconcile(Shard(0, 1), present)
     await house.keeping.once()
-    assert (await house.song()).step is Step.WAITING
+    assert (await house.song()).state is State.WAITING
     present.clear()
     await house.keeping.once()
     assert (await house.song()).status is Status.CANCELLED
@@ -126,7 +126,7 @@ async def test_a_clock_that_is_set_ends_and_forgets_nothing(house: House, hours:
     """Waiting songs, tokens, drafts, lyrics of what failed, and what a server has left behind."""
     until = NOON + timedelta(minutes=15)
     await add_held_song(house.database, house.credits, 1, token="secret", token_until=until)
-    failed = {"step": Step.ENDED, "status": Status.FAILED, "ended_at": NOON}
+    failed = {"state": State.FAILED, "ended_at": NOON}
     await add_song(house.database, 2, **failed)
     async with house.database.write() as connection:
         await drafts.insert(connection, Draft(7, SERVER, MEMBER, "{}"), at=NOON)
@@ -137,7 +137,7 @@ async def test_a_clock_that_is_set_ends_and_forgets_nothing(house: House, hours:
     house.clock.jump(hours=hours)
     await house.keeping.once()
     song = await house.song()
-    assert (song.step, song.token) == (Step.WAITING, "secret")
+    assert (song.state, song.token) == (State.WAITING, "secret")
     assert (await house.song(2)).lyrics
     assert await drafts.get(house.database.reader, 7) is not None
     left = await servers.servers_left_before(house.database.reader, NOON + timedelta(days=9_999))
@@ -167,15 +167,15 @@ async def test_a_song_that_is_started_meanwhile_is_not_ended(
     monkeypatch.setattr(songs, "waiting_since_before", and_then)
     house.clock.advance(hours=7)
     await house.keeping.once()
-    assert (await house.song()).step is Step.SUBMITTING
+    assert (await house.song()).state is State.SUBMITTING
     assert house.changed == []
 
 
 async def test_lyrics_of_what_failed_go_after_a_day(house: House) -> None:
-    ended = {"step": Step.ENDED, "status": Status.FAILED, "ended_at": NOON}
+    ended = {"state": State.FAILED, "ended_at": NOON}
     await add_song(house.database, 1, **ended)
     await add_song(house.database, 2, **ended | {"ended_at": NOON + timedelta(seconds=1)})
-    await add_song(house.database, 3, step=Step.ENDED)
+    await add_song(house.database, 3, state=State.COMPLETED)
     house.clock.now += LYRICS_OF_FAILED
     await house.keeping.once()
     assert (await house.song(1)).lyrics
@@ -216,9 +216,11 @@ async def test_servers_left_long_ago_are_forgotten(house: House) -> None:
 
 
 async def test_only_files_that_nobody_needs_are_removed(house: House) -> None:
-    for song_id, step in enumerate((Step.WAITING, Step.SUBMITTED, Step.POSTING, Step.ENDED), 1):
-        await add_song(house.database, song_id, step=step)
-    await add_song(house.database, 5, step=Step.ENDED, undelivered="No.", file="5.mp3")
+    for song_id, state in enumerate(
+        (State.WAITING, State.SUBMITTED, State.POSTING, State.COMPLETED), 1
+    ):
+        await add_song(house.database, song_id, state=state)
+    await add_song(house.database, 5, state=State.UNDELIVERED, reason="No.", file="5.mp3")
     for name in ("1", "2", "3", "4", "5", "404"):
         house.folder(name)
     # Not ours: a file system's own folder, a digit that is none, somebody's note.
@@ -322,13 +324,13 @@ async def test_a_part_that_fails_stops_no_other(
     monkeypatch.setattr(house.keeping, failing, fails)
     database, credits = house.database, house.credits
     await add_held_song(database, credits, 1)
-    await add_song(database, 3, step=Step.SUBMITTED, token="t", token_until=NOON)
+    await add_song(database, 3, state=State.SUBMITTED, token="t", token_until=NOON)
     orphan = house.folder("404")
     house.free_bytes = 0
     house.clock.advance(days=2)
     await house.keeping.once()
     # That part's work alone is undone.
-    assert ((await house.song(1)).step is Step.WAITING) is (failing == "_end_overdue")
+    assert ((await house.song(1)).state is State.WAITING) is (failing == "_end_overdue")
     assert ((await house.song(3)).token is not None) is (failing == "_forget")
     assert orphan.exists() is (failing == "_remove_files")
     assert (house.incidents._open == set()) is (failing == "_watch_disk")

@@ -12,7 +12,7 @@ from db import servers as server_rows
 from db.connection import Connection
 from db.database import Database
 from db.errors import DiskFullError
-from db.records import Song, Status, Step
+from db.records import Song, State, Status
 from services.credits.calendar import Every
 from services.credits.credits import Credits
 from services.operations.servers import (
@@ -88,13 +88,13 @@ async def test_leaving_cancels_what_waits_and_lets_end_what_runs(
 ) -> None:
     await servers.join(SERVER, "Synths")
     await add_held_song(database, credits, 1)
-    running = await add_held_song(database, credits, 2, step=Step.POSTING)
+    running = await add_held_song(database, credits, 2, state=State.POSTING)
     await add_held_song(database, credits, 3, server_id=OTHER)
     await servers.leave(SERVER)
     assert (await read(database, 1)).status is Status.CANCELLED
     assert await songs.price_of_unfinished(database.reader, SERVER, MEMBER) == running.price
-    assert await completion.complete(running, undelivered="The bot is not in the server any more.")
-    assert (await read(database, 3)).step is Step.WAITING
+    assert await completion.mark_undelivered(running, "The bot is not in the server any more.")
+    assert (await read(database, 3)).state is State.WAITING
     assert set(await server_rows.names_present(database.reader)) == {OTHER}
 
 
@@ -104,12 +104,12 @@ async def test_what_waits_again_while_the_server_is_left_is_cancelled(
     """Its submit was refused between the look at what waits and the mark of the server."""
     await servers.join(SERVER, "Synths")
     await add_held_song(database, credits, 1)
-    song = await add_held_song(database, credits, 2, step=Step.SUBMITTING)
+    song = await add_held_song(database, credits, 2, state=State.SUBMITTING)
     cancel = SongCompletion.cancel
 
     async def cancel_late(self: SongCompletion, waiting: Song) -> bool:
         async with database.write() as connection:
-            await songs.unmark_submitting(connection, song.song_id)
+            await songs.unmark_submitting(connection, song.song_id, at=NOON)
         return await cancel(self, waiting)
 
     monkeypatch.setattr(SongCompletion, "cancel", cancel_late)
@@ -145,7 +145,7 @@ async def test_who_is_gone_after_an_absence_is_left(
     (cancelled,) = await servers.reconcile(ALL, {OTHER})
     assert cancelled.song_id == SERVER
     assert (await read(database, SERVER)).status is Status.CANCELLED
-    assert (await read(database, OTHER)).step is Step.WAITING
+    assert (await read(database, OTHER)).state is State.WAITING
     assert set(await server_rows.names_present(database.reader)) == {OTHER}
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from db import servers
 from db.database import Database
-from db.records import Step
+from db.records import State
 from services.credits.budgets import OperatorBudgets
 from services.credits.credits import Credits
 from services.reports.overview import Overview, as_lines, as_table
@@ -60,10 +60,10 @@ async def test_what_could_not_be_posted_is_counted_by_reason(
     completion = SongCompletion(database, credits, clock=clock)
     for song_id, server_id in ((1, SERVER), (2, SERVER + 1), (3, SERVER)):
         song = await add_held_song(
-            database, credits, song_id, server_id=server_id, price=1, step=Step.POSTING
+            database, credits, song_id, server_id=server_id, price=1, state=State.POSTING
         )
         reason = "The channel is gone." if song_id < 3 else "I lack a permission."
-        assert await completion.complete(song, undelivered=reason)
+        assert await completion.mark_undelivered(song, reason)
         clock.advance(hours=1)
     assert as_lines(await overview.undelivered()).splitlines() == [
         "Could not be posted, and kept for their members: 3",

@@ -19,7 +19,7 @@ import aiohttp
 
 from db import ledger, songs
 from db.database import Database
-from db.records import Song
+from db.records import Song, State, status_in
 from playground.song_api import PLAYGROUND_KEY, Call, Fault, SongApiServer, Timing, serve
 from services.audio.audio_file import AudioFormat, Tags
 from services.audio.transcoder import Transcoded, Transcoder
@@ -109,7 +109,7 @@ class Channel:
         self.posts: dict[int, list[bytes]] = {}
         self.names: list[str] = []
         self.shown: list[tuple[str, str]] = []
-        """Status and step, as they stood in the database at each change."""
+        """Status and state (or "ended"), as they stood in the database at each change."""
         self.may_post = True
         self.looked_for: list[int] = []
         self.before_post: deque[BaseException] = deque()
@@ -123,9 +123,11 @@ class Channel:
     def changed(self, song_id: int) -> None:
         with contextlib.closing(sqlite3.connect(self._database_path)) as connection:
             rows = connection.execute(
-                "SELECT status, step FROM songs WHERE song_id = ?", (song_id,)
+                "SELECT state, processing, ended_at FROM songs WHERE song_id = ?", (song_id,)
             )
-            self.shown += rows.fetchall()
+            for state, processing, ended_at in rows.fetchall():
+                status = status_in(State(state), processing=bool(processing))
+                self.shown.append((status, state if ended_at is None else "ended"))
         if self.crash_after is not None and len(self.shown) > self.crash_after:
             self.crash_after = None
             raise Crash
@@ -320,7 +322,7 @@ class House:
     async def add_submitted(self, song_id: int = 1, **fields: Any) -> Song:
         """One that is at the API."""
         request_id = await self.submit(fields.get("genres", "funk"))
-        return await self.add(song_id, step="submitted", request_id=request_id, **fields)
+        return await self.add(song_id, state="submitted", request_id=request_id, **fields)
 
     async def submit(self, genres: str = "funk") -> str:
         """Hand a song to the API past the bot; its request id. The call is not remembered."""
@@ -344,13 +346,18 @@ class House:
         assert song is not None
         return song
 
-    async def until(self, *steps: str) -> None:
-        """The songs 1, 2, ... are at these steps, and nobody is busy with those that have ended."""
-        over = {n for n, step in enumerate(steps, 1) if step == "ended"}
+    async def states(self, count: int) -> list[str]:
+        """Where the songs 1, 2, ... are; all that have ended are "ended"."""
+        found = [await self.song(song_id) for song_id in range(1, count + 1)]
+        return ["ended" if song.ended else song.state for song in found]
+
+    async def until(self, *states: str) -> None:
+        """The songs 1, 2, ... are in these `states`, and nobody runs those that have ended."""
+        over = {n for n, state in enumerate(states, 1) if state == "ended"}
 
         async def there() -> bool:
-            now = [(await self.song(n)).step for n in range(1, len(steps) + 1)]
-            return now == list(steps) and over.isdisjoint(self.scheduler._running.values())
+            now = await self.states(len(states))
+            return now == list(states) and over.isdisjoint(self.scheduler._running.values())
 
         await eventually(there)
 
@@ -407,9 +414,9 @@ class House:
     async def has_completed(self, song_id: int = 1) -> None:
         """It was posted once and settled once, and nothing of it is left here."""
         song = await self.song(song_id)
-        assert (song.status, song.reason, song.undelivered) == ("COMPLETED", None, None)
+        assert (song.state, song.reason) == ("completed", None)
         assert song.post_id == 9_000 + song_id
-        assert song.delivered_at == song.ended_at
+        assert song.state_at == song.ended_at
         assert [len(posts) for posts in [self.channel.posts[song_id]]] == [1]
         assert await self.entries(song_id) == ["hold", "settle"]
         assert not (self.folder / "songs" / str(song_id)).exists()
@@ -428,14 +435,14 @@ class House:
     async def waits_again(self, song_id: int = 1) -> None:
         """It is as if it had never been started."""
         song = await self.song(song_id)
-        assert (song.status, song.step, song.submits) == ("QUEUED", "waiting", 0)
+        assert (song.status, song.state, song.submits) == ("QUEUED", "waiting", 0)
         assert await self.entries(song_id) == ["hold"]
 
     async def is_undelivered(self, song_id: int = 1, *, in_doubt: bool = False) -> Song:
         """It was made and paid for, is not in the channel for all that is known, and is kept."""
         song = await self.song(song_id)
-        assert (song.status, song.post_id, song.delivered_at) == ("COMPLETED", None, None)
-        assert song.undelivered
+        assert (song.state, song.status) == ("undelivered", "COMPLETED")
+        assert song.reason
         assert song.in_doubt is in_doubt
         assert f"{song_id}/{song.file}" in self.files()
         assert await self.entries(song_id) == ["hold", "settle"]

@@ -8,7 +8,7 @@ import pytest
 
 from db import ledger, songs
 from db.database import Database
-from db.records import Fault, Song, Status, Step
+from db.records import Fault, Song, State, Status
 from services.credits.credits import Credits
 from services.settings.settings import Member
 from services.songs.completion import SongCompletion
@@ -39,21 +39,22 @@ async def free(credits: Credits) -> int:
 
 
 ENDS: dict[str, Callable[[SongCompletion, Song], Awaitable[bool]]] = {
-    "complete": lambda completion, song: completion.complete(song, post_id=9),
-    "undelivered": lambda completion, song: completion.complete(song, undelivered="No."),
+    "complete": lambda completion, song: completion.complete(song, 9),
+    "undelivered": lambda completion, song: completion.mark_undelivered(song, "No."),
     "fail": lambda completion, song: completion.fail(song, "The model failed."),
     "cancel": lambda completion, song: completion.cancel(song),
 }
-FROM = {"complete": {Step.POSTING}, "undelivered": {Step.POSTING}, "cancel": {Step.WAITING}}
+FROM = {"complete": {State.POSTING}, "undelivered": {State.POSTING}, "cancel": {State.WAITING}}
 
 
-@pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("end", ENDS)
 async def test_a_song_ends_only_from_where_it_can(
-    database: Database, credits: Credits, completion: SongCompletion, end: str, step: Step
+    database: Database, credits: Credits, completion: SongCompletion, end: str, state: State
 ) -> None:
-    song = await add_held_song(database, credits, step=step)
-    can = step in FROM.get(end, set(Step) - {Step.ENDED})
+    song = await add_held_song(database, credits, state=state)
+    before_the_end = set(State) - {State.UNDELIVERED, State.COMPLETED, State.REFUNDED}
+    can = state in FROM.get(end, before_the_end - {State.FAILED, State.CANCELLED})
     assert await ENDS[end](completion, song) is can
     assert await kinds(database) == (
         {"hold"}
@@ -68,10 +69,10 @@ async def test_a_song_ends_only_from_where_it_can(
 async def test_a_song_that_was_posted_is_paid_for(
     database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
-    song = await add_held_song(database, credits, step=Step.POSTING)
-    assert await completion.complete(song, post_id=9)
+    song = await add_held_song(database, credits, state=State.POSTING)
+    assert await completion.complete(song, 9)
     after = await read(database, song)
-    assert (after.status, after.post_id, after.delivered_at) == (Status.COMPLETED, 9, NOON)
+    assert (after.status, after.post_id, after.state_at) == (Status.COMPLETED, 9, NOON)
     assert await free(credits) == 8
     assert await songs.price_of_unfinished(database.reader, SERVER, MEMBER) == 0
 
@@ -79,21 +80,11 @@ async def test_a_song_that_was_posted_is_paid_for(
 async def test_a_song_that_failed_is_given_back(
     database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
-    song = await add_held_song(database, credits, step=Step.SUBMITTED)
+    song = await add_held_song(database, credits, state=State.SUBMITTED)
     assert await completion.fail(song, "The model failed.")
     after = await read(database, song)
     assert (after.status, after.reason) == (Status.FAILED, "The model failed.")
     assert await free(credits) == 10
-
-
-async def test_a_song_is_completed_with_a_post_or_with_why_there_is_none(
-    database: Database, credits: Credits, completion: SongCompletion
-) -> None:
-    song = await add_held_song(database, credits, step=Step.POSTING)
-    with pytest.raises(sqlite3.IntegrityError):
-        await completion.complete(song)
-    assert (await read(database, song)).step is Step.POSTING
-    assert await kinds(database) == {"hold"}
 
 
 async def test_of_two_ends_at_once_one_counts(
@@ -113,8 +104,8 @@ async def test_an_entry_that_fails_undoes_the_end(
     end: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    step = Step.WAITING if end == "cancel" else Step.POSTING
-    song = await add_held_song(database, credits, step=step)
+    state = State.WAITING if end == "cancel" else State.POSTING
+    song = await add_held_song(database, credits, state=state)
 
     async def fails(*_: object, **__: object) -> bool:
         raise sqlite3.OperationalError("disk I/O error")
@@ -130,8 +121,8 @@ async def test_an_entry_that_fails_undoes_the_end(
 async def undelivered(
     database: Database, credits: Credits, completion: SongCompletion, song_id: int
 ) -> Song:
-    song = await add_held_song(database, credits, song_id, step=Step.POSTING)
-    assert await completion.complete(song, undelivered="The bot may not post there.")
+    song = await add_held_song(database, credits, song_id, state=State.POSTING)
+    assert await completion.mark_undelivered(song, "The bot may not post there.")
     return song
 
 
@@ -148,7 +139,7 @@ async def test_what_could_not_be_delivered_is_given_back_once(
     ]
     assert not await completion.hand_over(song)
     after = await read(database, song)
-    assert (after.status, after.file, after.delivered_at) == (Status.COMPLETED, None, None)
+    assert (after.state, after.status, after.file) == (State.REFUNDED, Status.COMPLETED, None)
     assert await kinds(database) == {"hold", "settle", "compensate"}
     # The day that paid for it is over: it comes back until the end of today.
     assert await free(credits) == 12
@@ -161,7 +152,8 @@ async def test_what_was_handed_over_is_not_given_back(
     assert await completion.hand_over(song)
     assert not await completion.hand_over(song)
     assert not await completion.compensate(song)
-    assert (await read(database, song)).delivered_at == NOON
+    after = await read(database, song)
+    assert (after.state, after.state_at) == (State.COMPLETED, NOON)
     assert await kinds(database) == {"hold", "settle"}
 
 
@@ -172,13 +164,13 @@ async def test_what_is_posted_late_is_as_if_it_had_been_posted(
     clock.advance(hours=1)
     async with database.write() as connection:
         assert await songs.mark_posting_late(connection, 1, at=clock())
-    assert await completion.post_late(song, 9)
-    assert not await completion.post_late(song, 10)
+    assert await completion.complete(song, 9, expected=State.UNDELIVERED)
+    assert not await completion.complete(song, 10, expected=State.UNDELIVERED)
     assert not await completion.compensate(song)
     assert not await completion.hand_over(song)
     after = await read(database, song)
-    assert (after.post_id, after.undelivered, after.file) == (9, None, None)
-    assert (after.delivered_at, after.ended_at) == (clock(), NOON)
+    assert (after.post_id, after.reason, after.file) == (9, None, None)
+    assert (after.state_at, after.ended_at) == (clock(), NOON)
     assert await kinds(database) == {"hold", "settle"}
 
 
@@ -206,6 +198,6 @@ async def test_who_ended_a_song_stands_in_its_row(
         ended = await read(database, song)
         assert ended.fault is fault
         assert ended.lyrics == ("" if ended.status is Status.CANCELLED else song.lyrics)
-    posted = await add_held_song(database, credits, 9, step=Step.POSTING)
-    assert await completion.complete(posted, post_id=9)
+    posted = await add_held_song(database, credits, 9, state=State.POSTING)
+    assert await completion.complete(posted, 9)
     assert (await read(database, posted)).fault is None

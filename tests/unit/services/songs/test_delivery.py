@@ -18,7 +18,7 @@ import pytest
 from db import songs
 from db.database import Database
 from db.errors import DatabaseBusyError, DiskFullError
-from db.records import Song, Step
+from db.records import Song, State
 from services.credits.credits import Credits
 from services.errors import (
     CannotPost,
@@ -150,9 +150,9 @@ class Depot:
 
     async def keep(self, song_id: int = 1, *, in_doubt: bool = False, **fields: Any) -> Song:
         """A song that could not be posted, with its files."""
-        fields = {"price": 1, "step": Step.POSTING} | fields
+        fields = {"price": 1, "state": State.POSTING} | fields
         song = await add_held_song(self.database, self.credits, song_id, **fields)
-        assert await self.completion.complete(song, undelivered=WHY, in_doubt=in_doubt)
+        assert await self.completion.mark_undelivered(song, WHY, in_doubt=in_doubt)
         for name in ("source", f"{song_id}.mp3"):
             self.put(song_id, name, quiet())
         return await self.song(song_id)
@@ -193,7 +193,7 @@ class Depot:
 
     async def is_kept(self, song_id: int = 1, *, in_doubt: bool = False) -> None:
         song = await self.song(song_id)
-        assert song.waits_for_delivery
+        assert song.state is State.UNDELIVERED
         assert song.in_doubt is in_doubt
         assert await self.kinds(song_id) == ["hold", "settle"]
         assert (self.folder / str(song_id) / (song.file or "")).is_file()
@@ -201,26 +201,24 @@ class Depot:
     async def is_posted(self, song_id: int = 1) -> None:
         """Once, and settled once, and nothing is left of it here."""
         song = await self.song(song_id)
-        assert (song.post_id, song.undelivered, song.file) == (9_000 + song_id, None, None)
+        assert (song.post_id, song.reason, song.file) == (9_000 + song_id, None, None)
         assert len(self.channels.posts[song_id]) == 1
         await self._is_over(song, ["hold", "settle"])
 
     async def is_handed_over(self, song_id: int = 1) -> None:
         song = await self.song(song_id)
-        assert song.post_id is None
-        assert song.undelivered is not None
-        assert song.delivered_at == self.clock()
+        assert (song.state, song.post_id) == (State.COMPLETED, None)
+        assert song.reason is not None
+        assert song.state_at == self.clock()
         assert song_id not in self.channels.posts
         await self._is_over(song, ["hold", "settle"])
 
     async def is_given_back(self, song_id: int = 1) -> None:
         song = await self.song(song_id)
-        assert (song.post_id, song.delivered_at) == (None, None)
-        assert song.undelivered is not None
+        assert song.state is State.REFUNDED
         await self._is_over(song, ["hold", "settle", "compensate"])
 
     async def _is_over(self, song: Song, kinds: list[str]) -> None:
-        assert not song.waits_for_delivery
         assert not song.in_doubt
         assert await self.kinds(song.song_id) == kinds
         assert not (self.folder / str(song.song_id)).exists()
@@ -476,7 +474,7 @@ async def test_it_is_posted_as_soon_as_it_can_be(depot: Depot) -> None:
     await depot.round()
     assert depot.channels.posts == {1: [quiet()]}
     assert depot.channels.looked_for == []
-    assert (await depot.song()).delivered_at == depot.clock()
+    assert (await depot.song()).state_at == depot.clock()
     await depot.is_posted()
     assert await depot.free() == 9
 
@@ -564,7 +562,7 @@ async def test_a_refusal_keeps_from_a_round_only_what_its_reason_reaches(
     await depot.is_kept(1)
     assert (
         await depot.song(1)
-    ).undelivered == "AutoMod blocked it."  # its member reads the latest reason
+    ).reason == "AutoMod blocked it."  # its member reads the latest reason
     assert 1 in depot.channels.changes
     assert (depot.incidents._open == {Kind.UNDELIVERED}) == (scope is Scope.EVERYBODY)
 
@@ -858,7 +856,7 @@ async def test_a_write_that_has_to_wait_after_a_late_post_doubles_nothing(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(depot.completion, "post_late", not_now)
+        patch.setattr(depot.completion, "complete", not_now)
         await depot.round()
     assert "Traceback" not in caplog.text
     await depot.is_kept(in_doubt=True)
@@ -909,9 +907,8 @@ async def test_what_is_given_back_by_another_is_not_over_twice(
     async def elsewhere(*_: object, **__: object) -> bool:
         return False
 
-    monkeypatch.setattr(songs, "forget_file", elsewhere)
-    monkeypatch.setattr(songs, "mark_delivered", elsewhere)
-    monkeypatch.setattr(songs, "mark_posted_late", elsewhere)
+    for name in ("mark_refunded", "mark_delivered", "end"):
+        monkeypatch.setattr(songs, name, elsewhere)
     assert not await depot.give()
     await depot.round()
     depot.clock.advance(days=2)
@@ -1058,7 +1055,7 @@ async def test_of_all_at_once_one_thing_happens(depot: Depot) -> None:
     for song_id in range(1, 10):
         posts = len(depot.channels.posts.get(song_id, []))
         back = (await depot.kinds(song_id)).count("compensate")
-        given = (await depot.song(song_id)).undelivered is not None and not back
+        given = (await depot.song(song_id)).reason is not None and not back
         assert (posts, back, given) in [(1, 0, False), (0, 1, False), (0, 0, True)]
         outcomes[posts, back] += given
     assert len(depot.hand.got) == sum(outcomes.values())

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from db.records import Step
+from db.records import State
 from services.songs.forecast import AFTERWARDS, Forecast
 from tests.factories import NOON, SettableClock, make_song
 from tests.fake_provider import FakeProvider
@@ -15,35 +15,37 @@ def provider() -> FakeProvider:
     return FakeProvider()
 
 
-def seconds_until(provider: FakeProvider, clock: SettableClock, step: Step, **fields: int) -> float:
-    expected = Forecast(provider, clock=clock).expected_at(make_song(step=step, **fields))
+def seconds_until(
+    provider: FakeProvider, clock: SettableClock, state: State, **fields: int
+) -> float:
+    expected = Forecast(provider, clock=clock).expected_at(make_song(state=state, **fields))
     return (expected - clock()).total_seconds()
 
 
-@pytest.mark.parametrize("step", [Step.WAITING, Step.SUBMITTING, Step.SUBMITTED])
+@pytest.mark.parametrize("state", [State.WAITING, State.SUBMITTING, State.SUBMITTED])
 def test_a_song_takes_its_run_and_what_comes_after_it(
-    provider: FakeProvider, clock: SettableClock, step: Step
+    provider: FakeProvider, clock: SettableClock, state: State
 ) -> None:
     run = provider.pacer.expected(seconds=60, steps=50)
-    assert seconds_until(provider, clock, step) == pytest.approx(run + AFTERWARDS)
+    assert seconds_until(provider, clock, state) == pytest.approx(run + AFTERWARDS)
 
 
-@pytest.mark.parametrize("step", [Step.DOWNLOADED, Step.READY, Step.POSTING])
+@pytest.mark.parametrize("state", [State.DOWNLOADED, State.READY, State.POSTING])
 def test_a_song_that_was_made_takes_only_what_comes_after(
-    provider: FakeProvider, clock: SettableClock, step: Step
+    provider: FakeProvider, clock: SettableClock, state: State
 ) -> None:
-    assert seconds_until(provider, clock, step) == pytest.approx(AFTERWARDS)
+    assert seconds_until(provider, clock, state) == pytest.approx(AFTERWARDS)
 
 
 def test_a_longer_song_takes_longer(provider: FakeProvider, clock: SettableClock) -> None:
-    short = seconds_until(provider, clock, Step.WAITING, seconds=30)
-    assert seconds_until(provider, clock, Step.WAITING, seconds=240) > short
+    short = seconds_until(provider, clock, State.WAITING, seconds=30)
+    assert seconds_until(provider, clock, State.WAITING, seconds=240) > short
 
 
 def test_what_has_run_already_is_counted(provider: FakeProvider, clock: SettableClock) -> None:
     clock.advance(seconds=5)
     left = provider.pacer.expected(seconds=60, steps=50, age=5.0)
-    assert seconds_until(provider, clock, Step.SUBMITTED) == pytest.approx(left + AFTERWARDS)
+    assert seconds_until(provider, clock, State.SUBMITTED) == pytest.approx(left + AFTERWARDS)
 
 
 def test_a_clock_that_was_set_back_makes_no_song_older_than_new(
@@ -51,7 +53,7 @@ def test_a_clock_that_was_set_back_makes_no_song_older_than_new(
 ) -> None:
     clock.advance(hours=-1)
     run = provider.pacer.expected(seconds=60, steps=50)
-    assert seconds_until(provider, clock, Step.SUBMITTED) == pytest.approx(run + AFTERWARDS)
+    assert seconds_until(provider, clock, State.SUBMITTED) == pytest.approx(run + AFTERWARDS)
 
 
 def test_nobody_waits_for_the_first_place(provider: FakeProvider, clock: SettableClock) -> None:

@@ -323,7 +323,7 @@ async def test_an_answer_was_lost_and_then_it_is_too_much(house: House) -> None:
 
 async def test_a_restart_after_a_lost_answer_and_then_it_is_too_much(house: House) -> None:
     house.server.fault = script(submit=[Fault(429, headers={"Retry-After": "5"})])
-    await house.add(step="submitting")
+    await house.add(state="submitting")
     await house.carry()
     await house.has_completed()
     assert house.rate_limiter.waited == [pytest.approx(5)]
@@ -359,7 +359,7 @@ async def test_an_answer_was_lost_and_then_the_account_is_refused(
 
 
 async def test_an_answer_was_lost_and_then_nobody_is_there(house: House) -> None:
-    await house.add(step="submitting")
+    await house.add(state="submitting")
     house.root = NOBODY
     house.restart()
     await house.carry()
@@ -370,7 +370,7 @@ async def test_an_answer_was_lost_and_then_nobody_is_there(house: House) -> None
 
 async def test_nothing_is_submitted_again_while_songs_are_paused(house: House) -> None:
     await house.incidents.begin(Kind.OUT_OF_CREDITS, "406")
-    await house.add(step="submitting")
+    await house.add(state="submitting")
     await house.carry()
     assert await house.has_failed() == ACCOUNT_REFUSED
     assert house.submits == 0
@@ -480,7 +480,7 @@ async def test_what_is_not_accepted_and_no_longer_wanted_is_cancelled(
     with contextlib.suppress(NotReached):
         await house.carry(fresh=True)
     song = await house.song()
-    assert (song.status, song.step, song.fault) == ("CANCELLED", "ended", "server")
+    assert (song.status, song.state, song.fault) == ("CANCELLED", "cancelled", "server")
     assert await house.entries() == ["hold", "refund"]
     assert await counted(house) == twice(0, 0)
     assert house.channel.shown[-1] == ("CANCELLED", "ended")
@@ -500,7 +500,7 @@ async def test_a_crash_while_it_is_cancelled_undoes_both(
     with pytest.raises(Crash):
         await house.carry(fresh=True)
     song = await house.song()
-    assert (song.status, song.step, song.submits) == ("QUEUED", "submitting", 1)
+    assert (song.status, song.state, song.submits) == ("QUEUED", "submitting", 1)
     assert await house.entries() == ["hold"]
 
 
@@ -705,7 +705,7 @@ async def test_a_refusal_that_lasts_ends_what_is_being_made_at_its_deadline(hous
 
 
 async def test_a_song_that_is_gone(house: House) -> None:
-    await house.add(step="submitted", request_id="unknown")
+    await house.add(state="submitted", request_id="unknown")
     await house.carry()
     assert await house.has_failed() == "The song service has lost this song."
     assert house.incidents.paused is None
@@ -994,7 +994,7 @@ async def test_what_another_process_left_is_waited_for_too(house: House, name: s
 
 async def test_what_another_process_left_and_the_api_has_forgotten_is_not(house: House) -> None:
     """Thousands that a start finds forgotten would take the minute of all others."""
-    await house.add(step="submitted", request_id="unknown")
+    await house.add(state="submitted", request_id="unknown")
     await house.carry()
     await house.has_failed()
     assert calls_of(house, "poll") == 1
@@ -1153,7 +1153,7 @@ async def test_what_the_api_has_forgotten_while_the_bot_was_away_is_no_incident(
     house: House,
 ) -> None:
     for song_id in (1, 2, 3):
-        await house.add(song_id, step="submitted", request_id="unknown")
+        await house.add(song_id, state="submitted", request_id="unknown")
         await house.carry(song_id)
         await house.has_failed(song_id)
     assert house.owner.told == []
@@ -1297,7 +1297,7 @@ async def test_a_clock_that_is_set_while_it_is_posted(
     house.channel.before_find.extend([PostUncertain("the server is not known yet")] * 2)
     house.channel.before_post.extend([PostUncertain("503")] * 3)
     house.put(1, "1.mp3")
-    await house.add(step="ready")
+    await house.add(state="ready")
     await house.pipeline.load()
     await house.pipeline.deliver(1)
     await house.has_completed()
@@ -1400,22 +1400,16 @@ async def test_too_large_at_ten_mebibytes(house: House) -> None:
     await house.add()
     await house.start()
     song = await house.is_undelivered()
-    assert song.undelivered == "Discord refused the file's size."
+    assert song.reason == "Discord refused the file's size."
 
 
 async def test_too_large_and_no_bit_rate_fits(house: House) -> None:
     house.channel.limit = 100 * 2**20
     house.channel.before_post.append(TooLargeToPost("413"))
     house.audio = quiet(700)
-    await house.add()
+    await house.add(state="posting")
     house.put(1, "source")
     house.put(1, "1.mp3")
-    async with house.database.write() as connection:
-        await connection.execute(
-            "UPDATE songs SET step = 'posting', status = 'PROCESSING', file = '1.mp3', submits = 1,"
-            " submitted_at = ?, posting_at = ?",
-            (round(NOON.timestamp() * 1000), round(NOON.timestamp() * 1000)),
-        )
     assert isinstance(house.transcoder, Fitter)
     house.transcoder.errors.append(DoesNotFit("It does not fit."))
     await house.carry()
@@ -1428,7 +1422,7 @@ async def test_can_not_be_posted_and_is_kept(house: House, scope: Scope) -> None
     await house.add()
     await house.start()
     song = await house.is_undelivered()
-    assert song.undelivered == "No permission."
+    assert song.reason == "No permission."
     assert song.file == "song.mp3"
     assert house.channel.shown[-1] == ("COMPLETED", "ended")
     assert len(house.owner.told) == (scope is Scope.EVERYBODY)
@@ -1470,7 +1464,7 @@ async def test_half_an_hour_without_an_answer(house: House) -> None:
     await house.add()
     await house.start()
     song = await house.is_undelivered(in_doubt=True)
-    assert song.undelivered == "Discord did not answer for 30 minutes."
+    assert song.reason == "Discord did not answer for 30 minutes."
     assert song.ended_at is not None
     assert song.posting_at is not None
     assert song.ended_at - song.posting_at >= MINUTES_30
@@ -1480,7 +1474,7 @@ async def test_half_an_hour_without_an_answer(house: House) -> None:
 async def test_away_for_long_while_posting(house: House) -> None:
     """The servers are not known yet in a bot's first seconds: that is no half hour of silence."""
     house.put(1, "1.mp3")
-    await house.add(step="posting")
+    await house.add(state="posting")
     house.time.elapsed = 5_000.0
     house.restart()
     house.channel.before_find.append(PostUncertain("the server is not known yet"))
@@ -1489,14 +1483,14 @@ async def test_away_for_long_while_posting(house: House) -> None:
 
 
 async def test_the_file_has_vanished(house: House) -> None:
-    await house.add(step="posting")
+    await house.add(state="posting")
     await house.carry()
     assert await house.has_failed() == "The song's file was lost before it could be posted."
     assert (await house.song()).fault == "machine"
 
 
 async def test_the_source_has_vanished(house: House) -> None:
-    await house.add(step="downloaded")
+    await house.add(state="downloaded")
     await house.carry()
     reason = await house.has_failed()
     assert reason == "The song's audio was lost before it could be posted."
@@ -1506,7 +1500,7 @@ async def test_a_song_that_ended_elsewhere_while_it_was_posted(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house.put(1, "1.mp3")
-    song = await house.add(step="posting")
+    song = await house.add(state="posting")
 
     async def post(*_: Any) -> int:
         assert await house.completion.fail(song, "elsewhere")
@@ -1522,7 +1516,7 @@ async def test_a_song_that_ended_elsewhere_is_not_undelivered_too(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house.put(1, "1.mp3")
-    song = await house.add(step="posting")
+    song = await house.add(state="posting")
 
     async def post(*_: Any) -> int:
         assert await house.completion.fail(song, "elsewhere")
@@ -1531,7 +1525,7 @@ async def test_a_song_that_ended_elsewhere_is_not_undelivered_too(
     monkeypatch.setattr(house.channel, "post", post)
     await house.carry()
     assert await house.entries() == ["hold", "refund"]
-    assert (await house.song()).undelivered is None
+    assert (await house.song()).reason == "elsewhere"
 
 
 @pytest.mark.parametrize("sync", [False, True])
@@ -1716,7 +1710,7 @@ async def test_a_song_that_ended_elsewhere_while_it_was_made(
 async def test_a_song_that_ended_elsewhere_while_it_failed(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    song = await house.add(step="submitted", request_id="unknown")
+    song = await house.add(state="submitted", request_id="unknown")
     real = house.api.get_status
 
     async def get_status(*args: Any) -> Any:
@@ -1765,7 +1759,7 @@ async def crash_and_resume(house: House, changes: int) -> None:
 
 @pytest.mark.parametrize("carried_out", [False, True])
 async def test_a_crash_while_it_is_submitted(house: House, carried_out: bool) -> None:
-    await house.add(step="submitting")
+    await house.add(state="submitting")
     if carried_out:
         await house.submit()
     await house.carry()
@@ -1775,7 +1769,7 @@ async def test_a_crash_while_it_is_submitted(house: House, carried_out: bool) ->
 
 
 async def test_a_second_crash_while_it_is_submitted(house: House) -> None:
-    await house.add(step="submitting", submits=2)
+    await house.add(state="submitting", submits=2)
     await house.carry()
     assert await house.has_failed() == "The song service's answer was lost twice."
     assert house.submits == 0
@@ -1802,7 +1796,7 @@ async def test_a_restart_in_the_other_mode(house: House) -> None:
 async def test_a_restart_after_the_download(house: House, left_over: bytes) -> None:
     house.put(1, "source")
     house.put(1, "source.part", left_over)
-    await house.add(step="downloaded")
+    await house.add(state="downloaded")
     await house.carry()
     await house.has_completed()
     assert house.server.calls == []
@@ -1811,16 +1805,16 @@ async def test_a_restart_after_the_download(house: House, left_over: bytes) -> N
 
 async def test_a_restart_after_fitting(house: House) -> None:
     house.put(1, "1.mp3")
-    await house.add(step="ready")
+    await house.add(state="ready")
     await house.carry()
     await house.has_completed()
     assert house.channel.looked_for == []
 
 
-@pytest.mark.parametrize("step", ["downloaded", "ready"])
-async def test_a_post_whose_mark_was_lost_is_found(house: House, step: str) -> None:
+@pytest.mark.parametrize("state", ["downloaded", "ready"])
+async def test_a_post_whose_mark_was_lost_is_found(house: House, state: str) -> None:
     """By a disk that lied and a power cut; what was posted has no file any more."""
-    await house.add(step=step)
+    await house.add(state=state)
     house.channel.posts[1] = [house.audio]
     await house.pipeline.load()
     await house.pipeline.deliver(1)
@@ -1831,7 +1825,7 @@ async def test_a_post_whose_mark_was_lost_is_found(house: House, step: str) -> N
 
 async def test_a_post_is_found_although_the_api_has_forgotten_the_song(house: House) -> None:
     """The power was away for longer than the API keeps a result."""
-    await house.add(step="submitted", request_id="unknown")
+    await house.add(state="submitted", request_id="unknown")
     house.channel.posts[1] = [house.audio]
     await house.pipeline.load()
     await house.carry()
@@ -1840,29 +1834,29 @@ async def test_a_post_is_found_although_the_api_has_forgotten_the_song(house: Ho
 
 
 async def test_what_the_api_has_forgotten_is_looked_for_once(house: House) -> None:
-    await house.add(step="submitted", request_id="unknown")
+    await house.add(state="submitted", request_id="unknown")
     await house.pipeline.load()
     await house.carry()
     assert await house.has_failed() == "The song service has lost this song."
     assert house.channel.looked_for == [1]
 
 
-@pytest.mark.parametrize("step", ["submitting", "submitted"])
-async def test_only_what_was_never_made_is_not_looked_for(house: House, step: str) -> None:
+@pytest.mark.parametrize("state", ["submitting", "submitted"])
+async def test_only_what_was_never_made_is_not_looked_for(house: House, state: str) -> None:
     """The API had it before and says that it failed; or it was handed in here once more."""
-    if step == "submitted":
+    if state == "submitted":
         await house.add_submitted(genres="fail")
     else:
-        await house.add(step=step, submits=1, genres="fail")
+        await house.add(state=state, submits=1, genres="fail")
     await house.pipeline.load()
     await house.carry()
     await house.has_failed()
-    assert house.channel.looked_for == ([1] if step == "submitting" else [])
+    assert house.channel.looked_for == ([1] if state == "submitting" else [])
 
 
 async def test_what_is_lost_here_and_could_not_be_found_is_looked_for_again(house: House) -> None:
     """Its files may be gone because it was posted."""
-    await house.add(step="downloaded")
+    await house.add(state="downloaded")
     house.channel.posts[1] = [house.audio]
     house.channel.before_find.append(CannotPost("the history is hidden"))
     await house.pipeline.load()
@@ -1884,7 +1878,7 @@ async def test_what_has_no_mark_is_posted_unless_it_is_found(
     house: House, found_out: list[Exception]
 ) -> None:
     house.put(1, "1.mp3")
-    await house.add(step="ready")
+    await house.add(state="ready")
     house.channel.before_find.extend(found_out)
     await house.pipeline.load()
     await house.pipeline.deliver(1)
@@ -1896,7 +1890,7 @@ async def test_what_could_neither_be_found_nor_posted_is_in_doubt(
     house: House, refusal: Exception
 ) -> None:
     house.put(1, "1.mp3")
-    await house.add(step="ready")
+    await house.add(state="ready")
     house.channel.before_find.append(CannotPost("the history is hidden"))
     house.channel.before_post.append(refusal)
     await house.pipeline.load()
@@ -1907,7 +1901,7 @@ async def test_what_could_neither_be_found_nor_posted_is_in_doubt(
 @pytest.mark.parametrize("there", [True, False])
 async def test_a_restart_while_posting(house: House, there: bool) -> None:
     house.put(1, "1.mp3")
-    await house.add(step="posting")
+    await house.add(state="posting")
     if there:
         house.channel.posts[1] = [house.audio]
     await house.carry()
@@ -1917,17 +1911,17 @@ async def test_a_restart_while_posting(house: House, there: bool) -> None:
 
 async def test_a_restart_while_posting_and_the_history_is_unreadable(house: House) -> None:
     house.put(1, "1.mp3")
-    await house.add(step="posting")
+    await house.add(state="posting")
     house.channel.before_find.append(CannotPost("I can't read the channel's history."))
     await house.carry()
     song = await house.is_undelivered(in_doubt=True)
-    assert song.undelivered == "I can't read the channel's history."
+    assert song.reason == "I can't read the channel's history."
     assert house.channel.posts == {}
 
 
 async def test_a_restart_while_posting_and_the_history_comes_later(house: House) -> None:
     house.put(1, "1.mp3")
-    await house.add(step="posting")
+    await house.add(state="posting")
     house.channel.posts[1] = [house.audio]
     house.channel.before_find.extend([PostUncertain("503")] * 3)
     await house.carry()
@@ -1940,15 +1934,15 @@ async def test_a_crash_right_after_the_post(house: House) -> None:
     await house.add()
     with pytest.raises(Crash):
         await house.start()
-    assert (await house.song()).step == "posting"
+    assert (await house.song()).state == "posting"
     house.restart()
     await house.carry()
     await house.has_completed()
 
 
-@pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "CANCELLED"])
-async def test_what_has_ended_stays_so(house: House, status: str) -> None:
-    before = await house.add(step="ended", status=status)
+@pytest.mark.parametrize("state", ["completed", "refunded", "failed", "cancelled"])
+async def test_what_has_ended_stays_so(house: House, state: str) -> None:
+    before = await house.add(state=state)
     await house.carry()
     await house.pipeline.give_up(1)
     assert await house.song() == before
@@ -2014,9 +2008,9 @@ async def test_a_post_that_was_cancelled_is_looked_for(
 # --- given up -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", ["submitting", "submitted", "downloaded", "ready"])
-async def test_given_up(house: House, step: str) -> None:
-    await house.add(step=step)
+@pytest.mark.parametrize("state", ["submitting", "submitted", "downloaded", "ready"])
+async def test_given_up(house: House, state: str) -> None:
+    await house.add(state=state)
     await house.pipeline.give_up(1)
     assert "operator" in await house.has_failed()
 
@@ -2030,7 +2024,7 @@ async def test_what_is_given_up_is_not_looked_for(
         raise RuntimeError("a channel of a kind that did not exist")
 
     monkeypatch.setattr(house.channel, "find_post", find_post)
-    await house.add(step="ready")
+    await house.add(state="ready")
     await house.pipeline.load()
     with pytest.raises(RuntimeError):
         await house.pipeline.deliver(1)
@@ -2041,7 +2035,7 @@ async def test_what_is_given_up_is_not_looked_for(
 async def test_given_up_while_posting(house: House) -> None:
     """It may be there: giving the price back would make it free."""
     house.put(1, "1.mp3")
-    await house.add(step="posting")
+    await house.add(state="posting")
     await house.pipeline.give_up(1)
     await house.is_undelivered(in_doubt=True)
     assert await open_incidents(house) == [Kind.UNDELIVERED]

@@ -8,7 +8,7 @@ import pytest
 from db import songs
 from db.connection import Connection
 from db.database import Database
-from db.records import Status, Step
+from db.records import State
 from services.credits.credits import Credits
 from services.settings.catalogue import ALLOWANCE, MEMBER_ALLOWANCE
 from services.settings.server_settings import Manager
@@ -49,8 +49,8 @@ async def test_a_waiting_song_has_a_place_among_all_servers(
 
 async def test_what_runs_or_is_over_has_no_place(queue: Queue, database: Database) -> None:
     await add_song(database, 1)
-    await add_song(database, 2, step=Step.READY)
-    await add_song(database, 3, step=Step.ENDED)
+    await add_song(database, 2, state=State.READY)
+    await add_song(database, 3, state=State.COMPLETED)
     for song_id in (2, 3):
         view = await queue.view(song_id)
         assert view is not None
@@ -77,9 +77,9 @@ async def test_a_server_sees_what_runs_then_what_waits_in_its_order(
     await add_song(database, 1, requested_at=NOON)
     await add_song(database, 2, requested_at=NOON + timedelta(seconds=1))
     await add_song(database, 3, requested_at=NOON + timedelta(seconds=2), member_id=MEMBER + 1)
-    await add_song(database, 4, requested_at=NOON + timedelta(seconds=3), step=Step.POSTING)
+    await add_song(database, 4, requested_at=NOON + timedelta(seconds=3), state=State.POSTING)
     await add_song(database, 5, server_id=OTHER)
-    await add_song(database, 6, step=Step.ENDED)
+    await add_song(database, 6, state=State.COMPLETED)
     views = await queue.of_server(SERVER)
     assert [view.song.song_id for view in views] == [4, 1, 3, 2]
     assert [view.place for view in views] == [None, 1, 3, 4]
@@ -91,8 +91,8 @@ async def test_only_messages_that_can_be_edited_are_kept_true(
 ) -> None:
     await add_song(database, 1, token="a", token_until=LATER, requested_at=LATER)
     await add_song(database, 2, requested_at=NOON)
-    await add_song(database, 3, token="c", token_until=LATER, step=Step.POSTING)
-    await add_song(database, 4, token="d", token_until=LATER, step=Step.ENDED)
+    await add_song(database, 3, token="c", token_until=LATER, state=State.POSTING)
+    await add_song(database, 4, token="d", token_until=LATER, state=State.COMPLETED)
     assert await queue.shown_and_waiting() == [(1, 2)]
     assert [song.song_id for song in await queue.shown(ended=False)] == [1, 3]
     assert [song.song_id for song in await queue.shown(ended=True)] == [4]
@@ -102,7 +102,7 @@ async def test_a_token_is_forgotten_unless_a_newer_one_has_come(
     queue: Queue, database: Database
 ) -> None:
     old = await add_song(database, 1, token="old", token_until=LATER)
-    without = await add_song(database, 2, step=Step.ENDED, status=Status.FAILED)
+    without = await add_song(database, 2, state=State.FAILED)
     async with database.write() as connection:
         await songs.set_token(connection, 1, message_id=None, token="new", until=LATER)
     await queue.forget_token(old)

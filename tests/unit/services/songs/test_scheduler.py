@@ -217,13 +217,13 @@ async def test_tasks_have_names() -> None:
 async def test_what_is_unfinished_is_resumed(house: House) -> None:
     await house.add_submitted(1)
     house.put(2, "source")
-    await house.add(2, step="downloaded")
+    await house.add(2, state="downloaded")
     house.put(3, "3.mp3")
-    await house.add(3, step="ready")
+    await house.add(3, state="ready")
     house.put(4, "4.mp3")
-    await house.add(4, step="posting")
+    await house.add(4, state="posting")
     house.channel.posts[4] = [house.audio]
-    await house.add(5, step="submitting")
+    await house.add(5, state="submitting")
     await house.add(6)
     with_places(house, 1)
     async with house.running():
@@ -250,9 +250,9 @@ async def test_what_another_process_leaves_later_is_taken_up(house: House) -> No
         await eventually(minutes_are_over(house))
         await house.add_submitted(1)
         house.put(2, "2.mp3")
-        await house.add(2, step="ready")
+        await house.add(2, state="ready")
         house.channel.posts[2] = [house.audio]
-        await house.add(3, step="submitting")
+        await house.add(3, state="submitting")
         house.minutes.put_nowait(None)
         await house.until("ended", "ended", "ended")
     for song_id in (1, 2, 3):
@@ -267,7 +267,7 @@ async def test_what_another_process_may_still_run_is_left_alone(house: House) ->
     house.restart()
     async with house.running():
         await eventually(minutes_are_over(house))
-        await house.add(1, step="submitting")
+        await house.add(1, state="submitting")
         await two_minutes(house)
         assert house.scheduler._running == {}
         await house.add(2)
@@ -362,7 +362,7 @@ async def test_a_song_that_waits_again_is_in_nobodys_hands(
 
         async def submitted() -> bool:
             house.scheduler.wake()
-            return (await house.song()).step == "submitted"
+            return (await house.song()).state == "submitted"
 
         await eventually(submitted)
         gate.set()
@@ -571,7 +571,7 @@ async def test_one_trial_at_a_time(house: House) -> None:
         await minute(house)
         await house.until_submits(1)
         await two_minutes(house)
-        assert await steps(house, 2) == ["submitting", "waiting"]
+        assert await house.states(2) == ["submitting", "waiting"]
         assert house.submits == 1
         gate.set()
         await house.until("ended", "ended")
@@ -605,7 +605,7 @@ async def test_no_more_trials_lose_their_answers_than_there_are_places(
 
             await eventually(lost)
         await two_minutes(house)
-        assert await steps(house, 3) == ["submitting", "submitting", "waiting"]
+        assert await house.states(3) == ["submitting", "submitting", "waiting"]
         assert house.submits == 2
 
 
@@ -674,10 +674,6 @@ async def test_the_watch_survives_an_error(house: House, monkeypatch: pytest.Mon
 # --- the operator's budgets --------------------------------------------------------------------
 
 
-async def steps(house: House, count: int) -> list[str]:
-    return [(await house.song(song_id)).step for song_id in range(1, count + 1)]
-
-
 async def test_what_is_over_a_budget_waits_and_the_others_go_on_in_fair_order(
     house: House,
 ) -> None:
@@ -728,7 +724,7 @@ async def test_what_waits_for_a_budget_starts_on_the_next_day(house: House) -> N
         await house.until("ended", "waiting", "waiting")
         house.minutes.put_nowait(None)
         await eventually(minutes_are_over(house))
-        assert await steps(house, 3) == ["ended", "waiting", "waiting"]
+        assert await house.states(3) == ["ended", "waiting", "waiting"]
         house.time.elapsed = timedelta(hours=12).total_seconds()
         house.minutes.put_nowait(None)
         await house.until("ended", "ended", "waiting")
@@ -754,7 +750,7 @@ async def test_what_waits_for_a_budget_starts_when_it_is_raised_or_dropped(house
     async with house.running():
         house.minutes.put_nowait(None)
         await eventually(minutes_are_over(house))
-        assert await steps(house, 3) == ["waiting", "waiting", "waiting"]
+        assert await house.states(3) == ["waiting", "waiting", "waiting"]
         await house.budgets.drop("server", SERVER)
         house.minutes.put_nowait(None)
         await house.until("ended", "waiting", "waiting")
@@ -907,7 +903,7 @@ async def test_what_sleeps_is_stopped_at_once(
     async with house.running():
         await asleep.wait()
         await house.scheduler.stop(grace=1_000)
-        assert (await house.song()).step == "submitted"
+        assert (await house.song()).state == "submitted"
     house.restart()
     async with house.running():
         await house.until("ended")
@@ -926,7 +922,7 @@ async def test_a_submit_comes_through(house: House, monkeypatch: pytest.MonkeyPa
         gate.set()
         await stopping
     song = await house.song()
-    assert (song.step, song.submits) == ("submitted", 1)
+    assert (song.state, song.submits) == ("submitted", 1)
     house.restart()
     async with house.running():
         await house.until("ended")
@@ -976,14 +972,14 @@ async def test_the_grace_is_bounded(house: House, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(house.channel, "post", post)
     house.put(1, "1.mp3")
-    await house.add(1, step="ready")
+    await house.add(1, state="ready")
     gate = behind_a_gate(house, "submit")
     await house.add(2)
     async with house.running():
         await reached.wait()
         await house.until_submits(1)
         await house.scheduler.stop(grace=0.1)
-    assert [(await house.song(n)).step for n in (1, 2)] == ["posting", "submitting"]
+    assert [(await house.song(n)).state for n in (1, 2)] == ["posting", "submitting"]
     gate.set()
     monkeypatch.setattr(house.channel, "post", real)
     house.restart()

@@ -33,7 +33,7 @@ async def test_resumed_song_stays_with_its_provider(house: House) -> None:
     fake = FakeProvider(house.rate_limiter)
     house.other_providers = {fake.name: fake}
     house.restart()
-    await house.add(provider=fake.name, step="submitted", request_id="job-7")
+    await house.add(provider=fake.name, state="submitted", request_id="job-7")
     await house.carry()
     await house.has_completed()
     assert (fake.requests, house.server.calls) == ({}, [])

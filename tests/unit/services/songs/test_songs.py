@@ -15,7 +15,16 @@ import pytest
 from db import budgets, changes
 from db import songs as rows
 from db.database import Database
-from db.records import TOKEN_LIFETIME, Draft, Fault, OperatorBudget, Song, SongRequest, Status, Step
+from db.records import (
+    TOKEN_LIFETIME,
+    Draft,
+    Fault,
+    OperatorBudget,
+    Song,
+    SongRequest,
+    State,
+    Status,
+)
 from services.credits.amounts import Prices
 from services.credits.budgets import OperatorBudgetExceeded, OperatorBudgets, ServerBudgetExceeded
 from services.credits.credits import Credits
@@ -173,7 +182,7 @@ async def test_a_song_that_is_asked_for_waits_and_is_held(
 ) -> None:
     song = await songs.ask(requester(5, message_id=6), request(lyrics="La la", seconds=90))
     assert await rows.get(database.reader, 5) == song
-    assert (song.status, song.step, song.number) == (Status.QUEUED, Step.WAITING, 1)
+    assert (song.status, song.state, song.number) == (Status.QUEUED, State.WAITING, 1)
     assert (song.lyrics, song.seconds, song.seed, song.price) == ("La la", 90, 7, 3)
     assert (song.member_id, song.channel_id, song.application_id) == (MEMBER, CHANNEL, APPLICATION)
     assert (song.message_id, song.token) == (6, "token-5")
@@ -283,14 +292,14 @@ async def test_a_server_with_many_undelivered_songs_gets_no_more(
     songs: Songs, database: Database, tmp_path: Path
 ) -> None:
     """Each is up to 10 MiB for a day."""
-    kept = {"step": Step.ENDED, "undelivered": "The channel is gone.", "file": "song.mp3"}
+    kept = {"state": State.UNDELIVERED, "reason": "The channel is gone.", "file": "song.mp3"}
     for number in range(1, MAX_UNDELIVERED):
         await add_song(database, 100 + number, number=number, member_id=100 + number, **kept)
     async with database.write() as connection:
         await connection.execute("UPDATE servers SET last_number = 100")
     song = await songs.ask(requester(1), request(seconds=30))
     await add_song(database, 200, number=200, member_id=200, **kept)
-    await add_song(database, 201, number=201, **kept | {"delivered_at": NOON, "file": None})
+    await add_song(database, 201, number=201, state=State.COMPLETED, reason="No.")
     before = dump(tmp_path)
     for refused in (songs.check, songs.ask):
         with refusal(ServerHasUndelivered(25)):
@@ -306,10 +315,10 @@ async def test_no_member_locks_the_others_out_by_undelivered_songs(
     songs: Songs, database: Database, tmp_path: Path
 ) -> None:
     """A private thread that its owner removes the bot from makes them so, free of charge."""
-    kept = {"step": Step.ENDED, "undelivered": "The channel is gone.", "file": "song.mp3"}
+    kept = {"state": State.UNDELIVERED, "reason": "The channel is gone.", "file": "song.mp3"}
     for number in range(MAX_UNDELIVERED_OF_MEMBER):
         await add_song(database, 101 + number, number=101 + number, **kept)
-    await add_song(database, 200, number=200, **kept | {"delivered_at": NOON, "file": None})
+    await add_song(database, 200, number=200, state=State.COMPLETED, reason="No.")
     before = dump(tmp_path)
     for refused in (songs.check, songs.ask):
         with refusal(MemberHasUndelivered(5)):
@@ -676,10 +685,10 @@ async def test_a_song_of_another_server_is_not_there(songs: Songs, song_id: int)
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"step": Step.SUBMITTING}, "is being made already"),
-        ({"step": Step.POSTING}, "is being made already"),
-        ({"step": Step.ENDED}, "is COMPLETED"),
-        ({"step": Step.ENDED, "status": Status.CANCELLED}, "is CANCELLED"),
+        ({"state": State.SUBMITTING}, "is being made already"),
+        ({"state": State.POSTING}, "is being made already"),
+        ({"state": State.COMPLETED}, "is COMPLETED"),
+        ({"state": State.CANCELLED}, "is CANCELLED"),
     ],
 )
 async def test_what_was_submitted_or_is_over_can_not_be_cancelled(
@@ -743,7 +752,7 @@ async def test_a_page_out_of_bounds_is_the_nearest_one(
     songs: Songs, database: Database, page: int, number: int, first: int, length: int
 ) -> None:
     for song_id in range(1, PAGE + 2):
-        await add_song(database, song_id, step=Step.ENDED)
+        await add_song(database, song_id, state=State.COMPLETED)
     await add_song(database, 50, member_id=99)
     found = await songs.history(SERVER, MEMBER, page=page)
     assert (found.number, found.pages, found.total) == (number, 2, PAGE + 1)
@@ -752,7 +761,7 @@ async def test_a_page_out_of_bounds_is_the_nearest_one(
 
 async def test_a_full_page_is_the_last_one(songs: Songs, database: Database) -> None:
     for song_id in range(1, PAGE + 1):
-        await add_song(database, song_id, step=Step.ENDED)
+        await add_song(database, song_id, state=State.COMPLETED)
     assert (await songs.history(SERVER, MEMBER, page=1)).pages == 1
 
 
