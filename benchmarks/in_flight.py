@@ -82,10 +82,10 @@ def main() -> None:
     """Print the section; takes about 65 s."""
     print("## A song in flight\n")
     print(
-        "With an account without a limit, so that looks are as many as they can be; 50 calls a "
-        "minute are 50 looks for all songs together.\n"
+        "With an account without a limit, so that polls are as many as they can be; 50 calls a "
+        "minute are 50 polls for all songs together.\n"
     )
-    print("| | songs | memory a song | looks a song-minute | CPU a song-minute | CPU a look |")
+    print("| | songs | memory a song | polls a song-minute | CPU a song-minute | CPU a poll |")
     print("|---|---|---|---|---|---|")
     asyncio.run(_in_flight())
     print()
@@ -105,11 +105,11 @@ async def _in_flight() -> None:
         await asyncio.sleep(WATCHED)
         after = stage.used()
         minutes = SONGS * WATCHED / 60
-        looks, cpu = len(stage.api.calls) - calls, after.own - there.own
+        polls, cpu = len(stage.api.calls) - calls, after.own - there.own
         print(
             f"| at the song API | {SONGS} | {(there.resident - before.resident) / SONGS / 1024:.1f}"
-            f" KiB | {looks / minutes:.1f} | {cpu / minutes * 1000:.1f} ms"
-            f" | {cpu / looks * 1000:.2f} ms |"
+            f" KiB | {polls / minutes:.1f} | {cpu / minutes * 1000:.1f} ms"
+            f" | {cpu / polls * 1000:.2f} ms |"
         )
         print(f"| the bot before them | {WHOLE} | {before.resident / 2**20:.0f} MiB in all | | | |")
 

@@ -24,7 +24,6 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from db.records import SongRequest
-from playground.song_api import Fault, SongApiServer, Timing, serve
 from services.errors import (
     ApiUnavailable,
     BadOutput,
@@ -229,10 +228,6 @@ async def test_submit_sends_every_parameter_and_the_key(wire: Wire) -> None:
         "base64": False,
     }
     assert wire.rate_limiter.taken == []  # the caller has: see the class
-
-
-def test_lyrics_and_seed_are_always_in_the_payload() -> None:
-    assert {"lyrics", "seed"} <= payload(SONG).keys()
 
 
 async def test_the_root_may_have_a_path_and_a_slash(wire: Wire) -> None:
@@ -1566,38 +1561,3 @@ async def test_make_with_audio_that_breaks_off_is_uncertain(wire: Wire, tmp_path
     await wire.start(answering(200, AUDIO))
     await failing(wire.api.make(SONG, at(tmp_path / "song", 100)), BadOutput)
     assert files_in(tmp_path) == []
-
-
-# With the playground's API
-
-
-def composed(*, seed: int, **_: object) -> bytes:
-    return AUDIO + bytes([seed])
-
-
-async def test_a_song_from_the_playgrounds_api(tmp_path: Path) -> None:
-    now = 0.0
-    server = SongApiServer(composed, clock=lambda: now, timing=lambda _: Timing(1, 4), credits=2)
-    rate_limiter = RateLimiter(50)
-    async with serve(server), aiohttp.ClientSession() as session:
-        api = Segmind(session, root=server.root, key=server.key, rate_limiter=rate_limiter)
-        assert await api.get_balance() == 2
-        request_id = await api.submit(SONG)
-        assert await api.get_status(request_id, NOWHERE) == JobStatus("QUEUED")
-        now = 2.0
-        assert await api.get_status(request_id, NOWHERE) == JobStatus("PROCESSING")
-        now = 6.0
-        assert await api.get_status(request_id, NOWHERE) == JobStatus("COMPLETED")
-        output = await api.result(request_id, NOWHERE)
-        assert "signature" not in repr(output)
-        assert await api.download(output, at(tmp_path / "song")) == len(AUDIO) + 1
-        assert await api.get_balance() == 1
-        now = 6000.0
-        await failing(api.get_status(request_id, NOWHERE), SongGone)
-        await failing(api.download(output, at(tmp_path / "song")), OutputMissing)
-        server.fault = lambda call: Fault(cut="answer", carried_out=True)
-        await failing(api.submit(SONG), SubmitUncertain)
-        server.fault = None
-        await failing(api.submit(SONG), OutOfCredits)
-        other = Segmind(session, root=server.root, key="wrong", rate_limiter=rate_limiter)
-        await failing(other.get_balance(), KeyRefused)
