@@ -76,6 +76,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
     ],
     "It was refused, and nothing was spent.": [
         "services.songs.songs.Songs._check_pace: songs.last_requested(",
+        "services.songs.songs.Songs._check_pace: songs.requested_in_channel(",
         "services.songs.songs.Songs.ask: self._budget.refused(",
         "services.songs.songs.Songs.cancel: self.get(song_id, server_id=server_id) (2)",
     ],
