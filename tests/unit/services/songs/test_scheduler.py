@@ -327,7 +327,7 @@ async def test_nobody_there_for_a_while(house: House) -> None:
     def come_back() -> None:
         house.scheduler.wake()
         if len(house.pauses) == 4:
-            house.api._root = URL(house.server.root)
+            house.api._root = house.api._downloader._root = URL(house.server.root)
 
     house.after_pause = come_back
     async with house.running():
