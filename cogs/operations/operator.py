@@ -1,4 +1,4 @@
-"""/operator: what the operator sees and changes from within Discord."""
+"""/operator: usage and budgets for the operator, in Discord."""
 
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -20,13 +20,13 @@ from services.reports.overview import Overview, ServerUse
 ID = r"[0-9]{1,19}"
 LISTED = 10
 NAME_SHOWN = 25
-"""Ten of them, all escaped, fit into a field."""
+"""Ten of them fit into a field, even if every character is escaped."""
 REASONS, REASON_SHOWN = 5, 80
-"""How many reasons are shown, and the characters of each: there are few, and all fit."""
+"""Number of reasons shown, and characters of each."""
 SCOPES = {
     "all": "all servers together",
     "each": "each server",
-    "server": "this server, or the one that is named",
+    "server": "this server, or the given one",
 }
 
 
@@ -36,7 +36,7 @@ class OperatorCog(
     group_name="operator",
     group_description="For the bot's operator: what it uses, and the budgets of a day",
 ):
-    """The operator's budgets. Only for the ids in OPERATOR_IDS, whatever Discord allows."""
+    """The operator's commands, only for OPERATOR_IDS, whatever permissions Discord shows."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class OperatorCog(
 
     @app_commands.command()
     async def show(self, interaction: discord.Interaction) -> None:
-        """What was submitted today, what could not be posted, the budgets, the busiest servers."""
+        """Show today's usage, undelivered songs, budgets and the busiest servers."""
         self._check(interaction)
         await acknowledged(interaction)
         card = overview_card(
@@ -66,12 +66,12 @@ class OperatorCog(
 
     @app_commands.command()
     @app_commands.describe(
-        scope="Whose songs it is held against",
-        credits="Credits a day (UTC); left out: as many as there are",
-        songs="Songs a day (UTC); left out: as many as there are",
+        scope="Whose songs count against the budget",
+        credits="Credits per day (UTC); without it, no limit",
+        songs="Songs per day (UTC); without it, no limit",
         server="A server's id, if it is not this one",
         unlimited="No limit for this scope, whatever the default is",
-        remove="Forget what was set here: the default counts again",
+        remove="Remove this budget, so that the default applies",
     )
     @app_commands.choices(scope=[Choice(name=text, value=key) for key, text in SCOPES.items()])
     async def budget(
@@ -84,29 +84,29 @@ class OperatorCog(
         unlimited: bool = False,
         remove: bool = False,
     ) -> None:
-        """Set what may be submitted to the song API in a day."""
+        """Set how much may be submitted to the song API per day."""
         self._check(interaction)
         if (credits is not None or songs is not None) + unlimited + remove != 1:
             raise InvalidRequest(
                 "Please give `credits`, `songs` or both; or only `unlimited`; or only `remove`."
             )
-        server_id = _named(server, interaction) if scope == "server" else 0
+        server_id = _server_id(server, interaction) if scope == "server" else 0
         if server is not None and scope != "server":
-            raise InvalidRequest("A server's id goes with the scope of one server only.")
+            raise InvalidRequest("Please give `server` only with the scope of one server.")
         await acknowledged(interaction)
         if remove:
             await self._budgets.drop(scope, server_id)
         else:
             await self._budgets.set(OperatorBudget(scope, server_id, credits, songs))
         self._wake()
-        whom = f"server {server_id}" if scope == "server" else SCOPES[scope]
+        subject = f"server {server_id}" if scope == "server" else SCOPES[scope]
         await interaction.followup.send(
-            f"What was set for {whom} is removed. {_default_text(scope, self._budgets.defaults)}"
+            f"The budget for {subject} was removed. {_default_text(scope, self._budgets.defaults)}"
             if remove
-            else f"There is no daily limit for {whom} from now on."
+            else f"There is no daily limit for {subject} from now on."
             if unlimited
-            else f"The budget for {whom} is {allowed_text(credits, songs)} a day (UTC). It holds "
-            "from now on; what was submitted today counts.",
+            else f"The budget for {subject} is now {allowed_text(credits, songs)} per day (UTC). "
+            "Songs submitted today count.",
             ephemeral=True,
         )
 
@@ -115,13 +115,11 @@ class OperatorCog(
             raise NotPermitted("Only the bot's operator can do this.")
 
 
-def _named(typed: str | None, interaction: discord.Interaction) -> int:
+def _server_id(typed: str | None, interaction: discord.Interaction) -> int:
     if typed is None:
         return server_of(interaction)
     if not re.fullmatch(ID, typed.strip()) or not 0 < int(typed) < 2**63:
-        raise InvalidRequest(
-            "A server's id is a number, like those that `python bot.py servers` lists."
-        )
+        raise InvalidRequest("A server's id is a number. `python bot.py servers` lists them.")
     return int(typed)
 
 
@@ -131,7 +129,7 @@ def overview_card(
     uses: Sequence[ServerUse],
     undelivered: Sequence[Undelivered] = (),
 ) -> discord.Embed:
-    """What the operator pays for today, what got stuck, and what they have set."""
+    """Return the card with today's usage, undelivered songs and budgets."""
     card = discord.Embed(
         title=f"Today: {songs_text(today.songs)} submitted, {credits_text(today.credits)}",
         colour=BLURPLE,
@@ -145,10 +143,12 @@ def overview_card(
         card.add_field(
             name=f"Could not be posted: {songs_text(total)}", value="\n".join(lines), inline=False
         )
-    lines = [f"{_whom(budget)}: {_daily_text(budget.credits, budget.songs)}" for budget in budgets]
+    lines = [
+        f"{_scope_text(budget)}: {_daily_text(budget.credits, budget.songs)}" for budget in budgets
+    ]
     card.add_field(
-        name="Budgets, by days in UTC",
-        value=_some(lines) or "None. `/operator budget` sets one.",
+        name="Budgets per day (UTC)",
+        value=_listed(lines) or "None. `/operator budget` sets one.",
         inline=False,
     )
     lines = [
@@ -158,13 +158,14 @@ def overview_card(
         if use.today.songs
     ]
     if lines:
-        card.add_field(name="Busiest today", value=_some(lines), inline=False)
-    card.set_footer(text=f"{len(uses):,} servers. `python bot.py servers` lists them all.")
+        card.add_field(name="Busiest today", value=_listed(lines), inline=False)
+    servers = f"{len(uses):,} server{'s' * (len(uses) != 1)}"
+    card.set_footer(text=f"{servers}. `python bot.py servers` lists them all.")
     return card
 
 
 def allowed_text(credits: int | None, songs: int | None) -> str:
-    """`100 credits and 40 songs`; of None and None, nothing."""
+    """Format `100 credits and 40 songs`; empty if both are None."""
     parts = [
         *([] if credits is None else [credits_text(credits)]),
         *([] if songs is None else [songs_text(songs)]),
@@ -174,25 +175,25 @@ def allowed_text(credits: int | None, songs: int | None) -> str:
 
 def _daily_text(credits: int | None, songs: int | None) -> str:
     allowed = allowed_text(credits, songs)
-    return f"{allowed} a day" if allowed else "no limit"
+    return f"{allowed} per day" if allowed else "no limit"
 
 
-def _whom(budget: OperatorBudget) -> str:
+def _scope_text(budget: OperatorBudget) -> str:
     words = {"all": "All servers together", "each": "Each server"}
     return words.get(budget.scope, f"Server {budget.server_id}")
 
 
 def _default_text(scope: str, defaults: DefaultBudgets) -> str:
-    """What counts where `/operator` has set nothing."""
+    """Return the sentence on the default that applies without a budget of `/operator`."""
     if scope == "server":
-        return "What is set for each server counts there now."
+        return "The budget for each server applies there now."
     variable, songs = {
         "all": ("DAILY_SONGS", defaults.all_servers),
         "each": ("SERVER_DAILY_SONGS", defaults.each_server),
     }[scope]
-    return f"The default counts again: {_daily_text(None, songs)} (UTC), from {variable}."
+    return f"The default applies: {_daily_text(None, songs)} (UTC), from {variable}."
 
 
-def _some(lines: Sequence[str]) -> str:
+def _listed(lines: Sequence[str]) -> str:
     more = [f"and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
     return "\n".join([*lines[:LISTED], *more])

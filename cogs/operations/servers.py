@@ -1,4 +1,4 @@
-"""Coming and going: the hello on joining a server, and the end of its songs on leaving."""
+"""Joining a server with a greeting, and leaving one with the end of its songs."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -42,12 +42,12 @@ class ServersCog(commands.Cog):
 
     @commands.Cog.listener()
     async def on_shard_session(self, shard: Shard) -> None:
-        """A shard's READY, each one: it lists all its servers, the unavailable ones too."""
+        """Leave servers that a shard's READY does not list; it lists unavailable ones too."""
         await self._leave(self._servers.reconcile(shard, self._client.presence))
 
     @commands.Cog.listener()
     async def on_shard_ready(self, shard_id: int) -> None:
-        """Discord has told of the shard's servers what it had to tell."""
+        """Store the names of a shard's servers once they are known, and retry deliveries."""
         shard = Shard(shard_id, self._client.shard_count or 1)
         guilds = [guild for guild in self._client.guilds if shard.serves(guild.id)]
         log.info("shard %d is ready in %d servers", shard_id, len(guilds))
@@ -59,57 +59,57 @@ class ServersCog(commands.Cog):
 
     @commands.Cog.listener()
     async def on_guild_join(self, guild: discord.Guild) -> None:
-        """Say hello once, where the bot may write."""
+        """Greet a new server once, where the bot may write."""
         self._delivery.wake(guild.id)
         first_time = await self._servers.join(guild.id, guild.name)
-        if guild.id not in self._client.presence:  # removed before that was written down
+        if guild.id not in self._client.presence:  # removed before the row was written
             await self.on_server_left(guild.id)
             return
         if first_time:
-            await self._say_hello(guild)
+            await self._greet(guild)
         await self._servers.notify_operator()
 
-    async def _say_hello(self, guild: discord.Guild) -> None:
+    async def _greet(self, guild: discord.Guild) -> None:
         channel = first_writable(guild)
         if channel is None:
-            log.info("no channel to say hello in, in server %d", guild.id)
+            log.info("no channel for the greeting in server %d", guild.id)
             return
         settings = await self._credits.settings(guild.id)
-        hello = (
+        greeting = (
             cards.hello_card(allowance=settings.allowance.credits, prices=self._songs.prices)
             if self._servers.allows(guild.id)
             else cards.not_allowed_card(guild.id)
         )
         try:
             with wrap_parse_errors():
-                await channel.send(embed=hello)
+                await channel.send(embed=greeting)
         except (*PASSING, discord.HTTPException) as error:
-            log.warning("the hello in server %d: %s", guild.id, error)
+            log.warning("the greeting in server %d failed: %s", guild.id, error)
 
     @commands.Cog.listener()
     async def on_guild_update(self, before: discord.Guild, after: discord.Guild) -> None:
-        """The operator's list of servers has their names; and its boosts take larger files."""
+        """Store a new name. Boosts may also allow larger files."""
         self._delivery.wake(after.id)
         if before.name != after.name:
             await self._servers.rename(after.id, after.name)
 
     @commands.Cog.listener()
     async def on_server_left(self, server_id: int) -> None:
-        """Removed: what waits there is cancelled and refunded."""
+        """Cancel and refund the waiting songs of a server that removed the bot."""
         await self._leave(self._servers.leave(server_id))
 
     async def _leave(self, leaving: Awaitable[Sequence[Song]]) -> None:
         try:
             self._show(await leaving)
         except NOT_NOW as error:
-            log.warning("leaving servers waits for the housekeeping: %s", error)
+            log.warning("leaving servers failed, housekeeping retries: %s", error)
 
-    # What may let songs be posted that could not be. Permissions are the server's, a role's, a
-    # channel's, and come with the bot's own roles; a closed thread may be opened again.
+    # Events that may allow undelivered songs to be posted. Permissions belong to the server, a role
+    # or a channel, and come with the bot's own roles; a closed thread may be reopened.
 
     @commands.Cog.listener()
     async def on_guild_available(self, guild: discord.Guild) -> None:
-        """Discord's outage is over, or this is the first that a shard hears of the server."""
+        """Retry deliveries after an outage, or when a server is first available."""
         self._delivery.wake(guild.id)
 
     @commands.Cog.listener()
@@ -118,7 +118,7 @@ class ServersCog(commands.Cog):
         before: discord.abc.GuildChannel,  # noqa: ARG002 - discord.py gives both
         after: discord.abc.GuildChannel,
     ) -> None:
-        """Its permissions, maybe."""
+        """Retry deliveries: permissions may have changed."""
         self._delivery.wake(after.guild.id)
 
     @commands.Cog.listener()
@@ -127,12 +127,12 @@ class ServersCog(commands.Cog):
         before: discord.Role,  # noqa: ARG002 - as above
         after: discord.Role,
     ) -> None:
-        """Its permissions, maybe."""
+        """Retry deliveries: permissions may have changed."""
         self._delivery.wake(after.guild.id)
 
     @commands.Cog.listener()
     async def on_guild_role_delete(self, role: discord.Role) -> None:
-        """What it denied the bot is denied no more."""
+        """Retry deliveries: the role's denials are gone."""
         self._delivery.wake(role.guild.id)
 
     @commands.Cog.listener()
@@ -141,43 +141,43 @@ class ServersCog(commands.Cog):
         before: discord.Member,  # noqa: ARG002 - as above
         after: discord.Member,
     ) -> None:
-        """The bot's own roles, or the end of its time-out."""
+        """Retry deliveries when the bot's roles change or its time-out ends."""
         if after.id == after.guild.me.id:
             self._delivery.wake(after.guild.id)
 
     @commands.Cog.listener()
     async def on_raw_thread_update(self, payload: discord.RawThreadUpdateEvent) -> None:
-        """It was opened again, maybe. Raw, since a closed one is not in discord.py's cache."""
+        """Retry deliveries. Raw, since a closed thread is not in discord.py's cache."""
         self._delivery.wake(payload.guild_id)
 
     @commands.Cog.listener()
     async def on_thread_join(self, thread: discord.Thread) -> None:
-        """The bot was added to it, or can see it now."""
+        """Retry deliveries in a thread that the bot was added to or can see now."""
         self._delivery.wake(thread.guild.id, channel_id=thread.id)
 
     @commands.Cog.listener()
     async def on_thread_remove(self, thread: discord.Thread) -> None:
-        """The bot was removed from it. discord.py would go on knowing a private one as seen."""
+        """Drop a private thread from discord.py's cache, which keeps it."""
         if thread.is_private():
             forget_thread(thread)
 
     @commands.Cog.listener()
     async def on_resumed(self) -> None:
-        """Discord may have been away for long."""
+        """Retry deliveries everywhere: Discord may have been unavailable for long."""
         for guild in self._client.guilds:
             self._delivery.wake(guild.id)
 
     def _show(self, cancelled: Sequence[Song]) -> None:
-        """A status message can be edited after the bot was thrown out: its token still works."""
+        """Update status messages, which work after the removal while their tokens are valid."""
         for song in cancelled:
             self._show_song(song.song_id)
 
 
 def first_writable(guild: discord.Guild) -> discord.TextChannel | None:
-    """The channel for the hello: one that the bot may write in.
+    """Return the channel for the greeting: one that the bot may write in.
 
-    The server's system channel, else one where everybody talks. Rules, announcements and what only
-    moderators see come last.
+    The server's system channel comes first, then public channels; channels for rules,
+    announcements and moderators come last.
     """
     channels = [guild.system_channel, *sorted(guild.text_channels, key=_is_no_place_to_talk)]
     for channel in channels:

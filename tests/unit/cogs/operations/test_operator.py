@@ -54,7 +54,7 @@ async def test_without_an_operator_there_are_no_such_commands(
 
 async def test_a_budget_for_each_server_stops_songs_until_tomorrow(world: World) -> None:
     answer = await budget(world, scope="each", songs=1)
-    assert "each server is 1 song a day" in text_of(said(answer))
+    assert "each server is now 1 song per day" in text_of(said(answer))
     await world.song()
     await world.song(world.bob)
     assert len(await world.rows()) == 1
@@ -76,23 +76,23 @@ async def test_raising_a_budget_starts_what_waits(world: World) -> None:
         assert song.submits == 0
         answer = await budget(world, scope="all", remove=True)
         assert text_of(said(answer)) == (
-            "What was set for all servers together is removed. The default counts again: 500 songs "
-            "a day (UTC), from DAILY_SONGS."
+            "The budget for all servers together was removed. The default applies: 500 songs "
+            "per day (UTC), from DAILY_SONGS."
         )
         await world.ended()
 
 
 async def test_unlimited_wins_over_the_default(world: World) -> None:
     shown = text_of(said(await world.mona.slash(world.channel, "operator show")))
-    assert "All servers together: 500 songs a day" in shown
-    assert "Each server: 100 songs a day" in shown
+    assert "All servers together: 500 songs per day" in shown
+    assert "Each server: 100 songs per day" in shown
     answer = await budget(world, scope="each", unlimited=True)
     assert text_of(said(answer)) == "There is no daily limit for each server from now on."
     shown = text_of(said(await world.mona.slash(world.channel, "operator show")))
     assert "Each server: no limit" in shown
     answer = await budget(world, scope="server", remove=True)
     assert text_of(said(answer)) == (
-        f"What was set for server {world.guild.id} is removed. What is set for each server counts "
+        f"The budget for server {world.guild.id} was removed. The budget for each server applies "
         "there now."
     )
 
@@ -100,7 +100,7 @@ async def test_unlimited_wins_over_the_default(world: World) -> None:
 async def test_a_server_may_have_a_budget_of_its_own(world: World) -> None:
     await budget(world, scope="each", songs=0)
     answer = await budget(world, scope="server", songs=5, credits=1)
-    assert f"server {world.guild.id} is 1 credit and 5 songs a day" in text_of(said(answer))
+    assert f"server {world.guild.id} is now 1 credit and 5 songs per day" in text_of(said(answer))
     await world.song(seconds=60)
     assert [type(error) for error in world.errors()] == [OperatorBudgetExceeded]
     await budget(world, scope="server", credits=2)
@@ -116,7 +116,7 @@ async def test_the_operator_sees_what_is_used(world: World) -> None:
     await world.client.services.servers.rename(world.guild.id, "One")
     shown = text_of(said(await world.mona.slash(world.channel, "operator show")))
     assert "Today: 1 song submitted, 1 credit" in shown
-    assert "Server 123: 5 songs a day" in shown
+    assert "Server 123: 5 songs per day" in shown
     assert "One" in shown
 
 

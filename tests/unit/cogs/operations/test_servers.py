@@ -79,7 +79,7 @@ async def test_where_it_may_write_nowhere_it_says_nothing(
         guild = invited(world, channels=("rules",), silent="rules")
         await world.env.settle()
     assert guild.channels["rules"].history() == []
-    assert f"no channel to say hello in, in server {guild.id}" in caplog.text
+    assert f"no channel for the greeting in server {guild.id}" in caplog.text
 
 
 async def test_the_system_channel_comes_first(world: World) -> None:
@@ -144,7 +144,7 @@ async def test_a_hello_that_discord_refuses_breaks_nothing(
     guild = invited(world)
     await world.env.settle()
     assert guild.channels["general"].history() == []
-    assert f"the hello in server {guild.id}" in caplog.text
+    assert f"the greeting in server {guild.id}" in caplog.text
 
 
 async def test_the_owner_hears_of_a_new_server(stage: Stage) -> None:
