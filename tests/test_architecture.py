@@ -357,3 +357,15 @@ def test_no_file_has_a_catch_all_name() -> None:
     for place in (*LAYERS, "playground", "tests", "benchmarks"):
         for file in (ROOT / place).rglob("*.py"):
             assert not re.fullmatch(r"_?(utils?|helpers?|common|misc)", file.stem), name(file)
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+SPOKEN_BY_COGS = ("DeniedBySettings", "InvalidRequest", "NotPermitted", "NotPossible")
+"""A service raises a subclass that carries the facts; its sentence is in a subject's texts."""
+
+
+@each_file
+def test_services_write_no_sentences_in_refusals(file: Path) -> None:
+    if layer(file) == "services" and not name(file).startswith("services/settings/"):
+        assert not calls(tree(file), *SPOKEN_BY_COGS)

@@ -18,9 +18,9 @@ from cogs.client.answers import PASSING, acknowledged, wrap_parse_errors
 from cogs.client.client import Client
 from cogs.client.formatting import BLURPLE, plain
 from cogs.client.people import manager_of
-from services.credits.amounts import credits_text
+from cogs.reports import texts
 from services.errors import InvalidRequest, NotPossible
-from services.reports.export import LIMIT, Exported, Part
+from services.reports.export import LIMIT, DaysReversed, Exported, Part
 from services.reports.usage import UsageReport
 from services.reports.usage_picture import CannotDraw, UsagePicture
 
@@ -57,9 +57,7 @@ class ExportTurns:
             NotPossible: an export of this server is under way.
         """
         if server_id in self._servers:
-            raise NotPossible(
-                "An export of this server is being made: please wait until it is there."
-            )
+            raise NotPossible(texts.EXPORT_RUNNING)
         self._servers.add(server_id)
         try:
             async with self._room:
@@ -150,14 +148,9 @@ class Reports(commands.Cog):
 def usage_card(report: UsageReport, *, zone: str) -> discord.Embed:
     """The figures of the picture in words, for those who can't see it."""
     card = discord.Embed(title=f"Usage of the last {DAYS} days", colour=BLURPLE)
+    card.description = texts.usage_summary(report.credits, report.songs, zone)
     if not report.songs:
-        card.description = "No credits were spent. Songs that failed or were cancelled don't count."
         return card
-    songs = "1 song" if report.songs == 1 else f"{report.songs:,} songs"
-    card.description = (
-        f"**{credits_text(report.credits)}** in {songs}. What was given back does not count; a "
-        f"song counts with its price for each of its genres. Days are counted in {zone}."
-    )
     days = [f"{_day(day)}: {spent:,}" for day, spent in report.days if spent]
     days = [day.replace(" ", "\N{NO-BREAK SPACE}") for day in days]
     members = [f"{n}. <@{who}>: {spent:,}" for n, (who, spent) in enumerate(report.members, 1)]
@@ -224,13 +217,9 @@ class Span:
         last = max(_parsed(until, today), BEGINNING) if until else today
         first = _parsed(since, today) if since else last - timedelta(days=DAYS - 1)
         if first > today:
-            raise InvalidRequest(
-                f"{first} is still to come: please begin with a day until today, `{today}`."
-            )
+            raise InvalidRequest(texts.not_yet(first, today=today))
         if first > last:
-            raise InvalidRequest(
-                f"The first day, {first}, is after the last, {last}: please swap them."
-            )
+            raise DaysReversed(first, last)
         return cls(max(first, BEGINNING), min(last, today))
 
     def moments(self, zone: ZoneInfo) -> tuple[datetime, datetime]:
@@ -249,7 +238,7 @@ def _parsed(typed: str, today: date) -> date:
     try:
         return datetime.strptime(typed.strip(), "%Y-%m-%d").date()  # noqa: DTZ007 - only a date
     except ValueError:
-        raise InvalidRequest(f"Please write a day as year-month-day, like `{today}`.") from None
+        raise InvalidRequest(texts.unreadable_day(today)) from None
 
 
 @contextlib.asynccontextmanager
@@ -265,9 +254,7 @@ async def _in_time() -> AsyncIterator[None]:
     except TimeoutError:
         if not limit.expired():
             raise
-        raise NotPossible(
-            "That takes longer than Discord waits for an answer: please export fewer days at once."
-        ) from None
+        raise NotPossible(texts.EXPORT_TOO_LONG) from None
 
 
 async def _hand_over(
@@ -275,17 +262,15 @@ async def _hand_over(
 ) -> None:
     """Send the files, in as many messages as it takes."""
     days = f"from {span} (days in {zone.key})"
+    compressed = any(part.name.endswith(".gz") for part in exported.parts)
+    text = texts.export_done(exported.rows, days, compressed=compressed)
     if not exported.rows:
-        await interaction.followup.send(f"No credits came or went {days}.", ephemeral=True)
+        await interaction.followup.send(text, ephemeral=True)
         return
-    entries = "1 entry" if exported.rows == 1 else f"{exported.rows:,} entries"
-    text = f"{entries} {days}. Times in the files are in UTC."
-    if exported.parts[0].name.endswith(".gz"):
-        text += " They are compressed (gzip); archive programs like 7-Zip open them."
     for start in range(0, len(exported.parts), FILES):
         files = await asyncio.to_thread(_opened, exported.parts[start : start + FILES])
         await interaction.followup.send(text, files=files, ephemeral=True)
-        text = "And more of it:"
+        text = texts.MORE_FILES
 
 
 def _opened(parts: Sequence[Part]) -> list[discord.File]:

@@ -18,9 +18,9 @@ from cogs.client.permissions import as_seen, manages, may_read
 from cogs.songs import cards, show, texts
 from db.records import Song, State
 from services.clock import Clock
-from services.errors import NotPermitted, NotPossible
 from services.songs.delivery import Delivery
 from services.songs.queue import Queue, View
+from services.songs.refusals import NotYourSong, UnknownSong
 from services.songs.song_request import title_of
 from services.songs.songs import Page, Songs
 
@@ -168,9 +168,9 @@ async def _show_now(interaction: discord.Interaction[Any], song_id: int) -> None
 async def _own_song(interaction: discord.Interaction[Any], song_id: int) -> View:
     view = await _cog(interaction).queue.view(song_id)
     if view is None or view.song.server_id != interaction.guild_id:
-        raise NotPossible(texts.NO_SUCH_SONG)
+        raise UnknownSong
     if view.song.member_id != interaction.user.id:
-        raise NotPermitted(texts.NOT_YOUR_SONG)
+        raise NotYourSong
     return view
 
 
@@ -336,7 +336,7 @@ def _chosen(interaction: discord.Interaction[Any]) -> int:
     """
     values = data_of(interaction).get("values") or [""]
     if not re.fullmatch(ID, str(values[0])):
-        raise NotPossible(texts.NO_SUCH_SONG)
+        raise UnknownSong
     return int(values[0])
 
 

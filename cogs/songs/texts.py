@@ -26,6 +26,15 @@ from services.songs.admission import (
     WrongChannel,
 )
 from services.songs.queue import View
+from services.songs.refusals import (
+    AudioUnusable,
+    FormExpired,
+    NotYourSong,
+    SongFileLost,
+    TooLateToCancel,
+    UnknownSong,
+)
+from services.songs.song_request import InstrumentalWithLyrics, NoGenres
 from services.songs.songs import Page
 
 # --- commands and buttons -------------------------------------------------------------------------
@@ -95,6 +104,50 @@ def _(_: SongsPaused) -> str:
         "Songs are paused because of a problem with the bot's account at the song service. Its "
         f"operator has been notified. {NOTHING_SPENT} Please try again later."
     )
+
+
+@refusal_text.register
+def _(_: NoGenres) -> str:
+    return "Please name at least one genre, like `funk, pop`."
+
+
+@refusal_text.register
+def _(_: InstrumentalWithLyrics) -> str:
+    return "An instrumental has no lyrics. Leave out either `lyrics` or `instrumental`."
+
+
+@refusal_text.register
+def _(refusal: UnknownSong) -> str:
+    if refusal.number is None:
+        return NO_SUCH_SONG
+    return f"There is no song #{refusal.number} in this server."
+
+
+@refusal_text.register
+def _(_: NotYourSong) -> str:
+    return NOT_YOUR_SONG
+
+
+@refusal_text.register
+def _(refusal: TooLateToCancel) -> str:
+    if refusal.status in (Status.QUEUED, Status.PROCESSING):
+        return f"Song #{refusal.number} is already being made, so it can't be cancelled."
+    return f"Song #{refusal.number} is already {refusal.status.lower()}."
+
+
+@refusal_text.register
+def _(_: FormExpired) -> str:
+    return "This form has expired. Use `/song` again."
+
+
+@refusal_text.register
+def _(_: SongFileLost) -> str:
+    return "The song's file was lost, so its price has been refunded."
+
+
+@refusal_text.register
+def _(refusal: AudioUnusable) -> str:
+    return refusal.reason
 
 
 @refusal_text.register

@@ -19,7 +19,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -38,6 +38,14 @@ COLUMNS = ("time", "entry", "kind", "member_id", "song", "amount", "price", "act
 
 T = TypeVar("T")
 Cell = str | int | None
+
+
+@dataclass(eq=False)
+class DaysReversed(InvalidRequest):
+    """The first day of an export is after the last."""
+
+    first: date
+    last: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +93,13 @@ class Export:
         too the files are removed.
 
         Raises:
-            InvalidRequest: `since` is not before `until`.
+            DaysReversed: `since` is not before `until`.
             ValueError: not even a single row fits into `limit`.
             OSError: the files can't be written.
         """
         first, end = to_ms(since), to_ms(until)
         if first >= end:
-            raise InvalidRequest("The first day is after the last: please swap them.")
+            raise DaysReversed(since.date(), until.date())
         last_day = (until - timedelta(milliseconds=1)).date()
         stem = f"songwright-ledger-{since.date()}-to-{last_day}"
         entries = reports.ledger_of_server(self._database.reader, server_id, since=first, until=end)

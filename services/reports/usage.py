@@ -17,7 +17,7 @@ from db.database import Database
 from db.records import to_ms
 from db.reports import CountedSong, Place
 from services.clock import Clock
-from services.errors import InvalidRequest
+from services.errors import OutOfRange
 
 LONGEST = 366
 """Days that a report may go back."""
@@ -64,7 +64,7 @@ class Usage:
         the same songs.
 
         Raises:
-            InvalidRequest: `days` is out of bounds.
+            OutOfRange: `days` is out of bounds.
             zoneinfo.ZoneInfoNotFoundError: there is no such zone.
         """
         tally = _Tally(_days_until_now(self._clock(), _checked(days), ZoneInfo(zone)))
@@ -85,7 +85,7 @@ class Usage:
         members of rank 1 comes rank 3.
 
         Raises:
-            InvalidRequest: `days` is out of bounds.
+            OutOfRange: `days` is out of bounds.
         """
         since = self._clock() - timedelta(days=_checked(days))
         return await reports.leaderboard(
@@ -149,5 +149,5 @@ def _top(credits: Mapping[Name, int]) -> tuple[tuple[Name, int], ...]:
 
 def _checked(days: int) -> int:
     if not 1 <= days <= LONGEST:
-        raise InvalidRequest(f"Please choose between 1 and {LONGEST} days.")
+        raise OutOfRange("days", 1, LONGEST)
     return days

@@ -32,8 +32,6 @@ from services.errors import (
     AudioError,
     CannotPost,
     DeliveryError,
-    NotPermitted,
-    NotPossible,
     Scope,
     TooLargeToPost,
 )
@@ -41,6 +39,7 @@ from services.operations.incidents import Incidents, Kind
 from services.retry import Backoff, retry
 from services.songs.completion import SongCompletion
 from services.songs.pipeline import DEFAULT_UPLOAD_LIMIT, SOURCE, transcode_song
+from services.songs.refusals import AudioUnusable, NotYourSong, SongFileLost
 
 log = logging.getLogger(__name__)
 
@@ -156,12 +155,13 @@ class Delivery:
         status message, which is not edited any more then.
 
         Raises:
-            NotPermitted: it is somebody else's.
-            NotPossible: its file can't be made to fit, or is lost; its price is then given back.
+            NotYourSong: it is somebody else's.
+            AudioUnusable: its file can't be made to fit.
+            SongFileLost: its price has been refunded.
             DeliveryError: what `send` raised. The song is kept.
         """
         if song.member_id != member_id:
-            raise NotPermitted("Only the member who asked for this song can have its audio.")
+            raise NotYourSong
         async with self._exclusive(song.song_id):
             kept = await self._kept(song.song_id)
             if kept is None or await self._is_known_to_be_there(kept):
@@ -170,11 +170,9 @@ class Delivery:
                 await self._send(kept, limit, send)
             except FileNotFoundError:
                 await self._compensate(kept)
-                raise NotPossible(
-                    "The song's file was lost here, so its price has been given back."
-                ) from None
+                raise SongFileLost from None
             except AudioError as error:
-                raise NotPossible(str(error)) from error
+                raise AudioUnusable(str(error)) from error
             given = await self._write_down(kept, in_status=in_status)
             if given:
                 self._over(kept)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from db.records import SongRequest
-from services.errors import InvalidRequest
+from services.errors import InvalidRequest, OutOfRange, TooLong
 from services.providers.base import Parameter, Parameters
 from services.songs.lyrics import normalised
 from services.text import SECTION, clean, has_words
@@ -20,6 +20,14 @@ INSTRUMENTAL = "[instrumental]"
 _OTHER_COMMAS = ";\n\uff0c\uff1b\u3001\u060c\u061b"
 _SEPARATORS = re.compile(rf"[,\s]*[{_OTHER_COMMAS}][,\s{_OTHER_COMMAS}]*")
 _TITLE_SECTIONS = ("chorus", "verse")
+
+
+class NoGenres(InvalidRequest):
+    """The genres have no letter or digit."""
+
+
+class InstrumentalWithLyrics(InvalidRequest):
+    """An instrumental was requested with lyrics."""
 
 
 def parse_request(
@@ -44,7 +52,7 @@ def parse_request(
         random_seed: gives a seed within its bounds, where none was requested.
 
     Raises:
-        InvalidRequest: an option is out of bounds, or `instrumental` came with lyrics.
+        OutOfRange, TooLong, NoGenres, InstrumentalWithLyrics
     """
     given: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
     chosen = parameters.defaults() | given
@@ -62,11 +70,9 @@ def _parse_genres(typed: str) -> str:
     typed = clean(typed)
     genres = " ".join(_SEPARATORS.sub(", ", typed).split()).strip(", ")
     if not any(c.isalnum() for c in genres):
-        raise InvalidRequest("Please name at least one genre, like `funk, pop`.")
+        raise NoGenres
     if len(genres) > MAX_GENRES < len(typed):
-        raise InvalidRequest(
-            f"The genres are {len(genres):,} characters long; {MAX_GENRES} is the most."
-        )
+        raise TooLong("genres", len(genres), MAX_GENRES)
     return genres
 
 
@@ -74,22 +80,17 @@ def _parse_lyrics(typed: str, *, instrumental: bool) -> str:
     typed = clean(typed).replace("\\n", "\n").strip()
     lyrics = normalised(typed)
     if len(lyrics) > MAX_LYRICS < len(typed):
-        raise InvalidRequest(
-            f"The lyrics are {len(lyrics):,} characters long; {MAX_LYRICS:,} is the most."
-        )
+        raise TooLong("lyrics", len(lyrics), MAX_LYRICS)
     if not has_words(lyrics):
         return INSTRUMENTAL
     if instrumental:
-        raise InvalidRequest(
-            "An instrumental has no words: leave out either `lyrics` or `instrumental`."
-        )
+        raise InstrumentalWithLyrics
     return lyrics
 
 
 def _parse_number(name: str, value: float, parameter: Parameter[Any]) -> float:
     if not parameter.allows(value):
-        low, high = (f"{b:,}" if isinstance(b, int) else f"{b:g}" for b in parameter.bounds)
-        raise InvalidRequest(f"`{name}` must be between {low} and {high}.")
+        raise OutOfRange(name, *parameter.bounds)
     return float(value) if isinstance(parameter.low, float) else value
 
 

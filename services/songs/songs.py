@@ -14,7 +14,6 @@ from services.clock import Clock
 from services.credits.amounts import Prices
 from services.credits.budgets import OperatorBudgets, ServerBudget, ServerBudgetExceeded
 from services.credits.credits import Credits
-from services.errors import NotPermitted, NotPossible
 from services.operations.incidents import Incidents
 from services.providers import registry
 from services.settings.catalogue import HOURLY_IN_CHANNEL
@@ -23,6 +22,7 @@ from services.settings.settings import Member
 from services.songs import admission
 from services.songs.admission import Place, SettingLimitReached
 from services.songs.completion import SongCompletion
+from services.songs.refusals import FormExpired, NotYourSong, TooLateToCancel, UnknownSong
 
 log = logging.getLogger(__name__)
 
@@ -259,42 +259,39 @@ class Songs:
         """Cancel a song that has not been submitted; its price goes back.
 
         Raises:
-            NotPermitted: it is somebody else's, and `manager` is false.
-            NotPossible: it is not of this server, has been submitted, or is over.
+            NotYourSong: it is somebody else's, and `manager` is false.
+            UnknownSong: it is not of this server.
+            TooLateToCancel: it has been submitted, or has ended.
         """
         song = await self.get(song_id, server_id=server_id)
         if song.member_id != member_id and not manager:
-            raise NotPermitted("Only the member who asked for this song can cancel it.")
+            raise NotYourSong
         fault = Fault.MEMBER if song.member_id == member_id else Fault.SERVER
         if not await self._completion.cancel(song, fault=fault):
             song = await self.get(song_id, server_id=server_id)
-            raise NotPossible(
-                f"Song #{song.number} is {song.status} and can't be cancelled any more."
-                if song.ended
-                else f"Song #{song.number} is being made already and can't be cancelled any more."
-            )
+            raise TooLateToCancel(song.number, song.status)
         return await self.get(song_id, server_id=server_id)
 
     async def get(self, song_id: int, *, server_id: int) -> Song:
         """One song of a server.
 
         Raises:
-            NotPossible: there is none.
+            UnknownSong: there is none.
         """
         song = await songs.get(self._database.reader, song_id)
         if song is None or song.server_id != server_id:
-            raise NotPossible("There is no such song in this server.")
+            raise UnknownSong
         return song
 
     async def by_number(self, number: int, *, server_id: int) -> Song:
         """One song of a server, by what people call it.
 
         Raises:
-            NotPossible: there is none.
+            UnknownSong: there is none.
         """
         song = await songs.by_number(self._database.reader, server_id, number)
         if song is None:
-            raise NotPossible(f"There is no song #{number} in this server.")
+            raise UnknownSong(number)
         return song
 
     async def own(self, server_id: int, member_id: int) -> list[Song]:
@@ -313,11 +310,11 @@ class Songs:
         """The options of a form that was sent.
 
         Raises:
-            NotPossible: they are gone (after an hour), or are somebody else's.
+            FormExpired: they are gone (after an hour), or are somebody else's.
         """
         draft = await drafts.get(self._database.reader, draft_id)
         if draft is None or (draft.server_id, draft.member_id) != (server_id, member_id):
-            raise NotPossible("This form is too old to be sent. Please use `/song` once more.")
+            raise FormExpired
         return draft
 
     async def renew_token(self, song_id: int, button: Interaction) -> bool:

@@ -23,12 +23,13 @@ from cogs.reports import reports as module
 from cogs.reports.reports import ALT_TEXT, ExportTurns, Span, alt_text, names_of, usage_card
 from db.records import State
 from services.errors import InvalidRequest, NotPossible
-from services.reports.export import Export
+from services.reports.export import DaysReversed, Export
 from services.reports.usage import UsageReport
 from services.reports.usage_picture import CannotDraw, UsageArtist, UsagePicture
 from services.settings.catalogue import CALENDAR
 from services.settings.server_settings import Manager
 from tests.factories import add_song
+from tests.refusals import refusal
 from tests.world import SOON, World, said, text_of
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -227,16 +228,20 @@ def test_spans(since: str | None, until: str | None, first: str, last: str) -> N
 @pytest.mark.parametrize(
     ("since", "until", "words"),
     [
-        ("yesterday", None, "Please write a day as year-month-day, like `2026-03-14`."),
-        (None, "14.03.2026", "Please write a day as year-month-day, like `2026-03-14`."),
-        ("2026-02-30", None, "Please write a day as year-month-day, like `2026-03-14`."),
-        ("2026-03-15", None, "2026-03-15 is still to come: please begin with a day until today"),
-        ("2026-03-02", "2026-03-01", "2026-03-02, is after the last, 2026-03-01: please swap them"),
+        ("yesterday", None, "Write a day as year-month-day, like `2026-03-14`."),
+        (None, "14.03.2026", "Write a day as year-month-day, like `2026-03-14`."),
+        ("2026-02-30", None, "Write a day as year-month-day, like `2026-03-14`."),
+        ("2026-03-15", None, "2026-03-15 is in the future"),
     ],
 )
 def test_what_is_no_span(since: str | None, until: str | None, words: str) -> None:
     with pytest.raises(InvalidRequest, match=words.replace(".", "[.]")):
         Span.parse(since, until, today=TODAY)
+
+
+def test_a_span_ends_after_its_first_day() -> None:
+    with refusal(DaysReversed(date(2026, 3, 2), date(2026, 3, 1))):
+        Span.parse("2026-03-02", "2026-03-01", today=TODAY)
 
 
 def test_a_span_is_from_midnight_to_midnight_on_the_servers_clocks() -> None:
@@ -284,7 +289,7 @@ async def test_the_ledger_is_a_file_for_a_spreadsheet(world: World) -> None:
 async def test_where_nothing_came_or_went(world: World) -> None:
     result = await export(world, since="2025-12-31", until="2025-12-31")
     assert said(result).content == (
-        "No credits came or went from 2025-12-31 to 2025-12-31 (days in UTC)."
+        "No credits were added or spent from 2025-12-31 to 2025-12-31 (days in UTC)."
     )
     assert said(result).attachments == []
 
@@ -300,7 +305,7 @@ async def test_days_of_the_export_are_the_servers(world: World) -> None:
 
 async def test_a_wrong_span_is_a_sentence(world: World) -> None:
     result = await export(world, since="soon")
-    assert said(result).content == ("Please write a day as year-month-day, like `2026-01-01`.")
+    assert said(result).content == ("Write a day as year-month-day, like `2026-01-01`.")
 
 
 async def test_files_over_the_limit_are_parts_in_several_messages(
@@ -322,8 +327,8 @@ async def test_files_over_the_limit_are_parts_in_several_messages(
     assert all(message.ephemeral for message in messages)
     files = [file for message in messages for file in message.attachments]
     assert all(len(message.attachments) <= 2 for message in messages)
-    assert "compressed (gzip)" in said(result).content
-    assert messages[1].content == "And more of it:"
+    assert "compressed with gzip" in said(result).content
+    assert messages[1].content == "More files:"
     kinds = []
     for file in files:
         content = world.env.backend.cdn.get(file.url)
@@ -394,7 +399,7 @@ async def test_one_export_at_a_time_in_a_server_and_two_in_all() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
     assert begun == [1, 2]
-    with pytest.raises(NotPossible, match="please wait until it is there"):
+    with pytest.raises(NotPossible, match="already running"):
         async with exporting.turn(3):
             pass
     go_on.set()

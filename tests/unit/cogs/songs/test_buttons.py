@@ -65,7 +65,7 @@ async def test_cancel_comes_too_late_once_the_song_is_submitted(world: World) ->
     await world.spawner.rest()
     (refusal,) = pressed.followups
     assert refusal.ephemeral
-    assert refusal.content == "Song #1 is being made already and can't be cancelled any more."
+    assert refusal.content == "Song #1 is already being made, so it can't be cancelled."
     assert buttons_of(result.response) == ["Refresh"]
     assert await world.free() == 9
 

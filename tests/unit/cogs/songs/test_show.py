@@ -244,7 +244,7 @@ async def test_a_lost_file_is_said_to_be_lost_and_its_price_is_back(world: World
     before = await world.free()
     (world.folder / "songs" / "1" / "1.mp3").unlink()
     result = await show(world, world.alice)
-    assert "was lost here, so its price has been given back" in answered(result)
+    assert "was lost, so its price has been refunded" in answered(result)
     assert await world.free() == before + 1
 
 

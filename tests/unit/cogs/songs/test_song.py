@@ -107,10 +107,10 @@ async def test_lyrics_without_words_are_an_instrumental(world: World) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"lyrics": "la la", "instrumental": True}, "leave out either `lyrics` or `instrumental`"),
+        ({"lyrics": "la la", "instrumental": True}, "Leave out either `lyrics` or `instrumental`"),
         ({"genres": " ,, "}, "name at least one genre"),
         ({"genres": " ,, ", "instrumental": None}, "name at least one genre"),
-        ({"lyrics": "a" * 4_001, "instrumental": None}, "4,001 characters long; 4,000 is the most"),
+        ({"lyrics": "a" * 4_001, "instrumental": None}, "4,001 characters; the limit is 4,000"),
     ],
 )
 async def test_a_request_that_makes_no_sense_is_refused(
@@ -320,14 +320,14 @@ async def test_another_members_draft_is_refused(world: World) -> None:
     shown = await form(world)
     assert shown.modal is not None
     sent = await world.send_form(world.bob, shown.modal["custom_id"], "Bob's own words")
-    assert "too old" in text_of(sent.response)
+    assert "has expired" in text_of(sent.response)
     assert lyrics_given_back(world, sent) == "Bob's own words"
     assert await nothing_was_spent(world)
 
 
 async def test_half_a_character_does_not_keep_a_form_from_being_answered(world: World) -> None:
     sent = await world.send_form(world.alice, "lyrics:1", "Words \ud800")
-    assert "too old" in text_of(sent.response)
+    assert "has expired" in text_of(sent.response)
     assert lyrics_given_back(world, sent) == "Words ?"
 
 
@@ -338,7 +338,7 @@ async def test_a_draft_of_another_server_is_refused(world: World) -> None:
     world.channel = world.guild.create_text_channel("songs")
     there = world.guild.add_member(world.alice.user)
     sent = await world.send_form(there, shown.modal["custom_id"], "Words")
-    assert "too old" in text_of(sent.response)
+    assert "has expired" in text_of(sent.response)
     assert await world.rows() == []
 
 
@@ -352,7 +352,7 @@ async def test_a_draft_older_than_an_hour_is_refused_and_the_words_come_back(wor
     world.clock.moved += timedelta(minutes=2)
     await world.application.housekeeping.once()
     sent = await world.alice.submit_modal(shown, {"lyrics": "My dear words"})
-    assert "too old" in text_of(sent.response)
+    assert "has expired" in text_of(sent.response)
     assert lyrics_given_back(world, sent) == "My dear words"
     assert await nothing_was_spent(world)
 
@@ -368,7 +368,7 @@ async def test_a_refused_form_of_no_words_brings_no_file(world: World) -> None:
 @pytest.mark.parametrize("draft", ["", "x", "-1", "9" * 19, "9" * 30, "٣"])
 async def test_a_forged_form_is_refused(world: World, draft: str) -> None:
     sent = await world.send_form(world.alice, f"lyrics:{draft}", "Words")
-    assert "too old" in text_of(sent.response)
+    assert "has expired" in text_of(sent.response)
     assert await nothing_was_spent(world)
 
 
@@ -625,7 +625,7 @@ async def test_a_choice_that_was_forged_is_refused(world: World) -> None:
     result = await world.alice.slash(world.channel, "queue")
     _, bobs = await world.rows()
     for value, sentence in [
-        (str(bobs.song_id), "Only the member who asked for this song can cancel it."),
+        (str(bobs.song_id), texts.NOT_YOUR_SONG),
         ("1", texts.NO_SUCH_SONG),
         ("x", texts.NO_SUCH_SONG),
         ("9" * 19, texts.NO_SUCH_SONG),
@@ -642,6 +642,4 @@ async def test_a_choice_that_comes_too_late_says_so(world: World) -> None:
     result = await world.alice.slash(world.channel, "queue")
     await world.alice.click(said(asked), label="Cancel")
     chosen = await world.alice.select(said(result), [menu_options(result)[0]["value"]])
-    assert [m.content for m in chosen.followups] == [
-        "Song #1 is CANCELLED and can't be cancelled any more."
-    ]
+    assert [m.content for m in chosen.followups] == ["Song #1 is already cancelled."]

@@ -31,6 +31,15 @@ from services.songs.admission import (
     TooManyRefunds,
     WrongChannel,
 )
+from services.songs.refusals import (
+    AudioUnusable,
+    FormExpired,
+    NotYourSong,
+    SongFileLost,
+    TooLateToCancel,
+    UnknownSong,
+)
+from services.songs.song_request import InstrumentalWithLyrics, NoGenres
 from services.songs.songs import Page
 from tests.factories import NOON, make_song
 from tests.unit.cogs.songs.test_cards import make_view
@@ -120,5 +129,15 @@ def test_refusals(snapshot: SnapshotAssertion) -> None:
         TooManyInProgress(1, 1),
         Cooldown(60, NOON),
         SettingLimitReached("Songs an hour in a channel", 5, NOON),
+        NoGenres(),
+        InstrumentalWithLyrics(),
+        UnknownSong(),
+        UnknownSong(42),
+        NotYourSong(),
+        TooLateToCancel(42, Status.PROCESSING),
+        TooLateToCancel(42, Status.CANCELLED),
+        FormExpired(),
+        SongFileLost(),
+        AudioUnusable("It is too large."),
     ]
     assert [refusal_text(refusal) for refusal in refusals] == snapshot

@@ -14,7 +14,7 @@ from db import reports
 from db.database import Database
 from db.records import State, to_ms
 from db.reports import CountedSong, Place
-from services.errors import InvalidRequest
+from services.errors import OutOfRange
 from services.reports.usage import LONGEST, Usage, UsageReport
 from tests.databases import database_in_memory
 from tests.factories import (
@@ -24,6 +24,7 @@ from tests.factories import (
     SettableClock,
     add_song,
 )
+from tests.refusals import refusal
 
 ENDED: dict[str, Any] = {"state": State.COMPLETED}
 
@@ -229,9 +230,9 @@ def test_each_song_counts_on_the_day_that_its_date_says(
 
 @pytest.mark.parametrize("days", [0, -1, LONGEST + 1])
 async def test_a_span_out_of_bounds_is_refused(usage: Usage, days: int) -> None:
-    with pytest.raises(InvalidRequest, match="between 1 and 366 days"):
+    with refusal(OutOfRange("days", 1, 366)):
         await report(usage, days=days)
-    with pytest.raises(InvalidRequest, match="between 1 and 366 days"):
+    with refusal(OutOfRange("days", 1, 366)):
         await usage.leaderboard(SERVER, days=days)
 
 

@@ -23,8 +23,6 @@ from services.credits.credits import Credits
 from services.errors import (
     CannotPost,
     DoesNotFit,
-    NotPermitted,
-    NotPossible,
     PostUncertain,
     Scope,
     TooLargeToPost,
@@ -35,7 +33,9 @@ from services.songs import delivery as module
 from services.songs.completion import SongCompletion
 from services.songs.delivery import AFTER_A_REFUSAL, EVERY, KEPT, SOONEST, Delivery
 from services.songs.pipeline import DEFAULT_UPLOAD_LIMIT
+from services.songs.refusals import AudioUnusable, NotYourSong, SongFileLost
 from tests.factories import CHANNEL, MEMBER, SERVER, SettableClock, add_held_song
+from tests.refusals import refusal
 from tests.unit.services.songs.carrying import Crash, Fitter, Owner, quiet
 
 WHY = "The channel is gone."
@@ -275,7 +275,7 @@ async def test_what_was_handed_over_is_neither_given_again_nor_posted_nor_given_
 
 async def test_nobody_else_gets_it(depot: Depot) -> None:
     await depot.keep()
-    with pytest.raises(NotPermitted):
+    with pytest.raises(NotYourSong):
         await depot.give(member=MEMBER + 1)
     assert depot.hand.got == []
     await depot.is_kept()
@@ -363,7 +363,7 @@ async def test_a_size_that_discord_never_takes_keeps_it(
 async def test_what_can_not_be_made_to_fit_is_kept(depot: Depot) -> None:
     await depot.keep()
     depot.transcoder.errors.append(DoesNotFit("It is too large for this server."))
-    with pytest.raises(NotPossible, match="too large for this server"):
+    with refusal(AudioUnusable("It is too large for this server.")):
         await depot.give(limit=1)
     await depot.is_kept()
 
@@ -371,7 +371,7 @@ async def test_what_can_not_be_made_to_fit_is_kept(depot: Depot) -> None:
 async def test_a_lost_file_is_given_back_at_once(depot: Depot) -> None:
     await depot.keep()
     (depot.folder / "1/1.mp3").unlink()
-    with pytest.raises(NotPossible, match="its price has been given back"):
+    with pytest.raises(SongFileLost):
         await depot.give()
     await depot.is_given_back()
     assert await depot.free() == 10

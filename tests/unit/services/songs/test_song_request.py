@@ -10,17 +10,20 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from db.records import SongRequest
-from services.errors import InvalidRequest
+from services.errors import InvalidRequest, OutOfRange, TooLong
 from services.providers.registry import PARAMETERS
 from services.songs.song_request import (
     INSTRUMENTAL,
     MAX_GENRES,
     MAX_LYRICS,
     MAX_TITLE,
+    InstrumentalWithLyrics,
+    NoGenres,
     parse_request,
     title_of,
 )
 from services.text import clean, has_words
+from tests.refusals import refusal
 
 BOUNDS: dict[str, tuple[float, float]] = {
     field.name: getattr(PARAMETERS, field.name).bounds for field in dataclasses.fields(PARAMETERS)
@@ -89,7 +92,7 @@ def test_a_bound_itself_is_allowed_and_the_next_number_is_not(name: str) -> None
         next_one = (
             bound + math.copysign(1, beyond) if name in WHOLE else math.nextafter(bound, beyond)
         )
-        with pytest.raises(InvalidRequest, match=f"`{name}` must be between"):
+        with refusal(OutOfRange(name, *BOUNDS[name])):
             parse(**{name: next_one})
 
 
@@ -98,7 +101,7 @@ def test_a_bound_itself_is_allowed_and_the_next_number_is_not(name: str) -> None
     "value", [math.nan, math.inf, -math.inf, True, False, 10**400, -(10**400), -0.001]
 )
 def test_what_is_no_number_in_bounds_is_refused(name: str, value: float) -> None:
-    with pytest.raises(InvalidRequest, match=f"`{name}`"):
+    with refusal(OutOfRange(name, *BOUNDS[name])):
         parse(**{name: value})
 
 
@@ -107,27 +110,12 @@ def test_a_number_is_taken_as_it_is_or_refused(name: str, value: float) -> None:
     low, high = BOUNDS[name]
     allowed = low <= value <= high and (name not in WHOLE or isinstance(value, int))
     if not allowed:
-        with pytest.raises(InvalidRequest, match=r"\.$"):
+        with pytest.raises(OutOfRange):
             parse(**{name: value})
         return
     request = parse(**{name: value})
     assert getattr(request, name) == value
     assert type(getattr(request, name)) is (int if name in WHOLE else float)
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("seconds", "`seconds` must be between 10 and 240."),
-        ("cfg", "`cfg` must be between 1 and 15."),
-        ("lyrics_strength", "`lyrics_strength` must be between 0.1 and 10."),
-        ("seed", "`seed` must be between 0 and 2,147,483,647."),
-    ],
-)
-def test_a_refusal_is_a_plain_sentence(name: str, words: str) -> None:
-    with pytest.raises(InvalidRequest) as refused:
-        parse(**{name: -1})
-    assert str(refused.value) == words
 
 
 def test_a_seed_is_drawn_only_where_none_was_asked_for() -> None:
@@ -145,15 +133,15 @@ def test_a_seed_is_drawn_only_where_none_was_asked_for() -> None:
     "genres", ["", "   ", "\n\t", ",,,", "\u200b\u202e", "\x00", "\ud800", "\N{GUITAR}", "!?"]
 )
 def test_blank_genres_are_refused(genres: str) -> None:
-    with pytest.raises(InvalidRequest, match="at least one genre"):
+    with pytest.raises(NoGenres):
         parse(genres=genres)
 
 
 def test_genres_are_cut_at_nothing_but_refused_when_too_long() -> None:
     assert len(parse(genres="x" * MAX_GENRES).genres) == MAX_GENRES
-    with pytest.raises(InvalidRequest, match="301 characters long; 300 is the most"):
+    with refusal(TooLong("genres", 301, 300)):
         parse(genres="x" * (MAX_GENRES + 1))
-    with pytest.raises(InvalidRequest, match="3,000"):
+    with refusal(TooLong("genres", 3_000, 300)):
         parse(genres="x" * 3_000)
 
 
@@ -178,7 +166,7 @@ def test_genres_are_parted_by_plain_commas(genres: str) -> None:
 
 def test_too_long_lyrics_are_refused() -> None:
     assert len(parse(lyrics="la " * 1_333 + "l").lyrics) == MAX_LYRICS
-    with pytest.raises(InvalidRequest, match="4,001 characters long; 4,000 is the most"):
+    with refusal(TooLong("lyrics", 4_001, 4_000)):
         parse(lyrics="x" * (MAX_LYRICS + 1))
 
 
@@ -200,7 +188,7 @@ def test_lyrics_without_words_are_an_instrumental(lyrics: str | None, instrument
 
 
 def test_an_instrumental_with_words_is_refused_and_says_why() -> None:
-    with pytest.raises(InvalidRequest, match="An instrumental has no words"):
+    with pytest.raises(InstrumentalWithLyrics):
         parse(lyrics="[verse]\nLa la", instrumental=True)
 
 
@@ -237,18 +225,12 @@ def test_clean_text_can_be_sent_and_holds_nothing_that_is_not_seen(text: str) ->
 
 
 @given(genres=ODD_TEXT, lyrics=st.none() | ODD_TEXT, instrumental=st.booleans())
-def test_any_text_is_a_valid_request_or_one_plain_sentence(
+def test_any_text_is_a_valid_request_or_refused(
     genres: str, lyrics: str | None, instrumental: bool
 ) -> None:
     try:
         request = parse(genres=genres, lyrics=lyrics, instrumental=instrumental)
-    except InvalidRequest as refused:
-        sentence = str(refused)
-    else:
-        sentence = ""
-    if sentence:
-        assert sentence.endswith(".")
-        assert len(sentence.splitlines()) == 1
+    except InvalidRequest:
         return
     assert 1 <= len(request.genres) <= max(MAX_GENRES, 2 * len(genres))
     assert "\n" not in request.genres
