@@ -1,7 +1,7 @@
-"""What must agree in the database, and where it does not. None of these commits.
+"""Queries for inconsistent rows. None of these commits.
 
-The constraints of the schema hold what one row says against itself; these hold rows against each
-other, as the services' transactions keep them. The ledger is the truth: the rest follows from it.
+The schema's constraints check single rows; these queries check rows against each other. The ledger
+is the source of truth.
 """
 
 from typing import NamedTuple
@@ -11,24 +11,24 @@ from db.errors import DatabaseFileError
 
 
 class Sum(NamedTuple):
-    """A figure that is kept beside the rows that it is the sum of."""
+    """A stored sum, and the sum of its rows."""
 
     name: str
-    kept: int
+    stored: int
     counted: int
 
 
 class PeriodSum(NamedTuple):
-    """What a server's period counts, and what it should. Times are in milliseconds."""
+    """The stored and the right sum of a server's period. Times are in milliseconds."""
 
     server_id: int
     period_at: int
-    kept: int
+    stored: int
     counted: int
 
 
 class Unended(NamedTuple):
-    """A song whose hold and whose state tell different stories; `entry` is what the ledger has."""
+    """A song whose state disagrees with the end of its hold, `entry`."""
 
     song_id: int
     state: str
@@ -36,9 +36,7 @@ class Unended(NamedTuple):
 
 
 class Uncompensated(NamedTuple):
-    """A song whose state says that its price was returned after its settle, or not; and the ledger
-    does not.
-    """
+    """A song whose state disagrees with the ledger on whether its settled price was returned."""
 
     song_id: int
     state: str
@@ -47,9 +45,9 @@ class Uncompensated(NamedTuple):
 
 
 async def damage(connection: Connection) -> list[str]:
-    """What SQLite itself finds wrong with the file, at most 100 lines.
+    """Return what SQLite finds wrong with the file, at most 100 lines.
 
-    Table by table, where the damage is such that the file can't be checked as a whole.
+    Table by table, if the damage prevents a check of the complete file.
 
     Raises:
         DatabaseFileError: not even the list of tables can be read.
@@ -75,13 +73,13 @@ async def _damage_of_table(connection: Connection, table: str) -> list[str]:
 
 
 async def broken_references(connection: Connection) -> list[str]:
-    """The tables that refer to rows which are not there, and how often."""
+    """Return a line for each reference to a missing row."""
     rows = await connection.execute_fetchall("PRAGMA foreign_key_check")
-    return [f"{row[0]} refers to a row of {row[2]} that is not there" for row in rows]
+    return [f"{row[0]} refers to a missing row of {row[2]}" for row in rows]
 
 
 async def lots(connection: Connection) -> list[Sum]:
-    """Lots whose `remaining` is not the sum of their parts."""
+    """Return lots whose `remaining` is not the sum of their parts."""
     rows = await connection.execute_fetchall(
         """
         WITH parts AS (
@@ -95,7 +93,7 @@ async def lots(connection: Connection) -> list[Sum]:
 
 
 async def entries(connection: Connection) -> list[Sum]:
-    """Entries whose amount is not the sum of their parts."""
+    """Return entries whose amount is not the sum of their parts."""
     rows = await connection.execute_fetchall(
         """
         SELECT ledger.entry_id, ledger.amount, coalesce(sum(ledger_parts.amount), 0) AS counted
@@ -107,7 +105,7 @@ async def entries(connection: Connection) -> list[Sum]:
 
 
 async def periods(connection: Connection) -> list[PeriodSum]:
-    """Servers' periods that don't count what was held in them and not given back."""
+    """Return servers' periods whose sum is not that of their holds without a refund."""
     rows = await connection.execute_fetchall(
         """
         WITH held AS (
@@ -117,7 +115,7 @@ async def periods(connection: Connection) -> list[PeriodSum]:
             ) THEN 0 ELSE price END) AS counted
             FROM ledger AS hold WHERE kind = 'hold' GROUP BY server_id, period_at
         )
-        SELECT server_id, period_at, coalesce(used, 0) AS kept, counted
+        SELECT server_id, period_at, coalesce(used, 0) AS stored, counted
         FROM held LEFT JOIN server_periods USING (server_id, period_at)
         WHERE coalesce(used, 0) <> counted
         UNION ALL
@@ -129,7 +127,7 @@ async def periods(connection: Connection) -> list[PeriodSum]:
 
 
 async def unheld(connection: Connection) -> list[int]:
-    """Songs whose price was never held."""
+    """Return songs without a hold."""
     rows = await connection.execute_fetchall(
         """
         SELECT song_id FROM songs WHERE NOT EXISTS (
@@ -140,7 +138,7 @@ async def unheld(connection: Connection) -> list[int]:
 
 
 async def unended(connection: Connection) -> list[Unended]:
-    """Held songs whose state and whose settle or refund don't belong together."""
+    """Return held songs whose state disagrees with their settle or refund."""
     rows = await connection.execute_fetchall(
         """
         SELECT songs.song_id, songs.state, last.kind AS entry
@@ -157,7 +155,7 @@ async def unended(connection: Connection) -> list[Unended]:
 
 
 async def uncompensated(connection: Connection) -> list[Uncompensated]:
-    """Songs that are refunded without the entry for it, or have the entry and are not refunded."""
+    """Return songs that are refunded without a compensate entry, or have one in another state."""
     rows = await connection.execute_fetchall(
         """
         SELECT * FROM (
@@ -175,7 +173,7 @@ async def uncompensated(connection: Connection) -> list[Uncompensated]:
 
 
 async def set_remaining(connection: Connection, lot_id: str, remaining: int) -> bool:
-    """A lot holds what its parts say. False where that can't be: under 0, or over its amount."""
+    """Correct a lot's `remaining`. Return False if it would be under 0 or over the amount."""
     cursor = await connection.execute(
         "UPDATE lots SET remaining = :n WHERE lot_id = :lot_id AND :n BETWEEN 0 AND amount",
         {"n": remaining, "lot_id": lot_id},
@@ -184,7 +182,7 @@ async def set_remaining(connection: Connection, lot_id: str, remaining: int) -> 
 
 
 async def set_used(connection: Connection, period: PeriodSum) -> bool:
-    """A server's period counts what the ledger says."""
+    """Correct the sum of a server's period."""
     cursor = await connection.execute(
         """
         INSERT INTO server_periods (server_id, period_at, used) VALUES (?, ?, ?)

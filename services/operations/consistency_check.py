@@ -1,7 +1,7 @@
-"""Whether the database agrees with itself and with the data folder, and mending what does not.
+"""Checks that the database is consistent in itself and with the data folder, and fixes problems.
 
-Every transaction leaves these facts true, so what is found here comes from outside: a damaged disk,
-a hand in the database, a file that was removed; or it is a defect.
+Every transaction keeps these facts true, so a problem comes from outside (a damaged disk, a manual
+change, a removed file) or is a defect.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ from services.credits.credits import Credits
 from services.operations.data_folder import MARKER
 
 FIXABLE = {"COMPLETED": "settle", "FAILED": "refund", "CANCELLED": "refund"}
-"""How a song's hold ends, by the song's state."""
+"""The entry that ends a song's hold, by its status."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong, and whether it was mended."""
+    """A problem, and whether it was fixed."""
 
     text: str
     fixed: bool = False
 
 
 async def check_unopened(path: Path, error: DatabaseFileError) -> list[Finding]:
-    """What is wrong with a database that `error` kept from being opened."""
+    """Return the problems of a database that can't be opened because of `error`."""
     return [
         Finding(str(error)),
         *(Finding(f"The file is damaged: {text}") for text in await Database.damage(path)),
@@ -39,7 +39,7 @@ async def check_unopened(path: Path, error: DatabaseFileError) -> list[Finding]:
 
 
 class ConsistencyCheck:
-    """Looks for what must not be. The bot may run meanwhile."""
+    """Finds inconsistencies. The bot may be running."""
 
     def __init__(self, database: Database, credits: Credits, *, data_dir: Path) -> None:
         self._database = database
@@ -47,10 +47,10 @@ class ConsistencyCheck:
         self._songs_dir = data_dir / "songs"
 
     async def run(self, *, fix: bool) -> list[Finding]:
-        """Everything that is wrong; with `fix`, what can be fixed is.
+        """Return all problems; with `fix`, fix those that can be fixed.
 
-        All of it in one transaction, so that nothing changes meanwhile; others wait. In a damaged
-        file nothing is fixed: what can't be read there is said, and the rest is checked.
+        One transaction, so that nothing changes meanwhile; others wait. In a damaged file nothing
+        is fixed; unreadable parts are reported and the rest is checked.
         """
         found = list[Finding]()
         try:
@@ -64,13 +64,13 @@ class ConsistencyCheck:
                 ):
                     found += await _readable(subject, part(connection, fix=fix))
                 needed = await songs.needing_files(connection)
-                kept = await songs.with_kept_files(connection)
+                undelivered = await songs.with_kept_files(connection)
         except DatabaseFileError as error:
-            # Also of the commit, which SQLite may refuse after damage, with nothing to write.
+            # Also from the commit, which SQLite may refuse after damage even without changes.
             if not (found and error.damaged):
                 raise
             return [*found, Finding("The files of songs were not checked.")]
-        return [*found, *await asyncio.to_thread(self._folders, needed, kept, fix=fix)]
+        return [*found, *await asyncio.to_thread(self._folders, needed, undelivered, fix=fix)]
 
     async def _file(self, connection: Connection) -> AsyncIterator[Finding]:
         for text in await checks.damage(connection):
@@ -81,18 +81,18 @@ class ConsistencyCheck:
     async def _sums(self, connection: Connection, *, fix: bool) -> AsyncIterator[Finding]:
         for entry in await checks.entries(connection):
             yield Finding(
-                f"Entry {entry.name} is {entry.kept:+,}, and its parts are {entry.counted:+,}."
+                f"Entry {entry.name} is {entry.stored:+,}, and its parts are {entry.counted:+,}."
             )
         for lot in await checks.lots(connection):
             fixed = fix and await checks.set_remaining(connection, lot.name, lot.counted)
             yield Finding(
-                f"Lot {lot.name} has {lot.kept:,} left, and by its parts {lot.counted:,}.", fixed
+                f"Lot {lot.name} has {lot.stored:,} left, and by its parts {lot.counted:,}.", fixed
             )
         for period in await checks.periods(connection):
             fixed = fix and await checks.set_used(connection, period)
             yield Finding(
                 f"The period of server {period.server_id} that began at "
-                f"{from_ms(period.period_at):%Y-%m-%d %H:%M} UTC counts {period.kept:,}, and by "
+                f"{from_ms(period.period_at):%Y-%m-%d %H:%M} UTC counts {period.stored:,}, and by "
                 f"the ledger {period.counted:,} are used.",
                 fixed,
             )
@@ -116,23 +116,23 @@ class ConsistencyCheck:
                     "one that was not delivered."
                 )
                 continue
-            # What was never settled can't return so.
-            fixed = fix and wrong.settled and await self._give_back(connection, wrong.song_id)
+            # Only a settled price can be compensated.
+            fixed = fix and wrong.settled and await self._compensate(connection, wrong.song_id)
             yield Finding(
                 f"Song {wrong.song_id} is {wrong.state}, and the ledger has no return of its "
                 "price.",
                 fixed,
             )
 
-    async def _give_back(self, connection: Connection, song_id: int) -> bool:
-        """Enter the return of a price that is missing."""
+    async def _compensate(self, connection: Connection, song_id: int) -> bool:
+        """Enter a missing compensate."""
         song = await songs.get(connection, song_id)
         if song is not None:
             await self._credits.compensate(connection, song)
         return song is not None
 
     async def _end(self, connection: Connection, wrong: checks.Unended) -> bool:
-        """Enter the settle or the refund that is missing; a wrong one can't be taken back."""
+        """Enter a missing settle or refund; a wrong one can't be undone."""
         song = await songs.get(connection, wrong.song_id)
         if wrong.entry is not None or song is None or song.status not in FIXABLE:
             return False
@@ -142,30 +142,32 @@ class ConsistencyCheck:
             await self._credits.refund(connection, song)
         return True
 
-    def _folders(self, needed: set[int], kept: dict[int, str], *, fix: bool) -> list[Finding]:
-        """Files against rows: those that nobody needs, and those that are missing."""
+    def _folders(
+        self, needed: set[int], undelivered: dict[int, str], *, fix: bool
+    ) -> list[Finding]:
+        """Return unneeded and missing files."""
         inside = self._songs_dir.iterdir() if self._songs_dir.is_dir() else ()
-        there = {int(f.name): f for f in inside if f.name.isdecimal() and f.is_dir()}
+        folders = {int(f.name): f for f in inside if f.name.isdecimal() and f.is_dir()}
         found = []
-        # Without the mark of a start it may be another's folder: nothing is deleted from it.
+        # Without the marker it may be another program's folder: nothing is deleted.
         fix = fix and (self._songs_dir / MARKER).exists()
-        for song_id in sorted(there.keys() - needed):
+        for song_id in sorted(folders.keys() - needed):
             if fix:
-                shutil.rmtree(there[song_id])
+                shutil.rmtree(folders[song_id])
             found.append(Finding(f"Song {song_id} has ended, and its files are still there.", fix))
-        for song_id, file in sorted(kept.items()):
+        for song_id, file in sorted(undelivered.items()):
             if not (self._songs_dir / str(song_id) / file).is_file():
                 found.append(Finding(f"Song {song_id} should have the file {file}: it is gone."))
         return found
 
 
 async def _readable(subject: str, findings: AsyncIterator[Finding]) -> list[Finding]:
-    """The findings, as far as the file can be read."""
+    """Return the findings, as far as the file can be read."""
     found = list[Finding]()
     try:
         async for finding in findings:
             found.append(finding)
     except DatabaseFileError as error:
-        why = "the file is damaged" if error.damaged else error
-        found.append(Finding(f"{subject} could not be checked to the end: {why}."))
+        reason = "the file is damaged" if error.damaged else error
+        found.append(Finding(f"{subject} could not be checked completely: {reason}."))
     return found

@@ -210,7 +210,7 @@ async def test_a_song_without_a_hold_is_told(
     await break_it(database, "DELETE FROM ledger WHERE song_id = 4")
     texts = [finding.text for finding in await checking.run(fix=False)]
     assert "Song 4 was never paid for: the ledger has no hold of it." in texts
-    assert "The table ledger_parts refers to a row of ledger that is not there." in texts
+    assert "The table ledger_parts refers to a missing row of ledger." in texts
 
 
 async def test_files_are_held_against_rows(
@@ -273,6 +273,6 @@ async def test_what_can_be_read_of_a_damaged_file_is_checked_and_nothing_is_fixe
     texts = [finding.text for finding in found]
     assert "The file is damaged: the table songs can't be read" in texts
     assert any(text.startswith("Lot grant:900 has 1 left") for text in texts)
-    assert "The ledger could not be checked to the end: the file is damaged." in texts
+    assert "The ledger could not be checked completely: the file is damaged." in texts
     assert texts[-1] == "The files of songs were not checked."
     assert (tmp_path / "data/songs/1").is_dir()
