@@ -144,13 +144,13 @@ async def requested_in_channel(
 ) -> list[datetime]:
     """When songs were requested in a channel or its threads after `since`, newest first.
 
-    Those that failed or were cancelled don't count.
+    Those that failed, were cancelled or could not be delivered don't count.
     """
     rows = await connection.execute_fetchall(
         """
         SELECT requested_at FROM songs
         WHERE server_id = :server_id AND requested_at > :since
-            AND status NOT IN ('FAILED', 'CANCELLED')
+            AND state NOT IN ('failed', 'cancelled', 'refunded')
             AND coalesce(parent_id, channel_id) = :channel_id
         ORDER BY requested_at DESC LIMIT :limit
         """,

@@ -10,11 +10,24 @@ from datetime import datetime
 from typing import Any
 
 from cogs.client.formatting import ago, plain
+from cogs.client.texts import refusal_text
 from db.records import Change, from_ms, maybe_from_ms
 from services.credits.amounts import credits_text
 from services.credits.calendar import Calendar, Every
 from services.settings import kinds
 from services.settings.catalogue import BLOCK, BY_KEY, About, Setting
+from services.settings.refusals import (
+    ChangedSince,
+    NoSuchChange,
+    NotASetting,
+    TooManyChannels,
+    TooManySet,
+    TooManyWords,
+    WordOfSigns,
+    WordsTooLong,
+    WordTooLong,
+    WordWithoutLetters,
+)
 from services.settings.settings import Block, Defaults, Override
 
 SHOWN = 5
@@ -286,3 +299,71 @@ def _channel(channel_id: int) -> str:
 
 def _json(text: str | None) -> Any:  # noqa: ANN401 - JSON
     return None if text is None else json.loads(text)
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+@refusal_text.register
+def _(refusal: TooManyChannels) -> str:
+    return (
+        f"You chose {refusal.count} channels, but the limit is {refusal.limit}. Choose none to "
+        "allow songs everywhere."
+    )
+
+
+@refusal_text.register
+def _(refusal: TooManySet) -> str:
+    return f"This server has {refusal.limit:,} of these, which is the limit. Remove some first."
+
+
+@refusal_text.register
+def _(refusal: WordsTooLong) -> str:
+    return f"The list has {refusal.length:,} characters, but the limit is {refusal.limit:,}."
+
+
+@refusal_text.register
+def _(refusal: TooManyWords) -> str:
+    return f"The list has {refusal.count:,} words, but the limit is {refusal.limit:,}."
+
+
+@refusal_text.register
+def _(refusal: WordTooLong) -> str:
+    return (
+        f"Word {refusal.number} of the list has {refusal.length:,} characters, but the limit is "
+        f"{refusal.limit:,}."
+    )
+
+
+@refusal_text.register
+def _(refusal: WordWithoutLetters) -> str:
+    return (
+        f"Word {refusal.number} of the list has no letter or digit. Leave it out, or write it in "
+        "full."
+    )
+
+
+@refusal_text.register
+def _(refusal: WordOfSigns) -> str:
+    return f"Word {refusal.number} of the list is mostly signs. Write it with letters and digits."
+
+
+@refusal_text.register
+def _(refusal: NoSuchChange) -> str:
+    return f"There is no change {refusal.number} in this server."
+
+
+@refusal_text.register
+def _(refusal: NotASetting) -> str:
+    return (
+        f"Change {refusal.number} is not about a setting. Use `/quota take` to take granted "
+        "credits, and `/quota grant` to return what was taken."
+    )
+
+
+@refusal_text.register
+def _(refusal: ChangedSince) -> str:
+    return (
+        f"What change {refusal.number} set was changed again since. Undo the later change first, "
+        "or set it again."
+    )

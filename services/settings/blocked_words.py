@@ -19,7 +19,13 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
-from services.errors import InvalidRequest
+from services.settings.refusals import (
+    TooManyWords,
+    WordOfSigns,
+    WordsTooLong,
+    WordTooLong,
+    WordWithoutLetters,
+)
 from services.text import clean
 
 MAX_WORDS = 500
@@ -81,9 +87,7 @@ def parse_words(typed: str) -> tuple[str, ...]:
     if len(typed) <= MAX_TYPED:
         typed = clean(typed)  # can lengthen it: some characters have no composed form
     if len(typed) > MAX_TYPED:
-        raise InvalidRequest(
-            f"The list is {len(typed):,} characters long; {MAX_TYPED:,} is the most."
-        )
+        raise WordsTooLong(len(typed), MAX_TYPED)
     pieces = [" ".join(piece.split()) for piece in _COMMAS.split(typed)]
     words = [piece for piece in pieces if piece]
     once: dict[str, str] = {}
@@ -91,7 +95,7 @@ def parse_words(typed: str) -> tuple[str, ...]:
         _check(number, word, phrase)
         once.setdefault(phrase, word)
     if len(once) > MAX_WORDS:
-        raise InvalidRequest(f"The list has {len(once):,} words; {MAX_WORDS} is the most.")
+        raise TooManyWords(len(once), MAX_WORDS)
     return tuple(once.values())
 
 
@@ -129,19 +133,13 @@ def _by_beginning(words: tuple[str, ...]) -> dict[str, list[tuple[int, str, str]
 
 def _check(number: int, word: str, phrase: str) -> None:
     if len(word) > MAX_WORD:
-        raise InvalidRequest(
-            f"Word {number} of the list is {len(word):,} characters long; {MAX_WORD} is the most."
-        )
+        raise WordTooLong(number, len(word), MAX_WORD)
     if not any(c.isalnum() for c in phrase):
-        raise InvalidRequest(
-            f"Word {number} of the list has no letter or digit: leave it out, or write it in full."
-        )
+        raise WordWithoutLetters(number)
     signs = sum(_FOLDED[ord(c)] == " " for c in word if not c.isspace())
     if signs > len(phrase.replace(" ", "")):
         # Signs are not looked for: "a**" would refuse every song with an "a".
-        raise InvalidRequest(
-            f"Word {number} of the list is mostly signs: write it with letters and digits."
-        )
+        raise WordOfSigns(number)
 
 
 def _phrases(words: Sequence[str]) -> list[str]:

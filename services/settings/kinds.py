@@ -14,8 +14,9 @@ from typing import Any, ClassVar, Protocol
 from db.records import maybe_from_ms, to_ms
 from services.credits.amounts import MAX_AMOUNT, check_end, check_reason
 from services.credits.calendar import Calendar, Every
-from services.errors import InvalidRequest, OutOfRange
+from services.errors import OutOfRange
 from services.settings.blocked_words import parse_words
+from services.settings.refusals import TooManyChannels
 from services.settings.settings import Block, Override
 
 
@@ -169,10 +170,7 @@ class Channels:
         """Each once, sorted, at most `most`."""
         chosen = tuple(sorted(set(value)))
         if len(chosen) > self.most:
-            raise InvalidRequest(
-                f"You chose {len(chosen)} channels, but the limit is {self.most}. Choose none to "
-                "allow songs everywhere."
-            )
+            raise TooManyChannels(len(chosen), self.most)
         return chosen
 
     def encode(self, value: Sequence[int]) -> Sequence[int]:

@@ -14,10 +14,10 @@ from db.database import Database
 from db.records import Change, SettingRow
 from services.clock import Clock
 from services.credits.calendar import Calendar
-from services.errors import InvalidRequest, NotPossible
 from services.settings.catalogue import BLOCK, BY_KEY, CALENDAR, LOG, Setting
 from services.settings.changelog import Changelog, as_json
 from services.settings.reader import Settings, SettingsReader, rows_of
+from services.settings.refusals import ChangedSince, NoSuchChange, NotASetting, TooManySet
 from services.songs.completion import SongCompletion
 
 T = TypeVar("T")
@@ -124,20 +124,14 @@ class ServerSettings:
         async with self._database.write() as connection:
             change = await changes.get(connection, by.server_id, number)
             if change is None:
-                raise NotPossible(f"There is no change {number} in this server.")
+                raise NoSuchChange(number)
             setting = BY_KEY.get(change.name)
             if setting is None:
-                raise NotPossible(
-                    f"Change {number} is not about a setting. Use `/quota take` to take granted "
-                    "credits, and `/quota grant` to return what was taken."
-                )
+                raise NotASetting(number)
             if await self._value(connection, by.server_id, setting, change.subject_id) != (
                 change.after
             ):
-                raise NotPossible(
-                    f"What change {number} set was changed again since. Undo the later change "
-                    "first, or set it again."
-                )
+                raise ChangedSince(number)
             undone = await self._put(
                 connection, by, setting, change.before, change.subject_id, undoes=number
             )
@@ -269,9 +263,7 @@ class ServerSettings:
         self, connection: Connection, server_id: int, setting: Setting[Any]
     ) -> None:
         if await rows.count(connection, server_id, setting.key) >= setting.most:
-            raise InvalidRequest(
-                f"This server has {setting.most:,} of these, which is the limit. Remove some first."
-            )
+            raise TooManySet(setting.most)
 
     # --- what a block does to songs -------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cogs.client.texts import refusal_text
 from cogs.settings import texts
 from cogs.settings.forms import FORMS, Current
 from cogs.settings.log_channel import GONE, promise
@@ -46,6 +47,18 @@ from services.settings.catalogue import (
 )
 from services.settings.changelog import as_json
 from services.settings.reader import Settings
+from services.settings.refusals import (
+    ChangedSince,
+    NoSuchChange,
+    NotASetting,
+    TooManyChannels,
+    TooManySet,
+    TooManyWords,
+    WordOfSigns,
+    WordsTooLong,
+    WordTooLong,
+    WordWithoutLetters,
+)
 from services.settings.settings import Block, Defaults, Override
 from tests.unit.cogs.settings.layouts import sent_by, text_in
 
@@ -74,6 +87,20 @@ VALUES: dict[Setting[Any], list[Any]] = {
     LOG: [7],
 }
 """Of each setting, what is worth reading."""
+
+
+REFUSALS = (
+    TooManyChannels(26, 25),
+    TooManySet(1_000),
+    WordsTooLong(4_001, 4_000),
+    TooManyWords(501, 500),
+    WordTooLong(2, 61, 60),
+    WordWithoutLetters(2),
+    WordOfSigns(2),
+    NoSuchChange(3),
+    NotASetting(3),
+    ChangedSince(3),
+)
 
 
 def change(name: str, before: Any = None, after: Any = None, **fields: Any) -> Change:
@@ -131,6 +158,8 @@ def wording() -> Iterator[str]:
     for each in changes():
         if each.name not in ("grant", "take", "reset", "warning"):
             yield texts.changed_text(each, Defaults())
+    yield "\n# Refusals"
+    yield from map(refusal_text, REFUSALS)
     yield "\n# The log channel, as `/quota log` describes it"
     for channel, why in ((None, None), (7, None), (7, GONE), (7, "I lack Embed Links there")):
         yield promise(channel, why)
