@@ -139,6 +139,16 @@ class Song(SongRequest):
 
 
 @dataclass(frozen=True, slots=True)
+class SongEvent:
+    """One transition of a song. `detail`: the job's id at the API, the post's id, or a reason."""
+
+    at: datetime
+    from_state: State
+    to_state: State
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Undelivered:
     """How many songs wait to be delivered for a reason, and since when the oldest does."""
 

@@ -16,6 +16,7 @@ from db.records import (
     Fault,
     RunTime,
     Song,
+    SongEvent,
     State,
     Undelivered,
     from_ms,
@@ -757,6 +758,30 @@ async def with_kept_files(connection: Connection) -> dict[int, str]:
         "SELECT song_id, file FROM songs WHERE file IS NOT NULL"
     )
     return {row["song_id"]: row["file"] for row in rows}
+
+
+# --- Events -------------------------------------------------------------------------------------
+
+
+async def events(connection: Connection, song_id: int) -> list[SongEvent]:
+    """Return a song's transitions in their order, as far as they are still stored."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT at, from_state, to_state, detail FROM song_events
+        WHERE song_id = ? ORDER BY event_id
+        """,
+        (song_id,),
+    )
+    return [
+        SongEvent(from_ms(r["at"]), State(r["from_state"]), State(r["to_state"]), r["detail"])
+        for r in rows
+    ]
+
+
+async def delete_events_before(connection: Connection, moment: datetime) -> int:
+    """Delete the events from before then; return how many there were."""
+    cursor = await connection.execute("DELETE FROM song_events WHERE at < ?", (to_ms(moment),))
+    return cursor.rowcount
 
 
 # --- The status message -------------------------------------------------------------------------

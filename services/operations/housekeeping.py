@@ -22,6 +22,8 @@ WAITING_DEADLINE = timedelta(hours=6)
 DRAFT_LIFETIME = timedelta(hours=1)
 LYRICS_OF_FAILED = timedelta(hours=24)
 """How long the lyrics of a failed song are stored, so that it can be tried again."""
+EVENT_LIFETIME = timedelta(days=30)
+"""How long each transition of a song is stored, so that support can read what happened."""
 INTERVAL = 60.0
 NEARLY_FULL = 512 * 2**20
 """Free bytes below which the operator is notified: room for all songs that are transcoded."""
@@ -105,6 +107,7 @@ class Housekeeping:
             await songs.forget_tokens_until(connection, received + TOKEN_LIFETIME)
             await drafts.delete_before(connection, self._clock.ago(DRAFT_LIFETIME))
             await songs.forget_lyrics_of_failed(connection, ended_before=failed)
+            await songs.delete_events_before(connection, self._clock.ago(EVENT_LIFETIME))
 
     async def _remove_files(self) -> None:
         """Remove files that a crash left after their song ended."""

@@ -1,6 +1,7 @@
 """Songs: their moves and their fair order."""
 
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from tests.factories import (
     NOON,
     SERVER,
     add_song,
+    make_song,
 )
 
 
@@ -228,6 +230,35 @@ async def test_a_song_moves_only_from_the_right_step(
     assert await songs.get(database.reader, 2) == neighbour
 
 
+@pytest.mark.parametrize("to_state", State)
+@pytest.mark.parametrize("from_state", State)
+async def test_a_song_takes_no_way_that_is_not_in_the_table(
+    database: Database, from_state: State, to_state: State
+) -> None:
+    """Whoever updates a row: the event of a transition refers to the table."""
+    known = await database.reader.execute_fetchall(
+        "SELECT 1 FROM song_transitions WHERE from_state = ? AND to_state = ?",
+        (from_state, to_state),
+    )
+    await add_song(database, state=from_state)
+    target = make_song(1, state=to_state)
+    names = ("reason", "post_id", "file", "submits", "request_id", "lyrics", "processing")
+    values = [getattr(target, name) for name in names]
+    sets = ", ".join(f"{name} = ?" for name in names)
+    ended = None if target.ended_at is None else 1
+    async with database.write() as connection:
+        move = connection.execute(
+            f"UPDATE songs SET {sets}, state = ?, ended_at = ?, posting_at = 1, submitted_at = 1",
+            (*values, to_state, ended),
+        )
+        if known:
+            await move
+        else:
+            with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+                await move
+    assert len(await songs.events(database.reader, 1)) == len(list(known))
+
+
 async def read(database: Database, song_id: int = 1) -> Song:
     song = await songs.get(database.reader, song_id)
     assert song is not None
@@ -259,6 +290,17 @@ async def test_a_songs_way_leaves_its_marks(database: Database) -> None:
     song = await read(database)
     assert (song.status, song.ended_at, song.state_at) == (Status.COMPLETED, LATER, LATER)
     assert (song.post_id, song.file) == (9, None)
+    story = [(each.to_state, each.detail) for each in await songs.events(database.reader, 1)]
+    assert story == [
+        (State.SUBMITTING, None),
+        (State.SUBMITTED, "r"),
+        (State.DOWNLOADED, None),
+        (State.READY, None),
+        (State.POSTING, None),
+        (State.READY, None),
+        (State.POSTING, None),
+        (State.COMPLETED, "9"),
+    ]
 
 
 async def test_a_song_is_submitted_twice_at_most(database: Database) -> None:

@@ -152,6 +152,17 @@ async def test_a_clock_that_is_set_ends_and_forgets_nothing(house: House, hours:
     assert await drafts.get(house.database.reader, 7) is None
 
 
+async def test_events_are_deleted_after_thirty_days(house: House) -> None:
+    await add_song(house.database, 1)
+    async with house.database.write() as connection:
+        await songs.mark_submitting(connection, 1, at=NOON)
+        await songs.mark_submitted(connection, 1, request_id="r", at=NOON + timedelta(days=1))
+    for days, seconds, left in ((30, 0, 2), (0, 1, 1), (1, 0, 0)):
+        house.clock.advance(days=days, seconds=seconds)
+        await house.keeping.once()
+        assert len(await songs.events(house.database.reader, 1)) == left
+
+
 async def test_a_song_that_is_started_meanwhile_is_not_ended(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
