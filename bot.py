@@ -107,7 +107,7 @@ class DatabaseServices:
 
     @cached_property
     def changelog(self) -> Changelog:
-        return Changelog(self.database, clock=self.clock, tell=self._settings_changed)
+        return Changelog(self.database, clock=self.clock, notify=self._settings_changed)
 
     @cached_property
     def budget(self) -> ServerBudget:
@@ -323,7 +323,7 @@ class Application(DatabaseServices):
             clock=self.clock,
             random_seed=lambda: random.SystemRandom().randint(*registry.PARAMETERS.seed.bounds),
             wake=self.scheduler.wake,
-            tell=self.changelog.tell,
+            tell=self.changelog.notify,
             allowed_servers=self.config.allowed_servers,
         )
 

@@ -66,7 +66,7 @@ class House:
     async def open(cls, path: Path) -> "House":
         database = await Database.open(path)
         settings_reader = SettingsReader(Defaults(limits=Limits(unfinished=MEASURED)))
-        changelog = Changelog(database, clock=utc_now, tell=lambda: None)
+        changelog = Changelog(database, clock=utc_now, notify=lambda: None)
         budget = ServerBudget(database, settings_reader, changelog, clock=utc_now)
         credits = Credits(database, settings_reader, budget, clock=utc_now)
         completion = SongCompletion(database, credits, clock=utc_now)

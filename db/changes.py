@@ -77,7 +77,7 @@ async def count(connection: Connection, server_id: int) -> int:
     return sum(row["n"] for row in rows)
 
 
-async def taken_back(
+async def undone_by(
     connection: Connection, server_id: int, *, first: int, last: int
 ) -> dict[int, int]:
     """Those of the changes from `first` to `last` that a later one took back: which one, last."""
@@ -95,7 +95,7 @@ async def taken_back(
 async def to_log(
     connection: Connection, *, limit: int, besides: Collection[int] = ()
 ) -> list[Change]:
-    """What has still to be told in log channels other than `besides`, oldest first."""
+    """What is to be posted in log channels other than `besides`, oldest first."""
     rows = await connection.execute_fetchall(
         """
         SELECT * FROM changes WHERE log_channel_id IS NOT NULL AND logged_at IS NULL
@@ -108,7 +108,7 @@ async def to_log(
 
 
 async def mark_logged(connection: Connection, server_id: int, number: int, *, at: datetime) -> bool:
-    """It was told, or can't be. False if that was known."""
+    """It was posted, or can't be. False if that was known."""
     cursor = await connection.execute(
         """
         UPDATE changes SET logged_at = ?

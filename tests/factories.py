@@ -155,7 +155,7 @@ def sums_of(lots: Iterable[Lot]) -> LotSums:
 def make_credits(database: Database, clock: Clock, *, defaults: Defaults = Defaults()) -> Credits:
     """Credits with all that they need; nobody is told of anything."""
     settings_reader = SettingsReader(defaults)
-    changelog = Changelog(database, clock=clock, tell=lambda: None)
+    changelog = Changelog(database, clock=clock, notify=lambda: None)
     budget = ServerBudget(database, settings_reader, changelog, clock=clock)
     return Credits(database, settings_reader, budget, clock=clock)
 

@@ -1,9 +1,8 @@
-"""Tells in each server's log channel what its managers change, and when its budget comes near.
+"""Posts what managers change, and warnings of the budget, in each server's log channel.
 
-What has to be told stands in the table, so nothing is forgotten at a restart. Each channel is told
-by a task of its own: one that fails, or that Discord makes wait, holds up no other. What can't be
-posted for a reason that may pass is kept and retried for a day, and what comes after it waits, so
-that the order stays.
+What is to be posted is in the table, so nothing is forgotten at a restart. Each channel has a task:
+one that fails, or that Discord makes wait, holds up no other. What can't be posted for a transient
+reason is retried for a day, and what comes after it waits, so that the order stays.
 """
 
 import asyncio
@@ -36,16 +35,16 @@ LONGEST = 4_000
 """Characters in one message; an embed's description holds 4,096 (Discord, "Embed Limits")."""
 AFTER_A_FAILURE = Backoff(first=2.0, longest=900.0)
 """About 140 tries in a day: 10,000 refused requests in ten minutes ban the machine's address."""
-KEPT = timedelta(hours=24)
+RETRIED_FOR = timedelta(hours=24)
 """How long a line is retried; it stays in the history all the same."""
-LOOK_EVERY = 60.0
-"""Seconds between looks without being woken: `bot.py grant` is another process."""
+POLL_EVERY = 60.0
+"""Seconds between polls without being woken: `bot.py grant` is another process."""
 WARNING = "warning"
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Changes of one server, oldest first, and the message that tells them."""
+    """Changes of one server, oldest first, and the message that lists them."""
 
     changes: Sequence[Change]
     lines: Sequence[str]
@@ -69,21 +68,21 @@ class Message:
 
 def joined(changes: Sequence[Change], defaults: Defaults) -> Iterator[Message]:
     """The changes in as few messages as hold them, in their order."""
-    told: list[Change] = []
+    listed: list[Change] = []
     lines: list[str] = []
     for change in changes:
         line = change_line(change, defaults)
         if lines and sum(map(len, lines)) + len(lines) + len(line) > LONGEST:
-            yield Message(told, lines)
-            told, lines = [], []
-        told.append(change)
+            yield Message(listed, lines)
+            listed, lines = [], []
+        listed.append(change)
         lines.append(line)
     if lines:
-        yield Message(told, lines)
+        yield Message(listed, lines)
 
 
 class AuditLog:
-    """Posts changes that have not been told."""
+    """Posts changes that were not posted yet."""
 
     def __init__(
         self,
@@ -102,29 +101,29 @@ class AuditLog:
         self._clock = clock
         self._sleep = sleep
         self._woken = asyncio.Event()
-        self._telling: dict[int, asyncio.Task[None]] = {}
+        self._posting: dict[int, asyncio.Task[None]] = {}
         self._pausing: set[int] = set()
-        """Channels that are not told anything just now: a stop need not wait for them."""
+        """Channels that wait before their next message: a stop need not wait for them."""
         self._failures: Counter[int] = Counter()
 
     def wake(self) -> None:
-        """There may be something to tell."""
+        """There may be something to post."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Tell what was not told before the bot stopped, then what comes, until cancelled."""
+        """Post what was not posted before the bot stopped, then what comes, until cancelled."""
         while True:
             self._woken.clear()
             await self._begin()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY):
+                async with asyncio.timeout(POLL_EVERY):
                     await self._woken.wait()
 
     async def stop(self, *, grace: float) -> None:
         """Give the messages under way `grace` seconds. For after the end of `run`."""
         for channel_id in self._pausing:
-            self._telling[channel_id].cancel()
-        tasks = list(self._telling.values())
+            self._posting[channel_id].cancel()
+        tasks = list(self._posting.values())
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace)
             for task in late:
@@ -132,37 +131,37 @@ class AuditLog:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _begin(self) -> None:
-        """Begin to tell each channel that is not being told already what there is for it."""
-        while found := await self._changelog.pending(besides=self._telling):
+        """Start posting in each channel that is not being posted to already."""
+        while found := await self._changelog.pending(besides=self._posting):
             by_channel: dict[int, list[Change]] = {}
             for change in found:
                 assert change.log_channel_id is not None  # noqa: S101 - the query asks for it
                 by_channel.setdefault(change.log_channel_id, []).append(change)
             for channel_id, changes in by_channel.items():
-                task = self._spawn(self._tell(channel_id, changes), f"log in {channel_id}")
-                self._telling[channel_id] = task
+                task = self._spawn(self._post(channel_id, changes), f"log in {channel_id}")
+                self._posting[channel_id] = task
                 task.add_done_callback(functools.partial(self._ended, channel_id))
 
     def _ended(self, channel_id: int, _: asyncio.Task[None]) -> None:
         """More may have come for it meanwhile."""
-        del self._telling[channel_id]
+        del self._posting[channel_id]
         self.wake()
 
-    async def _tell(self, channel_id: int, changes: Sequence[Change]) -> None:
+    async def _post(self, channel_id: int, changes: Sequence[Change]) -> None:
         try:
             for message in joined(changes, self._defaults):
-                await self._tell_in_parts(channel_id, message)
+                await self._post_in_parts(channel_id, message)
         except Exception as error:  # noqa: BLE001 - it is logged in the next lines
             # The channel is gone, say. They stay in the history; here they are given up.
             refused = isinstance(error, discord.HTTPException)
             _warn(channel_id, changes, error, exc_info=None if refused else error)
             await self._mark(changes)
 
-    async def _tell_in_parts(self, channel_id: int, message: Message) -> None:
+    async def _post_in_parts(self, channel_id: int, message: Message) -> None:
         """Send it; where Discord refuses its words, line by line, so that only one is lost.
 
         Raises:
-            discord.HTTPException: nothing can be told there any more.
+            discord.HTTPException: nothing can be posted there any more.
         """
         try:
             await self._send(channel_id, message)
@@ -173,7 +172,7 @@ class AuditLog:
             if about_words and len(message.changes) > 1:
                 for change in message.changes:
                     (part,) = joined([change], self._defaults)
-                    await self._tell_in_parts(channel_id, part)
+                    await self._post_in_parts(channel_id, part)
                 return
             _warn(channel_id, message.changes, error)
         await self._mark(message.changes)
@@ -223,10 +222,10 @@ class AuditLog:
             if why != said:
                 log.warning("log channel %d: its message waits: %s", channel_id, why)
             said = why
-            await self._pause(channel_id, LOOK_EVERY)
+            await self._pause(channel_id, POLL_EVERY)
 
     def _is_late(self, message: Message) -> bool:
-        return self._clock.elapsed_since(message.changes[-1].at) >= KEPT
+        return self._clock.elapsed_since(message.changes[-1].at) >= RETRIED_FOR
 
     async def _pause(self, channel_id: int, seconds: float) -> None:
         self._pausing.add(channel_id)
@@ -236,7 +235,7 @@ class AuditLog:
             self._pausing.discard(channel_id)
 
     async def _mark(self, changes: Sequence[Change]) -> None:
-        """Tried until it is done: what is not marked would be told again."""
+        """Tried until it is done: what is not marked would be posted again."""
 
         async def on_error(error: Exception, pause: float) -> None:
             log.error(
@@ -261,7 +260,7 @@ def _warn(
     exc_info: Exception | None = None,
 ) -> None:
     log.warning(
-        "log channel %d: %d changes can't be told: %s",
+        "log channel %d: %d changes can't be posted: %s",
         *(channel_id, len(changes), error),
         exc_info=exc_info,
     )

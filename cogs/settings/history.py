@@ -112,17 +112,17 @@ def history_cards(history: History, defaults: Defaults) -> list[discord.Embed]:
 
 def _line(change: Change, history: History, defaults: Defaults) -> str:
     line = change_line(change, defaults)
-    by = history.taken_back.get(change.number)
+    by = history.undone_by.get(change.number)
     return line if by is None else f"{line} {DOT} *undone by change {by}*"
 
 
 def history_buttons(history: History) -> ui.View:
-    """What can be taken back, and the neighbouring pages."""
+    """What can be undone, and the neighbouring pages."""
     row = Row()
     can_be = [
         change
         for change in history.changes
-        if change.name in BY_KEY and change.number not in history.taken_back
+        if change.name in BY_KEY and change.number not in history.undone_by
     ]
     if can_be:
         row.add_item(UndoMenu(can_be))
@@ -179,12 +179,10 @@ class UndoMenu(Persistent, ui.DynamicItem[ui.Select[Any]], template=r"changes:un
         await interaction.edit_original_response(
             embeds=history_cards(history, known.defaults), view=history_buttons(history)
         )
-        await interaction.followup.send(
-            taken_back_text(number, change, known.defaults), ephemeral=True
-        )
+        await interaction.followup.send(undone_text(number, change, known.defaults), ephemeral=True)
 
 
-def taken_back_text(number: int, change: Change, defaults: Defaults) -> str:
+def undone_text(number: int, change: Change, defaults: Defaults) -> str:
     """What is as it was before a change, `change` being the one that took it back."""
     return f"Change {number} is undone. {changed_text(change, defaults)}"
 

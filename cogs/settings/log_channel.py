@@ -26,7 +26,7 @@ def check_can_log(guild: discord.Guild | None, channel_id: int) -> None:
 
 
 def obstacle(guild: discord.Guild | None, channel_id: int | None) -> str | None:
-    """Why nothing can be posted there, by what the gateway has told; None where nothing is known.
+    """Why nothing can be posted there, by what the gateway has said; None where nothing is known.
 
     `GONE`, or what the bot lacks.
     """

@@ -44,7 +44,7 @@ WARNING = "warning"
 _TITLES = {
     "grant": "Granted",
     "take": "Taken",
-    "reset": "Granted credits taken back",
+    "reset": "Granted credits removed",
     WARNING: "Warning: {percent}% of the budget",
 }
 _EVERY = {

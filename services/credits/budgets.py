@@ -64,7 +64,7 @@ class ServerBudget:
                 await self._warn(
                     connection, song.server_id, settings, period, used=used, percent=100
                 )
-        self._changelog.tell()
+        self._changelog.notify()
 
     # --- inside the transaction of a caller -----------------------------------------------------
 

@@ -129,7 +129,7 @@ class CreditTransfers:
                 facts = {"credits": amount, "expires_at": _maybe_ms(expires_at)}
                 await self._record(connection, member, "grant", facts, actor_id, why)
             moved = Moved(amount, await self._credits.balance_in(connection, member))
-        self._changelog.tell()
+        self._changelog.notify()
         return moved
 
     async def take(
@@ -157,7 +157,7 @@ class CreditTransfers:
                 await self._record(connection, member, "take", {"credits": taken}, actor_id, why)
             entered = await ledger.amount(connection, entry_id)
             moved = Moved(-(entered or 0), await self._credits.balance_in(connection, member))
-        self._changelog.tell()
+        self._changelog.notify()
         return moved
 
     async def role_grant(
@@ -218,7 +218,7 @@ class CreditTransfers:
             }
             whom = Member(by.server_id, role_id)
             await self._record(connection, whom, kind, facts, by.actor_id, role_grant.reason)
-        self._changelog.tell()
+        self._changelog.notify()
         return role_grant
 
     async def gift(self, giver: Member, receiver: Member, *, gift_id: int, amount: int) -> Moved:
@@ -263,7 +263,7 @@ class CreditTransfers:
             members += taken.members
             credits += taken.credits
         if members or ended:
-            self._changelog.tell()
+            self._changelog.notify()
         return ResetPlan(members, credits, ended)
 
     # --- how ------------------------------------------------------------------------------------

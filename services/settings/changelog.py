@@ -1,4 +1,4 @@
-"""What was done in a server by those who manage it: kept in order, and told in its log channel."""
+"""Changes by the managers of a server: recorded in order, to be posted in its log channel."""
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,29 +13,29 @@ from services.clock import Clock
 from services.settings.catalogue import LOG
 
 PAGE = 8
-TOLD_AT_ONCE = 50
+POSTED_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     """One page of a server's changes, newest first. Pages count from 1.
 
-    `taken_back` says, by their numbers, which of them a later change took back, and which one.
+    `undone_by` says, by their numbers, which of them a later change took back, and which one.
     """
 
     changes: Sequence[Change]
     number: int
     pages: int
-    taken_back: Mapping[int, int]
+    undone_by: Mapping[int, int]
 
 
 class Changelog:
-    """Writes changes down. `tell` is called when there may be some to tell."""
+    """Records changes. `notify` is called when there may be some to post."""
 
-    def __init__(self, database: Database, *, clock: Clock, tell: Callable[[], None]) -> None:
+    def __init__(self, database: Database, *, clock: Clock, notify: Callable[[], None]) -> None:
         self._database = database
         self._clock = clock
-        self.tell = tell
+        self.notify = notify
 
     async def history(self, server_id: int, *, page: int) -> History:
         """A page of what was done; the nearest one where `page` is out of bounds."""
@@ -43,27 +43,27 @@ class Changelog:
         pages = max(1, -(-await changes.count(reader, server_id) // PAGE))
         number = min(max(1, page), pages)
         found = await changes.of_server(reader, server_id, limit=PAGE, offset=(number - 1) * PAGE)
-        taken_back = {}
+        undone_by = {}
         if found:
             first, last = found[-1].number, found[0].number
-            taken_back = await changes.taken_back(reader, server_id, first=first, last=last)
-        return History(found, number, pages, taken_back)
+            undone_by = await changes.undone_by(reader, server_id, first=first, last=last)
+        return History(found, number, pages, undone_by)
 
     async def pending(self, *, besides: Collection[int] = ()) -> list[Change]:
-        """The oldest changes that have still to be told in a log channel other than `besides`."""
-        return await changes.to_log(self._database.reader, limit=TOLD_AT_ONCE, besides=besides)
+        """The oldest changes to be posted in a log channel other than `besides`."""
+        return await changes.to_log(self._database.reader, limit=POSTED_AT_ONCE, besides=besides)
 
-    async def mark_notified(self, *told: Change) -> bool:
-        """Changes were told, or can't be: all are marked, or none. False if one was already."""
+    async def mark_notified(self, *posted: Change) -> bool:
+        """Changes were posted, or can't be: all are marked, or none. False if one was already."""
         now = self._clock()
         async with self._database.write() as connection:
             marked = [
                 await changes.mark_logged(connection, change.server_id, change.number, at=now)
-                for change in told
+                for change in posted
             ]
         return all(marked)
 
-    # --- inside the transaction of a caller, who calls `tell` after it ---------------------------
+    # --- inside the transaction of a caller, who calls `notify` after it -------------------------
 
     async def record(
         self,
@@ -77,11 +77,11 @@ class Changelog:
         actor_id: int | None = None,
         reason: str | None = None,
         undoes: int | None = None,
-        heard: int | None = None,
+        fallback: int | None = None,
     ) -> Change:
-        """Write down what was done, to be told in the log channel, else in `heard`."""
+        """Record a change, to be posted in the log channel, otherwise in `fallback`."""
         now = self._clock()
-        channel = await self.channel(connection, server_id) or heard
+        channel = await self.channel(connection, server_id) or fallback
         number = await changes.insert(
             connection,
             server_id,

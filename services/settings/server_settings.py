@@ -112,7 +112,7 @@ class ServerSettings:
         """Return a setting to its default."""
         async with self._database.write() as connection:
             change = await self._put(connection, by, setting, None, subject_id)
-        self._changelog.tell()
+        self._changelog.notify()
         return change
 
     async def undo(self, by: Manager, number: int) -> Change:
@@ -148,7 +148,7 @@ class ServerSettings:
             found = await self._set_ones(connection, by.server_id)
             for setting, subject_id in sorted(found, key=lambda each: each[0] is LOG):
                 await self._put(connection, by, setting, None, subject_id)
-        self._changelog.tell()
+        self._changelog.notify()
         return len(found)
 
     # --- reading --------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ class ServerSettings:
             after=after,
             actor_id=by.actor_id,
             undoes=undoes,
-            heard=channel,
+            fallback=channel,
         )
 
     async def _store(
@@ -281,7 +281,7 @@ class ServerSettings:
 
     def _notify(self, cancelled: list[int]) -> None:
         """Once it is committed: the log channel, and the status messages of cancelled songs."""
-        self._changelog.tell()
+        self._changelog.notify()
         for song_id in cancelled:
             log.info("[%d] CANCELLED and refunded: its member is blocked", song_id)
             self._changed(song_id)

@@ -62,9 +62,9 @@ async def test_what_was_taken_back_is_known_with_the_last_that_did(database: Dat
     await add(database, server_id=OTHER)
     await add(database, server_id=OTHER, undoes=1)
     reader = database.reader
-    assert await changes.taken_back(reader, SERVER, first=1, last=6) == {1: 5, 2: 6, 3: 4}
-    assert await changes.taken_back(reader, SERVER, first=2, last=2) == {2: 6}
-    assert await changes.taken_back(reader, SERVER, first=4, last=6) == {}
+    assert await changes.undone_by(reader, SERVER, first=1, last=6) == {1: 5, 2: 6, 3: 4}
+    assert await changes.undone_by(reader, SERVER, first=2, last=2) == {2: 6}
+    assert await changes.undone_by(reader, SERVER, first=4, last=6) == {}
 
 
 async def told(database: Database, server_id: int, number: int, at: datetime = NOON) -> bool:

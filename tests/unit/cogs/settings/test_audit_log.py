@@ -21,7 +21,7 @@ from services.config import Config
 from services.credits.budgets import ServerBudgetExceeded
 from services.retry import Backoff
 from services.settings.catalogue import ALLOWANCE, BLOCK, BLOCKED_WORDS, BUDGET, LOG, ROLE_ALLOWANCE
-from services.settings.changelog import TOLD_AT_ONCE, Changelog, as_json
+from services.settings.changelog import POSTED_AT_ONCE, Changelog, as_json
 from services.settings.server_settings import Manager
 from services.settings.settings import Block, Defaults
 from services.songs.scheduler import spawn
@@ -206,7 +206,7 @@ async def test_a_budgets_warnings_are_told_once_each_with_when_it_opens_again(
             await budgets.use(connection, server_id, period.start, credits=8, budget=10)
             for _ in range(2):
                 await budget._warn(connection, server_id, settings, period, used=8, percent=80)
-        stage.changelog.tell()
+        stage.changelog.notify()
         await stage.told()
         reached = ServerBudgetExceeded(make_song(server_id=server_id, price=3), period)
         await budget.refused(reached)
@@ -223,11 +223,11 @@ async def test_a_budgets_warnings_are_told_once_each_with_when_it_opens_again(
 
 async def test_many_changes_are_few_messages_in_their_order(stage: Stage) -> None:
     await stage.log_to(stage.logs)
-    await stage.allow(*range(20, 20 + TOLD_AT_ONCE + 10))
+    await stage.allow(*range(20, 20 + POSTED_AT_ONCE + 10))
     async with stage.running():
         await stage.told()
     numbers = [line.partition(".")[0] for line in stage.text().split("\n")]
-    assert numbers == [f"**{n}" for n in range(1, TOLD_AT_ONCE + 12)]
+    assert numbers == [f"**{n}" for n in range(1, POSTED_AT_ONCE + 12)]
     assert len(stage.wire.messages(stage.logs)) < 10
 
 
@@ -265,9 +265,9 @@ async def test_what_another_process_wrote_down_is_told_too(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`bot.py grant` can't wake it."""
-    monkeypatch.setattr(module, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(module, "POLL_EVERY", 0.02)
     await stage.log_to(stage.logs)
-    monkeypatch.setattr(stage.changelog, "tell", lambda: None)
+    monkeypatch.setattr(stage.changelog, "notify", lambda: None)
     async with stage.running():
         await stage.told()
         await stage.allow(20)
@@ -344,7 +344,7 @@ async def test_what_fails_for_good_is_given_up_with_a_warning(
         await stage.told()
     assert "→ 20" not in stage.text()
     assert "→ 30" in stage.text()
-    (warning,) = [r for r in caplog.records if "can't be told" in r.getMessage()]
+    (warning,) = [r for r in caplog.records if "can't be posted" in r.getMessage()]
     assert warning.levelname == "WARNING"
     assert f"log channel {stage.logs.id}: 2 changes" in warning.getMessage()
 
@@ -387,7 +387,7 @@ async def test_what_is_refused_for_a_day_is_given_up_and_the_rest_is_not(
     monkeypatch.setattr(module, "LONGEST", 1)  # each in a message of its own
     first, second = (change.at for change in await stage.changelog.pending())
     assert first < second
-    now = first + (second - first) / 2 + module.KEPT
+    now = first + (second - first) / 2 + module.RETRIED_FOR
     monkeypatch.setattr(log, "_clock", SettableClock(now))
     stage.answer(403, 50013, times=None)
     async with stage.running():
@@ -398,7 +398,7 @@ async def test_what_is_refused_for_a_day_is_given_up_and_the_rest_is_not(
         await stage.told()
     assert "→ 20" in stage.text()
     assert "Log channel" not in stage.text()
-    assert "1 changes can't be told" in caplog.text
+    assert "1 changes can't be posted" in caplog.text
     assert not log._failures
 
 
@@ -419,7 +419,7 @@ async def test_a_line_that_automod_blocks_takes_no_other_with_it(
     assert "Log channel" in stage.text()
     assert "→ 20" not in stage.text()
     assert "→ 30" in stage.text()
-    assert "1 changes can't be told" in caplog.text
+    assert "1 changes can't be posted" in caplog.text
 
 
 async def test_nothing_is_asked_where_it_is_known_that_nothing_can_be_written(
@@ -436,14 +436,14 @@ async def test_nothing_is_asked_where_it_is_known_that_nothing_can_be_written(
     await stage.log_to(stage.logs)
     async with stage.running():
         await stage.told()
-    assert slept == [module.LOOK_EVERY] * 3
+    assert slept == [module.POLL_EVERY] * 3
     assert stage.sent == 1
 
 
 async def test_of_many_messages_only_the_first_is_tried_in_vain(stage: Stage) -> None:
     """10,000 refused requests in ten minutes ban the machine's address."""
     await stage.log_to(stage.logs)
-    await stage.allow(*range(20, 19 + TOLD_AT_ONCE))
+    await stage.allow(*range(20, 19 + POSTED_AT_ONCE))
     stage.answer(404, 10003, times=None)
     async with stage.running():
         await stage.told()
@@ -453,7 +453,7 @@ async def test_of_many_messages_only_the_first_is_tried_in_vain(stage: Stage) ->
 async def test_a_channel_that_hangs_holds_up_no_other(stage: Stage) -> None:
     """Not even with more to tell than is looked at together."""
     await stage.log_to(stage.logs)
-    await stage.allow(*range(20, 20 + 2 * TOLD_AT_ONCE))
+    await stage.allow(*range(20, 20 + 2 * POSTED_AT_ONCE))
     release = asyncio.Event()
 
     async def hang(call: Any) -> Fault | None:
@@ -463,13 +463,13 @@ async def test_a_channel_that_hangs_holds_up_no_other(stage: Stage) -> None:
 
     stage.wire.faults.hook = hang
     async with stage.running():
-        await until(lambda: stage.application.audit_log._telling)
+        await until(lambda: stage.application.audit_log._posting)
         await stage.log_to(stage.others)
         await until(lambda: stage.wire.messages(stage.others))
         assert stage.wire.messages(stage.logs) == []
         release.set()
         await stage.told()
-    assert f"→ {19 + 2 * TOLD_AT_ONCE}" in stage.text()
+    assert f"→ {19 + 2 * POSTED_AT_ONCE}" in stage.text()
 
 
 async def test_a_mark_that_fails_is_made_later_and_nothing_is_sent_again(
@@ -502,7 +502,7 @@ async def test_a_change_that_cannot_be_put_into_words_ends_nothing(
         await stage.allow(20)
         await stage.told()
     assert "→ 20" in stage.text()
-    assert "can't be told: " in caplog.text
+    assert "can't be posted: " in caplog.text
     assert "Traceback" in caplog.text
 
 
@@ -512,7 +512,7 @@ async def test_a_stop_lets_what_is_under_way_come_through(stage: Stage) -> None:
     stage.wire.faults.plan(slow, method="POST", route=MESSAGES)
     async with stage.running():
         await until(lambda: stage.sent)
-    assert not stage.application.audit_log._telling
+    assert not stage.application.audit_log._posting
     assert await stage.changelog.pending() == []
 
 

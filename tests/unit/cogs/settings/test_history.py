@@ -9,7 +9,7 @@ import simcord
 from simcord.components import walk_components
 
 from cogs.settings import history as module
-from cogs.settings.history import taken_back_text
+from cogs.settings.history import undone_text
 from cogs.settings.log_channel import obstacle, promise
 from db.records import Change
 from services.settings.catalogue import (
@@ -230,7 +230,7 @@ async def test_a_change_of_another_server_is_not_taken_back(world: World) -> Non
 
 def test_what_is_taken_back_to_no_rule_is_said() -> None:
     change = Change(1, 3, "role", 5, '{"credits":1}', None, 9, None, NOON, 2, None)
-    assert "**Role allowance of <@&5>**: none." in taken_back_text(2, change, Defaults())
+    assert "**Role allowance of <@&5>**: none." in undone_text(2, change, Defaults())
 
 
 # --- the log's channel ----------------------------------------------------------------------------

@@ -148,7 +148,7 @@ def compose(
         told.append(None)
 
     settings_reader = SettingsReader(defaults)
-    changelog = Changelog(database, clock=clock, tell=tell)
+    changelog = Changelog(database, clock=clock, notify=tell)
     budget = ServerBudget(database, settings_reader, changelog, clock=clock)
     operator = OperatorBudgets(database, clock=clock, defaults=budgets)
     credits = Credits(database, settings_reader, budget, clock=clock)

@@ -4,7 +4,7 @@ import pytest
 
 from db.database import Database
 from services.settings.catalogue import ALLOWANCE, BUDGET, LOG
-from services.settings.changelog import PAGE, TOLD_AT_ONCE, as_json
+from services.settings.changelog import PAGE, POSTED_AT_ONCE, as_json
 from services.settings.server_settings import Manager
 from tests.factories import NOON, SERVER, SettableClock
 from tests.unit.services.credits.composed import BY, MANAGER, Product, compose
@@ -48,7 +48,7 @@ async def test_the_history_says_what_was_taken_back(product: Product) -> None:
     await allow(product, 20, 30)
     undone = await product.server_settings.undo(BY, 2)
     history = await product.changelog.history(SERVER, page=1)
-    assert (undone.undoes, history.taken_back) == (2, {2: 3})
+    assert (undone.undoes, history.undone_by) == (2, {2: 3})
 
 
 async def test_servers_number_their_changes_for_themselves(product: Product) -> None:
@@ -76,13 +76,13 @@ async def test_changes_are_told_in_the_log_channel_that_there_is(product: Produc
 
 async def test_what_was_told_is_told_once(product: Product) -> None:
     await product.server_settings.set(BY, LOG, CHANNEL)
-    await allow(product, *range(20, 20 + TOLD_AT_ONCE))
+    await allow(product, *range(20, 20 + POSTED_AT_ONCE))
     first = await product.changelog.pending()
-    assert len(first) == TOLD_AT_ONCE
+    assert len(first) == POSTED_AT_ONCE
     assert await product.changelog.mark_notified(*first)
     assert not await product.changelog.mark_notified(first[0])
     (rest,) = await product.changelog.pending()
-    assert rest.number == TOLD_AT_ONCE + 1
+    assert rest.number == POSTED_AT_ONCE + 1
     assert await product.changelog.mark_notified(rest)
     assert await product.changelog.pending() == []
 
