@@ -23,7 +23,8 @@ from typing import Any
 import aiohttp
 from discord.ext import commands
 
-from cogs.client.client import Client, Services
+from cogs import quota
+from cogs.client.client import Client
 from cogs.client.discord_internals import set_gateway_url
 from cogs.client.outdated import OutdatedCog
 from cogs.client.registration import Registration
@@ -31,7 +32,6 @@ from cogs.credits.credits import CreditsCog
 from cogs.operations.operator import OperatorCog
 from cogs.operations.owner import OwnerMessages
 from cogs.operations.servers import ServersCog
-from cogs.settings import cog as quota
 from cogs.settings.audit_log import AuditLog
 from cogs.songs import buttons, song
 from cogs.songs.announcer import DiscordAnnouncer
@@ -247,7 +247,19 @@ class Application(DatabaseServices):
         yield LibraryCog(self.songs, self.queue, self.delivery)
         yield buttons.SongButtons(self.songs, self.queue, self.delivery, clock=clock, show=show)
         yield CreditsCog(self.credits, self.transfers, self.usage, clock=clock)
-        yield quota.QuotaCog(self.client)
+        yield quota.QuotaCog(
+            self.server_settings,
+            self.changelog,
+            self.credits,
+            self.transfers,
+            self.budget,
+            self.songs,
+            self.usage,
+            self.artist,
+            self.export,
+            defaults=self.settings_reader.defaults,
+            clock=clock,
+        )
         yield ServersCog(
             self.client, self.servers, self.delivery, self.songs, self.credits, show=show
         )
@@ -462,32 +474,7 @@ async def composed(
             prepare=prepare,
         )
         await application.load()
-        application.client.services = _for_cogs(application)
         yield application
-
-
-def _for_cogs(app: Application) -> Services:
-    return Services(
-        songs=app.songs,
-        queue=app.queue,
-        credits=app.credits,
-        server_settings=app.server_settings,
-        transfers=app.transfers,
-        usage=app.usage,
-        artist=app.artist,
-        export=app.export,
-        changelog=app.changelog,
-        budget=app.budget,
-        budgets=app.operator_budgets,
-        defaults=app.settings_reader.defaults,
-        overview=app.overview,
-        operator_ids=app.config.operator_ids,
-        servers=app.servers,
-        delivery=app.delivery,
-        clock=app.clock,
-        wake=app.scheduler.wake,
-        show=app.announcer.show,
-    )
 
 
 @contextlib.asynccontextmanager

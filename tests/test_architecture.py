@@ -106,8 +106,9 @@ DEPENDENCIES: dict[str, tuple[str, ...]] = {
     "cogs.songs": ("cogs.client",),
     "cogs.reports": ("cogs.client",),
     "cogs.operations": ("cogs.client", "cogs.songs"),
-    "cogs.credits": ("cogs.client", "cogs.settings"),
-    "cogs.settings": ("cogs.client",),
+    "cogs.credits": ("cogs.client",),
+    "cogs.settings": ("cogs.client", "cogs.credits"),
+    "cogs.quota": ("cogs.client", "cogs.credits", "cogs.reports", "cogs.settings"),
     "services.audio": (),
     "services.providers": (),
     "services.settings": ("services.providers",),
@@ -119,12 +120,8 @@ DEPENDENCIES: dict[str, tuple[str, ...]] = {
     ),
     "services.reports": ("services.credits", "services.settings"),
 }
-"""The packages within a layer, and those that each may import. Files beside them are shared."""
-UPWARD = {
-    *(("cogs.settings", package) for package in ("cogs.credits", "cogs.reports")),
-    ("services.settings", "services.songs"),
-    ("services.settings", "services.credits"),
-}
+"""The packages of a layer, and those that each may import. Other files beside them are shared."""
+UPWARD = {("services.settings", "services.songs"), ("services.settings", "services.credits")}
 
 
 def package(module: str) -> str:

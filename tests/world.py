@@ -266,7 +266,7 @@ class World:
     async def free(self, member: simcord.MemberActor | None = None) -> int:
         """A member's credits."""
         who = member or self.alice
-        balance = await self.client.services.credits.balance(Member(self.guild.id, who.id))
+        balance = await self.application.credits.balance(Member(self.guild.id, who.id))
         return balance.free
 
     def errors(self) -> list[BaseException]:

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import discord
@@ -15,54 +14,10 @@ from cogs.client.errors import Tree
 from cogs.client.login import until_answered
 from cogs.client.presence import Presence
 from cogs.client.session_starts import SessionStarts
-from services.clock import Clock
-from services.credits.budgets import OperatorBudgets, ServerBudget
-from services.credits.credits import Credits
-from services.credits.transfers import CreditTransfers
-from services.operations.servers import Servers
-from services.reports.export import Export
-from services.reports.overview import Overview
-from services.reports.usage import Usage
-from services.reports.usage_picture import UsageArtist
-from services.settings.changelog import Changelog
-from services.settings.server_settings import ServerSettings
-from services.settings.settings import Defaults
-from services.songs.delivery import Delivery
-from services.songs.queue import Queue
-from services.songs.songs import Songs
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The product, as the cogs see it."""
-
-    songs: Songs
-    queue: Queue
-    credits: Credits
-    server_settings: ServerSettings
-    transfers: CreditTransfers
-    usage: Usage
-    artist: UsageArtist
-    export: Export
-    changelog: Changelog
-    budget: ServerBudget
-    budgets: OperatorBudgets
-    defaults: Defaults
-    overview: Overview
-    operator_ids: frozenset[int]
-    servers: Servers
-    delivery: Delivery
-    clock: Clock
-    wake: Callable[[], None]
-    """Something may be startable: a budget was raised, say."""
-    show: Callable[[int], None]
-    """Shows a song's state in its status message, whatever that shows now."""
 
 
 class Client(commands.AutoShardedBot):
     """The bot. `prepare` is called once it is logged in, before any event arrives."""
-
-    services: Services
 
     def __init__(self, prepare: Callable[["Client"], Awaitable[None]]) -> None:
         super().__init__(

@@ -58,7 +58,5 @@ class Persistent:
 
 def cog_of(interaction: discord.Interaction[Any], kind: type[CogT]) -> CogT:
     """Find the cog of a persistent component, which discord.py makes without arguments of ours."""
-    found = cast("commands.Bot", interaction.client).get_cog(kind.__cog_name__)
-    if not isinstance(found, kind):
-        raise TypeError(f"the cog {kind.__cog_name__} is {found!r}")
-    return found
+    client = cast("commands.Bot", interaction.client)
+    return next(cog for cog in client.cogs.values() if isinstance(cog, kind))

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import discord
 
+from services.credits.calendar import Calendar, Every
 from services.text import clean
 
 BLURPLE = discord.Colour.blurple()
@@ -12,6 +13,11 @@ FIELD = 1_024
 """Characters of an embed's field (Discord, "Embed Limits")."""
 MARKDOWN = re.compile(r"^(\s*\d*)([#>+.-])|[\\*_~`|\[\]]", re.MULTILINE)
 """Marks that mean something at the beginning of a line, and those that do everywhere."""
+_EVERY = {
+    Every.DAY: "Every day",
+    Every.WEEK: "Every week, on Monday",
+    Every.MONTH: "Every month, on the 1st",
+}
 
 
 def plain(text: str, longest: int = 256) -> str:
@@ -42,3 +48,18 @@ def ordinal(number: int) -> str:
     """`1st`, `2nd`, `3rd`, `4th`, `11th`."""
     ends = {1: "st", 2: "nd", 3: "rd"}
     return f"{number:,}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
+
+
+def shown(moment: datetime) -> str:
+    """A date and an hour, in everyone's own language and zone (Discord, "Message Formatting")."""
+    return f"<t:{int(moment.timestamp())}:f>"
+
+
+def calendar_text(calendar: Calendar) -> str:
+    """When a calendar's periods begin: `Every day at 00:00, UTC`."""
+    return f"{_EVERY[calendar.every]} at {calendar.hour:02}:00, {calendar.zone}"
+
+
+def each_of(role_id: int, server_id: int) -> str:
+    """The members with a role. That of @everyone has its server's id (Discord, "Role Object")."""
+    return "each member" if role_id == server_id else f"each member with <@&{role_id}>"

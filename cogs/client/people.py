@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import discord
 
-from cogs.client.client import Client, Services
 from cogs.client.discord_internals import role_ids
 from cogs.client.permissions import check_manages
 from cogs.client.presence import check_is_member
@@ -14,11 +13,6 @@ from services.errors import NotPermitted
 from services.settings.server_settings import Manager
 from services.settings.settings import Member
 from services.songs.songs import Interaction
-
-
-def services(interaction: discord.Interaction) -> Services:
-    """The services of the bot that an interaction came to."""
-    return cast("Client", interaction.client).services
 
 
 def requester(

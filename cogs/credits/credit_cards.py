@@ -5,8 +5,15 @@ from datetime import datetime
 
 import discord
 
-from cogs.client.formatting import BLURPLE, FIELD, ago, message_address, ordinal, plain
-from cogs.settings.texts import calendar_text
+from cogs.client.formatting import (
+    BLURPLE,
+    FIELD,
+    ago,
+    calendar_text,
+    message_address,
+    ordinal,
+    plain,
+)
 from db.records import Entry, Lot
 from db.reports import Place
 from services.credits.amounts import credits_text

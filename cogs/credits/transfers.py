@@ -9,20 +9,19 @@ from typing import Any, Literal, get_args
 import discord
 from discord import app_commands, ui
 from discord.app_commands import Range
-from discord.ext import commands
 
 from cogs.client.answers import acknowledged
-from cogs.client.client import Client, Services
 from cogs.client.components import ID, Persistent, Row
-from cogs.client.formatting import plain
-from cogs.client.people import manager_of, member_of, services
-from cogs.settings.options import (
+from cogs.client.formatting import each_of, plain, shown
+from cogs.client.people import manager_of, member_of
+from cogs.client.quota import (
+    QuotaCommands,
     check_no_bot,
     check_role_exists,
     complete_moment,
     moment_of,
+    quota_of,
 )
-from cogs.settings.texts import each_of, shown
 from db.records import Draft, RoleGrant
 from services.credits.amounts import MAX_AMOUNT, MAX_REASON, check_reason, credits_text
 from services.credits.moments import LONGEST_TYPED
@@ -45,10 +44,8 @@ NOTHING_TO_RESET = {
 }
 
 
-class GrantCommands(commands.Cog):
+class GrantCommands(QuotaCommands):
     """The part of /quota that moves credits."""
-
-    _client: Client
 
     # --- /quota grant -----------------------------------------------------------------------------
 
@@ -80,7 +77,7 @@ class GrantCommands(commands.Cog):
                 raise InvalidRequest("`ends` is for roles. To let credits expire, use `expires`.")
             expires_at = await moment_of(interaction, expires)
             check_no_bot(member)
-            moved = await self._client.services.transfers.grant(
+            moved = await self.transfers.grant(
                 member_of(interaction, member),
                 grant_id=interaction.id,
                 actor_id=by.actor_id,
@@ -91,7 +88,7 @@ class GrantCommands(commands.Cog):
             said = _granted_text(member, moved, reason, expires_at)
         elif role is not None and member is None:
             check_role_exists(role)
-            role_grant = await self._client.services.transfers.role_grant(
+            role_grant = await self.transfers.role_grant(
                 by,
                 role.id,
                 role_grant_id=interaction.id,
@@ -126,7 +123,7 @@ class GrantCommands(commands.Cog):
         """Take credits from a member, or from each member with a role."""
         by = manager_of(interaction)
         await acknowledged(interaction)
-        known = self._client.services
+        known = self
         if member is not None and role is None:
             whose = member_of(interaction, member)
             moved = await known.transfers.take(
@@ -170,14 +167,14 @@ class GrantCommands(commands.Cog):
                 "credits, whose members see it."
             )
         why = RESET_REASON if reason is None else check_reason(reason)
-        would = await _would_reset(self._client.services, by.server_id, what)
+        would = await _would_reset(self, by.server_id, what)
         if not would:
             nothing = f"There is nothing to reset: {NOTHING_TO_RESET[what]}."
             await interaction.followup.send(nothing, ephemeral=True)
             return
         # The reason may be long: it waits for the press where the options of forms do.
         draft = Draft(interaction.id, by.server_id, by.actor_id, json.dumps({"reason": why}))
-        await self._client.services.songs.keep_draft(draft)
+        await self.songs.keep_draft(draft)
         view = Row()
         view.add_item(ResetButton(what, interaction.id))
         said = "\n".join(("This would be reset:", *would, "Nothing has changed yet."))
@@ -209,7 +206,7 @@ class ResetButton(
         by = manager_of(interaction)
         await interaction.response.defer()
         reason = await self._reason(interaction, by)
-        known, said = services(interaction), []
+        known, said = quota_of(interaction), []
         if self.what != SETTINGS:
             done = await known.transfers.reset(by, reset_id=self.draft_id, reason=reason)
             said.append(_reset_text(done))
@@ -220,7 +217,7 @@ class ResetButton(
 
     async def _reason(self, interaction: discord.Interaction[Any], by: Manager) -> str:
         try:
-            draft = await services(interaction).songs.draft(
+            draft = await quota_of(interaction).songs.draft(
                 self.draft_id, server_id=by.server_id, member_id=by.actor_id
             )
         except NotPossible:
@@ -279,7 +276,7 @@ def _role_grant_text(role_grant: RoleGrant) -> str:
     )
 
 
-async def _would_reset(known: Services, server_id: int, what: str) -> list[str]:
+async def _would_reset(known: QuotaCommands, server_id: int, what: str) -> list[str]:
     """What a reset would change, line by line."""
     lines = []
     if what != SETTINGS:

@@ -7,17 +7,17 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import cached_property
 from typing import Self
 from zoneinfo import ZoneInfo
 
 import discord
 from discord import app_commands
-from discord.ext import commands
 
 from cogs.client.answers import PASSING, acknowledged, wrap_parse_errors
-from cogs.client.client import Client
 from cogs.client.formatting import BLURPLE, plain
 from cogs.client.people import manager_of
+from cogs.client.quota import QuotaCommands
 from cogs.reports import texts
 from services.errors import InvalidRequest, NotPossible
 from services.reports.export import LIMIT, DaysReversed, Exported, Part
@@ -66,21 +66,22 @@ class ExportTurns:
             self._servers.discard(server_id)
 
 
-class Reports(commands.Cog):
+class Reports(QuotaCommands):
     """The part of /quota that shows where credits went."""
 
-    _client: Client
-    _exporting: ExportTurns
+    @cached_property
+    def _exporting(self) -> ExportTurns:
+        return ExportTurns()
 
     @app_commands.command()
     async def usage(self, interaction: discord.Interaction) -> None:
         """See the credits of the last 30 days by day, by member and by genre."""
         by = manager_of(interaction)
         await acknowledged(interaction)
-        known = self._client.services
+        known = self
         settings = await known.server_settings.read(by.server_id)
         zone = settings.timeline.at(known.clock()).zone
-        report = await known.usage.report(by.server_id, days=DAYS, zone=zone)
+        report = await known.usage_reports.report(by.server_id, days=DAYS, zone=zone)
         picture = await self._picture(interaction.guild, report)
         await interaction.followup.send(
             embed=usage_card(report, zone=zone),
@@ -102,7 +103,7 @@ class Reports(commands.Cog):
                 members=[(names[member_id], spent) for member_id, spent in report.members],
                 genres=report.genres,
             )
-            png = await self._client.services.artist.draw(picture)
+            png = await self.artist.draw(picture)
         except Exception as error:
             # The figures stand in the text too: the answer does not fail for want of a picture.
             foreseen = isinstance(error, CannotDraw)
@@ -128,7 +129,7 @@ class Reports(commands.Cog):
         """Get every entry of the ledger, for a spreadsheet (CSV)."""
         by = manager_of(interaction)
         await acknowledged(interaction)
-        known = self._client.services
+        known = self
         settings = await known.server_settings.read(by.server_id)
         zone = ZoneInfo(settings.timeline.at(known.clock()).zone)
         span = Span.parse(since, until, today=known.clock().astimezone(zone).date())
@@ -137,7 +138,7 @@ class Reports(commands.Cog):
         async with (
             _in_time(),
             self._exporting.turn(by.server_id),
-            known.export.write(by.server_id, since=begin, until=end, limit=limit) as exported,
+            known.exports.write(by.server_id, since=begin, until=end, limit=limit) as exported,
         ):
             await _hand_over(interaction, exported, span, zone)
 

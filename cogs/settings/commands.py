@@ -9,14 +9,18 @@ from typing import Any, Literal
 import discord
 from discord import app_commands
 from discord.app_commands import Choice, Range
-from discord.ext import commands
 
 from cogs.client.answers import acknowledged
-from cogs.client.client import Client
 from cogs.client.people import manager_of, member_of
+from cogs.client.quota import (
+    QuotaCommands,
+    check_no_bot,
+    check_role_exists,
+    complete_moment,
+    moment_of,
+)
 from cogs.settings.channels import SongChannel, check_channels
 from cogs.settings.components import explained, view_of
-from cogs.settings.options import check_no_bot, check_role_exists, complete_moment, moment_of
 from cogs.settings.pages import PanelPage
 from cogs.settings.texts import NO_CHANGE, changed_text
 from db.records import Change
@@ -42,10 +46,8 @@ _UNLIMITED = "True: songs cost nothing"
 Until = Range[str, 1, LONGEST_TYPED]
 
 
-class SettingCommands(commands.Cog):
+class SettingCommands(QuotaCommands):
     """The part of /quota that shows and sets settings."""
-
-    _client: Client
 
     @app_commands.command()
     @app_commands.describe(member="Whose credits to explain; left out: all settings")
@@ -97,7 +99,7 @@ class SettingCommands(commands.Cog):
             raise InvalidRequest(
                 "Choose one of `allowance`, `unlimited` and `default`, or a part of the period."
             )
-        server_settings, done = self._client.services.server_settings, []
+        server_settings, done = self.server_settings, []
         if default:
             done.append(await server_settings.reset(by, ALLOWANCE))
         elif chosen:
@@ -138,7 +140,7 @@ class SettingCommands(commands.Cog):
         _check_one_chosen(allowance, unlimited=unlimited, remove=remove)
         if role.is_default():
             raise InvalidRequest("Everyone has that role. Use `/quota server` for it.")
-        server_settings = self._client.services.server_settings
+        server_settings = self.server_settings
         if remove:
             change = await server_settings.reset(by, ROLE_ALLOWANCE, role.id)
         else:
@@ -168,7 +170,7 @@ class SettingCommands(commands.Cog):
         by = manager_of(interaction)
         await acknowledged(interaction)
         _check_one_chosen(allowance, unlimited=unlimited, remove=remove)
-        server_settings = self._client.services.server_settings
+        server_settings = self.server_settings
         if remove:
             if until is not None:
                 raise InvalidRequest("`until` can't be used with `remove`.")
@@ -222,7 +224,7 @@ class SettingCommands(commands.Cog):
             return
         added = set() if add is None else {add}
         check_channels(interaction.guild, sorted(added))
-        change = await self._client.services.server_settings.update(
+        change = await self.server_settings.update(
             by,
             CHANNELS,
             lambda now: () if everywhere else tuple({*now, *added} - {remove}),
@@ -248,7 +250,7 @@ class SettingCommands(commands.Cog):
         await acknowledged(interaction)
         check_no_bot(member)
         block = Block(reason, await moment_of(interaction, until))
-        change = await self._client.services.server_settings.set(by, BLOCK, block, member.id)
+        change = await self.server_settings.set(by, BLOCK, block, member.id)
         await self._reply(interaction, change)
 
     @app_commands.command()
@@ -257,7 +259,7 @@ class SettingCommands(commands.Cog):
         """Let a member make songs again."""
         by = manager_of(interaction)
         await acknowledged(interaction)
-        change = await self._client.services.server_settings.reset(by, BLOCK, member.id)
+        change = await self.server_settings.reset(by, BLOCK, member.id)
         await self._reply(interaction, change)
 
     @app_commands.command()
@@ -281,11 +283,11 @@ class SettingCommands(commands.Cog):
     ) -> None:
         by = manager_of(interaction)
         await acknowledged(interaction)
-        change = await self._client.services.server_settings.set(by, setting, value)
+        change = await self.server_settings.set(by, setting, value)
         await self._reply(interaction, change)
 
     async def _reply(self, interaction: discord.Interaction, *done: Change | None) -> None:
-        defaults = self._client.services.defaults
+        defaults = self.defaults
         said = [changed_text(change, defaults) for change in done if change is not None]
         await interaction.followup.send("\n".join(said) or NO_CHANGE, ephemeral=True)
 

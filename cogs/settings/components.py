@@ -12,10 +12,10 @@ from discord import ui
 from discord.ext import commands
 
 from cogs.client.answers import acknowledged
-from cogs.client.client import Services
 from cogs.client.components import ID, Persistent
 from cogs.client.errors import answer, check_alone, text_file
-from cogs.client.people import data_of, manager_of, services
+from cogs.client.people import data_of, manager_of
+from cogs.client.quota import QuotaCommands, quota_of
 from cogs.settings.forms import FORMS, Current, Form, Sent, Typed, member_by_id
 from cogs.settings.log_channel import obstacle
 from cogs.settings.member_view import member_view
@@ -72,19 +72,19 @@ async def view_of(interaction: discord.Interaction[Any], page: PanelPage) -> Lay
 
 async def explained(interaction: discord.Interaction[Any], member: Member) -> Layout:
     """One member's credits, explained."""
-    known = services(interaction)
+    known = quota_of(interaction)
     return member_view(await known.credits.standing(member, entries=0), at=known.clock())
 
 
 async def _data(
     interaction: discord.Interaction[Any], server_id: int, page: PanelPage
 ) -> PanelData:
-    known, guild, topic = services(interaction), interaction.guild, Topic(page.name)
+    known, guild, topic = quota_of(interaction), interaction.guild, Topic(page.name)
     settings, now = await known.server_settings.read(server_id), known.clock()
     used = count = 0
     rows: list[tuple[int, Any]] = []
     if topic is Topic.CREDITS:
-        used = await known.budget.used(server_id, settings.timeline.period(now))
+        used = await known.server_budget.used(server_id, settings.timeline.period(now))
     elif topic is Topic.LIMITS:
         count = await known.server_settings.blocked(server_id)
     elif topic in LISTED:
@@ -103,7 +103,7 @@ async def _data(
 
 
 async def _rows(
-    known: Services, server_id: int, settings: Settings, page: PanelPage
+    known: QuotaCommands, server_id: int, settings: Settings, page: PanelPage
 ) -> tuple[list[tuple[int, Any]], int]:
     """The roles or members that a page shows, and how many there are in all."""
     setting = LISTED[Topic(page.name)]
@@ -172,7 +172,7 @@ class ActButton(
         if (self.act, self.key) not in ACTS:
             raise NotPossible(EXPIRED)
         await interaction.response.defer()
-        setting, server_settings = BY_KEY[self.key], services(interaction).server_settings
+        setting, server_settings = BY_KEY[self.key], quota_of(interaction).server_settings
         if self.act == "on":
             await server_settings.set(by, setting, ON[type(setting.kind)])
         else:
@@ -191,7 +191,7 @@ class FormButton(Persistent, ui.DynamicItem[ui.Button[Any]], template=FORM_ID):
 
     async def respond(self, interaction: discord.Interaction[Any]) -> None:
         """Open the form."""
-        by, known = manager_of(interaction), services(interaction)
+        by, known = manager_of(interaction), quota_of(interaction)
         form = _form(self.form)
         # Of a role's id there are no settings about a member.
         settings = await known.server_settings.read(by.server_id, self.subject_id)
@@ -246,7 +246,7 @@ async def _apply(interaction: discord.Interaction[Any], match: re.Match[str], ty
         await acknowledged(interaction)
     else:
         await interaction.response.defer()
-    await form.apply(Sent(interaction, services(interaction), by, int(match["subject_id"]), typed))
+    await form.apply(Sent(interaction, quota_of(interaction), by, int(match["subject_id"]), typed))
     await _show(interaction, PanelPage(match["page"], int(match["number"])))
 
 

@@ -16,12 +16,11 @@ from zoneinfo import ZoneInfo
 import discord
 from discord import ui
 
-from cogs.client.client import Services
 from cogs.client.components import ID
 from cogs.client.people import roles_of
+from cogs.client.quota import QuotaCommands, moment_of
 from cogs.settings.channels import SONG_CHANNELS, check_channels
 from cogs.settings.log_channel import LOG_CHANNELS, check_can_log
-from cogs.settings.options import moment_of
 from cogs.settings.panel import LISTED, sections
 from services.credits.amounts import MAX_AMOUNT, MAX_REASON
 from services.credits.calendar import LONGEST_NAME, Calendar, Every
@@ -123,7 +122,7 @@ class Sent:
     """A form that somebody sent who manages the server. `subject_id`: as in its id."""
 
     interaction: discord.Interaction[Any]
-    services: Services
+    services: QuotaCommands
     by: Manager
     subject_id: int
     typed: Typed

@@ -6,13 +6,12 @@ from typing import Any
 import discord
 from discord import app_commands, ui
 from discord.app_commands import Range
-from discord.ext import commands
 
 from cogs.client.answers import acknowledged
-from cogs.client.client import Client
 from cogs.client.components import Persistent, Row
 from cogs.client.formatting import BLURPLE
-from cogs.client.people import data_of, manager_of, services
+from cogs.client.people import data_of, manager_of
+from cogs.client.quota import QuotaCommands, quota_of
 from cogs.settings.log_channel import LOG_CHANNELS, check_can_log, obstacle, promise
 from cogs.settings.texts import DOT, change_line, change_title, changed_text
 from db.records import Change
@@ -50,10 +49,8 @@ class LogChannel(app_commands.Transformer):
         return int(value.id)
 
 
-class Record(commands.Cog):
+class Record(QuotaCommands):
     """The part of /quota that shows changes, and sets where they are posted."""
-
-    _client: Client
 
     @app_commands.command()
     @app_commands.describe(page="Which page; the first is the newest")
@@ -63,8 +60,8 @@ class Record(commands.Cog):
         """See every change of a setting, and undo changes."""
         by = manager_of(interaction)
         await acknowledged(interaction)
-        history = await self._client.services.changelog.history(by.server_id, page=page)
-        defaults = self._client.services.defaults
+        history = await self.changelog.history(by.server_id, page=page)
+        defaults = self.defaults
         await interaction.followup.send(
             embeds=history_cards(history, defaults), view=history_buttons(history), ephemeral=True
         )
@@ -84,7 +81,7 @@ class Record(commands.Cog):
         if channel is not None and off:
             raise InvalidRequest("Choose either a channel or `off`.")
         await acknowledged(interaction)
-        server_settings = self._client.services.server_settings
+        server_settings = self.server_settings
         if channel is not None:
             check_can_log(interaction.guild, channel)
         if channel is not None or off:
@@ -149,7 +146,7 @@ class ChangesButton(
     async def respond(self, interaction: discord.Interaction[Any]) -> None:
         """Show the page in place."""
         by = manager_of(interaction)
-        known = services(interaction)
+        known = quota_of(interaction)
         history = await known.changelog.history(by.server_id, page=self.page)
         await interaction.response.edit_message(
             embeds=history_cards(history, known.defaults), view=history_buttons(history)
@@ -173,7 +170,7 @@ class UndoMenu(Persistent, ui.DynamicItem[ui.Select[Any]], template=r"changes:un
         by = manager_of(interaction)
         number = _chosen(interaction)
         await interaction.response.defer()
-        known = services(interaction)
+        known = quota_of(interaction)
         change = await known.server_settings.undo(by, number)
         history = await known.changelog.history(by.server_id, page=1)
         await interaction.edit_original_response(

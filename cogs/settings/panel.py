@@ -14,11 +14,11 @@ from typing import Any
 import discord
 from discord import ui
 
-from cogs.client.formatting import BLURPLE, ago
+from cogs.client.formatting import BLURPLE, ago, calendar_text, shown
 from cogs.credits.credit_cards import bar
 from cogs.settings.log_channel import GONE
 from cogs.settings.pages import PanelPage, act_id, form_id, member_menu_id, tab_id, turn_id
-from cogs.settings.texts import calendar_text, current_text, mention, shown, value_text
+from cogs.settings.texts import current_text, mention, value_text
 from services.credits.credits import EACH
 from services.settings import kinds
 from services.settings.catalogue import (

@@ -6,14 +6,12 @@ members are left to Discord to show; whoever sends these texts must not let them
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
-from cogs.client.formatting import ago, plain
+from cogs.client.formatting import ago, calendar_text, each_of, plain, shown
 from cogs.client.texts import refusal_text
 from db.records import Change, from_ms, maybe_from_ms
 from services.credits.amounts import credits_text
-from services.credits.calendar import Calendar, Every
 from services.settings import kinds
 from services.settings.catalogue import BLOCK, BY_KEY, About, Setting
 from services.settings.refusals import (
@@ -47,16 +45,6 @@ _TITLES = {
     "reset": "Granted credits removed",
     WARNING: "Warning: {percent}% of the budget",
 }
-_EVERY = {
-    Every.DAY: "Every day",
-    Every.WEEK: "Every week, on Monday",
-    Every.MONTH: "Every month, on the 1st",
-}
-
-
-def shown(moment: datetime) -> str:
-    """A date and an hour, in everyone's own language and zone (Discord, "Message Formatting")."""
-    return f"<t:{int(moment.timestamp())}:f>"
 
 
 # --- settings -------------------------------------------------------------------------------------
@@ -118,11 +106,6 @@ def current_text(
 def per(credits: int | None, each: str) -> str:
     """Credits of each period: `10 credits a day`, `unlimited`."""
     return "unlimited" if credits is None else f"{credits_text(credits)} {each}"
-
-
-def calendar_text(calendar: Calendar) -> str:
-    """When a calendar's periods begin: `Every day at 00:00, UTC`."""
-    return f"{_EVERY[calendar.every]} at {calendar.hour:02}:00, {calendar.zone}"
 
 
 def _number_text(kind: kinds.Number, value: int | None, each: str) -> str:
@@ -270,11 +253,6 @@ def _taken(change: Change, facts: Mapping[str, Any]) -> str:
 def _each_with(change: Change, facts: Mapping[str, Any]) -> str:
     whom = each_of(facts["role"], change.server_id)
     return f"{whom} who is seen by {shown(from_ms(facts['ends_at']))}"
-
-
-def each_of(role_id: int, server_id: int) -> str:
-    """The members with a role. That of @everyone has its server's id (Discord, "Role Object")."""
-    return "each member" if role_id == server_id else f"each member with <@&{role_id}>"
 
 
 # --- small ----------------------------------------------------------------------------------------

@@ -207,7 +207,7 @@ class Bot:
     async def wrong(self) -> list[str]:
         """What must not be: an error, a request that Discord refuses, wrong books."""
         checking = ConsistencyCheck(
-            self.database, self.client.services.credits, data_dir=self.application.config.data_dir
+            self.database, self.application.credits, data_dir=self.application.config.data_dir
         )
         found = [finding.text for finding in await checking.run(fix=False)]
         return [*self.errors.told, *self.door.refused, *self.wire.violations, *found]

@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import dataclasses
 import inspect
 import itertools
 import sys
@@ -16,6 +15,7 @@ import pytest
 from discord import ui
 
 from cogs.client.client import Client
+from cogs.quota import QuotaCog
 from cogs.settings.forms import FORMS
 from db import servers
 from db.records import Song, State
@@ -278,7 +278,9 @@ async def population(folder: Path, patch: pytest.MonkeyPatch) -> AsyncIterator[P
     )
     async with bot_at_hand(folder, settings) as bot:
         all_of_it = Population(bot, bot.wire.guild("One"), bot.wire.guild("Two"))
-        bot.client.services = dataclasses.replace(bot.client.services, artist=_Artist())  # type: ignore[arg-type]
+        cog = bot.client.get_cog("QuotaCog")
+        assert isinstance(cog, QuotaCog)
+        cog.artist = _Artist()  # type: ignore[assignment]
         _note_opened_forms(all_of_it, patch)
         await _people(all_of_it)
         await _songs(all_of_it)
@@ -325,7 +327,7 @@ async def _people(all_of_it: Population) -> None:
 async def _songs(all_of_it: Population) -> None:
     """A song in every state; two of them are alice's own and can still be cancelled."""
     bot, one = all_of_it.bot, all_of_it.one
-    database, known = bot.database, bot.client.services
+    database, known = bot.database, bot.application
     completion = SongCompletion(database, known.credits, clock=known.clock)
     ids = itertools.count(1_000_000_000_000_000_001)
     alice, bob = all_of_it.people["alice"].id, all_of_it.people["bob"].id

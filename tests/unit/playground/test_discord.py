@@ -144,7 +144,7 @@ async def test_there_is_somebody_and_something_for_each_command_to_name() -> Non
         assert answer.response is not None
         assert "60 credits" in answer.response.content
         await stage.alice.slash(stage.channel, "credits")
-        credits = stage._application.client.services.credits
+        credits = stage._application.credits
         roles = frozenset({stage.artists.id})
         balance = await credits.balance(Member(stage.guild.id, stage.alice.id, roles))
         assert balance.free == 60

@@ -68,7 +68,7 @@ async def test_removed_while_the_gateway_was_away(sharded: Stage) -> None:
             break
         await asyncio.sleep(0.001)  # ids of one millisecond are of one shard
         sibling = wire.guild("Two")
-    await sharded.client.services.servers.join(sibling.id, sibling.name)
+    await sharded.application.servers.join(sibling.id, sibling.name)
     sibling.available, gone.joined = False, False
     new_session(sharded, gone)
     await known_as_left(sharded, gone.id)
@@ -94,7 +94,7 @@ async def test_joined_while_unavailable_and_removed_before_it_came_back(stage: S
     await until(lambda: guild.id not in presence)
     stage.wire.gateway.dispatch("GUILD_CREATE", {"id": str(guild.id), "unavailable": True}, guild)
     await until(lambda: guild.id in presence)
-    await stage.client.services.servers.join(guild.id, "Two")
+    await stage.application.servers.join(guild.id, "Two")
     assert stage.client.get_guild(guild.id) is None
     stage.wire.remove_bot(guild)
     await until(lambda: guild.id not in presence)
@@ -103,7 +103,7 @@ async def test_joined_while_unavailable_and_removed_before_it_came_back(stage: S
 
 async def test_removed_while_joining_is_written_down(stage: Stage) -> None:
     """Discord's events are handled side by side: the end may be written before the beginning."""
-    join = stage.client.services.servers.join
+    join = stage.application.servers.join
 
     async def removed_meanwhile(server_id: int, name: str) -> bool:
         stage.wire.remove_bot(guild)

@@ -28,7 +28,7 @@ MIDNIGHT = 1767312000
 
 @pytest.fixture
 def server_settings(world: World) -> ServerSettings:
-    return world.client.services.server_settings
+    return world.application.server_settings
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ async def credits_of(world: World, **who: Any) -> str:
 
 async def grant(world: World, amount: int, reason: str = "Because", **options: Any) -> None:
     """From mona to alice."""
-    await world.client.services.transfers.grant(
+    await world.application.transfers.grant(
         Member(world.guild.id, world.alice.id),
         **{
             "grant_id": f"{reason}:{amount}",
@@ -116,7 +116,7 @@ async def test_grants_are_shown_with_who_gave_them_why_and_until_when(world: Wor
 
 async def test_what_a_manager_took_is_shown_with_why(world: World) -> None:
     await grant(world, 5)
-    await world.client.services.transfers.take(
+    await world.application.transfers.take(
         Member(world.guild.id, world.alice.id),
         take_id=1,
         actor_id=world.mona.id,

@@ -21,7 +21,7 @@ def mona(world: World) -> Manager:
 @pytest.fixture
 async def generous(world: World) -> World:
     """A server that allows gifts."""
-    await world.client.services.server_settings.set(mona(world), GIFTS, value=True)
+    await world.application.server_settings.set(mona(world), GIFTS, value=True)
     return world
 
 
@@ -67,7 +67,7 @@ async def test_both_see_it_in_their_credits(generous: World) -> None:
 
 async def test_a_gift_of_several_parts_names_its_giver_with_each(generous: World) -> None:
     world = generous
-    await world.client.services.transfers.grant(
+    await world.application.transfers.grant(
         Member(world.guild.id, world.alice.id),
         grant_id=1,
         actor_id=world.mona.id,
@@ -104,7 +104,7 @@ async def test_a_gift_to_who_is_not_here_is_refused(generous: World) -> None:
 
 
 async def test_who_is_blocked_gets_nothing(generous: World) -> None:
-    server_settings = generous.client.services.server_settings
+    server_settings = generous.application.server_settings
     await server_settings.set(mona(generous), BLOCK, Block("spam"), generous.bob.id)
     assert await refused(generous, "Members who are blocked")
 

@@ -178,7 +178,7 @@ async def test_a_role_that_was_deleted_meanwhile(world: World, name: str) -> Non
 async def test_no_more_offers_stand_than_can_be_looked_at(world: World) -> None:
     by = Manager(world.guild.id, world.mona.id)
     for number in range(1, MAX_ROLE_GRANTS + 1):
-        await world.client.services.transfers.role_grant(
+        await world.application.transfers.role_grant(
             by, 7, role_grant_id=number, kind="grant", amount=1, reason="why"
         )
     answer = await quota(world, "grant", role=world.guild.default_role, amount=5, **WHY)

@@ -113,7 +113,7 @@ async def test_the_operator_sees_what_is_used(world: World) -> None:
     async with world.working():
         await world.song()
         await world.ended()
-    await world.client.services.servers.rename(world.guild.id, "One")
+    await world.application.servers.rename(world.guild.id, "One")
     shown = text_of(said(await world.mona.slash(world.channel, "operator show")))
     assert "Today: 1 song submitted, 1 credit" in shown
     assert "Server 123: 5 songs per day" in shown
@@ -148,7 +148,7 @@ async def test_what_makes_no_sense_changes_nothing(world: World, options: dict[s
     await budget(world, **options)
     (error,) = world.errors()
     assert isinstance(error, InvalidRequest)
-    assert await world.client.services.budgets.all_set() == []
+    assert await world.application.operator_budgets.all_set() == []
 
 
 async def test_nobody_else_sees_or_sets_anything(world: World) -> None:
@@ -160,7 +160,7 @@ async def test_nobody_else_sees_or_sets_anything(world: World) -> None:
     await world.raw_slash(world.alice, "operator", sub)
     await world.raw_slash(world.alice, "operator", {"type": 1, "name": "show", "options": []})
     assert [type(error) for error in world.errors()] == [NotPermitted] * 2
-    assert await world.client.services.budgets.all_set() == []
+    assert await world.application.operator_budgets.all_set() == []
 
 
 def test_many_servers_and_budgets_fit_into_a_card() -> None:

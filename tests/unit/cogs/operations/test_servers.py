@@ -159,7 +159,7 @@ async def test_the_owner_hears_of_a_new_server(stage: Stage) -> None:
 async def test_where_songs_are_not_allowed_the_hello_says_so(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world.client.services.servers, "_allowed", frozenset({world.guild.id}))
+    monkeypatch.setattr(world.application.servers, "_allowed", frozenset({world.guild.id}))
     guild = invited(world)
     await world.env.settle()
     (hello,) = guild.channels["general"].history()

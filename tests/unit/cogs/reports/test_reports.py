@@ -111,7 +111,7 @@ async def test_a_real_picture(world: World) -> None:
 
 async def test_days_are_the_servers(world: World, drawn: list[UsagePicture]) -> None:
     """It is the first of January in UTC, and still the last of December in New York."""
-    await world.client.services.server_settings.update(
+    await world.application.server_settings.update(
         mona(world), CALENDAR, lambda c: replace(c, zone="America/New_York")
     )
     world.clock.moved = timedelta(days=2, hours=1)
@@ -295,7 +295,7 @@ async def test_where_nothing_came_or_went(world: World) -> None:
 
 
 async def test_days_of_the_export_are_the_servers(world: World) -> None:
-    await world.client.services.server_settings.update(
+    await world.application.server_settings.update(
         mona(world), CALENDAR, lambda c: replace(c, zone="Pacific/Auckland")
     )
     world.clock.moved = timedelta(days=3, hours=12)

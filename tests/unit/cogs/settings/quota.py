@@ -18,7 +18,7 @@ def by(world: World) -> Manager:
 
 
 def server_settings(world: World) -> ServerSettings:
-    return world.client.services.server_settings
+    return world.application.server_settings
 
 
 async def settings(world: World, member: simcord.MemberActor | None = None) -> Settings:

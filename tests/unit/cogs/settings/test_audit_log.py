@@ -46,19 +46,17 @@ class Stage:
 
     @property
     def changelog(self) -> Changelog:
-        return self.application.client.services.changelog
+        return self.application.changelog
 
     def by(self, channel: Channel) -> Manager:
         assert channel.guild is not None
         return Manager(channel.guild.id, MONA)
 
     async def log_to(self, channel: Channel) -> None:
-        await self.application.client.services.server_settings.set(
-            self.by(channel), LOG, channel.id
-        )
+        await self.application.server_settings.set(self.by(channel), LOG, channel.id)
 
     async def allow(self, *amounts: int, channel: Channel | None = None) -> None:
-        server_settings = self.application.client.services.server_settings
+        server_settings = self.application.server_settings
         for amount in amounts:
             await server_settings.set(self.by(channel or self.logs), ALLOWANCE, amount)
 
@@ -154,7 +152,7 @@ async def test_what_was_changed_before_the_start_is_told_and_what_comes(stage: S
 
 
 async def test_mentions_are_shown_and_ping_nobody(stage: Stage) -> None:
-    services = stage.application.client.services
+    services = stage.application
     member = stage.wire.member(stage.guild, "alice")
     await stage.log_to(stage.logs)
     await services.server_settings.set(stage.by(stage.logs), ROLE_ALLOWANCE, 50, ROLE)
@@ -194,7 +192,7 @@ async def test_a_servers_changes_go_to_its_own_channel_of_that_time(stage: Stage
 async def test_a_budgets_warnings_are_told_once_each_with_when_it_opens_again(
     stage: Stage,
 ) -> None:
-    services = stage.application.client.services
+    services = stage.application
     await stage.log_to(stage.logs)
     await services.server_settings.set(stage.by(stage.logs), BUDGET, 10)
     server_id = stage.by(stage.logs).server_id

@@ -153,7 +153,7 @@ async def test_a_role_gets_its_own_allowance_and_loses_it(world: World) -> None:
     role = world.guild.create_role("singers")
     await quota(world, "role", role=role, allowance=30)
     whose = Member(world.guild.id, world.alice.id, frozenset({role.id}))
-    assert (await world.client.services.credits.balance(whose)).free == 30
+    assert (await world.application.credits.balance(whose)).free == 30
     assert await quota(world, "role", role=role, allowance=30) == NO_CHANGE
     await quota(world, "role", role=role, unlimited=True)
     assert (await settings(world)).roles == {role.id: None}

@@ -36,23 +36,23 @@ def mona(world: World) -> Manager:
 
 async def allow(world: World, *amounts: int) -> None:
     for amount in amounts:
-        await world.client.services.server_settings.set(mona(world), ALLOWANCE, amount)
+        await world.application.server_settings.set(mona(world), ALLOWANCE, amount)
 
 
 async def allowance(world: World) -> int | None:
-    settings = await world.client.services.server_settings.read(world.guild.id)
+    settings = await world.application.server_settings.read(world.guild.id)
     return settings.allowance.credits
 
 
 async def log_channel(world: World) -> int | None:
-    settings = await world.client.services.server_settings.read(world.guild.id)
+    settings = await world.application.server_settings.read(world.guild.id)
     return settings[LOG]
 
 
 async def told(world: World) -> None:
     """Wait until every change is."""
     async with asyncio.timeout(SOON):
-        while await world.client.services.changelog.pending():  # noqa: ASYNC110
+        while await world.application.changelog.pending():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
@@ -112,7 +112,7 @@ async def test_a_page_that_is_too_long_for_one_embed_takes_two(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "DESCRIPTION", 2_000)
-    server_settings = world.client.services.server_settings
+    server_settings = world.application.server_settings
     for number in range(2 * PAGE):
         marks = "*a" if number % 2 else "b*"
         await server_settings.set(
@@ -174,7 +174,7 @@ async def test_it_outlives_a_restart(world: World) -> None:
 
 
 async def test_grants_are_no_settings_and_mentions_are_words_in_the_menu(world: World) -> None:
-    services = world.client.services
+    services = world.application
     await world.mona.slash(
         world.channel, "quota grant", member=world.alice, amount=5, reason="for winning"
     )
@@ -220,11 +220,11 @@ async def test_a_change_of_another_server_is_not_taken_back(world: World) -> Non
     await allow(world, 20)
     result = await history(world)
     other = world.env.create_guild("Two")
-    await world.client.services.server_settings.set(Manager(other.id, 1), ALLOWANCE, 40)
-    await world.client.services.server_settings.set(Manager(other.id, 1), ALLOWANCE, 50)
+    await world.application.server_settings.set(Manager(other.id, 1), ALLOWANCE, 40)
+    await world.application.server_settings.set(Manager(other.id, 1), ALLOWANCE, 50)
     pressed = await world.press(world.mona, result.response, "changes:undo", values=["2"])
     assert pressed.followups[-1].content == "There is no change 2 in this server."
-    settings = await world.client.services.server_settings.read(other.id)
+    settings = await world.application.server_settings.read(other.id)
     assert settings.allowance.credits == 50
 
 

@@ -129,7 +129,7 @@ async def test_what_is_spent_held_and_granted(world: World) -> None:
         await world.song(seconds=60)
         await world.ended()
     await world.song(seconds=30)
-    services = world.client.services
+    services = world.application
     for number in range(9):
         await services.transfers.grant(
             Member(world.guild.id, world.alice.id),

@@ -97,7 +97,7 @@ class Stage:
         """One that could not be posted."""
         asked, song = await self.posting()
         completion = SongCompletion(
-            self.application.database, self.client.services.credits, clock=utc_now
+            self.application.database, self.application.credits, clock=utc_now
         )
         assert await completion.mark_undelivered(song, "The channel is gone.")
         return asked, await self.row(song.song_id)
@@ -200,7 +200,7 @@ async def test_many_changes_are_few_edits_and_the_last_is_shown(
 
 def restarted(stage: Stage) -> DiscordAnnouncer:
     """What the next process has; nothing is known to it of what was edited."""
-    queue = stage.client.services.queue
+    queue = stage.application.queue
     return DiscordAnnouncer(stage.client, queue, clock=utc_now, spawn=spawn)
 
 
@@ -279,7 +279,7 @@ async def test_a_database_that_fails_is_logged_and_the_next_change_shown(
 
 async def test_an_ended_song_is_shown_once_and_its_token_forgotten(stage: Stage) -> None:
     asked, song = await stage.song()
-    await stage.client.services.songs.cancel(
+    await stage.application.songs.cancel(
         song.song_id, server_id=song.server_id, member_id=song.member_id, manager=False
     )
     stage.announcer.changed(song.song_id)
@@ -304,7 +304,7 @@ async def test_the_last_edit_is_noted_once_the_disk_has_room(
         await forget(queue, song)
 
     monkeypatch.setattr(Queue, "forget_token", fail_once)
-    await stage.client.services.songs.cancel(
+    await stage.application.songs.cancel(
         song.song_id, server_id=song.server_id, member_id=song.member_id, manager=False
     )
     stage.announcer.changed(song.song_id)
@@ -689,7 +689,7 @@ async def test_what_becomes_of_it_is_shown_while_its_token_lives(
     if restarted:
         stage.announcer._boards.clear()
     completion = SongCompletion(
-        stage.application.database, stage.client.services.credits, clock=utc_now
+        stage.application.database, stage.application.credits, clock=utc_now
     )
     ends = {
         "post_late": lambda: completion.complete(song, 9, expected=State.UNDELIVERED),

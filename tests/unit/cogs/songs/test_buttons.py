@@ -158,7 +158,7 @@ async def test_a_press_on_a_song_that_is_over_shows_its_end(world: World, label:
     result = await world.song()
     (song,) = await world.rows()
     pressed_id = custom_id(result.response, label)
-    await world.client.services.songs.cancel(
+    await world.application.songs.cancel(
         song.song_id, server_id=song.server_id, member_id=song.member_id, manager=False
     )
     pressed = await world.press(world.alice, result.response, pressed_id)

@@ -39,7 +39,7 @@ async def kept(world: World, song_id: int = 1, **fields: Any) -> Song:
         **fields,
     }
     song = await add_held_song(
-        world.application.database, world.client.services.credits, song_id, **values
+        world.application.database, world.application.credits, song_id, **values
     )
     folder = world.folder / "songs" / str(song_id)
     folder.mkdir(parents=True)

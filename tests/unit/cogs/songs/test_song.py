@@ -44,7 +44,7 @@ def manager(world: World) -> Manager:
 
 async def grant(world: World, amount: int) -> None:
     """To alice, for good."""
-    await world.client.services.transfers.grant(
+    await world.application.transfers.grant(
         Member(world.guild.id, world.alice.id),
         grant_id=1,
         actor_id=world.mona.id,
@@ -194,9 +194,7 @@ async def test_in_a_thread_the_permission_for_threads_counts(world: World) -> No
 
 
 async def test_a_size_that_is_not_named_is_one_that_is_allowed(world: World) -> None:
-    await world.client.services.server_settings.set_all(
-        manager(world), {LONGEST: 45, MOST_STEPS: 40}
-    )
+    await world.application.server_settings.set_all(manager(world), {LONGEST: 45, MOST_STEPS: 40})
     await world.song(seconds=None)
     shown = await form(world, seconds=None)
     await world.alice.submit_modal(shown, {"lyrics": "Words"})
@@ -204,9 +202,7 @@ async def test_a_size_that_is_not_named_is_one_that_is_allowed(world: World) -> 
 
 
 async def test_a_size_that_is_named_and_not_allowed_is_refused(world: World) -> None:
-    await world.client.services.server_settings.set_all(
-        manager(world), {LONGEST: 45, MOST_STEPS: 40}
-    )
+    await world.application.server_settings.set_all(manager(world), {LONGEST: 45, MOST_STEPS: 40})
     cases: list[tuple[dict[str, Any], str]] = [
         ({"seconds": 46}, "is 45 `seconds`"),
         ({"seconds": 45, "steps": 41}, "is 40 `steps`"),
@@ -220,7 +216,7 @@ async def test_a_size_that_is_named_and_not_allowed_is_refused(world: World) -> 
 
 
 async def test_an_unlimited_members_song_is_free_for_them(world: World) -> None:
-    await world.client.services.server_settings.set(manager(world), ALLOWANCE, None)
+    await world.application.server_settings.set(manager(world), ALLOWANCE, None)
     asked = await world.song(seconds=60)
     assert texts.UNLIMITED in text_of(asked.response)
     await world.alice.click(said(asked), label="Cancel")
@@ -247,7 +243,7 @@ async def test_a_fourth_song_at_once_is_refused(world: World) -> None:
 
 
 async def test_while_songs_are_paused_nothing_is_spent(world: World) -> None:
-    await world.client.services.songs._incidents.begin(Kind.KEY_REFUSED, "401")
+    await world.application.songs._incidents.begin(Kind.KEY_REFUSED, "401")
     result = await world.song()
     assert "Songs are paused" in text_of(result.response)
     assert await nothing_was_spent(world)
@@ -392,7 +388,7 @@ async def test_words_come_back_from_an_error_that_nobody_foresaw(
 
 async def test_words_come_back_where_they_are_refused(world: World) -> None:
     shown = await form(world)
-    await world.client.services.server_settings.set(manager(world), PAUSE, "Until *noon*")
+    await world.application.server_settings.set(manager(world), PAUSE, "Until *noon*")
     sent = await world.alice.submit_modal(shown, {"lyrics": "My dear words"})
     assert "paused" in text_of(sent.response)
     assert lyrics_given_back(world, sent) == "My dear words"
@@ -448,9 +444,9 @@ async def test_the_form_opens_unchecked_where_checking_takes_too_long(
         await asyncio.Event().wait()
 
     with monkeypatch.context() as slow:
-        slow.setattr(type(world.client.services.songs), "check", never)
+        slow.setattr(type(world.application.songs), "check", never)
         await cog._open_form(slash_by_hand(world, forms), Options("jazz", {"seconds": 30}))
-    await world.client.services.server_settings.set(manager(world), LONGEST, 20)
+    await world.application.server_settings.set(manager(world), LONGEST, 20)
     sent = await world.send_form(world.alice, forms.get_nowait().custom_id, "Words")
     assert "is 20 `seconds`" in text_of(sent.response)
     assert lyrics_given_back(world, sent) == "Words"
@@ -506,21 +502,19 @@ async def test_what_a_grant_adds_is_counted(world: World) -> None:
     await world.song(seconds=60)
     await grant(world, 5)
     assert (await lengths(world))[30] == texts.length_choice(30, 1, free=13)
-    await world.client.services.server_settings.set(manager(world), ALLOWANCE, 1)
+    await world.application.server_settings.set(manager(world), ALLOWANCE, 1)
     assert (await lengths(world))[30] == texts.length_choice(30, 1, free=5)
     world.clock.moved += timedelta(days=1)
     assert (await lengths(world))[30] == texts.length_choice(30, 1, free=6)
 
 
 async def test_what_is_free_for_somebody_says_so(world: World) -> None:
-    await world.client.services.server_settings.set(manager(world), ALLOWANCE, None)
+    await world.application.server_settings.set(manager(world), ALLOWANCE, None)
     assert (await lengths(world))[240] == texts.length_choice(240, 8, free=None)
 
 
 async def test_no_length_over_the_servers_longest_is_offered(world: World) -> None:
-    await world.client.services.server_settings.set_all(
-        manager(world), {LONGEST: 75, MOST_STEPS: 40}
-    )
+    await world.application.server_settings.set_all(manager(world), {LONGEST: 75, MOST_STEPS: 40})
     assert list(await lengths(world)) == [10, 30, 45, 60, 75]
     assert list(await lengths(world, "200")) == [75]
     assert (await lengths(world, "60"))[60] == texts.length_choice(60, 2, free=10)
@@ -532,8 +526,8 @@ async def test_where_suggesting_fails_there_is_no_suggestion(
     async def fails(*_: object) -> None:
         raise OSError("the disk")
 
-    monkeypatch.setattr(type(world.client.services.credits), "preview", fails)
-    monkeypatch.setattr(type(world.client.services.songs), "genres_used", fails)
+    monkeypatch.setattr(type(world.application.credits), "preview", fails)
+    monkeypatch.setattr(type(world.application.songs), "genres_used", fails)
     assert await lengths(world) == {}
     assert await world.alice.autocomplete(world.channel, "song", "genres", "fu") == []
     assert caplog.text.count("OSError: the disk") == 2

@@ -3,10 +3,9 @@
 from discord import app_commands
 from discord.ext import commands
 
-from cogs.client.client import Client
 from cogs.credits import transfers
 from cogs.credits.transfers import GrantCommands
-from cogs.reports.reports import ExportTurns, Reports
+from cogs.reports.reports import Reports
 from cogs.settings import components, history
 from cogs.settings.commands import SettingCommands
 from cogs.settings.components import PanelForms
@@ -31,7 +30,3 @@ class QuotaCog(
     group_description="Credits and limits, for those who manage the server",
 ):
     """Who may make how much."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._exporting = ExportTurns()
