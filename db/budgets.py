@@ -13,7 +13,7 @@ ALL = 0
 
 
 async def used(connection: Connection, server_id: int, period_at: datetime) -> int:
-    """Credits held and settled in a server's period, less what was given back."""
+    """Credits held and settled in a server's period, less refunds."""
     rows = await connection.execute_fetchall(
         "SELECT used FROM server_periods WHERE server_id = ? AND period_at = ?",
         (server_id, to_ms(period_at)),
@@ -79,7 +79,7 @@ async def mark_warned(
 async def count_submit(
     connection: Connection, server_id: int, day: datetime, *, songs: int, credits: int
 ) -> None:
-    """Count a submit that may be accepted, or with negative figures one that surely was not."""
+    """Count a submit that may be accepted, or with negative figures one that was not."""
     counted = [
         {"day": to_ms(day), "server_id": each, "songs": songs, "credits": credits}
         for each in (server_id, ALL)
@@ -130,7 +130,7 @@ async def operators(connection: Connection) -> list[OperatorBudget]:
 
 
 async def operators_for(connection: Connection, server_id: int) -> list[OperatorBudget]:
-    """The operator's budgets that a server's songs are held against."""
+    """The operator's budgets that limit a server's songs."""
     rows = await connection.execute_fetchall(
         """
         SELECT scope, server_id, credits, songs FROM operator_budgets

@@ -214,7 +214,7 @@ async def set_end_of_lot(connection: Connection, lot_id: str, *, expires_at: dat
 async def close_lot(connection: Connection, entry_id: str, lot: Lot) -> bool:
     """Take out all that remains, as read. False if the lot has changed since.
 
-    Counted as a change of the rule's, so that a lot which a clock set back brought to life again
+    Counted as a change of the allowance, so that a lot which a clock set back brought to life again
     can be closed again.
     """
     cursor = await connection.execute(
@@ -231,7 +231,7 @@ async def close_lot(connection: Connection, entry_id: str, lot: Lot) -> bool:
 
 
 async def move(connection: Connection, entry_id: str, lot_id: str, *, amount: int) -> bool:
-    """Take from a lot (a negative `amount`) or give back to it. False if that can't be."""
+    """Take from a lot (a negative `amount`) or return to it. False if that can't be."""
     cursor = await connection.execute(
         """
         UPDATE lots SET remaining = remaining + :by
@@ -354,7 +354,7 @@ async def granted_left(connection: Connection, server_id: int, *, at: datetime) 
 
 
 async def forget_words_of_server(connection: Connection, server_id: int) -> int:
-    """Drop what was written beside grants and gifts; how often. The amounts stay."""
+    """Drop the reasons of grants and gifts; how many. The amounts stay."""
     cursor = await connection.execute(
         "UPDATE ledger SET reason = NULL WHERE server_id = ? AND reason IS NOT NULL", (server_id,)
     )

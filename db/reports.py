@@ -16,7 +16,7 @@ at the 99th percentile with this size, for 6 ms with 1,000, which is a tenth qui
 
 
 class CountedSong(NamedTuple):
-    """A song whose price was not given back. A plain tuple, since they come by ten thousands."""
+    """A song whose price was not refunded. A plain tuple, since they come by ten thousands."""
 
     song_id: int
     requested_at: int
@@ -55,9 +55,9 @@ Line = TypeVar("Line", CountedSong, LedgerLine, Place)
 async def counted_songs(
     connection: aiosqlite.Connection, server_id: int, *, since: int, until: int, page: int = PAGE
 ) -> AsyncGenerator[list[CountedSong], None]:
-    """The songs asked for from `since` to before `until` (milliseconds) whose price stands.
+    """The songs requested from `since` to before `until` (milliseconds) whose price stands.
 
-    Not those that FAILED or were CANCELLED, nor those whose price was given back because they
+    Not those that FAILED or were CANCELLED, nor those whose price was refunded because they
     were not delivered in time. In the order of asking, in pages; a song is in one at most.
     """
     after = (since, 0)
@@ -113,7 +113,7 @@ async def ledger_of_server(
 async def leaderboard(
     connection: aiosqlite.Connection, server_id: int, *, since: int, limit: int
 ) -> list[Place]:
-    """Who has the most COMPLETED songs of those asked for from `since` (milliseconds) on."""
+    """Who has the most COMPLETED songs of those requested from `since` (milliseconds) on."""
     return await _lines(
         connection.execute(
             """

@@ -8,7 +8,7 @@ from db.records import RoleGrant, from_ms, maybe_from_ms, to_ms
 
 
 async def insert(connection: Connection, role_grant: RoleGrant) -> bool:
-    """Make an offer. False if its interaction has made it already."""
+    """Insert a grant. False if its interaction has inserted it already."""
     cursor = await connection.execute(
         """
         INSERT INTO role_grants (role_grant_id, server_id, role_id, kind, amount, reason, actor_id,

@@ -25,7 +25,7 @@ from services.settings.settings import Allowance, Source
 THIS = {Every.DAY: "today", Every.WEEK: "this week", Every.MONTH: "this month"}
 LOTS_SHOWN = 8
 REASON_SHOWN = 60
-"""Characters, of which each may come to be two. What does not fit into a field is summed up."""
+"""Characters, of which each may come to be two. The rest of a field is summed up."""
 DOT = "\N{MIDDLE DOT}"
 
 
@@ -47,15 +47,15 @@ def credits_card(standing: CreditStatement, *, at: datetime) -> discord.Embed:
     )
     if standing.held:
         card.add_field(
-            name="Under way" if balance.unlimited else "Held for songs under way",
+            name="In progress" if balance.unlimited else "Held for songs in progress",
             value=worth + credits_text(standing.held),
         )
     if standing.entries:
         server_id = standing.member.server_id
         lines = [entry_line(entry, server_id) for entry in standing.entries]
-        card.add_field(name="Lately", value=_fitting(lines, rest=lambda _: ""), inline=False)
+        card.add_field(name="Recent", value=_fitting(lines, rest=lambda _: ""), inline=False)
     if standing.settings[GIFTS] and balance.free:
-        card.set_footer(text="/gift gives some of it to another member.")
+        card.set_footer(text="Use /gift to give some to another member.")
     return card
 
 
@@ -81,7 +81,7 @@ def _notes(standing: CreditStatement, *, at: datetime) -> Iterator[str]:
         yield f"**You can't make songs here{until}**: {plain(block.reason)}"
     if (pause := settings[PAUSE]) is not None:
         why = f": {plain(pause)}" if pause else ""
-        yield f"**New songs are paused by those who manage this server**{why}"
+        yield f"**The server's managers have paused new songs**{why}"
     if following := settings.timeline.next(at):
         begins, calendar = following
         yield f"From {_date(begins)}: {calendar_text(calendar)}."
@@ -91,7 +91,7 @@ def _notes(standing: CreditStatement, *, at: datetime) -> Iterator[str]:
 
 
 def sources_text(standing: CreditStatement) -> str:
-    """The rule that gives a member their allowance, then each of their other credits: a field."""
+    """What gives a member their allowance, then each of their other credits: a field."""
     balance = standing.balance
     allowance = allowance_line(balance, server_id=standing.member.server_id)
     # A limit that was lifted leaves the running period's credits behind.
@@ -104,7 +104,7 @@ def sources_text(standing: CreditStatement) -> str:
 
 
 def allowance_line(balance: Balance, *, server_id: int) -> str:
-    """How much the allowance is, which rule says so, and when there is the next one."""
+    """How much the allowance is, where it is set, and when it refills."""
     allowed = balance.allowance.credits
     rule = _rule(balance.allowance, server_id=server_id)
     if allowed is None:
@@ -134,7 +134,7 @@ def lot_line(lot: Lot) -> str:
         case "gift":
             what = f"gift from {_who(lot.actor_id)}"
         case "return":
-            what = "given back after it had expired"
+            what = "refunded after it had expired"
         case _:
             what = "from before the limit was lifted"
     return f"{left} {what}{_why(lot.reason)} {DOT} {ends}"
@@ -174,9 +174,9 @@ def _what(entry: Entry, server_id: int) -> str:
             worth = "" if entry.amount else f", worth {credits_text(entry.price or 0)}"
             return f"song {song}{worth}"
         case "refund":
-            return f"given back for {song}"
+            return f"refunded for {song}"
         case "compensate":
-            return f"given back for {song}, which was not delivered"
+            return f"refunded for {song}, which was not delivered"
         case _:
             return "expired"
 
@@ -197,15 +197,15 @@ def leaderboard_card(
     """Who made the most songs: at most so many `places`; its viewer among them, or why not."""
     card = discord.Embed(title=f"Most songs in {days} days", colour=BLURPLE)
     if not places:
-        card.description = "Nobody has. `/song` makes the first one."
+        card.description = "Nobody yet. Use `/song` to make the first one."
         return card
     card.description = "\n".join(_place_line(place, viewer_id=viewer_id) for place in places)
     if viewer_id not in (place.member_id for place in places):
         none = len(places) < most
         card.set_footer(
-            text="You made none in that time: /song starts one."
+            text="You made none. Use /song to make one."
             if none
-            else f"You are not among the first {most}."
+            else f"You're not in the top {most}."
         )
     return card
 
@@ -222,7 +222,7 @@ def _place_line(place: Place, *, viewer_id: int) -> str:
 def _fitting(lines: Sequence[str], *, rest: Callable[[int], str], more: bool = False) -> str:
     """As many of the first lines as fit into a field, then `rest` of how many those are.
 
-    `rest` is asked where lines were left out, or where there are `more` than those given.
+    `rest` is called where lines were left out, or where there are `more` than those given.
     """
     kept = list(lines)
     while True:

@@ -118,6 +118,6 @@ async def _notify_receiver(
                 ),
             )
     except (*PASSING, discord.HTTPException) as error:
-        log.warning("gift %d: its receiver could not be told: %s", interaction.id, error)
+        log.warning("gift %d: its receiver could not be notified: %s", interaction.id, error)
         return False
     return True

@@ -69,7 +69,7 @@ class GrantCommands(QuotaCommands):
         expires: Range[str, 1, LONGEST_TYPED] | None = None,
         ends: Range[str, 1, LONGEST_TYPED] | None = None,
     ) -> None:
-        """Give a member, or each member with a role, credits beside the allowance."""
+        """Give a member, or each member with a role, credits besides the allowance."""
         by = manager_of(interaction)
         await acknowledged(interaction)
         if member is not None and role is None:

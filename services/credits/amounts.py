@@ -1,4 +1,4 @@
-"""Whole credits: what a song costs, how many may be given at once, for how long, and why."""
+"""Credits: what a song costs, how many may be given at once, for how long, and why."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from services.errors import InvalidRequest, OutOfRange
 from services.text import clean
 
 MAX_AMOUNT = 1_000_000
-"""The most that one rule, grant or gift may hold, in credits."""
+"""The most that one allowance, grant or gift may be, in credits."""
 MAX_BUDGET = 1_000_000_000
 """The highest budget, in credits."""
 MAX_REASON = 200

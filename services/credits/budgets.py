@@ -1,7 +1,7 @@
 """The budgets: a server's own, which its managers set, and the operator's.
 
 A server's counts what its members hold and have spent in a period of the server's, less what was
-given back. The operator's count what they pay for: every submit that was, or may have been,
+refunded. The operator's count what they pay for: every submit that was, or may have been,
 accepted, by days in UTC, and nothing of it comes back.
 
 The methods that take a connection are for use inside one transaction of their caller.
@@ -23,7 +23,7 @@ from services.settings.changelog import Changelog, as_json
 from services.settings.reader import Settings, SettingsReader
 
 WARNINGS = (100, 80)
-"""Percent of a server's budget at which its managers are told, once a period each."""
+"""Percent of a server's budget at which its managers are notified, once a period each."""
 
 
 class ServerBudget:
@@ -47,9 +47,9 @@ class ServerBudget:
         return await budgets.used(self._database.reader, server_id, period.start)
 
     async def refused(self, reached: "ServerBudgetExceeded") -> None:
-        """Somebody's song did not fit any more: the managers hear that the budget is reached.
+        """Notify the managers that the budget is reached, since it refused a song.
 
-        Unless it would fit by now, since the budget was raised, or much is left for others.
+        Not if the budget was raised meanwhile and has room for it, or much is left for others.
         """
         song, period = reached.song, reached.period
         async with self._database.write() as connection:
@@ -71,7 +71,7 @@ class ServerBudget:
     async def count(
         self, connection: Connection, song: Song, settings: Settings, period: Period
     ) -> bool:
-        """Count a song's price; whether a warning was written down, which is then to be told.
+        """Count a song's price; whether a warning was recorded, which the caller then announces.
 
         Raises:
             ServerBudgetExceeded: it would pass the budget.
@@ -170,7 +170,7 @@ class OperatorBudgets:
         self.defaults = defaults
 
     async def rooms(self, server_id: int) -> list[Room]:
-        """The budgets that a server's songs are held against, with what is counted today."""
+        """The budgets that limit a server's songs, with what is counted today."""
         return await self._rooms(self._database.reader, server_id, at=self._clock())
 
     async def all_set(self) -> list[OperatorBudget]:
@@ -208,7 +208,7 @@ class OperatorBudgets:
     # --- inside the transaction of a caller -----------------------------------------------------
 
     async def check(self, connection: Connection, server_id: int, price: int) -> None:
-        """Whether one more song would fit into today, after those of its server that wait.
+        """Check that today has room for one more song after those of its server that wait.
 
         Songs of other servers that only wait use up nothing: they may be cancelled. Whose submit
         comes first is decided when it is made.
@@ -250,7 +250,7 @@ class OperatorBudgets:
         return True
 
     async def unmark_submitting(self, connection: Connection, song: Song) -> bool:
-        """Surely nothing was accepted: it counts no more, on the day that counted it."""
+        """Stop counting a submit that was not accepted; its song waits again."""
         counted_at = await songs.unmark_submitting(connection, song.song_id, at=self._clock())
         if counted_at is None:
             return False
@@ -258,7 +258,7 @@ class OperatorBudgets:
         return True
 
     async def uncount(self, connection: Connection, song: Song, counted_at: datetime) -> None:
-        """A submit was surely not accepted, and the song goes on to its end."""
+        """Stop counting a submit that was not accepted; its song ends."""
         day, _ = utc_day(counted_at)
         await budgets.count_submit(connection, song.server_id, day, songs=-1, credits=-song.price)
 

@@ -83,7 +83,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """A rule: a period begins each day, Monday or first of a month, at an hour of a zone's clocks.
+    """Begin a period each day, Monday or first of a month, at an hour of a zone's clocks.
 
     Where the clocks skip that hour, it begins when they jump; where they show it twice, the first
     time. A day that a zone skipped whole (Pacific/Apia, 2011-12-30) begins at the jump as well.
@@ -169,7 +169,7 @@ class Timeline:
         """With another calendar from the end of the period that runs `at` that moment.
 
         What was decided before and is not yet in force is dropped; where the calendar in force is
-        asked for, nothing else happens.
+        requested, nothing else happens.
         """
         kept = type(self)(tuple(self.spans[: self._begun(at)]))
         if calendar == kept.at(at):
@@ -207,7 +207,7 @@ def _begins(day: date, hour: int, zone: ZoneInfo) -> datetime:
 def _jump(low: datetime, high: datetime, zone: ZoneInfo) -> datetime:
     """The second at which the zone's offset changes, after `low` and not after `high`.
 
-    zoneinfo does not tell its transitions; halving a day takes 17 looks, and gaps are rare.
+    zoneinfo does not list its transitions; bisecting a day takes 17 steps, and gaps are rare.
     """
     new = high.astimezone(zone).utcoffset()
 

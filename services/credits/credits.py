@@ -120,17 +120,17 @@ class Credits:
         self._clock = clock
 
     async def balance(self, member: Member) -> Balance:
-        """What a member has now. Looking grants the period's allowance, if nothing else has."""
+        """What a member has now. This grants the period's allowance, unless it was granted before."""
 
-        async def look(connection: Connection) -> Balance:
+        async def read(connection: Connection) -> Balance:
             return await self.balance_in(connection, member)
 
-        return await self._database.transact(look)
+        return await self._database.transact(read)
 
     async def standing(self, member: Member, *, entries: int) -> CreditStatement:
-        """What a member has and why, with so many of their newest entries. Looking: `balance`."""
+        """What a member has and why, with so many of their newest entries. Grants as `balance` does."""
 
-        async def look(connection: Connection) -> CreditStatement:
+        async def read(connection: Connection) -> CreditStatement:
             server_id, member_id = member.server_id, member.member_id
             settings = await self._settings_reader.read(connection, server_id, member_id)
             balance = await self._balance(connection, member, settings)
@@ -144,7 +144,7 @@ class Credits:
                 await ledger.latest(connection, server_id, member_id, limit=entries),
             )
 
-        return await self._database.transact(look)
+        return await self._database.transact(read)
 
     async def preview(self, member: Member) -> CreditPreview:
         """What `balance` would find, less what was given to their roles meanwhile. Only reads."""
@@ -219,7 +219,7 @@ class Credits:
     ) -> bool:
         """Set the song's price aside; whether that brought a warning of the server's budget.
 
-        An unlimited member's song is entered with amount 0 and its price beside it.
+        An unlimited member's song is entered with amount 0 and its price.
 
         Raises:
             NotEnoughCredits: less than the price is free.
@@ -349,7 +349,7 @@ class Credits:
     ) -> list[tuple[Lot, int]]:
         """Take an amount from a member's lots, in the order of `read`; what was taken from which.
 
-        The lots hold so much: it was asked for in the same transaction.
+        The lots have enough: the same transaction checked it.
         """
         owed, taken = amount, []
         while owed:
@@ -436,9 +436,9 @@ class Credits:
         *,
         at: datetime,
     ) -> None:
-        """Bring the period's lot, which may still have to be made, to the rule in force.
+        """Bring the period's lot, which may still have to be made, to the allowance in force.
 
-        A higher rule gives its difference at once, a lower one takes only what is free.
+        A higher one adds the difference at once, a lower one takes only what is free.
         """
         lot_id = _allowance_lot(member, period)
         if lot is None:

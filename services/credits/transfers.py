@@ -24,7 +24,7 @@ from services.settings.settings import Member
 ROLE_GRANT_LASTS = timedelta(days=30)
 """How long members of a role are waited for, unless its credits expire before."""
 MAX_ROLE_GRANTS = 25
-"""Offers to roles that may stand at once in a server: each is looked at with each song."""
+"""Open grants to roles in a server: each request for a song reads them all."""
 RESET_AT_ONCE = 500
 """Members whose credits one transaction takes: others ask for songs meanwhile."""
 
@@ -246,7 +246,7 @@ class CreditTransfers:
     async def reset(self, by: Manager, *, reset_id: int, reason: str) -> ResetPlan:
         """Take back what is left of everything that was granted, given or returned; what it was.
 
-        Allowances, and what is spent or held, stay. Offers to roles that were made before it end
+        Allowances, and what is spent or held, stay. Grants to roles that were made before it end
         first: nobody who is seen later gets or loses anything by them. Delivered twice, or cut
         short and repeated, it takes from each member once.
 

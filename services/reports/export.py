@@ -85,7 +85,7 @@ class Export:
         """The entries from `since` to just before `until`, as files that last as long as the block.
 
         One CSV; if that is over `limit` bytes, the same with gzip; if that is still over it,
-        several with gzip, none over it, each with the header and with whole rows. Their names say
+        several with gzip, none over it, each with the header and with complete rows. Their names say
         the first and the last day, as the zones of `since` and `until` count them. Entries that are
         made meanwhile may or may not be there; none is there twice.
 
@@ -116,7 +116,7 @@ class Export:
 
 
 _PREFIX = "tmp"
-"""What the names of exports' folders begin with: whatever else lies beside them is left alone."""
+"""What the names of exports' folders begin with: other folders there are left alone."""
 
 # --- The thread and the folder --------------------------------------------------------------------
 
@@ -313,7 +313,7 @@ class _GzipParts:
             raise ValueError(f"no CSV with a header fits into {self._limit} bytes")
 
     def _put(self, block: Sequence[bytes]) -> None:
-        """Into this part if it fits; else as much of it as does, and the rest into the next."""
+        """Into this part if it fits; otherwise as much of it as does, and the rest into the next."""
         if self._fits(block):
             self._rows += len(block)
         elif len(block) > 1:

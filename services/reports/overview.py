@@ -49,7 +49,7 @@ class Overview:
         )
 
     async def undelivered(self) -> list[Undelivered]:
-        """The songs of all servers that could not be posted and are kept, by reason."""
+        """The songs of all servers that are undelivered, by reason."""
         return await songs.undelivered_by_reason(self._database.reader)
 
     async def _use(self, server: ServerCount) -> ServerUse:

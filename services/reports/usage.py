@@ -37,7 +37,7 @@ class UsageReport:
         days: every day of the span and its credits, oldest first; today is the last.
         members: the ids of those who spent most and their credits, at most `TOP`.
         genres: the single genres that most was spent on, in small letters, at most `TOP`. A song
-            counts with its whole price for each of its genres.
+            counts with its full price for each of its genres.
         songs: how many songs.
         credits: what they took together: the sum of `days`.
     """
@@ -50,7 +50,7 @@ class UsageReport:
 
 
 class Usage:
-    """Reads what was spent. Everything here is counted by when a song was asked for."""
+    """Reads what was spent. Everything here is counted by when a song was requested."""
 
     def __init__(self, database: Database, *, clock: Clock) -> None:
         self._database = database

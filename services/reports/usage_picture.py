@@ -2,7 +2,7 @@
 
 Matplotlib is never imported here: it would stay in the bot's memory for ever, and drawing would
 hold the event loop. The child (`services/reports/usage_plot.py`) is started for the first picture,
-draws the next ones without that start, and is ended when nobody asks any more. The figures stand
+draws the next ones without that start, and ends when it is idle. The figures stand
 in docs/decisions/0013.
 """
 
@@ -96,7 +96,7 @@ class UsageArtist:
     """Draws pictures, one at a time; the others wait their turn.
 
     `cache` is a folder for Matplotlib's list of the system's fonts, made if it is not there; where
-    it can't be written, each start of a child looks through the fonts again. `patience` is the
+    it can't be written, each child scans the fonts again. `patience` is the
     seconds a caller waits at most, `linger` the seconds that an idle child is kept.
     """
 

@@ -265,7 +265,7 @@ def _draw_days(card: _Card, days: Sequence[tuple[date, int]]) -> None:
     axes.grid(axis="y", color=GRID, linewidth=1.5)
     axes.axhline(0, color=QUIET, linewidth=3)
     axes.set_xticks([])
-    # From the last day backwards: it is the one that is looked for.
+    # From the last day backwards: it is the one that matters most.
     for n in range(len(days) - 1, -1, -7):
         middle = _DAYS_LEFT + (n + 0.5) * day_width
         day = days[n][0]
@@ -321,9 +321,9 @@ def serve(jobs: BinaryIO, answers: BinaryIO) -> None:
 
 def main() -> None:
     """Serve the bot, which ends this when it ends."""
-    # What it would say: that a font is not there in bold, or that looking through them takes long.
+    # What it would say: that a font is not there in bold, or that searching them takes long.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    gc.freeze()  # what was imported stays: to look through it again makes some pictures 40 ms later
+    gc.freeze()  # what was imported stays: to scan it again makes some pictures 40 ms later
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the bot's children too
     serve(sys.stdin.buffer, sys.stdout.buffer)
 

@@ -1,4 +1,4 @@
-"""Whether a song may be asked for, as a server's managers have decided. Pure."""
+"""Check a request for a song against a server's settings. Pure."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -26,7 +26,7 @@ REFUNDS_COUNT_FOR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a song is asked for; `parent_id` is the channel that a thread is in."""
+    """Where a song is requested; `parent_id` is the channel that a thread is in."""
 
     channel_id: int
     parent_id: int | None = None
@@ -163,7 +163,7 @@ def check_member(settings: Settings, place: Place, *, at: datetime) -> None:
 
 
 def check_size(settings: Settings, seconds: int, steps: int) -> None:
-    """Whether a song of this size may be asked for.
+    """Whether a song of this size may be requested.
 
     Raises:
         SongTooLarge: it is longer, or takes more steps, than is allowed here.

@@ -70,10 +70,10 @@ def test_the_bar_is_as_full_as_the_allowance(part: int, whole: int, full: int) -
             {"kind": "hold", "amount": 0, "price": 1, "number": 42},
             "`0` song #42, worth 1 credit · ",
         ),
-        ({"kind": "refund", "amount": 2, "number": 42}, "`+2` given back for #42 · "),
+        ({"kind": "refund", "amount": 2, "number": 42}, "`+2` refunded for #42 · "),
         (
             {"kind": "compensate", "amount": 2, "number": 42},
-            "`+2` given back for #42, which was not delivered · ",
+            "`+2` refunded for #42, which was not delivered · ",
         ),
     ],
 )
@@ -111,7 +111,7 @@ def test_the_newest_entries_are_shown_as_far_as_they_fit() -> None:
     long = "*" * credit_cards.REASON_SHOWN
     entries = [Entry(str(i), "grant", i, None, None, SNOWFLAKE, long, NOON) for i in range(1, 9)]
     card = credit_cards.credits_card(make_standing(entries=entries), at=NOON)
-    lately = field(card, "Lately").splitlines()
+    lately = field(card, "Recent").splitlines()
     assert 3 <= len(lately) < 8
     assert [line.split()[0] for line in lately] == [f"`+{i}`" for i in range(1, len(lately) + 1)]
 
@@ -127,7 +127,7 @@ def test_gift_is_offered_to_who_can_give(gifts: bool, free: int) -> None:
 
 def test_whom_the_leaderboard_does_not_name_hears_why() -> None:
     ten = [Place(1, member_id, 5) for member_id in range(10)]
-    assert "not among the first 10" in footer(ten)
+    assert "You're not in the top 10" in footer(ten)
     assert "You made none" in footer(ten[:9])
     assert footer([*ten[:9], Place(10, 3_000, 1)]) == ""
 

@@ -77,7 +77,7 @@ async def test_what_is_held_counts_as_spent_and_is_shown(world: World) -> None:
     assert "You have 8 credits" in text
     assert "8 of 10 left" in text
     assert "`8` of 10 a day" in text
-    assert "Held for songs under way: 2 credits" in text
+    assert "Held for songs in progress: 2 credits" in text
     assert "`-2` song #1 · <t:" in text
 
 
@@ -97,7 +97,7 @@ async def test_what_was_given_back_is_shown(world: World) -> None:
     await world.spawner.rest()
     text = await credits_of(world)
     assert "You have 10 credits" in text
-    assert "`+2` given back for #1" in text
+    assert "`+2` refunded for #1" in text
     assert "Held" not in text
 
 
@@ -143,7 +143,7 @@ async def test_a_song_given_back_after_its_day_lasts_another(world: World) -> No
     await world.spawner.rest()
     text = await credits_of(world)
     assert "You have 12 credits" in text
-    assert f"`2` given back after it had expired · expires <t:{MIDNIGHT + 86_400}:R>" in text
+    assert f"`2` refunded after it had expired · expires <t:{MIDNIGHT + 86_400}:R>" in text
 
 
 async def test_a_hundred_grants_are_summed_up(world: World) -> None:
@@ -206,7 +206,7 @@ async def test_who_is_unlimited_is_told_so_with_their_use(
     assert "No limit: everyone's allowance" in text
     assert "`10` from before the limit was lifted · expires" in text
     assert "Made today: worth 2 credits" in text
-    assert "Under way: worth 8 credits" in text
+    assert "In progress: worth 8 credits" in text
     assert "`0` song #2, worth 8 credits" in text
     assert "▰" not in text
 
@@ -233,12 +233,12 @@ async def test_a_block_and_a_pause_are_shown(
     text = await credits_of(world)
     date = f"<t:{int(until.timestamp())}:f>"
     assert f"**You can't make songs here until {date}**: \\*spam\\*" in text
-    assert "**New songs are paused by those who manage this server**\n" in text
+    assert "**The server's managers have paused new songs**\n" in text
     await server_settings.reset(mona, PAUSE)
     await server_settings.set(mona, PAUSE, "till noon")
     await server_settings.set(mona, BLOCK, Block("spam"), world.alice.id)
     text = await credits_of(world)
-    assert "manage this server**: till noon" in text
+    assert "have paused new songs**: till noon" in text
     assert "**You can't make songs here**: spam" in text
     await server_settings.set(mona, BLOCK, Block("spam", until), world.alice.id)
     world.clock.moved += timedelta(days=4)
@@ -275,7 +275,7 @@ async def test_there_is_no_leaderboard_unless_the_server_allows_it(
 ) -> None:
     assert "The leaderboard is off here" in await board(world)
     await server_settings.set(mona, LEADERBOARD, value=True)
-    assert "Nobody has. `/song` makes the first one." in await board(world)
+    assert "Nobody yet. Use `/song` to make the first one." in await board(world)
 
 
 async def test_the_leaderboard_counts_songs_and_pings_nobody(
@@ -288,7 +288,7 @@ async def test_the_leaderboard_counts_songs_and_pings_nobody(
         assert {song.status for song in await world.ended(3)} == {Status.COMPLETED}
     text = await board(world)
     assert f"**1st** <@{world.bob.id}> · 2 songs\n**2nd** <@{world.mona.id}> · 1 song\n" in text
-    assert "You made none in that time" in text
+    assert "You made none. Use" in text
     await world.song()
     async with world.working():
         await world.ended(4)

@@ -59,7 +59,7 @@ async def test_both_see_it_in_their_credits(generous: World) -> None:
     await give(world)
     mine = text_of((await world.alice.slash(world.channel, "credits")).response)
     assert f"`-3` gift to <@{world.bob.id}>" in mine
-    assert "/gift gives some of it to another member." in mine
+    assert "Use /gift to give some to another member." in mine
     theirs = text_of((await world.bob.slash(world.channel, "credits")).response)
     assert f"`+3` gift from <@{world.alice.id}>" in theirs
     assert f"`3` gift from <@{world.alice.id}> · expires <t:1767312000:R>" in theirs
@@ -161,7 +161,7 @@ async def test_a_message_that_discord_refuses_breaks_no_gift(
     world.env.inject_error("POST", "/channels/*/messages", status=403, code=50_013)
     result = await give(world)
     assert "please let them know" in text_of(result.response)
-    assert "its receiver could not be told" in caplog.text
+    assert "its receiver could not be notified" in caplog.text
     assert await world.free(world.bob) == 13
 
 
