@@ -159,8 +159,8 @@ async def test_the_bot_is_thrown_out_for_good(
     figure: Callable[[str], None],
 ) -> None:
     """After a day each price is back, after 30 days the server's words and settings are gone."""
-    for part in ("songs.delivery", "operations.housekeeping"):
-        monkeypatch.setattr(f"services.{part}.EVERY", 0.05)
+    for interval in ("songs.delivery.EVERY", "operations.housekeeping.INTERVAL"):
+        monkeypatch.setattr(f"services.{interval}", 0.05)
     # The clock of a process can't be set alone: in both forms the bot runs here.
     ordeal, world = replace(ordeal, long=False), ordeal.world
     async with doors(world) as door:

@@ -18,6 +18,7 @@ import bot
 from cogs.songs.announcer import DiscordAnnouncer
 from db.records import Song
 from services.audio.transcoder import Transcoder
+from services.providers import segmind
 from services.providers.rate_limiter import RateLimiter
 from services.songs.delivery import Delivery
 from services.songs.queue import Queue
@@ -93,10 +94,11 @@ def take_along(loop: FastForward, monkeypatch: pytest.MonkeyPatch) -> None:
         "DiscordAnnouncer": functools.partial(DiscordAnnouncer, monotonic=loop.time),
         "Queue": functools.partial(Queue, monotonic=loop.time),
         "Delivery": functools.partial(Delivery, monotonic=loop.time),
-        "RateLimiter": functools.partial(RateLimiter, clock=loop.time),
     }
     for name, part in timed.items():
         monkeypatch.setattr(bot, name, part)
+    rate_limiter = functools.partial(RateLimiter, clock=loop.time)
+    monkeypatch.setattr(segmind, "RateLimiter", rate_limiter)
 
     def transcoder(*, at_once: int) -> Transcoder:
         made = Transcoder(at_once=at_once)
