@@ -120,7 +120,7 @@ class Credits:
         self._clock = clock
 
     async def balance(self, member: Member) -> Balance:
-        """What a member has now. This grants the period's allowance, unless it was granted before."""
+        """What a member has now. Grants the period's allowance, unless that was done before."""
 
         async def read(connection: Connection) -> Balance:
             return await self.balance_in(connection, member)
@@ -128,7 +128,7 @@ class Credits:
         return await self._database.transact(read)
 
     async def standing(self, member: Member, *, entries: int) -> CreditStatement:
-        """What a member has and why, with so many of their newest entries. Grants as `balance` does."""
+        """What a member has and why, with their newest `entries`. Grants as `balance` does."""
 
         async def read(connection: Connection) -> CreditStatement:
             server_id, member_id = member.server_id, member.member_id

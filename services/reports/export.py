@@ -85,8 +85,8 @@ class Export:
         """The entries from `since` to just before `until`, as files that last as long as the block.
 
         One CSV; if that is over `limit` bytes, the same with gzip; if that is still over it,
-        several with gzip, none over it, each with the header and with complete rows. Their names say
-        the first and the last day, as the zones of `since` and `until` count them. Entries that are
+        several with gzip, none over it, each with the header and complete rows. Their names say the
+        first and the last day, as the zones of `since` and `until` count them. Entries that are
         made meanwhile may or may not be there; none is there twice.
 
         The work is done in a thread of its own. It stops soon after the task is cancelled, and then
@@ -313,7 +313,7 @@ class _GzipParts:
             raise ValueError(f"no CSV with a header fits into {self._limit} bytes")
 
     def _put(self, block: Sequence[bytes]) -> None:
-        """Into this part if it fits; otherwise as much of it as does, and the rest into the next."""
+        """Write into this part what fits, and the rest into the next."""
         if self._fits(block):
             self._rows += len(block)
         elif len(block) > 1:
