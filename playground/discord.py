@@ -1,7 +1,7 @@
-"""A newcomer's Discord, on this machine: the real bot in a simulated server in the browser.
+"""The playground: the real bot in a simulated Discord server in the browser.
 
-The bot, the database and the HTTP client are the real ones; the song API is the project's own on
-loopback, Discord is simcord. Nothing is read from the environment or `.env`, and nothing is kept.
+Bot, database and HTTP client are the real ones. The song API runs on loopback, Discord is simcord.
+Neither the environment nor `.env` is read, and all files are temporary.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ LYRICS = (
     "[chorus]\nMidnight train, carry me home\nMidnight train, I am not alone"
 )
 SECONDS = 60
-PATIENCE = 90.0
+TIMEOUT = 90.0
 """Seconds that the first song may take: composing it takes about one."""
-LOOK_EVERY = 0.2
+POLL_INTERVAL = 0.2
 
 Compose = Callable[..., AbstractAsyncContextManager[Any]]
 
@@ -51,27 +51,27 @@ class PlaygroundConfig(Config):
         dotenv_settings: pydantic_settings.PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: pydantic_settings.PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[pydantic_settings.PydanticBaseSettingsSource, ...]:
-        """Only what the caller gives."""
+        """Return the keyword arguments as the only source."""
         return (init_settings,)
 
 
 class Outside:
-    """Spawns tasks that are not the simulated bot's, so that their timers run in real time."""
+    """Spawns tasks outside of the simulation, so that their timers run in real time."""
 
     def __init__(self) -> None:
         self._context = Context()
 
     def begin(self) -> None:
-        """From the main task, once the simulation is up."""
+        """Take the context of the main task once the simulation runs."""
         self._context = copy_context()
 
     def __call__(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """The `spawn` that the bot is composed with."""
+        """Spawn a task, as the bot's `spawn`."""
         return self._context.copy().run(asyncio.create_task, work, name=name)
 
 
 class Playground:
-    """One server with what its commands can name, a manager and two members to switch between."""
+    """A server with channels and roles, a manager and two members to switch between."""
 
     def __init__(self, env: simcord.Env, application: Any) -> None:  # noqa: ANN401 - bot.Application
         self.env = env
@@ -79,32 +79,30 @@ class Playground:
         self.guild = guild = env.create_guild("Songwright's playground")
         self.channel = guild.create_text_channel("songs")
         guild.create_text_channel("mod-log")
-        server_settings = guild.create_role(
-            "managers", permissions=discord.Permissions(manage_guild=True)
-        )
+        managers = guild.create_role("managers", permissions=discord.Permissions(manage_guild=True))
         self.artists, regulars = guild.create_role("Artists"), guild.create_role("Regulars")
         self.alice = guild.add_member(env.create_user("alice"), roles=[self.artists, regulars])
         self.bob = guild.add_member(env.create_user("bob"), roles=[regulars])
-        self.mona = guild.add_member(env.create_user("mona, the manager"), roles=[server_settings])
+        self.mona = guild.add_member(env.create_user("mona, the manager"), roles=[managers])
         self._began = time.monotonic()
 
     def say(self, text: str) -> None:
-        """A line in the terminal, with the seconds since `/song`."""
+        """Print a line with the seconds since `/song`."""
         print(f"{time.monotonic() - self._began:6.1f} s  {text}", flush=True)
 
     async def first_song(self, lock: asyncio.Lock) -> bool:
-        """Ask for a song and tell its states; whether it arrived in the channel."""
+        """Request a song and print its states. Return whether it was posted."""
         print(f"\nalice types  /song genres:{GENRES} lyrics:... seconds:{SECONDS}\n", flush=True)
         self._began = time.monotonic()
         async with lock:
-            asked = await self.alice.slash(
+            request = await self.alice.slash(
                 self.channel, "song", genres=GENRES, lyrics=LYRICS, seconds=SECONDS, seed=42
             )
         state = ""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while state not in ("COMPLETED", "FAILED", "CANCELLED"):
-                await asyncio.sleep(LOOK_EVERY)
-                if (now := status_of(asked.response)) and now != state:
+                await asyncio.sleep(POLL_INTERVAL)
+                if (now := status_of(request.response)) and now != state:
                     state = now
                     self.say(state)
         post = next((m for m in self.channel.history() if m.attachments), None)
@@ -120,23 +118,23 @@ class Playground:
 
 
 def status_of(message: Any) -> str:  # noqa: ANN401 - a simulated message
-    """The state that a status message shows in bold; blank before it shows one."""
+    """Return the state that a status message shows in bold; blank if none."""
     if message is None or not message.embeds:
         return ""
-    words = str(message.embeds[0].description or "").split("**")
-    return words[1] if len(words) > 1 else ""
+    parts = str(message.embeds[0].description or "").split("**")
+    return parts[1] if len(parts) > 1 else ""
 
 
 async def keep_fresh(env: simcord.Env, page: Any, lock: asyncio.Lock) -> None:  # noqa: ANN401
-    """Show in the browser what happened; only then, since a refresh makes its page stale."""
+    """Refresh the browser when something happened; each refresh makes pending actions stale."""
     seen = -1
     while True:
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_INTERVAL)
         if (count := len(env.http_requests)) != seen:
-            # Refused while somebody is in the middle of an action: next time, then.
+            # Refused during an action: retried at the next change.
             with contextlib.suppress(simcord.SetupError, TimeoutError):
                 async with lock:
-                    # The simulation's clock stands in its own year; the bot's times are ours.
+                    # The simulation's clock has its own year; the bot uses the real time.
                     page.capture_time = utc_now()
                     await page.refresh()
                 seen = count
@@ -144,7 +142,7 @@ async def keep_fresh(env: simcord.Env, page: Any, lock: asyncio.Lock) -> None:  
 
 @contextlib.asynccontextmanager
 async def playing(compose: Compose) -> AsyncIterator[Playground]:
-    """The whole of it, in a temporary folder."""
+    """Run the playground in a temporary folder."""
     outside = Outside()
 
     async with contextlib.AsyncExitStack() as stack:
@@ -189,7 +187,7 @@ async def _play(compose: Compose, *, once: bool, port: int | None) -> int:
             print(f"\nOpen this address in a browser:\n\n    {page.url}\n", flush=True)
             await playground.first_song(lock)
             print(
-                "Now it is yours: type /song in the page, and switch between alice (one of the "
+                "Now try it: type /song in the page, and switch between alice (one of the "
                 "Artists and Regulars), bob (one of the Regulars) and mona, who manages the "
                 "server: try /quota show as her.\nCtrl+C ends it.",
                 flush=True,
@@ -199,9 +197,9 @@ async def _play(compose: Compose, *, once: bool, port: int | None) -> int:
 
 
 def play(compose: Compose, *, once: bool, port: int | None = None) -> int:
-    """Open the playground until Ctrl+C, or with `once` stop after one song; the exit status.
+    """Run the playground until Ctrl+C, or with `once` for one song. Return the exit status.
 
-    `compose` is bot.py's own: what plays here is what runs there.
+    `compose`: bot.py's, so that the playground runs the same bot.
     """
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:

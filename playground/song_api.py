@@ -1,8 +1,8 @@
-"""The song API on loopback: v1 and v2 as its page says, with its errors and its one hour.
+"""The song API on loopback: v1 and v2 as documented, with their errors and one hour of retention.
 
-`python -m playground.song_api --port N` is the server alone. Without an account, any key of the
-documented form works. Two tags in `genres` show how songs fail: `fail` (the model fails) and
-`blocked` (the content is refused), both once the song's time is up.
+`python -m playground.song_api --port N` runs the server by itself. It accepts any key of the
+documented form. Two tags in `genres` let a song fail at its end: `fail` (the model fails) and
+`blocked` (the content is refused).
 """
 
 import argparse
@@ -39,10 +39,10 @@ log = logging.getLogger(__name__)
 
 MODEL = "ace-step-music"
 PLAYGROUND_KEY = "SG_0123456789abcdef"
-"""A key to show to people; any other of the documented form does as well."""
+"""An example; any other key of the documented form works too."""
 
 RETENTION = 3600.0
-"""Seconds a result is kept."""
+"""Seconds that a result is available."""
 
 SAMPLE_SEED = 69822014
 SAMPLE_LYRICS = (
@@ -51,7 +51,7 @@ SAMPLE_LYRICS = (
     " Just visions breaking every rule \n [Outro] You\u2019re not a tool, you\u2019re the design \n"
     " You\u2019re the storm \u2014 you\u2019re Segmind"
 )
-"""What the API sings when `lyrics` is left out."""
+"""The API's default of `lyrics`."""
 
 _KEY = re.compile(r"SG_[0-9a-fA-F]{16}")
 _WINDOW = 60.0
@@ -80,9 +80,9 @@ class Composer(Protocol):
 
 
 def compose(**request: object) -> bytes:
-    """The playground's own music, see `playground.composer`.
+    """Compose with `playground.composer`.
 
-    Imported where it runs: the synthesiser's libraries are only loaded by the pool's process.
+    Imported here, so that only the pool's process loads the synthesiser's libraries.
     """
     music: bytes = importlib.import_module("playground.composer").compose(**request)
     return music
@@ -96,9 +96,9 @@ class Timing(NamedTuple):
 
 
 def usual_timing(parameters: Parameters) -> Timing:
-    """About a second of queue and 4 s for the default song, so that each state is seen.
+    """Return about 1 s in the queue and 4 s of work for the default song, so each state is visible.
 
-    The real one takes 11.6 s; as there, more seconds and steps take longer. Drawn from the seed.
+    The real API takes 11.6 s; more seconds and steps take longer in both. Depends on the seed.
     """
     rng = random.Random(parameters["seed"])
     size = parameters["output_seconds"] / 60 * parameters["steps"] / 50
@@ -107,7 +107,7 @@ def usual_timing(parameters: Parameters) -> Timing:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as it came in: `at` is the server's clock, `body` the JSON, if it was any."""
+    """A received request: `at` is the server's clock, `body` the parsed JSON or None."""
 
     method: str
     path: str
@@ -118,13 +118,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What a call gets instead of its answer.
+    """Replaces the response to a call.
 
     Args:
-        status: answered instead, with `body` and `headers`; None lets the real answer through.
+        status: sent instead, with `body` and `headers`; None sends the real response.
         delay: seconds before anything happens.
-        cut: `"answer"` closes the connection without a word; `"body"` after half of the body.
-        carried_out: the call takes effect although its answer is replaced or cut.
+        cut: `"answer"` closes the connection before the response, `"body"` after half of the body.
+        carried_out: the call takes effect although its response is replaced or cut.
     """
 
     status: int | None = None
@@ -153,18 +153,18 @@ class SongApiServer:
     """The API's state and its routes; `serve` puts it on a port.
 
     Args:
-        compose: makes the music, in `executor`; must be picklable for a pool of processes.
-        executor: where; None composes in the loop's own thread, which suits a composer that
-            takes no time.
-        clock: seconds that never go back; decides states, expiry and the rate limit.
-        sleep: waits by that clock (v1's answer, `Fault.delay`).
+        compose: composes in `executor`; must be picklable for a pool of processes.
+        executor: where to compose; None composes in the event loop, for composers that take no
+            time.
+        clock: monotonic seconds, for states, expiry and the rate limit.
+        sleep: waits by that clock (v1's response, `Fault.delay`).
         timing: how long a song takes.
         key: the only key accepted; None accepts any of the documented form.
-        credits: what the account has; each accepted song takes one.
+        credits: of the account; each accepted song costs one.
         rpm: calls in a sliding minute before 429, 0 for no limit. Files are not counted.
-        output: the shape of `output` where the request does not ask for base64.
-        output_in_status: whether the status body of a finished song holds `output` already.
-        fault: asked at each call; None lets it be.
+        output: the shape of `output` if the request does not set base64.
+        output_in_status: whether the status of a finished song has `output` too.
+        fault: returns the fault of each call, or None.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class SongApiServer:
         self.key = key or PLAYGROUND_KEY
         self._any_key = key is None
         self._compose = compose
-        self._executor = executor or _Here()
+        self._executor = executor or _InlineExecutor()
         self._clock = clock
         self._sleep = sleep
         self._timing = timing
@@ -201,7 +201,7 @@ class SongApiServer:
         self._folder = Path()  # the files', while it is served
 
     def application(self, folder: Path) -> web.Application:
-        """The routes, with their files in `folder`."""
+        """Return the application, which stores files in `folder`."""
         self._folder = folder
         app = web.Application(middlewares=[self._scripted, _errors_as_json, self._account])
         app.router.add_get("/v1/get-user-credits", self._get_credits)
@@ -238,7 +238,7 @@ class SongApiServer:
 
     @web.middleware
     async def _account(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Files lie in a storage of their own: no key, no limit."""
+        """Check key and rate limit, except for files, which are in a separate storage."""
         if request.path.startswith("/files/"):
             return await handler(request)
         key = request.headers.get("x-api-key", "")
@@ -249,7 +249,7 @@ class SongApiServer:
         return await handler(request)
 
     def _over_the_limit(self) -> int | None:
-        """Whole seconds until a place is free; None if there is one, which is then taken."""
+        """Count a call. Return the seconds until the next is allowed if it is over the limit."""
         now = self._clock()
         while self._recent and self._recent[0] <= now - _WINDOW:
             self._recent.popleft()
@@ -277,16 +277,16 @@ class SongApiServer:
 
     async def _status(self, request: web.Request) -> web.Response:
         song = self._find(request)
-        return await self._about(request, song, with_output=self._output_in_status)
+        return await self._describe(request, song, with_output=self._output_in_status)
 
     async def _result(self, request: web.Request) -> web.Response:
-        return await self._about(request, self._find(request), with_output=True)
+        return await self._describe(request, self._find(request), with_output=True)
 
     async def _make(self, request: web.Request) -> web.StreamResponse:
-        """v1: one call that lasts as long as the song takes; the answer is the audio itself."""
+        """Handle v1: one call that takes as long as the song; the response is the audio."""
         song = await self._accept(request)
         await self._sleep(sum(song.timing))
-        # To its end, well or not: `_problem` says which.
+        # Errors are reported by `_problem`.
         await asyncio.gather(asyncio.wrap_future(song.composed), return_exceptions=True)
         if problem := _problem(song):
             return web.json_response({"status": "FAILED", "error": problem}, status=422)
@@ -310,7 +310,7 @@ class SongApiServer:
         if self.credits < 1:
             raise web.HTTPNotAcceptable(reason="Not enough credits to process request")
         self.credits -= 1
-        self._forget_the_old()
+        self._delete_expired()
         song_id = secrets.token_hex(16)
         file = self._folder / f"{song_id}.wav"
         song = _Song(
@@ -326,13 +326,13 @@ class SongApiServer:
         return song
 
     def _start_composing(self, parameters: Parameters, file: Path) -> Future[None]:
-        if _asked_to_fail(parameters):
-            return _Here().submit(lambda: None)
+        if _requested_failure(parameters):
+            return _InlineExecutor().submit(lambda: None)
         work = self._executor.submit(_compose_to, file, self._compose, _arguments(parameters))
         work.add_done_callback(_log_failure)
         return work
 
-    def _forget_the_old(self) -> None:
+    def _delete_expired(self) -> None:
         for song in list(self._songs.values()):
             if self._expired(song):
                 song.file.unlink(missing_ok=True)
@@ -347,7 +347,9 @@ class SongApiServer:
             raise web.HTTPNotFound(reason="Unknown or expired request_id")
         return song
 
-    async def _about(self, request: web.Request, song: _Song, *, with_output: bool) -> web.Response:
+    async def _describe(
+        self, request: web.Request, song: _Song, *, with_output: bool
+    ) -> web.Response:
         body: dict[str, Any] = {"request_id": song.id}
         now = self._clock()
         if now < song.submitted + song.timing.queued:
@@ -376,10 +378,10 @@ class SongApiServer:
 
 
 def read_parameters(body: object) -> dict[str, Any]:
-    """The page's parameters with its defaults; unknown ones are ignored.
+    """Return the documented parameters with their defaults; unknown ones are ignored.
 
     Raises:
-        web.HTTPBadRequest: one is missing, of another type or out of its bounds.
+        web.HTTPBadRequest: one is missing, of the wrong type or out of bounds.
     """
     if not isinstance(body, dict):
         raise web.HTTPBadRequest(reason="The body must be a JSON object")
@@ -395,9 +397,9 @@ def read_parameters(body: object) -> dict[str, Any]:
     return {
         "genres": genres,
         "lyrics": lyrics,
-        "output_seconds": _whole(body, "output_seconds", None, 10, 240),
-        "steps": _whole(body, "steps", 50, 10, 150),
-        "seed": _whole(body, "seed", SAMPLE_SEED, -(2**63), 2**63 - 1),
+        "output_seconds": _integer(body, "output_seconds", None, 10, 240),
+        "steps": _integer(body, "steps", 50, 10, 150),
+        "seed": _integer(body, "seed", SAMPLE_SEED, -(2**63), 2**63 - 1),
         "cfg": _number(body, "cfg", 4, 1, 15),
         "shift": _number(body, "shift", 4, 0, 10),
         "lyrics_strength": _number(body, "lyrics_strength", 1, 0.1, 10),
@@ -416,7 +418,7 @@ def _number(
     return value
 
 
-def _whole(body: Mapping[str, Any], name: str, default: int | None, low: int, high: int) -> int:
+def _integer(body: Mapping[str, Any], name: str, default: int | None, low: int, high: int) -> int:
     value = _number(body, name, default, low, high)
     if value != int(value):
         raise web.HTTPBadRequest(reason=f"{name} must be an integer")
@@ -424,12 +426,12 @@ def _whole(body: Mapping[str, Any], name: str, default: int | None, low: int, hi
 
 
 def _arguments(parameters: Parameters) -> dict[str, Any]:
-    """The composer's words for the API's."""
+    """Map the API's parameters to the composer's arguments."""
     renamed = {k: v for k, v in parameters.items() if k not in ("output_seconds", "base64")}
     return renamed | {"seconds": parameters["output_seconds"]}
 
 
-def _asked_to_fail(parameters: Parameters) -> str | None:
+def _requested_failure(parameters: Parameters) -> str | None:
     tags = {tag.strip().lower() for tag in parameters["genres"].split(",")}
     if "fail" in tags:
         return "The model failed, because the genres ask for it (`fail`)."
@@ -439,17 +441,17 @@ def _asked_to_fail(parameters: Parameters) -> str | None:
 
 
 def _problem(song: _Song) -> str | None:
-    """Why a song whose composing is over is FAILED."""
+    """Return why a composed song is FAILED; None if it is not."""
     if song.composed.cancelled() or song.composed.exception() is not None:
         return "The model failed."
-    return _asked_to_fail(song.parameters)
+    return _requested_failure(song.parameters)
 
 
 # Answers
 
 
-def _error(code: int, words: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.json_response({"error": words}, status=code, headers=headers)
+def _error(code: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.json_response({"error": message}, status=code, headers=headers)
 
 
 @web.middleware
@@ -478,7 +480,7 @@ def _cut(request: web.Request) -> None:
 
 
 async def _half(request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
-    """Announce the whole body, send half of it and hang up."""
+    """Send the headers and half of the body, then close the connection."""
     if isinstance(answer, web.FileResponse):
         body = await asyncio.to_thread(request[_FILE].read_bytes)
     else:
@@ -491,23 +493,23 @@ async def _half(request: web.Request, answer: web.StreamResponse) -> web.StreamR
     return half
 
 
-# Where music is made
+# Composing
 
 
-class _Here(Executor):
-    """Does its work at once, in the caller's thread."""
+class _InlineExecutor(Executor):
+    """Runs work immediately in the caller's thread."""
 
     def submit(self, fn: Callable[..., T], /, *args: object, **kwargs: object) -> Future[T]:
         future: Future[T] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 whoever asks the future gets it
+        except Exception as error:  # noqa: BLE001 - the future has it
             future.set_exception(error)
         return future
 
 
 def _compose_to(file: Path, composer: Composer, arguments: Mapping[str, Any]) -> None:
-    """In the pool's process: what comes back is nothing, so no song crosses the pipe."""
+    """Compose into a file, in the pool's process, so that no audio crosses the pipe."""
     file.write_bytes(composer(**arguments))
 
 
@@ -516,20 +518,20 @@ def _log_failure(work: Future[None]) -> None:
         return
     error = work.exception()
     if isinstance(error, BrokenExecutor):
-        log.warning("the composer's process has ended before its song")
+        log.warning("the composer's process ended before its song")
     elif error is not None:
         log.error("composing failed", exc_info=error)
 
 
 @contextlib.contextmanager
 def composing_pool() -> Iterator[Executor]:
-    """One process to make music in, of low priority, so that the server stays quick.
+    """Run one composing process of low priority, so that the server stays responsive.
 
-    It ends at once with the context, and with this process, however that ends.
+    It ends with the context, and with this process even if that is killed.
     """
     context = multiprocessing.get_context("spawn")
     lifeline, hold = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(1, context, _move_in, (lifeline,))
+    pool = ProcessPoolExecutor(1, context, _set_up_worker, (lifeline,))
     try:
         yield pool
     finally:
@@ -538,16 +540,16 @@ def composing_pool() -> Iterator[Executor]:
         lifeline.close()
 
 
-def _move_in(lifeline: Connection) -> None:  # pragma: no cover - runs in the pool's process
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server to answer
+def _set_up_worker(lifeline: Connection) -> None:  # pragma: no cover - runs in the pool's process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server handles Ctrl-C
     if hasattr(os, "nice"):
         os.nice(10)
-    threading.Thread(target=_live_with, args=(lifeline,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
 
 
-def _live_with(lifeline: Connection) -> None:  # pragma: no cover - runs in the pool's process
+def _end_with_parent(lifeline: Connection) -> None:  # pragma: no cover - runs in the pool's process
     with contextlib.suppress(EOFError, OSError):
-        lifeline.recv()  # nothing is ever sent: it returns when the other end is closed
+        lifeline.recv()  # nothing is sent: it returns when the other end is closed
     os._exit(0)
 
 
@@ -556,7 +558,7 @@ def _live_with(lifeline: Connection) -> None:  # pragma: no cover - runs in the 
 
 @contextlib.asynccontextmanager
 async def serve(server: SongApiServer, port: int = 0) -> AsyncIterator[SongApiServer]:
-    """Serve on 127.0.0.1; `server.root` is its address. Port 0: the system's choice.
+    """Serve on 127.0.0.1; `server.root` is the address. Port 0: any free port.
 
     Raises:
         OSError: the port is taken.
@@ -574,15 +576,15 @@ async def serve(server: SongApiServer, port: int = 0) -> AsyncIterator[SongApiSe
             await runner.cleanup()
 
 
-async def _serve_until_told(port: int) -> None:
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
+async def _serve_until_stopped(port: int) -> None:
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(told.set))
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopped.set))
     with composing_pool() as pool:
         async with serve(SongApiServer(executor=pool), port) as server:
             print(f"The song API is at {server.root}, for example with the key {server.key}")
             print("Ctrl-C ends it.", flush=True)
-            await told.wait()
+            await stopped.wait()
 
 
 def _port(text: str) -> int:
@@ -593,14 +595,14 @@ def _port(text: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Returns the exit status: 2 if the port can't be had."""
+    """Run the command line. Return the exit status: 2 if the port can't be used."""
     parser = argparse.ArgumentParser(
         prog="python -m playground.song_api", description="The song API on this machine."
     )
-    parser.add_argument("--port", type=_port, default=0, help="default: one that is free")
+    parser.add_argument("--port", type=_port, default=0, help="default: any free port")
     port = parser.parse_args(arguments).port
     try:
-        asyncio.run(_serve_until_told(port))
+        asyncio.run(_serve_until_stopped(port))
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise

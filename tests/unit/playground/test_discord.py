@@ -45,7 +45,7 @@ def test_a_song_that_fails_is_status_1(
 def test_a_song_that_does_not_come_is_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(playground, "PATIENCE", 0.0)
+    monkeypatch.setattr(playground, "TIMEOUT", 0.0)
     assert play_once() == 1
     assert "in time" in capsys.readouterr().err
 
@@ -65,7 +65,7 @@ async def test_the_page_shows_what_happens(
     work = asyncio.create_task(playground._play(bot.composed, once=False, port=None))
     told = ""
     async with asyncio.timeout(30):
-        while "Now it is yours" not in told and not work.done():
+        while "Now try it" not in told and not work.done():
             await asyncio.sleep(0.05)
             told += capsys.readouterr().out
     work.cancel()
@@ -101,13 +101,13 @@ async def test_a_refresh_waits_for_an_action_and_is_tried_again() -> None:
     task = asyncio.create_task(
         playground.keep_fresh(env, SimpleNamespace(refresh=refresh), lock)  # type: ignore[arg-type]
     )
-    await asyncio.sleep(1.5 * playground.LOOK_EVERY)
+    await asyncio.sleep(1.5 * playground.POLL_INTERVAL)
     assert refreshed == []
     lock.release()
     async with asyncio.timeout(5):
         while len(refreshed) < 2:  # noqa: ASYNC110 - the simulation has no event for it
             await asyncio.sleep(0.01)
-    await asyncio.sleep(2 * playground.LOOK_EVERY)
+    await asyncio.sleep(2 * playground.POLL_INTERVAL)
     assert refreshed == [1, 1], "nothing happened since"
     task.cancel()
 

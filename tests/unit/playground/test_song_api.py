@@ -476,7 +476,7 @@ async def test_a_song_is_processing_until_it_is_composed(
         assert body["status"] == "PROCESSING"
     code, body = await call("GET", f"/v2/requests/{request_id}/status")
     assert (code, body["error"]) == (422, "The model failed.")
-    assert "has ended before its song" in caplog.text
+    assert "ended before its song" in caplog.text
 
 
 def _never(_: None, **__: object) -> bytes:
@@ -539,7 +539,7 @@ def signals() -> Iterator[None]:
 
 @pytest.mark.usefixtures("signals")
 async def test_a_signal_ends_the_serving(capsys: pytest.CaptureFixture[str]) -> None:
-    serving = asyncio.create_task(song_api._serve_until_told(0))
+    serving = asyncio.create_task(song_api._serve_until_stopped(0))
     said = ""
     while "Ctrl-C" not in said and not serving.done():
         await asyncio.sleep(0)
@@ -571,7 +571,7 @@ def test_other_errors_of_the_system_are_not_hidden(monkeypatch: pytest.MonkeyPat
     def broken_serving(_: int) -> None:
         raise FileNotFoundError(2, "no room for files")
 
-    monkeypatch.setattr(song_api, "_serve_until_told", broken_serving)
+    monkeypatch.setattr(song_api, "_serve_until_stopped", broken_serving)
     with pytest.raises(FileNotFoundError):
         main([])
 
@@ -586,6 +586,6 @@ def test_an_ordinary_end_is_status_0(monkeypatch: pytest.MonkeyPatch) -> None:
     async def serve_on(port: int) -> None:
         ports.append(port)
 
-    monkeypatch.setattr(song_api, "_serve_until_told", serve_on)
+    monkeypatch.setattr(song_api, "_serve_until_stopped", serve_on)
     assert main(["--port", "8100"]) == 0
     assert ports == [8100]
