@@ -5,20 +5,19 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from db import changes, servers
 from db import settings as rows
 from db.connection import Connection
 from db.database import Database
-from db.records import Change, SettingRow
+from db.records import Change, SettingRow, Song
 from services.clock import Clock
 from services.credits.calendar import Calendar
 from services.settings.catalogue import BLOCK, BY_KEY, CALENDAR, LOG, Setting
 from services.settings.changelog import Changelog, as_json
 from services.settings.reader import Settings, SettingsReader, rows_of
 from services.settings.refusals import ChangedSince, NoSuchChange, NotASetting, TooManySet
-from services.songs.completion import SongCompletion
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -32,6 +31,16 @@ class Manager:
     actor_id: int
 
 
+class Completion(Protocol):
+    """Ends songs that wait."""
+
+    async def cancel_waiting(
+        self, connection: Connection, server_id: int, member_id: int
+    ) -> list[Song]:
+        """Cancel and refund a member's, in the caller's transaction."""
+        ...
+
+
 class ServerSettings:
     """Reads and changes settings. A method returns no change where nothing was different."""
 
@@ -40,7 +49,7 @@ class ServerSettings:
         database: Database,
         settings_reader: SettingsReader,
         changelog: Changelog,
-        completion: SongCompletion,
+        completion: Completion,
         *,
         clock: Clock,
         changed: Callable[[int], None],
