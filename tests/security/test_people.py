@@ -30,7 +30,7 @@ async def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         async with here.bot.database.write() as connection:
             await connection.execute(
                 """
-                UPDATE songs SET genres = ?1, lyrics = CASE status WHEN 'CANCELLED' THEN ''
+                UPDATE songs SET genres = ?1, lyrics = CASE state WHEN 'cancelled' THEN ''
                                                                    ELSE ?2 END
                 WHERE member_id = ?3
                 """,
