@@ -21,7 +21,7 @@ from tests.wire import Channel, DiscordWire, Guild, Interaction, Member, Message
 
 T = TypeVar("T")
 SUBMIT, MAKE = f"/v2/{MODEL}", f"/v1/{MODEL}"
-LOOK_EVERY = 0.03
+POLL_INTERVAL = 0.03
 """Seconds between two looks at the database, each of which takes a millisecond or two."""
 SOON = 60.0
 """Seconds after which a test gives up waiting for what it started."""
@@ -178,4 +178,4 @@ async def until(look: Callable[[], T | None], within: float = SOON) -> T:
         while True:
             if found := look():
                 return found
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_INTERVAL)

@@ -9,7 +9,7 @@ import pytest
 
 import bot
 from tests.outside import World, world_outside
-from tests.reliability.ordeal import Ordeal
+from tests.reliability.fault_run import FaultRun
 
 
 @pytest.fixture
@@ -20,11 +20,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-def ordeal(
+def fault_run(
     world: World, long: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> Ordeal:
+) -> FaultRun:
     """Songs in the world, and what breaks under them."""
-    return Ordeal(world, long, monkeypatch, caplog)
+    return FaultRun(world, long, monkeypatch, caplog)
 
 
 class BotsClock:

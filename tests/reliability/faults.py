@@ -22,7 +22,7 @@ CALLBACK = "/interactions/{interaction_id}/{interaction_token}/callback"
 YEARS = 99_999_999
 HTML = b"<html><body><h1>Just a moment...</h1></body></html>"
 NOT_JSON = (HTML, b'{"id": "123", "request_id": "abc", "status": "COM', b"")
-NONSENSE = (
+MALFORMED = (
     b"{}",
     b"null",
     b"[]",
@@ -98,7 +98,7 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     writer.transport.abort() if writer.transport.is_closing() else writer.close()
 
 
-class Doors:
+class FaultGates:
     """Between the bot and either side of its world. Songs are held back before their posts until
     `release`, so that a fault finds some that are being posted.
     """
@@ -108,7 +108,7 @@ class Doors:
         self.relay = relay
         self.at_discord: Callable[[Call], Fault | None] | None = None
         self.at_api: Callable[[ApiCall], ApiFault | None] | None = None
-        self.struck = 0
+        self.faults_met = 0
         """How many calls a fault has met, on either side."""
         self._released = asyncio.Event()
         world.wire.faults.hook = self._discord
@@ -122,21 +122,21 @@ class Doors:
         if (call.method, call.route) == ("POST", MESSAGES):
             await self._released.wait()
         fault = self.at_discord(call) if self.at_discord else None
-        self.struck += fault is not None
+        self.faults_met += fault is not None
         return fault
 
     def _api(self, call: ApiCall) -> ApiFault | None:
         fault = self.at_api(call) if self.at_api else None
-        self.struck += fault is not None
+        self.faults_met += fault is not None
         return fault
 
 
 @contextlib.asynccontextmanager
-async def doors(world: World) -> AsyncIterator[Doors]:
-    """Doors on both sides of a bot that is started within; every one is open to begin with."""
+async def fault_gates(world: World) -> AsyncIterator[FaultGates]:
+    """FaultGates on both sides of a bot that is started within; every one is open to begin with."""
     async with Relay(int(world.api.root.rpartition(":")[2])) as relay:
         world.settings["SEGMIND_API_URL"] = relay.root
-        opened = Doors(world, relay)
+        opened = FaultGates(world, relay)
         yield opened
         opened.release()
 
@@ -153,7 +153,7 @@ class Length:
     patience: float = 20.0
 
 
-During = Callable[[Doors, Length], AbstractAsyncContextManager[None]]
+During = Callable[[FaultGates, Length], AbstractAsyncContextManager[None]]
 
 
 # --- Discord --------------------------------------------------------------------------------------
@@ -165,18 +165,18 @@ def _at_discord(
     """`surely`: it lasts until it has met a call, on a machine that is slow to make one."""
 
     @contextlib.asynccontextmanager
-    async def during(door: Doors, length: Length) -> AsyncIterator[None]:
+    async def during(door: FaultGates, length: Length) -> AsyncIterator[None]:
         dice = random.Random(SEED)
         door.at_discord = lambda call: answer(dice, length, call)
         yield
-        await until(lambda: door.struck or not surely, length.patience)
+        await until(lambda: door.faults_met or not surely, length.patience)
         door.at_discord = None
 
     return during
 
 
 @contextlib.asynccontextmanager
-async def _discord_down(door: Doors, length: Length) -> AsyncIterator[None]:
+async def _discord_down(door: FaultGates, length: Length) -> AsyncIterator[None]:
     await door.world.wire.down()
     yield
     await door.world.wire.up()
@@ -225,7 +225,7 @@ def _lost(dice: random.Random, length: Length, call: Call) -> Fault:
 
 
 def _garbage(dice: random.Random, length: Length, call: Call) -> Fault:
-    body = dice.choice((*NOT_JSON, *NONSENSE))
+    body = dice.choice((*NOT_JSON, *MALFORMED))
     kind = "text/html" if body is HTML else "application/json"
     # An error's code does not save an answer from being garbage.
     status = dice.choice((200, 200, 200, 400, 429, 500)) if call.route != CALLBACK else 200
@@ -258,7 +258,7 @@ DISCORD: Mapping[str, During] = MappingProxyType(
 
 def _at_once(strike: Callable[[World], None]) -> During:
     @contextlib.asynccontextmanager
-    async def during(door: Doors, length: Length) -> AsyncIterator[None]:
+    async def during(door: FaultGates, length: Length) -> AsyncIterator[None]:
         strike(door.world)
         yield
 
@@ -276,7 +276,7 @@ def _garbled(world: World) -> None:
     world.wire.gateway.garble(b'{"op": 0, "t": "GUILD_')
 
 
-def _nonsense(world: World) -> None:
+def _malformed_event(world: World) -> None:
     """An event whose data are not what its name says."""
     for session in world.wire.gateway.connected:
         session.dispatch("CHANNEL_UPDATE", {"id": "one", "type": "text"})
@@ -289,7 +289,7 @@ GATEWAY: Mapping[str, During] = MappingProxyType(
         "dropped and not resumed": _at_once(_dropped_and_forgotten),
         "session invalid": _at_once(lambda world: world.wire.gateway.invalidate(resumable=False)),
         "a frame cut in half": _at_once(_garbled),
-        "an event that makes no sense": _at_once(_nonsense),
+        "an event that makes no sense": _at_once(_malformed_event),
     }
 )
 
@@ -308,18 +308,18 @@ def _at_api(answer: ApiAnswer, *, surely: bool = True) -> During:
     """`surely`: as at Discord."""
 
     @contextlib.asynccontextmanager
-    async def during(door: Doors, length: Length) -> AsyncIterator[None]:
+    async def during(door: FaultGates, length: Length) -> AsyncIterator[None]:
         dice = random.Random(SEED)
         door.at_api = lambda call: answer(dice, length, call)
         yield
-        await until(lambda: door.struck or not surely, length.patience)
+        await until(lambda: door.faults_met or not surely, length.patience)
         door.at_api = None
 
     return during
 
 
 @contextlib.asynccontextmanager
-async def _api_down(door: Doors, length: Length) -> AsyncIterator[None]:
+async def _api_down(door: FaultGates, length: Length) -> AsyncIterator[None]:
     await door.relay.down()
     yield
     await door.relay.up()
@@ -357,7 +357,7 @@ def _api_lost(dice: random.Random, length: Length, call: ApiCall) -> ApiFault:
 
 
 def _api_garbage(dice: random.Random, length: Length, call: ApiCall) -> ApiFault:
-    body = dice.choice((*NOT_JSON, *NONSENSE))
+    body = dice.choice((*NOT_JSON, *MALFORMED))
     return ApiFault(200, body, carried_out=dice.random() < 0.5)
 
 
@@ -378,7 +378,7 @@ def _api_not_there_yet(dice: random.Random, length: Length, call: ApiCall) -> Ap
 
 
 @contextlib.asynccontextmanager
-async def key_refused(door: Doors, length: Length) -> AsyncIterator[None]:
+async def key_refused(door: FaultGates, length: Length) -> AsyncIterator[None]:
     """It is over once the bot has seen that the key works again."""
     door.at_api = lambda call: ApiFault(401, '{"error": "Invalid API key"}')
     yield
@@ -391,7 +391,7 @@ async def key_refused(door: Doors, length: Length) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def one_song_refused(door: Doors, length: Length) -> AsyncIterator[None]:
+async def one_song_refused(door: FaultGates, length: Length) -> AsyncIterator[None]:
     """What stands before the API dislikes the words of one song, and of no other."""
     disliked: set[int] = set()
 

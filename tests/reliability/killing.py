@@ -11,15 +11,15 @@ from typing import Any
 
 from tests.outside import World, is_shown, status_of, until
 from tests.reliability.crash_points import Pass, Plan
+from tests.reliability.guarantees import broken_guarantees
 from tests.reliability.killable_bot import NOTHING, KillableBot, Nursery
-from tests.reliability.promises import broken_promises
 from tests.reliability.scenarios import QUICK, Scenario, ask
 from tests.wire import Interaction
 from tests.wire.rest import ACK_SECONDS
 
 AFTERWARDS = 0.3
 """Seconds that a bot has for what nobody sees any more, before a point counts as not passed."""
-LOOK_EVERY = 0.03
+POLL_INTERVAL = 0.03
 PATIENCE = 45.0
 """Seconds until a song that goes on by itself must be over, on a machine with much to do."""
 
@@ -76,7 +76,7 @@ class Series:
             async with self._bot(Plan(record=str(file), spare=self._interactions())) as bot:
                 await self._scenario.ask(self._world)
                 await self._all_over()
-                await at_rest(file)
+                await until_no_more_points(file)
                 await bot.stop(signal.SIGKILL)
         else:
             death = await self.kill([kill], taken_in=True)
@@ -84,7 +84,7 @@ class Series:
             spare = [i for i in self._interactions() if death.song is None or i != death.song.id]
             async with self._bot(Plan(record=str(file), spare=spare)) as bot:
                 await self._all_over()
-                await at_rest(file)
+                await until_no_more_points(file)
                 await bot.stop(signal.SIGKILL)
         points = file.read_text().splitlines() if file.exists() else []
         file.unlink(missing_ok=True)
@@ -125,7 +125,7 @@ class Series:
             await until(lambda: not self._left_behind())
             assert await bot.stop() == 0
         limit = self._scenario.refused + 2
-        wrong = await broken_promises(self._world, most_submits=limit)
+        wrong = await broken_guarantees(self._world, most_submits=limit)
         wrong += [text for death in self.deaths for text in self._wrong_with(death)]
         assert wrong == [], "\n".join([*wrong, "", *map(str, self.deaths)])
 
@@ -207,7 +207,7 @@ class Series:
             while True:
                 if self._over():
                     return
-                await asyncio.sleep(LOOK_EVERY)
+                await asyncio.sleep(POLL_INTERVAL)
 
     def _over(self) -> bool:
         rows = self._world.rows(
@@ -226,7 +226,7 @@ class Series:
         return [f for f in self._world.song_folders() if f.name not in needed]
 
 
-async def at_rest(record: Path) -> None:
+async def until_no_more_points(record: Path) -> None:
     """Until no more points are passed: what is seen from outside is not the last."""
     passed = -1
     while passed != (passed := await asyncio.to_thread(_size, record)):  # noqa: ASYNC110 - a file

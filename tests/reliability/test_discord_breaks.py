@@ -5,8 +5,17 @@ from collections.abc import Callable
 import pytest
 
 from tests.outside import status_of
+from tests.reliability.fault_run import (
+    A_MINUTE,
+    DURING,
+    LONG,
+    PATIENCE,
+    SHORT,
+    FaultRun,
+    check_guarantees,
+    release_songs,
+)
 from tests.reliability.faults import CALLBACK, DISCORD, FOR_A_MINUTE, GATEWAY, SELDOM
-from tests.reliability.ordeal import A_MINUTE, DURING, LONG, PATIENCE, SHORT, Ordeal, judge, let_go
 from tests.wire import Fault
 
 DOWN = "down"
@@ -17,39 +26,41 @@ NEW_SESSION = ("dropped and not resumed", "session invalid")
 
 
 @pytest.mark.parametrize("fault", DISCORD)
-async def test_discord_breaks(ordeal: Ordeal, fault: str, figure: Callable[[str], None]) -> None:
+async def test_discord_breaks(
+    fault_run: FaultRun, fault: str, figure: Callable[[str], None]
+) -> None:
     long = A_MINUTE if fault in FOR_A_MINUTE else LONG
-    told = await ordeal(DISCORD[fault], lengths=(long, SHORT))
-    assert told.posted == told.asked - told.in_vain
+    outcome = await fault_run(DISCORD[fault], lengths=(long, SHORT))
+    assert outcome.posted == outcome.asked - outcome.not_accepted
     # What was taken in before is done; and what is asked for after it.
-    assert told.in_vain <= (0 if fault in ANSWERED else DURING)
-    assert told.struck or fault in (DOWN, SELDOM)
-    figure(str(told))
+    assert outcome.not_accepted <= (0 if fault in ANSWERED else DURING)
+    assert outcome.faults_met or fault in (DOWN, SELDOM)
+    figure(str(outcome))
 
 
 @pytest.mark.parametrize("fault", GATEWAY)
 async def test_the_gateway_breaks(
-    ordeal: Ordeal, fault: str, figure: Callable[[str], None]
+    fault_run: FaultRun, fault: str, figure: Callable[[str], None]
 ) -> None:
     """A session that is resumed misses nothing; a new one knows nothing of what it missed."""
-    told = await ordeal(GATEWAY[fault])
-    gateway = ordeal.world.wire.gateway
-    assert told.posted == told.asked - told.in_vain
+    outcome = await fault_run(GATEWAY[fault])
+    gateway = fault_run.world.wire.gateway
+    assert outcome.posted == outcome.asked - outcome.not_accepted
     new = fault in NEW_SESSION
     assert (gateway.identifies - 1, gateway.resumes) == ((1, 0) if new else (0, 1))
-    assert told.in_vain <= (DURING if new else 0)
-    figure(f"{told}; {gateway.identifies - 1} new sessions, {gateway.resumes} resumed")
+    assert outcome.not_accepted <= (DURING if new else 0)
+    figure(f"{outcome}; {gateway.identifies - 1} new sessions, {gateway.resumes} resumed")
 
 
 async def test_an_acknowledgement_is_said_to_have_failed(
-    ordeal: Ordeal, figure: Callable[[str], None]
+    fault_run: FaultRun, figure: Callable[[str], None]
 ) -> None:
     """It was carried out, and discord.py repeats it: "already acknowledged" is by ourselves."""
-    world = ordeal.world
+    world = fault_run.world
     failed = Fault(status=502, body={"message": "502: Bad Gateway", "code": 0}, carried_out=True)
-    ordeal.prepare()
-    let_go(world, SHORT.running)
-    async with ordeal.bot() as bot:
+    fault_run.prepare()
+    release_songs(world, SHORT.running)
+    async with fault_run.bot() as bot:
         opened = await world.wire.slash(
             world.alice, world.channel, "song", genres="funk", seconds=10
         )
@@ -65,7 +76,7 @@ async def test_an_acknowledgement_is_said_to_have_failed(
         looked = await world.wire.slash(world.alice, world.channel, "history")
         await looked.wait_message(lambda m: not m.loading, PATIENCE)
         await bot.stop()
-    await judge(world, bot)
+    await check_guarantees(world, bot)
     assert ends == ["COMPLETED", "COMPLETED"]
     refused = world.wire.answers["POST", CALLBACK, 400]
     assert refused == len(asked) + 1

@@ -9,7 +9,7 @@ from playground.song_api import Call, Fault
 from tests.inside import running
 from tests.music import short
 from tests.outside import SUBMIT, World, status_of
-from tests.reliability.ordeal import hurry
+from tests.reliability.fault_run import shorten_pauses
 
 SUBMITS = {
     "a fraction of a second": Fault(status=429, headers={"Retry-After": "0.493"}),
@@ -73,7 +73,7 @@ class Api:
 
 
 async def test_odd_answers_lose_no_song(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    hurry(world, monkeypatch)
+    shorten_pauses(world, monkeypatch)
     world.api._compose = short
     world.api.fault = Api(world)
     world.settings |= {"SEGMIND_CONCURRENCY": str(len(Api.NAMES))}
@@ -90,7 +90,7 @@ async def test_final_words_that_are_not_documented_end_a_song_at_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They were polled for half an hour."""
-    hurry(world, monkeypatch)
+    shorten_pauses(world, monkeypatch)
 
     def say(call: Call) -> Fault | None:
         songs = world.api._songs.items()

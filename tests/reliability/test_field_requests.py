@@ -10,7 +10,7 @@ import pytest
 from tests.inside import running
 from tests.music import short
 from tests.outside import SUBMIT, World
-from tests.reliability.ordeal import hurry
+from tests.reliability.fault_run import shorten_pauses
 from tests.wire import Fault
 from tests.wire.permissions import ALL
 
@@ -44,7 +44,7 @@ REFUSED = {
 async def test_what_people_paste_is_sent_as_it_was_meant(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hurry(world, monkeypatch)
+    shorten_pauses(world, monkeypatch)
     world.api._compose = short
     options = [{"lyrics": lyrics} for lyrics, _ in TYPED.values()]
     options += [{"genres": genres} for genres in GENRES]
@@ -63,7 +63,7 @@ async def test_what_people_paste_is_sent_as_it_was_meant(
 
 async def test_a_refused_post_says_why(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server for each code, since some reach to all of theirs."""
-    hurry(world, monkeypatch)
+    shorten_pauses(world, monkeypatch)
     world.api._compose = short
     guilds = {code: world.wire.guild(f"Server {code}") for code in REFUSED}
     codes = {world.wire.channel(guild, "songs").id: code for code, guild in guilds.items()}

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.outside import World, status_of, until
+from tests.reliability.guarantees import broken_guarantees
 from tests.reliability.killable_bot import Nursery, nursery
 from tests.reliability.killing import forget_nonces
-from tests.reliability.promises import broken_promises
 from tests.reliability.scenarios import QUICK, WAYS, ask, ask_for_what_fails
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
@@ -80,7 +80,7 @@ async def rounds_of_kills(seed: int, world: World, figure: Callable[[str], None]
         async with bots.bot(world, constants=QUICK) as bot:
             await until(lambda: all_over(world), UNTIL_OVER)
             assert await bot.stop() == 0
-    wrong = [*wrong_ends(world, history), *await broken_promises(world, most_submits=2)]
+    wrong = [*wrong_ends(world, history), *await broken_guarantees(world, most_submits=2)]
     assert wrong == [], history
     figure(f"{len(history.rounds)} kills, {len(world.rows('SELECT 1 FROM songs'))} songs")
 

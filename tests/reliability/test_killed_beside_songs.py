@@ -12,8 +12,8 @@ import pytest
 
 from tests.outside import SOON, World, status_of, until
 from tests.reliability.crash_points import Plan, all_points
+from tests.reliability.guarantees import broken_guarantees
 from tests.reliability.killable_bot import Nursery, nursery
-from tests.reliability.promises import broken_promises
 from tests.reliability.scenarios import QUICK
 from tests.wire import Guild, Interaction
 
@@ -78,7 +78,7 @@ async def come_to_an_end(world: World, bots: Nursery, songs: Sequence[Interactio
         ends = [status_of(await world.ended(song)) for song in songs]
         await until(lambda: not world.song_folders())
         assert await bot.stop() == 0
-    assert await broken_promises(world) == []
+    assert await broken_guarantees(world) == []
     return ends
 
 

@@ -9,8 +9,8 @@ import pytest
 from tests.music import wav
 from tests.outside import status_of, world_outside
 from tests.reliability.crash_points import AFTER, Pass, Plan, all_points
+from tests.reliability.guarantees import broken_guarantees
 from tests.reliability.killable_bot import nursery
-from tests.reliability.promises import broken_promises
 
 WITHIN = 45.0
 MARKED = "services.songs.pipeline.Pipeline._reading_large: self._once_it_can_be_written(begin)"
@@ -45,5 +45,5 @@ async def test_an_answer_that_ends_the_process_three_times_ends_its_song(
         assert world.entries(song) == ["hold", "refund"]
         assert (status_of(posted), posted["large_reads"]) == ("COMPLETED", 0)
         assert counted == [1, 2]
-        assert await broken_promises(world) == []
+        assert await broken_guarantees(world) == []
     figure("3 kills, 1 song refunded, the next one posted")

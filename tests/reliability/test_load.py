@@ -17,6 +17,7 @@ import pytest
 from db.records import State
 from tests.bot_process import BotProcess
 from tests.outside import World, own_process, world_outside
+from tests.reliability.guarantees import broken_guarantees, wrong_balances
 from tests.reliability.load import (
     ALLOWANCE,
     PATIENCE,
@@ -34,7 +35,6 @@ from tests.reliability.load import (
     unfair,
     used,
 )
-from tests.reliability.promises import broken_promises, wrong_books
 from tests.wire import DiscordWire, Member
 from tests.wire.limits import CALLBACK
 
@@ -81,7 +81,7 @@ async def test_a_crowd_presses_at_once(
         peak = used(process.pid).peak
         assert await process.stop() == 0
     assert len(world.rows("SELECT 1 FROM songs")) == len(asked)
-    assert await broken_promises(world) == []
+    assert await broken_guarantees(world) == []
     assert unfair(starts(world)) == []
     assert broken_limits(world) == []
     slowest = percentile([song.acknowledged_in or PATIENCE for song in asked], 0.99)
@@ -121,7 +121,7 @@ async def test_thousands_of_songs_in_flight(
         world.api._clock = lambda: time.monotonic() + FOR_EVER
         await all_over(world)
         assert await process.stop() == 0
-    assert await broken_promises(world) == []
+    assert await broken_guarantees(world) == []
     assert broken_limits(world) == []
     memory = (there.resident - before.resident) / many
     if long:  # fewer songs are not told from what grows once
@@ -171,7 +171,7 @@ async def test_a_start_with_thousands_of_unfinished_songs(
     late = [at - began for at in calls_of(world)]
     assert [n for n, at in enumerate(late) if n > at * per_minute / 60] == []
     assert sum(steps(world).values()) == sum(found.values()) == count
-    assert await wrong_books(world.folder / "data") == []
+    assert await wrong_balances(world.folder / "data") == []
     assert broken_limits(world) == []
     assert peak < MOST_MEMORY
     figure(

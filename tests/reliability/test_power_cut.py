@@ -21,9 +21,9 @@ from pathlib import Path
 import pytest
 
 from tests.outside import World, status_of, until
+from tests.reliability.guarantees import broken_guarantees, wrong_balances
 from tests.reliability.killable_bot import Nursery, nursery
 from tests.reliability.killing import PATIENCE, forget_nonces
-from tests.reliability.promises import broken_promises, wrong_books
 from tests.reliability.scenarios import MESSAGES, QUICK, WAYS, ask, ask_for_what_fails
 from tests.reliability.wal import HEADER, Wal
 from tests.wire import Call, Fault, Hook, Interaction
@@ -147,7 +147,7 @@ async def test_each_transaction_leaves_the_books_right(
     async with nursery() as bots, a_busy_hour(world, bots, tmp_path / "scratch") as disk:
         commits = disk.wal.commits()
         for end in commits:
-            found = await wrong_books(disk.cut(end).parent)
+            found = await wrong_balances(disk.cut(end).parent)
             # Only the database is there, and no song's file.
             assert [text for text in found if not text.endswith("it is gone.")] == [], end
         figure(f"{len(commits)} states")
@@ -204,7 +204,7 @@ async def test_the_bot_goes_on_from_a_cut_log(
     # The one whose very ask was lost is in the channel, and nothing was spent for it.
     (song,) = forgotten
     expected = [f"1 posts of {song.id}, nobody's song"]
-    assert await broken_promises(world, most_submits=2) == expected
+    assert await broken_guarantees(world, most_submits=2) == expected
     assert {status_of(row) for row in world.rows("SELECT * FROM songs")} == {"COMPLETED"}
     figure(f"{len(world.asked)} songs, up to {lost - 1} of their transactions lost")
 

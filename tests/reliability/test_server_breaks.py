@@ -12,25 +12,25 @@ import pytest
 from playground.song_api import Fault as ApiFault
 from tests.outside import World, until
 from tests.reliability.conftest import BotsClock
-from tests.reliability.faults import Doors, During, Length, doors
-from tests.reliability.ordeal import (
+from tests.reliability.fault_run import (
     BEFORE,
     DURING,
     LONG,
     READY,
     SHORT,
-    Ordeal,
-    Told,
+    FaultRun,
+    Outcome,
     all_over,
     all_refused,
     ask_after,
     ask_before,
-    judge,
-    let_go,
+    check_guarantees,
     member,
+    refusals,
+    release_songs,
     steps,
-    turned_away,
 )
+from tests.reliability.faults import During, FaultGates, Length, fault_gates
 from tests.wire import Permission
 from tests.wire.permissions import BOT
 
@@ -56,16 +56,16 @@ async def all_delivered(world: World, length: Length) -> None:
 # --- the channel ----------------------------------------------------------------------------------
 
 
-async def test_the_channel_is_deleted(ordeal: Ordeal, figure: Callable[[str], None]) -> None:
+async def test_the_channel_is_deleted(fault_run: FaultRun, figure: Callable[[str], None]) -> None:
     """What was to be posted there is kept, and `/show` in another channel gives it."""
-    told = await ordeal(_channel_deleted, then=_shown)
-    assert told.handed_over == BEFORE
-    assert told.posted == told.asked - BEFORE
-    figure(str(told))
+    outcome = await fault_run(_channel_deleted, then=_shown)
+    assert outcome.handed_over == BEFORE
+    assert outcome.posted == outcome.asked - BEFORE
+    figure(str(outcome))
 
 
 @contextlib.asynccontextmanager
-async def _channel_deleted(door: Doors, length: Length) -> AsyncIterator[None]:
+async def _channel_deleted(door: FaultGates, length: Length) -> AsyncIterator[None]:
     world = door.world
     gone, world.channel = world.channel, world.wire.channel(world.guild, "other songs")
     world.wire.delete_channel(gone)
@@ -84,22 +84,22 @@ async def _shown(world: World, length: Length) -> None:
 
 @pytest.mark.parametrize("permission", PERMISSIONS)
 async def test_a_permission_is_withdrawn(
-    ordeal: Ordeal, permission: str, figure: Callable[[str], None]
+    fault_run: FaultRun, permission: str, figure: Callable[[str], None]
 ) -> None:
     """Nobody spends anything there until it is given back; then all that was made is posted."""
-    told = await ordeal(_withdrawn(PERMISSIONS[permission]), then=all_delivered)
-    assert told.posted == told.asked - told.in_vain
+    outcome = await fault_run(_withdrawn(PERMISSIONS[permission]), then=all_delivered)
+    assert outcome.posted == outcome.asked - outcome.not_accepted
     # To post for the first time, nothing has to be read.
-    assert bool(told.late) is (permission != "Read Message History")
-    said = turned_away(ordeal.world)
-    assert len(said) == told.in_vain == DURING
+    assert bool(outcome.late) is (permission != "Read Message History")
+    said = refusals(fault_run.world)
+    assert len(said) == outcome.not_accepted == DURING
     assert all(permission in text and "Nothing was spent" in text for text in said), said
-    figure(str(told))
+    figure(str(outcome))
 
 
 def _withdrawn(permission: Permission) -> During:
     @contextlib.asynccontextmanager
-    async def during(door: Doors, length: Length) -> AsyncIterator[None]:
+    async def during(door: FaultGates, length: Length) -> AsyncIterator[None]:
         world = door.world
         world.wire.permit(world.channel, BOT & ~permission)
         yield
@@ -113,33 +113,33 @@ def _withdrawn(permission: Permission) -> During:
 # --- the server -----------------------------------------------------------------------------------
 
 
-async def test_the_bot_is_thrown_out_and_invited_again(
-    ordeal: Ordeal, figure: Callable[[str], None]
+async def test_bot_is_removed_and_invited_again(
+    fault_run: FaultRun, figure: Callable[[str], None]
 ) -> None:
     """What waits is cancelled, what runs is kept; another server's songs go on meanwhile."""
-    told = await ordeal(_thrown_out, then=all_delivered)
-    world = ordeal.world
-    assert told.cancelled
-    assert told.late >= READY
-    assert told.posted + told.cancelled == told.asked
+    outcome = await fault_run(_bot_removed, then=all_delivered)
+    world = fault_run.world
+    assert outcome.cancelled
+    assert outcome.late >= READY
+    assert outcome.posted + outcome.cancelled == outcome.asked
     assert world.rows("SELECT 1 FROM songs WHERE genres = ''") == []
-    figure(str(told))
+    figure(str(outcome))
 
 
 @contextlib.asynccontextmanager
-async def _thrown_out(door: Doors, length: Length) -> AsyncIterator[None]:
+async def _bot_removed(door: FaultGates, length: Length) -> AsyncIterator[None]:
     """Members of another server ask meanwhile."""
     world = door.world
     guild, channel = world.guild, world.channel
     world.guild = world.wire.guild("Two")
     world.channel = world.wire.channel(world.guild, "songs")
-    await throw_out(door, length)
+    await remove_bot(door, length)
     yield
     world.guild, world.channel = guild, channel
     world.wire.invite_bot(guild)
 
 
-async def throw_out(door: Doors, length: Length) -> None:
+async def remove_bot(door: FaultGates, length: Length) -> None:
     """Out of the songs' server; until those that wait there have been cancelled.
 
     Nothing ends at the API meanwhile, so that none of them can be started.
@@ -152,8 +152,8 @@ async def throw_out(door: Doors, length: Length) -> None:
     door.at_api = None
 
 
-async def test_the_bot_is_thrown_out_for_good(
-    ordeal: Ordeal,
+async def test_bot_is_removed_and_not_invited_again(
+    fault_run: FaultRun,
     bots_clock: BotsClock,
     monkeypatch: pytest.MonkeyPatch,
     figure: Callable[[str], None],
@@ -162,23 +162,23 @@ async def test_the_bot_is_thrown_out_for_good(
     for interval in ("songs.delivery.EVERY", "operations.housekeeping.INTERVAL"):
         monkeypatch.setattr(f"services.{interval}", 0.05)
     # The clock of a process can't be set alone: in both forms the bot runs here.
-    ordeal, world = replace(ordeal, long=False), ordeal.world
-    async with doors(world) as door:
-        ordeal.prepare()
-        async with ordeal.bot() as bot:
+    fault_run, world = replace(fault_run, long=False), fault_run.world
+    async with fault_gates(world) as door:
+        fault_run.prepare()
+        async with fault_run.bot() as bot:
             manager = world.wire.member(world.guild, "manager", manage_guild=True)
             await world.wire.slash(manager, world.channel, "quota server", allowance=77)
             await until(lambda: world.rows("SELECT 1 FROM settings"))
             await ask_before(world, SHORT)
-            await throw_out(door, SHORT)
-            let_go(world, SHORT.running)
+            await remove_bot(door, SHORT)
+            release_songs(world, SHORT.running)
             door.release()
             await all_over(world, within=SHORT.patience)
             kept = len(world.rows(KEPT))
             bots_clock.passed = timedelta(hours=25)
             began = time.monotonic()
             await all_delivered(world, SHORT)
-            given_back = Told.of(world, until_over=time.monotonic() - began)
+            given_back = Outcome.of(world, until_over=time.monotonic() - began)
             spent = "SELECT sum(amount) FROM ledger WHERE song_id IS NOT NULL"
             assert world.rows(spent)[0][0] == 0
             assert world.rows("SELECT 1 FROM settings")
@@ -189,7 +189,7 @@ async def test_the_bot_is_thrown_out_for_good(
             assert len(world.rows("SELECT 1 FROM ledger WHERE song_id IS NOT NULL")) == (
                 2 * given_back.cancelled + 3 * given_back.given_back
             )
-        await judge(world, bot)
+        await check_guarantees(world, bot)
     assert given_back.given_back == kept > 0
     assert kept + given_back.cancelled == given_back.asked
     figure(str(given_back))
@@ -199,31 +199,31 @@ async def test_the_bot_is_thrown_out_for_good(
 
 
 async def test_the_token_is_revoked(
-    ordeal: Ordeal, capsys: pytest.CaptureFixture[str], figure: Callable[[str], None]
+    fault_run: FaultRun, capsys: pytest.CaptureFixture[str], figure: Callable[[str], None]
 ) -> None:
     """The bot ends and says why; with the new token it goes on where it was."""
-    world, length = ordeal.world, LONG if ordeal.long else SHORT
-    async with doors(world) as door:
-        ordeal.prepare()
-        async with ordeal.bot(status=REFUSED) as before:
+    world, length = fault_run.world, LONG if fault_run.long else SHORT
+    async with fault_gates(world) as door:
+        fault_run.prepare()
+        async with fault_run.bot(status=REFUSED) as before:
             await ask_before(world, length)
-            let_go(world, length.running)
+            release_songs(world, length.running)
             world.wire.revoke_token()
             door.release()
             await before.ended(REFUSED)
-        said = before.log() if ordeal.long else capsys.readouterr().err
+        said = before.log() if fault_run.long else capsys.readouterr().err
         assert "DISCORD_TOKEN is refused by Discord: it was reset meanwhile." in said
         assert not world.posts
         await world.song(member(world, BEFORE))  # Discord says that the bot did not respond
         world.settings["DISCORD_TOKEN"] = "wire.bot.another"
         world.wire.new_token(world.settings["DISCORD_TOKEN"])
-        async with ordeal.bot() as after:
+        async with fault_run.bot() as after:
             began = time.monotonic()
             await ask_after(world, length)
             until_over = time.monotonic() - began
             await after.check_healthy()
             await after.stop()
-        await judge(world, before, after)
-    told = Told.of(world, until_over=until_over)
-    assert (told.posted, told.in_vain) == (told.asked - 1, 1)
-    figure(str(told))
+        await check_guarantees(world, before, after)
+    outcome = Outcome.of(world, until_over=until_over)
+    assert (outcome.posted, outcome.not_accepted) == (outcome.asked - 1, 1)
+    figure(str(outcome))

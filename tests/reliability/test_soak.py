@@ -25,8 +25,8 @@ from services.songs.queue import Queue
 from tests.inside import running
 from tests.outside import World, world_outside
 from tests.reliability.fast_forward import FastForward
+from tests.reliability.guarantees import broken_guarantees
 from tests.reliability.load import ALLOWANCE, all_over, channel_of, crowd, patiently, used
-from tests.reliability.promises import broken_promises
 from tests.wire import DiscordWire, Member
 from tests.wire.clock import Clock
 
@@ -144,7 +144,7 @@ async def load(world: World, members: Sequence[Member], *, minutes: int) -> int:
             world.wire.gateway.drop()
     await patiently(lambda: all(map(world.row, asked)))
     await all_over(world)
-    assert await broken_promises(world) == []
+    assert await broken_guarantees(world) == []
     return len(asked)
 
 

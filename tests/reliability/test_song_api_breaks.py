@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.outside import status_of
+from tests.reliability.fault_run import A_MINUTE, DURING, LONG, SHORT, FaultRun, refusals
 from tests.reliability.faults import (
     API,
     DEFERS_SUBMITS,
@@ -14,7 +15,6 @@ from tests.reliability.faults import (
     key_refused,
     one_song_refused,
 )
-from tests.reliability.ordeal import A_MINUTE, DURING, LONG, SHORT, Ordeal, turned_away
 
 DOWN, GARBAGE = "down", "garbage"
 LOST_TWICE = "The song service's answer was lost twice."
@@ -26,40 +26,42 @@ UNREADABLE = (
 
 
 @pytest.mark.parametrize("fault", API)
-async def test_song_api_breaks(ordeal: Ordeal, fault: str, figure: Callable[[str], None]) -> None:
+async def test_song_api_breaks(
+    fault_run: FaultRun, fault: str, figure: Callable[[str], None]
+) -> None:
     long = A_MINUTE if fault in FOR_A_MINUTE else LONG
     again = fault in LOSES_SUBMITS | DEFERS_SUBMITS
-    told = await ordeal(API[fault], lengths=(long, SHORT), most_submits=2 if again else 1)
-    assert told.in_vain == 0
-    assert told.posted + told.failed == told.asked
-    assert told.struck or fault in (DOWN, SELDOM)
-    world = ordeal.world
+    outcome = await fault_run(API[fault], lengths=(long, SHORT), most_submits=2 if again else 1)
+    assert outcome.not_accepted == 0
+    assert outcome.posted + outcome.failed == outcome.asked
+    assert outcome.faults_met or fault in (DOWN, SELDOM)
+    world = fault_run.world
     for song in world.asked.values():
         row = world.row(song)
         if row is not None and status_of(row) == "FAILED":
             lost_twice = row["reason"] == LOST_TWICE and world.submits(song) == 2
             assert lost_twice if fault != GARBAGE else lost_twice or row["reason"] in UNREADABLE
             assert fault in LOSES_SUBMITS
-    figure(str(told))
+    figure(str(outcome))
 
 
-async def test_the_key_is_refused(ordeal: Ordeal, figure: Callable[[str], None]) -> None:
+async def test_the_key_is_refused(fault_run: FaultRun, figure: Callable[[str], None]) -> None:
     """Of those that were made the API keeps the results, and of the others it has nothing."""
-    told = await ordeal(key_refused, most_submits=3)
-    assert told.failed == 1
-    assert told.posted == told.asked - told.failed - told.in_vain
-    assert told.in_vain <= DURING
-    said = turned_away(ordeal.world)
-    assert len(said) == told.in_vain
+    outcome = await fault_run(key_refused, most_submits=3)
+    assert outcome.failed == 1
+    assert outcome.posted == outcome.asked - outcome.failed - outcome.not_accepted
+    assert outcome.not_accepted <= DURING
+    said = refusals(fault_run.world)
+    assert len(said) == outcome.not_accepted
     assert all(text.startswith("Songs are paused") for text in said)
-    figure(str(told))
+    figure(str(outcome))
 
 
-async def test_one_song_is_refused(ordeal: Ordeal, figure: Callable[[str], None]) -> None:
+async def test_one_song_is_refused(fault_run: FaultRun, figure: Callable[[str], None]) -> None:
     """By a firewall, for its words: the key works, so nobody else notices."""
-    told = await ordeal(one_song_refused)
-    assert (told.failed, told.in_vain) == (1, 0)
-    assert told.posted == told.asked - 1
-    assert turned_away(ordeal.world) == []
-    assert ordeal.world.rows("SELECT kind FROM incidents") == []
-    figure(str(told))
+    outcome = await fault_run(one_song_refused)
+    assert (outcome.failed, outcome.not_accepted) == (1, 0)
+    assert outcome.posted == outcome.asked - 1
+    assert refusals(fault_run.world) == []
+    assert fault_run.world.rows("SELECT kind FROM incidents") == []
+    figure(str(outcome))

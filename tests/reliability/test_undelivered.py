@@ -20,9 +20,9 @@ from tests.music import short
 from tests.outside import SOON, World, own_process, status_of, until
 from tests.reliability.conftest import BotsClock
 from tests.reliability.crash_points import Plan, all_points
+from tests.reliability.guarantees import broken_guarantees
 from tests.reliability.killable_bot import Constants, KillableBot, Nursery, nursery
 from tests.reliability.killing import forget_nonces
-from tests.reliability.promises import broken_promises
 from tests.reliability.scenarios import MESSAGES, PROGRAM, QUICK, refuse_post
 from tests.wire import Call, Fault, Interaction, Member, Permission
 from tests.wire.permissions import BOT
@@ -179,7 +179,7 @@ async def test_a_permission_withdrawn_while_it_runs_and_given_back(
         assert await process.stop() == 0
     assert refused(world) == 1
     await check(world, song, posts=1)
-    assert await broken_promises(world) == []
+    assert await broken_guarantees(world) == []
     figure(f"posted {took:.1f} s after that, with 1 refusal before")
 
 
@@ -205,7 +205,7 @@ async def test_removed_from_its_private_thread_and_added_again(
         await until(lambda: LISTEN in str(message.embeds))
         assert await process.stop() == 0
     await check(world, song, posts=1)
-    assert await broken_promises(world) == []
+    assert await broken_guarantees(world) == []
     figure(f"posted {took:.1f} s after that, with {refused(world)} refusal before")
 
 
@@ -224,7 +224,7 @@ async def test_show_gives_it_and_that_is_its_delivery(
         await delivered(world, other)
     await check(world, song, posts=0)
     await check(world, other, posts=1)
-    assert await broken_promises(world) == []
+    assert await broken_guarantees(world) == []
     figure(f"{len(audio):,} bytes to its requester, 0 to another, 1 song of 2 posted")
 
 
@@ -245,11 +245,11 @@ async def test_its_channel_is_deleted(
         assert await show(world, song) is not None
         await delivered(world, song)
     await check(world, song, posts=0)
-    assert await broken_promises(world) == []
+    assert await broken_guarantees(world) == []
     figure("1 song, received in another channel")
 
 
-async def test_thrown_out_and_invited_again(
+async def test_removed_and_invited_again(
     world: World, monkeypatch: pytest.MonkeyPatch, figure: Callable[[str], None]
 ) -> None:
     rounds = Rounds(monkeypatch)
@@ -268,7 +268,7 @@ async def test_thrown_out_and_invited_again(
         tried = len(world.wire.requests) - requests
         assert client.get_guild(world.guild.id) is not None
     await check(world, song, posts=1)
-    assert await broken_promises(world) == []
+    assert await broken_guarantees(world) == []
     figure(f"posted late, once; {tried} requests from its end to that")
 
 
@@ -288,7 +288,7 @@ async def test_all_press_show_while_their_songs_are_posted(
     posts = [sum(post.nonce == str(song.id) for post in world.posts) for song in songs]
     for song, count in zip(songs, posts, strict=True):
         await check(world, song, posts=count)
-    assert await broken_promises(world) == []
+    assert await broken_guarantees(world) == []
     assert set(posts) <= {0, 1}
     assert len(heard) + sum(posts) == len(songs)
     figure(f"{len(songs)} songs: {len(heard)} given to requesters, {sum(posts)} posted, none both")
@@ -309,7 +309,7 @@ async def test_a_permission_that_comes_and_goes(
         await until(lambda: refused(world) == 2)
         assert file_of(world, song) is not None
         assert world.wire.invalid_answers == 2
-    assert await broken_promises(world) == []
+    assert await broken_guarantees(world) == []
     figure("1 refusal more in 50 changes")
 
 
@@ -345,7 +345,7 @@ async def test_a_day_passes(
         for each in (song, late):
             await until(lambda: (row := world.row(each)) and row["token"] is None)  # noqa: B023
     await check(world, song, posts=0, back=True)
-    assert await broken_promises(world) == []
+    assert await broken_guarantees(world) == []
     (back,) = world.rows("SELECT amount FROM ledger WHERE entry_id = ?", f"compensate:{song.id}")
     figure(f"{back['amount']} credit back and the file gone; the next song is posted, this is not")
 
@@ -405,7 +405,7 @@ async def test_killed_while_it_is_handed_over(
             assert await show(world, song) is None
             assert await bot.stop() == 0
         await check(world, song, posts=0)
-    assert await broken_promises(world) == []
+    assert await broken_guarantees(world) == []
     figure("2 kills: given to its requester after each, 0 posts")
 
 
@@ -421,7 +421,7 @@ async def test_killed_while_it_is_posted_late(
             assert await show(world, song) is None
             assert await bot.stop() == 0
         await check(world, song, posts=1)
-    assert await broken_promises(world) == []
+    assert await broken_guarantees(world) == []
     figure("2 kills: 1 post after each")
 
 
@@ -440,7 +440,7 @@ async def test_killed_while_it_is_posted_late_and_then_a_day_passes(
             assert await bot.stop() == 0
         await check(world, song, posts=int(carried_out), back=not carried_out)
         world.wire.permit(world.channel, BOT)
-    assert await broken_promises(world) == []
+    assert await broken_guarantees(world) == []
     figure("2 kills: 0 posts and 1 credit refunded; 1 post and 0 credits refunded")
 
 
@@ -479,7 +479,7 @@ async def test_killed_while_prices_are_given_back(
         assert await bot.stop() == 0
     for song in songs:
         await check(world, song, posts=0, back=True)
-    assert await broken_promises(world) == []
+    assert await broken_guarantees(world) == []
     figure(f"{len(some)} kills, {len(songs)} refunds, each once")
 
 

@@ -65,7 +65,7 @@ class Member:
 
 @dataclass(eq=False, slots=True)
 class Guild:
-    """`available` is False in an outage of Discord's, `joined` once the bot was thrown out."""
+    """`available` is False in an outage of Discord's, `joined` once the bot was removed."""
 
     id: int
     name: str

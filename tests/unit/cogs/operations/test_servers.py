@@ -190,7 +190,7 @@ async def test_an_outage_is_not_leaving(world: World) -> None:
     assert world.posts() == []
 
 
-async def test_thrown_out_while_away_is_seen_at_the_next_start(world: World) -> None:
+async def test_removal_while_offline_is_seen_at_the_next_start(world: World) -> None:
     await world.song(seconds=60)
     listening, world.env.backend.subscribers[:] = list(world.env.backend.subscribers), []
     world.env.backend.remove_guild(world.guild.id)

@@ -19,7 +19,7 @@ MARK = re.compile(r"\N{MIDDLE DOT} (\d+)$")
 STATE = re.compile(r"\*\*(QUEUED|PROCESSING|COMPLETED|FAILED|CANCELLED)\*\*")
 
 
-async def broken_promises(world: World, *, most_submits: int = 1) -> list[str]:
+async def broken_guarantees(world: World, *, most_submits: int = 1) -> list[str]:
     """What does not hold of the songs that were asked for, once all have ended; and of the money.
 
     `most_submits`: how often a song may have come to the API's door. 2 where the answer to the
@@ -39,7 +39,7 @@ async def broken_promises(world: World, *, most_submits: int = 1) -> list[str]:
     strange = [
         f"{len(others)} posts of {song_id}, nobody's song" for song_id, others in posts.items()
     ]
-    return [*found, *strange, *_of_files(world), *await wrong_books(world.folder / "data")]
+    return [*found, *strange, *_of_files(world), *await wrong_balances(world.folder / "data")]
 
 
 def _song_of(post: Message) -> int | None:
@@ -116,7 +116,7 @@ def _of_files(world: World) -> Iterator[str]:
             yield f"{inside.name} was left in the folder of songs"
 
 
-async def wrong_books(data: Path) -> list[str]:
+async def wrong_balances(data: Path) -> list[str]:
     """What `bot.py check` finds in the database of a data folder, and in the files beside it."""
     database = await Database.open(data / "songs.db")
     try:

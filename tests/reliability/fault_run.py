@@ -25,8 +25,8 @@ from tests.bot_process import BotProcess
 from tests.inside import running
 from tests.music import is_mp3, short
 from tests.outside import World, is_shown, own_process, status_of, until
-from tests.reliability.faults import Doors, During, Length, doors
-from tests.reliability.promises import broken_promises, is_gone, status_shown
+from tests.reliability.faults import During, FaultGates, Length, fault_gates
+from tests.reliability.guarantees import broken_guarantees, is_gone, status_shown
 from tests.wire import Interaction
 
 LONG = Length(fault=20.0, slow=10.0, running=8.0, patience=180.0)
@@ -40,13 +40,13 @@ HELD = 1e9
 """Seconds: as long as the fault has not begun, the API makes no song but those."""
 PATIENCE = 60.0
 """Seconds that a process has to begin or to end, on a busy machine too."""
-HASTE = 0.05
+PAUSE_FACTOR = 0.05
 """By what the pauses of the bot and of discord.py are multiplied in the short form."""
 RECORD = re.compile(
     r"^\d{4}-\d\d-\d\d [\d:,]+ (?P<level>[A-Z]+) +(?P<logger>[\w.]+):.*$", re.MULTILINE
 )
 TRACE = "Traceback (most recent call last)"
-NONSENSE = re.compile(
+MALFORMED = re.compile(
     r'File "[^"]+/(discord|json)/[^"]+", line \d+, in \w+\n( {4,}(?!File ).*\n)* *\S+Error:'
 )
 NOT_OURS = ("discord.shard", "aiohttp.server")
@@ -54,8 +54,8 @@ NOT_OURS = ("discord.shard", "aiohttp.server")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What came of an ordeal: counts of songs, and seconds from the fault's end to the last one.
+class Outcome:
+    """What came of an fault_run: counts of songs, and seconds from the fault's end to the last one.
 
     `late`: of those posted, the ones that could not be posted to begin with.
     """
@@ -67,15 +67,15 @@ class Told:
     failed: int
     cancelled: int
     given_back: int
-    in_vain: int
+    not_accepted: int
     until_over: float
     submits: int
     invalid: int
-    struck: int
+    faults_met: int
 
     @classmethod
-    def of(cls, world: World, *, until_over: float, struck: int = 0) -> Self:
-        """Once all is over; `struck` is how many calls the fault met."""
+    def of(cls, world: World, *, until_over: float, faults_met: int = 0) -> Self:
+        """Once all is over; `faults_met` is how many calls the fault met."""
         songs = list(world.asked.values())
         rows = [row for row in map(world.row, songs) if row is not None]
         ends = [status_of(row) for row in rows]
@@ -90,11 +90,11 @@ class Told:
             failed=ends.count("FAILED"),
             cancelled=ends.count("CANCELLED"),
             given_back=sum("compensate" in world.entries(song) for song in songs),
-            in_vain=len(songs) - len(rows),
+            not_accepted=len(songs) - len(rows),
             until_over=until_over,
             submits=world.submits(),
             invalid=world.wire.invalid_answers,
-            struck=struck,
+            faults_met=faults_met,
         )
 
     def __str__(self) -> str:
@@ -104,7 +104,7 @@ class Told:
             (self.failed, "failed and refunded"),
             (self.cancelled, "cancelled and refunded"),
             (self.given_back, "refunded after a day"),
-            (self.in_vain, "not accepted"),
+            (self.not_accepted, "not accepted"),
         )
         ends = ", ".join([posted, *(f"{count} {what}" for count, what in others if count)])
         invalid = f", {self.invalid} answers of 401, 403 or 429" if self.invalid else ""
@@ -115,7 +115,7 @@ class Told:
 
 
 class Bot:
-    """The bot of an ordeal: a process of its own, or `bot.run` in the test's loop."""
+    """The bot of an fault_run: a process of its own, or `bot.run` in the test's loop."""
 
     def __init__(self, world: World, process: BotProcess | None, log: Callable[[], str]) -> None:
         self._world = world
@@ -158,7 +158,7 @@ def traces(log: str) -> list[str]:
         and record["logger"] not in NOT_OURS
         and TRACE in log[record.end() : end]
         and not (
-            record["logger"] == "cogs.client.errors" and NONSENSE.search(log[record.end() : end])
+            record["logger"] == "cogs.client.errors" and MALFORMED.search(log[record.end() : end])
         )
     ]
 
@@ -168,7 +168,7 @@ async def nothing_more(_: World, __: Length) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Ordeal:
+class FaultRun:
     """Lets songs meet what breaks, with a bot of their own: a process in the long form, else in the
     test's loop, its pauses made short.
     """
@@ -185,7 +185,7 @@ class Ordeal:
         lengths: tuple[Length, Length] = (LONG, SHORT),
         most_submits: int = 1,
         then: Callable[[World, Length], Awaitable[None]] = nothing_more,
-    ) -> Told:
+    ) -> Outcome:
         """Songs before and during a fault; what came of them, once all is over and the bot is well.
 
         `lengths` are those of the long form and of the short one. `then`: what is still to be
@@ -194,7 +194,7 @@ class Ordeal:
         Raises AssertionError where a promise is broken.
         """
         world, length = self.world, lengths[not self.long]
-        async with doors(world) as door:
+        async with fault_gates(world) as door:
             self.prepare()
             async with self.bot() as bot:
                 await ask_before(world, length)
@@ -207,13 +207,13 @@ class Ordeal:
                 until_over = time.monotonic() - over
                 await bot.check_healthy()
                 await bot.stop()
-            await judge(world, bot, most_submits=most_submits)
-        return Told.of(world, until_over=until_over, struck=door.struck)
+            await check_guarantees(world, bot, most_submits=most_submits)
+        return Outcome.of(world, until_over=until_over, faults_met=door.faults_met)
 
     def prepare(self) -> None:
         prepare(self.world)
         if not self.long:
-            hurry(self.world, self.monkeypatch)
+            shorten_pauses(self.world, self.monkeypatch)
 
     @contextlib.asynccontextmanager
     async def bot(self, *, status: int = 0) -> AsyncIterator[Bot]:
@@ -240,7 +240,7 @@ def prepare(world: World) -> None:
     world.settings |= {"SEGMIND_CONCURRENCY": str(AT_ONCE), "DEFAULT_ALLOWANCE": "1000"}
 
 
-def let_go(world: World, running: float) -> None:
+def release_songs(world: World, running: float) -> None:
     """What was held at the API takes so many seconds from now, and more, one after the other."""
     numbers = itertools.count()
 
@@ -254,7 +254,7 @@ def let_go(world: World, running: float) -> None:
             world.api._songs[song_id] = replace(song, submitted=now, timing=timing())
 
 
-def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def shorten_pauses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses after failures, and between edits, are a twentieth of what they are.
 
     Fitting, a child process for each song, is no part of what breaks here: it is left out.
@@ -265,21 +265,25 @@ def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.wire.rest.ACK_SECONDS", PATIENCE)
     monkeypatch.setattr(Transcoder, "transcode", _copied)
     pause = Backoff.pause
-    monkeypatch.setattr(Backoff, "pause", lambda self, failures: HASTE * pause(self, failures))
-    monkeypatch.setattr("cogs.songs.announcer.BETWEEN_EDITS", 3.0 * HASTE)
-    monkeypatch.setattr("cogs.songs.announcer.LONGEST_PAUSE", 20.0 * HASTE)
-    monkeypatch.setattr("cogs.client.errors.LONGEST_PAUSE", 20.0 * HASTE)
-    monkeypatch.setattr("services.songs.delivery.EVERY", 10.0 * HASTE)
-    monkeypatch.setattr("services.songs.delivery.SETTLE", 1.0 * HASTE)
-    monkeypatch.setattr("services.songs.delivery.SOONEST", 10.0 * HASTE)
-    monkeypatch.setattr("services.songs.scheduler.ACCOUNT_CHECK_EVERY", 60.0 * HASTE)
-    monkeypatch.setattr("services.providers.segmind_answers._RETRY_AFTER_UNKNOWN", 10.0 * HASTE)
+    monkeypatch.setattr(
+        Backoff, "pause", lambda self, failures: PAUSE_FACTOR * pause(self, failures)
+    )
+    monkeypatch.setattr("cogs.songs.announcer.BETWEEN_EDITS", 3.0 * PAUSE_FACTOR)
+    monkeypatch.setattr("cogs.songs.announcer.LONGEST_PAUSE", 20.0 * PAUSE_FACTOR)
+    monkeypatch.setattr("cogs.client.errors.LONGEST_PAUSE", 20.0 * PAUSE_FACTOR)
+    monkeypatch.setattr("services.songs.delivery.EVERY", 10.0 * PAUSE_FACTOR)
+    monkeypatch.setattr("services.songs.delivery.SETTLE", 1.0 * PAUSE_FACTOR)
+    monkeypatch.setattr("services.songs.delivery.SOONEST", 10.0 * PAUSE_FACTOR)
+    monkeypatch.setattr("services.songs.scheduler.ACCOUNT_CHECK_EVERY", 60.0 * PAUSE_FACTOR)
+    monkeypatch.setattr(
+        "services.providers.segmind_answers._RETRY_AFTER_UNKNOWN", 10.0 * PAUSE_FACTOR
+    )
     monkeypatch.setattr("services.providers.run_times.PAGE_SECONDS", 0.5)
     monkeypatch.setattr(discord.http, "asyncio", _Hurried())
     monkeypatch.setattr(discord.webhook.async_, "asyncio", _Hurried())
     reconnect = discord.backoff.ExponentialBackoff.delay
     monkeypatch.setattr(
-        discord.backoff.ExponentialBackoff, "delay", lambda self: HASTE * reconnect(self)
+        discord.backoff.ExponentialBackoff, "delay", lambda self: PAUSE_FACTOR * reconnect(self)
     )
 
 
@@ -302,7 +306,7 @@ class _Hurried:
         return getattr(asyncio, name)
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(HASTE * seconds)
+        await asyncio.sleep(PAUSE_FACTOR * seconds)
 
 
 async def ask_before(world: World, length: Length) -> None:
@@ -317,10 +321,10 @@ async def ask_before(world: World, length: Length) -> None:
     await until(lambda: steps(world) == expected, length.patience)
 
 
-async def ask_during(door: Doors, during: During, length: Length) -> None:
+async def ask_during(door: FaultGates, during: During, length: Length) -> None:
     """A few more songs, while something breaks."""
     async with during(door, length):
-        let_go(door.world, length.running)
+        release_songs(door.world, length.running)
         door.release()
         for number in range(DURING):
             await door.world.song(member(door.world, BEFORE + number // 2))
@@ -334,11 +338,11 @@ async def ask_after(world: World, length: Length) -> None:
     await all_over(world, within=length.patience)
 
 
-async def judge(world: World, *bots: Bot, most_submits: int = 1) -> None:
+async def check_guarantees(world: World, *bots: Bot, most_submits: int = 1) -> None:
     """Raises AssertionError where a promise is broken; no bot runs any more."""
-    broken = await broken_promises(world, most_submits=most_submits)
+    broken = await broken_guarantees(world, most_submits=most_submits)
     unforeseen = [trace for bot in bots for trace in bot.unforeseen()]
-    if found := [*broken, *false_hopes(world), *unforeseen]:
+    if found := [*broken, *wrongly_in_progress(world), *unforeseen]:
         raise AssertionError("\n".join(found))
 
 
@@ -370,7 +374,7 @@ async def all_over(world: World, *, within: float) -> None:
     await until(over, within)
 
 
-def false_hopes(world: World) -> list[str]:
+def wrongly_in_progress(world: World) -> list[str]:
     """Members who see that their song is under way although it was never taken in."""
     return [
         f"{song} shows {status_shown(song)}"
@@ -384,7 +388,7 @@ def thinks(song: Interaction) -> bool:
     return song.original is not None and song.original.loading and not is_gone(song)
 
 
-def turned_away(world: World) -> list[str]:
+def refusals(world: World) -> list[str]:
     """The refusals of those whose song was never accepted."""
     songs = [song for song in world.asked.values() if world.row(song) is None]
     return [
@@ -396,4 +400,4 @@ def turned_away(world: World) -> list[str]:
 
 async def all_refused(world: World, length: Length) -> None:
     """Until every song that was requested during the fault was refused, on a slow machine too."""
-    await until(lambda: len(turned_away(world)) >= DURING, length.patience)
+    await until(lambda: len(refusals(world)) >= DURING, length.patience)
