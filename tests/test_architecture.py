@@ -365,5 +365,5 @@ SPOKEN_BY_COGS = ("DeniedBySettings", "InvalidRequest", "NotPermitted", "NotPoss
 
 @each_file
 def test_services_write_no_sentences_in_refusals(file: Path) -> None:
-    if layer(file) == "services" and not name(file).startswith("services/settings/"):
+    if layer(file) == "services":
         assert not calls(tree(file), *SPOKEN_BY_COGS)
