@@ -2,10 +2,10 @@
 
 import uuid
 
+from cogs.client.texts import credits_text
 from commands.exit_status import reject
 from db import servers
 from db.database import Database
-from services.credits.amounts import credits_text
 from services.credits.transfers import CreditTransfers
 from services.settings.settings import Member
 

@@ -31,6 +31,16 @@ def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
+def credits_text(amount: int) -> str:
+    """Return `1 credit` or `2 credits`."""
+    return counted(amount, "credit")
+
+
+def songs_text(count: int) -> str:
+    """Return `1 song` or `2 songs`."""
+    return counted(count, "song")
+
+
 def counted(count: int, noun: str) -> str:
     """Return `1 song` or `2 songs`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

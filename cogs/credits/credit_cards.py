@@ -14,9 +14,9 @@ from cogs.client.formatting import (
     ordinal,
     plain,
 )
+from cogs.client.texts import credits_text
 from db.records import Entry, Lot
 from db.reports import Place
-from services.credits.amounts import credits_text
 from services.credits.calendar import Every
 from services.credits.credits import EACH, Balance, CreditStatement
 from services.settings.catalogue import GIFTS, PAUSE

@@ -22,8 +22,9 @@ from cogs.client.quota import (
     moment_of,
     quota_of,
 )
+from cogs.client.texts import credits_text
 from db.records import Draft, RoleGrant
-from services.credits.amounts import MAX_AMOUNT, MAX_REASON, check_reason, credits_text
+from services.credits.amounts import MAX_AMOUNT, MAX_REASON, check_reason
 from services.credits.moments import LONGEST_TYPED
 from services.credits.transfers import Moved, ResetPlan
 from services.errors import InvalidRequest, NotPossible

@@ -11,8 +11,9 @@ from discord.ext import commands
 from cogs.client.answers import acknowledged
 from cogs.client.formatting import BLURPLE, ago, plain
 from cogs.client.people import server_of
+from cogs.client.texts import credits_text, songs_text
 from db.records import OperatorBudget, Tally, Undelivered
-from services.credits.amounts import MAX_BUDGET, credits_text, songs_text
+from services.credits.amounts import MAX_BUDGET
 from services.credits.budgets import DefaultBudgets, OperatorBudgets
 from services.errors import InvalidRequest, NotPermitted
 from services.reports.overview import Overview, ServerUse

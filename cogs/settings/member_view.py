@@ -10,11 +10,11 @@ from datetime import datetime
 from discord import ui
 
 from cogs.client.formatting import BLURPLE, ago, plain, shown
+from cogs.client.texts import credits_text
 from cogs.credits.credit_cards import bar, lot_line, rest_text
 from cogs.settings.pages import MEMBER, PanelPage, act_id, form_id, tab_id
 from cogs.settings.panel import DANGER, PLAIN, Layout
 from cogs.settings.texts import per
-from services.credits.amounts import credits_text
 from services.credits.credits import EACH, Balance, CreditStatement
 from services.settings.catalogue import BLOCK, MEMBER_ALLOWANCE, PAUSE, Topic
 from services.settings.settings import Allowance, Source

@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cogs.client.formatting import ago, calendar_text, each_of, plain, shown
-from cogs.client.texts import refusal_text
+from cogs.client.texts import credits_text, refusal_text
 from db.records import Change, from_ms, maybe_from_ms
-from services.credits.amounts import credits_text
 from services.settings import kinds
 from services.settings.catalogue import BLOCK, BY_KEY, About, Setting
 from services.settings.refusals import (

@@ -9,10 +9,11 @@ from pathlib import Path
 import discord
 
 from cogs.client.formatting import BLURPLE, FIELD, ago, ordinal, plain
+from cogs.client.texts import credits_text
 from cogs.songs import texts
 from db.records import Song, Status
 from services.audio.audio_file import file_stem
-from services.credits.amounts import Prices, credits_text
+from services.credits.amounts import Prices
 from services.settings.reader import Settings
 from services.songs.queue import View
 from services.songs.song_request import title_of

@@ -77,13 +77,3 @@ def check_end(moment: datetime, *, at: datetime) -> datetime:
     if moment > at + LONGEST:
         raise TimeTooFar
     return moment
-
-
-def songs_text(count: int) -> str:
-    """`1 song`, `2 songs`."""
-    return f"{count:,} song" if count == 1 else f"{count:,} songs"
-
-
-def credits_text(amount: int) -> str:
-    """`1 credit`, `2 credits`."""
-    return f"{amount:,} credit" if amount == 1 else f"{amount:,} credits"

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from cogs.client.texts import credits_text
 from services.credits.amounts import (
     LONGEST,
     MAX_AMOUNT,
@@ -15,7 +16,6 @@ from services.credits.amounts import (
     check_amount,
     check_end,
     check_reason,
-    credits_text,
 )
 from services.errors import OutOfRange
 from tests.factories import NOON
