@@ -86,7 +86,7 @@ PAST_RUNS = 100
 """Songs of the past that the pacing starts from."""
 TRANSCODERS = 2
 GRACE = 5.0
-"""Seconds that submits and posts under way have at a stop. A stop takes 10 at most in all."""
+"""Seconds that submits and posts in progress have at a stop. A stop takes 10 at most in all."""
 LAST_EDITS = 1.0
 
 
@@ -174,7 +174,7 @@ class Application(DatabaseServices):
 
     @contextlib.asynccontextmanager
     async def working(self, spawn: Spawn = spawn) -> AsyncIterator[asyncio.Future[list[None]]]:
-        """Make songs while the block runs; at its end give what is under way time to finish.
+        """Make songs while the block runs; at its end give songs in progress time to finish.
 
         The future is done only when a background loop has failed, and raises what it raised.
         """
@@ -196,7 +196,7 @@ class Application(DatabaseServices):
         return {
             "runner": self.scheduler.run,
             "announcer": self.announcer.run,
-            "manager log": self.audit_log.run,
+            "audit log": self.audit_log.run,
             "delivery": self.delivery.run,
             "housekeeping": self.housekeeping.run,
             "registration": self.registration.run,
@@ -425,7 +425,7 @@ def default_settings(config: Config) -> Defaults:
 async def prepare_gateway(client: Client) -> None:
     """Ask Discord where to connect, with how many shards, and how often today."""
     shards, address, limit = await client.http.get_bot_gateway()
-    client.session_starts.told(limit)
+    client.session_starts.count(limit)
     client.shard_count = shards
     set_gateway_url(address)
 

@@ -39,7 +39,7 @@ async def retry(
     """Call `work` until it raises none of `errors`, and return its result.
 
     `on_error` gets each error and the seconds until the next call; it gives up by raising.
-    `at_least`: seconds that the other side asked for in its error. `tries`: calls at most, after
+    `at_least`: seconds that the other side requested in its error. `tries`: calls at most, after
     which the last error is raised.
     """
     for failures in itertools.count(1):

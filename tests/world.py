@@ -61,7 +61,7 @@ class Spawner:
     """Background work that belongs to nobody: it runs in real time and no command waits for it."""
 
     LONG = (
-        *("runner", "announcer", "manager log", "delivery", "housekeeping", "heartbeat"),
+        *("runner", "announcer", "audit log", "delivery", "housekeeping", "heartbeat"),
         *("watch the account", "song "),
     )
 

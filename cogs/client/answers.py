@@ -28,7 +28,7 @@ PASSING = (
 )
 TRANSIENT_STATUS = (401, 429)
 """Answers that say nothing of the post: a token that was just reset, a limit shared with others."""
-NONSENSE = (ValueError, LookupError, TypeError, AttributeError)
+PARSE_ERRORS = (ValueError, LookupError, TypeError, AttributeError)
 """What discord.py raises of an answer that is not what it expects."""
 CLOSED = "Session is closed"
 """What aiohttp calls it, in a plain RuntimeError."""
@@ -39,10 +39,10 @@ ALREADY_ACKNOWLEDGED = 40060
 async def acknowledged(interaction: discord.Interaction) -> int | None:
     """Let the person see that it is being thought about; the id of the message that says so.
 
-    Where Discord says that this was done before, and nothing was told since, it is gone on with:
+    Where Discord says that this was done before, and nothing was sent since, it is gone on with:
     its first answer was lost, and discord.py has asked again, or the interaction has come twice.
     What comes twice is done once: songs and credits are entered under the interaction's id, and
-    rules are set to what was asked for.
+    rules are set to what was requested.
 
     Raises:
         discord.HTTPException, NonsenseError, aiohttp.ClientError: it is not known to be.
@@ -72,7 +72,7 @@ def map_discord_errors(doing: str) -> Iterator[None]:
     """Discord's errors become ours here.
 
     Raises:
-        CannotPost, TooLargeToPost: the answer is for good.
+        CannotPost, TooLargeToPost: the answer is permanent.
         PostUncertain: there was none, or none about this.
     """
     try:
@@ -91,7 +91,7 @@ def wrap_parse_errors() -> Iterator[None]:
     """Only what reads an answer belongs into the block: errors of ours would look like Discord's.
 
     Raises:
-        NonsenseError: the answer makes no sense. What was asked for may have been done.
+        NonsenseError: the answer is malformed. The request may have been carried out.
         aiohttp.ClientConnectionError: discord.py has closed the connection, at the fatal end of the
             gateway's (a token that was revoked); the bot is about to end.
     """
@@ -101,7 +101,7 @@ def wrap_parse_errors() -> Iterator[None]:
         if str(error) != CLOSED:
             raise
         raise aiohttp.ClientConnectionError(CLOSED) from error
-    except NONSENSE as error:
+    except PARSE_ERRORS as error:
         raise MalformedResponseError(f"an answer that makes no sense: {error!r}") from error
 
 

@@ -16,7 +16,7 @@ from discord.ext import commands
 from discord.gateway import DiscordWebSocket, ReconnectWebSocket
 from discord.state import AutoShardedConnectionState
 
-from cogs.client.answers import NONSENSE
+from cogs.client.answers import PARSE_ERRORS
 from cogs.client.presence import Presence
 from services.operations.servers import Shard
 
@@ -53,7 +53,7 @@ class GatewaySocket(DiscordWebSocket):
         """
         try:
             await super().received_message(msg)
-        except (*NONSENSE, zlib.error) as error:
+        except (*PARSE_ERRORS, zlib.error) as error:
             log.warning("malformed gateway frame: %r", error)
             await self.close()
             await asyncio.sleep(PAUSE)

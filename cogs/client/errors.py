@@ -53,7 +53,7 @@ class Tree(app_commands.CommandTree[discord.Client]):
     async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
         """Before each command, in the task that carries it out: it is logged under its id.
 
-        False, and told so, where it did not come in the form in which it is registered.
+        False, with a reply, if it did not come in the form in which it is registered.
         """
         logs.set_context(interaction.id)
         try:
@@ -155,7 +155,7 @@ def sentence(interaction: discord.Interaction, error: BaseException) -> str:
 
 
 def text_file(text: str, name: str) -> discord.File:
-    """What a person typed, to be given back; half a character of it becomes a question mark."""
+    """What a person typed, to be returned; half a character of it becomes a question mark."""
     return discord.File(io.BytesIO(text.encode("utf-8", "replace")), name)
 
 

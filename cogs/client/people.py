@@ -1,4 +1,4 @@
-"""Who sent an interaction, from where and with what: all that the services are told of it."""
+"""Who sent an interaction, from where and with what: all that the services know of it."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -25,7 +25,7 @@ def check_manages(interaction: discord.Interaction) -> None:
 
 
 def may_read(interaction: discord.Interaction, song: Song) -> bool:
-    """Whether what a song was asked for with is this person's to read.
+    """Whether this person may read a song's genres and lyrics.
 
     It is its member's, and those' who manage the server; once the song is posted, everyone's who
     can see that channel.

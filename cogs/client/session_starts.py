@@ -49,7 +49,7 @@ class SessionStarts:
         await self.wait()
         self._left -= 1
 
-    def told(self, limit: "SessionStartLimit") -> float:
+    def count(self, limit: "SessionStartLimit") -> float:
         """What `GET /gateway/bot` said; for how many seconds there is none."""
         self._left = limit["remaining"]
         return 0.0 if self._left > 0 else max(limit["reset_after"] / 1000.0, 1.0)
@@ -58,7 +58,7 @@ class SessionStarts:
         while True:
             try:
                 _, _, limit = await self._http.get_bot_gateway()
-                reset_after = self.told(limit)
+                reset_after = self.count(limit)
             except discord.RateLimited as error:
                 pause = min(error.retry_after, ASK_AGAIN)
                 log.warning("rate limited at GET /gateway/bot, retrying in %.0f s", pause)

@@ -259,7 +259,7 @@ def _taken_text(
             f"{moved.balance.free:,} now."
         )
     stay = "stays" if held == 1 else "stay"
-    return f"{said} {credits_text(held)} {stay} held for songs under way." if held else said
+    return f"{said} {credits_text(held)} {stay} held for songs in progress." if held else said
 
 
 def _role_grant_text(role_grant: RoleGrant) -> str:

@@ -54,7 +54,7 @@ class ExportTurns:
         """While the block runs it is this server's turn.
 
         Raises:
-            NotPossible: an export of this server is under way.
+            NotPossible: an export of this server is in progress.
         """
         if server_id in self._servers:
             raise NotPossible(texts.EXPORT_RUNNING)

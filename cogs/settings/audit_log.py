@@ -120,7 +120,7 @@ class AuditLog:
                     await self._woken.wait()
 
     async def stop(self, *, grace: float) -> None:
-        """Give the messages under way `grace` seconds. For after the end of `run`."""
+        """Give the messages in progress `grace` seconds. For after the end of `run`."""
         for channel_id in self._pausing:
             self._posting[channel_id].cancel()
         tasks = list(self._posting.values())

@@ -519,7 +519,7 @@ def _amount_fields(current: Current, note: str) -> Iterator[Field]:
 
 
 async def member_by_id(interaction: discord.Interaction[Any], member_id: int) -> Member:
-    """A member as they are now: the bot keeps none, so Discord is asked for their roles.
+    """A member as they are now: the bot keeps none, so their roles are requested from Discord.
 
     Raises:
         discord.HTTPException: it does not answer.

@@ -146,7 +146,7 @@ def _period(standing: CreditStatement) -> Iterator[str]:
     balance = standing.balance
     worth = "worth " if balance.unlimited else ""
     yield f"Spent: {worth}{credits_text(standing.spent)}"
-    yield f"Held for songs under way: {worth}{credits_text(standing.held)}"
+    yield f"Held for songs in progress: {worth}{credits_text(standing.held)}"
     if balance.allowance.credits:
         yield f"Refills {ago(balance.period.end)}, to {credits_text(balance.allowance.credits)}"
     if following := standing.settings.timeline.next(balance.period.start):

@@ -137,7 +137,7 @@ class RateLimiter:
         """A 429 came in: let nobody call for `retry_after` seconds.
 
         What makes no sense is bounded to `SHORTEST_REFUSAL` and `LONGEST_REFUSAL`: a server that
-        answers "0" must not be hammered, one that answers "a year" must not stop the bot for good.
+        answers "0" must not be hammered, and "a year" must not stop the bot permanently.
         """
         pause = SHORTEST_REFUSAL if math.isnan(retry_after) else retry_after
         pause = min(max(pause, SHORTEST_REFUSAL), LONGEST_REFUSAL)

@@ -35,7 +35,7 @@ class Overview:
         self._clock = clock
 
     async def servers(self) -> list[ServerUse]:
-        """Every server, those that the bot was thrown out of too; the busiest of today first."""
+        """Every server, those that the bot was removed from too; the busiest of today first."""
         found = await servers.all_counted(self._database.reader)
         uses = [await self._use(server) for server in found]
         return sorted(

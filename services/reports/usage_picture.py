@@ -30,7 +30,7 @@ MOST_BARS = 10
 """Members, and genres, that fit below each other in a picture Discord shows 350 px high."""
 
 MOST_DAYS = 92
-"""Days whose bars can still be told apart: a quarter of a year."""
+"""Days whose bars can still be distinguished: a quarter of a year."""
 
 _PROGRAM = (sys.executable, "-m", "services.reports.usage_plot")
 _FONT_VARIABLES = ("HOME", "USERPROFILE", "LOCALAPPDATA", "WINDIR")
@@ -213,7 +213,7 @@ class _Child:
                 raise ValueError(f"{size} bytes")
             return await self._stdout.readexactly(size)
         except (ValueError, EOFError, ConnectionError) as error:
-            raise CannotDraw("the child process ended, or answered nonsense") from error
+            raise CannotDraw("the child process ended, or answered something malformed") from error
 
     def kill(self) -> None:
         """Stop it at once, if it has not ended by itself."""

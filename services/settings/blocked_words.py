@@ -9,7 +9,7 @@ Pure. Lists and texts are folded alike before they are compared:
 - A word is what stands between spaces and signs. `$` and `@` are letters here, as they are to those
   who write `a$$`. An apostrophe parts a word only where whole words meet: see `_APART`.
 - Chinese, Japanese, Thai, Lao, Khmer and Burmese put no spaces between words, so where one begins
-  can't be told without a dictionary. There each character stands alone, and a blocked word is
+  can't be known without a dictionary. There each character stands alone, and a blocked word is
   found wherever its characters follow each other, also inside a longer word.
 - A phrase is found across any spaces, line breaks and signs.
 """

@@ -138,7 +138,7 @@ class SongCompletion:
     async def hand_over(self, song: Song, *, in_status: bool = False) -> bool:
         """A song that could not be posted was given to its member; `in_status`: see `songs`.
 
-        False too where its price was given back.
+        False too where it was refunded.
         """
         async with self._database.write() as connection:
             delivered = await songs.mark_delivered(
@@ -159,7 +159,7 @@ class SongCompletion:
             if given_back:
                 await self._credits.compensate(connection, song)
         if given_back:
-            _tell(song, "not delivered, and its price given back")
+            _tell(song, "not delivered, and refunded")
         return given_back
 
 

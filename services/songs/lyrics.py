@@ -2,8 +2,8 @@
 
 The model reads a line that begins with a bracket as a tag, the whole of it, and sings every other
 line (ACE-Step's own tokenizer; ACE-Step-1.5 issues 180 and 1153). So each tag stands on a line of
-its own, by the name that the model knows, and only words stand on the others. What is not surely a
-heading stays a line.
+its own, by the name that the model knows, and only words stand on the others. What is not
+certainly a heading stays a line.
 
 No library does this: those for lyrics read one form each (LRC, ChordPro), and none knows headings.
 """
@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterator
 
 _BARE, _MARKED, _BRACKETED = range(3)
-"""How surely a heading is written: as a plain line, in parentheses or bold, in brackets or `#`."""
+"""How clearly a heading is written: as a plain line, in parentheses or bold, in brackets or `#`."""
 
 _NAMES: dict[int, dict[str, str]] = {
     # Nobody sings these alone on a line.
@@ -223,7 +223,7 @@ def _beginning(text: str) -> tuple[str, str] | None:
 
 
 def _heading(line: str) -> str | None:
-    """The tag that a whole line means, if it is surely a heading."""
+    """The tag that a whole line means, if it is certainly a heading."""
     if len(line) > _LONGEST_HEADING:
         return None
     sureness = _BARE

@@ -75,7 +75,7 @@ POSTING_DEADLINE = timedelta(minutes=30)
 DEFAULT_UPLOAD_LIMIT = 10 * 2**20
 """Bytes: what Discord takes in a server without boosts."""
 MOST_SUBMITS = 2
-UNTOLD = ("at", "submitted_at")
+NOT_LOGGED = ("at", "submitted_at")
 """Of a move, in the log: a line has its own time."""
 SOURCE = "source"
 """The name of what was downloaded, in the song's folder."""
@@ -86,7 +86,7 @@ ASCII: not every system's locale can write a title. It is named after its title 
 """
 
 NOT_IN_TIME = "The song service did not finish it within 30 minutes."
-ACCOUNT_REFUSED = "The song service refused the bot's account; its operator has been told."
+ACCOUNT_REFUSED = "The song service refused the bot's account; its operator has been notified."
 
 
 class Announcer(Protocol):
@@ -101,7 +101,7 @@ class Announcer(Protocol):
         ...
 
     async def find_post(self, song: Song) -> int | None:
-        """The message that carries the song, if it was posted since it was asked for.
+        """The message that carries the song, if it was posted since it was requested.
 
         Raises:
             CannotPost: the channel's history can't be read.
@@ -204,7 +204,7 @@ class Pipeline:
     async def make(self, song_id: int, *, fresh: bool = False) -> bool:
         """Bring a song to `downloaded` or to its end. False: it waits again instead.
 
-        One that waits again may be in other hands already: it is not to be touched any more.
+        One that waits again may be locked by another task: it must not be changed any more.
 
         `fresh`: its submit was just marked and has its place in the minute, so that this is not the
         resumption of one whose answer was lost.
@@ -300,7 +300,7 @@ class Pipeline:
         return True
 
     async def _waits_again(self, song: Song) -> bool:
-        """Its submit was surely not accepted and does not count. Not wanted, it is cancelled.
+        """Its submit was certainly not accepted and does not count. Not wanted, it is cancelled.
 
         Its last write, since the next one to start a song may take it. False: an earlier answer was
         lost, so that it may be at the API, and can't wait with those that may be cancelled.
@@ -590,7 +590,7 @@ class Pipeline:
         return True
 
     async def _uncount(self, song: Song) -> None:
-        """Its last submit was surely not accepted: it is no cost of the operator's."""
+        """Its last submit was certainly not accepted: it is no cost of the operator's."""
         counted_at = _there(song.counted_at)
 
         async def write() -> None:
@@ -711,8 +711,8 @@ class Pipeline:
         """Whether another process had posted it, though the row does not say so. It is over then.
 
         A commit is on the disk before anything is sent, unless the disk lied and the power was cut:
-        then the row is an earlier one. That is rare, so what can't be found out, for good or for 30
-        minutes, counts as not posted; the nonce guards the post for some minutes.
+        then the row is an earlier one. That is rare, so what can't be found out,
+        permanently or for 30 minutes, counts as not posted; the nonce guards the post for a while.
         """
         began, failures = self._clock(), 0
         while self._is_inherited(song):
@@ -898,8 +898,8 @@ class Pipeline:
 def _tell(moved: bool, move: Callable[..., Awaitable[bool]], values: Mapping[str, object]) -> None:
     """Each move of a song is a line of its story, in the words of the code."""
     name = move.__name__.removeprefix("mark_").replace("_", " ")
-    told = "".join(f", {key} {value}" for key, value in values.items() if key not in UNTOLD)
-    log.info("%s%s%s", "" if moved else "it was elsewhere: not ", name, told)
+    details = "".join(f", {key} {value}" for key, value in values.items() if key not in NOT_LOGGED)
+    log.info("%s%s%s", "" if moved else "it was elsewhere: not ", name, details)
 
 
 async def transcode_song(
@@ -956,7 +956,7 @@ def _for_member(error: SongApiError) -> str:
 
 
 def _was_not_accepted(error: SongApiError) -> bool:
-    """Whether a submit that was answered so was surely not accepted."""
+    """Whether a submit that was answered so was certainly not accepted."""
     if isinstance(error, GenerationFailed):
         return not error.accepted
     return isinstance(error, AccountProblem | RequestRejected)

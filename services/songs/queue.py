@@ -15,7 +15,7 @@ from services.songs.forecast import Forecast
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A song with what changes while it is under way.
+    """A song with what changes while it is in progress.
 
     `place` counts from 1 among the `waiting` songs of all servers, since they share one account;
     `free` is what its member has left in the song's server: None where that can't be known without
@@ -77,7 +77,7 @@ class _Places:
 
 
 class Queue:
-    """Reads what is under way, and forgets the tokens that showing it no longer needs."""
+    """Reads songs in progress, and forgets the tokens that showing it no longer needs."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Queue:
         return [(song_id, place) for song_id, place in places.items() if song_id in editable]
 
     async def shown(self, *, ended: bool) -> list[Song]:
-        """Songs, ended or under way, whose status message can still be edited."""
+        """Songs, ended or in progress, whose status message can still be edited."""
         return await songs.with_token(self._database.reader, ended=ended)
 
     async def forget_token(self, song: Song) -> None:

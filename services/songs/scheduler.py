@@ -86,7 +86,7 @@ class Scheduler:
         """Songs that wait here, as last counted: the price of a look depends on it."""
 
     def wake(self) -> None:
-        """Something may be startable: a song was asked for, a place is free, the account works."""
+        """Something may be startable: a song was requested, a place is free, the account works."""
         self._woken.set()
 
     async def run(self) -> None:
@@ -116,7 +116,7 @@ class Scheduler:
         """Start songs while there is room for them, each with its place in the minute.
 
         Those that the operator's budgets leave no room for wait; they are looked at again with
-        each that ends or is asked for, and each minute.
+        each that ends or is requested, and each minute.
         """
         self.waiting = await songs.count_waiting(self._database.reader)
         while self._may_start() and await self._budgets.next_waiting(self._database.reader):
@@ -202,7 +202,7 @@ class Scheduler:
         """Carry a song; an error that nobody foresaw is logged and the step tried again.
 
         After too many of them it is given up, and that is tried until it is done: the row says
-        what people are told and who has the credits.
+        what people read and who has the credits.
         """
         logs.set_context(song_id)
         failures = itertools.count()

@@ -312,7 +312,7 @@ MUTANTS = (
     ),
     Mutant(
         "refused_submit_is_uncounted",
-        "a submit that was surely not accepted costs no budget",
+        "a submit that was certainly not accepted costs no budget",
         BUDGETS,
         "        await self.uncount(connection, song, counted_at)\n",
         "",

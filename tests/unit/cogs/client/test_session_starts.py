@@ -75,7 +75,7 @@ async def test_an_answer_that_is_malformed_is_no_defect_here() -> None:
 
 async def test_what_the_login_was_told_counts() -> None:
     sessions, http, _ = starts(0)
-    sessions.told({"total": 1000, "remaining": 900, "reset_after": 0, "max_concurrency": 1})
+    sessions.count({"total": 1000, "remaining": 900, "reset_after": 0, "max_concurrency": 1})
     await sessions.take()
     assert http.asked == 0
 

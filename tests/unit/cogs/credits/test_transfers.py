@@ -216,7 +216,7 @@ async def test_taking_stops_at_what_is_free(world: World) -> None:
     await world.song(seconds=60)
     assert await quota(world, "take", member=world.alice, amount=3, **WHY) == (
         f"<@{world.alice.id}> lost 3 credits (for winning) and has 5 now. 2 credits stay held for "
-        "songs under way."
+        "songs in progress."
     )
     answer = await quota(world, "take", member=world.alice, amount=9, **WHY)
     assert answer.startswith(

@@ -114,7 +114,7 @@ async def test_without_a_limit_songs_cost_nothing(world: World) -> None:
     told = await explained(world)
     assert "**No limit**: songs cost them nothing." in told
     assert "unlimited: their own allowance." in told
-    assert "Held for songs under way: worth 2 credits" in told
+    assert "Held for songs in progress: worth 2 credits" in told
     assert "Refills" not in told
 
 
@@ -141,7 +141,7 @@ async def test_what_is_spent_held_and_granted(world: World) -> None:
         )
     told = await explained(world)
     assert "**52 credits** to spend now." in told
-    assert "Spent: 2 credits\nHeld for songs under way: 1 credit" in told
+    assert "Spent: 2 credits\nHeld for songs in progress: 1 credit" in told
     assert "for song 0" in told
     assert "and 3 more \N{MIDDLE DOT} 15 credits" in told
 

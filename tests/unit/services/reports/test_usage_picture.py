@@ -457,7 +457,7 @@ async def test_a_child_that_fails_is_one_error_and_the_next_one_draws(
     code: str, artist: UsageArtist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(usage_picture, "_PROGRAM", program(code))
-    with pytest.raises(CannotDraw, match="ended, or answered nonsense"):
+    with pytest.raises(CannotDraw, match="ended, or answered something malformed"):
         await artist.draw(a_picture())
     assert artist._child is None
     monkeypatch.setattr(usage_picture, "_PROGRAM", program(ANSWERS))
