@@ -119,17 +119,27 @@ class Songs:
         Raises:
             ServerNotAllowed, SongsPaused, TooManyUndelivered, DeniedBySettings: see `ask`.
         """
-        admission.check_server(self._allowed_servers, requester.server_id)
+        await self._check(self._database.reader, requester, request, at=self._clock())
+
+    async def _check(
+        self,
+        connection: Connection,
+        requester: Interaction,
+        request: SongRequest,
+        *,
+        at: datetime,
+    ) -> Settings:
+        """Check all that doesn't change while lyrics are typed; return the server's settings."""
+        server_id, member_id = requester.server_id, requester.member_id
+        admission.check_server(self._allowed_servers, server_id)
         self._incidents.check_not_paused()
-        reader = self._database.reader
-        undelivered = await songs.count_undelivered(reader, requester.server_id)
-        admission.check_undelivered(undelivered, requester.member_id)
-        settings = await self._settings_reader.read(
-            reader, requester.server_id, requester.member_id
-        )
-        admission.check_member(settings, requester.place, at=self._clock())
+        undelivered = await songs.count_undelivered(connection, server_id)
+        admission.check_undelivered(undelivered, member_id)
+        settings = await self._settings_reader.read(connection, server_id, member_id)
+        admission.check_member(settings, requester.place, at=at)
         admission.check_size(settings, request.seconds, request.steps)
         admission.check_blocked_words(settings, request)
+        return settings
 
     async def ask(self, requester: Interaction, request: SongRequest) -> Song:
         """Take the request in: in one transaction the settings, the limits, the hold and the row.
@@ -172,15 +182,8 @@ class Songs:
         self, connection: Connection, requester: Interaction, request: SongRequest
     ) -> tuple[Song, bool]:
         """The new song, and whether there is a warning of the server's budget to tell."""
-        admission.check_server(self._allowed_servers, requester.server_id)
-        self._incidents.check_not_paused()
         now, server_id = self._clock(), requester.server_id
-        undelivered = await songs.count_undelivered(connection, server_id)
-        admission.check_undelivered(undelivered, requester.member_id)
-        settings = await self._settings_reader.read(connection, server_id, requester.member_id)
-        admission.check_member(settings, requester.place, at=now)
-        admission.check_size(settings, request.seconds, request.steps)
-        admission.check_blocked_words(settings, request)
+        settings = await self._check(connection, requester, request, at=now)
         await self._check_pace(connection, requester, settings, at=now)
         price = self.prices.of(request.seconds, request.steps)
         await self._operator_budgets.check(connection, server_id, price)
