@@ -128,7 +128,6 @@ class SongCompletion:
             song.song_id,
             state=State.CANCELLED,
             at=self._clock(),
-            expected=State.WAITING,
             fault=fault,
         )
         if ended:

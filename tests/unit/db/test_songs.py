@@ -478,4 +478,9 @@ async def test_what_is_read_often_never_reads_the_whole_history(
         assert "songs_unfinished" in explaining.plan[0]
 
 
-# --- whose fault it was ---------------------------------------------------------------------------
+async def test_refunded_songs_start_no_cooldown(database: Database) -> None:
+    for song_id, state in enumerate((State.COMPLETED, State.FAILED, State.CANCELLED), start=1):
+        at = NOON + timedelta(minutes=song_id)
+        await add_song(database, song_id, state=state, requested_at=at)
+    last = await songs.last_requested(database.reader, SERVER, MEMBER)
+    assert last == NOON + timedelta(minutes=1)
