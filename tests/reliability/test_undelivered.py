@@ -221,7 +221,7 @@ async def test_show_gives_it_and_that_is_its_delivery(
         assert audio is not None
         assert await show(world, song) is None
         world.wire.permit(world.channel, BOT)
-        await delivered(world, other)
+        await delivered(world, song, other)
     await check(world, song, posts=0)
     await check(world, other, posts=1)
     assert await broken_guarantees(world) == []
