@@ -1,4 +1,4 @@
-# The parts are installed in a stage of their own, so that pip and its cache stay behind.
+# The parts are installed in a separate stage, so that pip and its cache stay behind.
 # The base image is named by its tag, which gets Debian's and Python's security fixes; whoever builds
 # for themselves and wants the same bytes each time adds the digest that their registry answers.
 FROM python:3.13-slim-bookworm AS parts

@@ -21,7 +21,7 @@ LOADS := tests/reliability/test_load.py tests/reliability/test_soak.py
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-# A venv that could not be made whole (Debian has it in a package of its own) is not left behind.
+# A venv that is incomplete (Debian packages part of it separately) is not left behind.
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15) and sys.version \
 		+ ": Songwright needs Python 3.11 to 3.14. Name one: make PYTHON=python3.13 ...")'

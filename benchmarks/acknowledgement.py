@@ -1,7 +1,7 @@
 """How soon `/song` is acknowledged while songs are transcoded, against a bot that only defers.
 
-Both bots run at the same time, each as its own process before a Discord of its own, and are pressed
-in turns: whatever the machine does besides falls on both alike. The song API is a process too.
+Both bots run at the same time, each in its own process with a separate simulated Discord, and are
+pressed in turns: whatever else the machine does affects both alike. The song API is a process too.
 """
 
 import asyncio

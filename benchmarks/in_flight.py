@@ -28,7 +28,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Used(NamedTuple):
-    """What a process has used: seconds of its own CPU and of its children's, bytes of memory."""
+    """What a process has used: CPU seconds, its own and its children's, bytes of memory."""
 
     own: float
     children: float
@@ -45,7 +45,7 @@ class Stage:
     members: list[Member]
 
     async def ask(self, count: int, *, per_second: float = PER_SECOND) -> list[Interaction]:
-        """So many songs, each by a member of its own; returns when all are acknowledged."""
+        """So many songs, each by a different member; returns when all are acknowledged."""
         asked = []
         for _ in range(count):
             member = self.members.pop()

@@ -150,7 +150,7 @@ async def _measured() -> list[str]:
                     f"{MEMBERS:,} members in {SERVERS} servers, {entries:,} ledger rows "
                     f"({size / 2**20:,.0f} MiB, filled in {filled:.0f} s). Each "
                     f"server has {ROLE_RULES} role settings, 200 unwanted words, a budget, ten "
-                    f"channels and a week of its own. Medians of {MEASURED:,}, by members in turn."
+                    f"channels and weekly periods. Medians of {MEASURED:,}, by members in turn."
                 ),
                 "",
                 "| | empty file | full file | ratio | p99, full |",

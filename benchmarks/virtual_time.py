@@ -43,7 +43,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run_virtually(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run `main()` to its end in a virtual loop of its own."""
+    """Run `main()` to its end in a separate virtual loop."""
     with asyncio.Runner(loop_factory=VirtualLoop) as scheduler:
         return scheduler.run(main())
 
@@ -68,7 +68,7 @@ class VirtualThreads:
         waked.wait()
 
     def run(self, bodies: Iterable[Callable[[], None]]) -> None:
-        """Start each in a thread of its own, at time 0, and wait for the last to end."""
+        """Start each in a separate thread, at time 0, and wait for the last to end."""
         errors: list[BaseException] = []
         threads = [threading.Thread(target=self._live, args=(body, errors)) for body in bodies]
         for thread in threads:

@@ -102,7 +102,7 @@ class SongApiError(SongwrightError):
 
 
 class RequestRejected(SongApiError):
-    """400, or another 4xx without a class of its own: our parameters are invalid."""
+    """400, or another 4xx without a specific class: our parameters are invalid."""
 
 
 class RequestForbidden(RequestRejected):

@@ -1,4 +1,4 @@
-"""`python bot.py` as a process of its own, between the stand-ins of Discord and the song API."""
+"""`python bot.py` as a separate process, between the stand-ins of Discord and the song API."""
 
 import asyncio
 import contextlib

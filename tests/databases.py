@@ -16,7 +16,7 @@ _migrated: list[bytes] = []
 
 
 async def new_database(path: Path) -> Database:
-    """Opened in a file of its own, which has to be new."""
+    """Open it in a new file."""
     await write_new(path)
     return await Database.open(path)
 

@@ -61,7 +61,7 @@ class World:
     # What people do
 
     async def song(self, member: Member | None = None, /, **options: Any) -> Interaction:
-        """`/song` with everything it needs, by `member` (alice), with a seed of its own.
+        """`/song` with everything it needs, by `member` (alice), with a unique seed.
 
         In the channel of alice's server; in another server, in its first one.
         """

@@ -15,7 +15,7 @@ _MNT_DETACH = 2  # umount2(2): what is still open stays readable until it is clo
 
 
 class SmallDisk:
-    """A file system of its own at `folder`."""
+    """A separate file system at `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -50,7 +50,7 @@ async def running_bot(here: Path) -> Database:
 
 
 def call(here: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """As the operator does, in a process of its own."""
+    """As the operator does, in a separate process."""
     return subprocess.run(
         [sys.executable, str(ROOT / "bot.py"), *arguments],
         cwd=here,

@@ -124,7 +124,7 @@ class SettingCommands(QuotaCommands):
         role="Whose members get it",
         allowance="Credits of each period; the highest of a member's roles counts",
         unlimited=_UNLIMITED,
-        remove="True: the role has no allowance of its own",
+        remove="True: remove the allowance of this role",
     )
     async def role(
         self,

@@ -59,7 +59,7 @@ TABS = {
     Topic.MORE: "More",
 }
 LISTED = {setting.topic: setting for setting in (ROLE_ALLOWANCE, MEMBER_ALLOWANCE, BLOCK)}
-"""The settings about somebody, each with a page of its own."""
+"""The settings about one role or member, each with a separate page."""
 ADD = {ROLE_ALLOWANCE: "Add a role", MEMBER_ALLOWANCE: "Add a member", BLOCK: "Block a member"}
 OTHER_COMMANDS = (
     "`/quota history` shows every change and can undo it.\n"

@@ -17,7 +17,7 @@ from services.songs.delivery import Delivery
 log = logging.getLogger(__name__)
 
 LONGEST_UPLOAD = 180.0
-"""Seconds for an upload and its response; webhooks have no limit of their own, see `Client`."""
+"""Seconds for an upload and its response; discord.py sets none for webhooks, see `Client`."""
 
 
 async def hand_over(

@@ -295,7 +295,7 @@ class Credits:
         actor_id: int | None,
         reason: str | None,
     ) -> bool:
-        """Credits of their own lot. False where the fact is known."""
+        """Enter credits as a new lot. False where the fact is known."""
         if not await ledger.insert(
             connection,
             entry_id,

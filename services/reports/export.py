@@ -89,7 +89,7 @@ class Export:
         first and the last day, as the zones of `since` and `until` count them. Entries that are
         made meanwhile may or may not be there; none is there twice.
 
-        The work is done in a thread of its own. It stops soon after the task is cancelled, and then
+        The work is done in a separate thread. It stops soon after the task is cancelled, and then
         too the files are removed.
 
         Raises:
@@ -277,7 +277,7 @@ class _Files:
         """What is there so far, which is no longer needed as it was."""
         packed = _GzipParts(self._folder, self._limit)
         with self._plain.open("rb") as lines:
-            next(lines)  # each part has a header of its own
+            next(lines)  # each part has a header
             packed.add(lines)
         self._plain.unlink()
         return packed

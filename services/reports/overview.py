@@ -15,7 +15,7 @@ from services.settings.reader import SettingsReader
 
 @dataclass(frozen=True, slots=True)
 class ServerUse:
-    """A server's use: submits of the running day (UTC), credits of its own running period."""
+    """A server's use: submits of the running day (UTC), credits of its current period."""
 
     server: ServerCount
     today: Tally

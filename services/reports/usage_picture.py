@@ -101,7 +101,7 @@ class UsageArtist:
     """
 
     def __init__(self, cache: Path, *, patience: float = 30.0, linger: float = 300.0) -> None:
-        self._cache = cache.absolute()  # the child has a working directory of its own
+        self._cache = cache.absolute()  # the child has another working directory
         self._patience = patience
         self._linger = linger
         self._turn = asyncio.Lock()

@@ -44,7 +44,7 @@ _APART = re.compile(
     """,
     re.VERBOSE,
 )
-"""Apostrophes between words. Any other is a contraction (can't, he'll), which is a word of its own:
+"""Apostrophes between words. Any other is a contraction (can't, he'll), which is a separate word:
 without its apostrophe it would be another one."""
 
 _SPACELESS = re.compile(

@@ -81,7 +81,7 @@ def _empty(_: Defaults) -> Sequence[Any]:
 ALLOWANCE: Setting[int | None] = Setting(
     "allowance",
     "Allowance",
-    "For every member, unless a role or an allowance of their own says otherwise.",
+    "For every member, unless their role or a personal allowance says otherwise.",
     Topic.CREDITS,
     kinds.Credits(),
     lambda defaults: defaults.allowance,

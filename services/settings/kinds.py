@@ -203,7 +203,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Refill:
-    """A `Calendar`: it takes effect when the current period ends, so it has a table of its own."""
+    """A `Calendar`: it takes effect when the current period ends, so it has a separate table."""
 
     omits_default: ClassVar[bool] = False
 

@@ -95,7 +95,7 @@ Raises:
 
 @dataclass(slots=True)
 class _Tries:
-    """How often a song was sent in vain, and when last (seconds, monotonic)."""
+    """How often sending a song failed, and when last (seconds, monotonic)."""
 
     count: int
     last: float
@@ -193,7 +193,7 @@ class Delivery:
         )
 
     async def _send(self, song: Song, limit: int, send: Send) -> None:
-        """Fitted anew where it is too large: for what Discord says, then for what it does."""
+        """Transcode again if it is too large: for the stated limit, then for the smallest."""
         if self._size(song) > limit:
             song = await self._fit(song, limit)
         try:
@@ -504,7 +504,7 @@ class Delivery:
         return song if song is not None and song.state is State.UNDELIVERED else None
 
     async def _fit(self, song: Song, limit: int) -> Song:
-        """Fitted anew to `limit` bytes; the song then.
+        """Transcode again to `limit` bytes; return the updated song.
 
         Raises:
             AudioError, OSError: see `Transcoder.transcode`.

@@ -136,7 +136,7 @@ _SURENESS = {
 
 
 def normalised(text: str) -> str:
-    """Lyrics as they are sent: tags on lines of their own, and words.
+    """Lyrics as they are sent: tags on separate lines, and words.
 
     Applied to its own result it changes nothing. No pattern backtracks further than 120 characters,
     so that 4,000 hostile ones take some 20 ms. A mark of repetition, `(x2)`, goes without anything

@@ -807,7 +807,7 @@ class Pipeline:
     async def _write(
         self, song: Song, move: Callable[..., Awaitable[bool]], **values: object
     ) -> bool:
-        """Move the song in a transaction of its own; whether it was there to be moved."""
+        """Move the song in a separate transaction; return whether its state allowed that."""
 
         async def write() -> bool:
             async with self._database.write() as connection:

@@ -100,7 +100,7 @@ MUTANTS = (
     ),
     Mutant(
         "numbers_are_never_reused",
-        "each song of a server has a number of its own",
+        "each song of a server has a unique number",
         "db/servers.py",
         "SET last_number = last_number + 1",
         "SET last_number = max(last_number, 1)",

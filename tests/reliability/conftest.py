@@ -1,4 +1,4 @@
-"""Each test has a world of its own."""
+"""Each test has a separate world."""
 
 import time
 from collections.abc import AsyncIterator

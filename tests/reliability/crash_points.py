@@ -127,7 +127,7 @@ class _Finder(ast.NodeTransformer):
     def visit_Await(self, node: ast.Await) -> ast.expr:
         step = self._step(node.value)
         if isinstance(node.value, ast.Call):
-            self._parts_of(node.value)  # the call itself is this step, not one of its own
+            self._parts_of(node.value)  # the call itself is this step, not a separate one
         else:
             node.value = self.visit(node.value)
         node.value = self._told(BEFORE, step, node.value)

@@ -50,7 +50,7 @@ MALFORMED = re.compile(
     r'File "[^"]+/(discord|json)/[^"]+", line \d+, in \w+\n( {4,}(?!File ).*\n)* *\S+Error:'
 )
 NOT_OURS = ("discord.shard", "aiohttp.server")
-"""discord.py shows the trace of each connection that it makes anew; servers are the test's own."""
+"""discord.py shows the trace of each new connection; servers are the test's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Outcome:
 
 
 class Bot:
-    """The bot of an fault_run: a process of its own, or `bot.run` in the test's loop."""
+    """The bot of a fault run: a separate process, or `bot.run` in the test's loop."""
 
     def __init__(self, world: World, process: BotProcess | None, log: Callable[[], str]) -> None:
         self._world = world
@@ -169,7 +169,7 @@ async def nothing_more(_: World, __: Length) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FaultRun:
-    """Lets songs meet what breaks, with a bot of their own: a process in the long form, else in the
+    """Lets songs meet what breaks, with a separate bot: a process in the long form, else in the
     test's loop, its pauses made short.
     """
 

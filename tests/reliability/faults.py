@@ -35,7 +35,7 @@ MALFORMED = (
 
 
 class Relay:
-    """A port of its own before a server: it can be down, as a server is that is being replaced."""
+    """A separate port before a server: it can be down, as a server is that is being replaced."""
 
     def __init__(self, port: int) -> None:
         self._target = port
@@ -160,16 +160,16 @@ During = Callable[[FaultGates, Length], AbstractAsyncContextManager[None]]
 
 
 def _at_discord(
-    answer: Callable[[random.Random, Length, Call], Fault | None], *, surely: bool = True
+    answer: Callable[[random.Random, Length, Call], Fault | None], *, until_met: bool = True
 ) -> During:
-    """`surely`: it lasts until it has met a call, on a machine that is slow to make one."""
+    """`until_met`: it lasts until it has met a call, on a machine that is slow to make one."""
 
     @contextlib.asynccontextmanager
     async def during(door: FaultGates, length: Length) -> AsyncIterator[None]:
         dice = random.Random(SEED)
         door.at_discord = lambda call: answer(dice, length, call)
         yield
-        await until(lambda: door.faults_met or not surely, length.patience)
+        await until(lambda: door.faults_met or not until_met, length.patience)
         door.at_discord = None
 
     return during
@@ -245,7 +245,7 @@ DISCORD: Mapping[str, During] = MappingProxyType(
         "429": _at_discord(_too_many),
         "429 before Discord": _at_discord(_banned),
         "429 for years": _at_discord(_years),
-        "500 at random": _at_discord(_sometimes_500, surely=False),
+        "500 at random": _at_discord(_sometimes_500, until_met=False),
         "answers lost": _at_discord(_lost),
         "garbage": _at_discord(_garbage),
     }
@@ -304,15 +304,15 @@ def _half(answer: ApiAnswer) -> ApiAnswer:
     return lambda dice, length, call: answer(dice, length, call) if dice.random() < 0.5 else None
 
 
-def _at_api(answer: ApiAnswer, *, surely: bool = True) -> During:
-    """`surely`: as at Discord."""
+def _at_api(answer: ApiAnswer, *, until_met: bool = True) -> During:
+    """`until_met`: as at Discord."""
 
     @contextlib.asynccontextmanager
     async def during(door: FaultGates, length: Length) -> AsyncIterator[None]:
         dice = random.Random(SEED)
         door.at_api = lambda call: answer(dice, length, call)
         yield
-        await until(lambda: door.faults_met or not surely, length.patience)
+        await until(lambda: door.faults_met or not until_met, length.patience)
         door.at_api = None
 
     return during
@@ -417,7 +417,7 @@ API: Mapping[str, During] = MappingProxyType(
         "cut in the middle": _at_api(_half(_api_cut)),
         "429": _api_429(lambda seconds: {"Retry-After": f"{max(1, seconds / 10):.0f}"}),
         "429 without a time": _api_429(lambda _: {}),
-        "500 at random": _at_api(_api_500, surely=False),
+        "500 at random": _at_api(_api_500, until_met=False),
         "answers lost": _at_api(_half(_api_lost)),
         "garbage": _at_api(_half(_api_garbage)),
         "downloads cut in the middle": _at_api(_api_half_files),
@@ -434,6 +434,6 @@ LOSES_SUBMITS = frozenset(
 )
 """What leaves open whether the API has a song: one that met it twice has failed."""
 DEFERS_SUBMITS = frozenset({"429", "429 without a time"})
-"""What surely leaves a song outside: it comes to the door again."""
+"""What certainly rejects a song: it comes to the door again."""
 SELDOM = "500 at random"
 """What meets a tenth of the calls, and in a short time none, perhaps."""

@@ -1,7 +1,7 @@
 """`bot.py` with crash points in it, started again and again.
 
 A start of Python with all that the bot imports takes 0.4 s, most of what a kill costs. So one
-process imports it, rewritten (`crash_points`), and forks: each fork is a bot of its own that calls
+process imports it, rewritten (`crash_points`), and forks: each fork is a separate bot that calls
 `bot.main`, with nothing of Discord or the database open before, and dies of a real `kill -9`.
 """
 

@@ -62,9 +62,7 @@ class Series:
         return [s for s in asked if s.id not in self._set_aside and not self._expired(s)]
 
     def _expired(self, song: Interaction) -> bool:
-        """Whether it surely never becomes a song: the machine stood still for longer than Discord
-        waits for an answer.
-        """
+        """Whether it never becomes a song: the machine paused for longer than Discord waits."""
         age = self._world.wire.clock.now() - song.dispatched
         return song.callback is None and age > 2 * ACK_SECONDS
 

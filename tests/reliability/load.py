@@ -47,7 +47,7 @@ ENOUGH = 50
 
 
 class Used(NamedTuple):
-    """What a process has used: seconds of its own CPU and of its children's, bytes of memory.
+    """What a process has used: CPU seconds, its own and its children's, bytes of memory.
 
     `peak` is the most that was resident at any time; children are in neither.
     """
@@ -249,7 +249,7 @@ def unfair(order: Sequence[Start]) -> list[str]:
         waiting.remove(song)
         for other in waiting:
             if other.asked >= song.started or other.started <= song.started:
-                continue  # it was not surely waiting when this one was chosen
+                continue  # it was perhaps not waiting when this one was chosen
             if _is_before(other, song, by_server, by_member):
                 found.append(f"{song} came before {other}")
         by_server[song.server] = song.started

@@ -64,7 +64,7 @@ class Scenario:
 
 
 async def ask(world: World, **options: Any) -> Interaction:
-    """Each by a member of their own: whoever has three songs under way gets no fourth."""
+    """Each by a different member: whoever has three songs in progress gets no fourth."""
     member = world.wire.member(world.guild, f"member {len(world.asked)}")
     return await world.song(member, **options)
 

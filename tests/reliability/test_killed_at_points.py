@@ -326,7 +326,7 @@ def is_another_turn(kill: Pass, known: Container[Pass]) -> bool:
 async def test_killed_again_while_it_resumes(
     step: str, tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
-    """At a step, and then at one in `ONE_IN` of what it surely passes as it goes on from there."""
+    """At a step, and then at one in `ONE_IN` of the points that it certainly passes after that."""
     kills: list[tuple[Sequence[Pass], bool | None]] = []
     async with nursery() as bots:
         for side in SIDES:

@@ -54,7 +54,7 @@ def points_of(starts: Sequence[str], *, long: bool) -> list[str]:
 
 
 async def waiting(world: World, bots: Nursery, guilds: Sequence[Guild]) -> list[Interaction]:
-    """A song in each of these servers, each of a member of its own; and then the bot is gone."""
+    """A song in each of these servers, each of a different member; and then the bot is gone."""
     async with bots.bot(world, constants=QUICK) as bot:
         await world.ended(await world.song())  # has the one call
         songs = [

@@ -188,7 +188,7 @@ CUT = (AUDIO[:-1], AUDIO[:5_000], AUDIO[4:], AUDIO * 2)
 SOUNDS = (Big(AUDIO), Big(AUDIO), *map(Big, CUT), b"RIFF" + bytes(100))
 
 
-@functools.cache  # a strategy made anew for each draw takes ten times as long
+@functools.cache  # a new strategy for each draw takes ten times as long
 def bodies(kind: str) -> SearchStrategy[bytes]:
     """Of an answer to a call of this kind: as documented, near it, far from it."""
     near = st.builds(written, DOCUMENTED[kind])

@@ -167,7 +167,7 @@ async def test_no_name_leads_inside(tmp_path: Path, inside: Inside, address: str
 async def test_a_name_that_changes_its_mind_leads_nowhere_inside(
     tmp_path: Path, inside: Inside
 ) -> None:
-    """What was public when it was first asked for is judged anew for each socket (rebinding).
+    """What was public when it was first resolved is judged again for each socket (rebinding).
 
     Loopback's first address plays the open internet here.
     """

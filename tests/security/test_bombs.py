@@ -120,7 +120,7 @@ WHY_NOT = {
 async def test_a_bomb_as_sound_costs_its_song_alone(
     tmp_path: Path, kind: str, figure: Callable[[str], None]
 ) -> None:
-    """Decoded for real, in the process of its own that is bounded in memory and time."""
+    """Decoded for real, in the separate process that is bounded in memory and time."""
     sounds: dict[str, Callable[[], bytes]] = {
         "hours of silence": lambda: long_flac(tmp_path),
         "a header that lies": endless_wav,

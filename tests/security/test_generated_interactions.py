@@ -32,7 +32,7 @@ Input = Used | Pressed | Sent
 
 @dataclass
 class Trial:
-    """Everybody, in a loop of their own: Hypothesis calls what is not a coroutine."""
+    """Everybody, in a separate loop: Hypothesis calls what is not a coroutine."""
 
     here: Population
     runner: asyncio.Runner

@@ -1,6 +1,6 @@
 """The token, the key, signed addresses and interactions' tokens, looked for where they may leak.
 
-The bot is a process of its own that logs all it can. Songs go well, fail with the secrets in the
+The bot is a separate process that logs all it can. Songs go well, fail with the secrets in the
 API's own words, and meet errors that nobody foresaw, whose traces hold what was in hand.
 """
 

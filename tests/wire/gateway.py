@@ -176,7 +176,7 @@ class Gateway:
             connection.close(code)
 
     def reconnect(self) -> None:
-        """Ask every bot to connect anew and resume, as Discord does before maintenance."""
+        """Ask every bot to reconnect and resume, as Discord does before maintenance."""
         for connection in list(self._connections):
             connection.send_op(RECONNECT)
 

@@ -31,7 +31,7 @@ class Limits:
 
     `edit_interval`: seconds between two edits of one message, None for no such limit.
     `per_second`: requests a second over all routes but interactions', None for no such limit.
-    `buckets`: whether routes have buckets of their own.
+    `buckets`: whether routes have separate buckets.
     """
 
     edit_interval: float | None = 1.5

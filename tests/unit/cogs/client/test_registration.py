@@ -134,7 +134,7 @@ async def test_command_of_an_older_version_goes(stage: Stage) -> None:
 
 
 class Trying:
-    """A registration with a clock of its own, and the operator's messages."""
+    """A registration with a simulated clock, and the operator's messages."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage

@@ -382,7 +382,7 @@ async def test_what_is_refused_for_a_day_is_given_up_and_the_rest_is_not(
     log = stage.application.audit_log
     await stage.log_to(stage.logs)
     await stage.allow(20)
-    monkeypatch.setattr(module, "LONGEST", 1)  # each in a message of its own
+    monkeypatch.setattr(module, "LONGEST", 1)  # each in a separate message
     first, second = (change.at for change in await stage.changelog.pending())
     assert first < second
     now = first + (second - first) / 2 + module.RETRIED_FOR

@@ -89,7 +89,7 @@ class Product:
             return counted
 
     async def uncount(self, song: Song) -> bool:
-        """The submit was surely not accepted."""
+        """The submit was certainly not accepted."""
         async with self.database.write() as connection:
             return await self.operator.unmark_submitting(connection, song)
 

@@ -208,7 +208,7 @@ async def test_a_budget_lowered_under_what_is_used_warns_with_the_next_refusal(
 async def test_a_budget_raised_after_a_refusal_is_not_warned_of(
     product: Product, raised: int | None
 ) -> None:
-    """The warning is a transaction of its own, after the one that was rolled back."""
+    """The warning is a separate transaction, after the one that was rolled back."""
     await product.server_settings.set(BY, BUDGET, 1)
     period = (await product.server_settings.read(SERVER)).timeline.period(NOON)
     await product.server_settings.set(BY, BUDGET, raised)

@@ -363,7 +363,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.unfinished())
     @rule(data=st.data(), counts=st.booleans())
     def submit(self, data: st.DataObject, counts: bool) -> None:
-        """Once or a second time; it may turn out that surely nothing was accepted."""
+        """Once or a second time; it may turn out that certainly nothing was accepted."""
         made = data.draw(st.sampled_from(self.unfinished()))
         day = midnight(self.clock())
         if self.submit_once(made) and not counts:
@@ -607,7 +607,7 @@ class Machine(RuleBasedStateMachine):
                 taken = min(amount, purse.free(now))
                 draw(purse.live(now)[::-1], amount)
                 self.was_done(person[0], "take", person[1], {"credits": taken}, by)
-            # An allowance is opened anew with what a manager has taken still counted as used.
+            # An allowance is opened again with what a manager has taken still counted as used.
             assert (moved.amount, moved.balance.free) == (
                 taken,
                 self.model.open(person, now).free(now),

@@ -58,7 +58,7 @@ async def checking(
     checking = ConsistencyCheck(database, credits, data_dir=tmp_path / "data")
     assert await checking.run(fix=False) == []
     yield checking
-    # Whatever was broken: what is called mended is.
+    # Whatever was broken: what is called fixed is.
     fixed = {finding.text for finding in await checking.run(fix=True) if finding.fixed}
     assert fixed.isdisjoint({finding.text for finding in await checking.run(fix=False)})
 
@@ -78,7 +78,7 @@ async def rows(database: Database, statement: str) -> list[tuple[Any, ...]]:
 
 
 async def mends(checking: ConsistencyCheck, *texts: str) -> None:
-    """Found without a change, then mended, then gone."""
+    """Found without a change, then fixed, then gone."""
     assert [f.text for f in await checking.run(fix=False)] == list(texts)
     assert await checking.run(fix=True) == [Finding(text, fixed=True) for text in texts]
     assert await checking.run(fix=False) == []

@@ -368,7 +368,7 @@ async def test_it_goes_round_until_it_is_cancelled(
 
 
 async def test_a_cancelled_round_ends(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a part catches, its cancellation is not an error of its own."""
+    """Whatever a part catches, its cancellation is not a separate error."""
 
     async def cancelled() -> None:
         raise asyncio.CancelledError

@@ -1,4 +1,4 @@
-"""The song API's client against servers on loopback: every code, every kind of nonsense."""
+"""The song API's client against servers on loopback: every code, every kind of malformed reply."""
 
 import asyncio
 import base64
@@ -467,7 +467,7 @@ NO_JSON = [b"", b"words", b"null", b"3"]
     ("name", "body"),
     [(name, body) for name in ALL for body in NONSENSE + (NO_JSON if name != "make" else [])],
 )
-async def test_nonsense_with_a_good_code(
+async def test_malformed_reply_with_a_good_code(
     wire: Wire, tmp_path: Path, name: str, body: object
 ) -> None:
     await wire.start(answering(200, body))
@@ -1007,7 +1007,7 @@ async def test_a_download_from_the_apis_own_host(wire: Wire, tmp_path: Path) -> 
     assert await wire.api.download(Output(url=url), at(target)) == len(AUDIO)
     assert target.read_bytes() == AUDIO
     assert files_in(tmp_path) == ["song"]
-    assert wire.seen[0].raw_path == "/a%2Fb.wav?sig=a%2Fb%20+c"  # not spelt anew
+    assert wire.seen[0].raw_path == "/a%2Fb.wav?sig=a%2Fb%20+c"  # not encoded again
     assert wire.seen[0].headers["Accept-Encoding"] == "identity"
     assert wire.rate_limiter.taken == []
 

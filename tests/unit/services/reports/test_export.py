@@ -95,7 +95,7 @@ def left(folder: Path) -> list[Path]:
     return list(folder.rglob("*"))
 
 
-def nonsense(count: int, length: int = 40) -> list[str]:
+def random_words(count: int, length: int = 40) -> list[str]:
     """Reasons that can't be compressed by much."""
     chance = random.Random(1)
     return ["".join(chance.choices(string.ascii_letters, k=length)) for _ in range(count)]
@@ -280,7 +280,7 @@ def split(path: Path, mark: str) -> list[str]:
 
 
 async def test_a_file_may_be_as_large_as_the_limit(database: Database, export: Export) -> None:
-    await add_entries(database, *nonsense(40))
+    await add_entries(database, *random_words(40))
     async with march(export) as exported:
         (part,) = exported.parts
         whole, size = all_rows(exported), part.size
@@ -297,7 +297,7 @@ async def test_a_file_may_be_as_large_as_the_limit(database: Database, export: E
 async def test_parts_hold_whole_rows_and_a_header_each(
     database: Database, export: Export, limit: int
 ) -> None:
-    reasons = nonsense(300)
+    reasons = random_words(300)
     await add_entries(database, *reasons)
     async with march(export, limit=limit) as exported:
         assert [row[-1] for row in all_rows(exported)] == reasons
@@ -315,7 +315,7 @@ async def test_parts_hold_whole_rows_and_a_header_each(
 async def test_a_row_longer_than_the_limit_is_an_error(
     database: Database, export: Export, folder: Path
 ) -> None:
-    await add_entries(database, "short", *nonsense(1, 2_000), "short")
+    await add_entries(database, "short", *random_words(1, 2_000), "short")
     with pytest.raises(ValueError, match="does not fit into 1000"):
         async with march(export, limit=1_000):
             pass
@@ -336,7 +336,7 @@ MANY = 20_000
 
 @pytest.fixture
 async def many(database: Database) -> Sequence[str]:
-    reasons = nonsense(MANY)
+    reasons = random_words(MANY)
     await add_entries(database, *reasons)
     return reasons
 
@@ -370,7 +370,7 @@ async def test_they_are_not_held_in_memory(export: Export) -> None:
 async def test_the_files_are_gone_after_their_use(
     database: Database, export: Export, folder: Path
 ) -> None:
-    await add_entries(database, *nonsense(100))
+    await add_entries(database, *random_words(100))
     async with march(export, limit=1_000) as exported:
         assert all(part.path.is_file() for part in exported.parts)
     assert not left(folder)
@@ -396,7 +396,7 @@ async def test_two_at_once_do_not_share_files(
 async def test_who_is_cancelled_leaves_nothing(
     database: Database, export: Export, folder: Path, turns: int, times: int
 ) -> None:
-    await add_entries(database, *nonsense(2_000))
+    await add_entries(database, *random_words(2_000))
 
     async def use() -> None:
         async with march(export, limit=20_000):

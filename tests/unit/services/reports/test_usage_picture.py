@@ -367,7 +367,7 @@ def test_the_child_answers_each_line_until_the_end(monkeypatch: pytest.MonkeyPat
 
 def test_a_line_that_is_no_picture_ends_the_child() -> None:
     with pytest.raises(ValueError, match="Expecting"):
-        serve(io.BytesIO(b"nonsense\n"), io.BytesIO())
+        serve(io.BytesIO(b"malformed\n"), io.BytesIO())
 
 
 # --- the bot's side -------------------------------------------------------------------------------
@@ -451,7 +451,7 @@ async def test_pictures_take_turns_with_one_child(
         "print('9' * 100_000, flush=True); import time; time.sleep(60)",
         "print('1000\\nshort', flush=True)",
     ],
-    ids=["dies", "nonsense", "nothing", "too large", "endless", "half"],
+    ids=["dies", "malformed", "nothing", "too large", "endless", "half"],
 )
 async def test_a_child_that_fails_is_one_error_and_the_next_one_draws(
     code: str, artist: UsageArtist, monkeypatch: pytest.MonkeyPatch

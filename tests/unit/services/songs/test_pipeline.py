@@ -739,7 +739,7 @@ PASSING = {
     "cut": Fault(cut="answer"),
     "half": Fault(cut="body"),
     "HTML": HTML,
-    "nonsense": Fault(200, '{"status": "DANCING"}'),
+    "malformed": Fault(200, '{"status": "DANCING"}'),
     "array": Fault(200, "[1, 2"),
 }
 

@@ -489,7 +489,7 @@ async def test_each_refusal_comes_in_its_order_and_changes_nothing(
         before = dump(tmp_path)
         with pytest.raises(reason):
             await songs.ask(requester(2), wanted)
-        # Only the server's managers hear of their own budget: see below.
+        # Only the server's managers hear of the server's budget: see below.
         hear = WARNING_TABLES if reason is ServerBudgetExceeded else set()
         assert changed_tables(before, dump(tmp_path)) <= hear, reason
         assert not database._writer.in_transaction
