@@ -4,8 +4,8 @@ Each line of JSON on stdin is a picture; each answer on stdout is a line with th
 bytes, then the PNG. The end of stdin ends it.
 
 Sizes are in pixels of the picture, counted from its upper left corner. Discord shows it at about
-half its size (550 by 350 at most), so text of 22 is read as 11. It is a dark card with a border of
-its own, for it stands on the dark theme as well as on the light one, and nothing in it is shown by
+half its size (550 by 350 at most), so text of 22 is read as 11. It is a dark card with a border,
+since it is shown on the dark and on the light theme, and nothing in it is shown by
 colour alone.
 """
 

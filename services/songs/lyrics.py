@@ -1,8 +1,8 @@
 """Lyrics as people paste them: section headings become tags, and what is not sung goes.
 
 The model reads a line that begins with a bracket as a tag, the whole of it, and sings every other
-line (ACE-Step's own tokenizer; ACE-Step-1.5 issues 180 and 1153). So each tag stands on a line of
-its own, by the name that the model knows, and only words stand on the others. What is not
+line (ACE-Step's own tokenizer; ACE-Step-1.5 issues 180 and 1153). So each tag is on a
+separate line, by the name that the model knows, and only words stand on the others. What is not
 certainly a heading stays a line.
 
 No library does this: those for lyrics read one form each (LRC, ChordPro), and none knows headings.
