@@ -238,20 +238,13 @@ class Credits:
                     opened.period.end,
                 )
         warned = await self._budget.count(connection, song, settings, opened.period)
-        entry_id = f"hold:{song.song_id}"
-        entered = await ledger.insert(
+        entry_id = await self._enter(
             connection,
-            entry_id,
-            kind="hold",
-            server_id=song.server_id,
-            member_id=song.member_id,
-            song_id=song.song_id,
+            song,
+            "hold",
             amount=0 if opened.unlimited else -song.price,
-            price=song.price,
             period_at=opened.period.start,
-            at=self._clock(),
         )
-        _must(entered, entry_id)
         if not opened.unlimited:
             await self.take_out(
                 connection, entry_id, ledger.spendable, song, amount=song.price, at=opened.at
@@ -260,28 +253,15 @@ class Credits:
 
     async def settle(self, connection: Connection, song: Song) -> None:
         """The song was made: what was held is spent."""
-        entry_id = f"settle:{song.song_id}"
-        entered = await ledger.insert(
-            connection,
-            entry_id,
-            kind="settle",
-            server_id=song.server_id,
-            member_id=song.member_id,
-            song_id=song.song_id,
-            after_id=f"hold:{song.song_id}",
-            amount=0,
-            price=song.price,
-            at=self._clock(),
-        )
-        _must(entered, entry_id)
+        await self._enter(connection, song, "settle", after="hold", amount=0)
 
     async def refund(self, connection: Connection, song: Song) -> None:
         """The song was not made: what was held returns to where it came from."""
-        await self._give_back(connection, song, kind="refund", after="hold")
+        await self._return_price(connection, song, "refund", after="hold")
 
     async def compensate(self, connection: Connection, song: Song) -> None:
         """The song was made and never delivered: its price returns after all."""
-        await self._give_back(connection, song, kind="compensate", after="settle")
+        await self._return_price(connection, song, "compensate", after="settle")
 
     async def put_in(
         self,
@@ -525,12 +505,18 @@ class Credits:
         _must(resized, lot.lot_id)
         await ledger.add_part(connection, entry_id, lot.lot_id, amount=by)
 
-    async def _give_back(
-        self, connection: Connection, song: Song, *, kind: str, after: str
-    ) -> None:
-        now = self._clock()
+    async def _enter(
+        self,
+        connection: Connection,
+        song: Song,
+        kind: str,
+        *,
+        amount: int,
+        after: str | None = None,
+        period_at: datetime | None = None,
+    ) -> str:
+        """Enter a fact about a song, which follows its entry of the kind `after`; return its id."""
         entry_id = f"{kind}:{song.song_id}"
-        held = await ledger.parts(connection, f"hold:{song.song_id}")
         entered = await ledger.insert(
             connection,
             entry_id,
@@ -538,12 +524,23 @@ class Credits:
             server_id=song.server_id,
             member_id=song.member_id,
             song_id=song.song_id,
-            after_id=f"{after}:{song.song_id}",
-            amount=-sum(moved for _, moved in held),
+            after_id=None if after is None else f"{after}:{song.song_id}",
+            amount=amount,
             price=song.price,
-            at=now,
+            period_at=period_at,
+            at=self._clock(),
         )
-        _must(entered and await self._budget.uncount(connection, song), entry_id)
+        _must(entered, entry_id)
+        return entry_id
+
+    async def _return_price(
+        self, connection: Connection, song: Song, kind: str, *, after: str
+    ) -> None:
+        now = self._clock()
+        held = await ledger.parts(connection, f"hold:{song.song_id}")
+        amount = -sum(moved for _, moved in held)
+        entry_id = await self._enter(connection, song, kind, after=after, amount=amount)
+        _must(await self._budget.uncount(connection, song), entry_id)
         late = 0
         for lot, moved in held:
             if lot.expires_at is not None and lot.expires_at <= now:
