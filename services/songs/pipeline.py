@@ -135,6 +135,8 @@ class _Absence:
     """Where it was last said to be."""
     failing_since: datetime | None = None
     """When it could not be fetched first, whatever kept it from that."""
+    failure: str = ""
+    """What kept it from that the last time."""
 
     def answered(self, took: float) -> None:
         """Count the seconds of a call; not the first one's, since no time ran before its answer."""
@@ -416,6 +418,7 @@ class Pipeline:
                     await self._write(song, songs.mark_processing)
                     song = replace(song, processing=True)
             if self._overdue(submitted_at):
+                await self._note_failing(song, absence, overdue=True)
                 await self._fail(song, why_not)
                 return
 
@@ -454,7 +457,9 @@ class Pipeline:
                     output = await provider.result(request_id, workspace, absence.answered)
                 await self._timed_download(song, output, workspace, absence, limit=self._left(song))
             except ApiUnavailable as error:
-                await self._note_failing(song, absence, error)
+                absence.failing_since = absence.failing_since or self._clock()
+                absence.failure = str(error)
+                await self._note_failing(song, absence)
                 raise
             except NotThereYet as error:
                 absence.output = output or absence.output
@@ -468,13 +473,11 @@ class Pipeline:
             else:
                 return
 
-    async def _note_failing(self, song: Song, absence: _Absence, error: ApiUnavailable) -> None:
-        """Tell the operator of a storage that stays out of reach, long before the deadline."""
-        if absence.failing_since is None:
-            absence.failing_since = self._clock()
-        overdue = self._overdue(_there(song.submitted_at))
-        if overdue or self._age(absence.failing_since) >= NOT_YET:
-            await self._incidents.result_lost(song.song_id, str(error))
+    async def _note_failing(self, song: Song, absence: _Absence, *, overdue: bool = False) -> None:
+        """Notify the operator of a storage that can't be reached, long before the deadline."""
+        since = absence.failing_since
+        if since is not None and (overdue or self._age(since) >= NOT_YET):
+            await self._incidents.result_lost(song.song_id, absence.failure)
 
     async def _wait_until_there(
         self, absence: _Absence, error: NotThereYet, *, least: float = 0.0, overdue: bool = False

@@ -107,6 +107,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "services.songs.pipeline.Pipeline._mark_again: self._fail(",
         "services.songs.pipeline.Pipeline._mark_again: self._sleep(",
         "services.songs.pipeline.Pipeline._await_audio: self._fail(",
+        "services.songs.pipeline.Pipeline._await_audio: self._note_failing(",
         "services.songs.pipeline.Pipeline._poll: self._wait_until_there(",
         "services.songs.pipeline.Pipeline._fetch: self._wait_until_there(",
         "services.songs.pipeline.Pipeline._fit: self._fail(song, reason, Fault.MACHINE)",

@@ -1122,6 +1122,25 @@ async def test_storage_that_can_not_be_reached_is_an_incident_after_two_minutes(
     assert 120.0 <= opened[0] < 600.0
 
 
+async def test_results_whose_deadline_passes_after_one_failure_are_lost(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that stood still, say: nobody would have been notified."""
+    house.server.fault = always(file=Fault(503))
+    transient = house.pipeline._passing
+
+    async def stand_still(error: Exception) -> None:
+        await transient(error)
+        house.time.elapsed += 3_000.0
+
+    monkeypatch.setattr(house.pipeline, "_passing", stand_still)
+    for song_id in (1, 2, 3):
+        await house.add(song_id)
+        await house.start(song_id)
+        await house.has_failed(song_id)
+    assert Kind.RESULTS_LOST in await open_incidents(house)
+
+
 async def test_storage_that_can_not_be_reached_after_one_call_is_an_incident(house: House) -> None:
     house.sync = True
     house.restart()
