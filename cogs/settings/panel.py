@@ -41,7 +41,7 @@ ROWS_SHOWN = 7
 LIST_SHOWN = 25
 """Channels or words of one setting."""
 DANGER, PLAIN = discord.ButtonStyle.danger, discord.ButtonStyle.secondary
-PRIMARY, SUCCESS = discord.ButtonStyle.primary, discord.ButtonStyle.success
+PRIMARY = discord.ButtonStyle.primary
 
 HEADINGS = {
     Topic.CREDITS: "## Credits\nHow many credits members get, and when they refill.",
