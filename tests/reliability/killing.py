@@ -143,8 +143,9 @@ class Series:
             yield f"{death}: submitted {submits} times, {allowed} are allowed"
         if row is not None and status_of(row) not in self._may_end(uncertain):
             yield f"{death}: {status_of(row)}, {row['reason']}"
-        if row is not None and row["reason"] and not self._scenario.undelivered:
-            yield f"{death}: undelivered, {row['undelivered']}"
+        made = row is not None and status_of(row) == "COMPLETED"
+        if row is not None and made and row["reason"] and not self._scenario.undelivered:
+            yield f"{death}: undelivered, {row['reason']}"
 
     def _may_end(self, uncertain: int) -> Iterable[str]:
         """Two answers that were lost are a song's end."""
