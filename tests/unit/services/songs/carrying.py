@@ -109,6 +109,7 @@ class Channel:
         self.posts: dict[int, list[bytes]] = {}
         self.names: list[str] = []
         self.shown: list[tuple[str, str]] = []
+        self.last_shown: dict[int, str] = {}
         """Status and state (or "ended"), as they stood in the database at each change."""
         self.may_post = True
         self.looked_for: list[int] = []
@@ -128,6 +129,7 @@ class Channel:
             for state, processing, ended_at in rows.fetchall():
                 status = status_in(State(state), processing=bool(processing))
                 self.shown.append((status, state if ended_at is None else "ended"))
+                self.last_shown[song_id] = status
         if self.crash_after is not None and len(self.shown) > self.crash_after:
             self.crash_after = None
             raise Crash
@@ -428,7 +430,7 @@ class House:
         assert song_id not in self.channel.posts
         assert await self.entries(song_id) == ["hold", "refund"]
         assert not (self.folder / "songs" / str(song_id)).exists()
-        assert self.channel.shown[-1] == ("FAILED", "ended")
+        assert self.channel.last_shown[song_id] == "FAILED"
         assert song.reason
         return song.reason
 
