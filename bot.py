@@ -46,10 +46,10 @@ from commands.servers import list_servers
 from db import songs as song_rows
 from db.database import Database
 from services import logs
+from services.amounts import Prices
 from services.audio.transcoder import Transcoder
 from services.clock import Clock, WatchedClock, utc_now
 from services.config import Config, load
-from services.credits.amounts import Prices
 from services.credits.budgets import DefaultBudgets, OperatorBudgets, ServerBudget
 from services.credits.credits import Credits
 from services.credits.transfers import CreditTransfers

@@ -20,9 +20,9 @@ from db import database as database_module
 from db.connection import Connection
 from db.database import Database
 from db.records import to_ms
+from services.calendar import Every
 from services.clock import WatchedClock, utc_now
 from services.credits.budgets import OperatorBudgets, ServerBudget
-from services.credits.calendar import Every
 from services.credits.credits import Credits
 from services.operations.incidents import Incidents
 from services.providers.registry import PARAMETERS

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import discord
 
-from services.credits.calendar import Calendar, Every
+from services.calendar import Calendar, Every
 from services.text import clean
 
 BLURPLE = discord.Colour.blurple()

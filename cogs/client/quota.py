@@ -1,7 +1,9 @@
 """What the commands of /quota share: they belong to several subjects."""
 
-from datetime import datetime
+import re
+from datetime import datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import discord
 from discord import app_commands
@@ -12,9 +14,9 @@ from cogs.client.people import server_of
 from services.clock import Clock
 from services.credits.budgets import ServerBudget
 from services.credits.credits import Credits
-from services.credits.moments import parse_moment, suggestions
 from services.credits.transfers import CreditTransfers
 from services.errors import InvalidRequest, NotPossible
+from services.moments import parse_moment
 from services.reports.export import Export
 from services.reports.usage import Usage
 from services.reports.usage_picture import UsageArtist
@@ -22,6 +24,9 @@ from services.settings.changelog import Changelog
 from services.settings.server_settings import ServerSettings
 from services.settings.settings import Defaults
 from services.songs.songs import Songs
+
+USUAL = ("1 day", "3 days", "7 days", "2 weeks", "1 month", "3 months", "1 year")
+COUNTED = ("hours", "days", "weeks", "months")
 
 
 class QuotaCommands(commands.Cog):
@@ -96,10 +101,31 @@ async def moment_of(interaction: discord.Interaction[Any], typed: str | None) ->
 async def complete_moment(
     interaction: discord.Interaction, typed: str
 ) -> list[app_commands.Choice[str]]:
-    """What may be meant, with the day and the hour that it is."""
+    """Suggest times for what has been typed so far, each with its day and hour."""
     now = quota_of(interaction).clock()
-    offered = suggestions(typed, now=now, zone=await _zone(interaction, now))
-    return [app_commands.Choice(name=label, value=value) for label, value in offered]
+    return suggested_moments(typed, now=now, zone=await _zone(interaction, now))
+
+
+def suggested_moments(typed: str, *, now: datetime, zone: str) -> list[app_commands.Choice[str]]:
+    """Return choices that `parse_moment` reads: at most 8, each of at most 100 characters."""
+    text = " ".join(typed.lower().split())
+    if re.fullmatch(r"(in )?[0-9]{1,4}", text):
+        offered = [f"{text.removeprefix('in ')} {unit}" for unit in COUNTED]
+    else:
+        offered = [text, *(usual for usual in USUAL if usual.startswith(text) and usual != text)]
+    choices = []
+    for value in offered:
+        try:
+            local = parse_moment(value, now=now, zone=zone).astimezone(ZoneInfo(zone))
+        except InvalidRequest:
+            continue
+        if local.time() == time():
+            day = local.date() - timedelta(days=1)
+            label = f"{value}: the end of {day:%A}, {day.day} {day:%B %Y}"
+        else:
+            label = f"{value}: {local:%A}, {local.day} {local:%B %Y, %H:%M}"
+        choices.append(app_commands.Choice(name=label, value=value))
+    return choices
 
 
 async def _zone(interaction: discord.Interaction[Any], now: datetime) -> str:

@@ -17,8 +17,8 @@ from cogs.client.formatting import (
 from cogs.client.texts import credits_text
 from db.records import Entry, Lot
 from db.reports import Place
-from services.credits.calendar import Every
-from services.credits.credits import EACH, Balance, CreditStatement
+from services.calendar import Every
+from services.credits.credits import Balance, CreditStatement
 from services.settings.catalogue import GIFTS, PAUSE
 from services.settings.settings import Allowance, Source
 
@@ -110,7 +110,7 @@ def allowance_line(balance: Balance, *, server_id: int) -> str:
     if allowed is None:
         return f"No limit: {rule}"
     refilled = f" {DOT} refilled {ago(balance.period.end)}" if allowed else ""
-    return f"`{balance.of_period:,}` of {allowed:,} {EACH[balance.every]}: {rule}{refilled}"
+    return f"`{balance.of_period:,}` of {allowed:,} a {balance.every}: {rule}{refilled}"
 
 
 def _rule(allowance: Allowance, *, server_id: int) -> str:

@@ -11,8 +11,8 @@ from discord.ext import commands
 from cogs.client.answers import PASSING, acknowledged, wrap_parse_errors
 from cogs.client.people import member_of, server_of
 from cogs.credits import credit_cards, texts
+from services.amounts import MAX_AMOUNT
 from services.clock import Clock
-from services.credits.amounts import MAX_AMOUNT
 from services.credits.credits import Credits
 from services.credits.transfers import CreditTransfers
 from services.errors import DeniedBySettings, InvalidRequest

@@ -1,12 +1,10 @@
 """What people read about credits."""
 
 from cogs.client.texts import NOTHING_SPENT, counted, refusal_text
+from services.amounts import InvalidReason, TimePassed, TimeTooFar
+from services.calendar import UnknownPeriod, UnknownTimeZone
 from services.clock import relative
-from services.credits.amounts import InvalidReason, TimePassed, TimeTooFar
 from services.credits.budgets import OperatorBudgetExceeded, ServerBudgetExceeded
-from services.credits.calendar import UnknownPeriod, UnknownTimeZone
-from services.credits.credits import EACH
-from services.credits.moments import UnreadableTime
 from services.credits.transfers import (
     ExpiresTooSoon,
     GiftBlocked,
@@ -16,6 +14,7 @@ from services.credits.transfers import (
     TooManyRoleGrants,
 )
 from services.errors import NotEnoughCredits
+from services.moments import UnreadableTime
 
 BOT_RECEIVES = "Bots don't make songs. Choose a member."
 NO_LEADERBOARD = "The leaderboard is off here. Server managers can allow it in `/quota show`."
@@ -27,7 +26,7 @@ def _(refusal: NotEnoughCredits) -> str:
     cost = f"This song costs {counted(refusal.price, 'credit')}, but you have {refusal.free:,}."
     if not refusal.allowance:
         return f"{cost} Ask the people who manage this server for more."
-    allowance = f"{counted(refusal.allowance, 'credit')} {EACH[refusal.every]}"
+    allowance = f"{counted(refusal.allowance, 'credit')} a {refusal.every}"
     return f"{cost} You get {allowance}. The next ones come {relative(refusal.refills_at)}."
 
 

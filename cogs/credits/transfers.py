@@ -24,10 +24,10 @@ from cogs.client.quota import (
 )
 from cogs.client.texts import credits_text
 from db.records import Draft, RoleGrant
-from services.credits.amounts import MAX_AMOUNT, MAX_REASON, check_reason
-from services.credits.moments import LONGEST_TYPED
+from services.amounts import MAX_AMOUNT, MAX_REASON, check_reason
 from services.credits.transfers import Moved, ResetPlan
 from services.errors import InvalidRequest, NotPossible
+from services.moments import LONGEST_TYPED
 from services.settings.catalogue import CATALOGUE, About, Setting
 from services.settings.server_settings import Manager
 

@@ -13,7 +13,7 @@ from cogs.client.formatting import BLURPLE, ago, plain
 from cogs.client.people import server_of
 from cogs.client.texts import credits_text, songs_text
 from db.records import OperatorBudget, Tally, Undelivered
-from services.credits.amounts import MAX_BUDGET
+from services.amounts import MAX_BUDGET
 from services.credits.budgets import DefaultBudgets, OperatorBudgets
 from services.errors import InvalidRequest, NotPermitted
 from services.reports.overview import Overview, ServerUse

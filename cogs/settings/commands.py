@@ -24,10 +24,10 @@ from cogs.settings.components import explained, view_of
 from cogs.settings.pages import PanelPage
 from cogs.settings.texts import NO_CHANGE, changed_text
 from db.records import Change
-from services.credits.amounts import MAX_AMOUNT, MAX_BUDGET, MAX_REASON
-from services.credits.calendar import LONGEST_NAME, Calendar, Every, zones_like
-from services.credits.moments import LONGEST_TYPED
+from services.amounts import MAX_AMOUNT, MAX_BUDGET, MAX_REASON
+from services.calendar import LONGEST_NAME, Calendar, Every, zones_like
 from services.errors import InvalidRequest
+from services.moments import LONGEST_TYPED
 from services.settings.catalogue import (
     ALLOWANCE,
     BLOCK,

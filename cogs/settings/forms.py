@@ -22,10 +22,10 @@ from cogs.client.quota import QuotaCommands, moment_of
 from cogs.settings.channels import SONG_CHANNELS, check_channels
 from cogs.settings.log_channel import LOG_CHANNELS, check_can_log
 from cogs.settings.panel import LISTED, sections
-from services.credits.amounts import MAX_AMOUNT, MAX_REASON
-from services.credits.calendar import LONGEST_NAME, Calendar, Every
-from services.credits.moments import LONGEST_TYPED
+from services.amounts import MAX_AMOUNT, MAX_REASON
+from services.calendar import LONGEST_NAME, Calendar, Every
 from services.errors import InvalidRequest, NotPossible
+from services.moments import LONGEST_TYPED
 from services.settings import kinds
 from services.settings.blocked_words import MAX_TYPED, parse_words
 from services.settings.catalogue import About, Setting, Topic

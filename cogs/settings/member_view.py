@@ -15,7 +15,7 @@ from cogs.credits.credit_cards import bar, lot_line, rest_text
 from cogs.settings.pages import MEMBER, PanelPage, act_id, form_id, tab_id
 from cogs.settings.panel import DANGER, PLAIN, Layout
 from cogs.settings.texts import per
-from services.credits.credits import EACH, Balance, CreditStatement
+from services.credits.credits import Balance, CreditStatement
 from services.settings.catalogue import BLOCK, MEMBER_ALLOWANCE, PAUSE, Topic
 from services.settings.settings import Allowance, Source
 
@@ -72,7 +72,7 @@ def _amounts(standing: CreditStatement) -> Iterator[str]:
     if allowed and standing.member.roles is not None:
         yield (
             f"{bar(balance.of_period, allowed)} {balance.of_period:,} left of {allowed:,} "
-            f"{EACH[balance.every]}"
+            f"a {balance.every}"
         )
 
 
@@ -81,11 +81,11 @@ def _amounts(standing: CreditStatement) -> Iterator[str]:
 
 def _reasons(standing: CreditStatement) -> Iterator[str]:
     allowance, settings = standing.balance.allowance, standing.settings
-    amount = per(allowance.credits, EACH[standing.balance.every])
+    amount = per(allowance.credits, f"a {standing.balance.every}")
     yield f"{amount}: {_rule(standing, allowance)}"
     own = settings[MEMBER_ALLOWANCE]
     if own is not None and allowance.source is not Source.MEMBER and own.until is not None:
-        was = per(own.credits, EACH[standing.balance.every])
+        was = per(own.credits, f"a {standing.balance.every}")
         yield f"Their own allowance ({was}) ended {ago(own.until)}."
     if standing.member.roles is None:
         yield (
@@ -127,7 +127,7 @@ def _other_roles(standing: CreditStatement) -> str:
     ]
     others.sort(key=lambda rule: (rule[0] is None, rule[0] or 0), reverse=True)
     named = [
-        f"{_role(standing, role_id)} ({per(credits, EACH[standing.balance.every])})"
+        f"{_role(standing, role_id)} ({per(credits, f'a {standing.balance.every}')})"
         for credits, role_id in others[:ROLES_SHOWN]
     ]
     more = [f"{len(others) - ROLES_SHOWN:,} more"] if len(others) > ROLES_SHOWN else []
@@ -151,7 +151,7 @@ def _period(standing: CreditStatement) -> Iterator[str]:
         yield f"Refills {ago(balance.period.end)}, to {credits_text(balance.allowance.credits)}"
     if following := standing.settings.timeline.next(balance.period.start):
         begins, calendar = following
-        yield f"From {shown(begins)} on the period is {EACH[calendar.every]}"
+        yield f"From {shown(begins)} on the period is a {calendar.every}"
 
 
 def _given(balance: Balance) -> Iterator[str]:

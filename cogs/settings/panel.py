@@ -19,7 +19,6 @@ from cogs.credits.credit_cards import bar
 from cogs.settings.log_channel import GONE
 from cogs.settings.pages import PanelPage, act_id, form_id, member_menu_id, tab_id, turn_id
 from cogs.settings.texts import current_text, mention, value_text
-from services.credits.credits import EACH
 from services.settings import kinds
 from services.settings.catalogue import (
     ALLOWANCE,
@@ -89,7 +88,7 @@ class PanelData:
     @property
     def each(self) -> str:
         """The period in force, as in "10 credits a day"."""
-        return EACH[self.settings.timeline.at(self.at).every]
+        return f"a {self.settings.timeline.at(self.at).every}"
 
 
 class Layout(ui.LayoutView):

@@ -12,8 +12,8 @@ from cogs.client.formatting import BLURPLE, FIELD, ago, ordinal, plain
 from cogs.client.texts import credits_text
 from cogs.songs import texts
 from db.records import Song, Status
+from services.amounts import Prices
 from services.audio.audio_file import file_stem
-from services.credits.amounts import Prices
 from services.settings.reader import Settings
 from services.songs.queue import View
 from services.songs.song_request import title_of

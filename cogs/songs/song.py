@@ -25,8 +25,8 @@ from cogs.songs import genres as completion
 from cogs.songs.buttons import queue_answer
 from db.records import Draft, SongRequest
 from services import logs
+from services.amounts import Prices
 from services.clock import Clock
-from services.credits.amounts import Prices
 from services.credits.credits import CreditPreview, Credits
 from services.providers.registry import PARAMETERS
 from services.settings.settings import Limits

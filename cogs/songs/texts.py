@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from cogs.client.formatting import ago, message_address, ordinal, plain
 from cogs.client.texts import NOTHING_SPENT, counted, credits_text, refusal_text
 from db.records import Song, State, Status
+from services.amounts import Prices
 from services.clock import relative
-from services.credits.amounts import Prices
 from services.errors import ServerNotAllowed, SongsPaused
 from services.providers.registry import PARAMETERS
 from services.settings.catalogue import GIFTS, LEADERBOARD

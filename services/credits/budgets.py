@@ -14,9 +14,9 @@ from db import budgets, songs
 from db.connection import Connection
 from db.database import Database
 from db.records import OperatorBudget, Song, Tally, to_ms
+from services.amounts import MAX_BUDGET
+from services.calendar import Period
 from services.clock import Clock
-from services.credits.amounts import MAX_BUDGET
-from services.credits.calendar import Period
 from services.errors import BudgetExceeded, OutOfRange
 from services.settings.catalogue import BUDGET
 from services.settings.changelog import Changelog, as_json

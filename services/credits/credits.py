@@ -5,7 +5,7 @@ refund returns to where the credits came from. The methods that take a connectio
 one transaction of their caller, with the change that they belong to.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -14,9 +14,9 @@ from db import ledger, role_grants, servers, songs
 from db.connection import Connection
 from db.database import Database
 from db.records import Entry, Lot, LotSums, RoleGrant, Song, to_ms
+from services.calendar import Every, Period
 from services.clock import Clock
 from services.credits.budgets import ServerBudget
-from services.credits.calendar import Every, Period
 from services.errors import NotEnoughCredits
 from services.settings.reader import Settings, SettingsReader
 from services.settings.settings import Allowance, Member
@@ -37,9 +37,6 @@ class ReadLots(Protocol):
     ) -> list[Lot]:
         """Read the next ones that have something left."""
         ...
-
-
-EACH: Mapping[str, str] = {Every.DAY: "a day", Every.WEEK: "a week", Every.MONTH: "a month"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from db import ledger, role_grants, servers
 from db.connection import Connection
 from db.database import Database
 from db.records import RoleGrant, to_ms
+from services.amounts import check_amount, check_end, check_reason
 from services.clock import Clock
-from services.credits.amounts import check_amount, check_end, check_reason
 from services.credits.credits import Balance, Credits
 from services.errors import (
     DeniedBySettings,

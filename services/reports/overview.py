@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from db import budgets, servers, songs
 from db.database import Database
 from db.records import ServerCount, Tally, Undelivered
+from services.calendar import Period
 from services.clock import Clock
 from services.credits.budgets import utc_day
-from services.credits.calendar import Period
 from services.settings.catalogue import BUDGET
 from services.settings.reader import SettingsReader
 

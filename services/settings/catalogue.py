@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from services.credits.amounts import MAX_BUDGET
-from services.credits.calendar import Calendar
+from services.amounts import MAX_BUDGET
+from services.calendar import Calendar
 from services.providers.registry import PARAMETERS
 from services.settings import kinds
 from services.settings.settings import Block, Defaults, Override

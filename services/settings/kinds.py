@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
 from db.records import maybe_from_ms, to_ms
-from services.credits.amounts import MAX_AMOUNT, check_end, check_reason
-from services.credits.calendar import Calendar, Every
+from services.amounts import MAX_AMOUNT, check_end, check_reason
+from services.calendar import Calendar, Every
 from services.errors import OutOfRange
 from services.settings.blocked_words import parse_words
 from services.settings.refusals import TooManyChannels

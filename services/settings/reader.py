@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from db import settings as rows
 from db.connection import Connection
 from db.records import CalendarRow, SettingRow
-from services.credits.calendar import Calendar, Every, Timeline
+from services.calendar import Calendar, Every, Timeline
 from services.settings.catalogue import (
     ALLOWANCE,
     BLOCK,

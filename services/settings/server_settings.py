@@ -12,8 +12,8 @@ from db import settings as rows
 from db.connection import Connection
 from db.database import Database
 from db.records import Change, SettingRow, Song
+from services.calendar import Calendar
 from services.clock import Clock
-from services.credits.calendar import Calendar
 from services.settings.catalogue import BLOCK, BY_KEY, CALENDAR, LOG, Setting
 from services.settings.changelog import Changelog, as_json
 from services.settings.reader import Settings, SettingsReader, rows_of

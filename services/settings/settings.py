@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from services.credits.amounts import Prices
+from services.amounts import Prices
 from services.providers.registry import PARAMETERS
 
 

@@ -10,8 +10,8 @@ from db.connection import Connection
 from db.database import Database
 from db.records import TOKEN_LIFETIME, Draft, Fault, Song, SongRequest, State
 from services import logs
+from services.amounts import Prices
 from services.clock import Clock
-from services.credits.amounts import Prices
 from services.credits.budgets import OperatorBudgets, ServerBudget, ServerBudgetExceeded
 from services.credits.credits import Credits
 from services.operations.incidents import Incidents

@@ -51,7 +51,7 @@ MUTANTS = (
     Mutant(
         "price_rounds_up",
         "a begun part of a song's length costs a whole credit",
-        "services/credits/amounts.py",
+        "services/amounts.py",
         "math.ceil(seconds / self.seconds)",
         "(seconds // self.seconds)",
         ("tests/unit/services/credits",),

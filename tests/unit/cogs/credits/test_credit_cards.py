@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from cogs.credits import credit_cards
 from db.records import Entry, Lot
 from db.reports import Place
-from services.credits.amounts import MAX_AMOUNT, MAX_REASON
-from services.credits.calendar import Calendar, Every, Period, Timeline
+from services.amounts import MAX_AMOUNT, MAX_REASON
+from services.calendar import Calendar, Every, Period, Timeline
 from services.credits.credits import Balance, CreditStatement
 from services.settings.catalogue import BLOCK, GIFTS, PAUSE
 from services.settings.reader import Settings

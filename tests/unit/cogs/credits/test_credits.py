@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from db.records import Status
-from services.credits.calendar import Every
+from services.calendar import Every
 from services.settings.catalogue import (
     ALLOWANCE,
     BLOCK,

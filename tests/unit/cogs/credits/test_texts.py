@@ -4,10 +4,9 @@ from syrupy.assertion import SnapshotAssertion
 
 from cogs.client.texts import refusal_text
 from cogs.credits import texts
-from services.credits.amounts import InvalidReason, TimePassed, TimeTooFar
+from services.amounts import InvalidReason, TimePassed, TimeTooFar
+from services.calendar import Period, UnknownPeriod, UnknownTimeZone
 from services.credits.budgets import OperatorBudgetExceeded, ServerBudgetExceeded
-from services.credits.calendar import Period, UnknownPeriod, UnknownTimeZone
-from services.credits.moments import UnreadableTime
 from services.credits.transfers import (
     ExpiresTooSoon,
     GiftBlocked,
@@ -17,6 +16,7 @@ from services.credits.transfers import (
     TooManyRoleGrants,
 )
 from services.errors import NotEnoughCredits
+from services.moments import UnreadableTime
 from tests.factories import NOON, make_song
 
 

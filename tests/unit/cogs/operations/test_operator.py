@@ -12,8 +12,8 @@ import simcord
 from cogs.operations import operator
 from cogs.operations.operator import OperatorCog, overview_card
 from db.records import OperatorBudget, ServerCount, State, Tally, Undelivered
+from services.calendar import Period
 from services.credits.budgets import OperatorBudgetExceeded
-from services.credits.calendar import Period
 from services.errors import InvalidRequest, NotPermitted
 from services.reports.overview import ServerUse
 from tests.factories import NOON, add_song

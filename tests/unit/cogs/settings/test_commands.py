@@ -10,7 +10,7 @@ import simcord
 
 from cogs.settings.channels import check_channels
 from cogs.settings.texts import NO_CHANGE
-from services.credits.calendar import Calendar, Every
+from services.calendar import Calendar, Every
 from services.errors import NotPermitted
 from services.settings.catalogue import (
     BLOCK,

@@ -8,7 +8,7 @@ import discord
 import pytest
 
 from cogs.settings.forms import FORMS, Typed, allowance_typed, number_typed
-from services.credits.calendar import Calendar, Every
+from services.calendar import Calendar, Every
 from services.errors import InvalidRequest
 from services.settings.catalogue import (
     ALLOWANCE,

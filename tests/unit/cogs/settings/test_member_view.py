@@ -7,7 +7,7 @@ import pytest
 
 from cogs.settings.member_view import member_view
 from db.records import Lot
-from services.credits.calendar import Calendar, Every, Period, Timeline
+from services.calendar import Calendar, Every, Period, Timeline
 from services.credits.credits import Balance, CreditStatement
 from services.settings.catalogue import BLOCK, MEMBER_ALLOWANCE, PAUSE
 from services.settings.reader import Settings

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 import simcord
 
-from services.credits.calendar import Every
+from services.calendar import Every
 from services.settings.catalogue import (
     ALLOWANCE,
     BLOCK,

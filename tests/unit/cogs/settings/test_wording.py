@@ -21,7 +21,7 @@ from cogs.settings.log_channel import GONE, promise
 from cogs.settings.pages import PanelPage
 from cogs.settings.panel import PanelData, panel
 from db.records import Change, to_ms
-from services.credits.calendar import Calendar, Every
+from services.calendar import Calendar, Every
 from services.settings.catalogue import (
     ALLOWANCE,
     BLOCK,

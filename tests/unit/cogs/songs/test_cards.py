@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cogs.client.formatting import ordinal, plain
 from cogs.songs import cards, texts
 from db.records import Song, SongRequest, State
-from services.credits.amounts import MAX_AMOUNT, Prices
+from services.amounts import MAX_AMOUNT, Prices
 from services.errors import InvalidRequest
 from services.providers.registry import PARAMETERS
 from services.settings.catalogue import ALLOWANCE, GIFTS, LEADERBOARD

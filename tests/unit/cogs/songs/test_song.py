@@ -22,7 +22,7 @@ from cogs.songs.song import (
     suggested_seconds,
 )
 from db.records import Status
-from services.credits.amounts import Prices
+from services.amounts import Prices
 from services.credits.credits import CreditPreview
 from services.operations.incidents import Kind
 from services.settings.catalogue import ALLOWANCE, LONGEST, MOST_STEPS, PAUSE

@@ -13,7 +13,7 @@ from syrupy.assertion import SnapshotAssertion
 from cogs.client.texts import refusal_text
 from cogs.songs import cards, texts
 from db.records import Song, State, Status
-from services.credits.amounts import Prices
+from services.amounts import Prices
 from services.errors import ServerNotAllowed, SongsPaused
 from services.settings.catalogue import GIFTS, LEADERBOARD
 from services.settings.reader import Settings

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.credits.calendar import Calendar, Period
+from services.calendar import Calendar, Period
 from services.errors import (
     BudgetExceeded,
     DeniedBySettings,

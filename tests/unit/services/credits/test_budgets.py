@@ -10,14 +10,14 @@ import pytest
 from db import songs as song_rows
 from db.database import Database
 from db.records import OperatorBudget, Song, Tally
-from services.credits.amounts import MAX_BUDGET
+from services.amounts import MAX_BUDGET
+from services.calendar import Every
 from services.credits.budgets import (
     DefaultBudgets,
     OperatorBudgetExceeded,
     ServerBudgetExceeded,
     utc_day,
 )
-from services.credits.calendar import Every
 from services.errors import BudgetExceeded, NotEnoughCredits, OutOfRange
 from services.settings.catalogue import ALLOWANCE, BUDGET, CALENDAR
 from services.settings.settings import Defaults, Limits

@@ -12,7 +12,7 @@ from aiosqlite import Connection
 from db import ledger
 from db.database import Database
 from db.records import Song
-from services.credits.calendar import Every
+from services.calendar import Every
 from services.credits.credits import Credits
 from services.errors import NotEnoughCredits
 from services.settings.catalogue import ALLOWANCE, CALENDAR, GIFTS, MEMBER_ALLOWANCE, ROLE_ALLOWANCE

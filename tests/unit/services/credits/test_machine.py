@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from db.connection import Connection
 from db.records import Change, Fault, OperatorBudget, Song
+from services.calendar import Calendar, Every
 from services.credits.budgets import DefaultBudgets, ServerBudgetExceeded
-from services.credits.calendar import Calendar, Every
 from services.credits.transfers import NotEnoughToGive, ResetPlan
 from services.errors import DeniedBySettings, NotPossible
 from services.settings.catalogue import (

@@ -11,8 +11,8 @@ import pytest
 
 from db.database import Database
 from db.records import Lot, to_ms
+from services.amounts import LONGEST, MAX_AMOUNT
 from services.credits import transfers as module
-from services.credits.amounts import LONGEST, MAX_AMOUNT
 from services.credits.transfers import (
     MAX_ROLE_GRANTS,
     ROLE_GRANT_LASTS,

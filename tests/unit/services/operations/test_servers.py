@@ -13,7 +13,7 @@ from db.connection import Connection
 from db.database import Database
 from db.errors import DiskFullError
 from db.records import Song, State, Status
-from services.credits.calendar import Every
+from services.calendar import Every
 from services.credits.credits import Credits
 from services.operations.servers import (
     NOTIFIED_WITHIN,

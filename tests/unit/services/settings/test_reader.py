@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from db.database import Database
-from services.credits.calendar import Calendar, Every
+from services.calendar import Calendar, Every
 from services.settings.catalogue import (
     ALLOWANCE,
     BLOCK,

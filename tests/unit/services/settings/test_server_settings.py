@@ -12,8 +12,8 @@ import pytest
 
 from db.database import Database
 from db.records import to_ms
-from services.credits.amounts import MAX_AMOUNT, MAX_BUDGET, InvalidReason
-from services.credits.calendar import Calendar, Every, UnknownTimeZone
+from services.amounts import MAX_AMOUNT, MAX_BUDGET, InvalidReason
+from services.calendar import Calendar, Every, UnknownTimeZone
 from services.errors import InvalidRequest, OutOfRange, Refusal
 from services.settings.catalogue import (
     ALLOWANCE,

@@ -25,7 +25,7 @@ from db.records import (
     State,
     Status,
 )
-from services.credits.amounts import Prices
+from services.amounts import Prices
 from services.credits.budgets import OperatorBudgetExceeded, OperatorBudgets, ServerBudgetExceeded
 from services.credits.credits import Credits
 from services.errors import (

@@ -7,10 +7,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cogs.credits.texts import TIMES
-from services.credits.amounts import LONGEST, TimePassed, TimeTooFar
-from services.credits.calendar import WELL_KNOWN
-from services.credits.moments import UnreadableTime, parse_moment, suggestions
+from services.amounts import LONGEST, TimePassed, TimeTooFar
+from services.calendar import WELL_KNOWN
 from services.errors import InvalidRequest
+from services.moments import UnreadableTime, parse_moment
 
 NOW = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
 BERLIN = "Europe/Berlin"
@@ -147,37 +147,3 @@ def test_any_text_is_a_moment_to_come_or_refused(typed: str, now: datetime, zone
         return
     assert moment.tzinfo is UTC
     assert now < moment <= now + LONGEST
-
-
-@given(TYPED, MOMENTS, st.sampled_from(WELL_KNOWN))
-def test_what_is_suggested_can_be_sent(typed: str, now: datetime, zone: str) -> None:
-    offered = suggestions(typed, now=now, zone=zone)
-    assert len(offered) <= 25
-    for label, value in offered:
-        assert len(label) <= 100
-        assert parse_moment(value, now=now, zone=zone) > now
-
-
-def test_nothing_typed_yet_offers_the_usual() -> None:
-    offered = suggestions("", now=NOW, zone=BERLIN)
-    assert offered[:3] == [
-        ("1 day: Wednesday, 25 November 2026, 13:30", "1 day"),
-        ("3 days: Friday, 27 November 2026, 13:30", "3 days"),
-        ("7 days: Tuesday, 1 December 2026, 13:30", "7 days"),
-    ]
-    assert len(offered) == 7
-
-
-def test_a_number_is_offered_with_units() -> None:
-    offered = suggestions("in 5", now=NOW, zone=BERLIN)
-    assert [value for _, value in offered] == ["5 hours", "5 days", "5 weeks", "5 months"]
-
-
-def test_what_can_be_read_is_shown_as_it_was_read() -> None:
-    assert suggestions("2026-12-31", now=NOW, zone=BERLIN) == [
-        ("2026-12-31: the end of Thursday, 31 December 2026", "2026-12-31")
-    ]
-    assert suggestions("1 m", now=NOW, zone=BERLIN) == [
-        ("1 month: Thursday, 24 December 2026, 13:30", "1 month")
-    ]
-    assert suggestions("2026-1", now=NOW, zone=BERLIN) == []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.credits.calendar import (
+from services.calendar import (
     WELL_KNOWN,
     Calendar,
     Every,

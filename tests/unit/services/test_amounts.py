@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from cogs.client.texts import credits_text
-from services.credits.amounts import (
+from services.amounts import (
     LONGEST,
     MAX_AMOUNT,
     MAX_REASON,
