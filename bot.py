@@ -25,8 +25,8 @@ from discord.ext import commands
 
 from cogs import quota
 from cogs.client.client import Client
+from cogs.client.components import OutdatedCog
 from cogs.client.discord_internals import set_gateway_url
-from cogs.client.outdated import OutdatedCog
 from cogs.client.registration import Registration
 from cogs.credits.credits import CreditsCog
 from cogs.operations.operator import OperatorCog

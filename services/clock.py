@@ -19,11 +19,6 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def relative(moment: datetime) -> str:
-    """Format a time that Discord shows as a countdown (Discord, "Message Formatting")."""
-    return f"<t:{int(moment.timestamp())}:R>"
-
-
 class _Adjustment(NamedTuple):
     """How the clock was set from `began` (monotonic seconds); `zero`: its time at monotonic 0."""
 

@@ -1,24 +1,28 @@
-"""What becomes of what is sent to Discord, in our words."""
+"""What Discord's answers mean: what was done, and whether to retry.
+
+The codes: https://docs.discord.com/developers/topics/opcodes-and-status-codes ("JSON Error
+Codes"), and 20026, which only public reports describe.
+"""
 
 import contextlib
 from collections.abc import Iterator
+from typing import Final
 
 import aiohttp
 import discord
 
-from cogs.client.refusals import NOT_NOW, TOO_LARGE_STATUS, refusal
 from db.errors import SongwrightError
-from services.errors import PostUncertain
+from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
 
 LONGEST_PAUSE = 60.0
-"""Seconds for which Discord may ask us to be silent; a call that would wait longer has failed."""
+"""Seconds that a call may wait for Discord's rate limits; one that would wait longer fails."""
 
 
 class MalformedResponseError(SongwrightError):
-    """Discord, or what stands before it, has answered something that can't be read."""
+    """Discord, or a proxy in front of it, has sent an answer that can't be read."""
 
 
-PASSING = (
+TRANSIENT = (
     discord.DiscordServerError,
     discord.RateLimited,
     MalformedResponseError,
@@ -27,58 +31,136 @@ PASSING = (
     OSError,
 )
 TRANSIENT_STATUS = (401, 429)
-"""Answers that say nothing of the post: a token that was just reset, a limit shared with others."""
+"""These say nothing of the request: a token that was just reset, a limit shared with others."""
 PARSE_ERRORS = (ValueError, LookupError, TypeError, AttributeError)
-"""What discord.py raises of an answer that is not what it expects."""
+"""What discord.py raises of an answer that is not as expected."""
 CLOSED = "Session is closed"
-"""What aiohttp calls it, in a plain RuntimeError."""
+"""The text of aiohttp's RuntimeError."""
 ALREADY_ACKNOWLEDGED = 40060
-"""Discord, "JSON Error Codes": another answer came first, perhaps our own that was lost."""
+"""Another answer came first, perhaps one of the bot's that was lost."""
+UNKNOWN_CHANNEL: Final = 10003
+TOO_LARGE_STATUS: Final = 413
+"""Also what a proxy in front of Discord answers."""
+TOO_LARGE: Final = frozenset({40005, 50045})
+"""The whole request, or one file, is over the limit: transcode it again for a lower one."""
+
+TRANSIENT_CODES: Final = frozenset(
+    {
+        20016,  # slow mode
+        20022,  # too many edits in an announcement channel
+        20028,  # the channel's rate limit for writing
+        20029,  # the server's
+        30046,  # too many edits of messages that are over an hour old
+        40004,  # sending is switched off for a while
+        40006,  # a feature is
+        40062,  # a part of Discord is rate limited
+        40333,  # Cloudflare blocks the request before Discord sees it
+        110001,  # the application is not available yet
+        130000,  # overloaded
+    }
+)
+"""These say nothing about the message."""
+
+MALFORMED: Final = frozenset({50006, 50035, 50109})
+"""What was sent is not a message: a defect of the bot."""
+
+_NO_PERMISSION = (
+    "I lack a permission in the channel: I need to view it, send messages, embed links and attach "
+    "files."
+)
+_NO_ACCESS = (
+    "I can't see the channel: I need View Channel there, in a voice channel Connect as well, and a "
+    "private thread has to have me as a member (mention me there)."
+)
+_DEFECT = "I built a message that Discord does not accept. That is a defect of mine."
+_BAD_FILE = "Discord did not accept the audio file."
+NO_MEMBER: Final = "I am no longer in the server."
+_ACCOUNT = "Discord has restricted this bot's account."
+_WRONG_KIND = "Songs can't be posted in this kind of channel."
+
+REFUSALS: Final[dict[int, tuple[Scope, str]]] = {
+    **dict.fromkeys(MALFORMED, (Scope.EVERYBODY, _DEFECT)),
+    UNKNOWN_CHANNEL: (Scope.CHANNEL, "The channel is gone."),
+    10004: (Scope.SERVER, NO_MEMBER),
+    20009: (Scope.MESSAGE, "Discord's filter for explicit content blocked the post."),
+    20026: (Scope.EVERYBODY, _ACCOUNT),  # flagged by the anti-spam system
+    40001: (Scope.EVERYBODY, _ACCOUNT),
+    40002: (Scope.EVERYBODY, _ACCOUNT),  # the account has to be verified
+    40007: (Scope.SERVER, "I am banned from the server."),
+    40058: (Scope.CHANNEL, _WRONG_KIND),  # a forum takes posts, no messages
+    50001: (Scope.CHANNEL, _NO_ACCESS),
+    50007: (Scope.CHANNEL, "Discord does not let me write to this person."),
+    50008: (Scope.CHANNEL, _WRONG_KIND),
+    50009: (Scope.SERVER, "The server's verification level keeps me out."),
+    50013: (Scope.CHANNEL, _NO_PERMISSION),
+    50014: (Scope.EVERYBODY, _ACCOUNT),
+    50024: (Scope.CHANNEL, _WRONG_KIND),
+    50046: (Scope.MESSAGE, _BAD_FILE),
+    50083: (Scope.CHANNEL, "The thread is archived, and I can't open it again."),
+    50095: (Scope.SERVER, "Discord does not offer this server where the bot runs."),
+    50110: (Scope.MESSAGE, _BAD_FILE),
+    50123: (Scope.MESSAGE, _BAD_FILE),
+    50146: (Scope.MESSAGE, _BAD_FILE),
+    50178: (Scope.EVERYBODY, _ACCOUNT),  # as 40002
+    50278: (Scope.CHANNEL, "Discord does not let me write to this person."),
+    160005: (Scope.CHANNEL, "The thread is locked."),
+    160006: (Scope.CHANNEL, "The thread is archived, and the server has too many open threads."),
+    160007: (Scope.CHANNEL, "The thread is archived, and the server has too many open threads."),
+    200000: (Scope.MESSAGE, "This server's AutoMod blocked the post."),
+    200001: (Scope.MESSAGE, "This server's AutoMod blocked the post."),
+    240000: (Scope.MESSAGE, "Discord's filter for harmful links blocked the post."),
+    400001: (Scope.SERVER, "Discord has limited uploads of files in this server."),
+}
 
 
-async def acknowledged(interaction: discord.Interaction) -> int | None:
-    """Let the person see that it is being thought about; the id of the message that says so.
+def refusal(error: discord.HTTPException) -> CannotPost | TooLargeToPost:
+    """Return why Discord permanently refuses a message, and whom that concerns.
 
-    Where Discord says that this was done before, and nothing was sent since, it is gone on with:
-    its first answer was lost, and discord.py has asked again, or the interaction has come twice.
-    What comes twice is done once: songs and credits are entered under the interaction's id, and
-    rules are set to what was requested.
-
-    Raises:
-        discord.HTTPException, NonsenseError, aiohttp.ClientError: it is not known to be.
+    A code that is not in the table concerns everybody, so that the operator is notified; but 403
+    and 404 are about one resource by their definition.
     """
-    try:
-        with wrap_parse_errors():
-            message = await interaction.response.defer(ephemeral=True, thinking=True)
-    except discord.HTTPException as error:
-        if error.code != ALREADY_ACKNOWLEDGED or not (shown := await _thinking(interaction)):
-            raise
-        return shown.id
-    return message.message_id if message is not None else None
+    if error.status == TOO_LARGE_STATUS or error.code in TOO_LARGE:
+        return TooLargeToPost(str(error))
+    if error.code in REFUSALS:
+        scope, reason = REFUSALS[error.code]
+        return CannotPost(reason, scope=scope)
+    scope = Scope.CHANNEL if error.status in (403, 404) else Scope.EVERYBODY
+    return CannotPost(f"Discord refused it ({error.status}, code {error.code}).", scope=scope)
 
 
-async def _thinking(interaction: discord.Interaction) -> discord.InteractionMessage | None:
-    """The message that an interaction was acknowledged with, as long as it says nothing else."""
-    try:
-        with wrap_parse_errors():
-            message = await interaction.original_response()
-    except discord.HTTPException:
-        return None
-    return message if message.flags.loading else None
+def may_succeed_later(error: discord.HTTPException) -> bool:
+    """Return whether the same message may be accepted later, as when a permission is given back."""
+    if error.code in MALFORMED or error.code == UNKNOWN_CHANNEL:
+        return False
+    refused = refusal(error)
+    return isinstance(refused, CannotPost) and refused.scope is not Scope.MESSAGE
+
+
+def outcome_unknown(error: BaseException) -> bool:
+    """Return whether Discord did not answer, or did not say what it did with the request."""
+    if isinstance(error, discord.HTTPException):
+        if isinstance(error, discord.DiscordServerError) or error.status in TRANSIENT_STATUS:
+            return True
+        # Each refusal of Discord's has a code; one without comes from a proxy in front of it.
+        return error.code in TRANSIENT_CODES or (
+            not error.code and error.status != TOO_LARGE_STATUS
+        )
+    silence = (aiohttp.ClientError, ConnectionError, TimeoutError)
+    return isinstance(error, (discord.RateLimited, MalformedResponseError, *silence))
 
 
 @contextlib.contextmanager
 def map_discord_errors(doing: str) -> Iterator[None]:
-    """Discord's errors become ours here.
+    """Map Discord's errors to ours.
 
     Raises:
         CannotPost, TooLargeToPost: the answer is permanent.
-        PostUncertain: there was none, or none about this.
+        PostUncertain: there was none, or none about this request.
     """
     try:
         with wrap_parse_errors():
             yield
-    except PASSING as error:
+    except TRANSIENT as error:
         raise PostUncertain(f"{doing}: {error!r}") from error
     except discord.HTTPException as error:
         if outcome_unknown(error):
@@ -88,12 +170,12 @@ def map_discord_errors(doing: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def wrap_parse_errors() -> Iterator[None]:
-    """Only what reads an answer belongs into the block: errors of ours would look like Discord's.
+    """Map errors of reading an answer; do nothing else in the block, since its errors look alike.
 
     Raises:
-        NonsenseError: the answer is malformed. The request may have been carried out.
-        aiohttp.ClientConnectionError: discord.py has closed the connection, at the fatal end of the
-            gateway's (a token that was revoked); the bot is about to end.
+        MalformedResponseError: the answer is malformed. The request may have been carried out.
+        aiohttp.ClientConnectionError: discord.py has closed the connection, after the gateway's
+            ended permanently (the token was revoked); the bot is about to end.
     """
     try:
         yield
@@ -102,15 +184,29 @@ def wrap_parse_errors() -> Iterator[None]:
             raise
         raise aiohttp.ClientConnectionError(CLOSED) from error
     except PARSE_ERRORS as error:
-        raise MalformedResponseError(f"an answer that makes no sense: {error!r}") from error
+        raise MalformedResponseError(f"malformed answer: {error!r}") from error
 
 
-def outcome_unknown(error: BaseException) -> bool:
-    """Whether Discord was not there, or has not said what it did with what was sent."""
-    if isinstance(error, discord.HTTPException):
-        if isinstance(error, discord.DiscordServerError) or error.status in TRANSIENT_STATUS:
-            return True
-        # Each refusal of Discord's own has a code; one without is of something before it.
-        return error.code in NOT_NOW or (not error.code and error.status != TOO_LARGE_STATUS)
-    silence = (aiohttp.ClientError, ConnectionError, TimeoutError)
-    return isinstance(error, (discord.RateLimited, MalformedResponseError, *silence))
+async def acknowledged(interaction: discord.Interaction) -> int | None:
+    """Acknowledge an interaction, and return the id of the message that shows that.
+
+    If Discord says that this was done before, and nothing was sent since, go on: Discord's first
+    answer was lost and discord.py has repeated the call, or the interaction was delivered twice.
+    What is delivered twice is done once: songs and credits are entered under the interaction's id,
+    and settings are set to what was requested.
+
+    Raises:
+        discord.HTTPException, MalformedResponseError, aiohttp.ClientError: the outcome is unknown.
+    """
+    try:
+        with wrap_parse_errors():
+            message = await interaction.response.defer(ephemeral=True, thinking=True)
+    except discord.HTTPException as error:
+        if error.code != ALREADY_ACKNOWLEDGED:
+            raise
+        with contextlib.suppress(discord.HTTPException), wrap_parse_errors():
+            shown = await interaction.original_response()
+            if shown.flags.loading:  # it says nothing else yet
+                return shown.id
+        raise
+    return message.message_id if message is not None else None

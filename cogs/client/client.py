@@ -1,4 +1,4 @@
-"""The bot as Discord sees it, and the product as the cogs see it."""
+"""The bot's connection to Discord."""
 
 import contextlib
 from collections.abc import Awaitable, Callable
@@ -8,12 +8,10 @@ import discord
 import yarl
 from discord.ext import commands
 
-from cogs.client.answers import LONGEST_PAUSE, PASSING
-from cogs.client.discord_internals import ConnectionState, presence_of
+from cogs.client.answers import LONGEST_PAUSE, TRANSIENT
+from cogs.client.connection import SessionStarts, until_answered
+from cogs.client.discord_internals import ConnectionState, Presence, presence_of
 from cogs.client.errors import Tree
-from cogs.client.login import until_answered
-from cogs.client.presence import Presence
-from cogs.client.session_starts import SessionStarts
 
 
 class Client(commands.AutoShardedBot):
@@ -25,7 +23,7 @@ class Client(commands.AutoShardedBot):
             help_command=None,
             tree_cls=Tree,
             intents=discord.Intents(guilds=True),
-            # Nobody is pinged but by a message that says so.
+            # Only a message that says so pings somebody.
             allowed_mentions=discord.AllowedMentions.none(),
             chunk_guilds_at_startup=False,
             max_messages=None,
@@ -44,7 +42,7 @@ class Client(commands.AutoShardedBot):
         return ConnectionState.of(self, **options)
 
     async def login(self, token: str) -> None:
-        """As discord.py's, which calls `setup_hook`; Discord is waited for, however long."""
+        """Log in, which calls `setup_hook`; wait for Discord, however long it takes."""
         with until_answered(self.http):
             await super().login(token)
 
@@ -53,7 +51,7 @@ class Client(commands.AutoShardedBot):
     ) -> None:
         """Called by discord.py for each shard at the start, and again where that failed."""
         # Before it connects: discord.py gives a connection up after 180 s, with a trace.
-        with contextlib.suppress(*PASSING, discord.GatewayNotFound):  # asked again at the identify
+        with contextlib.suppress(*TRANSIENT, discord.GatewayNotFound):  # `take` asks again
             await self.session_starts.wait()
         await super().launch_shard(gateway, shard_id, initial=initial)
 
@@ -72,4 +70,4 @@ class Client(commands.AutoShardedBot):
         exception: commands.CommandError,
         /,
     ) -> None:
-        """There are no commands by mention: what looks like one is not answered."""
+        """Ignore it: there are no commands by mention."""

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import re
 import zlib
+from collections.abc import Iterable
 from typing import Any, cast
 
 import discord
@@ -17,13 +18,12 @@ from discord.gateway import DiscordWebSocket, ReconnectWebSocket
 from discord.state import AutoShardedConnectionState
 
 from cogs.client.answers import PARSE_ERRORS
-from cogs.client.presence import Presence
 from services.operations.servers import Shard
 
 log = logging.getLogger(__name__)
 
 PAUSE = 1.0
-"""Seconds before the next connection: what garbles one frame may garble each."""
+"""Seconds before the next connection: whatever breaks one frame may break each."""
 
 
 def configure(api_url: str) -> None:
@@ -60,8 +60,36 @@ class GatewaySocket(DiscordWebSocket):
             raise ReconnectWebSocket(self.shard_id) from error
 
 
+class Presence:
+    """The servers that the bot is a member of, the unavailable ones too.
+
+    It is what each shard's READY listed, and what came since. discord.py's cache does not know it:
+    with shards it keeps what a new session no longer lists, and it leaves out a server that is
+    unavailable when the bot joins it.
+    """
+
+    def __init__(self) -> None:
+        self._server_ids: set[int] = set()
+
+    def __contains__(self, server_id: object) -> bool:
+        return server_id in self._server_ids
+
+    def listed(self, shard: Shard, server_ids: Iterable[int]) -> None:
+        """Note all servers of a shard, which a new session lists."""
+        others = {server_id for server_id in self._server_ids if not shard.serves(server_id)}
+        self._server_ids = others.union(server_ids)
+
+    def joined(self, server_id: int) -> None:
+        """Note that the bot was added, or that its server is available again."""
+        self._server_ids.add(server_id)
+
+    def left(self, server_id: int) -> None:
+        """Note that the bot was removed."""
+        self._server_ids.discard(server_id)
+
+
 class ConnectionState(AutoShardedConnectionState[Any]):
-    """Keeps the presence, and forgets servers that a READY does not list any more.
+    """Has the presence, and forgets servers that a READY does not list any more.
 
     Dispatches `shard_session(shard)` at every READY of a shard, and `server_left(server_id)`.
     """
@@ -105,12 +133,12 @@ class ConnectionState(AutoShardedConnectionState[Any]):
 
 
 def presence_of(client: discord.Client) -> Presence:
-    """The servers that the bot is a member of."""
+    """Return the servers that the bot is a member of."""
     return cast("ConnectionState", client._connection).presence  # noqa: SLF001
 
 
 def role_ids(member: discord.Member) -> frozenset[int]:
-    """A member's roles. Everyone has the role whose id is the server's own.
+    """Return a member's roles. Everyone has the role whose id is the server's.
 
     `Member.roles` leaves out what discord.py's cache does not know: a role that was just made, and
     every role while the server is unavailable.
@@ -124,5 +152,5 @@ def forget_thread(thread: discord.Thread) -> None:
 
 
 def template_of(component: type[ui.DynamicItem[Any]]) -> re.Pattern[str]:
-    """The pattern of a persistent component's ids."""
+    """Return the pattern of a persistent component's ids."""
     return component.__discord_ui_compiled_template__

@@ -1,24 +1,23 @@
-"""One handler: an error of ours becomes one plain sentence, any other an apology with a number."""
+"""One handler of errors: a refusal becomes a sentence, a defect an apology with a number."""
 
 import asyncio
 import contextlib
 import io
 import logging
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, cast
 
 import discord
-from discord import app_commands
+from discord import AppCommandOptionType, app_commands
 
 from cogs.client.answers import (
     ALREADY_ACKNOWLEDGED,
     LONGEST_PAUSE,
-    PASSING,
+    TRANSIENT,
     outcome_unknown,
     wrap_parse_errors,
 )
-from cogs.client.command_form import is_current
-from cogs.client.presence import check_is_member
+from cogs.client.permissions import check_is_member
 from cogs.client.texts import refusal_text
 from db.errors import NO_ROOM, DatabaseBusyError
 from services import logs
@@ -28,10 +27,10 @@ from services.retry import Backoff, retry
 log = logging.getLogger(__name__)
 
 UNKNOWN_INTERACTION = 10062
-"""Discord, "JSON Error Codes": our answer came too late."""
-AGAIN = Backoff(first=1.0, longest=30.0)
+"""Discord, "JSON Error Codes": the answer came too late."""
+BACKOFF = Backoff(first=1.0, longest=30.0)
 MOST_TRIES = 8
-"""Of telling a person something: for a minute at least, two at most."""
+"""Tries to send somebody a reply: one minute at least, two at most."""
 OUTDATED = (
     "Discord has sent this command in an older form, or with something that it does not know. "
     "Please restart Discord and use it again. Nothing was done."
@@ -51,57 +50,113 @@ class Tree(app_commands.CommandTree[discord.Client]):
         )
 
     async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
-        """Before each command, in the task that carries it out: it is logged under its id.
-
-        False, with a reply, if it did not come in the form in which it is registered.
-        """
+        """Refuse commands of an older form, and where the bot is no member; log with the id."""
         logs.set_context(interaction.id)
         try:
             check_is_member(interaction)
+            if is_current(interaction):
+                return True
+            log.warning("interaction %d: an older form of a command", interaction.id)
+            text = OUTDATED
         except NotPermitted as refused:
-            await _refuse(interaction, refusal_text(refused))
-            return False
-        if is_current(interaction):
-            return True
-        log.warning("interaction %d: an older form of a command", interaction.id)
-        await _refuse(interaction, OUTDATED)
+            text = refusal_text(refused)
+        if interaction.type is discord.InteractionType.autocomplete:
+            await interaction.response.autocomplete([])
+        else:
+            await say(interaction, text)
         return False
 
     async def on_error(
         self, interaction: discord.Interaction, error: app_commands.AppCommandError, /
     ) -> None:
-        """An error in a command."""
+        """Answer an error in a command."""
         await answer(interaction, getattr(error, "original", error))
 
 
-async def _refuse(interaction: discord.Interaction, text: str) -> None:
+# --- whether a command is one of this version -----------------------------------------------------
+
+_NESTED = (AppCommandOptionType.subcommand.value, AppCommandOptionType.subcommand_group.value)
+_RESOLVED = {
+    AppCommandOptionType.user.value: "users",
+    AppCommandOptionType.role.value: "roles",
+    AppCommandOptionType.channel.value: "channels",
+}
+"""Where Discord sends what an id stands for ("Resolved Data Structure")."""
+
+
+def is_current(interaction: discord.Interaction[Any]) -> bool:
+    """Return whether the command exists, and has the options that came, with their types.
+
+    Discord's clients use the commands of an older version for a while, and discord.py passes on
+    whatever they send: a text where a number is expected now, an id where a member was. During
+    autocomplete, required options may be missing, and ids are not resolved yet.
+    """
+    command = interaction.command
+    if not isinstance(command, app_commands.Command):
+        return False
+    data = cast("Mapping[str, Any]", interaction.data or {})
+    options: Sequence[Mapping[str, Any]] = data.get("options") or ()
+    while options and options[0]["type"] in _NESTED:
+        options = options[0].get("options") or ()
+    given = {option["name"]: option for option in options}
+    known = {parameter.display_name: parameter for parameter in command.parameters}
+    if any(
+        name not in known or option["type"] != known[name].type.value
+        for name, option in given.items()
+    ):
+        return False
     if interaction.type is discord.InteractionType.autocomplete:
-        await interaction.response.autocomplete([])
-    else:
-        await say(interaction, text)
+        return True
+    resolved = data.get("resolved") or {}
+    return all(
+        _is_valid(given[name], parameter, resolved) if name in given else not parameter.required
+        for name, parameter in known.items()
+    )
+
+
+def _is_valid(
+    option: Mapping[str, Any],
+    parameter: app_commands.Parameter,
+    resolved: Mapping[str, Mapping[str, Any]],
+) -> bool:
+    """Return whether a value is one of the choices, if there are any, and an id is resolved."""
+    choices = [choice.value for choice in parameter.choices]
+    kind = _RESOLVED.get(option["type"])
+    return (not choices or option["value"] in choices) and (
+        kind is None or str(option["value"]) in (resolved.get(kind) or {})
+    )
+
+
+# --- answers to errors ----------------------------------------------------------------------------
 
 
 async def guarded(
-    interaction: discord.Interaction, work: Coroutine[Any, Any, None], *, song_id: int | None = None
+    interaction: discord.Interaction,
+    work: Coroutine[Any, Any, None],
+    *,
+    song_id: int | None = None,
+    public: bool = False,
 ) -> None:
-    """Do what a button or a menu asks for, of `song_id`; discord.py would only log its errors."""
+    """Respond to a button or menu, of `song_id`; discord.py would only log errors.
+
+    `public`: it belongs under a message that everybody sees.
+    """
     with logs.context(song_id or interaction.id), contextlib.closing(work):
         try:
-            check_alone(interaction)
+            if not public:
+                check_private(interaction)
             if song_id is None:  # a song that exists is its member's, wherever the bot is
                 check_is_member(interaction)
             await work
-        except Exception as error:  # noqa: BLE001 - the one handler answers and logs it
+        except Exception as error:  # noqa: BLE001 - answered and logged
             await answer(interaction, error)
 
 
-def check_alone(interaction: discord.Interaction) -> None:
-    """Whether only this person sees what is pressed: it is changed in place, and may tell a lot.
-
-    All our buttons, menus and forms are in such messages.
+def check_private(interaction: discord.Interaction) -> None:
+    """Check that only this person sees the message, which is changed in place.
 
     Raises:
-        NotPossible: it is a message that others see.
+        NotPossible: others see it.
     """
     if interaction.message is not None and not interaction.message.flags.ephemeral:
         raise NotPossible("That button is not in use here: please use the command again.")
@@ -110,7 +165,7 @@ def check_alone(interaction: discord.Interaction) -> None:
 async def answer(
     interaction: discord.Interaction, error: BaseException, *, file: discord.File | None = None
 ) -> None:
-    """Tell the person what was wrong, with a `file`, and the log what they need not know."""
+    """Say what was wrong, with a `file`, and log what the person need not know."""
     if isinstance(error, discord.HTTPException) and error.code in (
         UNKNOWN_INTERACTION,
         ALREADY_ACKNOWLEDGED,
@@ -121,41 +176,42 @@ async def answer(
 
 
 def sentence(interaction: discord.Interaction, error: BaseException) -> str:
-    """What to tell the person."""
-    if isinstance(error, Refusal):
-        return refusal_text(error)
-    if isinstance(error, app_commands.MissingPermissions):
-        return "Only those who may manage this server can use this command."
-    if isinstance(error, app_commands.CheckFailure):
-        return "This command can't be used here."
-    if outcome_unknown(error):
-        log.warning("interaction %d: Discord's answer was lost: %s", interaction.id, error)
-        return (
-            "Discord did not answer me in time, so this may not have been done. Please look, and "
-            "try again if it was not."
-        )
-    number = logs.context_id() or interaction.id
-    if isinstance(error, OSError) and error.errno in NO_ROOM:
-        log.warning("interaction %d: %s", interaction.id, error)
-        return (
-            "The bot's disk is full, so nothing was done. Its operator hears of it; please try "
-            "again later."
-        )
-    if isinstance(error, DatabaseBusyError):
-        log.warning("interaction %d: %s", interaction.id, error)
-        return (
-            "The bot's database is in use by another program, so nothing was done. Please try "
-            "again in a minute."
-        )
-    log.error("error %d in interaction %d", number, interaction.id, exc_info=error)
-    return (
-        "Sorry, that went wrong here. Nothing more was done; please try again. If it happens "
-        f"again, tell the bot's operator this number: `{number}`."
-    )
+    """Return what to say about an error, and log one that is not the person's."""
+    match error:
+        case Refusal():
+            return refusal_text(error)
+        case app_commands.MissingPermissions():
+            return "Only those who may manage this server can use this command."
+        case app_commands.CheckFailure():
+            return "This command can't be used here."
+        case _ if outcome_unknown(error):
+            text = (
+                "Discord did not answer me in time, so this may not have been done. Please check, "
+                "and try again if it was not."
+            )
+        case OSError() if error.errno in NO_ROOM:
+            text = (
+                "The bot's disk is full, so nothing was done. Its operator is notified; please try "
+                "again later."
+            )
+        case DatabaseBusyError():
+            text = (
+                "The bot's database is in use by another program, so nothing was done. Please try "
+                "again in a minute."
+            )
+        case _:
+            number = logs.context_id() or interaction.id
+            log.error("error %d in interaction %d", number, interaction.id, exc_info=error)
+            return (
+                "Sorry, that went wrong here. Nothing more was done; please try again. If it "
+                f"happens again, send the bot's operator this number: `{number}`."
+            )
+    log.warning("interaction %d: %r", interaction.id, error)
+    return text
 
 
 def text_file(text: str, name: str) -> discord.File:
-    """What a person typed, to be returned; half a character of it becomes a question mark."""
+    """Return a person's text as a file; a lone surrogate becomes a question mark."""
     return discord.File(io.BytesIO(text.encode("utf-8", "replace")), name)
 
 
@@ -169,26 +225,21 @@ async def say(
         files = [] if file is None else [discord.File(io.BytesIO(content or b""), file.filename)]
         with wrap_parse_errors():
             async with asyncio.timeout(LONGEST_PAUSE):
-                await _send(interaction, text, files)
+                if not interaction.response.is_done():
+                    try:
+                        await interaction.response.send_message(text, ephemeral=True, files=files)
+                    except discord.HTTPException as error:
+                        if error.code != ALREADY_ACKNOWLEDGED:
+                            raise
+                    else:
+                        return
+                await interaction.followup.send(text, ephemeral=True, files=files)
 
     async def on_error(error: Exception, _: float) -> None:
         log.warning("interaction %d can't be answered: %s", interaction.id, error)
         if not outcome_unknown(error):
             raise error
 
-    errors = (*PASSING, discord.HTTPException)
+    errors = (*TRANSIENT, discord.HTTPException)
     with contextlib.suppress(*errors):
-        await retry(send, errors, on_error, backoff=AGAIN, tries=MOST_TRIES)
-
-
-async def _send(interaction: discord.Interaction, text: str, files: list[discord.File]) -> None:
-    """As the first answer, or after it: also where the first one came, and we don't know of it."""
-    if not interaction.response.is_done():
-        try:
-            await interaction.response.send_message(text, ephemeral=True, files=files)
-        except discord.HTTPException as error:
-            if error.code != ALREADY_ACKNOWLEDGED:
-                raise
-        else:
-            return
-    await interaction.followup.send(text, ephemeral=True, files=files)
+        await retry(send, errors, on_error, backoff=BACKOFF, tries=MOST_TRIES)

@@ -1,4 +1,4 @@
-"""Who sent an interaction, from where and with what: all that the services know of it."""
+"""Who sent an interaction, from where and with what, as the services need it."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -7,8 +7,7 @@ from typing import Any, cast
 import discord
 
 from cogs.client.discord_internals import role_ids
-from cogs.client.permissions import check_manages
-from cogs.client.presence import check_is_member
+from cogs.client.permissions import check_is_member, check_manages
 from services.errors import NotPermitted
 from services.settings.server_settings import Manager
 from services.settings.settings import Member
@@ -18,9 +17,9 @@ from services.songs.songs import Interaction
 def requester(
     interaction: discord.Interaction, *, at: datetime, message_id: int | None
 ) -> Interaction:
-    """Who requests a song, and where, as it came in `at` a moment.
+    """Return who requests a song, and where.
 
-    `message_id` is that of the answer that shows the song's state.
+    `at`: when the interaction was received. `message_id`: the status message's.
 
     Raises:
         NotPermitted: not in a server.
@@ -42,14 +41,14 @@ def requester(
 
 
 def roles_of(person: discord.Member | discord.User) -> frozenset[int] | None:
-    """A person's roles, as they came with the interaction; None where they are no member now."""
+    """Return a person's roles, as they came with the interaction; None for a former member."""
     return role_ids(person) if isinstance(person, discord.Member) else None
 
 
 def member_of(
     interaction: discord.Interaction, person: discord.Member | discord.User | None = None
 ) -> Member:
-    """Whose credits it is about: a person of this server, else whoever uses the command.
+    """Return the member whose credits it is about: a `person`, or who uses the command.
 
     Raises:
         NotPermitted: not in a server.
@@ -59,7 +58,7 @@ def member_of(
 
 
 def manager_of(interaction: discord.Interaction) -> Manager:
-    """Who decides here, checked.
+    """Return the manager, checked.
 
     Raises:
         NotPermitted: not in a server, or one that the bot is not in, or the person lacks Manage
@@ -71,7 +70,7 @@ def manager_of(interaction: discord.Interaction) -> Manager:
 
 
 def server_of(interaction: discord.Interaction) -> int:
-    """The server's id.
+    """Return the server's id.
 
     Raises:
         NotPermitted: not in a server.
@@ -82,12 +81,12 @@ def server_of(interaction: discord.Interaction) -> int:
 
 
 def data_of(interaction: discord.Interaction) -> Mapping[str, Any]:
-    """What came with the interaction, as Discord sent it."""
+    """Return what came with the interaction, as Discord sent it."""
     return cast("Mapping[str, Any]", interaction.data or {})
 
 
 def typed_text(data: Mapping[str, Any], custom_id: str) -> str:
-    """The text of one field of a form that was sent, however deep Discord nests it."""
+    """Return the text of one field of a form, at whatever depth Discord nests it."""
     if data.get("custom_id") == custom_id and "value" in data:
         return str(data["value"] or "")
     inner = [*(data.get("components") or ()), *filter(None, [data.get("component")])]

@@ -2,20 +2,34 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import discord
 
+from cogs.client.discord_internals import presence_of
 from db.records import Song
 from services.errors import NotPermitted
 
+INVITED = discord.Permissions(
+    view_channel=True,
+    send_messages=True,
+    send_messages_in_threads=True,
+    embed_links=True,
+    attach_files=True,
+    read_message_history=True,
+)
+"""The permissions in the invitation, which posting songs takes."""
+
+# --- the person -----------------------------------------------------------------------------------
+
 
 def manages(interaction: discord.Interaction) -> bool:
-    """Whether the person has Manage Server, as Discord says with each interaction."""
+    """Return whether the person has Manage Server, as Discord says with each interaction."""
     return interaction.permissions.manage_guild
 
 
 def check_manages(interaction: discord.Interaction) -> None:
-    """Checked here too: Discord's own check can be changed in a server's settings.
+    """Check for Manage Server; Discord's own check can be changed in a server's settings.
 
     Raises:
         NotPermitted: the person lacks Manage Server.
@@ -25,10 +39,9 @@ def check_manages(interaction: discord.Interaction) -> None:
 
 
 def may_read(interaction: discord.Interaction, song: Song) -> bool:
-    """Whether this person may read a song's genres and lyrics.
+    """Return whether this person may read a song's genres and lyrics.
 
-    It is its member's, and those' who manage the server; once the song is posted, everyone's who
-    can see that channel.
+    Its member may, and those who manage the server; once it is posted, whoever sees that channel.
     """
     if song.member_id == interaction.user.id or manages(interaction):
         return True
@@ -36,14 +49,14 @@ def may_read(interaction: discord.Interaction, song: Song) -> bool:
 
 
 def as_seen(interaction: discord.Interaction, song: Song) -> Song:
-    """The song as this person may see it: whole, or without its words and where it was posted."""
+    """Return the song as this person may see it: maybe without its text and its post."""
     if may_read(interaction, song):
         return song
     return replace(song, genres="", lyrics="", reason=None, post_id=None)
 
 
 def _sees(interaction: discord.Interaction, channel_id: int) -> bool:
-    """Of a private thread only Discord knows who is in it, and who uses a command there is."""
+    """Return whether the person sees a channel. Only Discord knows who is in a private thread."""
     if channel_id == interaction.channel_id:
         return True
     guild, person = interaction.guild, interaction.user
@@ -55,8 +68,36 @@ def _sees(interaction: discord.Interaction, channel_id: int) -> bool:
     return channel.permissions_for(person).view_channel
 
 
+# --- the bot --------------------------------------------------------------------------------------
+
+
+def check_is_member(interaction: discord.Interaction[Any]) -> None:
+    """Check that the bot is in the server that an interaction comes from.
+
+    If it was added with its commands alone (the scope `applications.commands`), they can be used,
+    but it sees no channel and can post nowhere.
+
+    Raises:
+        NotPermitted: says how to invite the bot.
+    """
+    server_id = interaction.guild_id
+    if server_id is None or server_id in presence_of(interaction.client):
+        return
+    link = discord.utils.oauth_url(
+        interaction.application_id,
+        permissions=INVITED,
+        guild=discord.Object(server_id),
+        scopes=("bot", "applications.commands"),
+    )
+    raise NotPermitted(
+        "I'm not a member of this server: only my commands were added, so I can't post songs "
+        "here. Nothing was spent. Someone with the Manage Server permission can add me with "
+        f"[this link](<{link}>)."
+    )
+
+
 def check_can_post(interaction: discord.Interaction) -> None:
-    """Whether a song could be posted in this channel: said before anything is spent.
+    """Check that a song could be posted in this channel, before anything is spent.
 
     Raises:
         NotPermitted: names what the bot lacks.
@@ -78,10 +119,10 @@ def check_can_post(interaction: discord.Interaction) -> None:
 
 
 def _is_shut_out(guild: discord.Guild | None, channel: object, mine: discord.Permissions) -> bool:
-    """Whether this is a private thread without the bot, whose permissions say nothing of that.
+    """Return whether this is a private thread without the bot; its permissions don't say so.
 
     The gateway announces only threads that the bot can see (Discord, "Threads"): one that it has
-    not announced is hidden. Of a server that is unavailable nothing is known.
+    not announced is hidden. Nothing is known of a server that is unavailable.
     """
     if guild is None or guild.unavailable or not isinstance(channel, discord.Thread):
         return False
@@ -89,69 +130,75 @@ def _is_shut_out(guild: discord.Guild | None, channel: object, mine: discord.Per
     return hidden and guild.get_thread(channel.id) is None
 
 
-# --- what a kind of channel demands ---------------------------------------------------------------
+# --- what a kind of channel requires --------------------------------------------------------------
 # Discord, "Permissions", "Threads" and "Get Channel Messages".
 
 VOICE = (discord.ChannelType.voice, discord.ChannelType.stage_voice)
-"""Their text is closed to whoever may not connect (discord-api-docs 5111)."""
-THREADS = (
+"""Their text is closed to those who may not connect (discord-api-docs 5111)."""
+SENT_IN_THREADS = (
     discord.ChannelType.public_thread,
     discord.ChannelType.private_thread,
     discord.ChannelType.news_thread,
+    # A song that is requested in these is requested in a post, which is a public thread.
+    discord.ChannelType.forum,
+    discord.ChannelType.media,
 )
-OF_POSTS = (discord.ChannelType.forum, discord.ChannelType.media)
-"""Songs that are requested there are requested in a post, which is a public thread."""
 WITHOUT_SONGS = (
     discord.ChannelType.private,
     discord.ChannelType.group,
     discord.ChannelType.category,
 )
 
+Requirement = tuple[str, bool]
+"""A permission's name, and whether the bot has it."""
+
 
 def lacking_to_post(channel: object, mine: discord.Permissions) -> list[str]:
-    """What the bot would still need, of its permissions in a channel, to post songs there.
+    """Return which of the permissions that posting a song in a channel takes the bot lacks.
 
     A channel of a kind that discord.py does not know counts as a text channel. An archived thread
     needs nothing more: a message opens it again, unless it is locked.
     """
-    needed = (("Attach Files", mine.attach_files), _to_read(mine))
-    return [
-        *lacking_to_write(channel, mine),
-        *(name for name, granted in needed if not granted),
-    ]
+    attach = ("Attach Files", mine.attach_files)
+    return _lacking([*_to_write(channel, mine), attach, _to_read(mine)])
 
 
 def lacking_to_write(channel: object, mine: discord.Permissions) -> list[str]:
-    """The same, to post a message with an embed."""
-    if _kind(channel) in (*THREADS, *OF_POSTS):
+    """Do the same for a message with an embed."""
+    return _lacking(_to_write(channel, mine))
+
+
+def lacking_to_read(channel: object, mine: discord.Permissions) -> list[str]:
+    """Do the same for searching the channel's history."""
+    return _lacking([*_to_enter(channel, mine), _to_read(mine)])
+
+
+def _lacking(requirements: Sequence[Requirement]) -> list[str]:
+    return [name for name, granted in requirements if not granted]
+
+
+def _to_write(channel: object, mine: discord.Permissions) -> list[Requirement]:
+    if _kind(channel) in SENT_IN_THREADS:
         send = ("Send Messages in Threads", mine.send_messages_in_threads)
     else:
         send = ("Send Messages", mine.send_messages)
     locked = isinstance(channel, discord.Thread) and channel.locked
-    needed = (
+    return [
         *_to_enter(channel, mine),
         send,
         ("Manage Threads (the thread is locked)", mine.manage_threads or not locked),
         ("Embed Links", mine.embed_links),
-    )
-    return [name for name, granted in needed if not granted]
+    ]
 
 
-def lacking_to_read(channel: object, mine: discord.Permissions) -> list[str]:
-    """The same, to look through what was written there."""
-    needed = (*_to_enter(channel, mine), _to_read(mine))
-    return [name for name, granted in needed if not granted]
-
-
-def _to_enter(channel: object, mine: discord.Permissions) -> Sequence[tuple[str, bool]]:
-    is_voice = _kind(channel) in VOICE
-    return (
+def _to_enter(channel: object, mine: discord.Permissions) -> list[Requirement]:
+    return [
         ("View Channel", mine.view_channel),
-        ("Connect", mine.connect or not is_voice),
-    )
+        ("Connect", mine.connect or _kind(channel) not in VOICE),
+    ]
 
 
-def _to_read(mine: discord.Permissions) -> tuple[str, bool]:
+def _to_read(mine: discord.Permissions) -> Requirement:
     return ("Read Message History", mine.read_message_history)
 
 
@@ -163,7 +210,7 @@ def _kind(channel: object) -> discord.ChannelType | None:
 def permissions_in(
     channel: discord.abc.GuildChannel | discord.Thread, me: discord.Member
 ) -> discord.Permissions:
-    """The bot's own. A thread whose channel is unknown is one that it can't see."""
+    """Return the bot's permissions. A thread of an unknown channel is one that it can't see."""
     if isinstance(channel, discord.Thread) and channel.parent is None:
         return discord.Permissions.none()
     return channel.permissions_for(me)

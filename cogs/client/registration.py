@@ -14,9 +14,9 @@ from typing import Any
 import discord
 from discord import AppCommandType
 
-from cogs.client.answers import PASSING, wrap_parse_errors
+from cogs.client.answers import TRANSIENT, wrap_parse_errors
 from cogs.client.client import Client
-from cogs.client.login import retry_after
+from cogs.client.connection import retry_after
 from db import operations
 from db.database import Database
 from db.errors import NOT_NOW
@@ -75,7 +75,7 @@ class Registration:
         try:
             async with asyncio.timeout(within):
                 await register_commands(self._client, self._database)
-        except (*PASSING, discord.HTTPException, *NOT_NOW) as error:
+        except (*TRANSIENT, discord.HTTPException, *NOT_NOW) as error:
             await self._failed(error)
         else:
             self._failures = 0
@@ -86,7 +86,7 @@ class Registration:
         self._pause = max(retry_after(error), AGAIN.pause(self._failures))
         reason = str(error) or type(error).__name__
         log.warning("the commands are not registered, retrying in %.0f s: %s", self._pause, reason)
-        transient = isinstance(error, (*PASSING, *NOT_NOW)) or retry_after(error)
+        transient = isinstance(error, (*TRANSIENT, *NOT_NOW)) or retry_after(error)
         if not transient or self._waited + self._pause >= NOTIFY_AFTER:
             await self._incidents.begin(Kind.COMMANDS_NOT_REGISTERED, reason)
 

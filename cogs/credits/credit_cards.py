@@ -5,16 +5,16 @@ from datetime import datetime
 
 import discord
 
-from cogs.client.formatting import (
+from cogs.client.texts import (
     BLURPLE,
     FIELD,
     ago,
     calendar_text,
+    credits_text,
     message_address,
     ordinal,
     plain,
 )
-from cogs.client.texts import credits_text
 from db.records import Entry, Lot
 from db.reports import Place
 from services.calendar import Every

@@ -8,7 +8,7 @@ from discord import app_commands
 from discord.app_commands import Range
 from discord.ext import commands
 
-from cogs.client.answers import PASSING, acknowledged, wrap_parse_errors
+from cogs.client.answers import TRANSIENT, acknowledged, wrap_parse_errors
 from cogs.client.people import member_of, server_of
 from cogs.credits import credit_cards, texts
 from services.amounts import MAX_AMOUNT
@@ -117,7 +117,7 @@ async def _notify_receiver(
                     everyone=False, roles=False, users=[receiver]
                 ),
             )
-    except (*PASSING, discord.HTTPException) as error:
+    except (*TRANSIENT, discord.HTTPException) as error:
         log.warning("gift %d: its receiver could not be notified: %s", interaction.id, error)
         return False
     return True

@@ -1,9 +1,8 @@
 """What people read about credits."""
 
-from cogs.client.texts import NOTHING_SPENT, counted, refusal_text
+from cogs.client.texts import NOTHING_SPENT, ago, counted, refusal_text
 from services.amounts import InvalidReason, TimePassed, TimeTooFar
 from services.calendar import UnknownPeriod, UnknownTimeZone
-from services.clock import relative
 from services.credits.budgets import OperatorBudgetExceeded, ServerBudgetExceeded
 from services.credits.transfers import (
     ExpiresTooSoon,
@@ -27,7 +26,7 @@ def _(refusal: NotEnoughCredits) -> str:
     if not refusal.allowance:
         return f"{cost} Ask the people who manage this server for more."
     allowance = f"{counted(refusal.allowance, 'credit')} a {refusal.every}"
-    return f"{cost} You get {allowance}. The next ones come {relative(refusal.refills_at)}."
+    return f"{cost} You get {allowance}. The next ones come {ago(refusal.refills_at)}."
 
 
 @refusal_text.register
@@ -35,7 +34,7 @@ def _(refusal: ServerBudgetExceeded) -> str:
     return (
         "This server's budget doesn't have room for a song that costs "
         f"{counted(refusal.song.price, 'credit')} right now. Try a shorter one, or try again "
-        f"{relative(refusal.period.end)}. {NOTHING_SPENT}"
+        f"{ago(refusal.period.end)}. {NOTHING_SPENT}"
     )
 
 
@@ -44,7 +43,7 @@ def _(refusal: OperatorBudgetExceeded) -> str:
     whose = "for all servers" if refusal.scope == "all" else "for this server"
     return (
         f"The bot's operator has set a daily limit {whose}, and it is used up. Try again "
-        f"{relative(refusal.ends_at)}. {NOTHING_SPENT}"
+        f"{ago(refusal.ends_at)}. {NOTHING_SPENT}"
     )
 
 
@@ -91,7 +90,7 @@ def _(_: ExpiresTooSoon) -> str:
 def _(refusal: TooManyRoleGrants) -> str:
     return (
         f"This server already has {refusal.limit} open grants to roles, which is the limit. The "
-        f"next one ends {relative(refusal.next_end)}."
+        f"next one ends {ago(refusal.next_end)}."
     )
 
 

@@ -12,7 +12,6 @@ from discord.app_commands import Range
 
 from cogs.client.answers import acknowledged
 from cogs.client.components import ID, Persistent, Row
-from cogs.client.formatting import each_of, plain, shown
 from cogs.client.people import manager_of, member_of
 from cogs.client.quota import (
     QuotaCommands,
@@ -22,7 +21,7 @@ from cogs.client.quota import (
     moment_of,
     quota_of,
 )
-from cogs.client.texts import credits_text
+from cogs.client.texts import credits_text, each_of, plain, shown
 from db.records import Draft, RoleGrant
 from services.amounts import MAX_AMOUNT, MAX_REASON, check_reason
 from services.credits.transfers import Moved, ResetPlan

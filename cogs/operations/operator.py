@@ -9,9 +9,8 @@ from discord.app_commands import Choice, Range
 from discord.ext import commands
 
 from cogs.client.answers import acknowledged
-from cogs.client.formatting import BLURPLE, ago, plain
 from cogs.client.people import server_of
-from cogs.client.texts import credits_text, songs_text
+from cogs.client.texts import BLURPLE, ago, credits_text, plain, songs_text
 from db.records import OperatorBudget, Tally, Undelivered
 from services.amounts import MAX_BUDGET
 from services.credits.budgets import DefaultBudgets, OperatorBudgets

@@ -5,8 +5,8 @@ import logging
 import discord
 from discord.ext import commands
 
-from cogs.client.answers import PASSING, wrap_parse_errors
-from cogs.client.formatting import plain
+from cogs.client.answers import TRANSIENT, wrap_parse_errors
+from cogs.client.texts import plain
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class OwnerMessages:
                     return False
                 owner = await self._bot.fetch_user(owner_id)
                 await owner.send(f"{text}\n> {quoted}" if quoted else text)
-        except (*PASSING, discord.HTTPException) as error:
+        except (*TRANSIENT, discord.HTTPException) as error:
             log.warning("the operator could not be notified: %s", error)
             return False
         return True

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import discord
 from discord.ext import commands
 
-from cogs.client.answers import PASSING, wrap_parse_errors
+from cogs.client.answers import TRANSIENT, wrap_parse_errors
 from cogs.client.client import Client
 from cogs.client.discord_internals import forget_thread
 from cogs.songs import cards
@@ -83,7 +83,7 @@ class ServersCog(commands.Cog):
         try:
             with wrap_parse_errors():
                 await channel.send(embed=greeting)
-        except (*PASSING, discord.HTTPException) as error:
+        except (*TRANSIENT, discord.HTTPException) as error:
             log.warning("the greeting in server %d failed: %s", guild.id, error)
 
     @commands.Cog.listener()

@@ -14,10 +14,10 @@ from zoneinfo import ZoneInfo
 import discord
 from discord import app_commands
 
-from cogs.client.answers import PASSING, acknowledged, wrap_parse_errors
-from cogs.client.formatting import BLURPLE, plain
+from cogs.client.answers import TRANSIENT, acknowledged, wrap_parse_errors
 from cogs.client.people import manager_of
 from cogs.client.quota import QuotaCommands
+from cogs.client.texts import BLURPLE, plain
 from cogs.reports import texts
 from services.errors import InvalidRequest, NotPossible
 from services.reports.export import LIMIT, DaysReversed, Exported, Part
@@ -193,7 +193,7 @@ async def _name(guild: discord.Guild, member_id: int) -> str:
         async with asyncio.timeout(NAMES_WITHIN):
             with wrap_parse_errors():
                 return (await guild.fetch_member(member_id)).display_name
-    except (*PASSING, discord.HTTPException):
+    except (*TRANSIENT, discord.HTTPException):
         # The last digits: the first ones tell when an account was made, and many share them.
         return f"Member \N{HORIZONTAL ELLIPSIS}{str(member_id)[-4:]}"
 

@@ -17,8 +17,13 @@ from datetime import timedelta
 import discord
 from discord.ext import commands
 
-from cogs.client.answers import PASSING, outcome_unknown, wrap_parse_errors
-from cogs.client.refusals import passes_with_time, refusal
+from cogs.client.answers import (
+    TRANSIENT,
+    may_succeed_later,
+    outcome_unknown,
+    refusal,
+    wrap_parse_errors,
+)
 from cogs.settings.log_channel import GONE, obstacle
 from cogs.settings.texts import change_line
 from db.records import Change
@@ -167,7 +172,7 @@ class AuditLog:
             await self._send(channel_id, message)
         except discord.HTTPException as error:
             about_words = _is_about_words(error)
-            if not about_words and not passes_with_time(error):
+            if not about_words and not may_succeed_later(error):
                 raise
             if about_words and len(message.changes) > 1:
                 for change in message.changes:
@@ -193,7 +198,7 @@ class AuditLog:
             try:
                 with wrap_parse_errors():
                     await channel.send(embed=embed, nonce=message.nonce)
-            except (*PASSING, discord.HTTPException) as error:
+            except (*TRANSIENT, discord.HTTPException) as error:
                 if not self._may_pass(error, message):
                     raise
                 log.warning("log channel %d: its message waits: %s", channel_id, error)
@@ -206,7 +211,7 @@ class AuditLog:
     def _may_pass(self, error: BaseException, message: Message) -> bool:
         if not isinstance(error, discord.HTTPException) or outcome_unknown(error):
             return True
-        return passes_with_time(error) and not self._is_late(message)
+        return may_succeed_later(error) and not self._is_late(message)
 
     async def _wait_until_allowed(self, channel_id: int, message: Message) -> None:
         """Nothing is asked of Discord while the bot knows that it may not write there.

@@ -13,7 +13,7 @@ from discord.ext import commands
 
 from cogs.client.answers import acknowledged
 from cogs.client.components import ID, Persistent
-from cogs.client.errors import answer, check_alone, text_file
+from cogs.client.errors import answer, check_private, text_file
 from cogs.client.people import data_of, manager_of
 from cogs.client.quota import QuotaCommands, quota_of
 from cogs.settings.forms import FORMS, Current, Form, Sent, Typed, member_by_id
@@ -239,7 +239,7 @@ class PanelForms(commands.Cog):
 
 
 async def _apply(interaction: discord.Interaction[Any], match: re.Match[str], typed: Typed) -> None:
-    check_alone(interaction)
+    check_private(interaction)
     by: Manager = manager_of(interaction)
     form = _form(match["form"])
     if interaction.message is None:

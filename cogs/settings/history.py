@@ -9,9 +9,9 @@ from discord.app_commands import Range
 
 from cogs.client.answers import acknowledged
 from cogs.client.components import Persistent, Row
-from cogs.client.formatting import BLURPLE
 from cogs.client.people import data_of, manager_of
 from cogs.client.quota import QuotaCommands, quota_of
+from cogs.client.texts import BLURPLE
 from cogs.settings.log_channel import LOG_CHANNELS, check_can_log, obstacle, promise
 from cogs.settings.texts import DOT, change_line, change_title, changed_text
 from db.records import Change

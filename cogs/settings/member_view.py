@@ -9,8 +9,7 @@ from datetime import datetime
 
 from discord import ui
 
-from cogs.client.formatting import BLURPLE, ago, plain, shown
-from cogs.client.texts import credits_text
+from cogs.client.texts import BLURPLE, ago, credits_text, plain, shown
 from cogs.credits.credit_cards import bar, lot_line, rest_text
 from cogs.settings.pages import MEMBER, PanelPage, act_id, form_id, tab_id
 from cogs.settings.panel import DANGER, PLAIN, Layout

@@ -8,8 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cogs.client.formatting import ago, calendar_text, each_of, plain, shown
-from cogs.client.texts import credits_text, refusal_text
+from cogs.client.texts import ago, calendar_text, credits_text, each_of, plain, refusal_text, shown
 from db.records import Change, from_ms, maybe_from_ms
 from services.settings import kinds
 from services.settings.catalogue import BLOCK, BY_KEY, About, Setting

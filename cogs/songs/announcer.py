@@ -19,14 +19,14 @@ import discord
 
 from cogs.client.answers import (
     LONGEST_PAUSE,
-    PASSING,
+    NO_MEMBER,
+    TRANSIENT,
     map_discord_errors,
     outcome_unknown,
     wrap_parse_errors,
 )
 from cogs.client.client import Client
 from cogs.client.permissions import lacking_to_post, lacking_to_read, permissions_in
-from cogs.client.refusals import NO_MEMBER
 from cogs.songs import cards, texts
 from cogs.songs.buttons import status_buttons
 from db.records import Song, State, Status
@@ -237,7 +237,7 @@ class DiscordAnnouncer:
                 return False
             try:
                 await self._edit(view, board)
-            except PASSING as error:
+            except TRANSIENT as error:
                 return self._retry_later(board, error)
             except discord.HTTPException as error:
                 # 401 means that the interaction's token has expired; it is not the bot's.

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import discord
 
-from cogs.client.formatting import BLURPLE, FIELD, ago, ordinal, plain
-from cogs.client.texts import credits_text
+from cogs.client.texts import BLURPLE, FIELD, ago, credits_text, ordinal, plain
 from cogs.songs import texts
 from db.records import Song, Status
 from services.amounts import Prices

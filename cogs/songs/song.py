@@ -18,8 +18,7 @@ from cogs.client.answers import acknowledged
 from cogs.client.components import ID
 from cogs.client.errors import answer, text_file
 from cogs.client.people import data_of, member_of, requester, server_of, typed_text
-from cogs.client.permissions import check_can_post, manages
-from cogs.client.presence import check_is_member
+from cogs.client.permissions import check_can_post, check_is_member, manages
 from cogs.songs import cards, texts
 from cogs.songs import genres as completion
 from cogs.songs.buttons import queue_answer

@@ -2,11 +2,18 @@
 
 from collections.abc import Iterator
 
-from cogs.client.formatting import ago, message_address, ordinal, plain
-from cogs.client.texts import NOTHING_SPENT, counted, credits_text, refusal_text
+from cogs.client.texts import (
+    NOTHING_SPENT,
+    ago,
+    counted,
+    credits_text,
+    message_address,
+    ordinal,
+    plain,
+    refusal_text,
+)
 from db.records import Song, State, Status
 from services.amounts import Prices
-from services.clock import relative
 from services.errors import ServerNotAllowed, SongsPaused
 from services.providers.registry import PARAMETERS
 from services.settings.catalogue import GIFTS, LEADERBOARD
@@ -176,7 +183,7 @@ def _(refusal: ServerPaused) -> str:
 
 @refusal_text.register
 def _(refusal: MemberBlocked) -> str:
-    until = f" until {relative(refusal.until)}" if refusal.until else ""
+    until = f" until {ago(refusal.until)}" if refusal.until else ""
     return f"You can't make songs in this server{until}: {refusal.reason}. {NOTHING_SPENT}"
 
 
@@ -206,7 +213,7 @@ def _(refusal: TooManyRefunds) -> str:
     return (
         f"In the last hour you cancelled {songs}, or they failed because of what you requested. "
         "That is the limit. You can request a song again "
-        f"{relative(refusal.again_at)}. {NOTHING_SPENT}"
+        f"{ago(refusal.again_at)}. {NOTHING_SPENT}"
     )
 
 
@@ -229,7 +236,7 @@ def _(refusal: TooManyInProgress) -> str:
 @refusal_text.register
 def _(refusal: SettingLimitReached) -> str:
     return (
-        f"{refusal.label}: the limit is {refusal.limit:,}. Try again {relative(refusal.again_at)}. "
+        f"{refusal.label}: the limit is {refusal.limit:,}. Try again {ago(refusal.again_at)}. "
         f"{NOTHING_SPENT}"
     )
 
@@ -238,7 +245,7 @@ def _(refusal: SettingLimitReached) -> str:
 def _(refusal: Cooldown) -> str:
     return (
         f"Members can request one song every {refusal.seconds:,} s here. Try again "
-        f"{relative(refusal.again_at)}. {NOTHING_SPENT}"
+        f"{ago(refusal.again_at)}. {NOTHING_SPENT}"
     )
 
 

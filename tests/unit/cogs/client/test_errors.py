@@ -132,7 +132,7 @@ async def test_an_answer_that_discord_does_not_take_is_logged(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(errors, "AGAIN", Backoff(first=0.0, longest=0.0))
+    monkeypatch.setattr(errors, "BACKOFF", Backoff(first=0.0, longest=0.0))
     interaction: Any = Answers(fails=fails)
     await errors.answer(interaction, InvalidRequest("No."))
     assert caplog.text.count("interaction 77 can't be answered") == tries

@@ -10,9 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 import bot
-from cogs.client import login
+from cogs.client import connection
 from cogs.client.answers import LONGEST_PAUSE
-from cogs.client.login import retry_after
+from cogs.client.connection import retry_after
 from services.config import Config
 from tests.wire import DiscordWire, Fault, Limits
 
@@ -88,7 +88,7 @@ async def test_cloudflares_limit_is_waited_out_too(
     first, second = slept
     assert first == 900
     assert 30 <= second <= 60
-    lines = [r.getMessage() for r in caplog.records if r.name == login.__name__]
+    lines = [r.getMessage() for r in caplog.records if r.name == connection.__name__]
     assert lines[0] == "rate limited at GET /users/@me, retrying in 900 s"
     assert len(lines) == 2
 
@@ -105,7 +105,7 @@ async def test_a_network_that_is_not_up_yet_is_waited_for(
     for _ in range(3):  # aiohttp itself repeats some once
         wire.faults.plan(Fault(cut="before"), method="GET", route=route)
     await logged_in(wire, tmp_path)
-    lines = [r.getMessage() for r in caplog.records if r.name == login.__name__]
+    lines = [r.getMessage() for r in caplog.records if r.name == connection.__name__]
     assert lines
     assert all("Discord can't be reached" in line and "retrying in" in line for line in lines)
     assert len(slept) == len(lines)

@@ -9,7 +9,8 @@ import discord
 import pytest
 
 from cogs.client.client import Client
-from cogs.client.presence import NEEDED, Presence
+from cogs.client.discord_internals import Presence
+from cogs.client.permissions import INVITED
 from db import servers as server_rows
 from db.errors import DiskFullError
 from db.records import Status
@@ -147,7 +148,7 @@ async def test_commands_alone_are_not_served(stage: Stage) -> None:
         for part in (
             "https://discord.com/oauth2/authorize",
             f"guild_id={guild.id}",
-            f"permissions={NEEDED.value}",
+            f"permissions={INVITED.value}",
             "scope=bot+applications.commands",
             "Nothing was spent",
         ):
@@ -171,7 +172,7 @@ def test_session_lists_all_that_its_shard_has() -> None:
 
 
 def test_the_invitation_asks_for_what_the_readme_says() -> None:
-    assert discord.Permissions(274878024704) == NEEDED
+    assert discord.Permissions(274878024704) == INVITED
 
 
 async def test_leaving_a_server_waits_for_a_full_disk(

@@ -6,8 +6,13 @@ from typing import Any
 import discord
 import pytest
 
-from cogs.client.answers import map_discord_errors, outcome_unknown
-from cogs.client.refusals import NOT_NOW, REFUSALS, TOO_LARGE
+from cogs.client.answers import (
+    REFUSALS,
+    TOO_LARGE,
+    TRANSIENT_CODES,
+    map_discord_errors,
+    outcome_unknown,
+)
 from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
 
 
@@ -61,7 +66,7 @@ def test_too_large_is_transcoded_again(status: int, code: int) -> None:
         raise refused(status, code)
 
 
-@pytest.mark.parametrize("code", sorted(NOT_NOW))
+@pytest.mark.parametrize("code", sorted(TRANSIENT_CODES))
 def test_a_transient_code_says_nothing_about_the_message(code: int) -> None:
     error = refused(400, code)
     assert outcome_unknown(error)
@@ -70,6 +75,6 @@ def test_a_transient_code_says_nothing_about_the_message(code: int) -> None:
 
 
 def test_each_code_has_one_meaning() -> None:
-    assert not REFUSALS.keys() & NOT_NOW
+    assert not REFUSALS.keys() & TRANSIENT_CODES
     assert not REFUSALS.keys() & TOO_LARGE
-    assert not NOT_NOW & TOO_LARGE
+    assert not TRANSIENT_CODES & TOO_LARGE

@@ -10,8 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 import bot
-from cogs.client import session_starts
-from cogs.client.session_starts import ASK_AGAIN, RESERVE, SessionStarts
+from cogs.client import connection
+from cogs.client.connection import POLL_INTERVAL, RESERVE, SessionStarts
 from services.config import Config
 from tests.wire import DiscordWire, Limits
 
@@ -45,7 +45,7 @@ async def test_no_session_is_begun_while_none_is_left(caplog: pytest.LogCaptureF
     caplog.set_level(logging.ERROR)
     sessions, http, slept = starts(0, 0, 0, 5)
     await sessions.take()
-    assert (http.asked, slept) == (4, [ASK_AGAIN] * 3)
+    assert (http.asked, slept) == (4, [POLL_INTERVAL] * 3)
     (line,) = [record.getMessage() for record in caplog.records]
     assert "no more gateway sessions for 1000 s (1000 a day)" in line
 
@@ -101,7 +101,7 @@ async def test_a_start_without_sessions_waits_before_it_connects(
 ) -> None:
     """discord.py gives up a connection that has not identified after 180 s, and logs a trace."""
     caplog.set_level(logging.ERROR)
-    monkeypatch.setattr(session_starts, "ASK_AGAIN", 0.01)
+    monkeypatch.setattr(connection, "POLL_INTERVAL", 0.01)
     async with DiscordWire(limits=Limits.none()) as wire:
         monkeypatch.setattr(discord.http.Route, "BASE", wire.api_url)
         gateway = discord.gateway.DiscordWebSocket

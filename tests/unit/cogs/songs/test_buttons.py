@@ -6,7 +6,7 @@ from typing import Any
 import discord
 import pytest
 
-from cogs.client.outdated import SENTENCE
+from cogs.client.components import EXPIRED
 from cogs.songs import buttons, texts
 from db.records import TOKEN_LIFETIME, State, Status
 from tests.factories import make_song
@@ -102,7 +102,7 @@ async def test_a_song_that_never_was_is_said_to_be_none(
 async def test_what_no_button_of_ours_says_is_told_as_such(world: World, forged: str) -> None:
     result = await world.song()
     pressed = await world.press(world.alice, result.response, forged)
-    assert said(pressed).content == SENTENCE
+    assert said(pressed).content == EXPIRED
     assert await world.free() == 9
 
 

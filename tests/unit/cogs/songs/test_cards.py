@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogs.client.formatting import ordinal, plain
+from cogs.client.texts import ordinal, plain
 from cogs.songs import cards, texts
 from db.records import Song, SongRequest, State
 from services.amounts import MAX_AMOUNT, Prices

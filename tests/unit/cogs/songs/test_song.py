@@ -11,7 +11,7 @@ import pytest
 import simcord
 from simcord.components import walk_components
 
-from cogs.client.outdated import SENTENCE
+from cogs.client.components import EXPIRED
 from cogs.client.people import typed_text
 from cogs.songs import texts
 from cogs.songs.song import (
@@ -370,7 +370,7 @@ async def test_a_forged_form_is_refused(world: World, draft: str) -> None:
 
 async def test_another_form_is_none_of_ours(world: World) -> None:
     sent = await world.send_form(world.alice, "feedback:1", "Words")
-    assert said(sent).content == SENTENCE
+    assert said(sent).content == EXPIRED
     assert await world.rows() == []
 
 
