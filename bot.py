@@ -111,7 +111,7 @@ class DatabaseServices:
 
     @cached_property
     def budget(self) -> ServerBudget:
-        return ServerBudget(self.database, self.settings_reader, self.changelog, clock=self.clock)
+        return ServerBudget(self.database, self.settings_reader, self.changelog)
 
     @cached_property
     def credits(self) -> Credits:

@@ -67,7 +67,7 @@ class House:
         database = await Database.open(path)
         settings_reader = SettingsReader(Defaults(limits=Limits(unfinished=MEASURED)))
         changelog = Changelog(database, clock=utc_now, notify=lambda: None)
-        budget = ServerBudget(database, settings_reader, changelog, clock=utc_now)
+        budget = ServerBudget(database, settings_reader, changelog)
         credits = Credits(database, settings_reader, budget, clock=utc_now)
         completion = SongCompletion(database, credits, clock=utc_now)
         songs = Songs(
@@ -253,7 +253,7 @@ async def _ask_gifted(house: House, _: Member) -> None:
 
 
 async def _standing(house: House, member: Member) -> None:
-    await house.credits.standing(member, entries=8)
+    await house.credits.statement(member, entries=8)
 
 
 async def _settings(house: House, member: Member) -> None:

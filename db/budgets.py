@@ -13,7 +13,7 @@ ALL = 0
 
 
 async def used(connection: Connection, server_id: int, period_at: datetime) -> int:
-    """Credits held and settled in a server's period, less refunds."""
+    """Return the credits held and settled in a server's period, less refunds."""
     rows = await connection.execute_fetchall(
         "SELECT used FROM server_periods WHERE server_id = ? AND period_at = ?",
         (server_id, to_ms(period_at)),
@@ -29,7 +29,7 @@ async def use(
     credits: int,
     budget: int | None,
 ) -> int | None:
-    """Count a hold; what is used then. None where it would pass the budget: nothing is counted."""
+    """Count a hold; return what is used then, None if it would exceed the budget."""
     rows = await connection.execute_fetchall(
         """
         INSERT INTO server_periods (server_id, period_at, used)
@@ -48,8 +48,8 @@ async def use(
     return next((row["used"] for row in rows), None)
 
 
-async def give_back(connection: Connection, song_id: int) -> bool:
-    """Uncount a song's hold, in the period that counted it. False if there is none."""
+async def uncount(connection: Connection, song_id: int) -> bool:
+    """Stop counting a song's hold, in the period that counted it. False if there is none."""
     cursor = await connection.execute(
         """
         UPDATE server_periods SET used = used - hold.price
@@ -65,7 +65,7 @@ async def give_back(connection: Connection, song_id: int) -> bool:
 async def mark_warned(
     connection: Connection, server_id: int, period_at: datetime, *, percent: int
 ) -> bool:
-    """A warning is about to be given. False if it, or a graver one, was given in this period."""
+    """Mark a warning. False if it, or a higher one, was marked in this period."""
     cursor = await connection.execute(
         """
         UPDATE server_periods SET warned = :percent
@@ -101,7 +101,7 @@ async def count_submit(
 
 
 async def submitted(connection: Connection, server_id: int, day: datetime) -> Tally:
-    """What was submitted on a day; `ALL` for every server together."""
+    """Return what was submitted on a day; `ALL` for every server together."""
     rows = await connection.execute_fetchall(
         "SELECT songs, credits FROM submits WHERE day = ? AND server_id = ?",
         (to_ms(day), server_id),
@@ -110,7 +110,7 @@ async def submitted(connection: Connection, server_id: int, day: datetime) -> Ta
 
 
 async def waiting_of_server(connection: Connection, server_id: int) -> Tally:
-    """What waits to be submitted in one server."""
+    """Return what waits to be submitted in one server."""
     rows = await connection.execute_fetchall(
         """
         SELECT count(*) AS songs, coalesce(sum(price), 0) AS credits FROM songs
@@ -122,7 +122,7 @@ async def waiting_of_server(connection: Connection, server_id: int) -> Tally:
 
 
 async def operators(connection: Connection) -> list[OperatorBudget]:
-    """Every budget that the operator has set."""
+    """Return every budget that the operator has set."""
     rows = await connection.execute_fetchall(
         "SELECT scope, server_id, credits, songs FROM operator_budgets ORDER BY scope, server_id"
     )
@@ -130,7 +130,7 @@ async def operators(connection: Connection) -> list[OperatorBudget]:
 
 
 async def operators_for(connection: Connection, server_id: int) -> list[OperatorBudget]:
-    """The operator's budgets that limit a server's songs."""
+    """Return the operator's budgets that limit a server's songs."""
     rows = await connection.execute_fetchall(
         """
         SELECT scope, server_id, credits, songs FROM operator_budgets
@@ -142,7 +142,7 @@ async def operators_for(connection: Connection, server_id: int) -> list[Operator
 
 
 async def set_operators(connection: Connection, budget: OperatorBudget) -> None:
-    """Set one of the operator's budgets, whatever it was."""
+    """Set one of the operator's budgets."""
     await connection.execute(
         """
         INSERT INTO operator_budgets (scope, server_id, credits, songs) VALUES (?, ?, ?, ?)
@@ -154,7 +154,7 @@ async def set_operators(connection: Connection, budget: OperatorBudget) -> None:
 
 
 async def drop_operators(connection: Connection, scope: str, server_id: int) -> None:
-    """Take one of the operator's budgets away."""
+    """Remove one of the operator's budgets."""
     await connection.execute(
         "DELETE FROM operator_budgets WHERE scope = ? AND server_id = ?", (scope, server_id)
     )

@@ -6,6 +6,7 @@ its parts, a member's balance the sum of the entries.
 
 import sqlite3
 from datetime import datetime
+from typing import Protocol
 
 from db.connection import Connection
 from db.records import Entry, Lot, LotSums, from_ms, maybe_from_ms, to_ms
@@ -14,96 +15,67 @@ MOST_LOTS = 25
 """Lots of a member that are read at once: they may have thousands, each of a gift of one credit."""
 
 
+class Account(Protocol):
+    """A member in a server: their song has both ids as well."""
+
+    @property
+    def server_id(self) -> int: ...
+    @property
+    def member_id(self) -> int: ...
+
+
 async def spendable(
     connection: Connection,
-    server_id: int,
-    member_id: int,
+    account: Account,
     *,
     at: datetime,
     granted_only: bool = False,
     most: int = MOST_LOTS,
 ) -> list[Lot]:
-    """Lots with something left that have not expired; what expires first stands first.
+    """Return at most `most` lots with something left, those that expire first at the front.
 
-    `most` of them. `granted_only` leaves allowances out. With who granted or gave them and
-    why: a grant's entry has its lot's id, a gift's that of its parts without their number.
+    `granted_only` leaves allowances out. With who granted or gave them and why: a grant's entry
+    has its lot's id, a gift's that of its parts without their number.
     """
     rows = await connection.execute_fetchall(
         """
-        WITH expiring AS (
-            SELECT lot_id FROM lots
-            WHERE server_id = :server_id AND member_id = :member_id AND remaining > 0
-                  AND expires_at > :at AND (kind <> 'allowance' OR NOT :granted_only)
-            ORDER BY expires_at, lot_id LIMIT :most
-        ), lasting AS (
-            SELECT lot_id FROM lots
-            WHERE server_id = :server_id AND member_id = :member_id AND remaining > 0
-                  AND expires_at IS NULL AND (kind <> 'allowance' OR NOT :granted_only)
-            ORDER BY lot_id LIMIT :most
-        ), first AS (
-            SELECT lot_id FROM expiring UNION ALL SELECT lot_id FROM lasting
-        )
         SELECT lot_id, lots.kind, lots.amount, remaining, revision, expires_at, ledger.reason,
                ledger.actor_id
-        FROM first JOIN lots USING (lot_id) LEFT JOIN ledger ON ledger.entry_id = CASE lots.kind
+        FROM lots LEFT JOIN ledger ON ledger.entry_id = CASE lots.kind
             WHEN 'grant' THEN lot_id
             WHEN 'gift' THEN rtrim(lot_id, '0123456789') || 'received' END
-        ORDER BY expires_at IS NULL, expires_at, lot_id LIMIT :most
+        WHERE lots.server_id = ? AND lots.member_id = ? AND remaining > 0 AND usable_until > ?
+              AND (lots.kind <> 'allowance' OR NOT ?)
+        ORDER BY usable_until, lot_id LIMIT ?
         """,
-        {
-            "server_id": server_id,
-            "member_id": member_id,
-            "at": to_ms(at),
-            "granted_only": granted_only,
-            "most": most,
-        },
+        (account.server_id, account.member_id, to_ms(at), granted_only, most),
     )
     return list(map(_lot, rows))
 
 
 async def lasting_longest(
     connection: Connection,
-    server_id: int,
-    member_id: int,
+    account: Account,
     *,
     at: datetime,
     granted_only: bool = False,
     most: int = MOST_LOTS,
 ) -> list[Lot]:
-    """Lots as `spendable`, what expires last first, and without who gave them and why."""
+    """Return lots as `spendable` does, in the opposite order, without who gave them and why."""
     rows = await connection.execute_fetchall(
         """
-        WITH lasting AS (
-            SELECT lot_id FROM lots
-            WHERE server_id = :server_id AND member_id = :member_id AND remaining > 0
-                  AND expires_at IS NULL AND (kind <> 'allowance' OR NOT :granted_only)
-            ORDER BY lot_id DESC LIMIT :most
-        ), expiring AS (
-            SELECT lot_id FROM lots
-            WHERE server_id = :server_id AND member_id = :member_id AND remaining > 0
-                  AND expires_at > :at AND (kind <> 'allowance' OR NOT :granted_only)
-            ORDER BY expires_at DESC, lot_id DESC LIMIT :most
-        ), last AS (
-            SELECT lot_id FROM lasting UNION ALL SELECT lot_id FROM expiring
-        )
-        SELECT lot_id, kind, amount, remaining, revision, expires_at, NULL AS reason,
-               NULL AS actor_id
-        FROM last JOIN lots USING (lot_id)
-        ORDER BY expires_at IS NOT NULL, expires_at DESC, lot_id DESC LIMIT :most
+        SELECT *, NULL AS reason, NULL AS actor_id FROM lots
+        WHERE server_id = ? AND member_id = ? AND remaining > 0 AND usable_until > ?
+              AND (kind <> 'allowance' OR NOT ?)
+        ORDER BY usable_until DESC, lot_id DESC LIMIT ?
         """,
-        {
-            "server_id": server_id,
-            "member_id": member_id,
-            "at": to_ms(at),
-            "granted_only": granted_only,
-            "most": most,
-        },
+        (account.server_id, account.member_id, to_ms(at), granted_only, most),
     )
     return list(map(_lot, rows))
 
 
-async def sums(connection: Connection, server_id: int, member_id: int, *, at: datetime) -> LotSums:
-    """What all of a member's lots hold that have not expired."""
+async def sums(connection: Connection, account: Account, *, at: datetime) -> LotSums:
+    """Return what all of a member's lots hold that have not expired."""
     rows = await connection.execute_fetchall(
         """
         SELECT count(*) AS lots,
@@ -111,62 +83,53 @@ async def sums(connection: Connection, server_id: int, member_id: int, *, at: da
                coalesce(sum(remaining) FILTER (WHERE kind = 'allowance'), 0) AS allowance,
                coalesce(sum(remaining) FILTER (WHERE kind <> 'allowance'), 0) AS granted,
                coalesce(sum(amount) FILTER (WHERE kind <> 'allowance'), 0) AS granted_amount
-        FROM lots WHERE server_id = ? AND member_id = ? AND remaining > 0
-              AND (expires_at IS NULL OR expires_at > ?)
+        FROM lots WHERE server_id = ? AND member_id = ? AND remaining > 0 AND usable_until > ?
         """,
-        (server_id, member_id, to_ms(at)),
+        (account.server_id, account.member_id, to_ms(at)),
     )
     return next(LotSums(**dict(row)) for row in rows)
 
 
-async def free_up_to(
-    connection: Connection, server_id: int, member_id: int, *, at: datetime, price: int
-) -> int:
-    """What a member has to spend; where that is more than `price`, any figure from it on.
+async def free_up_to(connection: Connection, account: Account, *, at: datetime, price: int) -> int:
+    """Return what a member has to spend; where that is more than `price`, any figure from it on.
 
     Each lot has a credit at least, so no more than `price` of them are read.
     """
     rows = await connection.execute_fetchall(
         """
         SELECT coalesce(sum(remaining), 0) AS free FROM (
-            SELECT remaining FROM lots WHERE server_id = ? AND member_id = ? AND remaining > 0
-                   AND (expires_at IS NULL OR expires_at > ?) LIMIT ?
+            SELECT remaining FROM lots
+            WHERE server_id = ? AND member_id = ? AND remaining > 0 AND usable_until > ? LIMIT ?
         ) AS some
         """,
-        (server_id, member_id, to_ms(at), price),
+        (account.server_id, account.member_id, to_ms(at), price),
     )
     return next(int(row["free"]) for row in rows)
 
 
 async def expired(
-    connection: Connection, server_id: int, member_id: int, *, at: datetime, besides: str
+    connection: Connection, account: Account, *, at: datetime, besides: str
 ) -> list[Lot]:
-    """Lots with something left whose time is over, oldest first; not `besides`, which is running.
+    """Return lots with something left that have expired, oldest first; not the lot `besides`.
 
     `MOST_LOTS` at most: what is left over is closed another time, and nothing of it can be spent.
     """
     rows = await connection.execute_fetchall(
         """
-        SELECT lot_id, kind, amount, remaining, revision, expires_at, NULL AS reason,
-               NULL AS actor_id
-        FROM lots WHERE server_id = ? AND member_id = ? AND remaining > 0 AND expires_at <= ?
+        SELECT *, NULL AS reason, NULL AS actor_id FROM lots
+        WHERE server_id = ? AND member_id = ? AND remaining > 0 AND usable_until <= ?
               AND lot_id <> ?
-        ORDER BY expires_at, lot_id LIMIT ?
+        ORDER BY usable_until, lot_id LIMIT ?
         """,
-        (server_id, member_id, to_ms(at), besides, MOST_LOTS),
+        (account.server_id, account.member_id, to_ms(at), besides, MOST_LOTS),
     )
     return list(map(_lot, rows))
 
 
 async def get_lot(connection: Connection, lot_id: str) -> Lot | None:
-    """One lot."""
+    """Return one lot."""
     rows = await connection.execute_fetchall(
-        """
-        SELECT lot_id, kind, amount, remaining, revision, expires_at, NULL AS reason,
-               NULL AS actor_id
-        FROM lots WHERE lot_id = ?
-        """,
-        (lot_id,),
+        "SELECT *, NULL AS reason, NULL AS actor_id FROM lots WHERE lot_id = ?", (lot_id,)
     )
     return next(map(_lot, rows), None)
 
@@ -174,37 +137,49 @@ async def get_lot(connection: Connection, lot_id: str) -> Lot | None:
 async def insert_lot(
     connection: Connection,
     lot_id: str,
+    account: Account,
     *,
     kind: str,
-    server_id: int,
-    member_id: int,
     expires_at: datetime | None,
-) -> bool:
-    """An empty lot, which an entry then fills. False if it is there already."""
-    cursor = await connection.execute(
+    amount: int = 0,
+    entry_id: str | None = None,
+) -> None:
+    """Insert a new lot: empty, or filled by an entry."""
+    await connection.execute(
         """
         INSERT INTO lots (lot_id, kind, server_id, member_id, amount, remaining, expires_at)
-        VALUES (?, ?, ?, ?, 0, 0, ?) ON CONFLICT (lot_id) DO NOTHING
+        VALUES (:lot_id, :kind, :server_id, :member_id, :amount, :amount, :expires_at)
         """,
-        (lot_id, kind, server_id, member_id, None if expires_at is None else to_ms(expires_at)),
+        {
+            "lot_id": lot_id,
+            "kind": kind,
+            "server_id": account.server_id,
+            "member_id": account.member_id,
+            "amount": amount,
+            "expires_at": None if expires_at is None else to_ms(expires_at),
+        },
     )
-    return cursor.rowcount == 1
+    if entry_id is not None:
+        await _add_part(connection, entry_id, lot_id, amount=amount)
 
 
-async def resize_lot(connection: Connection, lot_id: str, *, by: int, revision: int) -> bool:
-    """Put in `by` credits, or take out what remains of them. False if `revision` has passed."""
+async def resize_lot(connection: Connection, entry_id: str, lot: Lot, *, by: int) -> bool:
+    """Add `by` credits to a lot's amount. False if it has changed since, or has too few left."""
     cursor = await connection.execute(
         """
         UPDATE lots SET amount = amount + :by, remaining = remaining + :by, revision = revision + 1
         WHERE lot_id = :lot_id AND revision = :revision AND remaining + :by >= 0
         """,
-        {"lot_id": lot_id, "by": by, "revision": revision},
+        {"by": by, "lot_id": lot.lot_id, "revision": lot.revision},
     )
-    return cursor.rowcount == 1
+    if cursor.rowcount != 1:
+        return False
+    await _add_part(connection, entry_id, lot.lot_id, amount=by)
+    return True
 
 
 async def set_end_of_lot(connection: Connection, lot_id: str, *, expires_at: datetime) -> bool:
-    """Let a lot end at another time. False if there is none."""
+    """Change when a lot expires. False if there is none."""
     cursor = await connection.execute(
         "UPDATE lots SET expires_at = ? WHERE lot_id = ?", (to_ms(expires_at), lot_id)
     )
@@ -212,10 +187,9 @@ async def set_end_of_lot(connection: Connection, lot_id: str, *, expires_at: dat
 
 
 async def close_lot(connection: Connection, entry_id: str, lot: Lot) -> bool:
-    """Take out all that remains, as read. False if the lot has changed since.
+    """Take out all that remains. False if the lot has changed since it was read.
 
-    Counted as a change of the allowance, so that a lot which a clock set back brought to life again
-    can be closed again.
+    It gets a new revision: after a clock was set back it may be refilled, and closed again.
     """
     cursor = await connection.execute(
         """
@@ -226,12 +200,12 @@ async def close_lot(connection: Connection, entry_id: str, lot: Lot) -> bool:
     )
     if cursor.rowcount != 1:
         return False
-    await add_part(connection, entry_id, lot.lot_id, amount=-lot.remaining)
+    await _add_part(connection, entry_id, lot.lot_id, amount=-lot.remaining)
     return True
 
 
 async def move(connection: Connection, entry_id: str, lot_id: str, *, amount: int) -> bool:
-    """Take from a lot (a negative `amount`) or return to it. False if that can't be."""
+    """Take from a lot (a negative `amount`) or return to it. False if it can't cover that."""
     cursor = await connection.execute(
         """
         UPDATE lots SET remaining = remaining + :by
@@ -241,11 +215,11 @@ async def move(connection: Connection, entry_id: str, lot_id: str, *, amount: in
     )
     if cursor.rowcount != 1:
         return False
-    await add_part(connection, entry_id, lot_id, amount=amount)
+    await _add_part(connection, entry_id, lot_id, amount=amount)
     return True
 
 
-async def add_part(connection: Connection, entry_id: str, lot_id: str, *, amount: int) -> None:
+async def _add_part(connection: Connection, entry_id: str, lot_id: str, *, amount: int) -> None:
     """Record which lot an entry moved."""
     await connection.execute(
         "INSERT INTO ledger_parts (entry_id, lot_id, amount) VALUES (?, ?, ?)",
@@ -254,13 +228,12 @@ async def add_part(connection: Connection, entry_id: str, lot_id: str, *, amount
 
 
 async def parts(connection: Connection, entry_id: str) -> list[tuple[Lot, int]]:
-    """The lots that an entry moved, and by how much."""
+    """Return the lots that an entry moved, and by how much."""
     rows = await connection.execute_fetchall(
         """
-        SELECT lots.lot_id, kind, lots.amount, remaining, revision, expires_at, NULL AS reason,
-               NULL AS actor_id, ledger_parts.amount AS moved
+        SELECT lots.*, NULL AS reason, NULL AS actor_id, ledger_parts.amount AS moved
         FROM ledger_parts JOIN lots USING (lot_id)
-        WHERE entry_id = ? ORDER BY expires_at IS NULL, expires_at, lots.lot_id
+        WHERE entry_id = ? ORDER BY usable_until, lot_id
         """,
         (entry_id,),
     )
@@ -270,10 +243,9 @@ async def parts(connection: Connection, entry_id: str) -> list[tuple[Lot, int]]:
 async def insert(
     connection: Connection,
     entry_id: str,
+    account: Account,
     *,
     kind: str,
-    server_id: int,
-    member_id: int,
     amount: int,
     at: datetime,
     song_id: int | None = None,
@@ -283,7 +255,7 @@ async def insert(
     actor_id: int | None = None,
     reason: str | None = None,
 ) -> bool:
-    """Write a fact. False if it is in the ledger already."""
+    """Enter a fact. False if it has been entered before."""
     cursor = await connection.execute(
         """
         INSERT INTO ledger (entry_id, kind, server_id, member_id, song_id, after_id, amount, price,
@@ -291,25 +263,23 @@ async def insert(
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (entry_id) DO NOTHING
         """,
         (
-            *(entry_id, kind, server_id, member_id, song_id, after_id, amount, price),
-            *(None if period_at is None else to_ms(period_at), actor_id, reason, to_ms(at)),
+            *(entry_id, kind, account.server_id, account.member_id, song_id, after_id, amount),
+            *(price, None if period_at is None else to_ms(period_at), actor_id, reason, to_ms(at)),
         ),
     )
     return cursor.rowcount == 1
 
 
 async def amount(connection: Connection, entry_id: str) -> int | None:
-    """How an entry changed its member's balance; None where the fact is not in the ledger."""
+    """Return how an entry changed its member's balance; None if there is no such entry."""
     rows = await connection.execute_fetchall(
         "SELECT amount FROM ledger WHERE entry_id = ?", (entry_id,)
     )
     return next((row["amount"] for row in rows), None)
 
 
-async def latest(
-    connection: Connection, server_id: int, member_id: int, *, limit: int
-) -> list[Entry]:
-    """A member's newest entries that moved credits or have a price, newest first."""
+async def latest(connection: Connection, account: Account, *, limit: int) -> list[Entry]:
+    """Return a member's newest entries that moved credits or have a price, newest first."""
     rows = await connection.execute_fetchall(
         """
         SELECT entry_id, kind, ledger.amount, ledger.price, number, actor_id, ledger.reason, at,
@@ -319,42 +289,42 @@ async def latest(
               AND (ledger.amount <> 0 OR kind IN ('hold', 'take'))
         ORDER BY at DESC, entry_id DESC LIMIT ?
         """,
-        (server_id, member_id, limit),
+        (account.server_id, account.member_id, limit),
     )
     return [Entry(**dict(row) | {"at": from_ms(row["at"])}) for row in rows]
 
 
 async def members_with_grants(
     connection: Connection, server_id: int, *, at: datetime, after_id: int, limit: int
-) -> list[tuple[int, int]]:
-    """Members who have granted, given or returned credits left, and how many; by their ids."""
+) -> list[int]:
+    """Return members who have granted, given or returned credits left, by ascending id."""
     rows = await connection.execute_fetchall(
         """
-        SELECT member_id, sum(remaining) AS left_over FROM lots
+        SELECT DISTINCT member_id FROM lots
         WHERE server_id = ? AND member_id > ? AND remaining > 0 AND kind <> 'allowance'
-              AND (expires_at IS NULL OR expires_at > ?)
-        GROUP BY member_id ORDER BY member_id LIMIT ?
+              AND usable_until > ?
+        ORDER BY member_id LIMIT ?
         """,
         (server_id, after_id, to_ms(at), limit),
     )
-    return [(row["member_id"], row["left_over"]) for row in rows]
+    return [row["member_id"] for row in rows]
 
 
 async def granted_left(connection: Connection, server_id: int, *, at: datetime) -> tuple[int, int]:
-    """How many members have granted, given or returned credits left, and how many those are."""
+    """Return how many members have granted, given or returned credits left, and how many."""
     rows = await connection.execute_fetchall(
         """
-        SELECT count(DISTINCT member_id) AS members, coalesce(sum(remaining), 0) AS left_over
-        FROM lots WHERE server_id = ? AND remaining > 0 AND kind <> 'allowance'
-              AND (expires_at IS NULL OR expires_at > ?)
+        SELECT count(DISTINCT member_id) AS members, coalesce(sum(remaining), 0) AS credits
+        FROM lots
+        WHERE server_id = ? AND remaining > 0 AND kind <> 'allowance' AND usable_until > ?
         """,
         (server_id, to_ms(at)),
     )
-    return next((row["members"], row["left_over"]) for row in rows)
+    return next((row["members"], row["credits"]) for row in rows)
 
 
-async def forget_words_of_server(connection: Connection, server_id: int) -> int:
-    """Drop the reasons of grants and gifts; how many. The amounts stay."""
+async def forget_reasons_of_server(connection: Connection, server_id: int) -> int:
+    """Delete the reasons of grants and gifts; return how many. The amounts stay."""
     cursor = await connection.execute(
         "UPDATE ledger SET reason = NULL WHERE server_id = ? AND reason IS NOT NULL", (server_id,)
     )

@@ -156,7 +156,7 @@ def make_credits(database: Database, clock: Clock, *, defaults: Defaults = Defau
     """Credits with all that they need; nobody is told of anything."""
     settings_reader = SettingsReader(defaults)
     changelog = Changelog(database, clock=clock, notify=lambda: None)
-    budget = ServerBudget(database, settings_reader, changelog, clock=clock)
+    budget = ServerBudget(database, settings_reader, changelog)
     return Credits(database, settings_reader, budget, clock=clock)
 
 

@@ -84,7 +84,7 @@ async def test_a_grant_beside_the_running_bot(here: Path, running_bot: Database)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "Member 7 got 5 credits and has 5 now.\n"
     credits = make_credits(running_bot, utc_now)
-    standing = await credits.standing(Member(SERVER, 7), entries=5)
+    standing = await credits.statement(Member(SERVER, 7), entries=5)
     assert standing.balance.free == 15
     assert "for the contest" in [entry.reason for entry in standing.entries]
     listed = call(here, "servers")

@@ -110,7 +110,7 @@ def allowance_line(balance: Balance, *, server_id: int) -> str:
     if allowed is None:
         return f"No limit: {rule}"
     refilled = f" {DOT} refilled {ago(balance.period.end)}" if allowed else ""
-    return f"`{balance.of_period:,}` of {allowed:,} a {balance.every}: {rule}{refilled}"
+    return f"`{balance.sums.allowance:,}` of {allowed:,} a {balance.every}: {rule}{refilled}"
 
 
 def _rule(allowance: Allowance, *, server_id: int) -> str:
@@ -144,7 +144,9 @@ def rest_text(balance: Balance, shown: Sequence[Lot]) -> str:
     """How many credits stand in how many other lots than those that are shown."""
     sums = balance.sums
     lots, credits = (
-        (sums.lots, balance.free) if balance.unlimited else (sums.granted_lots, balance.granted)
+        (sums.lots, balance.free)
+        if balance.unlimited
+        else (sums.granted_lots, balance.sums.granted)
     )
     left = credits - sum(lot.remaining for lot in shown)
     return f"{lots - len(shown):,} more {DOT} {credits_text(left)}"

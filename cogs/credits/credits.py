@@ -42,7 +42,7 @@ class CreditsCog(commands.Cog):
     async def credits(self, interaction: discord.Interaction) -> None:
         """What you have here, where it comes from, and when it refills."""
         await acknowledged(interaction)
-        standing = await self._credits.standing(member_of(interaction), entries=LATELY)
+        standing = await self._credits.statement(member_of(interaction), entries=LATELY)
         card = credit_cards.credits_card(standing, at=self._clock())
         await interaction.followup.send(embed=card, ephemeral=True)
 

@@ -133,7 +133,7 @@ class GrantCommands(QuotaCommands):
                 amount=amount,
                 reason=reason,
             )
-            standing = await known.credits.standing(whose, entries=0)
+            standing = await known.credits.statement(whose, entries=0)
             said = _taken_text(member, moved, amount, reason, held=standing.held)
         elif role is not None and member is None:
             check_role_exists(role)

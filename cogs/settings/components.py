@@ -73,7 +73,7 @@ async def view_of(interaction: discord.Interaction[Any], page: PanelPage) -> Lay
 async def explained(interaction: discord.Interaction[Any], member: Member) -> Layout:
     """One member's credits, explained."""
     known = quota_of(interaction)
-    return member_view(await known.credits.standing(member, entries=0), at=known.clock())
+    return member_view(await known.credits.statement(member, entries=0), at=known.clock())
 
 
 async def _data(

@@ -70,8 +70,8 @@ def _amounts(standing: CreditStatement) -> Iterator[str]:
     yield f"**{credits_text(balance.free)}** to spend now."
     if allowed and standing.member.roles is not None:
         yield (
-            f"{bar(balance.of_period, allowed)} {balance.of_period:,} left of {allowed:,} "
-            f"a {balance.every}"
+            f"{bar(balance.sums.allowance, allowed)} {balance.sums.allowance:,} left of "
+            f"{allowed:,} a {balance.every}"
         )
 
 

@@ -171,8 +171,10 @@ CREATE TABLE lots (
     kind       TEXT    NOT NULL CHECK (kind IN ('allowance', 'grant', 'gift', 'return')),
     amount     INTEGER NOT NULL CHECK (amount >= 0), -- spent, held and remaining together
     remaining  INTEGER NOT NULL,                     -- the sum of its parts in the ledger, kept
-    revision   INTEGER NOT NULL DEFAULT 0,           -- how often the setting has changed it
+    revision   INTEGER NOT NULL DEFAULT 0,           -- how often it was resized or closed
     expires_at INTEGER,
+    usable_until INTEGER NOT NULL                    -- sorts what does not expire behind the rest
+        GENERATED ALWAYS AS (coalesce(expires_at, 9223372036854775807)) STORED,
     FOREIGN KEY (server_id, member_id) REFERENCES members,
     CHECK (remaining BETWEEN 0 AND amount)
 ) STRICT, WITHOUT ROWID;
@@ -180,7 +182,7 @@ CREATE TABLE lots (
 -- A member may have thousands of lots, each of a gift of one credit. The first that expire are found
 -- in the order of the index, and what all hold is summed up from it alone.
 CREATE INDEX lots_with_credits
-    ON lots (server_id, member_id, expires_at, lot_id, kind, remaining, amount)
+    ON lots (server_id, member_id, usable_until, lot_id, kind, remaining, amount)
     WHERE remaining > 0;
 
 -- Append-only. The key is the fact that caused the entry: no fact is entered twice, whoever retries.

@@ -1,12 +1,13 @@
 """The budgets: a server's own, which its managers set, and the operator's.
 
-A server's counts what its members hold and have spent in a period of the server's, less what was
-refunded. The operator's count what they pay for: every submit that was, or may have been,
-accepted, by days in UTC, and nothing of it comes back.
+A server's counts what its members hold and have spent in a period of the server's, less refunds.
+The operator's count what they pay for: every submit that was, or may have been, accepted, by days
+in UTC; refunds change nothing there.
 
 The methods that take a connection are for use inside one transaction of their caller.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
@@ -30,20 +31,14 @@ class ServerBudget:
     """A server's own budget, for a period."""
 
     def __init__(
-        self,
-        database: Database,
-        settings_reader: SettingsReader,
-        changelog: Changelog,
-        *,
-        clock: Clock,
+        self, database: Database, settings_reader: SettingsReader, changelog: Changelog
     ) -> None:
         self._database = database
         self._settings_reader = settings_reader
         self._changelog = changelog
-        self._clock = clock
 
     async def used(self, server_id: int, period: Period) -> int:
-        """Credits counted in a period."""
+        """Return the credits counted in a period."""
         return await budgets.used(self._database.reader, server_id, period.start)
 
     async def refused(self, reached: "ServerBudgetExceeded") -> None:
@@ -58,23 +53,19 @@ class ServerBudget:
             if budget is None:
                 return
             used = await budgets.used(connection, song.server_id, period.start)
-            # Where the first warning is still to come, it was only this song that was too dear.
+            # Below the first warning, only this song was too expensive.
             nearly = used * 100 >= budget * min(WARNINGS)
             if nearly and used + song.price > budget:
-                await self._warn(
-                    connection, song.server_id, settings, period, used=used, percent=100
-                )
+                await self._warn(connection, song.server_id, period, budget, used, percent=100)
         self._changelog.notify()
-
-    # --- inside the transaction of a caller -----------------------------------------------------
 
     async def count(
         self, connection: Connection, song: Song, settings: Settings, period: Period
     ) -> bool:
-        """Count a song's price; whether a warning was recorded, which the caller then announces.
+        """Count a song's price inside a transaction. True if the caller has to announce a warning.
 
         Raises:
-            ServerBudgetExceeded: it would pass the budget.
+            ServerBudgetExceeded: it would exceed the budget.
         """
         budget = settings[BUDGET]
         used = await budgets.use(
@@ -86,38 +77,30 @@ class ServerBudget:
             return False
         percent = next((p for p in WARNINGS if used * 100 >= budget * p), None)
         return percent is not None and await self._warn(
-            connection, song.server_id, settings, period, used=used, percent=percent
+            connection, song.server_id, period, budget, used, percent=percent
         )
-
-    async def uncount(self, connection: Connection, song: Song) -> bool:
-        """Count a song's price no more, in the period that counted it. False if none did."""
-        return await budgets.give_back(connection, song.song_id)
 
     async def _warn(
         self,
         connection: Connection,
         server_id: int,
-        settings: Settings,
         period: Period,
-        *,
+        budget: int,
         used: int,
+        *,
         percent: int,
     ) -> bool:
+        """Record a warning. False if it, or a higher one, was recorded in this period."""
         if not await budgets.mark_warned(connection, server_id, period.start, percent=percent):
             return False
-        facts = {
-            "percent": percent,
-            "used": used,
-            "budget": settings[BUDGET],
-            "until": to_ms(period.end),
-        }
+        facts = {"percent": percent, "used": used, "budget": budget, "until": to_ms(period.end)}
         await self._changelog.record(connection, server_id, "warning", after=as_json(facts))
         return True
 
 
 @dataclass(eq=False)
 class ServerBudgetExceeded(BudgetExceeded):
-    """A server's own budget leaves no room for this song in the running period."""
+    """A server's own budget has no room for this song in the running period."""
 
     song: Song
     period: Period
@@ -125,27 +108,11 @@ class ServerBudgetExceeded(BudgetExceeded):
 
 @dataclass(eq=False)
 class OperatorBudgetExceeded(BudgetExceeded):
-    """A budget of the operator leaves no room for another song today."""
+    """A budget of the operator has no room for another song today."""
 
     scope: str
     """`all`, `each` or `server`: see `OperatorBudget`."""
     ends_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What an operator's budget counts on a day, and what it allows; None is no budget."""
-
-    scope: str
-    used: Tally
-    credits: int | None
-    songs: int | None
-
-    def fits(self, more: Tally) -> bool:
-        """Whether so much more may be submitted."""
-        return (self.credits is None or self.used.credits + more.credits <= self.credits) and (
-            self.songs is None or self.used.songs + more.songs <= self.songs
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,23 +135,21 @@ class OperatorBudgets:
         self._database = database
         self._clock = clock
         self.defaults = defaults
-
-    async def rooms(self, server_id: int) -> list[Room]:
-        """The budgets that limit a server's songs, with what is counted today."""
-        return await self._rooms(self._database.reader, server_id, at=self._clock())
-
-    async def all_set(self) -> list[OperatorBudget]:
-        """Every budget that was set."""
-        return await budgets.operators(self._database.reader)
+        by_scope = {"all": defaults.all_servers, "each": defaults.each_server}
+        self._by_default = [
+            OperatorBudget(scope, 0, credits=None, songs=songs)
+            for scope, songs in by_scope.items()
+            if songs is not None
+        ]
 
     async def in_force(self) -> list[OperatorBudget]:
-        """Every budget that counts, defaults first where nothing else was set."""
-        found = await self.all_set()
+        """Return every budget that counts, defaults first where nothing else was set."""
+        found = await budgets.operators(self._database.reader)
         scopes = {budget.scope for budget in found}
-        return [c for c in self._by_default() if c.scope not in scopes] + found
+        return [budget for budget in self._by_default if budget.scope not in scopes] + found
 
     async def submitted_today(self, server_id: int = budgets.ALL) -> Tally:
-        """What was submitted today, by one server or by all."""
+        """Return what was submitted today, by one server or by all."""
         day, _ = utc_day(self._clock())
         return await budgets.submitted(self._database.reader, server_id, day)
 
@@ -214,18 +179,19 @@ class OperatorBudgets:
         comes first is decided when it is made.
 
         Raises:
-            OperatorBudgetExceeded: it would not.
+            OperatorBudgetExceeded: it has none.
         """
         now = self._clock()
-        rooms = await self._rooms(connection, server_id, at=now)
-        ahead = await budgets.waiting_of_server(connection, server_id) if rooms else Tally(0, 0)
-        for room in rooms:
-            if not room.fits(Tally(ahead.songs + 1, ahead.credits + price)):
-                _, tomorrow = utc_day(now)
-                raise OperatorBudgetExceeded(room.scope, tomorrow)
+        limits = await self._limits(connection, server_id)
+        ahead = await budgets.waiting_of_server(connection, server_id) if limits else Tally(0, 0)
+        more = Tally(ahead.songs + 1, ahead.credits + price)
+        scope = await self._exceeded(connection, server_id, limits, more, at=now)
+        if scope is not None:
+            _, tomorrow = utc_day(now)
+            raise OperatorBudgetExceeded(scope, tomorrow)
 
     async def next_waiting(self, connection: Connection) -> Song | None:
-        """The song to start next, of those that the budgets leave room for."""
+        """Return the song to start next, of those that the budgets have room for."""
         if self.defaults == DefaultBudgets() and not await budgets.operators(connection):
             return await songs.next_waiting(connection)
         day, _ = utc_day(self._clock())
@@ -238,15 +204,15 @@ class OperatorBudgets:
 
     async def mark_submitting(self, connection: Connection, song: Song) -> bool:
         """Count a submit that is about to be made. False where none may be made."""
-        now = self._clock()
-        price = Tally(1, song.price)
-        rooms = await self._rooms(connection, song.server_id, at=now)
-        if not all(room.fits(price) for room in rooms):
+        now, server_id = self._clock(), song.server_id
+        limits = await self._limits(connection, server_id)
+        more = Tally(1, song.price)
+        if await self._exceeded(connection, server_id, limits, more, at=now) is not None:
             return False
         if not await songs.mark_submitting(connection, song.song_id, at=now):
             return False
         day, _ = utc_day(now)
-        await budgets.count_submit(connection, song.server_id, day, songs=1, credits=song.price)
+        await budgets.count_submit(connection, server_id, day, songs=1, credits=song.price)
         return True
 
     async def unmark_submitting(self, connection: Connection, song: Song) -> bool:
@@ -262,29 +228,36 @@ class OperatorBudgets:
         day, _ = utc_day(counted_at)
         await budgets.count_submit(connection, song.server_id, day, songs=-1, credits=-song.price)
 
-    async def _rooms(self, connection: Connection, server_id: int, *, at: datetime) -> list[Room]:
-        found = {budget.scope: budget for budget in self._by_default()}
-        found |= {c.scope: c for c in await budgets.operators_for(connection, server_id)}
+    async def _limits(self, connection: Connection, server_id: int) -> list[OperatorBudget]:
+        """Return the budgets that limit a server's songs."""
+        found = {budget.scope: budget for budget in self._by_default}
+        found |= {b.scope: b for b in await budgets.operators_for(connection, server_id)}
         if "server" in found:
             found.pop("each", None)
-        day, _ = utc_day(at)
-        rooms = []
-        for scope, budget in found.items():
-            counted = budgets.ALL if scope == "all" else server_id
-            used = await budgets.submitted(connection, counted, day)
-            rooms.append(Room(scope, used, budget.credits, budget.songs))
-        return rooms
+        return list(found.values())
 
-    def _by_default(self) -> list[OperatorBudget]:
-        by_scope = {"all": self.defaults.all_servers, "each": self.defaults.each_server}
-        return [
-            OperatorBudget(scope, 0, credits=None, songs=songs)
-            for scope, songs in by_scope.items()
-            if songs is not None
-        ]
+    async def _exceeded(
+        self,
+        connection: Connection,
+        server_id: int,
+        limits: Sequence[OperatorBudget],
+        more: Tally,
+        *,
+        at: datetime,
+    ) -> str | None:
+        """Return the scope of a budget that has no room for so much more on that day."""
+        day, _ = utc_day(at)
+        for limit in limits:
+            counted = budgets.ALL if limit.scope == "all" else server_id
+            used = await budgets.submitted(connection, counted, day)
+            if limit.credits is not None and used.credits + more.credits > limit.credits:
+                return limit.scope
+            if limit.songs is not None and used.songs + more.songs > limit.songs:
+                return limit.scope
+        return None
 
 
 def utc_day(moment: datetime) -> tuple[datetime, datetime]:
-    """Begin and end of the day, in UTC, that `moment` is in."""
+    """Return begin and end of the day, in UTC, that `moment` is in."""
     start = datetime.combine(moment.date(), time(), tzinfo=moment.tzinfo)
     return start, start + timedelta(days=1)

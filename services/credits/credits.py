@@ -1,4 +1,4 @@
-"""Who may spend what. The settings are in "Credits" of docs/architecture.md.
+"""Who may spend what: see "Credits" of docs/architecture.md.
 
 Credits come in lots (a period's allowance, a grant); what expires first is spent first, and a
 refund returns to where the credits came from. The methods that take a connection are for use inside
@@ -8,35 +8,17 @@ one transaction of their caller, with the change that they belong to.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
-from db import ledger, role_grants, servers, songs
+from db import budgets, ledger, role_grants, servers, songs
 from db.connection import Connection
 from db.database import Database
-from db.records import Entry, Lot, LotSums, RoleGrant, Song, to_ms
+from db.records import Entry, Lot, LotSums, Song, to_ms
 from services.calendar import Every, Period
 from services.clock import Clock
 from services.credits.budgets import ServerBudget
 from services.errors import NotEnoughCredits
 from services.settings.reader import Settings, SettingsReader
 from services.settings.settings import Allowance, Member
-
-
-class ReadLots(Protocol):
-    """How lots are read, a part at a time: `ledger.spendable` or `ledger.lasting_longest`."""
-
-    async def __call__(
-        self,
-        connection: Connection,
-        server_id: int,
-        member_id: int,
-        *,
-        at: datetime,
-        granted_only: bool = False,
-        most: int = ledger.MOST_LOTS,
-    ) -> list[Lot]:
-        """Read the next ones that have something left."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +50,6 @@ class Balance(Opened):
     def free(self) -> int:
         """What can be spent, taken or given away. An unlimited member's songs take none of it."""
         return self.sums.allowance + self.sums.granted
-
-    @property
-    def of_period(self) -> int:
-        """What is left of the period's allowance."""
-        return self.sums.allowance
-
-    @property
-    def granted(self) -> int:
-        """What is left of grants, gifts and late refunds."""
-        return self.sums.granted
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +89,11 @@ class Credits:
         self._clock = clock
 
     async def balance(self, member: Member) -> Balance:
-        """What a member has now. Grants the period's allowance, unless that was done before."""
+        """Return what a member has now. The first call in a period grants its allowance."""
+        return await self._database.transact(lambda c: self.balance_in(c, member))
 
-        async def read(connection: Connection) -> Balance:
-            return await self.balance_in(connection, member)
-
-        return await self._database.transact(read)
-
-    async def standing(self, member: Member, *, entries: int) -> CreditStatement:
-        """What a member has and why, with their newest `entries`. Grants as `balance` does."""
+    async def statement(self, member: Member, *, entries: int) -> CreditStatement:
+        """Explain what a member has, with their newest `entries`. Grants as `balance` does."""
 
         async def read(connection: Connection) -> CreditStatement:
             server_id, member_id = member.server_id, member.member_id
@@ -138,19 +106,19 @@ class Credits:
                 settings,
                 await songs.price_of_completed(connection, server_id, member_id, since=since),
                 await songs.price_of_unfinished(connection, server_id, member_id),
-                await ledger.latest(connection, server_id, member_id, limit=entries),
+                await ledger.latest(connection, member, limit=entries),
             )
 
         return await self._database.transact(read)
 
     async def preview(self, member: Member) -> CreditPreview:
-        """What `balance` would find, less what was given to their roles meanwhile. Only reads."""
+        """Return what `balance` would find, less new grants to their roles. Only reads."""
         reader, now = self._database.reader, self._clock()
         settings = await self._settings_reader.read(reader, member.server_id, member.member_id)
         allowed = settings.allowance_of(member.roles or (), at=now).credits
         if allowed is None:
             return CreditPreview(settings, None)
-        sums = await ledger.sums(reader, member.server_id, member.member_id, at=now)
+        sums = await ledger.sums(reader, member, at=now)
         opened = await ledger.get_lot(reader, _allowance_lot(member, settings.timeline.period(now)))
         others = sums.allowance + sums.granted
         if opened is None:
@@ -162,7 +130,7 @@ class Credits:
         return CreditPreview(settings, max(0, allowed - used) + others)
 
     async def left(self, song: Song) -> tuple[int | None, bool]:
-        """What a song's member has left, and whether the song cost them nothing. Only reads.
+        """Return what a song's member has left, and whether the song was free. Only reads.
 
         None where a new period has begun since they were last seen: what it gives them depends on
         their roles.
@@ -173,24 +141,24 @@ class Credits:
         opened = await ledger.get_lot(reader, _allowance_lot(song, timeline.period(now)))
         if opened is None:
             return None, unlimited
-        sums = await ledger.sums(reader, song.server_id, song.member_id, at=now)
+        sums = await ledger.sums(reader, song, at=now)
         return sums.allowance + sums.granted, unlimited
 
     async def settings(self, server_id: int, member_id: int = 0) -> Settings:
-        """A server's settings, with those about one member."""
+        """Return a server's settings, with those about one member."""
         return await self._settings_reader.read(self._database.reader, server_id, member_id)
 
     # --- inside the transaction of a caller -----------------------------------------------------
 
     async def balance_in(self, connection: Connection, member: Member) -> Balance:
-        """`balance`, inside a transaction."""
+        """Do what `balance` does, inside a transaction."""
         settings = await self._settings_reader.read(connection, member.server_id, member.member_id)
         return await self._balance(connection, member, settings)
 
     async def open(
         self, connection: Connection, member: Member, settings: Settings, *, at: datetime
     ) -> Opened:
-        """Bring a member's lots up to date: expiries, what their roles were given, the allowance.
+        """Bring a member's lots up to date: expiries, grants to their roles, the allowance.
 
         Where the roles are not known, what depends on them stays as it is.
         """
@@ -198,12 +166,14 @@ class Credits:
         await servers.ensure_member(connection, member.server_id, member.member_id)
         period = settings.timeline.period(at)
         own_id = _allowance_lot(member, period)
-        # The period's may have been made for an end that `_allow` corrects.
+        # The period's own lot is not closed here: `_allow` corrects its end.
         own = await ledger.get_lot(connection, own_id)
-        for lot in await ledger.expired(
-            connection, member.server_id, member.member_id, at=at, besides=own_id
-        ):
-            await self._expire(connection, member, lot, at=at)
+        for lot in await ledger.expired(connection, member, at=at, besides=own_id):
+            entry_id = f"expire:{lot.lot_id}:{lot.revision}"
+            entered = await ledger.insert(
+                connection, entry_id, member, kind="expire", amount=-lot.remaining, at=at
+            )
+            _require(entered and await ledger.close_lot(connection, entry_id, lot), entry_id)
         allowance = settings.allowance_of(member.roles or (), at=at)
         if member.roles is not None:
             if allowance.credits is not None:
@@ -214,50 +184,36 @@ class Credits:
     async def hold(
         self, connection: Connection, song: Song, opened: Opened, settings: Settings
     ) -> bool:
-        """Set the song's price aside; whether that brought a warning of the server's budget.
+        """Set the song's price aside; return whether that recorded a warning about the budget.
 
         An unlimited member's song is entered with amount 0 and its price.
 
         Raises:
             NotEnoughCredits: less than the price is free.
-            ServerBudgetExceeded: the price would pass it.
+            ServerBudgetExceeded: the price would exceed it.
         """
         if not opened.unlimited:
-            free = await ledger.free_up_to(
-                connection, song.server_id, song.member_id, at=opened.at, price=song.price
-            )
+            free = await ledger.free_up_to(connection, song, at=opened.at, price=song.price)
             if free < song.price:
-                raise NotEnoughCredits(
-                    song.price,
-                    free,
-                    opened.allowance.credits,
-                    opened.every,
-                    opened.period.end,
-                )
+                allowance, refills_at = opened.allowance.credits, opened.period.end
+                raise NotEnoughCredits(song.price, free, allowance, opened.every, refills_at)
         warned = await self._budget.count(connection, song, settings, opened.period)
-        entry_id = await self._enter(
-            connection,
-            song,
-            "hold",
-            amount=0 if opened.unlimited else -song.price,
-            period_at=opened.period.start,
-        )
-        if not opened.unlimited:
-            await self.take_out(
-                connection, entry_id, ledger.spendable, song, amount=song.price, at=opened.at
-            )
+        amount = 0 if opened.unlimited else -song.price
+        period_at = opened.period.start
+        entry_id = await self._enter(connection, song, "hold", amount=amount, period_at=period_at)
+        await self.take_out(connection, entry_id, song, amount=-amount, at=opened.at)
         return warned
 
     async def settle(self, connection: Connection, song: Song) -> None:
-        """The song was made: what was held is spent."""
+        """Spend what was held: the song was made."""
         await self._enter(connection, song, "settle", after="hold", amount=0)
 
     async def refund(self, connection: Connection, song: Song) -> None:
-        """The song was not made: what was held returns to where it came from."""
+        """Return what was held to where it came from: the song was not made."""
         await self._return_price(connection, song, "refund", after="hold")
 
     async def compensate(self, connection: Connection, song: Song) -> None:
-        """The song was made and never delivered: its price returns after all."""
+        """Return the price of a song that was made and never delivered."""
         await self._return_price(connection, song, "compensate", after="settle")
 
     async def put_in(
@@ -266,83 +222,59 @@ class Credits:
         entry_id: str,
         member: Member,
         *,
-        kind: str = "grant",
         amount: int,
         expires_at: datetime | None,
         actor_id: int | None,
         reason: str | None,
     ) -> bool:
-        """Enter credits as a new lot. False where the fact is known."""
-        if not await ledger.insert(
+        """Grant credits, as a new lot. False if the grant has been entered before."""
+        entered = await ledger.insert(
             connection,
             entry_id,
-            kind=kind,
-            server_id=member.server_id,
-            member_id=member.member_id,
+            member,
+            kind="grant",
             amount=amount,
             actor_id=actor_id,
             reason=reason,
             at=self._clock(),
-        ):
-            return False
-        await self.add_lot(
-            connection, entry_id, entry_id, member, kind=kind, amount=amount, expires_at=expires_at
         )
-        return True
-
-    async def add_lot(
-        self,
-        connection: Connection,
-        lot_id: str,
-        entry_id: str,
-        member: Member,
-        *,
-        kind: str,
-        amount: int,
-        expires_at: datetime | None,
-    ) -> None:
-        """A new lot, which an entry fills."""
-        await ledger.insert_lot(
-            connection,
-            lot_id,
-            kind=kind,
-            server_id=member.server_id,
-            member_id=member.member_id,
-            expires_at=expires_at,
-        )
-        _must(await ledger.resize_lot(connection, lot_id, by=amount, revision=0), lot_id)
-        await ledger.add_part(connection, entry_id, lot_id, amount=amount)
+        if entered:
+            await ledger.insert_lot(
+                connection,
+                entry_id,
+                member,
+                kind="grant",
+                amount=amount,
+                expires_at=expires_at,
+                entry_id=entry_id,
+            )
+        return entered
 
     async def take_out(
         self,
         connection: Connection,
         entry_id: str,
-        read: ReadLots,
-        whose: Member | Song,
+        account: ledger.Account,
         *,
         amount: int,
         at: datetime,
+        longest_first: bool = False,
         granted_only: bool = False,
     ) -> list[tuple[Lot, int]]:
-        """Take an amount from a member's lots, in the order of `read`; what was taken from which.
+        """Take an amount from a member's lots; return what was taken from which.
 
-        The lots have enough: the same transaction checked it.
+        What expires first goes first, unless `longest_first`. The lots must have enough.
         """
+        read = ledger.lasting_longest if longest_first else ledger.spendable
         owed, taken = amount, []
         while owed:
-            lots = await read(
-                connection,
-                whose.server_id,
-                whose.member_id,
-                at=at,
-                granted_only=granted_only,
-                most=min(owed, ledger.MOST_LOTS),  # each has one credit at least
-            )
-            _must(bool(lots), entry_id)
+            most = min(owed, ledger.MOST_LOTS)  # each has one credit at least
+            lots = await read(connection, account, at=at, granted_only=granted_only, most=most)
+            _require(bool(lots), entry_id)
             for lot in lots:
                 if part := min(owed, lot.remaining):
                     moved = await ledger.move(connection, entry_id, lot.lot_id, amount=-part)
-                    _must(moved, f"{entry_id}, {lot.lot_id}")
+                    _require(moved, f"{entry_id}, {lot.lot_id}")
                     taken.append((lot, part))
                     owed -= part
         return taken
@@ -358,20 +290,19 @@ class Credits:
         reason: str | None,
         granted_only: bool = False,
     ) -> int | None:
-        """Take up to an amount of what is free; how much it was, None where the fact is known.
+        """Take up to an amount of what is free; return how much, None if it was entered before.
 
         What lasts longest goes first: taken from the allowance, it would be back with the next.
         `granted_only` leaves the allowance as it is.
         """
         at = self._clock()
-        sums = await ledger.sums(connection, member.server_id, member.member_id, at=at)
+        sums = await ledger.sums(connection, member, at=at)
         taken = min(amount, sums.granted + (0 if granted_only else sums.allowance))
         if not await ledger.insert(
             connection,
             entry_id,
+            member,
             kind="take",
-            server_id=member.server_id,
-            member_id=member.member_id,
             amount=-taken,
             actor_id=actor_id,
             reason=reason,
@@ -381,10 +312,10 @@ class Credits:
         await self.take_out(
             connection,
             entry_id,
-            ledger.lasting_longest,
             member,
             amount=taken,
             at=at,
+            longest_first=True,
             granted_only=granted_only,
         )
         return taken
@@ -393,14 +324,13 @@ class Credits:
 
     async def _balance(self, connection: Connection, member: Member, settings: Settings) -> Balance:
         opened = await self.open(connection, member, settings, at=self._clock())
-        server_id, member_id, at = member.server_id, member.member_id, opened.at
         return Balance(
             opened.allowance,
             opened.period,
             opened.every,
-            at,
-            await ledger.spendable(connection, server_id, member_id, at=at),
-            await ledger.sums(connection, server_id, member_id, at=at),
+            opened.at,
+            await ledger.spendable(connection, member, at=opened.at),
+            await ledger.sums(connection, member, at=opened.at),
         )
 
     async def _allow(
@@ -420,87 +350,47 @@ class Credits:
         lot_id = _allowance_lot(member, period)
         if lot is None:
             await ledger.insert_lot(
-                connection,
-                lot_id,
-                kind="allowance",
-                server_id=member.server_id,
-                member_id=member.member_id,
-                expires_at=period.end,
+                connection, lot_id, member, kind="allowance", expires_at=period.end
             )
             lot = Lot(lot_id, "allowance", 0, 0, 0, period.end)
         elif lot.expires_at != period.end:
             # A clock was set back over its beginning, and the calendar changed in that time.
-            _must(await ledger.set_end_of_lot(connection, lot_id, expires_at=period.end), lot_id)
+            done = await ledger.set_end_of_lot(connection, lot_id, expires_at=period.end)
+            _require(done, lot_id)
         used = lot.amount - lot.remaining
         if by := max(0, credits - used) - lot.remaining:
-            await self._resize(connection, member, lot, by=by, at=at)
+            entry_id = f"{lot_id}:{lot.revision}"
+            entered = await ledger.insert(
+                connection, entry_id, member, kind="allowance", amount=by, at=at
+            )
+            resized = entered and await ledger.resize_lot(connection, entry_id, lot, by=by)
+            _require(resized, entry_id)
 
     async def _apply_role_grants(
         self, connection: Connection, member: Member, *, at: datetime
     ) -> None:
-        """What was given to the member's roles, or taken from them, once each."""
+        """Give and take what was granted to the member's roles, or taken from them, once each."""
         for role_grant in await role_grants.open_at(connection, member.server_id, at):
             if role_grant.role_id not in (member.roles or ()):
                 continue
             entry_id = f"{role_grant.kind}:{role_grant.role_grant_id}:{member.member_id}"
-            if await ledger.amount(connection, entry_id) is None:
-                await self._apply_role_grant(connection, entry_id, member, role_grant)
-
-    async def _apply_role_grant(
-        self, connection: Connection, entry_id: str, member: Member, role_grant: RoleGrant
-    ) -> None:
-        if role_grant.kind == "grant":
-            await self.put_in(
-                connection,
-                entry_id,
-                member,
-                amount=role_grant.amount,
-                expires_at=role_grant.expires_at,
-                actor_id=role_grant.actor_id,
-                reason=role_grant.reason,
-            )
-            return
-        await self.take_away(
-            connection,
-            entry_id,
-            member,
-            amount=role_grant.amount,
-            actor_id=role_grant.actor_id,
-            reason=role_grant.reason,
-        )
-
-    async def _expire(
-        self, connection: Connection, member: Member, lot: Lot, *, at: datetime
-    ) -> None:
-        entry_id = f"expire:{lot.lot_id}:{lot.revision}"
-        entered = await ledger.insert(
-            connection,
-            entry_id,
-            kind="expire",
-            server_id=member.server_id,
-            member_id=member.member_id,
-            amount=-lot.remaining,
-            at=at,
-        )
-        _must(entered and await ledger.close_lot(connection, entry_id, lot), entry_id)
-
-    async def _resize(
-        self, connection: Connection, member: Member, lot: Lot, *, by: int, at: datetime
-    ) -> None:
-        entry_id = f"{lot.lot_id}:{lot.revision}"
-        entered = await ledger.insert(
-            connection,
-            entry_id,
-            kind="allowance",
-            server_id=member.server_id,
-            member_id=member.member_id,
-            amount=by,
-            at=at,
-        )
-        _must(entered, entry_id)
-        resized = await ledger.resize_lot(connection, lot.lot_id, by=by, revision=lot.revision)
-        _must(resized, lot.lot_id)
-        await ledger.add_part(connection, entry_id, lot.lot_id, amount=by)
+            if await ledger.amount(connection, entry_id) is not None:
+                continue
+            amount, actor_id, reason = role_grant.amount, role_grant.actor_id, role_grant.reason
+            if role_grant.kind == "grant":
+                await self.put_in(
+                    connection,
+                    entry_id,
+                    member,
+                    amount=amount,
+                    expires_at=role_grant.expires_at,
+                    actor_id=actor_id,
+                    reason=reason,
+                )
+            else:
+                await self.take_away(
+                    connection, entry_id, member, amount=amount, actor_id=actor_id, reason=reason
+                )
 
     async def _enter(
         self,
@@ -517,9 +407,8 @@ class Credits:
         entered = await ledger.insert(
             connection,
             entry_id,
+            song,
             kind=kind,
-            server_id=song.server_id,
-            member_id=song.member_id,
             song_id=song.song_id,
             after_id=None if after is None else f"{after}:{song.song_id}",
             amount=amount,
@@ -527,48 +416,43 @@ class Credits:
             period_at=period_at,
             at=self._clock(),
         )
-        _must(entered, entry_id)
+        _require(entered, entry_id)
         return entry_id
 
     async def _return_price(
         self, connection: Connection, song: Song, kind: str, *, after: str
     ) -> None:
+        """Return what was held to its lots; what has expired returns for the running period."""
         now = self._clock()
         held = await ledger.parts(connection, f"hold:{song.song_id}")
         amount = -sum(moved for _, moved in held)
         entry_id = await self._enter(connection, song, kind, after=after, amount=amount)
-        _must(await self._budget.uncount(connection, song), entry_id)
+        _require(await budgets.uncount(connection, song.song_id), entry_id)
         late = 0
         for lot, moved in held:
             if lot.expires_at is not None and lot.expires_at <= now:
                 late -= moved
             else:
                 returned = await ledger.move(connection, entry_id, lot.lot_id, amount=-moved)
-                _must(returned, f"{entry_id}, {lot.lot_id}")
+                _require(returned, f"{entry_id}, {lot.lot_id}")
         if late:
-            await self._return_late(connection, song, entry_id, amount=late, at=now)
-
-    async def _return_late(
-        self, connection: Connection, song: Song, entry_id: str, *, amount: int, at: datetime
-    ) -> None:
-        """What has expired meanwhile returns until the end of the running period."""
-        timeline = await self._settings_reader.timeline(connection, song.server_id)
-        await self.add_lot(
-            connection,
-            f"return:{song.song_id}",
-            entry_id,
-            Member(song.server_id, song.member_id),
-            kind="return",
-            amount=amount,
-            expires_at=timeline.period(at).end,
-        )
+            timeline = await self._settings_reader.timeline(connection, song.server_id)
+            await ledger.insert_lot(
+                connection,
+                f"return:{song.song_id}",
+                song,
+                kind="return",
+                amount=late,
+                expires_at=timeline.period(now).end,
+                entry_id=entry_id,
+            )
 
 
-def _allowance_lot(whose: Member | Song, period: Period) -> str:
-    return f"allowance:{whose.server_id}:{whose.member_id}:{to_ms(period.start)}"
+def _allowance_lot(account: ledger.Account, period: Period) -> str:
+    return f"allowance:{account.server_id}:{account.member_id}:{to_ms(period.start)}"
 
 
-def _must(done: bool, what: str) -> None:
+def _require(done: bool, what: str) -> None:
     """Give up the transaction where a statement found other rows than those it was decided on.
 
     Nobody else writes meanwhile: it would be a defect, and half an entry would be worse.

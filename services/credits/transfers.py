@@ -1,4 +1,4 @@
-"""Giving credits and taking them: by managers, by the operator, and from member to member."""
+"""Grants, takings and resets by managers, grants by the operator, gifts between members."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,11 +10,7 @@ from db.records import RoleGrant, to_ms
 from services.amounts import check_amount, check_end, check_reason
 from services.clock import Clock
 from services.credits.credits import Balance, Credits
-from services.errors import (
-    DeniedBySettings,
-    InvalidRequest,
-    Refusal,
-)
+from services.errors import DeniedBySettings, InvalidRequest, Refusal
 from services.settings.catalogue import GIFTS
 from services.settings.changelog import Changelog, as_json
 from services.settings.reader import SettingsReader
@@ -25,13 +21,13 @@ ROLE_GRANT_LASTS = timedelta(days=30)
 """How long members of a role are waited for, unless its credits expire before."""
 MAX_ROLE_GRANTS = 25
 """Open grants to roles in a server: each request for a song reads them all."""
-RESET_AT_ONCE = 500
-"""Members whose credits one transaction takes: others ask for songs meanwhile."""
+RESET_BATCH = 500
+"""Members whose credits one transaction takes: others request songs between two of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What became of a grant, a taking or a gift: how much it was, and what the member has now."""
+    """How much a grant, a taking or a gift was, and what the member has now."""
 
     amount: int
     balance: Balance
@@ -39,7 +35,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class ResetPlan:
-    """What a reset takes: from how many members, how many credits; how many role grants it ends."""
+    """What a reset takes: credits of so many members, and the role grants that it ends."""
 
     members: int
     credits: int
@@ -78,7 +74,7 @@ class NotEnoughToGive(Refusal):
 
 
 class CreditTransfers:
-    """Moves credits. An interaction that is delivered twice moves them once."""
+    """Move credits. An interaction that is delivered twice moves them once."""
 
     def __init__(
         self,
@@ -141,17 +137,11 @@ class CreditTransfers:
             OutOfRange, InvalidReason: see `amounts`.
         """
         check_amount(amount)
-        why = check_reason(reason)
+        why, entry_id = check_reason(reason), f"take:{take_id}"
         async with self._database.write() as connection:
             await self._credits.balance_in(connection, member)
-            entry_id = f"take:{take_id}"
             taken = await self._credits.take_away(
-                connection,
-                entry_id,
-                member,
-                amount=amount,
-                actor_id=actor_id,
-                reason=why,
+                connection, entry_id, member, amount=amount, actor_id=actor_id, reason=why
             )
             if taken is not None:
                 await self._record(connection, member, "take", {"credits": taken}, actor_id, why)
@@ -174,39 +164,31 @@ class CreditTransfers:
     ) -> RoleGrant:
         """`grant` to, or `take` from, each member of a role: once, when the bot next sees them.
 
-        Whoever is seen with the role after `ends_at` (in 30 days, unless said) gets nothing.
+        Whoever is seen with the role after `ends_at` (in 30 days, if not given) gets nothing.
 
         Raises:
             OutOfRange, InvalidReason, TimePassed, TimeTooFar: see `amounts`.
             ExpiresTooSoon, TooManyRoleGrants
         """
         check_amount(amount)
-        now = self._clock()
+        now, server_id, why = self._clock(), by.server_id, check_reason(reason)
         for end in filter(None, (ends_at, expires_at)):
             check_end(end, at=now)
         ends_at = ends_at or min(filter(None, (now + ROLE_GRANT_LASTS, expires_at)))
         if expires_at is not None and expires_at < ends_at:
             raise ExpiresTooSoon
         role_grant = RoleGrant(
-            role_grant_id,
-            by.server_id,
-            role_id,
-            kind,
-            amount,
-            check_reason(reason),
-            by.actor_id,
-            now,
-            ends_at,
-            expires_at,
+            *(role_grant_id, server_id, role_id, kind, amount, why, by.actor_id),
+            *(now, ends_at, expires_at),
         )
         async with self._database.write() as connection:
-            await servers.ensure_server(connection, by.server_id)
-            standing = await role_grants.open_at(connection, by.server_id, now)
-            for known in standing:
+            await servers.ensure_server(connection, server_id)
+            open_grants = await role_grants.open_at(connection, server_id, now)
+            for known in open_grants:
                 if known.role_grant_id == role_grant_id:
                     return known
-            if len(standing) >= MAX_ROLE_GRANTS:
-                next_end = min(known.ends_at for known in standing)
+            if len(open_grants) >= MAX_ROLE_GRANTS:
+                next_end = min(known.ends_at for known in open_grants)
                 raise TooManyRoleGrants(MAX_ROLE_GRANTS, next_end)
             if not await role_grants.insert(connection, role_grant):
                 return role_grant  # delivered again long after it has ended
@@ -216,13 +198,13 @@ class CreditTransfers:
                 "ends_at": to_ms(ends_at),
                 "expires_at": _maybe_ms(expires_at),
             }
-            whom = Member(by.server_id, role_id)
-            await self._record(connection, whom, kind, facts, by.actor_id, role_grant.reason)
+            role = Member(server_id, role_id)
+            await self._record(connection, role, kind, facts, by.actor_id, why)
         self._changelog.notify()
         return role_grant
 
     async def gift(self, giver: Member, receiver: Member, *, gift_id: int, amount: int) -> Moved:
-        """Give credits from member to member; they expire when they would have. The giver's rest.
+        """Move credits from member to member; they keep their expiry. Return what the giver has.
 
         Raises:
             OutOfRange, GiftToOneself, GiftsNotAllowed, GiftBlocked, NotEnoughToGive
@@ -233,18 +215,25 @@ class CreditTransfers:
         async with self._database.write() as connection:
             entry_id = f"gift:{gift_id}"
             if await ledger.amount(connection, entry_id) is None:
-                await self._check_gift(connection, giver, receiver)
+                for member in (giver, receiver):
+                    settings = await self._settings_reader.read(
+                        connection, member.server_id, member.member_id
+                    )
+                    if not settings[GIFTS]:
+                        raise GiftsNotAllowed
+                    if settings.block(at=self._clock()):
+                        raise GiftBlocked
                 await self._move_gift(connection, entry_id, giver, receiver, amount=amount)
             return Moved(amount, await self._credits.balance_in(connection, giver))
 
     async def plan_reset(self, server_id: int) -> ResetPlan:
-        """What `reset` would take and end now."""
+        """Return what `reset` would take and end now."""
         reader, now = self._database.reader, self._clock()
         members, credits = await ledger.granted_left(reader, server_id, at=now)
         return ResetPlan(members, credits, len(await role_grants.open_at(reader, server_id, now)))
 
     async def reset(self, by: Manager, *, reset_id: int, reason: str) -> ResetPlan:
-        """Take back what is left of everything that was granted, given or returned; what it was.
+        """Take back what is left of all grants, gifts and late refunds; return what was taken.
 
         Allowances, and what is spent or held, stay. Grants to roles that were made before it end
         first: nobody who is seen later gets or loses anything by them. Delivered twice, or cut
@@ -253,31 +242,31 @@ class CreditTransfers:
         Raises:
             InvalidReason: see `check_reason`.
         """
-        why = check_reason(reason)
-        ended = await self._end_role_grants(by, reset_id, why)
-        members = credits = 0
+        why, server = check_reason(reason), Member(by.server_id, 0)
+        async with self._database.write() as connection:
+            ended = await role_grants.withdraw(
+                connection, by.server_id, before_id=reset_id, at=self._clock()
+            )
+            if ended:
+                facts = {"role_grants": ended}
+                await self._record(connection, server, "reset", facts, by.actor_id, why)
+        taken: list[int] = []
         last: int | None = 0
         while last is not None:
             async with self._database.write() as connection:
-                last, taken = await self._reset_some(connection, by, reset_id, why, after_id=last)
-            members += taken.members
-            credits += taken.credits
-        if members or ended:
+                last, amounts = await self._reset_batch(
+                    connection, by, reset_id, why, after_id=last
+                )
+                if amounts:
+                    # In the batch's transaction: a reset that is cut short has its history.
+                    facts = {"members": len(amounts), "credits": sum(amounts)}
+                    await self._record(connection, server, "reset", facts, by.actor_id, why)
+            taken += amounts
+        if taken or ended:
             self._changelog.notify()
-        return ResetPlan(members, credits, ended)
+        return ResetPlan(len(taken), sum(taken), ended)
 
     # --- how ------------------------------------------------------------------------------------
-
-    async def _check_gift(self, connection: Connection, giver: Member, receiver: Member) -> None:
-        now = self._clock()
-        for member in (giver, receiver):
-            settings = await self._settings_reader.read(
-                connection, member.server_id, member.member_id
-            )
-            if not settings[GIFTS]:
-                raise GiftsNotAllowed
-            if settings.block(at=now):
-                raise GiftBlocked
 
     async def _move_gift(
         self,
@@ -300,83 +289,55 @@ class CreditTransfers:
             await ledger.insert(
                 connection,
                 entry,
+                whose,
                 kind="gift",
-                server_id=whose.server_id,
-                member_id=whose.member_id,
                 amount=change,
                 actor_id=other.member_id,
                 at=now,
             )
         # What lasts longest goes first: what expires today would be a poor gift.
         taken = await self._credits.take_out(
-            connection, entry_id, ledger.lasting_longest, giver, amount=amount, at=balance.at
+            connection, entry_id, giver, amount=amount, at=balance.at, longest_first=True
         )
         for place, (lot, part) in enumerate(taken):
-            await self._credits.add_lot(
+            await ledger.insert_lot(
                 connection,
                 f"{entry_id}:{place}",
-                received,
                 receiver,
                 kind="gift",
                 amount=part,
                 expires_at=lot.expires_at,
+                entry_id=received,
             )
 
-    async def _end_role_grants(self, by: Manager, reset_id: int, reason: str) -> int:
-        """How many it were."""
-        async with self._database.write() as connection:
-            ended = await role_grants.withdraw(
-                connection, by.server_id, before_id=reset_id, at=self._clock()
-            )
-            if ended:
-                whom = Member(by.server_id, 0)
-                await self._record(
-                    connection, whom, "reset", {"role_grants": ended}, by.actor_id, reason
-                )
-        return ended
-
-    async def _reset_some(
+    async def _reset_batch(
         self, connection: Connection, by: Manager, reset_id: int, reason: str, *, after_id: int
-    ) -> tuple[int | None, ResetPlan]:
-        """Whom it has come to, None when it is through, and what it took.
-
-        What a batch took stands in the history with it, so that one that is cut short is not lost.
-        """
+    ) -> tuple[int | None, list[int]]:
+        """Take from the next members; return where to go on, None at the end, and the amounts."""
         found = await ledger.members_with_grants(
-            connection, by.server_id, at=self._clock(), after_id=after_id, limit=RESET_AT_ONCE
+            connection, by.server_id, at=self._clock(), after_id=after_id, limit=RESET_BATCH
         )
-        taken = [
-            amount
-            for member_id, _ in found
-            if (amount := await self._take_back(connection, by, member_id, reset_id, reason))
-        ]
-        if taken:
-            facts = {"members": len(taken), "credits": sum(taken)}
-            whom = Member(by.server_id, 0)
-            await self._record(connection, whom, "reset", facts, by.actor_id, reason)
-        more = found[-1][0] if len(found) == RESET_AT_ONCE else None
-        return more, ResetPlan(len(taken), sum(taken))
-
-    async def _take_back(
-        self, connection: Connection, by: Manager, member_id: int, reset_id: int, reason: str
-    ) -> int:
-        member = Member(by.server_id, member_id, roles=None)
-        balance = await self._credits.balance_in(connection, member)
-        taken = await self._credits.take_away(
-            connection,
-            f"reset:{reset_id}:{member_id}",
-            member,
-            amount=balance.granted,
-            actor_id=by.actor_id,
-            reason=reason,
-            granted_only=True,
-        )
-        return taken or 0
+        amounts = []
+        for member_id in found:
+            member = Member(by.server_id, member_id, roles=None)
+            balance = await self._credits.balance_in(connection, member)
+            taken = await self._credits.take_away(
+                connection,
+                f"reset:{reset_id}:{member_id}",
+                member,
+                amount=balance.sums.granted,
+                actor_id=by.actor_id,
+                reason=reason,
+                granted_only=True,
+            )
+            if taken:
+                amounts.append(taken)
+        return found[-1] if len(found) == RESET_BATCH else None, amounts
 
     async def _record(
         self,
         connection: Connection,
-        whom: Member,
+        subject: Member,
         name: str,
         facts: object,
         actor_id: int | None,
@@ -384,9 +345,9 @@ class CreditTransfers:
     ) -> None:
         await self._changelog.record(
             connection,
-            whom.server_id,
+            subject.server_id,
             name,
-            subject_id=whom.member_id,
+            subject_id=subject.member_id,
             after=as_json(facts),
             actor_id=actor_id,
             reason=reason,

@@ -185,7 +185,7 @@ class Servers:
                     await changes.forget(connection, server_id)
                     await role_grants.forget(connection, server_id)
                     await songs.forget_words_of_server(connection, server_id)
-                    await ledger.forget_words_of_server(connection, server_id)
+                    await ledger.forget_reasons_of_server(connection, server_id)
 
 
 def _joined_text(count: int, *, allowed: bool) -> str:

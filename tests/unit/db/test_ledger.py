@@ -1,6 +1,7 @@
 """The ledger: what the schema itself refuses, whoever writes."""
 
 import sqlite3
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from db import ledger, servers
 from db.database import Database
 from db.records import Lot, LotSums, State, to_ms
 from services.credits.credits import Credits
+from services.settings.settings import Member
 from tests.factories import (
     MEMBER,
     NOON,
@@ -20,6 +22,7 @@ from tests.factories import (
     sums_of,
 )
 
+WHO = Member(SERVER, MEMBER)
 TODAY = NOON.replace(hour=0)
 
 
@@ -27,8 +30,6 @@ async def enter(database: Database, kind: str, after: str | None = None, **other
     """One entry for song 1, as the schema wants it unless `other` says otherwise."""
     values: dict[str, Any] = {
         "kind": kind,
-        "server_id": SERVER,
-        "member_id": MEMBER,
         "song_id": 1,
         "after_id": f"{after}:1" if after else None,
         "amount": {"hold": -2, "settle": 0}.get(kind, 2),
@@ -38,8 +39,9 @@ async def enter(database: Database, kind: str, after: str | None = None, **other
     }
     values |= other
     entry_id = values.pop("entry_id", f"{kind}:1")
+    account = Member(values.pop("server_id", SERVER), values.pop("member_id", MEMBER))
     async with database.write() as connection:
-        return await ledger.insert(connection, entry_id, **values)
+        return await ledger.insert(connection, entry_id, account, **values)
 
 
 @pytest.fixture
@@ -175,10 +177,7 @@ async def a_lot(database: Database, **changes: Any) -> None:
     async with database.write() as connection:
         await servers.ensure_server(connection, SERVER)
         await servers.ensure_member(connection, SERVER, MEMBER)
-        await ledger.insert_lot(
-            connection, "lot", kind="grant", server_id=SERVER, member_id=MEMBER, expires_at=None
-        )
-        await ledger.resize_lot(connection, "lot", by=5, revision=0)
+        await ledger.insert_lot(connection, "lot", WHO, kind="grant", amount=5, expires_at=None)
         for name, value in changes.items():
             await connection.execute(f"UPDATE lots SET {name} = ?", (value,))
 
@@ -199,13 +198,19 @@ async def test_a_lot_can_not_be_overdrawn_nor_overfilled(
         await a_lot(database, **{name: value})
 
 
-async def test_a_lot_is_resized_by_who_read_it_last(database: Database) -> None:
-    await a_lot(database)
+async def test_a_lot_is_resized_as_it_was_read(database: Database) -> None:
+    await add_song(database)
+    await a_lot(database, revision=1)
+    await enter(database, "hold")
+    lot = await the_lot(database)
     async with database.write() as connection:
-        assert not await ledger.resize_lot(connection, "lot", by=1, revision=0)
-        assert not await ledger.resize_lot(connection, "lot", by=-6, revision=1)
-        assert not await ledger.resize_lot(connection, "none", by=1, revision=0)
-        assert await ledger.resize_lot(connection, "lot", by=-5, revision=1)
+        for stale, by in (
+            (replace(lot, revision=0), 1),
+            (replace(lot, lot_id="none"), 1),
+            (lot, -6),
+        ):
+            assert not await ledger.resize_lot(connection, "hold:1", stale, by=by)
+        assert await ledger.resize_lot(connection, "hold:1", lot, by=-5)
     lot = await the_lot(database)
     assert (lot.amount, lot.remaining, lot.revision) == (0, 0, 2)
 
@@ -234,15 +239,7 @@ async def test_a_lot_is_closed_as_it_was_read(database: Database) -> None:
     stale = await the_lot(database)
     async with database.write() as connection:
         await ledger.move(connection, "hold:1", "lot", amount=-1)
-        await ledger.insert(
-            connection,
-            "expire:lot",
-            kind="expire",
-            server_id=SERVER,
-            member_id=MEMBER,
-            amount=-4,
-            at=NOON,
-        )
+        await ledger.insert(connection, "expire:lot", WHO, kind="expire", amount=-4, at=NOON)
         assert not await ledger.close_lot(connection, "expire:lot", stale)
         assert await ledger.close_lot(connection, "expire:lot", await the_lot_in(connection))
         assert not await ledger.close_lot(connection, "expire:lot", stale)
@@ -262,27 +259,22 @@ async def test_what_expires_first_stands_first(database: Database) -> None:
             await ledger.insert_lot(
                 connection,
                 lot_id,
+                WHO,
                 kind="allowance",
-                server_id=SERVER,
-                member_id=MEMBER,
+                amount=0 if lot_id == "empty" else 1,
                 expires_at=NOON + timedelta(hours=hours),
             )
-            if lot_id != "empty":
-                await ledger.resize_lot(connection, lot_id, by=1, revision=0)
-        assert not await ledger.insert_lot(
-            connection, "a", kind="grant", server_id=SERVER, member_id=MEMBER, expires_at=None
-        )
     reader = database.reader
-    spendable = await ledger.spendable(reader, SERVER, MEMBER, at=NOON)
+    spendable = await ledger.spendable(reader, WHO, at=NOON)
     assert [lot.lot_id for lot in spendable] == ["c", "a", "b", "lot"]
-    assert spendable[::-1] == await ledger.lasting_longest(reader, SERVER, MEMBER, at=NOON)
-    granted = await ledger.spendable(reader, SERVER, MEMBER, at=NOON, granted_only=True)
+    assert spendable[::-1] == await ledger.lasting_longest(reader, WHO, at=NOON)
+    granted = await ledger.spendable(reader, WHO, at=NOON, granted_only=True)
     assert granted == [lot for lot in spendable if lot.kind != "allowance"]
-    assert await ledger.sums(reader, SERVER, MEMBER, at=NOON) == sums_of(spendable)
-    assert await ledger.sums(reader, SERVER, 404, at=NOON) == LotSums()
-    (over,) = await ledger.expired(reader, SERVER, MEMBER, at=NOON, besides="a")
+    assert await ledger.sums(reader, WHO, at=NOON) == sums_of(spendable)
+    assert await ledger.sums(reader, Member(SERVER, 404), at=NOON) == LotSums()
+    (over,) = await ledger.expired(reader, WHO, at=NOON, besides="a")
     assert over.lot_id == "over"
-    assert await ledger.expired(reader, SERVER, MEMBER, at=NOON, besides="over") == []
+    assert await ledger.expired(reader, WHO, at=NOON, besides="over") == []
 
 
 # --- What a song's row can't hold ---------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 from db import ledger, reports
 from db.database import Database
 from db.records import State, to_ms
+from services.settings.settings import Member
 from tests.factories import MEMBER, NOON, SERVER, add_song
 
 FROM, TO = to_ms(NOON), to_ms(NOON + timedelta(hours=1))
@@ -16,10 +17,11 @@ SPAN = {"since": FROM, "until": TO}
 
 
 async def add_grant(database: Database, entry_id: str, minutes: float = 0, **other: Any) -> None:
-    values: dict[str, Any] = {"server_id": SERVER, "member_id": MEMBER, "amount": 1} | other
+    member = Member(other.pop("server_id", SERVER), other.pop("member_id", MEMBER))
+    values: dict[str, Any] = {"amount": 1} | other
     at = NOON + timedelta(minutes=minutes)
     async with database.write() as connection:
-        await ledger.insert(connection, entry_id, kind="grant", at=at, **values)
+        await ledger.insert(connection, entry_id, member, kind="grant", at=at, **values)
 
 
 async def entries(database: Database, page: int = 2, **span: int) -> list[list[str]]:

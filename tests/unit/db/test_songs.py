@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from db import ledger, servers, songs
 from db.database import Database
 from db.records import Song, State, Status
+from services.settings.settings import Member
 from tests.databases import database_in_memory
 from tests.factories import (
     MEMBER,
@@ -411,6 +412,7 @@ async def test_what_waits_is_marked_before_it_is_sent_late(database: Database) -
 
 # --- How it is found ------------------------------------------------------------------------------
 
+WHO = Member(SERVER, MEMBER)
 OFTEN: dict[str, Callable[[Connection], Awaitable[object]]] = {
     "waiting_in_order": songs.waiting_in_order,
     "next_waiting": songs.next_waiting,
@@ -433,12 +435,12 @@ OFTEN: dict[str, Callable[[Connection], Awaitable[object]]] = {
     "run_times": lambda c: songs.run_times(c, limit=5),
     "of_member": lambda c: songs.of_member(c, SERVER, MEMBER, limit=10, offset=0),
     "genres_of_server": lambda c: songs.genres_of_server(c, SERVER, limit=50),
-    "latest": lambda c: ledger.latest(c, SERVER, MEMBER, limit=10),
-    "spendable": lambda c: ledger.spendable(c, SERVER, MEMBER, at=NOON),
-    "lasting_longest": lambda c: ledger.lasting_longest(c, SERVER, MEMBER, at=NOON),
-    "sums": lambda c: ledger.sums(c, SERVER, MEMBER, at=NOON),
-    "free_up_to": lambda c: ledger.free_up_to(c, SERVER, MEMBER, at=NOON, price=8),
-    "expired": lambda c: ledger.expired(c, SERVER, MEMBER, at=NOON, besides="lot"),
+    "latest": lambda c: ledger.latest(c, WHO, limit=10),
+    "spendable": lambda c: ledger.spendable(c, WHO, at=NOON),
+    "lasting_longest": lambda c: ledger.lasting_longest(c, WHO, at=NOON),
+    "sums": lambda c: ledger.sums(c, WHO, at=NOON),
+    "free_up_to": lambda c: ledger.free_up_to(c, WHO, at=NOON, price=8),
+    "expired": lambda c: ledger.expired(c, WHO, at=NOON, besides="lot"),
     "parts": lambda c: ledger.parts(c, "hold:1"),
 }
 WHOLE_HISTORY = re.compile(

@@ -11,6 +11,7 @@ import simcord
 
 from cogs.operations import operator
 from cogs.operations.operator import OperatorCog, overview_card
+from db import budgets
 from db.records import OperatorBudget, ServerCount, State, Tally, Undelivered
 from services.calendar import Period
 from services.credits.budgets import OperatorBudgetExceeded
@@ -148,7 +149,7 @@ async def test_what_makes_no_sense_changes_nothing(world: World, options: dict[s
     await budget(world, **options)
     (error,) = world.errors()
     assert isinstance(error, InvalidRequest)
-    assert await world.application.operator_budgets.all_set() == []
+    assert await budgets.operators(world.application.database.reader) == []
 
 
 async def test_nobody_else_sees_or_sets_anything(world: World) -> None:
@@ -160,7 +161,7 @@ async def test_nobody_else_sees_or_sets_anything(world: World) -> None:
     await world.raw_slash(world.alice, "operator", sub)
     await world.raw_slash(world.alice, "operator", {"type": 1, "name": "show", "options": []})
     assert [type(error) for error in world.errors()] == [NotPermitted] * 2
-    assert await world.application.operator_budgets.all_set() == []
+    assert await budgets.operators(world.application.database.reader) == []
 
 
 def test_many_servers_and_budgets_fit_into_a_card() -> None:

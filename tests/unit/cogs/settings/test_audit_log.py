@@ -203,7 +203,7 @@ async def test_a_budgets_warnings_are_told_once_each_with_when_it_opens_again(
         async with stage.application.database.write() as connection:
             await budgets.use(connection, server_id, period.start, credits=8, budget=10)
             for _ in range(2):
-                await budget._warn(connection, server_id, settings, period, used=8, percent=80)
+                await budget._warn(connection, server_id, period, 10, 8, percent=80)
         stage.changelog.notify()
         await stage.told()
         reached = ServerBudgetExceeded(make_song(server_id=server_id, price=3), period)

@@ -149,7 +149,7 @@ def compose(
 
     settings_reader = SettingsReader(defaults)
     changelog = Changelog(database, clock=clock, notify=tell)
-    budget = ServerBudget(database, settings_reader, changelog, clock=clock)
+    budget = ServerBudget(database, settings_reader, changelog)
     operator = OperatorBudgets(database, clock=clock, defaults=budgets)
     credits = Credits(database, settings_reader, budget, clock=clock)
     completion = SongCompletion(database, credits, clock=clock)

@@ -45,7 +45,7 @@ def product(database: Database, clock: SettableClock) -> Product:
 async def parts(product: Product, who: Member = WHO) -> tuple[int, int]:
     """What is left of the period's allowance, and of all else."""
     balance = await product.credits.balance(who)
-    return balance.of_period, balance.granted
+    return balance.sums.allowance, balance.sums.granted
 
 
 async def refund(database: Database, credits: Credits, song: Song) -> None:
@@ -60,7 +60,7 @@ async def test_a_look_gives_the_period_once_and_a_new_period_gives_anew(
     product: Product, clock: SettableClock
 ) -> None:
     balance = await product.credits.balance(WHO)
-    assert (balance.free, balance.of_period, balance.granted) == (10, 10, 0)
+    assert (balance.free, balance.sums.allowance, balance.sums.granted) == (10, 10, 0)
     assert (balance.period.end, balance.every) == (TOMORROW, Every.DAY)
     assert balance.allowance.source is Source.DEFAULT
     assert not balance.unlimited
@@ -294,7 +294,7 @@ async def test_unlimited_songs_take_nothing_and_have_their_price_beside(product:
     )
     assert rows == [("hold", 0, 8), ("hold", 0, 8), ("refund", 0, 8), ("settle", 0, 8)]
     assert await product.free() == 14
-    standing = await product.credits.standing(WHO, entries=9)
+    standing = await product.credits.statement(WHO, entries=9)
     assert (standing.spent, standing.held) == (8, 0)
 
 
@@ -364,12 +364,12 @@ async def test_a_standing_says_what_is_spent_and_held_in_the_period(
     undelivered = await product.ask(3, seconds=120)
     await product.complete(undelivered, undelivered="No.")
     await product.ask(4)
-    standing = await product.credits.standing(WHO, entries=2)
+    standing = await product.credits.statement(WHO, entries=2)
     assert (standing.spent, standing.held) == (7, 1)
     assert [entry.kind for entry in standing.entries] == ["hold", "hold"]
     assert standing.settings.allowance.credits == 10
     assert await product.completion.compensate(undelivered)
-    assert (await product.credits.standing(WHO, entries=2)).spent == 3
+    assert (await product.credits.statement(WHO, entries=2)).spent == 3
 
 
 # --- giving back ----------------------------------------------------------------------------------

@@ -271,10 +271,10 @@ class Machine(RuleBasedStateMachine):
     def look(self, person: Person) -> None:
         now = self.clock()
         self.preview(person)
-        standing = self.run(self.product.credits.standing(self.member(person), entries=3))
+        standing = self.run(self.product.credits.statement(self.member(person), entries=3))
         purse = self.model.open(person, now)
         balance = standing.balance
-        assert balance.free == purse.free(now) == balance.of_period + balance.granted
+        assert balance.free == purse.free(now) == balance.sums.allowance + balance.sums.granted
         assert {lot.lot_id: lot.remaining for lot in balance.lots} == {
             pot.name: pot.left for pot in purse.live(now)
         }

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from db import ledger
 from db.database import Database
 from db.records import Lot, to_ms
 from services.amounts import LONGEST, MAX_AMOUNT
@@ -77,13 +78,13 @@ async def test_a_grant_delivered_twice_is_one_and_lasts(
     assert await product.grant(4, grant_id=6) == 18
     clock.advance(days=400)
     balance = await product.credits.balance(WHO)
-    assert (balance.of_period, balance.granted) == (10, 8)
+    assert (balance.sums.allowance, balance.sums.granted) == (10, 8)
     assert [c.name for c in await product.changes()] == ["grant", "grant"]
 
 
 async def test_a_member_sees_who_granted_and_why(product: Product) -> None:
     await product.grant(4)
-    standing = await product.credits.standing(WHO, entries=9)
+    standing = await product.credits.statement(WHO, entries=9)
     entry = next(e for e in standing.entries if e.kind == "grant")
     assert (entry.amount, entry.actor_id, entry.reason) == (4, MANAGER, "A good song.")
     (lot,) = [lot for lot in standing.balance.lots if lot.kind == "grant"]
@@ -396,21 +397,21 @@ async def test_a_reset_leaves_an_allowance_that_lasts_longer(product: Product) -
 async def test_a_reset_that_was_cut_short_takes_once_when_it_is_repeated(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RESET_AT_ONCE", 2)
+    monkeypatch.setattr(module, "RESET_BATCH", 2)
     await granted(product, 1, 2, 3, 4, 5)
-    whole = product.transfers._take_back
+    take_away = product.credits.take_away
 
-    async def cut_short(*args: Any) -> int:
-        if args[2] == 4:
+    async def cut_short(*args: Any, **values: Any) -> int | None:
+        if args[2].member_id == 4:
             raise asyncio.CancelledError
-        return await whole(*args)
+        return await take_away(*args, **values)
 
-    monkeypatch.setattr(product.transfers, "_take_back", cut_short)
+    monkeypatch.setattr(product.credits, "take_away", cut_short)
     with pytest.raises(asyncio.CancelledError):
         await reset(product)
     assert await product.transfers.plan_reset(SERVER) == ResetPlan(3, 12)
     await product.grant(7, 300, who=member(1))  # since then
-    monkeypatch.setattr(product.transfers, "_take_back", whole)
+    monkeypatch.setattr(product.credits, "take_away", take_away)
     assert await reset(product) == ResetPlan(3, 12)
     assert await reset(product) == ResetPlan(0, 0)
     assert [await product.free(member(n)) for n in range(1, 6)] == [17, 10, 10, 10, 10]
@@ -505,7 +506,7 @@ async def test_half_a_gift_is_no_gift(product: Product, monkeypatch: pytest.Monk
     async def broken(*_: object, **__: object) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(product.credits, "add_lot", broken)
+    monkeypatch.setattr(ledger, "insert_lot", broken)
     with pytest.raises(sqlite3.OperationalError):
         await gift(product, 4)
     monkeypatch.undo()

@@ -193,7 +193,7 @@ async def grant(database: Database, credits: Credits) -> None:
 
 async def words(database: Database) -> tuple[str, str, list[str | None]]:
     song = await read(database, 1)
-    entries = await ledger.latest(database.reader, SERVER, MEMBER, limit=10)
+    entries = await ledger.latest(database.reader, Member(SERVER, MEMBER), limit=10)
     return song.genres, song.lyrics, [e.reason for e in entries if e.kind == "grant"]
 
 
@@ -206,7 +206,7 @@ async def test_thirty_days_later_words_and_settings_go_and_the_ledger_stays(
     await add_held_song(database, credits, 1)
     await servers.leave(SERVER)
     before = await words(database)
-    entries = await ledger.latest(database.reader, SERVER, MEMBER, limit=10)
+    entries = await ledger.latest(database.reader, Member(SERVER, MEMBER), limit=10)
 
     clock.now += RETENTION
     await servers.forget_old()
@@ -218,7 +218,7 @@ async def test_thirty_days_later_words_and_settings_go_and_the_ledger_stays(
         await servers.forget_old()
         assert await words(database) == ("", "", [None])
         assert (await credits.settings(SERVER)).allowance.credits == 10
-    after = await ledger.latest(database.reader, SERVER, MEMBER, limit=10)
+    after = await ledger.latest(database.reader, Member(SERVER, MEMBER), limit=10)
     assert [(e.entry_id, e.amount) for e in after] == [(e.entry_id, e.amount) for e in entries]
     assert (await read(database, 1)).price == 2
     assert await servers.join(SERVER, "Synths")  # like one that was never seen

@@ -402,10 +402,7 @@ class House:
 
     async def free(self) -> int:
         """The credits that the member of the songs has left."""
-        song = make_song()
-        lots = await ledger.spendable(
-            self.database.reader, song.server_id, song.member_id, at=self.time()
-        )
+        lots = await ledger.spendable(self.database.reader, make_song(), at=self.time())
         return sum(lot.remaining for lot in lots)
 
     def files(self) -> list[str]:
