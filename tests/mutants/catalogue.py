@@ -54,7 +54,7 @@ MUTANTS = (
         "services/amounts.py",
         "math.ceil(seconds / self.seconds)",
         "(seconds // self.seconds)",
-        ("tests/unit/services/credits",),
+        ("tests/unit/services/test_amounts.py",),
     ),
     Mutant(
         "hold_needs_the_whole_price",
