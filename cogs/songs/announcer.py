@@ -10,7 +10,7 @@ import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -28,8 +28,8 @@ from cogs.client.answers import (
 from cogs.client.client import Client
 from cogs.client.permissions import lacking_to_post, lacking_to_read, permissions_in
 from cogs.songs import cards, texts
-from cogs.songs.buttons import status_buttons
-from db.records import Song, State, Status
+from cogs.songs.buttons import post_buttons, status_buttons
+from db.records import Song, State
 from services import logs
 from services.clock import Clock
 from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
@@ -67,36 +67,19 @@ class _Shown:
     Not the View itself, which would hold the lyrics in memory while the song is in progress.
     """
 
-    status: Status
-    cancellable: bool
-    message_id: int | None
-    state: State
-    reason: str | None
-    place: int | None
-    waiting: int
-    free: int | None
+    facts: tuple[object, ...]
     expected_at: datetime
 
     @classmethod
     def of(cls, view: View) -> "_Shown":
         song = view.song
-        return cls(
-            status=song.status,
-            cancellable=song.cancellable,
-            message_id=song.message_id,
-            state=song.state,
-            reason=song.reason,
-            place=view.place,
-            waiting=view.waiting,
-            free=view.free,
-            expected_at=view.expected_at,
-        )
+        in_song = (song.status, song.cancellable, song.message_id, song.state, song.reason)
+        return cls((*in_song, view.place, view.waiting, view.free), view.expected_at)
 
     def matches(self, view: View) -> bool:
-        """Whether a message that shows this needs no edit."""
+        """Return whether a message that shows this needs no edit."""
         now = _Shown.of(view)
-        moved = abs(self.expected_at - now.expected_at)
-        return moved < STEADY and replace(now, expected_at=self.expected_at) == self
+        return self.facts == now.facts and abs(self.expected_at - now.expected_at) < STEADY
 
 
 @dataclass(slots=True)
@@ -137,7 +120,7 @@ class _Turns:
 
 
 class DiscordAnnouncer:
-    """The pipeline's Announcer, on Discord."""
+    """Edits status messages and posts songs, for the pipeline and for deliveries."""
 
     def __init__(
         self,
@@ -209,6 +192,7 @@ class DiscordAnnouncer:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _update(self, song_id: int, board: _Board) -> None:
+        """Edit the message until it shows the last change."""
         over = False
         logs.set_context(song_id)
         try:
@@ -277,7 +261,7 @@ class DiscordAnnouncer:
             return
         webhook = discord.Webhook.partial(song.application_id, song.token, client=self._bot)
         card, buttons = cards.status_card(view), status_buttons(song)
-        # Webhooks have no limit for their waits: see `Client`.
+        # discord.py sets no limit for webhooks, see `Client`.
         with wrap_parse_errors():
             async with asyncio.timeout(LONGEST_PAUSE):
                 await webhook.edit_message(song.message_id, embed=card, view=buttons)
@@ -295,49 +279,43 @@ class DiscordAnnouncer:
     async def post(self, song: Song, file: Path) -> int:
         """Send the song to its channel and return the message's id."""
         async with self._turns.to("post", song.channel_id):
+            name = cards.audio_filename(song, file)
+            attachment = await asyncio.to_thread(discord.File, file, name)
             try:
-                return await self._post(song, file)
+                with map_discord_errors("the post"):
+                    message = await self._channel(song).send(
+                        content=f"<@{song.member_id}>",
+                        embed=cards.post_card(song),
+                        file=attachment,
+                        view=post_buttons(song),
+                        # A retry within minutes returns the first message, not a second one.
+                        nonce=str(song.song_id),
+                        allowed_mentions=discord.AllowedMentions(
+                            everyone=False, roles=False, users=[discord.Object(song.member_id)]
+                        ),
+                    )
             except CannotPost as error:
                 # After the bot left, Discord's error is the same as for a hidden channel.
                 if self._has_left(song):
                     raise CannotPost(NO_MEMBER, scope=Scope.SERVER) from error
                 raise
-
-    async def _post(self, song: Song, file: Path) -> int:
-        name = cards.audio_filename(song, file)
-        attachment = await asyncio.to_thread(discord.File, file, name)
-        card = cards.post_card(song)
-        with map_discord_errors("the post"):
-            message = await self._channel(song).send(
-                content=f"<@{song.member_id}>",
-                embed=card,
-                file=attachment,
-                # A retry within a few minutes returns the first message instead of a second one.
-                nonce=str(song.song_id),
-                allowed_mentions=discord.AllowedMentions(
-                    everyone=False, roles=False, users=[discord.Object(song.member_id)]
-                ),
-            )
         return message.id
 
     async def find_post(self, song: Song) -> int | None:
         """Search the channel's history for the post, back to the request."""
         try:
-            return await self._find_post(song)
+            await self._check_history_readable(song)
+            with map_discord_errors("searching for the post"):
+                try:
+                    async with self._turns.to("search", song.channel_id):
+                        return await self._search(song)
+                except discord.Forbidden as error:
+                    if outcome_unknown(error):
+                        raise
+                    raise CannotPost(texts.HISTORY_UNREADABLE) from error
         except TooLargeToPost as error:
             # From a proxy: a search uploads nothing.
             raise PostUncertain(f"searching for the post: {error}") from error
-
-    async def _find_post(self, song: Song) -> int | None:
-        await self._check_history_readable(song)
-        with map_discord_errors("searching for the post"):
-            try:
-                async with self._turns.to("search", song.channel_id):
-                    return await self._search(song)
-            except discord.Forbidden as error:
-                if outcome_unknown(error):
-                    raise
-                raise CannotPost(texts.HISTORY_UNREADABLE) from error
 
     async def _search(self, song: Song) -> int | None:
         """Search from the newest message back to the song's id, which is a time of Discord's clock.
@@ -345,13 +323,13 @@ class DiscordAnnouncer:
         `posting_at` is a time of our clock, which may be wrong: it only limits a very long search.
         """
         marked_at = (song.posting_at or song.requested_at) - CLOCK_SKEW
-        mark = cards.post_mark(song)
+        mark, own_id = cards.post_mark(song), self._bot.user and self._bot.user.id
         searched, oldest = 0, None
         async for message in self._channel(song).history(
             limit=MOST_SEARCHED, after=discord.Object(song.song_id), oldest_first=False
         ):
             searched, oldest = searched + 1, message.created_at
-            if self._is_own(message) and any(
+            if message.author.id == own_id and any(
                 (embed.footer.text or "").endswith(mark) for embed in message.embeds
             ):
                 return message.id
@@ -360,11 +338,8 @@ class DiscordAnnouncer:
         return None
 
     def _has_left(self, song: Song) -> bool:
-        """Whether the bot has left the song's server, which discord.py's cache does not know."""
+        """Return whether the bot has left the song's server, which discord.py does not cache."""
         return self._bot.is_ready() and song.server_id not in self._bot.presence
-
-    def _is_own(self, message: discord.Message) -> bool:
-        return self._bot.user is not None and message.author.id == self._bot.user.id
 
     async def can_post(self, song: Song) -> bool:
         """Check the permissions known from the gateway; only an unknown channel is fetched.

@@ -6,10 +6,10 @@ A `custom_id` can be forged, so the owner of a song is read from its row.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import discord
-from discord import ui
+from discord import ButtonStyle, ui
 from discord.ext import commands
 
 from cogs.client.components import ID, Persistent, Row, cog_of
@@ -27,6 +27,8 @@ from services.songs.songs import Page, Songs
 MOST_OPTIONS = 25
 """Discord, "Select Menus"."""
 OPTION_LABEL = 100
+
+Press = discord.Interaction[Any]
 
 
 class SongButtons(commands.Cog):
@@ -48,31 +50,34 @@ class SongButtons(commands.Cog):
         self.show = show
 
 
-def _cog(interaction: discord.Interaction[Any]) -> SongButtons:
+def _cog(interaction: Press) -> SongButtons:
     return cog_of(interaction, SongButtons)
+
+
+class SongButton(Persistent, ui.DynamicItem[ui.Button[Any]], template=""):
+    """A button about one song. A subclass gives its verb, label and style, and responds."""
+
+    label: ClassVar[str]
+    style: ClassVar[ButtonStyle]
+    verb: ClassVar[str]
+
+    def __init_subclass__(cls, *, verb: str, label: str, style: ButtonStyle) -> None:
+        super().__init_subclass__(template=rf"song:{verb}:(?P<song_id>{ID})")
+        cls.verb, cls.label, cls.style = verb, label, style
+
+    def __init__(self, song_id: int) -> None:
+        self.song_id: int = song_id
+        custom_id = f"song:{self.verb}:{song_id}"
+        super().__init__(ui.Button(label=self.label, style=self.style, custom_id=custom_id))
 
 
 # --- on the status message ------------------------------------------------------------------------
 
 
-class CancelButton(
-    Persistent,
-    ui.DynamicItem[ui.Button[Any]],
-    template=rf"song:cancel:(?P<song_id>{ID})",
-):
+class CancelButton(SongButton, verb="cancel", label=texts.CANCEL, style=ButtonStyle.danger):
     """Cancel a song that has not been submitted."""
 
-    def __init__(self, song_id: int) -> None:
-        self.song_id: int = song_id
-        super().__init__(
-            ui.Button(
-                label=texts.CANCEL,
-                style=discord.ButtonStyle.danger,
-                custom_id=f"song:cancel:{song_id}",
-            )
-        )
-
-    async def respond(self, interaction: discord.Interaction[Any]) -> None:
+    async def respond(self, interaction: Press) -> None:
         if not await _renew(interaction, self.song_id):
             return
         try:
@@ -86,70 +91,39 @@ class CancelButton(
             _cog(interaction).show(self.song_id)
 
 
-class RefreshButton(
-    Persistent,
-    ui.DynamicItem[ui.Button[Any]],
-    template=rf"song:refresh:(?P<song_id>{ID})",
-):
+class RefreshButton(SongButton, verb="refresh", label=texts.REFRESH, style=ButtonStyle.secondary):
     """Show the current state; this allows edits of the status message for 15 more minutes."""
 
-    def __init__(self, song_id: int) -> None:
-        self.song_id: int = song_id
-        super().__init__(
-            ui.Button(
-                label=texts.REFRESH,
-                style=discord.ButtonStyle.secondary,
-                custom_id=f"song:refresh:{song_id}",
-            )
-        )
-
-    async def respond(self, interaction: discord.Interaction[Any]) -> None:
+    async def respond(self, interaction: Press) -> None:
         if await _renew(interaction, self.song_id):
             _cog(interaction).show(self.song_id)
 
 
-class GetButton(
-    Persistent,
-    ui.DynamicItem[ui.Button[Any]],
-    template=rf"song:get:(?P<song_id>{ID})",
-):
+class GetButton(SongButton, verb="get", label=texts.GET_SONG, style=ButtonStyle.primary):
     """Give an undelivered song to its requester."""
 
-    def __init__(self, song_id: int) -> None:
-        self.song_id: int = song_id
-        super().__init__(
-            ui.Button(
-                label=texts.GET_SONG,
-                style=discord.ButtonStyle.primary,
-                custom_id=f"song:get:{song_id}",
-            )
-        )
-
-    async def respond(self, interaction: discord.Interaction[Any]) -> None:
+    async def respond(self, interaction: Press) -> None:
         view = await _own_song(interaction, self.song_id)
         await interaction.response.defer()
         # If Discord refuses the file, the status message continues to be updated.
-        renewed = await _keep_token(interaction, self.song_id)
+        renewed = await _renew_token(interaction, self.song_id)
         if not renewed or not await show.hand_over(
             interaction, _cog(interaction).delivery, view.song, in_status=True
         ):
             await _show_now(interaction, self.song_id)
 
 
-async def _renew(interaction: discord.Interaction[Any], song_id: int) -> bool:
+async def _renew(interaction: Press, song_id: int) -> bool:
     """Store the new token; return False if the song has finished, and show that."""
     view = await _own_song(interaction, song_id)
     await interaction.response.defer()
-    if view.song.ended:
-        await _show_now(interaction, song_id)
-        return False
-    renewed = await _keep_token(interaction, song_id)
-    if not renewed:
-        await _show_now(interaction, song_id)
-    return renewed
+    if not view.song.ended and await _renew_token(interaction, song_id):
+        return True
+    await _show_now(interaction, song_id)
+    return False
 
 
-async def _keep_token(interaction: discord.Interaction[Any], song_id: int) -> bool:
+async def _renew_token(interaction: Press, song_id: int) -> bool:
     """Return False if the song has finished."""
     message_id = interaction.message.id if interaction.message else None
     return await _cog(interaction).songs.renew_token(
@@ -157,7 +131,7 @@ async def _keep_token(interaction: discord.Interaction[Any], song_id: int) -> bo
     )
 
 
-async def _show_now(interaction: discord.Interaction[Any], song_id: int) -> None:
+async def _show_now(interaction: Press, song_id: int) -> None:
     """Show the song's current state; it may have changed since it was read."""
     view = await _own_song(interaction, song_id)
     await interaction.edit_original_response(
@@ -165,7 +139,7 @@ async def _show_now(interaction: discord.Interaction[Any], song_id: int) -> None
     )
 
 
-async def _own_song(interaction: discord.Interaction[Any], song_id: int) -> View:
+async def _own_song(interaction: Press, song_id: int) -> View:
     view = await _cog(interaction).queue.view(song_id)
     if view is None or view.song.server_id != interaction.guild_id:
         raise UnknownSong
@@ -174,40 +148,26 @@ async def _own_song(interaction: discord.Interaction[Any], song_id: int) -> View
     return view
 
 
-def status_buttons(song: Song) -> ui.View | None:
-    """Return the buttons of a status message; None if there are none."""
-    if song.ended and song.state is not State.UNDELIVERED:
-        return None
-    row = Row()
+def status_buttons(song: Song) -> Row:
+    """Return the buttons of a status message."""
+    if song.state is State.UNDELIVERED:
+        return Row(GetButton(song.song_id))
     if song.ended:
-        row.add_item(GetButton(song.song_id))
-        return row
-    if song.cancellable:
-        row.add_item(CancelButton(song.song_id))
-    row.add_item(RefreshButton(song.song_id))
-    return row
+        return Row()
+    refresh = RefreshButton(song.song_id)
+    return Row(CancelButton(song.song_id), refresh) if song.cancellable else Row(refresh)
 
 
 # --- on the queue ---------------------------------------------------------------------------------
 
 
-class CancelMenu(
-    Persistent,
-    ui.DynamicItem[ui.Select[Any]],
-    template=r"queue:cancel",
-):
+class CancelMenu(Persistent, ui.DynamicItem[ui.Select[Any]], template=r"queue:cancel"):
     """Cancel a waiting song: a member their own, a manager any."""
 
     def __init__(self, waiting: Sequence[Song] = ()) -> None:
-        super().__init__(
-            ui.Select(
-                custom_id="queue:cancel",
-                placeholder=texts.CANCEL_MENU,
-                options=[_option(song) for song in waiting[:MOST_OPTIONS]],
-            )
-        )
+        super().__init__(_menu("queue:cancel", texts.CANCEL_MENU, waiting))
 
-    async def respond(self, interaction: discord.Interaction[Any]) -> None:
+    async def respond(self, interaction: Press) -> None:
         await interaction.response.defer()
         song = await _cog(interaction).songs.cancel(
             _chosen(interaction),
@@ -220,9 +180,7 @@ class CancelMenu(
         await interaction.edit_original_response(embed=embed, view=row)
 
 
-async def queue_answer(
-    interaction: discord.Interaction[Any],
-) -> tuple[discord.Embed, ui.View | None]:
+async def queue_answer(interaction: Press) -> tuple[discord.Embed, Row]:
     """Show the queue of this server, with a menu of the songs that this person may cancel."""
     views = [
         replace(view, song=as_seen(interaction, view.song))
@@ -234,10 +192,7 @@ async def queue_answer(
         if view.song.cancellable
         and (view.song.member_id == interaction.user.id or manages(interaction))
     ]
-    row = None
-    if cancellable:
-        row = Row()
-        row.add_item(CancelMenu(cancellable))
+    row = Row(CancelMenu(cancellable)) if cancellable else Row()
     return cards.queue_card(views, viewer_id=interaction.user.id), row
 
 
@@ -262,28 +217,18 @@ class PageButton(
             )
         )
 
-    async def respond(self, interaction: discord.Interaction[Any]) -> None:
+    async def respond(self, interaction: Press) -> None:
         embed, row = await history_answer(interaction, self.member_id, page=self.page)
         await interaction.response.edit_message(embed=embed, view=row)
 
 
-class SongMenu(
-    Persistent,
-    ui.DynamicItem[ui.Select[Any]],
-    template=r"history:open",
-):
+class SongMenu(Persistent, ui.DynamicItem[ui.Select[Any]], template=r"history:open"):
     """Show one song's card."""
 
     def __init__(self, shown: Sequence[Song] = ()) -> None:
-        super().__init__(
-            ui.Select(
-                custom_id="history:open",
-                placeholder=texts.OPEN_MENU,
-                options=[_option(song) for song in shown[:MOST_OPTIONS]],
-            )
-        )
+        super().__init__(_menu("history:open", texts.OPEN_MENU, shown))
 
-    async def respond(self, interaction: discord.Interaction[Any]) -> None:
+    async def respond(self, interaction: Press) -> None:
         song = await _cog(interaction).songs.get(
             _chosen(interaction), server_id=server_of(interaction)
         )
@@ -292,9 +237,7 @@ class SongMenu(
         )
 
 
-def song_answer(
-    interaction: discord.Interaction[Any], song: Song, view: View | None = None
-) -> discord.Embed:
+def song_answer(interaction: Press, song: Song, view: View | None = None) -> discord.Embed:
     """Show a song, without genres and lyrics if this person may not read them."""
     if may_read(interaction, song):
         return cards.song_card(song, view)
@@ -302,37 +245,40 @@ def song_answer(
 
 
 async def history_answer(
-    interaction: discord.Interaction[Any], member_id: int, *, page: int
-) -> tuple[discord.Embed, ui.View | None]:
+    interaction: Press, member_id: int, *, page: int
+) -> tuple[discord.Embed, Row]:
     """Show a page of a member's songs, with what this person may read of each."""
     found = await _cog(interaction).songs.history(server_of(interaction), member_id, page=page)
     seen = replace(found, songs=[as_seen(interaction, song) for song in found.songs])
-    return cards.history_card(seen, member_id=member_id), history_row(seen, member_id)
+    return cards.history_card(seen, member_id=member_id), _history_row(seen, member_id)
 
 
-def history_row(page: Page, member_id: int) -> ui.View | None:
+def _history_row(page: Page, member_id: int) -> Row:
     """Return a menu of the page's songs and buttons to its neighbours."""
-    if not page.songs:
-        return None
-    row = Row()
-    row.add_item(SongMenu(page.songs))
-    if page.pages > 1:
-        before, after = page.number - 1, page.number + 1
-        row.add_item(PageButton(member_id, before, label=texts.NEWER, enabled=before >= 1))
-        row.add_item(PageButton(member_id, after, label=texts.OLDER, enabled=after <= page.pages))
-    return row
+    if page.pages == 1:
+        return Row(SongMenu(page.songs)) if page.songs else Row()
+    before, after = page.number - 1, page.number + 1
+    return Row(
+        SongMenu(page.songs),
+        PageButton(member_id, before, label=texts.NEWER, enabled=before >= 1),
+        PageButton(member_id, after, label=texts.OLDER, enabled=after <= page.pages),
+    )
 
 
-def _option(song: Song) -> discord.SelectOption:
-    name = f"#{song.number} {title_of(song.genres, song.lyrics)}"
-    return discord.SelectOption(label=name[:OPTION_LABEL].rstrip(), value=str(song.song_id))
+def _menu(custom_id: str, placeholder: str, songs: Sequence[Song]) -> ui.Select[Any]:
+    names = {s.song_id: f"#{s.number} {title_of(s.genres, s.lyrics)}" for s in songs[:MOST_OPTIONS]}
+    options = [
+        discord.SelectOption(label=name[:OPTION_LABEL].rstrip(), value=str(song_id))
+        for song_id, name in names.items()
+    ]
+    return ui.Select(custom_id=custom_id, placeholder=placeholder, options=options)
 
 
-def _chosen(interaction: discord.Interaction[Any]) -> int:
-    """Return the id that was chosen in a menu.
+def _chosen(interaction: Press) -> int:
+    """Return the song's id that was chosen in a menu.
 
     Raises:
-        NotPossible: it is not an id.
+        UnknownSong: it is not an id.
     """
     values = data_of(interaction).get("values") or [""]
     if not re.fullmatch(ID, str(values[0])):
@@ -340,5 +286,11 @@ def _chosen(interaction: discord.Interaction[Any]) -> int:
     return int(values[0])
 
 
-PERSISTENT = (CancelButton, RefreshButton, GetButton, CancelMenu, PageButton, SongMenu)
+SONG_BUTTONS = (CancelButton, RefreshButton, GetButton)
+PERSISTENT = (*SONG_BUTTONS, CancelMenu, PageButton, SongMenu)
 """To be registered at the start, so that they work on messages from before a restart."""
+
+
+def post_buttons(song: Song) -> Row:
+    """Return the buttons under a post: those that are `public`."""
+    return Row(*(kind(song.song_id) for kind in SONG_BUTTONS if kind.public))

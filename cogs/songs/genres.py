@@ -1,6 +1,6 @@
 """Autocomplete for the last term in a list of genres."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 LONGEST = 100
 MOST = 25
@@ -27,20 +27,13 @@ def complete(typed: str, used: Iterable[str]) -> list[str]:
     """
     before, comma, last = typed.rpartition(",")
     prefix = f"{before}{comma} " if comma else ""
-    chosen = {term.strip().casefold() for term in before.split(",")}
+    seen = {term.strip().casefold() for term in before.split(",")}
     wanted = last.strip().casefold()
-    terms = [
-        term for term in _known(used) if term.casefold() not in chosen and wanted in term.casefold()
-    ]
-    terms.sort(key=lambda term: not term.casefold().startswith(wanted))
-    lists = [prefix.lstrip() + term for term in terms]
+    found = []
+    for term in (term.strip() for text in (*used, *CURATED) for term in text.split(",")):
+        if term and term.casefold() not in seen and wanted in term.casefold():
+            seen.add(term.casefold())
+            found.append(term)
+    found.sort(key=lambda term: not term.casefold().startswith(wanted))
+    lists = [prefix.lstrip() + term for term in found]
     return [text for text in lists if len(text) <= LONGEST][:MOST]
-
-
-def _known(used: Iterable[str]) -> Iterator[str]:
-    seen = set()
-    for source in (*used, *CURATED):
-        for term in map(str.strip, source.split(",")):
-            if term and term.casefold() not in seen:
-                seen.add(term.casefold())
-                yield term

@@ -44,10 +44,7 @@ class LibraryCog(commands.Cog):
         await acknowledged(interaction)
         member_id = (member or interaction.user).id
         embed, row = await history_answer(interaction, member_id, page=1)
-        if row is None:
-            await interaction.followup.send(embed=embed, ephemeral=True)
-        else:
-            await interaction.followup.send(embed=embed, view=row, ephemeral=True)
+        await interaction.followup.send(embed=embed, view=row, ephemeral=True)
 
     @app_commands.command()
     @app_commands.describe(song=texts.SHOW_SONG)
@@ -86,15 +83,11 @@ def number_of(typed: str) -> int:
 def choices(own: Sequence[Song], typed: str) -> list[Choice[str]]:
     """Suggest songs whose number begins with the typed text, or whose title contains it."""
     wanted = typed.strip().lstrip("# ").casefold()
-    named = [(song, clean(title_of(song.genres, song.lyrics))) for song in own]
-    matching = [
-        Choice(name=_name(song, title), value=str(song.number))
-        for song, title in named
-        if str(song.number).startswith(wanted) or wanted in title.casefold()
-    ]
-    return matching[:MOST_CHOICES]
-
-
-def _name(song: Song, title: str) -> str:
-    mark = texts.NOT_POSTED if song.state is State.UNDELIVERED else ""
-    return f"#{song.number} {title}"[: CHOICE - len(mark)].rstrip() + mark
+    found = []
+    for song in own:
+        title = clean(title_of(song.genres, song.lyrics))
+        if str(song.number).startswith(wanted) or wanted in title.casefold():
+            mark = texts.NOT_POSTED if song.state is State.UNDELIVERED else ""
+            name = f"#{song.number} {title}"[: CHOICE - len(mark)].rstrip() + mark
+            found.append(Choice(name=name, value=str(song.number)))
+    return found[:MOST_CHOICES]

@@ -54,18 +54,9 @@ class Options:
     genres: str
     numbers: dict[str, float | None]
 
-    def to_json(self) -> str:
-        """Write it as a draft stores it."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "Options":
-        """Read what `to_json` wrote."""
-        return cls(**json.loads(text))
-
 
 class LyricsForm(ui.Modal):
-    """The lyrics form. `on_interaction` handles its submit, so that it works after a restart."""
+    """The lyrics form. `SongCog.on_interaction` handles its submit, also after a restart."""
 
     def __init__(self, draft_id: int) -> None:
         super().__init__(title=texts.LYRICS, custom_id=f"{FORM}:{draft_id}", timeout=None)
@@ -82,8 +73,7 @@ class LyricsForm(ui.Modal):
                 ),
             )
         )
-        # Otherwise discord.py stores every form that was ever opened.
-        self.stop()
+        self.stop()  # otherwise discord.py stores every form that was ever opened
 
 
 class SongCog(commands.Cog):
@@ -163,14 +153,10 @@ class SongCog(commands.Cog):
         )
 
     async def _create(
-        self,
-        interaction: discord.Interaction,
-        request: SongRequest,
-        message_id: int | None,
+        self, interaction: discord.Interaction, request: SongRequest, message_id: int | None
     ) -> None:
-        song = await self._songs.ask(
-            requester(interaction, at=self._clock(), message_id=message_id), request
-        )
+        member = requester(interaction, at=self._clock(), message_id=message_id)
+        song = await self._songs.ask(member, request)
         self._show(song.song_id)
 
     @song.autocomplete("genres")
@@ -210,10 +196,12 @@ class SongCog(commands.Cog):
         opens_by = clock() + FORM_WAITS
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(opens_by):
-                await self._check(interaction, options)
-        draft = Draft(
-            interaction.id, server_of(interaction), interaction.user.id, options.to_json()
-        )
+                # Refuse now rather than after the lyrics were typed. `ask` checks again.
+                request = await self._request(interaction, options, None)
+                member = requester(interaction, at=self._clock(), message_id=None)
+                await self._songs.check(member, request)
+        text = json.dumps(asdict(options))
+        draft = Draft(interaction.id, server_of(interaction), interaction.user.id, text)
         # At the latest the options are stored while the lyrics are typed.
         storing = asyncio.ensure_future(self._songs.keep_draft(draft))
         await asyncio.wait({storing}, timeout=max(0.0, opens_by - clock()))
@@ -222,46 +210,30 @@ class SongCog(commands.Cog):
         await interaction.response.send_modal(LyricsForm(interaction.id))
         await storing
 
-    async def _check(self, interaction: discord.Interaction, options: Options) -> None:
-        """Refuse now rather than after the lyrics were typed. Creating the song checks it again."""
-        request = await self._request(interaction, options, None)
-        await self._songs.check(requester(interaction, at=self._clock(), message_id=None), request)
-
     @commands.Cog.listener()
     async def on_interaction(self, interaction: discord.Interaction) -> None:
         """Handle the submit of a lyrics form."""
         name, _, draft_id = str(data_of(interaction).get("custom_id", "")).partition(":")
         if interaction.type is not discord.InteractionType.modal_submit or name != FORM:
             return
-        await self._submit_form(interaction, draft_id)
-
-    async def _submit_form(self, interaction: discord.Interaction, draft_id: str) -> None:
         logs.set_context(interaction.id)
-        typed = typed_text(data_of(interaction), FORM)
+        lyrics = typed_text(data_of(interaction), FORM)
         try:
             message_id = await acknowledged(interaction)
             check_is_member(interaction)
-            await self._create_from_form(interaction, draft_id, typed, message_id)
-        except Exception as error:  # noqa: BLE001 - the one handler answers and logs it
+            check_can_post(interaction)
+            draft = await self._songs.draft(
+                int(draft_id) if re.fullmatch(ID, draft_id) else 0,
+                server_id=server_of(interaction),
+                member_id=interaction.user.id,
+            )
+            options = Options(**json.loads(draft.options))
+            request = await self._request(interaction, options, lyrics)
+            await self._create(interaction, request, message_id)
+        except Exception as error:  # noqa: BLE001 - answered and logged
             # The lyrics are never lost: they come back with the refusal.
-            lyrics = text_file(typed, "lyrics.txt")
-            await answer(interaction, error, file=lyrics if has_words(typed) else None)
-
-    async def _create_from_form(
-        self,
-        interaction: discord.Interaction,
-        draft_id: str,
-        typed: str,
-        message_id: int | None,
-    ) -> None:
-        check_can_post(interaction)
-        draft = await self._songs.draft(
-            int(draft_id) if re.fullmatch(ID, draft_id) else 0,
-            server_id=server_of(interaction),
-            member_id=interaction.user.id,
-        )
-        request = await self._request(interaction, Options.from_json(draft.options), typed)
-        await self._create(interaction, request, message_id)
+            file = text_file(lyrics, "lyrics.txt") if has_words(lyrics) else None
+            await answer(interaction, error, file=file)
 
     # --- /queue -----------------------------------------------------------------------------------
 
@@ -270,10 +242,7 @@ class SongCog(commands.Cog):
         """Show songs in progress and waiting here, and cancel your own."""
         await acknowledged(interaction)
         embed, row = await queue_answer(interaction)
-        if row is None:
-            await interaction.followup.send(embed=embed, ephemeral=True)
-        else:
-            await interaction.followup.send(embed=embed, view=row, ephemeral=True)
+        await interaction.followup.send(embed=embed, view=row, ephemeral=True)
 
     # --- /help ------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from cogs.client.texts import (
     ordinal,
     plain,
     refusal_text,
+    register_sentences,
 )
 from db.records import Song, State, Status
 from services.amounts import Prices
@@ -91,36 +92,40 @@ HISTORY_UNREADABLE = (
 )
 HISTORY_TOO_LONG = "The channel has too many new messages to check whether it was posted."
 HANDOVER_FAILED = "{reason} Your song is safe: use `/show {number}` to try again."
-
-
-CHANNELS_SHOWN = 10
 SERVER_NOT_ALLOWED = (
     "I can't make songs in this server because my operator hasn't allowed it. Ask them to add the "
     "server id {server_id} to ALLOWED_SERVERS."
 )
+CHANNELS_SHOWN = 10
 
-
-@refusal_text.register
-def _(refusal: ServerNotAllowed) -> str:
-    return f"{SERVER_NOT_ALLOWED.format(server_id=refusal.server_id)} {NOTHING_SPENT}"
-
-
-@refusal_text.register
-def _(_: SongsPaused) -> str:
-    return (
-        "Songs are paused because of a problem with the bot's account at the song service. Its "
-        f"operator has been notified. {NOTHING_SPENT} Please try again later."
-    )
-
-
-@refusal_text.register
-def _(_: NoGenres) -> str:
-    return "Please name at least one genre, like `funk, pop`."
-
-
-@refusal_text.register
-def _(_: InstrumentalWithLyrics) -> str:
-    return "An instrumental has no lyrics. Leave out either `lyrics` or `instrumental`."
+register_sentences(
+    {
+        AudioUnusable: "{reason}",
+        BlockedWord: "\N{LEFT DOUBLE QUOTATION MARK}{word}\N{RIGHT DOUBLE QUOTATION MARK} is "
+        "blocked in genres and lyrics in this server. Please leave it out. Nothing was spent.",
+        Cooldown: "Members can request one song every {seconds:,} s here. Try again {again_at}. "
+        "Nothing was spent.",
+        FormExpired: "This form has expired. Use `/song` again.",
+        InstrumentalWithLyrics: "An instrumental has no lyrics. Leave out either `lyrics` or "
+        "`instrumental`.",
+        MemberHasUndelivered: "{count:,} of your songs in this server could not be posted, which "
+        "is the limit. Get them with `/show`, then request a new one. Nothing was spent.",
+        NoGenres: "Please name at least one genre, like `funk, pop`.",
+        NotYourSong: NOT_YOUR_SONG,
+        ServerHasUndelivered: "{count:,} songs of this server could not be posted, which is the "
+        "limit. Their members can get them with `/show`. I also post them once the server's "
+        "managers give me View Channel, Send Messages, Embed Links, Attach Files and Read Message "
+        "History in their channels. Nothing was spent.",
+        ServerNotAllowed: f"{SERVER_NOT_ALLOWED} {NOTHING_SPENT}",
+        SettingLimitReached: "{label}: the limit is {limit:,}. Try again {again_at}. Nothing was "
+        "spent.",
+        SongFileLost: "The song's file was lost, so its price has been refunded.",
+        SongTooLarge: "The limit in this server is {limit:,} `{name}`. Choose a lower number. "
+        "Nothing was spent.",
+        SongsPaused: "Songs are paused because of a problem with the bot's account at the song "
+        "service. Its operator has been notified. Nothing was spent. Please try again later.",
+    }
+)
 
 
 @refusal_text.register
@@ -131,48 +136,10 @@ def _(refusal: UnknownSong) -> str:
 
 
 @refusal_text.register
-def _(_: NotYourSong) -> str:
-    return NOT_YOUR_SONG
-
-
-@refusal_text.register
 def _(refusal: TooLateToCancel) -> str:
     if refusal.status in (Status.QUEUED, Status.PROCESSING):
         return f"Song #{refusal.number} is already being made, so it can't be cancelled."
     return f"Song #{refusal.number} is already {refusal.status.lower()}."
-
-
-@refusal_text.register
-def _(_: FormExpired) -> str:
-    return "This form has expired. Use `/song` again."
-
-
-@refusal_text.register
-def _(_: SongFileLost) -> str:
-    return "The song's file was lost, so its price has been refunded."
-
-
-@refusal_text.register
-def _(refusal: AudioUnusable) -> str:
-    return refusal.reason
-
-
-@refusal_text.register
-def _(refusal: MemberHasUndelivered) -> str:
-    return (
-        f"{refusal.count:,} of your songs in this server could not be posted, which is the limit. "
-        f"Get them with `/show`, then request a new one. {NOTHING_SPENT}"
-    )
-
-
-@refusal_text.register
-def _(refusal: ServerHasUndelivered) -> str:
-    return (
-        f"{refusal.count:,} songs of this server could not be posted, which is the limit. Their "
-        "members can get them with `/show`. I also post them once the server's managers give me "
-        "View Channel, Send Messages, Embed Links, Attach Files and Read Message History in their "
-        f"channels. {NOTHING_SPENT}"
-    )
 
 
 @refusal_text.register
@@ -194,26 +161,11 @@ def _(refusal: WrongChannel) -> str:
 
 
 @refusal_text.register
-def _(refusal: SongTooLarge) -> str:
-    limit = f"{refusal.limit:,} `{refusal.name}`"
-    return f"The limit in this server is {limit}. Choose a lower number. {NOTHING_SPENT}"
-
-
-@refusal_text.register
-def _(refusal: BlockedWord) -> str:
-    return (
-        f"\N{LEFT DOUBLE QUOTATION MARK}{refusal.word}\N{RIGHT DOUBLE QUOTATION MARK} is blocked "
-        f"in genres and lyrics in this server. Please leave it out. {NOTHING_SPENT}"
-    )
-
-
-@refusal_text.register
 def _(refusal: TooManyRefunds) -> str:
     songs = counted(refusal.limit, "song")
     return (
         f"In the last hour you cancelled {songs}, or they failed because of what you requested. "
-        "That is the limit. You can request a song again "
-        f"{ago(refusal.again_at)}. {NOTHING_SPENT}"
+        f"That is the limit. You can request a song again {ago(refusal.again_at)}. {NOTHING_SPENT}"
     )
 
 
@@ -230,22 +182,6 @@ def _(refusal: TooManyInProgress) -> str:
     return (
         f"You already have {counted(refusal.count, 'song')} in progress here, and the limit is "
         f"{refusal.limit:,}. Wait until one is done, or cancel one in `/queue`. {NOTHING_SPENT}"
-    )
-
-
-@refusal_text.register
-def _(refusal: SettingLimitReached) -> str:
-    return (
-        f"{refusal.label}: the limit is {refusal.limit:,}. Try again {ago(refusal.again_at)}. "
-        f"{NOTHING_SPENT}"
-    )
-
-
-@refusal_text.register
-def _(refusal: Cooldown) -> str:
-    return (
-        f"Members can request one song every {refusal.seconds:,} s here. Try again "
-        f"{ago(refusal.again_at)}. {NOTHING_SPENT}"
     )
 
 
@@ -294,16 +230,14 @@ def price(song: Song, *, unlimited: bool = False) -> str:
     text = credits_text(song.price)
     if unlimited:
         return f"{text}, free for you"
-    return f"{text}, refunded" if _is_refunded(song) else text
-
-
-def _is_refunded(song: Song) -> bool:
-    return song.state in (State.REFUNDED, State.FAILED, State.CANCELLED)
+    refunded = song.state in (State.REFUNDED, State.FAILED, State.CANCELLED)
+    return f"{text}, refunded" if refunded else text
 
 
 def news(view: View) -> str:
     """Say what is happening to a song, for its requester."""
     song = view.song
+    refund = COST_NOTHING if view.unlimited else REFUNDED
     match song.status:
         case Status.QUEUED if view.place is not None:
             place = f"{ordinal(view.place)} of {view.waiting:,} in the queue"
@@ -319,13 +253,9 @@ def news(view: View) -> str:
         case Status.COMPLETED:
             return whereabouts(song)
         case Status.FAILED:
-            return f"{plain(song.reason or '', 400)}\n{_refund(view)}"
+            return f"{plain(song.reason or '', 400)}\n{refund}"
         case _:
-            return _refund(view)
-
-
-def _refund(view: View) -> str:
-    return COST_NOTHING if view.unlimited else REFUNDED
+            return refund
 
 
 def whereabouts(song: Song) -> str:

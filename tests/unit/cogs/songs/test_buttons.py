@@ -23,8 +23,7 @@ async def submitted(world: World, song_id: int) -> None:
 
 def test_only_what_has_not_been_submitted_can_be_cancelled() -> None:
     def labels(**fields: Any) -> list[str]:
-        row = buttons.status_buttons(make_song(**fields))
-        items = [] if row is None else row.children
+        items = buttons.status_buttons(make_song(**fields)).children
         return [i.item.label for i in items if isinstance(i, discord.ui.DynamicItem)]
 
     assert labels() == ["Cancel", "Refresh"]
@@ -32,6 +31,29 @@ def test_only_what_has_not_been_submitted_can_be_cancelled() -> None:
     assert labels(state=State.SUBMITTING) == ["Refresh"]
     assert labels(state=State.POSTING) == ["Refresh"]
     assert labels(state=State.COMPLETED) == []
+
+
+class LikeButton(
+    buttons.SongButton, verb="like", label="Like", style=discord.ButtonStyle.secondary
+):
+    public = True
+
+    async def respond(self, interaction: discord.Interaction[Any]) -> None:
+        await interaction.response.send_message(f"Liked {self.song_id}.", ephemeral=True)
+
+
+async def test_a_public_button_is_under_the_post_and_answers_everybody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buttons, "SONG_BUTTONS", (*buttons.SONG_BUTTONS, LikeButton))
+    monkeypatch.setattr("bot.COMPONENTS", buttons.SONG_BUTTONS)
+    await world.restart()
+    await world.song()
+    async with world.working():
+        (song,) = await world.ended()
+    (post,) = world.posts()
+    pressed = await world.bob.click(post, label="Like")
+    assert said(pressed).content == f"Liked {song.song_id}."
 
 
 async def test_cancel_gives_the_credits_back_and_says_so(world: World) -> None:
