@@ -9,7 +9,7 @@ from benchmarks import acknowledgement, audio, in_flight, large_songs, pacing, p
 def main() -> None:
     """Print each section in turn."""
     pacing.main()
-    print("\n## Fitting the audio\n")
+    print("\n## Transcoding\n")
     audio.main()
     print()
     acknowledgement.main()

@@ -1,32 +1,28 @@
-"""Fitting the audio: what a song costs, and what the bot's loop feels of it. Linux."""
+"""Transcoding: what a song costs, and what the bot's loop feels of it. Linux."""
 
-import array
 import asyncio
 import contextlib
 import json
-import math
 import os
-import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import wave
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from services.audio import encoder
 from services.audio.audio_file import Tags
 from services.audio.transcoder import Transcoder
+from tests.music import wav
+from tests.processes import lateness, percentile
 
 LIMIT = 10 * 2**20
-HERTZ = 44_100
 LENGTHS = (60, 240)
 AT_ONCE = 4
 SECONDS_AT_ONCE = 30
-TICK = 0.002
 ROUNDS = 2
 BUSY_AT_ONCE = 2
 BUSY_ROUNDS = 3
@@ -54,18 +50,18 @@ def main() -> None:
         print("| WAV, 44.1 kHz stereo | CPU s | ms of CPU per s | peak MB | MP3 bytes | kb/s |")
         print("|---|---|---|---|---|---|")
         for seconds in LENGTHS:
-            print(_cost(_write_wav(folder / f"{seconds}.wav", seconds), seconds))
+            print(_cost(_written(folder / f"{seconds}.wav", seconds), seconds))
         print()
         print("| the loop's lateness, p99 | ms | times idle |")
         print("|---|---|---|")
-        asyncio.run(_lateness(_write_wav(folder / "loop.wav", SECONDS_AT_ONCE)))
+        asyncio.run(_lateness(_written(folder / "loop.wav", SECONDS_AT_ONCE)))
         print()
         print(f"| {BUSY_AT_ONCE} songs of {LENGTHS[0]} s at once, median of {BUSY_ROUNDS} | s |")
         print("|---|---|")
-        asyncio.run(_beside_others(folder / f"{LENGTHS[0]}.wav"))
+        asyncio.run(_with_others(folder / f"{LENGTHS[0]}.wav"))
 
 
-async def _beside_others(source: Path) -> None:
+async def _with_others(source: Path) -> None:
     """How long songs take on a calm machine and on a busy one, in turns."""
     calm: list[float] = []
     busy: list[float] = []
@@ -100,17 +96,8 @@ def _one_busy_process_per_core() -> Iterator[None]:
             process.wait()
 
 
-def _write_wav(path: Path, seconds: int) -> Path:
-    """Tones with some noise: silence would flatter the encoder."""
-    noise = random.Random(1)  # the same music in each run
-    block = array.array("h")
-    for i in range(HERTZ):
-        tones = math.sin(i * 0.0627) + 0.7 * math.sin(i * 0.176) + 0.2 * noise.uniform(-1, 1)
-        block.extend([int(8_000 * tones), int(7_000 * tones)])
-    with wave.open(str(path), "wb") as file:
-        file.setparams((2, 2, HERTZ, 0, "NONE", ""))
-        for _ in range(seconds):
-            file.writeframes(block.tobytes())
+def _written(path: Path, seconds: int) -> Path:
+    path.write_bytes(wav(seconds))
     return path
 
 
@@ -143,29 +130,16 @@ async def _lateness(source: Path) -> None:
     children: list[float] = []
     threads: list[float] = []
     for _ in range(ROUNDS):
-        await _watched(idle, lambda: asyncio.sleep(2))
-        await _watched(
-            children, lambda: _in_children(source, at_once=AT_ONCE, seconds=SECONDS_AT_ONCE)
-        )
-        await _watched(threads, lambda: _in_threads(source))
-    base = _p99(idle)
+        idle += await lateness(asyncio.sleep(2))
+        children += await lateness(_in_children(source, at_once=AT_ONCE, seconds=SECONDS_AT_ONCE))
+        threads += await lateness(_in_threads(source))
     for name, late in (
         ("idle", idle),
         (f"{AT_ONCE} songs being transcoded", children),
         (f"the same in {AT_ONCE} threads, had we chosen them", threads),
     ):
-        print(f"| {name} | {_p99(late):.2f} | {_p99(late) / base:.2f} |")
-
-
-async def _watched(late: list[float], work: Callable[[], Awaitable[object]]) -> None:
-    """Do the work while noting how late each tick of the loop comes, in milliseconds."""
-    loop = asyncio.get_running_loop()
-    task = asyncio.ensure_future(work())
-    while not task.done():
-        due = loop.time() + TICK
-        await asyncio.sleep(TICK)
-        late.append((loop.time() - due) * 1000)
-    await task
+        p99 = percentile(late, 99)
+        print(f"| {name} | {p99:.2f} | {p99 / percentile(idle, 99):.2f} |")
 
 
 async def _in_children(source: Path, *, at_once: int, seconds: int) -> None:
@@ -194,10 +168,6 @@ async def _in_threads(source: Path) -> None:
     ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         await asyncio.gather(*(loop.run_in_executor(pool, encoder.transcode, job) for job in jobs))
-
-
-def _p99(late: list[float]) -> float:
-    return sorted(late)[int(len(late) * 0.99)]
 
 
 if __name__ == "__main__":

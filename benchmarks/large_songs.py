@@ -4,25 +4,20 @@ import asyncio
 import base64
 import contextlib
 import struct
-import tempfile
 import time
 from array import array
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from math import sin
-from pathlib import Path
 
 from aiohttp import web
 
-from playground.song_api import SongApiServer
-from tests.bot_process import bot_process, settings_for
-from tests.wire import DiscordWire, Limits
+from benchmarks.worlds import measured_bot, posted
+from tests.processes import memory, most_memory
 
 SONGS = 8
 SECONDS = 240
 HERTZ = 48_000
 SLICE = 2**18
-EVERY = 0.1  # seconds between looks at the memory
-LONGEST_WAIT = 600.0
 GOAL = 250
 
 
@@ -35,37 +30,34 @@ def main() -> None:
 async def _all_at_once() -> None:
     song = float_wav(SECONDS)
     body = b'{"status": "COMPLETED", "output": "' + base64.b64encode(song) + b'"}'
-    async with contextlib.AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=Path.cwd())))
-        wire = DiscordWire(limits=Limits(per_second=None), keep_uploads=False)
-        await stack.enter_async_context(wire)
-        api = SongApiServer()
-        api.root = await stack.enter_async_context(_served(body))
-        guild = wire.guild("One")
-        channel = wire.channel(guild, "songs")
-        members = [wire.member(guild, f"member-{n}") for n in range(SONGS)]
-        settings = settings_for(wire, api, SEGMIND_RPM="6000", SEGMIND_CONCURRENCY=str(SONGS))
-        bot = await stack.enter_async_context(bot_process(folder, settings))
-        await wire.ready()
+    async with (
+        _served(body) as root,
+        measured_bot(
+            lambda **_: b"",
+            SEGMIND_API_URL=root,
+            SEGMIND_RPM="6000",
+            SEGMIND_CONCURRENCY=str(SONGS),
+        ) as (world, bot),
+    ):
         before = memory(bot.pid)
-        watch = asyncio.create_task(_most(bot.pid))
         began = time.monotonic()
-        options = {"genres": "funk, pop", "seconds": SECONDS, "instrumental": True}
-        pressed = [await wire.slash(member, channel, "song", **options) for member in members]
-        for press in pressed:
-            await press.wait_message(lambda m: "**COMPLETED**" in str(m.embeds), LONGEST_WAIT)
+        async with most_memory(bot.pid) as seen:
+            for n in range(SONGS):
+                await world.song(world.wire.member(world.guild, f"member-{n}"), seconds=SECONDS)
+            await posted(world)
         took = time.monotonic() - began
-        watch.cancel()
-        most = await watch
-        await bot.stop()
+    most = seen[-1]
     print(
         f"{SONGS} songs of {SECONDS} s at once, each {len(song):,} bytes of 48 kHz stereo float "
         f"WAV in {len(body):,} bytes of JSON; the bot and its children together.\n"
     )
     print("| | PSS | RSS |")
     print("|---|---|---|")
-    print(f"| the bot before them | {before[0]:.0f} MB | {before[1]:.0f} MB |")
-    print(f"| most meanwhile (goal: under {GOAL} MB) | **{most[0]:.0f} MB** | {most[1]:.0f} MB |")
+    print(f"| the bot before them | {before.pss / 1e6:.0f} MB | {before.rss / 1e6:.0f} MB |")
+    print(
+        f"| most meanwhile (goal: under {GOAL} MB) | **{most.pss / 1e6:.0f} MB** "
+        f"| {most.rss / 1e6:.0f} MB |"
+    )
     print(f"\nAll were posted after {took:.0f} s.")
 
 
@@ -83,7 +75,7 @@ def float_wav(seconds: int) -> bytes:
 
 @contextlib.asynccontextmanager
 async def _served(body: bytes) -> AsyncIterator[str]:
-    """A song API whose songs are done at once; it sends each as it is taken."""
+    """A song API whose songs are all done once the last is submitted; its result is sent slowly."""
     accepted = 0
 
     async def submit(_: web.Request) -> web.Response:
@@ -106,43 +98,13 @@ async def _served(body: bytes) -> AsyncIterator[str]:
     app.router.add_post("/v2/ace-step-music", submit)
     app.router.add_get("/v2/requests/{id}/status", status)
     app.router.add_get("/v2/requests/{id}", result)
-    scheduler = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-    await scheduler.setup()
-    await web.TCPSite(scheduler, "127.0.0.1", 0).start()
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
-        yield f"http://127.0.0.1:{scheduler.addresses[0][1]}"
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
-        await scheduler.cleanup()
-
-
-async def _most(pid: int) -> tuple[float, float]:
-    """The most of each, until it is cancelled."""
-    pss = rss = 0.0
-    with contextlib.suppress(asyncio.CancelledError):
-        while True:
-            now = memory(pid)
-            pss, rss = max(pss, now[0]), max(rss, now[1])
-            await asyncio.sleep(EVERY)
-    return pss, rss
-
-
-def memory(pid: int) -> tuple[float, float]:
-    """PSS and RSS of a process and all below it, in MB."""
-    pss = rss = 0.0
-    for process in _family(pid):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
-            sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 / 1e6 for line in lines}
-            pss, rss = pss + sizes["Pss"], rss + sizes["Rss"]
-    return pss, rss
-
-
-def _family(pid: int) -> Iterator[int]:
-    yield pid
-    with contextlib.suppress(OSError):
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            for child in (thread / "children").read_text().split():
-                yield from _family(int(child))
+        await runner.cleanup()
 
 
 if __name__ == "__main__":

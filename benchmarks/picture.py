@@ -4,16 +4,14 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Coroutine
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 from services.reports.usage_picture import UsageArtist, UsagePicture
+from tests.processes import lateness, percentile
 
 PICTURES = 30
 FRESH = 3
-TICK = 0.005
 
 PICTURE = UsagePicture(
     title="Usage of the last 30 days",
@@ -39,8 +37,8 @@ async def _measured() -> list[str]:
             artist = UsageArtist(Path(folder))
             (fresh if first else first).append(await _drawn(artist))
             if len(fresh) == FRESH:
-                idle = await _lateness(asyncio.sleep(1.0))
-                late = await _lateness(_many(artist, warm))
+                idle = percentile(await lateness(asyncio.sleep(1.0)), 99)
+                late = percentile(await lateness(_many(artist, warm)), 99)
             await artist.close()
     return [
         "## The picture of usage",
@@ -52,7 +50,7 @@ async def _measured() -> list[str]:
         f"| a warm child, median of {PICTURES} | {_ms(statistics.median(warm))} |",
         f"| a new child, median of {FRESH} | {_ms(statistics.median(fresh))} |",
         f"| the first ever, which looks for fonts | {_ms(first[0])} |",
-        f"| the event loop's lateness, p99, drawing and idle | {_ms(late)}, {_ms(idle)} |",
+        f"| the event loop's lateness, p99, drawing and idle | {late:.1f} ms, {idle:.1f} ms |",
     ]
 
 
@@ -64,17 +62,6 @@ async def _drawn(artist: UsageArtist) -> float:
 
 async def _many(artist: UsageArtist, took: list[float]) -> None:
     took.extend([await _drawn(artist) for _ in range(PICTURES)])
-
-
-async def _lateness(work: Coroutine[Any, Any, None]) -> float:
-    """Seconds, at the 99th percentile, that a timer comes late while `work` runs."""
-    task, late = asyncio.ensure_future(work), []
-    while not task.done():
-        began = time.perf_counter()
-        await asyncio.sleep(TICK)
-        late.append(time.perf_counter() - began - TICK)
-    await task
-    return sorted(late)[-max(1, len(late) // 100)]
 
 
 def _ms(seconds: float) -> str:

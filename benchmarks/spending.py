@@ -1,6 +1,6 @@
 """What deciding and spending takes in a file of 100,000 members and 1,000,000 ledger rows.
 
-Beside an empty file of the same schema, in one run: what grows with the file shows as a ratio.
+Next to an empty file of the same schema, in one run: what grows with the file shows as a ratio.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,14 @@ from db.connection import Connection
 from db.database import Database
 from db.records import to_ms
 from services.calendar import Every
-from services.clock import WatchedClock, utc_now
-from services.credits.budgets import OperatorBudgets, ServerBudget
-from services.credits.credits import Credits
-from services.operations.incidents import Incidents
+from services.clock import utc_now
 from services.providers.registry import PARAMETERS
 from services.settings.catalogue import BLOCKED_WORDS, BUDGET, CALENDAR, CHANNELS, ROLE_ALLOWANCE
-from services.settings.changelog import Changelog
-from services.settings.reader import SettingsReader
-from services.settings.server_settings import Manager, ServerSettings
+from services.settings.server_settings import Manager
 from services.settings.settings import Defaults, Limits, Member
-from services.songs.completion import SongCompletion
 from services.songs.song_request import parse_request
-from services.songs.songs import Interaction, Songs
+from tests.processes import percentile
+from tests.unit.services.credits.composed import Product, compose, requester
 
 SERVERS = 20
 MEMBERS = 100_000
@@ -46,75 +41,35 @@ ROLES = 40
 ROLE_RULES = 25
 
 
-class Nobody:
-    """Nobody is told of anything."""
-
-    async def notify(self, text: str, *, detail: str = "") -> bool:  # noqa: ARG002 - the protocol's
-        return True
-
-
-@dataclass
-class House:
-    """The services of one file."""
-
-    database: Database
-    songs: Songs
-    credits: Credits
-    server_settings: ServerSettings
-
-    @classmethod
-    async def open(cls, path: Path) -> "House":
-        database = await Database.open(path)
-        settings_reader = SettingsReader(Defaults(limits=Limits(unfinished=MEASURED)))
-        changelog = Changelog(database, clock=utc_now, notify=lambda: None)
-        budget = ServerBudget(database, settings_reader, changelog)
-        credits = Credits(database, settings_reader, budget, clock=utc_now)
-        completion = SongCompletion(database, credits, clock=utc_now)
-        songs = Songs(
-            database,
-            settings_reader,
-            credits,
-            budget,
-            OperatorBudgets(database, clock=utc_now),
-            completion,
-            Incidents(database, Nobody(), clock=WatchedClock()),
-            clock=utc_now,
-            random_seed=lambda: 1,
-            wake=lambda: None,
-            tell=lambda: None,
-        )
-        server_settings = ServerSettings(
-            database, settings_reader, changelog, completion, clock=utc_now, changed=lambda _: None
-        )
-        return cls(database, songs, credits, server_settings)
-
-    async def give(self, lots: int) -> None:
-        """One member gets credits in so many lots."""
-        async with self.database.write() as connection:
-            await self.credits.balance_in(connection, GIFTED)
-            for number in range(lots):
-                await self.credits.put_in(
-                    connection,
-                    f"grant:gifted:{number}",
-                    GIFTED,
-                    amount=100_000 // lots,
-                    expires_at=None,
-                    actor_id=1,
-                    reason="thanks",
-                )
-
-    async def decide(self) -> None:
-        """Every server has settings, as one that is well looked after."""
-        for server_id in range(1, SERVERS + 1):
-            by = Manager(server_id, 1)
-            await self.server_settings.update(
-                by, CALENDAR, lambda c: replace(c, every=Every.WEEK, hour=4, zone="Europe/Berlin")
+async def _give(product: Product, lots: int) -> None:
+    """Give one member credits in so many lots."""
+    async with product.database.write() as connection:
+        await product.credits.balance_in(connection, GIFTED)
+        for number in range(lots):
+            await product.credits.put_in(
+                connection,
+                f"grant:gifted:{number}",
+                GIFTED,
+                amount=100_000 // lots,
+                expires_at=None,
+                actor_id=1,
+                reason="thanks",
             )
-            await self.server_settings.set(by, BUDGET, 10_000_000)
-            await self.server_settings.set(by, BLOCKED_WORDS, [f"unwanted{n}" for n in range(200)])
-            await self.server_settings.set(by, CHANNELS, list(range(1, 11)))
-            for role in range(ROLE_RULES):
-                await self.server_settings.set(by, ROLE_ALLOWANCE, 10 + role, 1_000 + role)
+
+
+async def _decide(product: Product) -> None:
+    """Give every server settings, as a well managed one has."""
+    settings = product.server_settings
+    for server_id in range(1, SERVERS + 1):
+        by = Manager(server_id, 1)
+        await settings.update(
+            by, CALENDAR, lambda c: replace(c, every=Every.WEEK, hour=4, zone="Europe/Berlin")
+        )
+        await settings.set(by, BUDGET, 10_000_000)
+        await settings.set(by, BLOCKED_WORDS, [f"unwanted{n}" for n in range(200)])
+        await settings.set(by, CHANNELS, list(range(1, 11)))
+        for role in range(ROLE_RULES):
+            await settings.set(by, ROLE_ALLOWANCE, 10 + role, 1_000 + role)
 
 
 GIFTED = Member(1, MEMBERS + 1)
@@ -128,18 +83,18 @@ def main() -> None:
 async def _measured() -> list[str]:
     with tempfile.TemporaryDirectory(prefix="songwright-bench-") as folder:
         small, large = Path(folder, "small.db"), Path(folder, "large.db")
-        async with _house(small) as empty, _house(large) as full:
+        async with _opened(small) as empty, _opened(large) as full:
             began = time.perf_counter()
             entries, size = await asyncio.to_thread(_fill, large)
             filled = time.perf_counter() - began
-            for house, lots in ((empty, 1), (full, GIFTS)):
-                await house.decide()
-                await house.give(lots)
+            for product, lots in ((empty, 1), (full, GIFTS)):
+                await _decide(product)
+                await _give(product, lots)
             works = {
                 "one entry and its commit": _one_entry,
-                "asking for a song": _ask,
-                f"the same, of a member with {GIFTS:,} lots (empty: 1)": _ask_gifted,
-                "`/credits`, `/quota show @member`": _standing,
+                "requesting a song": _request,
+                f"the same, of a member with {GIFTS:,} lots (empty: 1)": _request_gifted,
+                "`/credits`, `/quota show @member`": _statement,
                 "`/quota show`": _settings,
                 "first page of `/history`": _history,
             }
@@ -149,7 +104,7 @@ async def _measured() -> list[str]:
                 (
                     f"{MEMBERS:,} members in {SERVERS} servers, {entries:,} ledger rows "
                     f"({size / 2**20:,.0f} MiB, filled in {filled:.0f} s). Each "
-                    f"server has {ROLE_RULES} role settings, 200 unwanted words, a budget, ten "
+                    f"server has {ROLE_RULES} role settings, 200 blocked words, a budget, ten "
                     f"channels and weekly periods. Medians of {MEASURED:,}, by members in turn."
                 ),
                 "",
@@ -160,8 +115,8 @@ async def _measured() -> list[str]:
                 with _timed_transactions() as inside:
                     before, after = await _alternating(work, empty, full)
                 lines.append(_row(name, before, after))
-                if work is _ask:
-                    # The houses take turns, and an ask is one transaction.
+                if work is _request:
+                    # The files take turns, and a request is one transaction.
                     lines.append(
                         _row("its transaction, begin to commit", inside[::2], inside[1::2])
                     )
@@ -170,8 +125,8 @@ async def _measured() -> list[str]:
 
 def _row(name: str, before: list[float], after: list[float]) -> str:
     small, large = statistics.median(before), statistics.median(after)
-    p99 = sorted(after)[-len(after) // 100]
-    return f"| {name} | {_ms(small)} | {_ms(large)} | {large / small:.2f} | {_ms(p99)} |"
+    p99 = _ms(percentile(after, 99))
+    return f"| {name} | {_ms(small)} | {_ms(large)} | {large / small:.2f} | {p99} |"
 
 
 @contextlib.contextmanager
@@ -195,24 +150,24 @@ def _timed_transactions() -> Iterator[list[float]]:
 
 
 @contextlib.asynccontextmanager
-async def _house(path: Path) -> AsyncIterator[House]:
-    house = await House.open(path)
+async def _opened(path: Path) -> AsyncIterator[Product]:
+    database = await Database.open(path)
     try:
-        yield house
+        yield compose(database, utc_now, defaults=Defaults(limits=Limits(unfinished=MEASURED)))
     finally:
-        await house.database.close()
+        await database.close()
 
 
-Work = Callable[[House, Member], Awaitable[object]]
+Work = Callable[[Product, Member], Awaitable[object]]
 
 
-async def _alternating(work: Work, *houses: House) -> list[list[float]]:
-    """Seconds of each call, the houses in turn, so that what disturbs one disturbs the other."""
-    took: list[list[float]] = [[] for _ in houses]
+async def _alternating(work: Work, *products: Product) -> list[list[float]]:
+    """Seconds of each call, the files in turn, so that what disturbs one disturbs the other."""
+    took: list[list[float]] = [[] for _ in products]
     for member in itertools.islice(_members(), MEASURED):
-        for house, seconds in zip(houses, took, strict=True):
+        for product, seconds in zip(products, took, strict=True):
             began = time.perf_counter()
-            await work(house, member)
+            await work(product, member)
             seconds.append(time.perf_counter() - began)
     return took
 
@@ -234,37 +189,27 @@ REQUEST = parse_request(
 )
 
 
-async def _ask(house: House, member: Member) -> None:
-    requester = Interaction(
-        interaction_id=next(_next_id),
-        application_id=1,
-        server_id=member.server_id,
-        channel_id=1,
-        member_id=member.member_id,
-        token="token",
-        received_at=utc_now(),
-        roles=member.roles or frozenset(),
-    )
-    await house.songs.ask(requester, REQUEST)
+async def _request(product: Product, member: Member) -> None:
+    await product.songs.ask(requester(next(_next_id), who=member, at=utc_now()), REQUEST)
 
 
-async def _ask_gifted(house: House, _: Member) -> None:
-    await _ask(house, GIFTED)
+async def _request_gifted(product: Product, _: Member) -> None:
+    await _request(product, GIFTED)
 
 
-async def _standing(house: House, member: Member) -> None:
-    await house.credits.statement(member, entries=8)
+async def _statement(product: Product, member: Member) -> None:
+    await product.credits.standing(member, entries=8)
 
 
-async def _settings(house: House, member: Member) -> None:
-    await house.server_settings.read(member.server_id)
+async def _settings(product: Product, member: Member) -> None:
+    await product.server_settings.read(member.server_id)
 
 
-async def _history(house: House, member: Member) -> None:
-    await house.songs.history(member.server_id, member.member_id, page=1)
+async def _history(product: Product, member: Member) -> None:
+    await product.songs.history(member.server_id, member.member_id, page=1)
 
 
-async def _one_entry(house: House, _: Member) -> None:
+async def _one_entry(product: Product, _: Member) -> None:
     """What no transaction can be quicker than: one trip, one row, one commit."""
 
     async def work(connection: Connection) -> None:
@@ -274,7 +219,7 @@ async def _one_entry(house: House, _: Member) -> None:
             (next(_next_id),),
         )
 
-    await house.database.transact(work)
+    await product.database.transact(work)
 
 
 def _ms(seconds: float) -> str:

@@ -34,11 +34,8 @@ from services.providers.segmind import Segmind
 from services.retry import Backoff
 from services.settings.settings import Defaults, Limits
 from services.songs import scheduler
-from tests.bot_process import BotProcess
 from tests.databases import write_new
-from tests.inside import configure, running, set_environment
 from tests.music import is_mp3, mp3, music_to_encode, wav
-from tests.outside import MAKE, SOON, SUBMIT, World, own_process, status_of, until, world_outside
 from tests.wire import (
     Fault,
     Interaction,
@@ -47,6 +44,20 @@ from tests.wire import (
 )
 from tests.wire.permissions import BOT
 from tests.wire.state import Version
+from tests.world.sockets import (
+    MAKE,
+    SOON,
+    SUBMIT,
+    BotProcess,
+    World,
+    configure,
+    own_process,
+    running,
+    set_environment,
+    status_of,
+    until,
+    world_outside,
+)
 
 T = TypeVar("T")
 MESSAGES = "/channels/{channel_id}/messages"

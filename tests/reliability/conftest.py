@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import bot
-from tests.outside import World, world_outside
 from tests.reliability.fault_run import FaultRun
+from tests.world.sockets import World, world_outside
 
 
 @pytest.fixture

@@ -21,13 +21,11 @@ from services.audio.audio_file import AudioFormat
 from services.audio.transcoder import Transcoded, Transcoder
 from services.errors import NotAudio
 from services.retry import Backoff
-from tests.bot_process import BotProcess
-from tests.inside import running
 from tests.music import is_mp3, short
-from tests.outside import World, is_shown, own_process, status_of, until
 from tests.reliability.faults import During, FaultGates, Length, fault_gates
 from tests.reliability.guarantees import broken_guarantees, is_gone, status_shown
 from tests.wire import Interaction
+from tests.world.sockets import BotProcess, World, is_shown, own_process, running, status_of, until
 
 LONG = Length(fault=20.0, slow=10.0, running=8.0, patience=180.0)
 A_MINUTE = replace(LONG, fault=60.0)

@@ -12,9 +12,9 @@ from typing import Self
 
 from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
-from tests.outside import World, until
 from tests.wire import Call, Fault
 from tests.wire.server import listening
+from tests.world.sockets import World, until
 
 SEED = 20_260_314
 MESSAGES = "/channels/{channel_id}/messages"

@@ -10,9 +10,9 @@ from db.database import Database
 from services.clock import utc_now
 from services.operations.consistency_check import ConsistencyCheck
 from tests.factories import make_credits
-from tests.outside import MAKE, SUBMIT, World, status_of
 from tests.wire import Interaction, Message
 from tests.wire.rest import TOKEN_SECONDS
+from tests.world.sockets import MAKE, SUBMIT, World, status_of
 
 MARK = re.compile(r"\N{MIDDLE DOT} (\d+)$")
 """The end of the footer of a song's post: its id."""

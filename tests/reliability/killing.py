@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.outside import World, is_shown, status_of, until
 from tests.reliability.crash_points import Pass, Plan
 from tests.reliability.guarantees import broken_guarantees
 from tests.reliability.killable_bot import NOTHING, KillableBot, Nursery
 from tests.reliability.scenarios import QUICK, Scenario, ask
 from tests.wire import Interaction
 from tests.wire.rest import ACK_SECONDS
+from tests.world.sockets import World, is_shown, status_of, until
 
 AFTERWARDS = 0.3
 """Seconds that a bot has for what nobody sees any more, before a point counts as not passed."""

@@ -1,16 +1,14 @@
 """Many at once: who asks, in which order they have to be served, and what the bot takes for it."""
 
 import asyncio
-import contextlib
 import itertools
 import os
 import sqlite3
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 import aiohttp
 
@@ -24,17 +22,14 @@ from services.settings.settings import Defaults
 from services.settings.settings import Member as Who
 from tests.factories import make_credits, make_song
 from tests.music import mp3
-from tests.outside import SUBMIT, World
-from tests.wire import Channel, Interaction, Member
+from tests.wire import Interaction, Member
 from tests.wire.calls import Call, Upload
 from tests.wire.interactions import COMMAND, new_interaction
 from tests.wire.limits import CALLBACK
 from tests.wire.rest import MESSAGES, THINK
 from tests.wire.state import EPHEMERAL
+from tests.world.sockets import SUBMIT, World, first_channel
 
-TICKS, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
-BETWEEN_LOOKS = 0.1
-"""Seconds between two looks at the memory of a process and its children."""
 LYRICS = (
     "[verse]\n" + "One more night on the midnight train, one more mile in the pouring rain\n" * 20
 )
@@ -43,93 +38,7 @@ ENOUGH = 50
 """Songs of one member that may wait at once, where a test raises the limit."""
 
 
-# --- what the bot takes ---------------------------------------------------------------------------
-
-
-class Used(NamedTuple):
-    """What a process has used: CPU seconds, its own and its children's, bytes of memory.
-
-    `peak` is the most that was resident at any time; children are in neither.
-    """
-
-    cpu: float
-    children: float
-    resident: int
-    peak: int
-    files: int
-    """File descriptors that are open, sockets among them."""
-    sockets: int
-
-
-def used(pid: int) -> Used:
-    """By Linux's /proc."""
-    folder = Path("/proc") / str(pid)
-    times = folder.joinpath("stat").read_text().rpartition(")")[2].split()
-    user, system, of_children, of_children_system = (int(t) / TICKS for t in times[11:15])
-    status = dict(line.split(":", 1) for line in folder.joinpath("status").read_text().splitlines())
-    open_files = list(_open_files(folder))
-    return Used(
-        cpu=user + system,
-        children=of_children + of_children_system,
-        resident=_bytes(status["VmRSS"]),
-        peak=_bytes(status["VmHWM"]),
-        files=len(open_files),
-        sockets=sum(name.startswith("socket:") for name in open_files),
-    )
-
-
-@contextlib.asynccontextmanager
-async def most_memory(pid: int) -> AsyncIterator[list[int]]:
-    """What a process and its children had resident together, in bytes, looked at now and then.
-
-    The last of the list is the most. What they share is counted for each of them.
-    """
-    seen = [0]
-
-    async def look() -> None:
-        while True:
-            seen.append(max(seen[-1], sum(map(_resident, _family(pid)))))
-            await asyncio.sleep(BETWEEN_LOOKS)
-
-    looking = asyncio.create_task(look())
-    try:
-        yield seen
-    finally:
-        looking.cancel()
-        await asyncio.wait({looking})
-
-
-def _family(pid: int) -> Iterator[int]:
-    yield pid
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            for child in task.read_text().split():
-                yield from _family(int(child))
-
-
-def _resident(pid: int) -> int:
-    with contextlib.suppress(OSError):
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        return pages * PAGE
-    return 0
-
-
-def _bytes(kib: str) -> int:
-    return int(kib.split(maxsplit=1)[0]) * 1024
-
-
-def _open_files(folder: Path) -> Iterator[str]:
-    for link in folder.joinpath("fd").iterdir():
-        try:
-            yield str(link.readlink())
-        except FileNotFoundError:  # closed meanwhile
-            continue
-
-
-def percentile(values: Iterable[float], share: float) -> float:
-    """The least value that so large a share of them does not pass."""
-    ordered = sorted(values)
-    return ordered[max(0, -(-int(len(ordered) * share * 1000) // 1000) - 1)]
+# --- measured -------------------------------------------------------------------------------------
 
 
 def most_within(times: Sequence[float], seconds: float) -> int:
@@ -162,11 +71,6 @@ def crowd(world: World, sizes: Sequence[int]) -> list[Member]:
     return members
 
 
-def channel_of(member: Member) -> Channel:
-    """Where a member of a crowd asks."""
-    return next(iter(member.guild.channels.values()))
-
-
 async def press(
     world: World, members: Sequence[Member], *, within: float, made: int = 1
 ) -> list[Interaction]:
@@ -188,7 +92,7 @@ async def raise_limit(world: World, members: Sequence[Member]) -> None:
     """Their servers let a member have `ENOUGH` songs waiting, as set in `/quota show`."""
     for guild in {member.guild.id: member.guild for member in members}.values():
         manager = world.wire.member(guild, "manager", manage_guild=True)
-        channel = next(iter(guild.channels.values()))
+        channel = first_channel(guild)
         shown = await world.wire.slash(manager, channel, "quota show")
         panel = await shown.wait_message(lambda m: not m.loading, PATIENCE)
         await world.wire.press(manager, panel, "settings:tab:limits:1")
@@ -379,7 +283,7 @@ def _audio(folder: Path) -> Path:
 
 def _asked(world: World, member: Member) -> Interaction:
     """A /song of before, acknowledged by the bot that is gone."""
-    channel = channel_of(member)
+    channel = first_channel(member.guild)
     asked = new_interaction(world.wire.state, COMMAND, member, channel, {})
     params = {"interaction_id": str(asked.id), "interaction_token": asked.token}
     body: dict[str, object] = {"type": THINK, "data": {"flags": EPHEMERAL}}

@@ -11,9 +11,9 @@ from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
 from services.audio import transcoder
 from tests.music import COPYING_ENCODER, short
-from tests.outside import SOON, SUBMIT, World
 from tests.reliability.killable_bot import Constants
 from tests.wire import Call, Fault, Interaction
+from tests.world.sockets import SOON, SUBMIT, World
 
 MESSAGES = "/channels/{channel_id}/messages"
 PROGRAM = "services.audio.transcoder._PROGRAM"

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.outside import status_of
 from tests.reliability.fault_run import (
     A_MINUTE,
     DURING,
@@ -17,6 +16,7 @@ from tests.reliability.fault_run import (
 )
 from tests.reliability.faults import CALLBACK, DISCORD, FOR_A_MINUTE, GATEWAY, SELDOM
 from tests.wire import Fault
+from tests.world.sockets import status_of
 
 DOWN = "down"
 """No call comes so far that it could be met."""

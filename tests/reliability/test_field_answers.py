@@ -6,10 +6,9 @@ from collections import Counter
 import pytest
 
 from playground.song_api import Call, Fault
-from tests.inside import running
 from tests.music import short
-from tests.outside import SUBMIT, World, status_of
 from tests.reliability.fault_run import shorten_pauses
+from tests.world.sockets import SUBMIT, World, running, status_of
 
 SUBMITS = {
     "a fraction of a second": Fault(status=429, headers={"Retry-After": "0.493"}),

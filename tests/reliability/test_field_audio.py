@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.inside import running
-from tests.outside import World, status_of
 from tests.reliability.odd_audio import PLAYABLE, REFUSED, SECONDS
+from tests.world.sockets import World, running, status_of
 
 FILES = PLAYABLE | REFUSED
 

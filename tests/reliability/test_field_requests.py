@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.inside import running
 from tests.music import short
-from tests.outside import SUBMIT, World
 from tests.reliability.fault_run import shorten_pauses
 from tests.wire import Fault
 from tests.wire.permissions import ALL
+from tests.world.sockets import SUBMIT, World, running
 
 TYPED = {
     "timestamps": ("[00:12.00][01:02.00]Midnight <00:13.10>train", "Midnight train"),

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from tests.outside import World
 from tests.reliability.guarantees import broken_guarantees
 from tests.reliability.killable_bot import nursery
 from tests.reliability.scenarios import QUICK, WAYS, refuse_post
 from tests.wire import Interaction
 from tests.wire.rest import TOKEN_SECONDS
+from tests.world.sockets import World
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
 

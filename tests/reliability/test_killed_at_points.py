@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.outside import world_outside
 from tests.reliability.crash_points import AFTER, BEFORE, Pass, all_points
 from tests.reliability.killable_bot import Nursery, nursery
 from tests.reliability.killing import Death, Series, passes
 from tests.reliability.scenarios import WAYS, Scenario, ask
+from tests.world.sockets import world_outside
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
 

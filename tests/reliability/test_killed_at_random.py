@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.outside import World, status_of, until
 from tests.reliability.guarantees import broken_guarantees
 from tests.reliability.killable_bot import Nursery, nursery
 from tests.reliability.killing import forget_nonces
 from tests.reliability.scenarios import QUICK, WAYS, ask, ask_for_what_fails
+from tests.world.sockets import World, status_of, until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
 

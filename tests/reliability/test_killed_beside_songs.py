@@ -10,12 +10,12 @@ from datetime import timedelta
 
 import pytest
 
-from tests.outside import SOON, World, status_of, until
 from tests.reliability.crash_points import Plan, all_points
 from tests.reliability.guarantees import broken_guarantees
 from tests.reliability.killable_bot import Nursery, nursery
 from tests.reliability.scenarios import QUICK
 from tests.wire import Guild, Interaction
+from tests.world.sockets import SOON, World, status_of, until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.music import wav
-from tests.outside import status_of, world_outside
 from tests.reliability.crash_points import AFTER, Pass, Plan, all_points
 from tests.reliability.guarantees import broken_guarantees
 from tests.reliability.killable_bot import nursery
+from tests.world.sockets import status_of, world_outside
 
 WITHIN = 45.0
 MARKED = "services.songs.pipeline.Pipeline._reading_large: self._once_it_can_be_written(begin)"

@@ -15,28 +15,24 @@ from pathlib import Path
 import pytest
 
 from db.records import State
-from tests.bot_process import BotProcess
-from tests.outside import World, own_process, world_outside
+from tests.processes import most_memory, percentile, used
 from tests.reliability.guarantees import broken_guarantees, wrong_balances
 from tests.reliability.load import (
     ALLOWANCE,
     PATIENCE,
     all_over,
-    channel_of,
     crowd,
     fill,
-    most_memory,
     most_within,
     patiently,
-    percentile,
     press,
     raise_limit,
     starts,
     unfair,
-    used,
 )
 from tests.wire import DiscordWire, Member
 from tests.wire.limits import CALLBACK
+from tests.world.sockets import BotProcess, World, first_channel, own_process, world_outside
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
@@ -86,12 +82,12 @@ async def test_a_crowd_presses_at_once(
     assert await broken_guarantees(world) == []
     assert unfair(starts(world)) == []
     assert broken_limits(world) == []
-    slowest = percentile([song.acknowledged_in or PATIENCE for song in asked], 0.99)
-    assert max(peak, together[-1]) < MOST_MEMORY
+    slowest = percentile((song.acknowledged_in or PATIENCE for song in asked), 99)
+    assert max(peak, together[-1].rss) < MOST_MEMORY
     figure(
         f"{len(members)} members and {len(asked)} songs in {len(members) / A_SECOND:.0f} s: "
         f"acknowledged within {slowest * 1000:.0f} ms (p99), {peak / MB:.0f} MB at most, "
-        f"{together[-1] / MB:.0f} MB with its encoders"
+        f"{together[-1].rss / MB:.0f} MB with its encoders"
     )
 
 
@@ -161,7 +157,7 @@ async def test_a_start_with_thousands_of_unfinished_songs(
     world.api.calls.clear()
     began = time.monotonic()
     async with own_process(world, SEGMIND_RPM=str(per_minute)) as process:
-        pressed = await world.wire.slash(members[0], channel_of(members[0]), "queue")
+        pressed = await world.wire.slash(members[0], first_channel(members[0].guild), "queue")
         await pressed.acknowledged(PATIENCE)
         ready = time.monotonic() - began
         await pressed.wait_message(lambda m: not m.loading, PATIENCE)

@@ -10,11 +10,11 @@ from datetime import timedelta
 import pytest
 
 from tests import quota
-from tests.outside import World
 from tests.reliability.conftest import BotsClock
 from tests.reliability.fault_run import DURING, LONG, SHORT, FaultRun, all_refused, refusals
 from tests.reliability.faults import FaultGates, Length
 from tests.small_disk import SmallDisk, small_disk
+from tests.world.sockets import World
 
 BACKUP, SHORT_BACKUP = replace(LONG, fault=10.0, slow=0.0), replace(SHORT, fault=1.0, slow=0.0)
 

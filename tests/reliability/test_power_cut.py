@@ -20,13 +20,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.outside import World, status_of, until
 from tests.reliability.guarantees import broken_guarantees, wrong_balances
 from tests.reliability.killable_bot import Nursery, nursery
 from tests.reliability.killing import PATIENCE, forget_nonces
 from tests.reliability.scenarios import MESSAGES, QUICK, WAYS, ask, ask_for_what_fails
 from tests.reliability.wal import HEADER, Wal
 from tests.wire import Call, Fault, Hook, Interaction
+from tests.world.sockets import World, status_of, until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
 

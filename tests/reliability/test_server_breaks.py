@@ -10,7 +10,6 @@ from types import MappingProxyType
 import pytest
 
 from playground.song_api import Fault as ApiFault
-from tests.outside import World, until
 from tests.reliability.conftest import BotsClock
 from tests.reliability.fault_run import (
     BEFORE,
@@ -33,6 +32,7 @@ from tests.reliability.fault_run import (
 from tests.reliability.faults import During, FaultGates, Length, fault_gates
 from tests.wire import Permission
 from tests.wire.permissions import BOT
+from tests.world.sockets import World, until
 
 PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
     {

@@ -22,13 +22,13 @@ from services.providers import segmind
 from services.providers.rate_limiter import RateLimiter
 from services.songs.delivery import Delivery
 from services.songs.queue import Queue
-from tests.inside import running
-from tests.outside import World, world_outside
+from tests.processes import used
 from tests.reliability.fast_forward import FastForward
 from tests.reliability.guarantees import broken_guarantees
-from tests.reliability.load import ALLOWANCE, all_over, channel_of, crowd, patiently, used
+from tests.reliability.load import ALLOWANCE, all_over, crowd, patiently
 from tests.wire import DiscordWire, Member
 from tests.wire.clock import Clock
+from tests.world.sockets import World, first_channel, running, world_outside
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
@@ -136,7 +136,7 @@ async def load(world: World, members: Sequence[Member], *, minutes: int) -> int:
     for turn, member in zip(range(turns), itertools.cycle(members), strict=False):
         await asyncio.sleep(began + turn * BETWEEN_SONGS - loop.time())
         asked.append(await world.song(member, genres="fail" if turn % 3 == 1 else "funk"))
-        channel = channel_of(member)
+        channel = first_channel(member.guild)
         await world.wire.slash(member, channel, LOOKS[turn % len(LOOKS)])
         if turn % 3 == 2:  # a form that is never sent
             await world.wire.slash(member, channel, "song", genres="funk")

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.outside import status_of
 from tests.reliability.fault_run import A_MINUTE, DURING, LONG, SHORT, FaultRun, refusals
 from tests.reliability.faults import (
     API,
@@ -15,6 +14,7 @@ from tests.reliability.faults import (
     key_refused,
     one_song_refused,
 )
+from tests.world.sockets import status_of
 
 DOWN, GARBAGE = "down", "garbage"
 LOST_TWICE = "The song service's answer was lost twice."

@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Callable
 
-from tests.outside import World, own_process, until
+from tests.world.sockets import World, own_process, until
 
 
 def story(output: str, song_id: int) -> list[str]:

@@ -15,9 +15,7 @@ import pytest
 from cogs.client.client import Client
 from cogs.songs.texts import COULD_NOT_POST, LISTEN
 from services.songs.delivery import Delivery
-from tests.inside import running
 from tests.music import short
-from tests.outside import SOON, World, own_process, status_of, until
 from tests.reliability.conftest import BotsClock
 from tests.reliability.crash_points import Plan, all_points
 from tests.reliability.guarantees import broken_guarantees
@@ -27,6 +25,7 @@ from tests.reliability.scenarios import MESSAGES, PROGRAM, QUICK, refuse_post
 from tests.wire import Call, Fault, Interaction, Member, Permission
 from tests.wire.permissions import BOT
 from tests.wire.state import PRIVATE_THREAD
+from tests.world.sockets import SOON, World, own_process, running, status_of, until
 
 forked = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
 

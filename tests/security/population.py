@@ -24,7 +24,6 @@ from playground.song_api import PLAYGROUND_KEY
 from services.reports.usage_picture import UsagePicture
 from services.songs.completion import SongCompletion
 from tests import factories
-from tests.security.at_hand import Bot, bot_at_hand, tell
 from tests.wire import (
     Channel,
     Guild,
@@ -47,6 +46,7 @@ from tests.wire.interactions import (
     new_interaction,
 )
 from tests.wire.state import COMPONENTS_V2, EPHEMERAL, Version
+from tests.world.direct import Bot, bot_at_hand, tell
 
 ROLE, CHANNEL_OPTION = 8, 7
 COMPONENT_TYPES: dict[type, int] = {

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from playground.song_api import Fault
-from tests.outside import World, own_process, status_of, until, world_outside
 from tests.wire import Interaction
+from tests.world.sockets import World, own_process, status_of, until, world_outside
 
 STYLES = ["text", pytest.param("json", marks=pytest.mark.long)]
 

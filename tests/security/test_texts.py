@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bot_process import BotProcess
-from tests.outside import World, own_process, status_of, world_outside
 from tests.security.population import population
+from tests.world.sockets import BotProcess, World, own_process, status_of, world_outside
 
 MARKUP = (
     *("**bold**", "__under__", "~~struck~~", "||hidden||", "`code`"),
