@@ -190,7 +190,8 @@ REQUEST = parse_request(
 
 
 async def _request(product: Product, member: Member) -> None:
-    await product.songs.ask(requester(next(_next_id), who=member, at=utc_now()), REQUEST)
+    interaction = requester(next(_next_id), who=member, at=utc_now(), channel_id=1)
+    await product.songs.ask(interaction, REQUEST)
 
 
 async def _request_gifted(product: Product, _: Member) -> None:
@@ -198,7 +199,7 @@ async def _request_gifted(product: Product, _: Member) -> None:
 
 
 async def _statement(product: Product, member: Member) -> None:
-    await product.credits.standing(member, entries=8)
+    await product.credits.statement(member, entries=8)
 
 
 async def _settings(product: Product, member: Member) -> None:
