@@ -1,6 +1,8 @@
 """/credits, /gift and /leaderboard."""
 
 import logging
+from collections.abc import Sequence
+from datetime import datetime
 from typing import cast
 
 import discord
@@ -10,19 +12,21 @@ from discord.ext import commands
 
 from cogs.client.answers import TRANSIENT, acknowledged, wrap_parse_errors
 from cogs.client.people import member_of, server_of
-from cogs.credits import credit_cards, texts
+from cogs.client.texts import BLURPLE
+from cogs.credits import texts
+from db.reports import Place
 from services.amounts import MAX_AMOUNT
 from services.clock import Clock
-from services.credits.credits import Credits
+from services.credits.credits import Credits, CreditStatement
 from services.credits.transfers import CreditTransfers
 from services.errors import DeniedBySettings, InvalidRequest
 from services.reports.usage import Usage
-from services.settings.catalogue import LEADERBOARD
+from services.settings.catalogue import GIFTS, LEADERBOARD
 
 log = logging.getLogger(__name__)
 
-LATELY = 8
-"""Entries of the ledger that /credits shows."""
+ENTRIES = 8
+"""Of the ledger, in /credits."""
 DAYS = 30
 PLACES = 10
 
@@ -42,8 +46,8 @@ class CreditsCog(commands.Cog):
     async def credits(self, interaction: discord.Interaction) -> None:
         """What you have here, where it comes from, and when it refills."""
         await acknowledged(interaction)
-        standing = await self._credits.statement(member_of(interaction), entries=LATELY)
-        card = credit_cards.credits_card(standing, at=self._clock())
+        statement = await self._credits.statement(member_of(interaction), entries=ENTRIES)
+        card = credits_card(statement, at=self._clock())
         await interaction.followup.send(embed=card, ephemeral=True)
 
     @app_commands.command()
@@ -51,11 +55,14 @@ class CreditsCog(commands.Cog):
     async def gift(
         self,
         interaction: discord.Interaction,
-        member: discord.User,
+        member: discord.User | discord.Member,
         amount: Range[int, 1, MAX_AMOUNT],
     ) -> None:
         """Give another member some of your credits."""
-        _check_receives(member)
+        if member.bot:
+            raise InvalidRequest(texts.BOT_RECEIVES)
+        if not isinstance(member, discord.Member):
+            raise InvalidRequest(texts.RECEIVER_LEFT.format(receiver=member.mention))
         # Delivered twice, an interaction ends here the second time: nothing is posted again.
         await acknowledged(interaction)
         moved = await self._transfers.gift(
@@ -78,28 +85,14 @@ class CreditsCog(commands.Cog):
         if not (await self._credits.settings(server_id))[LEADERBOARD]:
             raise DeniedBySettings(texts.NO_LEADERBOARD)
         places = await self._usage.leaderboard(server_id, days=DAYS, limit=PLACES)
-        card = credit_cards.leaderboard_card(
-            places, viewer_id=interaction.user.id, days=DAYS, most=PLACES
-        )
+        card = leaderboard_card(places, viewer_id=interaction.user.id, days=DAYS, most=PLACES)
         await interaction.followup.send(embed=card, ephemeral=True)
 
 
-def _check_receives(person: discord.Member | discord.User) -> None:
-    """Whether somebody could spend a gift.
-
-    Raises:
-        InvalidRequest: it is a bot, or nobody of this server.
-    """
-    if person.bot:
-        raise InvalidRequest(texts.BOT_RECEIVES)
-    if not isinstance(person, discord.Member):
-        raise InvalidRequest(texts.receiver_left(person.mention))
-
-
 async def _notify_receiver(
-    interaction: discord.Interaction, receiver: discord.User, amount: int
+    interaction: discord.Interaction, receiver: discord.User | discord.Member, amount: int
 ) -> bool:
-    """Post in the channel who gave what, which notifies the receiver alone; whether it worked."""
+    """Post in the channel who gave what, and mention the receiver. False if that failed."""
     mine = interaction.app_permissions
     thread = isinstance(interaction.channel, discord.Thread)
     if not (
@@ -121,3 +114,36 @@ async def _notify_receiver(
         log.warning("gift %d: its receiver could not be notified: %s", interaction.id, error)
         return False
     return True
+
+
+def credits_card(statement: CreditStatement, *, at: datetime) -> discord.Embed:
+    """Show what a member has, where it comes from and where it went, as of `at`."""
+    card = discord.Embed(
+        title=texts.balance_text(statement.balance),
+        description=texts.summary_text(statement, at=at),
+        colour=BLURPLE,
+    )
+    card.add_field(name=texts.SOURCES, value=texts.sources_text(statement), inline=False)
+    for name, value in texts.spent_fields(statement):
+        card.add_field(name=name, value=value)
+    if statement.entries:
+        card.add_field(name=texts.RECENT, value=texts.entries_text(statement), inline=False)
+    if statement.settings[GIFTS] and statement.balance.free:
+        card.set_footer(text=texts.GIFT_HINT)
+    return card
+
+
+def leaderboard_card(
+    places: Sequence[Place], *, viewer_id: int, days: int, most: int
+) -> discord.Embed:
+    """Show who made the most songs: at most so many `places`; its viewer among them, or why not."""
+    lines = [texts.place_line(place, viewer_id=viewer_id) for place in places]
+    card = discord.Embed(
+        title=texts.LEADERBOARD_TITLE.format(days=days),
+        description="\n".join(lines) or texts.NOBODY_YET,
+        colour=BLURPLE,
+    )
+    if places and viewer_id not in (place.member_id for place in places):
+        made_none = len(places) < most
+        card.set_footer(text=texts.MADE_NONE if made_none else texts.NOT_IN_TOP.format(most=most))
+    return card

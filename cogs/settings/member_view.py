@@ -10,7 +10,7 @@ from datetime import datetime
 from discord import ui
 
 from cogs.client.texts import BLURPLE, ago, credits_text, plain, shown
-from cogs.credits.credit_cards import bar, lot_line, rest_text
+from cogs.credits.texts import bar, lot_line, rest_text
 from cogs.settings.pages import MEMBER, PanelPage, act_id, form_id, tab_id
 from cogs.settings.panel import DANGER, PLAIN, Layout
 from cogs.settings.texts import per

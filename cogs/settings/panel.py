@@ -15,7 +15,7 @@ import discord
 from discord import ui
 
 from cogs.client.texts import BLURPLE, ago, calendar_text, shown
-from cogs.credits.credit_cards import bar
+from cogs.credits.texts import bar
 from cogs.settings.log_channel import GONE
 from cogs.settings.pages import PanelPage, act_id, form_id, member_menu_id, tab_id, turn_id
 from cogs.settings.texts import current_text, mention, value_text
