@@ -24,7 +24,7 @@ from cogs.client.answers import (
     refusal,
     wrap_parse_errors,
 )
-from cogs.settings.log_channel import GONE, obstacle
+from cogs.settings.channels import GONE, obstacle
 from cogs.settings.texts import change_line
 from db.records import Change
 from services.clock import WatchedClock

@@ -1,4 +1,4 @@
-"""Channels that settings name: which can be chosen, and whether the bot could post there."""
+"""Channels that settings name: which can be chosen, and whether the bot can use them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,14 +6,16 @@ from typing import Any
 import discord
 from discord import app_commands
 
-from cogs.client.permissions import lacking_to_post
+from cogs.client.permissions import lacking_to_post, lacking_to_write
 from services.errors import NotPermitted
 
 LACKING_SHOWN = 8
 """Channels, each with what is missing in it, that fit into one message."""
-SONG_CHANNELS = [
-    discord.ChannelType.text,
-    discord.ChannelType.news,
+GONE = "it is gone"
+WRITTEN_IN = [discord.ChannelType.text, discord.ChannelType.news]
+"""Not threads: they are archived when nobody writes."""
+REQUESTED_IN = [
+    *WRITTEN_IN,
     discord.ChannelType.voice,
     discord.ChannelType.stage_voice,
     discord.ChannelType.forum,
@@ -25,18 +27,21 @@ and an option that is refused is refused with all commands.
 """
 
 
-class SongChannel(app_commands.Transformer):
-    """A channel that songs may be requested in, also one that the bot does not see (yet)."""
+class ChannelOption(app_commands.Transformer):
+    """A command's option: the id of a channel, also of one that the bot does not see (yet)."""
+
+    def __init__(self, types: list[discord.ChannelType]) -> None:
+        self._types = types
 
     @property
     def type(self) -> discord.AppCommandOptionType:
-        """What Discord lets people choose from."""
+        """Return what Discord lets people choose from."""
         return discord.AppCommandOptionType.channel
 
     @property
     def channel_types(self) -> list[discord.ChannelType]:
-        """See `SONG_CHANNELS`."""
-        return SONG_CHANNELS
+        """Return the kinds of channels that can be chosen."""
+        return self._types
 
     async def transform(
         self,
@@ -44,37 +49,48 @@ class SongChannel(app_commands.Transformer):
         value: Any,  # noqa: ANN401
         /,
     ) -> int:
-        """Its id."""
+        """Return the channel's id."""
         return int(value.id)
 
 
-def check_channels(guild: discord.Guild | None, channel_ids: Sequence[int]) -> None:
-    """Check that songs could be posted in all of these channels.
+def check_channels(guild: discord.Guild | None, channel_ids: Sequence[int], *, songs: bool) -> None:
+    """Check that the bot could post in all of these channels: songs, or only text.
 
     Raises:
         NotPermitted: names the channels, and what the bot lacks in each.
     """
     lacking = [
-        (channel_id, missing)
-        for channel_id in channel_ids
-        if (missing := _lacking(guild, channel_id))
-    ]
-    if not lacking:
-        return
-    named = "; ".join(
         f"in <#{channel_id}> {', '.join(missing)}"
-        for channel_id, missing in lacking[:LACKING_SHOWN]
-    )
-    more = len(lacking) - LACKING_SHOWN
-    others = f"; and something in {more} more" if more > 0 else ""
-    raise NotPermitted(
-        f"I couldn't post songs there. I lack {named}{others}. Please give it to me in the "
-        "channel's settings, or choose other channels. Nothing was changed."
-    )
+        for channel_id in channel_ids
+        if (missing := _lacking(guild, channel_id, songs=songs))
+    ]
+    if lacking:
+        more = len(lacking) - LACKING_SHOWN
+        others = f"; and something in {more} more" if more > 0 else ""
+        raise NotPermitted(
+            f"I can't post there. I lack {'; '.join(lacking[:LACKING_SHOWN])}{others}. Please give "
+            "it to me in the channel's settings, or choose another channel. Nothing was changed."
+        )
 
 
-def _lacking(guild: discord.Guild | None, channel_id: int) -> list[str]:
+def obstacle(
+    guild: discord.Guild | None, channel_id: int | None, *, songs: bool = False
+) -> str | None:
+    """Return why nothing can be posted there, `GONE` or what the bot lacks.
+
+    None where nothing is in the way, as far as the gateway has said.
+    """
+    if channel_id is None or guild is None or guild.unavailable:
+        return None
+    if guild.get_channel(channel_id) is None:
+        return GONE
+    missing = _lacking(guild, channel_id, songs=songs)
+    return f"I lack {', '.join(missing)} there" if missing else None
+
+
+def _lacking(guild: discord.Guild | None, channel_id: int, *, songs: bool) -> list[str]:
     channel = guild.get_channel(channel_id) if guild is not None else None
     if guild is None or channel is None:
         return ["View Channel"]
-    return lacking_to_post(channel, channel.permissions_for(guild.me))
+    lacking = lacking_to_post if songs else lacking_to_write
+    return lacking(channel, channel.permissions_for(guild.me))

@@ -19,7 +19,7 @@ from cogs.client.quota import (
     complete_moment,
     moment_of,
 )
-from cogs.settings.channels import SongChannel, check_channels
+from cogs.settings.channels import REQUESTED_IN, ChannelOption, check_channels
 from cogs.settings.components import explained, view_of
 from cogs.settings.pages import PanelPage
 from cogs.settings.texts import NO_CHANGE, changed_text
@@ -207,8 +207,8 @@ class SettingCommands(QuotaCommands):
     async def channels(
         self,
         interaction: discord.Interaction,
-        add: app_commands.Transform[int, SongChannel] | None = None,
-        remove: app_commands.Transform[int, SongChannel] | None = None,
+        add: app_commands.Transform[int, ChannelOption(REQUESTED_IN)] | None = None,
+        remove: app_commands.Transform[int, ChannelOption(REQUESTED_IN)] | None = None,
         everywhere: bool = False,
     ) -> None:
         """Choose where songs can be requested; without options the panel opens."""
@@ -223,7 +223,7 @@ class SettingCommands(QuotaCommands):
             await interaction.followup.send(view=view, ephemeral=True)
             return
         added = set() if add is None else {add}
-        check_channels(interaction.guild, sorted(added))
+        check_channels(interaction.guild, sorted(added), songs=True)
         change = await self.server_settings.update(
             by,
             CHANNELS,

@@ -16,8 +16,8 @@ from cogs.client.components import ID, Persistent
 from cogs.client.errors import answer, check_private, text_file
 from cogs.client.people import data_of, manager_of
 from cogs.client.quota import QuotaCommands, quota_of
+from cogs.settings.channels import obstacle
 from cogs.settings.forms import FORMS, Current, Form, Sent, Typed, member_by_id
-from cogs.settings.log_channel import obstacle
 from cogs.settings.member_view import member_view
 from cogs.settings.pages import (
     MEMBER,
@@ -39,7 +39,7 @@ from cogs.settings.panel import (
 )
 from services.errors import InvalidRequest, NotPossible
 from services.settings import kinds
-from services.settings.catalogue import BY_KEY, CATALOGUE, LOG, ROLE_ALLOWANCE, Topic
+from services.settings.catalogue import BY_KEY, CATALOGUE, ROLE_ALLOWANCE, Topic
 from services.settings.reader import Settings
 from services.settings.server_settings import Manager
 from services.settings.settings import Member
@@ -98,7 +98,12 @@ async def _data(
         living=None
         if guild is None or guild.unavailable
         else frozenset(role.id for role in guild.roles),
-        log_obstacle=obstacle(guild, settings[LOG]),
+        obstacles={
+            setting: why
+            for setting in CATALOGUE
+            if isinstance(kind := setting.kind, kinds.Channel)
+            and (why := obstacle(guild, settings[setting], songs=kind.takes_songs))
+        },
     )
 
 

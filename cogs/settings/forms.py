@@ -19,8 +19,7 @@ from discord import ui
 from cogs.client.components import ID
 from cogs.client.people import roles_of
 from cogs.client.quota import QuotaCommands, moment_of
-from cogs.settings.channels import SONG_CHANNELS, check_channels
-from cogs.settings.log_channel import LOG_CHANNELS, check_can_log
+from cogs.settings.channels import REQUESTED_IN, WRITTEN_IN, check_channels
 from cogs.settings.panel import LISTED, sections
 from services.amounts import MAX_AMOUNT, MAX_REASON
 from services.calendar import LONGEST_NAME, Calendar, Every
@@ -219,9 +218,9 @@ def _value_fields(setting: Setting[Any], current: Current) -> Iterator[Field]:
             )
         case kinds.Channel() as kind:
             chosen = [] if value is None else [value]
-            yield _channel_field(setting, current, LOG_CHANNELS, chosen, kind.none)
+            yield _channel_field(setting, current, WRITTEN_IN, chosen, kind.none)
         case kinds.Channels() as kind:
-            yield _channel_field(setting, current, SONG_CHANNELS, value, kind.none, kind.most)
+            yield _channel_field(setting, current, REQUESTED_IN, value, kind.none, kind.most)
         case kinds.Refill():
             yield from _refill_fields(value)
 
@@ -394,13 +393,12 @@ async def _typed_value(setting: Setting[Any], sent: Sent) -> Any:  # noqa: ANN40
             return number_typed(f"“{setting.label}”", text) if text else default
         case kinds.Words():
             return parse_words(text)
-        case kinds.Channel():
-            chosen = next(iter(typed.ids(setting.key)), None)
-            if chosen is not None:
-                check_can_log(sent.interaction.guild, chosen)
-            return chosen
+        case kinds.Channel() as kind:
+            chosen = typed.ids(setting.key)[:1]
+            check_channels(sent.interaction.guild, chosen, songs=kind.takes_songs)
+            return next(iter(chosen), None)
         case kinds.Channels():
-            check_channels(sent.interaction.guild, typed.ids(setting.key))
+            check_channels(sent.interaction.guild, typed.ids(setting.key), songs=True)
             return typed.ids(setting.key)
         case kinds.Refill():
             hour = number_typed("the hour", typed.one("hour"))

@@ -12,8 +12,8 @@ from cogs.client.components import Persistent, Row
 from cogs.client.people import data_of, manager_of
 from cogs.client.quota import QuotaCommands, quota_of
 from cogs.client.texts import BLURPLE
-from cogs.settings.log_channel import LOG_CHANNELS, check_can_log, obstacle, promise
-from cogs.settings.texts import DOT, change_line, change_title, changed_text
+from cogs.settings.channels import WRITTEN_IN, ChannelOption, check_channels, obstacle
+from cogs.settings.texts import DOT, change_line, change_title, changed_text, promise
 from db.records import Change
 from services.errors import InvalidRequest, NotPossible
 from services.settings.catalogue import BY_KEY, LOG
@@ -24,29 +24,6 @@ DESCRIPTION = 4_096
 """Characters of one embed's description; all embeds of a message hold 6,000 (Discord)."""
 LAST_PAGE = 999_999
 MENTION = re.compile(r"<@(&?)[0-9]+>")
-
-
-class LogChannel(app_commands.Transformer):
-    """A channel to write in, also one that the bot does not know (yet)."""
-
-    @property
-    def type(self) -> discord.AppCommandOptionType:
-        """What Discord lets people choose from."""
-        return discord.AppCommandOptionType.channel
-
-    @property
-    def channel_types(self) -> list[discord.ChannelType]:
-        """See `LOG_CHANNELS`."""
-        return LOG_CHANNELS
-
-    async def transform(
-        self,
-        interaction: discord.Interaction[Any],  # noqa: ARG002 - discord.py's form
-        value: Any,  # noqa: ANN401
-        /,
-    ) -> int:
-        """Its id."""
-        return int(value.id)
 
 
 class Record(QuotaCommands):
@@ -73,7 +50,7 @@ class Record(QuotaCommands):
     async def log(
         self,
         interaction: discord.Interaction,
-        channel: app_commands.Transform[int, LogChannel] | None = None,
+        channel: app_commands.Transform[int, ChannelOption(WRITTEN_IN)] | None = None,
         off: bool = False,
     ) -> None:
         """Choose the channel where each change, and each warning of the budget, is posted."""
@@ -83,7 +60,7 @@ class Record(QuotaCommands):
         await acknowledged(interaction)
         server_settings = self.server_settings
         if channel is not None:
-            check_can_log(interaction.guild, channel)
+            check_channels(interaction.guild, [channel], songs=False)
         if channel is not None or off:
             await server_settings.set(by, LOG, channel)
         current = (await server_settings.read(by.server_id))[LOG]

@@ -5,8 +5,8 @@ roles or members a list. Limits are Discord's ("Components Overview"): 40 compon
 nested ones counted, and 4,000 characters in all of its texts.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -16,7 +16,7 @@ from discord import ui
 
 from cogs.client.texts import BLURPLE, ago, calendar_text, shown
 from cogs.credits.texts import bar
-from cogs.settings.log_channel import GONE
+from cogs.settings.channels import GONE
 from cogs.settings.pages import PanelPage, act_id, form_id, member_menu_id, tab_id, turn_id
 from cogs.settings.texts import current_text, mention, value_text
 from services.settings import kinds
@@ -74,7 +74,7 @@ class PanelData:
     `used` is counted against the budget in the current period. `rows` are the roles or members of
     this page with their values, and `count` is how many there are; beside the limits it is how many
     members are blocked now. `living` are the roles that exist, None if that isn't known.
-    `log_obstacle`: why nothing can be posted in the log channel, as far as that is known.
+    `obstacles`: why nothing can be posted in the channels of settings, as far as that is known.
     """
 
     settings: Settings
@@ -83,7 +83,7 @@ class PanelData:
     rows: Sequence[tuple[int, Any]] = ()
     count: int = 0
     living: frozenset[int] | None = None
-    log_obstacle: str | None = None
+    obstacles: Mapping[Setting[Any], str] = field(default_factory=dict)
 
     @property
     def each(self) -> str:
@@ -207,12 +207,14 @@ def _details(data: PanelData, setting: Setting[Any]) -> Iterator[str]:
         budget = settings[BUDGET]
         gauge = f"{bar(data.used, budget)} " if budget else ""
         yield f"{gauge}{data.used:,} used in this period"
-        if settings[LOG] is None or data.log_obstacle is not None:
+        if settings[LOG] is None or LOG in data.obstacles:
             yield "Set a log channel that I can write in to be warned at 80% and at 100%."
-    elif setting is LOG and data.log_obstacle == GONE:
-        yield "**The channel was deleted**, so changes are posted nowhere."
-    elif setting is LOG and data.log_obstacle is not None:
-        yield f"**I can't write there**: {data.log_obstacle}."
+    elif isinstance(setting.kind, kinds.Channel) and setting in data.obstacles:
+        why = data.obstacles[setting]
+        if why == GONE:
+            yield f"**The channel was deleted**, so {setting.kind.without}."
+        else:
+            yield f"**I can't post there**: {why}."
 
 
 # --- settings about roles and members -------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cogs.client.texts import ago, calendar_text, credits_text, each_of, plain, refusal_text, shown
+from cogs.settings.channels import GONE
 from db.records import Change, from_ms, maybe_from_ms
 from services.settings import kinds
 from services.settings.catalogue import BLOCK, BY_KEY, About, Setting
@@ -251,6 +252,29 @@ def _taken(change: Change, facts: Mapping[str, Any]) -> str:
 def _each_with(change: Change, facts: Mapping[str, Any]) -> str:
     whom = each_of(facts["role"], change.server_id)
     return f"{whom} who is seen by {shown(from_ms(facts['ends_at']))}"
+
+
+def promise(channel_id: int | None, why: str | None) -> str:
+    """Say where changes are posted. `why`: what is in the way there."""
+    if channel_id is None:
+        return (
+            "Changes are posted nowhere. `/quota log` with a `channel` chooses one; "
+            "`/quota history` shows them all."
+        )
+    if why == GONE:
+        return (
+            "The log channel is gone, so changes are posted nowhere. `/quota log` with a `channel` "
+            "chooses another one; `/quota history` shows every change."
+        )
+    if why is not None:
+        return (
+            f"Changes should be posted in <#{channel_id}>, but {why}. I retry each for a day; "
+            "`/quota history` shows them all."
+        )
+    return (
+        f"Each change, and each warning of the budget, is posted in <#{channel_id}>. `/quota log` "
+        "with `off` ends it."
+    )
 
 
 # --- small ----------------------------------------------------------------------------------------

@@ -210,7 +210,7 @@ LOG: Setting[int | None] = Setting(
     "Log channel",
     "Every change is posted there: who, what, before and after, and why.",
     Topic.MORE,
-    kinds.Channel(none="none"),
+    kinds.Channel(none="none", without="changes are posted nowhere"),
     _none,
 )
 GIFTS: Setting[bool] = Setting(

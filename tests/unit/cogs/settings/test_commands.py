@@ -246,7 +246,7 @@ def test_the_chat_of_a_voice_channel_requires_connect() -> None:
     talk = SimpleNamespace(type=discord.ChannelType.voice, permissions_for=lambda _: may)
     guild: Any = SimpleNamespace(me=None, get_channel=lambda _: talk)
     with pytest.raises(NotPermitted, match=r"I lack in <#7> Connect\."):
-        check_channels(guild, [7])
+        check_channels(guild, [7], songs=True)
 
 
 # --- /quota block, pause --------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def extreme(topic: Topic) -> PanelData:
         rows=[(LONG_ID - number, longest(about)) for number in range(ROWS_SHOWN)],
         count=1_000,
         living=frozenset(),
-        log_obstacle="I lack View Channel, Send Messages, Embed Links there",
+        obstacles={LOG: "I lack View Channel, Send Messages, Embed Links there"},
     )
 
 
@@ -118,8 +118,8 @@ async def test_a_calendar_to_come_is_shown_with_its_moment() -> None:
 
 
 async def test_a_log_channel_that_cannot_be_used_is_shown_as_such() -> None:
-    fields: dict[str, Any] = {"values": {LOG: 7}, "log_obstacle": "I lack Embed Links there"}
-    assert "I can't write there" in await text(Topic.MORE, **fields)
+    fields: dict[str, Any] = {"values": {LOG: 7}, "obstacles": {LOG: "I lack Embed Links there"}}
+    assert "I can't post there" in await text(Topic.MORE, **fields)
     assert "Set a log channel" in await text(Topic.CREDITS, **fields)
     assert "Set a log channel" not in await text(Topic.CREDITS, values={LOG: 7})
 

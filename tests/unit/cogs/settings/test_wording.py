@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from cogs.client.texts import refusal_text
 from cogs.settings import texts
+from cogs.settings.channels import GONE
 from cogs.settings.forms import FORMS, Current
-from cogs.settings.log_channel import GONE, promise
 from cogs.settings.pages import PanelPage
 from cogs.settings.panel import PanelData, panel
 from db.records import Change, to_ms
@@ -162,7 +162,7 @@ def wording() -> Iterator[str]:
     yield from map(refusal_text, REFUSALS)
     yield "\n# The log channel, as `/quota log` describes it"
     for channel, why in ((None, None), (7, None), (7, GONE), (7, "I lack Embed Links there")):
-        yield promise(channel, why)
+        yield texts.promise(channel, why)
     values = {setting: VALUES[setting][-1] for setting in CATALOGUE}
     rows: dict[Topic, list[tuple[int, Any]]] = {
         Topic.ROLES: [(ROLE, 50), (99, None)],
