@@ -151,10 +151,8 @@ class PageButton(
         super().__init__(ui.Button(custom_id=turn_id(self.page)))
 
     async def respond(self, interaction: discord.Interaction[Any]) -> None:
-        """Show the page in place."""
-        manager_of(interaction)
-        await interaction.response.defer()
-        await _show(interaction, self.page)
+        """Show the page in place, by the callback: unlike edits, it has no rate limit."""
+        await interaction.response.edit_message(view=await view_of(interaction, self.page))
 
 
 class ActButton(

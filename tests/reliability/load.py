@@ -95,7 +95,8 @@ async def raise_limit(world: World, members: Sequence[Member]) -> None:
         channel = first_channel(guild)
         shown = await world.wire.slash(manager, channel, "quota show")
         panel = await shown.wait_message(lambda m: not m.loading, PATIENCE)
-        await world.wire.press(manager, panel, "settings:tab:limits:1")
+        for topic in ("roles", "members", "limits"):  # three times at once
+            await world.wire.press(manager, panel, f"settings:tab:{topic}:1", forged=True)
         # discord.py drops a press of a button that its message does not have.
         button = "settings:form:unfinished:0:limits:1"
         await shown.wait_message(lambda m: "form:unfinished" in str(m.components), PATIENCE)

@@ -351,10 +351,15 @@ class Rest:
             made.append(self.state.new_attachment(name, about.get("description"), upload.content))
         return tuple(made)
 
-    def _edit(self, message: Message, call: Call) -> Answer:
-        """What the body leaves out stays. The first edit of a loading message ends its loading."""
+    def _edit(self, message: Message, call: Call, *, is_callback: bool = False) -> Answer:
+        """What the body leaves out stays. The first edit of a loading message ends its loading.
+
+        Of edits that follow each other there may be few: neither that one, which is the message's
+        beginning, nor a callback that updates its message counts, since callbacks have no limits.
+        """
         body = call.body or {}
-        self.limiter.count_edit(message.id)
+        if not (is_callback or message.loading):
+            self.limiter.count_edit(message.id)
         self._check_uploads(call, message.channel)
         before = message.now
         flags = message.flags | (int(body.get("flags") or 0) & COMPONENTS_V2)
@@ -443,7 +448,7 @@ class Rest:
         if kind in {DEFER_UPDATE, UPDATE}:
             interaction.original = interaction.message
             if kind == UPDATE and interaction.message is not None:
-                self._edit(interaction.message, _with_body(call, data))
+                self._edit(interaction.message, _with_body(call, data), is_callback=True)
             return interaction.message
         interaction.original = self._reply(kind, call, interaction, data)
         return interaction.original
