@@ -1,4 +1,4 @@
-"""One request of the bot, read whole, and what it is answered."""
+"""One request of the bot, and its answer."""
 
 import json
 from dataclasses import dataclass, field

@@ -26,6 +26,7 @@ ALREADY_AUTHENTICATED, INVALID_SHARD = 4005, 4010
 DISALLOWED_INTENTS = 4014
 PRIVILEGED_INTENTS = 1 << 1 | 1 << 8 | 1 << 15
 REPLAYED = 10_000
+HEARTBEAT_INTERVAL = 41_250  # ms
 
 Compress = Callable[[bytes], bytes]
 
@@ -116,7 +117,7 @@ class Session:
             self.connection.send(frame)
 
     def resume(self, connection: Connection, seen: int) -> bool:
-        """Replay what came after `seen`; False if that is no longer kept."""
+        """Replay what came after `seen`; False if that is no longer buffered."""
         oldest = self._sent[0][0] if self._sent else self.sequence + 1
         if not oldest - 1 <= seen <= self.sequence:
             return False
@@ -133,16 +134,11 @@ def _encode(payload: dict[str, Any]) -> bytes:
 
 
 class Gateway:
-    """`acknowledges` False leaves heartbeats without answer. Counters: `identifies`, `resumes`,
-    `heartbeats`; `refused` holds the close codes given to a bot that did something wrong.
-    """
+    """Counts `identifies` and `resumes`."""
 
-    def __init__(self, state: State, rest: Rest, *, heartbeat_interval: float) -> None:
+    def __init__(self, state: State, rest: Rest) -> None:
         self.state = state
-        self.heartbeat_interval = heartbeat_interval
-        self.acknowledges = True
-        self.identifies = self.resumes = self.heartbeats = 0
-        self.refused: list[int] = []
+        self.identifies = self.resumes = 0
         self.sessions: dict[str, Session] = {}
         self._rest = rest
         self._connections: set[Connection] = set()
@@ -202,10 +198,7 @@ class Gateway:
         compress = compressor(request.query.get("compress"))
         connection = Connection(socket, request.transport, compress)
         with self._writing(connection):
-            connection.send_op(
-                HELLO,
-                {"heartbeat_interval": int(self.heartbeat_interval * 1000), "_trace": []},
-            )
+            connection.send_op(HELLO, {"heartbeat_interval": HEARTBEAT_INTERVAL, "_trace": []})
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
                     self._receive(connection, message.data)
@@ -223,32 +216,26 @@ class Gateway:
             session = connection.session
             if session is not None and session.connection is connection:
                 session.connection = None
-            self.state.changed.tell()
+            self.state.changed.notify()
 
     def _receive(self, connection: Connection, text: str) -> None:
         try:
             payload = json.loads(text)
             op, data = payload["op"], payload.get("d")
         except (ValueError, KeyError, TypeError, AttributeError):
-            self._refuse(connection, DECODE_ERROR)
+            connection.close(DECODE_ERROR)
             return
         if op == HEARTBEAT:
-            self.heartbeats += 1
-            if self.acknowledges:
-                connection.send_op(HEARTBEAT_ACK)
+            connection.send_op(HEARTBEAT_ACK)
         elif op == IDENTIFY:
             self._identify(connection, data)
         elif op == RESUME:
             self._resume(connection, data)
         elif connection.session is None:
-            self._refuse(connection, NOT_AUTHENTICATED)
+            connection.close(NOT_AUTHENTICATED)
         elif op not in {3, 4, 8, 31}:  # presence, voice, members, sounds: nothing follows here
-            self._refuse(connection, UNKNOWN_OPCODE)
-        self.state.changed.tell()
-
-    def _refuse(self, connection: Connection, code: int) -> None:
-        self.refused.append(code)
-        connection.close(code)
+            connection.close(UNKNOWN_OPCODE)
+        self.state.changed.notify()
 
     def _has_access(self, data: dict[str, Any]) -> bool:
         return not self.state.revoked and data.get("token") == self.state.token
@@ -257,20 +244,20 @@ class Gateway:
         index, count = data.get("shard") or (0, 1)
         intents = int(data.get("intents") or 0)
         if connection.session is not None:
-            self._refuse(connection, ALREADY_AUTHENTICATED)
+            connection.close(ALREADY_AUTHENTICATED)
         elif not self._has_access(data):
-            self._refuse(connection, AUTHENTICATION_FAILED)
+            connection.close(AUTHENTICATION_FAILED)
         elif not 0 <= index < count:
-            self._refuse(connection, INVALID_SHARD)
+            connection.close(INVALID_SHARD)
         elif intents & PRIVILEGED_INTENTS:
-            self._refuse(connection, DISALLOWED_INTENTS)
+            connection.close(DISALLOWED_INTENTS)
         else:
             self._begin(connection, Session((index, count), intents))
 
     def _begin(self, connection: Connection, session: Session) -> None:
         self.identifies += 1
         self._rest.identifies_left -= 1
-        # Who identifies again gave up the session of before: nothing is kept for it any more.
+        # Who identifies again has given up its earlier session.
         self.sessions = {
             i: s
             for i, s in self.sessions.items()
@@ -304,7 +291,7 @@ class Gateway:
 
     def _resume(self, connection: Connection, data: dict[str, Any]) -> None:
         if not self._has_access(data):
-            self._refuse(connection, AUTHENTICATION_FAILED)
+            connection.close(AUTHENTICATION_FAILED)
             return
         session = self.sessions.get(str(data.get("session_id")))
         if session is not None and session.resume(connection, int(data.get("seq") or 0)):

@@ -6,13 +6,12 @@ from typing import Any
 
 from . import payloads
 from .permissions import Permission
-from .rules import BUTTON, LABEL, ROW, SELECT, TEXT_INPUT, text_limit, walk
+from .rules import BUTTON, LABEL, ROW, TEXT_INPUT, text_limit, walk
 from .signals import Signal
 from .state import Channel, Member, Message, Role, State, User, Version
 
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 2, 3, 4, 5
 SUBCOMMAND, GROUP, STRING, INTEGER, BOOLEAN, USER, CHANNEL, ROLE, MENTIONABLE, NUMBER = range(1, 11)
-USER_SELECT = 5
 
 
 @dataclass(eq=False, slots=True)
@@ -268,47 +267,22 @@ def press(
     state: State, member: Member, message: Message, custom_id: str, *, forged: bool
 ) -> Interaction:
     """Raises LookupError where there is no such button, or it is disabled, unless `forged`."""
-    button = {"id": 1} if forged else _find_component(message, member, custom_id, {BUTTON})
+    button = {"id": 1} if forged else _find_button(message, member, custom_id)
     data = {"custom_id": custom_id, "component_type": BUTTON, "id": button["id"]}
     return new_interaction(state, COMPONENT, member, message.channel, data, message)
 
 
-def choose(
-    state: State, member: Member, message: Message, custom_id: str, values: list[str | Member]
-) -> Interaction:
-    """Raises LookupError where there is no such menu, ValueError for what it does not offer."""
-    component = _find_component(message, member, custom_id, {SELECT, USER_SELECT})
-    least, most = component["min_values"], component["max_values"]
-    if not least <= len(values) <= most:
-        raise ValueError(f"between {least} and {most} can be chosen")
-    resolved: dict[str, dict[str, Any]] = {}
-    if component["type"] == SELECT:
-        offered = [option["value"] for option in component["options"]]
-        sent = [value for value in values if value in offered]
-    else:
-        sent = [str(_send_value(USER, value, resolved)) for value in values]
-    if len(sent) != len(values) or "None" in sent:
-        raise ValueError(f"{custom_id} does not offer {values}")
-    data: dict[str, Any] = {"custom_id": custom_id, "component_type": component["type"]}
-    data |= {"id": component["id"], "values": sent}
-    if resolved:
-        data["resolved"] = resolved
-    return new_interaction(state, COMPONENT, member, message.channel, data, message)
-
-
-def _find_component(
-    message: Message, member: Member, custom_id: str, kinds: set[int]
-) -> dict[str, Any]:
+def _find_button(message: Message, member: Member, custom_id: str) -> dict[str, Any]:
     if message.deleted:
         raise LookupError("the message is gone")
     seen_by = None if message.interaction is None else message.interaction.member
     if message.ephemeral and seen_by is not member:
         raise LookupError(f"{member.user.name} does not see this message")
-    here = [c for c in walk(message.components) if c.get("type") in kinds]
-    for component in here:
-        if component.get("custom_id") == custom_id and not component.get("disabled"):
-            return component
-    raise LookupError(f"no {custom_id} that can be used among {here}")
+    buttons = [c for c in walk(message.components) if c.get("type") == BUTTON]
+    for button in buttons:
+        if button.get("custom_id") == custom_id and not button.get("disabled"):
+            return button
+    raise LookupError(f"no {custom_id} that can be used among {buttons}")
 
 
 def submit(

@@ -1,4 +1,4 @@
-"""Rate limits, with the headers by which a client is told of them.
+"""Rate limits, with the headers that tell a client about them.
 
 https://docs.discord.com/developers/topics/rate-limits. Discord does not publish the figures of its
 buckets and wants clients to read the headers; those below are of the order that clients see.
@@ -121,13 +121,13 @@ def _bucket_of(call: Call) -> tuple[int, float]:
 
 
 def _too_many(wait: float, scope: str, headers: dict[str, str]) -> Answer:
-    told = {**headers, "Retry-After": str(math.ceil(wait)), "X-RateLimit-Scope": scope}
+    sent = {**headers, "Retry-After": str(math.ceil(wait)), "X-RateLimit-Scope": scope}
     if scope == "global":
-        told["X-RateLimit-Global"] = "true"
+        sent["X-RateLimit-Global"] = "true"
     wait = math.ceil(wait * 1000) / 1000
     body = {
         "message": "You are being rate limited.",
         "retry_after": wait,
         "global": scope == "global",
     }
-    return Answer(429, body, told)
+    return Answer(429, body, sent)

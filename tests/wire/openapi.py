@@ -1,4 +1,4 @@
-"""Bodies held against Discord's official description of its API.
+"""Bodies checked against Discord's official description of its API.
 
 The description (OpenAPI 3.1, https://github.com/discord/discord-api-spec) is not part of this
 project: where it is not found, nothing is checked and `Description.load` says so with None.
@@ -30,7 +30,7 @@ class Description:
     @classmethod
     @functools.cache
     def load(cls, path: Path = DESCRIPTION) -> "Description | None":
-        """None if there is no such file. Read once a process, with what was compiled for it."""
+        """Read it once a process. Return None if there is no such file."""
         return cls(json.loads(path.read_bytes())) if path.exists() else None
 
     def request_errors(self, method: str, route: str, body: Any) -> list[str]:
@@ -47,7 +47,7 @@ class Description:
         validator = self._compiled[key]
         if validator is None:
             return []
-        return [told for error in validator.iter_errors(body) for told in _tell(error)]
+        return [text for error in validator.iter_errors(body) for text in _explain(error)]
 
     def _compile(
         self, part: tuple[str, ...], method: str, route: str
@@ -62,12 +62,12 @@ class Description:
         return jsonschema_rs.Draft202012Validator({**schema, "components": self._components})
 
 
-def _tell(error: Any) -> list[str]:
+def _explain(error: Any) -> list[str]:
     """Of a choice of schemas, what is wrong with the one that was meant: the one of that type."""
     branches = getattr(error.kind, "context", None) or []
     meant = [b for b in branches if not any(_is_of_another_type(e, error) for e in b)]
     if len(meant) == 1:
-        return [told for inner in meant[0] for told in _tell(inner)]
+        return [text for inner in meant[0] for text in _explain(inner)]
     return [f"{'/'.join(str(step) for step in error.instance_path)}: {error.message[:300]}"]
 
 

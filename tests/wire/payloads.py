@@ -26,6 +26,18 @@ JOINED = "2026-01-01T00:00:00+00:00"
 CDN = "https://cdn.discordapp.com"
 
 
+def nulls(*names: str) -> dict[str, Any]:
+    return dict.fromkeys(names)
+
+
+def zeros(*names: str) -> dict[str, Any]:
+    return dict.fromkeys(names, 0)
+
+
+def empty(*names: str) -> dict[str, Any]:
+    return {name: [] for name in names}
+
+
 def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()
 
@@ -40,11 +52,9 @@ def user(u: User) -> dict[str, Any]:
         "username": u.name,
         "global_name": None if u.bot else u.name.title(),
         "discriminator": "0",
-        "avatar": None,
         "bot": u.bot,
-        "public_flags": 0,
-        "flags": 0,
-        "primary_guild": None,
+        **zeros("public_flags", "flags"),
+        **nulls("avatar", "primary_guild"),
     }
 
 
@@ -52,9 +62,9 @@ def own_user(u: User) -> dict[str, Any]:
     return {
         **user(u),
         "mfa_enabled": True,
+        "verified": True,
         "locale": "en-US",
         "premium_type": 0,
-        "verified": True,
         "email": None,
     }
 
@@ -63,17 +73,14 @@ def role(r: Role, *, managed_by: User | None = None) -> dict[str, Any]:
     payload: dict[str, Any] = {
         "id": str(r.id),
         "name": r.name,
-        "description": None,
         "permissions": str(int(r.permissions)),
         "position": 0 if r.name == "@everyone" else 1,
-        "color": 0,
-        "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None},
+        "colors": {"primary_color": 0, **nulls("secondary_color", "tertiary_color")},
         "hoist": False,
         "managed": managed_by is not None,
         "mentionable": False,
-        "icon": None,
-        "unicode_emoji": None,
-        "flags": 0,
+        **zeros("color", "flags"),
+        **nulls("description", "icon", "unicode_emoji"),
     }
     if managed_by is not None:
         payload["tags"] = {"bot_id": str(managed_by.id)}
@@ -85,14 +92,8 @@ def member(m: Member) -> dict[str, Any]:
         "user": user(m.user),
         "roles": [str(r.id) for r in m.roles],
         "joined_at": JOINED,
-        "premium_since": None,
-        "communication_disabled_until": None,
-        "nick": None,
-        "avatar": None,
-        "banner": None,
-        "pending": False,
-        "deaf": False,
-        "mute": False,
+        **nulls("premium_since", "communication_disabled_until", "nick", "avatar", "banner"),
+        **dict.fromkeys(("pending", "deaf", "mute"), False),
         "flags": 0,
     }
 
@@ -104,48 +105,30 @@ def bot_member(guild: Guild, bot: User) -> dict[str, Any]:
 def channel(c: Channel, bot: User) -> dict[str, Any]:
     if c.type == DM_CHANNEL:
         assert c.recipient is not None
-        return {
-            "id": str(c.id),
-            "type": c.type,
-            "last_message_id": None,
-            "flags": 0,
-            "recipients": [user(c.recipient)],
-        }
+        recipients = [user(c.recipient)]
+        payload = {"id": str(c.id), "type": c.type, "flags": 0, "recipients": recipients}
+        return payload | nulls("last_message_id")
     assert c.guild is not None
-    payload: dict[str, Any] = {
+    payload = {
         "id": str(c.id),
         "type": c.type,
         "guild_id": str(c.guild.id),
         "name": c.name,
         "parent_id": None if c.parent is None else str(c.parent.id),
         "last_message_id": None,
-        "rate_limit_per_user": 0,
-        "flags": 0,
+        **zeros("rate_limit_per_user", "flags"),
     }
     if c.type in THREADS:
         return payload | _thread_fields(c, bot)
     if c.type in VOICE:
         payload |= {"bitrate": 64_000, "user_limit": 0, "rtc_region": None}
     if c.type in OF_POSTS:
-        payload |= {
-            "available_tags": [],
-            "default_reaction_emoji": None,
-            "default_sort_order": None,
-        }
-        payload |= {"default_forum_layout": 0}
-    return payload | {
-        "position": 0,
-        "nsfw": False,
-        "topic": None,
-        "permission_overwrites": [
-            {
-                "id": str(bot.id),
-                "type": 1,
-                "allow": str(int(c.permissions)),
-                "deny": str(int(ALL) & ~int(c.permissions)),
-            }
-        ],
-    }
+        payload |= nulls("default_reaction_emoji", "default_sort_order")
+        payload |= {"available_tags": [], "default_forum_layout": 0}
+    allow, deny = str(int(c.permissions)), str(int(ALL) & ~int(c.permissions))
+    overwrite = {"id": str(bot.id), "type": 1, "allow": allow, "deny": deny}
+    payload |= {"position": 0, "nsfw": False, "topic": None}
+    return payload | {"permission_overwrites": [overwrite]}
 
 
 def _thread_fields(c: Channel, bot: User) -> dict[str, Any]:
@@ -182,44 +165,23 @@ def guild(g: Guild, bot: User) -> dict[str, Any]:
     return {
         "id": str(g.id),
         "name": g.name,
-        "icon": None,
-        "description": None,
-        "home_header": None,
-        "splash": None,
-        "discovery_splash": None,
-        "features": [],
-        "banner": None,
         "owner_id": str(g.owner.id),
-        "application_id": None,
         "region": "us-west",
-        "afk_channel_id": None,
-        "afk_timeout": 300,
-        "system_channel_id": None,
-        "system_channel_flags": 0,
-        "widget_enabled": False,
-        "widget_channel_id": None,
-        "verification_level": 0,
         "roles": [role(r, managed_by=bot if r is g.bot_role else None) for r in g.roles.values()],
-        "default_message_notifications": 0,
-        "mfa_level": 0,
-        "explicit_content_filter": 0,
-        "max_presences": None,
+        "preferred_locale": g.locale,
+        "premium_tier": g.premium_tier,
+        "afk_timeout": 300,
         "max_members": 500_000,
         "max_stage_video_channel_users": 50,
         "max_video_channel_users": 25,
-        "vanity_url_code": None,
-        "premium_tier": g.premium_tier,
-        "premium_subscription_count": 0,
-        "preferred_locale": g.locale,
-        "rules_channel_id": None,
-        "safety_alerts_channel_id": None,
-        "public_updates_channel_id": None,
-        "premium_progress_bar_enabled": False,
-        "nsfw": False,
-        "nsfw_level": 0,
-        "emojis": [],
-        "stickers": [],
-        "incidents_data": None,
+        **dict.fromkeys(("widget_enabled", "premium_progress_bar_enabled", "nsfw"), False),
+        **empty("features", "emojis", "stickers"),
+        **zeros("system_channel_flags", "verification_level", "default_message_notifications"),
+        **zeros("mfa_level", "explicit_content_filter", "premium_subscription_count", "nsfw_level"),
+        **nulls("icon", "description", "home_header", "splash", "discovery_splash", "banner"),
+        **nulls("application_id", "afk_channel_id", "system_channel_id", "widget_channel_id"),
+        **nulls("max_presences", "vanity_url_code", "rules_channel_id", "safety_alerts_channel_id"),
+        **nulls("public_updates_channel_id", "incidents_data"),
     }
 
 
@@ -240,11 +202,8 @@ def guild_create(g: Guild, bot: User, *, known: bool) -> dict[str, Any]:
         "members": [bot_member(g, bot)],
         "channels": [channel(c, bot) for c in channels if c.type not in THREADS],
         "threads": [channel(c, bot) for c in threads],
-        "presences": [],
-        "voice_states": [],
-        "stage_instances": [],
-        "guild_scheduled_events": [],
-        "soundboard_sounds": [],
+        **empty("presences", "voice_states", "stage_instances", "guild_scheduled_events"),
+        **empty("soundboard_sounds"),
     }
 
 
@@ -252,26 +211,20 @@ def application(state: State) -> dict[str, Any]:
     return {
         "id": str(state.application_id),
         "name": state.bot.name,
-        "icon": None,
         "description": "",
-        "type": None,
         "bot": user(state.bot),
         "bot_public": True,
         "bot_require_code_grant": False,
         "verify_key": "0" * 64,
         "flags": 0,
         "flags_new": "0",
-        "redirect_uris": [],
-        "interactions_endpoint_url": None,
-        "role_connections_verification_url": None,
         "owner": user(state.owner),
         "approximate_guild_count": sum(g.joined for g in state.guilds.values()),
-        "approximate_user_install_count": 0,
-        "approximate_user_authorization_count": 0,
+        **zeros("approximate_user_install_count", "approximate_user_authorization_count"),
         "explicit_content_filter": 0,
-        "team": None,
-        "rpc_origins": [],
-        "eligible_oauth2_scopes": [],
+        **empty("redirect_uris", "rpc_origins", "eligible_oauth2_scopes"),
+        **nulls("icon", "type", "interactions_endpoint_url", "team"),
+        "role_connections_verification_url": None,
     }
 
 
@@ -329,12 +282,12 @@ def callback(
     interaction_id: int, kind: int, of_type: int, made: Message | None, state: State
 ) -> dict[str, Any]:
     """The answer to an interaction's callback that was asked for with `with_response`."""
-    told: dict[str, Any] = {"id": str(interaction_id), "type": of_type}
+    about: dict[str, Any] = {"id": str(interaction_id), "type": of_type}
     if made is not None:
-        told["response_message_id"] = str(made.id)
-        told["response_message_loading"] = made.loading
-        told["response_message_ephemeral"] = bool(made.flags & EPHEMERAL)
-    payload: dict[str, Any] = {"interaction": told}
+        about["response_message_id"] = str(made.id)
+        about["response_message_loading"] = made.loading
+        about["response_message_ephemeral"] = bool(made.flags & EPHEMERAL)
+    payload: dict[str, Any] = {"interaction": about}
     if made is not None and kind in {4, 7}:
         payload["resource"] = {"type": kind, "message": message(made, state)}
     return payload

@@ -1,7 +1,8 @@
 """REST v10: one function a route. https://docs.discord.com/developers/reference"""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 from . import payloads, rules
 from .calls import Answer, Call, refusal
@@ -44,24 +45,12 @@ TOKENLESS = (CALLBACK, WEBHOOK, WEBHOOK_ORIGINAL, WEBHOOK_MESSAGE)
 
 
 class Rest:
-    """`gateway_url` is where `GET /gateway/bot` sends the bot.
+    """`gateway_url` is where `GET /gateway/bot` sends the bot."""
 
-    `unreadable_history`: what a channel's messages are without Read Message History. Discord
-    answers with none at all; "refused" answers 403 instead, as single messages do.
-    """
-
-    def __init__(
-        self,
-        state: State,
-        limiter: RateLimiter,
-        *,
-        shards: int,
-        unreadable_history: Literal["empty", "refused"],
-    ) -> None:
+    def __init__(self, state: State, limiter: RateLimiter, *, shards: int) -> None:
         self.state = state
         self.limiter = limiter
         self.shards = shards
-        self.unreadable_history = unreadable_history
         self.gateway_url = ""
         self.identifies_left = 1000
 
@@ -220,8 +209,6 @@ class Rest:
         if not 1 <= limit <= 100:
             raise rules.invalid({"limit": {"_errors": [{"code": "NUMBER_TYPE_RANGE"}]}})
         if not channel.allows(Permission.READ_MESSAGE_HISTORY):
-            if self.unreadable_history == "refused":
-                raise refusal(403, 50001, "Missing Access")
             return Answer(body=[])
         found = channel.history(limit=limit, **bounds)
         return Answer(body=[payloads.message(m, self.state) for m in found])
@@ -343,10 +330,10 @@ class Rest:
         return message
 
     def _new_attachments(self, call: Call, body: dict[str, Any]) -> tuple[Attachment, ...]:
-        told = {int(a["id"]): a for a in body.get("attachments") or []}
+        listed = {int(a["id"]): a for a in body.get("attachments") or []}
         made = []
         for upload in sorted(call.uploads, key=lambda u: u.index):
-            about = told.get(upload.index, {})
+            about = listed.get(upload.index, {})
             name = about.get("filename") or upload.filename
             made.append(self.state.new_attachment(name, about.get("description"), upload.content))
         return tuple(made)
@@ -363,39 +350,32 @@ class Rest:
         self._check_uploads(call, message.channel)
         before = message.now
         flags = message.flags | (int(body.get("flags") or 0) & COMPONENTS_V2)
-        whole: dict[str, Any] = {"content": before.content, "embeds": before.embeds}
-        whole |= {"components": before.components, "attachments": before.attachments} | body
-        self._check_message(whole, flags, call)
+        edited: dict[str, Any] = {"content": before.content, "embeds": before.embeds}
+        edited |= {"components": before.components, "attachments": before.attachments} | body
+        self._check_message(edited, flags, call)
         kept = before.attachments
         if body.get("attachments") is not None:
             listed = {int(a["id"]) for a in body["attachments"]}
             kept = tuple(a for a in kept if a.id in listed)
         was_loading = message.loading
         message.flags = flags & ~LOADING
-        if was_loading:
-            self._ping_late(message, whole, body)
+        content, components = edited["content"] or "", edited["components"] or []
+        if was_loading:  # filling a "thinking" message notifies as a new one does
+            allowed = body.get("allowed_mentions")
+            message.pings = rules.pings(content, components, allowed, message.channel)
         message.versions.append(
             Version(
                 message_id=message.id,
                 at=self.state.clock.wall(),
-                content=whole["content"] or "",
-                embeds=whole["embeds"] or [],
-                components=rules.completed(whole["components"] or []),
+                content=content,
+                embeds=edited["embeds"] or [],
+                components=rules.completed(components),
                 attachments=kept + self._new_attachments(call, body),
                 loading=False,
             )
         )
-        self.state.tell(message)
+        self.state.notify(message)
         return Answer(body=payloads.message(message, self.state))
-
-    def _ping_late(self, message: Message, whole: dict[str, Any], body: dict[str, Any]) -> None:
-        """Filling a "thinking" message notifies as a new one does."""
-        message.pings = rules.pings(
-            whole["content"] or "",
-            whole["components"] or [],
-            body.get("allowed_mentions"),
-            message.channel,
-        )
 
     # Interactions
 
@@ -412,12 +392,12 @@ class Rest:
         made = self._respond(kind, call, interaction)
         interaction.callback = kind
         interaction.acknowledged_in = call.arrived - interaction.dispatched
-        interaction.changed.tell()
-        self.state.changed.tell()
+        interaction.changed.notify()
+        self.state.changed.notify()
         if call.query.get("with_response", "").lower() not in {"1", "true"}:
             return Answer(204)
-        told = payloads.callback(interaction.id, kind, interaction.type, made, self.state)
-        return Answer(body=told)
+        answer = payloads.callback(interaction.id, kind, interaction.type, made, self.state)
+        return Answer(body=answer)
 
     def _callback_kind(self, call: Call, interaction: Interaction) -> int:
         kind = (call.body or {}).get("type")
@@ -430,8 +410,8 @@ class Rest:
             allowed |= {FORM}
             allowed |= {DEFER_UPDATE, UPDATE} if interaction.type == COMPONENT else set()
         if kind not in allowed:
-            told = f"Value of field must be one of {tuple(sorted(allowed))}."
-            error = {"code": "BASE_TYPE_CHOICES", "message": told}
+            text = f"Value of field must be one of {tuple(sorted(allowed))}."
+            error = {"code": "BASE_TYPE_CHOICES", "message": text}
             raise rules.invalid({"type": {"_errors": [error]}})
         return int(kind)
 
@@ -448,7 +428,7 @@ class Rest:
         if kind in {DEFER_UPDATE, UPDATE}:
             interaction.original = interaction.message
             if kind == UPDATE and interaction.message is not None:
-                self._edit(interaction.message, _with_body(call, data), is_callback=True)
+                self._edit(interaction.message, replace(call, body=data), is_callback=True)
             return interaction.message
         interaction.original = self._reply(kind, call, interaction, data)
         return interaction.original
@@ -458,16 +438,10 @@ class Rest:
     ) -> Message:
         flags = int(data.get("flags") or 0) & (EPHEMERAL | COMPONENTS_V2)
         if kind == THINK:
-            empty: dict[str, Any] = {}
-            return self._make(
-                call,
-                interaction.channel,
-                flags | LOADING,
-                interaction=interaction,
-                body=empty,
-            )
-        self._check_uploads(call, interaction.channel)
-        self._check_message(data, flags, call)
+            flags, data = flags | LOADING, {}
+        else:
+            self._check_uploads(call, interaction.channel)
+            self._check_message(data, flags, call)
         return self._make(call, interaction.channel, flags, interaction=interaction, body=data)
 
     def follow_up(self, call: Call) -> Answer:
@@ -512,17 +486,3 @@ class Rest:
         if message is None or message.deleted:
             raise refusal(404, 10008, "Unknown Message")
         return message
-
-
-def _with_body(call: Call, body: dict[str, Any]) -> Call:
-    return Call(
-        method=call.method,
-        route=call.route,
-        path=call.path,
-        arrived=call.arrived,
-        params=call.params,
-        query=call.query,
-        authorization=call.authorization,
-        body=body,
-        uploads=call.uploads,
-    )

@@ -32,7 +32,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(slots=True)
 class Form:
-    """Collects what is wrong with a body, to be told all at once."""
+    """Collects what is wrong with a body, to report it all at once."""
 
     errors: dict[str, Any] = field(default_factory=dict)
 
@@ -69,7 +69,7 @@ def invalid(errors: dict[str, Any]) -> Refusal:
 
 
 def check_message(body: dict[str, Any], *, components_v2: bool, has_files: bool) -> None:
-    """`body` is the whole message as it would stand. Raises Refusal (400)."""
+    """`body` is the complete message after the change. Raises Refusal (400)."""
     form = Form()
     form.length(("content",), body.get("content"), 2000)
     form.length(("nonce",), None if (n := body.get("nonce")) is None else str(n), 25)

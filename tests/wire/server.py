@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Self, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler as WebHandler
@@ -69,8 +69,6 @@ class DiscordWire:
         limits: Limits | None = None,
         clock: Clock | None = None,
         keep_uploads: bool = True,
-        unreadable_history: Literal["empty", "refused"] = "empty",
-        heartbeat_interval: float = 41.25,
     ) -> None:
         self.clock = clock or Clock()
         self.limits = limits or Limits()
@@ -81,15 +79,13 @@ class DiscordWire:
         self.answers: Counter[tuple[str, str, int]] = Counter()
         self.description = Description.load()
         self._limiter = RateLimiter(self.limits, self.clock)
-        self._rest = Rest(
-            self.state, self._limiter, shards=shards, unreadable_history=unreadable_history
-        )
-        self.gateway = Gateway(self.state, self._rest, heartbeat_interval=heartbeat_interval)
+        self._rest = Rest(self.state, self._limiter, shards=shards)
+        self.gateway = Gateway(self.state, self._rest)
         self._runner = self._new_runner()
         self._site: web.SockSite | None = None
         self._socket: socket.socket | None = None
 
-    # What the bot is told
+    # The configuration of the bot
 
     @property
     def token(self) -> str:
@@ -185,7 +181,7 @@ class DiscordWire:
         took = self.clock.now() - arrived
         self.requests.append(Recorded(request.method, route, request.path, status, arrived, took))
         self.answers[(request.method, route, status)] += 1
-        self.state.changed.tell()
+        self.state.changed.notify()
 
     async def _respond(
         self, request: web.Request, route: str, handler: Handler, arrived: float
@@ -226,7 +222,7 @@ class DiscordWire:
             refused, headers = self._limiter.admit(call)
             if refused is not None:
                 return refused, headers
-            self._hold_against_description(call)
+            self._check_against_description(call)
             _check_shape(call)
             return handler(call), headers
         except Refusal as refused_call:
@@ -235,11 +231,11 @@ class DiscordWire:
             self.violations.append(f"{call.method} {call.path}: the wire failed: {error!r}")
             raise
 
-    def _hold_against_description(self, call: Call) -> None:
+    def _check_against_description(self, call: Call) -> None:
         if self.description is None or call.body is None or call.route == "":
             return
         if wrong := self.description.request_errors(call.method, call.route, call.body):
-            self.violations += [f"{call.method} {call.path}: {told}" for told in wrong]
+            self.violations += [f"{call.method} {call.path}: {error}" for error in wrong]
             raise refusal(400, 50035, "Invalid Form Body", {"_errors": wrong})
 
     @property
@@ -252,7 +248,7 @@ class DiscordWire:
     def guild(self, name: str, *, premium_tier: int = 0) -> Guild:
         """A server with the bot in it. A connected bot learns of it at once."""
         guild = self.state.add_guild(name, premium_tier=premium_tier)
-        self._tell_of(guild)
+        self._announce(guild)
         return guild
 
     def limit_sessions(self, left: int) -> None:
@@ -270,7 +266,7 @@ class DiscordWire:
     def thread(
         self, parent: Channel, name: str, *, kind: int = PUBLIC_THREAD, has_bot: bool = True
     ) -> Channel:
-        """A thread or post with its parent's permissions; told where the bot may see it."""
+        """A thread or post with its parent's permissions; announced where the bot may see it."""
         thread = self.state.add_thread(parent, name, kind, has_bot=has_bot)
         assert thread.guild is not None
         if thread.visible:
@@ -352,20 +348,20 @@ class DiscordWire:
             self.gateway.dispatch("CHANNEL_DELETE", payload, channel.guild)
 
     def remove_bot(self, guild: Guild) -> None:
-        """Throw the bot out of the server."""
+        """Remove the bot from the server."""
         guild.joined = False
         self.gateway.dispatch("GUILD_DELETE", {"id": str(guild.id)}, guild)
 
     def invite_bot(self, guild: Guild) -> None:
         """Bring the bot back into the server."""
         guild.joined = True
-        self._tell_of(guild)
+        self._announce(guild)
 
     def outage(self, guild: Guild, *, over: bool = False) -> None:
         """The server is unavailable by a fault of Discord's, until it is `over`."""
         guild.available = over
         if over:
-            self._tell_of(guild, known=True)
+            self._announce(guild, known=True)
         else:
             payload = {"id": str(guild.id), "unavailable": True}
             self.gateway.dispatch("GUILD_DELETE", payload, guild)
@@ -380,7 +376,7 @@ class DiscordWire:
         self.revoke_token()
         self.state.token, self.state.revoked = token, False
 
-    def _tell_of(self, guild: Guild, *, known: bool = False) -> None:
+    def _announce(self, guild: Guild, *, known: bool = False) -> None:
         payload = payloads.guild_create(guild, self.state.bot, known=known)
         self.gateway.dispatch("GUILD_CREATE", payload, guild)
 
@@ -416,12 +412,6 @@ class DiscordWire:
     ) -> Interaction:
         """Press a button. `forged`: send this custom_id even if the message has no such button."""
         return self._send(interactions.press(self.state, member, message, custom_id, forged=forged))
-
-    async def choose(
-        self, member: Member, message: Message, custom_id: str, *values: str | Member
-    ) -> Interaction:
-        """Choose from a menu of texts or of members."""
-        return self._send(interactions.choose(self.state, member, message, custom_id, list(values)))
 
     async def submit(self, member: Member, opened: Interaction, /, **values: str) -> Interaction:
         """Send off the form that `opened` was answered with; the fields by their custom_id."""

@@ -1,4 +1,4 @@
-"""Waiting for something to be true without looking at a watch."""
+"""Waiting for a condition that other code makes true."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ class Signal:
     def __init__(self) -> None:
         self._waiting: set[asyncio.Future[None]] = set()
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         waiting, self._waiting = self._waiting, set()
         for future in waiting:
             if not future.done():

@@ -1,7 +1,6 @@
 """Everything this Discord knows. Plain records, and one class that keeps them."""
 
 import bisect
-import hashlib
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -139,13 +138,12 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """`content` is None where the wire was told not to keep uploads."""
+    """`content` is None where the wire keeps no uploads."""
 
     id: int
     filename: str
     description: str | None
     size: int
-    sha256: str
     content: bytes | None
 
 
@@ -332,7 +330,6 @@ class State:
             filename=filename,
             description=description,
             size=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
             content=content if self.keep_uploads else None,
         )
 
@@ -353,16 +350,16 @@ class State:
         self.keep_nonce(message)
         if message.interaction is not None:
             message.interaction.messages.append(message)
-        self.tell(message)
+        self.notify(message)
 
-    def tell(self, message: Message) -> None:
+    def notify(self, message: Message) -> None:
         """Wake those who wait for this message, its channel, its interaction, or anything."""
         if message.interaction is not None:
-            message.interaction.changed.tell()
-        message.channel.changed.tell()
-        self.changed.tell()
+            message.interaction.changed.notify()
+        message.channel.changed.notify()
+        self.changed.notify()
 
     def delete_message(self, message: Message) -> None:
         message.deleted = True
         message.channel.messages.pop(message.id, None)
-        self.tell(message)
+        self.notify(message)
