@@ -11,14 +11,9 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Coroutine,
     Iterator,
-    Mapping,
-    Sequence,
 )
-from functools import cached_property
 from time import monotonic
-from typing import Any
 
 import aiohttp
 from discord.ext import commands
@@ -37,6 +32,7 @@ from cogs.songs import buttons, song
 from cogs.songs.announcer import DiscordAnnouncer
 from cogs.songs.library import LibraryCog
 from commands.check import check
+from commands.database_services import DatabaseServices
 from commands.exit_status import run_printing, status_of
 from commands.grant import grant
 from commands.health import health
@@ -46,16 +42,11 @@ from commands.servers import list_servers
 from db import songs as song_rows
 from db.database import Database
 from services import logs
-from services.amounts import Prices
 from services.audio.transcoder import Transcoder
-from services.clock import Clock, WatchedClock, utc_now
+from services.clock import WatchedClock, utc_now
 from services.config import Config, load
-from services.credits.budgets import DefaultBudgets, OperatorBudgets, ServerBudget
-from services.credits.credits import Credits
-from services.credits.transfers import CreditTransfers
-from services.errors import ConfigurationError
+from services.credits.budgets import DefaultBudgets, OperatorBudgets
 from services.operations import data_folder, heartbeat
-from services.operations.consistency_check import ConsistencyCheck
 from services.operations.housekeeping import Housekeeping
 from services.operations.incidents import Incidents
 from services.operations.servers import Servers
@@ -64,13 +55,9 @@ from services.providers.addresses import Resolver
 from services.providers.base import Provider
 from services.providers.run_times import Run
 from services.reports.export import Export
-from services.reports.overview import Overview
 from services.reports.usage import Usage
 from services.reports.usage_picture import UsageArtist
-from services.settings.changelog import Changelog
-from services.settings.reader import SettingsReader
 from services.settings.server_settings import ServerSettings
-from services.settings.settings import Defaults, Limits
 from services.songs.completion import SongCompletion
 from services.songs.delivery import Delivery
 from services.songs.forecast import Forecast
@@ -90,59 +77,14 @@ GRACE = 5.0
 LAST_EDITS = 1.0
 
 
-class DatabaseServices:
-    """The services that need only the database; each is made when it is first needed."""
-
-    def __init__(self, config: Config, database: Database, clock: Clock) -> None:
-        self.config = config
-        self.database = database
-        self.clock = clock
-
-    def _settings_changed(self) -> None:
-        """A running bot finds by itself what a terminal command has changed."""
-
-    @cached_property
-    def settings_reader(self) -> SettingsReader:
-        return SettingsReader(default_settings(self.config))
-
-    @cached_property
-    def changelog(self) -> Changelog:
-        return Changelog(self.database, clock=self.clock, notify=self._settings_changed)
-
-    @cached_property
-    def budget(self) -> ServerBudget:
-        return ServerBudget(self.database, self.settings_reader, self.changelog)
-
-    @cached_property
-    def credits(self) -> Credits:
-        return Credits(self.database, self.settings_reader, self.budget, clock=self.clock)
-
-    @cached_property
-    def transfers(self) -> CreditTransfers:
-        return CreditTransfers(
-            self.database, self.settings_reader, self.credits, self.changelog, clock=self.clock
-        )
-
-    @cached_property
-    def overview(self) -> Overview:
-        return Overview(self.database, self.settings_reader, clock=self.clock)
-
-    @cached_property
-    def consistency_check(self) -> ConsistencyCheck:
-        return ConsistencyCheck(self.database, self.credits, data_dir=self.config.data_dir)
-
-
 class Application(DatabaseServices):
-    """The bot: all its parts, each made when it is first needed; none is started."""
-
-    clock: WatchedClock
+    """The bot: all its parts; none is started."""
 
     def __init__(
         self,
         config: Config,
         database: Database,
-        session: aiohttp.ClientSession,
-        resolver: Resolver,
+        provider: Provider,
         transcoder: Transcoder,
         artist: UsageArtist,
         *,
@@ -150,85 +92,127 @@ class Application(DatabaseServices):
         spawn: Spawn,
         prepare: Callable[[Client], Awaitable[object]],
     ) -> None:
-        super().__init__(config, database, WatchedClock(utc_now, monotonic))
-        self.session = session
-        self.resolver = resolver
-        self.transcoder = transcoder
-        self.artist = artist
-        self._alone = alone
-        self._spawn = spawn
+        self.clock = WatchedClock(utc_now, monotonic)
+        super().__init__(config, database, self.clock)
+        self.provider, self.transcoder, self.artist = provider, transcoder, artist
         self._prepare = prepare
         self.client = Client(self._set_up)
-        self._past_runs: Sequence[Run] = ()
-        self._api_called = False
-
-    async def load(self) -> None:
-        """Read what an earlier process has left."""
-        past = await song_rows.run_times(self.database.reader, limit=PAST_RUNS)
-        self._past_runs = [Run(r.seconds, r.steps, r.low_ms / 1000, r.high_ms / 1000) for r in past]
-        self._api_called = await song_rows.any_submitted(self.database.reader)
-        await self.export.clear()
-        await self.incidents.load()
-        await self.pipeline.load()
-        await self.delivery.load()
-
-    @contextlib.asynccontextmanager
-    async def working(self, spawn: Spawn = spawn) -> AsyncIterator[asyncio.Future[list[None]]]:
-        """Make songs while the block runs; at its end give songs in progress time to finish.
-
-        The future is done only when a background loop has failed, and raises what it raised.
-        """
-        tasks = [spawn(loop(), name) for name, loop in self._background().items()]
-        loops = asyncio.gather(*tasks)
-        try:
-            yield loops
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(loops, *tasks, return_exceptions=True)
-            await self.scheduler.stop(grace=GRACE)
-            await asyncio.gather(
-                self.announcer.stop(grace=LAST_EDITS), self.audit_log.stop(grace=LAST_EDITS)
-            )
-
-    def _background(self) -> Mapping[str, Callable[[], Coroutine[Any, Any, None]]]:
-        """The loops that run beside Discord's events, by the names of their tasks."""
-        return {
-            "runner": self.scheduler.run,
-            "announcer": self.announcer.run,
-            "audit log": self.audit_log.run,
-            "delivery": self.delivery.run,
-            "housekeeping": self.housekeeping.run,
-            "registration": self.registration.run,
-            "heartbeat": lambda: heartbeat.beat(self.config.data_dir),
-        }
-
-    # --- Discord ----------------------------------------------------------------------------------
-
-    @cached_property
-    def operator(self) -> OwnerMessages:
-        return OwnerMessages(self.client)
-
-    @cached_property
-    def registration(self) -> Registration:
-        return Registration(self.client, self.database, self.incidents)
-
-    @cached_property
-    def audit_log(self) -> AuditLog:
-        return AuditLog(
+        self.audit_log = AuditLog(
             self.client,
             self.changelog,
             self.settings_reader.defaults,
-            spawn=self._spawn,
+            spawn=spawn,
             clock=self.clock,
         )
+        self.operator = OwnerMessages(self.client)
+        self.incidents = Incidents(database, self.operator, clock=self.clock)
+        self.registration = Registration(self.client, database, self.incidents)
+        self.completion = SongCompletion(database, self.credits, clock=self.clock)
+        self.queue = Queue(database, self.credits, Forecast(provider, clock=self.clock))
+        self.announcer = DiscordAnnouncer(self.client, self.queue, clock=self.clock, spawn=spawn)
+        self._make_pipeline()
+        self._make_songs(alone=alone, spawn=spawn)
+        self._make_reports_and_operations()
 
     def _settings_changed(self) -> None:
         self.audit_log.wake()
 
-    @cached_property
-    def announcer(self) -> DiscordAnnouncer:
-        return DiscordAnnouncer(self.client, self.queue, clock=self.clock, spawn=self._spawn)
+    def _make_pipeline(self) -> None:
+        """Make what makes and posts songs."""
+        config, database, clock = self.config, self.database, self.clock
+        self.operator_budgets = OperatorBudgets(
+            database,
+            clock=clock,
+            defaults=DefaultBudgets(
+                all_servers=config.daily_songs or None,
+                each_server=config.server_daily_songs or None,
+            ),
+        )
+        self.pipeline = Pipeline(
+            database,
+            {self.provider.name: self.provider},
+            self.transcoder,
+            self.completion,
+            self.incidents,
+            self.operator_budgets,
+            self.announcer,
+            data_dir=config.data_dir,
+            clock=clock,
+        )
+        self.delivery = Delivery(
+            database,
+            self.completion,
+            self.transcoder,
+            self.incidents,
+            self.announcer,
+            data_dir=config.data_dir,
+            clock=clock,
+        )
+
+    def _make_songs(self, *, alone: bool, spawn: Spawn) -> None:
+        """Make what takes requests and chooses the next song."""
+        database, clock = self.database, self.clock
+        self.scheduler = Scheduler(
+            database,
+            self.pipeline,
+            self.provider,
+            self.incidents,
+            self.operator_budgets,
+            clock=clock,
+            alone=alone,
+            spawn=spawn,
+        )
+        self.songs = Songs(
+            database,
+            self.settings_reader,
+            self.credits,
+            self.budget,
+            self.operator_budgets,
+            self.completion,
+            self.incidents,
+            clock=clock,
+            random_seed=lambda: random.SystemRandom().randint(*registry.PARAMETERS.seed.bounds),
+            wake=self.scheduler.wake,
+            tell=self.changelog.notify,
+            allowed_servers=self.config.allowed_servers,
+        )
+
+    def _make_reports_and_operations(self) -> None:
+        """Make what managers and the operator use, and what runs on the side."""
+        database, clock = self.database, self.clock
+        self.server_settings = ServerSettings(
+            database,
+            self.settings_reader,
+            self.changelog,
+            self.completion,
+            clock=clock,
+            changed=self.announcer.changed,
+        )
+        self.usage = Usage(database, clock=clock)
+        self.export = Export(database, folder=self.config.data_dir / "exports")
+        self.servers = Servers(
+            database,
+            self.completion,
+            self.operator,
+            clock=clock,
+            allowed=self.config.allowed_servers,
+        )
+        self.housekeeping = Housekeeping(
+            database,
+            self.completion,
+            self.servers,
+            self.incidents,
+            data_dir=self.config.data_dir,
+            clock=clock,
+            changed=self.announcer.changed,
+        )
+
+    async def load(self) -> None:
+        """Read what an earlier process has left."""
+        await self.export.clear()
+        await self.incidents.load()
+        await self.pipeline.load()
+        await self.delivery.load()
 
     async def _set_up(self, client: Client) -> None:
         """Called once the bot is logged in, before any event arrives."""
@@ -272,154 +256,33 @@ class Application(DatabaseServices):
                 wake=self.scheduler.wake,
             )
 
-    # --- the song API -----------------------------------------------------------------------------
+    @contextlib.asynccontextmanager
+    async def working(self, spawn: Spawn = spawn) -> AsyncIterator[asyncio.Future[list[None]]]:
+        """Make songs while the block runs; at its end give songs in progress time to finish.
 
-    @cached_property
-    def provider(self) -> Provider:
-        return registry.connect(
-            self.config,
-            self.session,
-            self.resolver,
-            runs=self._past_runs,
-            called=self._api_called,
-            waiting=lambda: self.scheduler.waiting,
-        )
-
-    # --- songs ------------------------------------------------------------------------------------
-
-    @cached_property
-    def completion(self) -> SongCompletion:
-        return SongCompletion(self.database, self.credits, clock=self.clock)
-
-    @cached_property
-    def queue(self) -> Queue:
-        return Queue(self.database, self.credits, Forecast(self.provider, clock=self.clock))
-
-    @cached_property
-    def pipeline(self) -> Pipeline:
-        return Pipeline(
-            self.database,
-            {self.provider.name: self.provider},
-            self.transcoder,
-            self.completion,
-            self.incidents,
-            self.operator_budgets,
-            self.announcer,
-            data_dir=self.config.data_dir,
-            clock=self.clock,
-        )
-
-    @cached_property
-    def scheduler(self) -> Scheduler:
-        return Scheduler(
-            self.database,
-            self.pipeline,
-            self.provider,
-            self.incidents,
-            self.operator_budgets,
-            clock=self.clock,
-            alone=self._alone,
-            spawn=self._spawn,
-        )
-
-    @cached_property
-    def songs(self) -> Songs:
-        return Songs(
-            self.database,
-            self.settings_reader,
-            self.credits,
-            self.budget,
-            self.operator_budgets,
-            self.completion,
-            self.incidents,
-            clock=self.clock,
-            random_seed=lambda: random.SystemRandom().randint(*registry.PARAMETERS.seed.bounds),
-            wake=self.scheduler.wake,
-            tell=self.changelog.notify,
-            allowed_servers=self.config.allowed_servers,
-        )
-
-    @cached_property
-    def delivery(self) -> Delivery:
-        return Delivery(
-            self.database,
-            self.completion,
-            self.transcoder,
-            self.incidents,
-            self.announcer,
-            data_dir=self.config.data_dir,
-            clock=self.clock,
-        )
-
-    # --- settings and reports ---------------------------------------------------------------------
-
-    @cached_property
-    def server_settings(self) -> ServerSettings:
-        return ServerSettings(
-            self.database,
-            self.settings_reader,
-            self.changelog,
-            self.completion,
-            clock=self.clock,
-            changed=self.announcer.changed,
-        )
-
-    @cached_property
-    def usage(self) -> Usage:
-        return Usage(self.database, clock=self.clock)
-
-    @cached_property
-    def export(self) -> Export:
-        return Export(self.database, folder=self.config.data_dir / "exports")
-
-    # --- operations -------------------------------------------------------------------------------
-
-    @cached_property
-    def operator_budgets(self) -> OperatorBudgets:
-        return OperatorBudgets(
-            self.database,
-            clock=self.clock,
-            defaults=DefaultBudgets(
-                all_servers=self.config.daily_songs or None,
-                each_server=self.config.server_daily_songs or None,
-            ),
-        )
-
-    @cached_property
-    def incidents(self) -> Incidents:
-        return Incidents(self.database, self.operator, clock=self.clock)
-
-    @cached_property
-    def servers(self) -> Servers:
-        return Servers(
-            self.database,
-            self.completion,
-            self.operator,
-            clock=self.clock,
-            allowed=self.config.allowed_servers,
-        )
-
-    @cached_property
-    def housekeeping(self) -> Housekeeping:
-        return Housekeeping(
-            self.database,
-            self.completion,
-            self.servers,
-            self.incidents,
-            data_dir=self.config.data_dir,
-            clock=self.clock,
-            changed=self.announcer.changed,
-        )
-
-
-def default_settings(config: Config) -> Defaults:
-    """What counts where a server has decided nothing."""
-    return Defaults(
-        allowance=config.default_allowance,
-        prices=Prices(config.price_seconds, config.price_steps),
-        limits=Limits(cooldown=config.default_cooldown),
-        hourly_refunds=config.member_hourly_refunds,
-    )
+        The future is done only when a background loop has failed, and raises what it raised.
+        """
+        loops = {
+            "runner": self.scheduler.run(),
+            "announcer": self.announcer.run(),
+            "audit log": self.audit_log.run(),
+            "delivery": self.delivery.run(),
+            "housekeeping": self.housekeeping.run(),
+            "registration": self.registration.run(),
+            "heartbeat": heartbeat.beat(self.config.data_dir),
+        }
+        tasks = [spawn(loop, name) for name, loop in loops.items()]
+        all_loops = asyncio.gather(*tasks)
+        try:
+            yield all_loops
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(all_loops, *tasks, return_exceptions=True)
+            await self.scheduler.stop(grace=GRACE)
+            await asyncio.gather(
+                self.announcer.stop(grace=LAST_EDITS), self.audit_log.stop(grace=LAST_EDITS)
+            )
 
 
 async def prepare_gateway(client: Client) -> None:
@@ -428,6 +291,26 @@ async def prepare_gateway(client: Client) -> None:
     client.session_starts.count(limit)
     client.shard_count = shards
     set_gateway_url(address)
+
+
+async def connect_provider(
+    config: Config,
+    database: Database,
+    session: aiohttp.ClientSession,
+    resolver: Resolver,
+    *,
+    waiting: Callable[[], int],
+) -> Provider:
+    """Make the song API's client, with what earlier songs say of its pace."""
+    past = await song_rows.run_times(database.reader, limit=PAST_RUNS)
+    return registry.connect(
+        config,
+        session,
+        resolver,
+        runs=[Run(r.seconds, r.steps, r.low_ms / 1000, r.high_ms / 1000) for r in past],
+        called=await song_rows.any_submitted(database.reader),
+        waiting=waiting,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -458,6 +341,9 @@ async def composed(
         session = await closing.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver))
         )
+        provider = await connect_provider(
+            config, database, session, resolver, waiting=lambda: application.scheduler.waiting
+        )
         transcoder = Transcoder(at_once=TRANSCODERS)
         closing.push_async_callback(transcoder.close)
         artist = UsageArtist(config.data_dir / "fonts")
@@ -465,8 +351,7 @@ async def composed(
         application = Application(
             config,
             database,
-            session,
-            resolver,
+            provider,
             transcoder,
             artist,
             alone=alone,
@@ -477,37 +362,17 @@ async def composed(
         yield application
 
 
-@contextlib.asynccontextmanager
-async def opened(config: Config) -> AsyncIterator[DatabaseServices]:
-    """Open the database that is there for a terminal command; a bot may be using it.
-
-    Raises:
-        ConfigurationError: there is none.
-        SchemaTooOldError: its schema can't be brought up to date under a bot that uses it.
-    """
-    if not config.database_path.exists():
-        raise ConfigurationError(
-            f"There is no database at {config.database_path}. Run this where the bot runs, or "
-            "set DATABASE_URL to its database; the first `bot.py run` makes one."
-        )
-    database = await Database.open(config.database_path, while_bot_runs=True)
-    try:
-        yield DatabaseServices(config, database, utc_now)
-    finally:
-        await database.close()
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Carry out a terminal command; the exit status."""
+    """Run a terminal command and return its exit status."""
     options = _parser().parse_args(arguments)
-    # What is made from here on is for this user alone: it holds lyrics and live tokens.
+    # Files made from here on are for this user alone: they hold lyrics and valid tokens.
     os.umask(0o077)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A server's name, say, under a locale that lacks its letters.
+        # The locale may lack letters of a server's name, say.
         sys.stdout.reconfigure(errors="backslashreplace")
     if options.command == "play":
         return play(composed, once=options.once)
-    return status_of(lambda: _carry_out(options))
+    return status_of(lambda: _run_command(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -531,13 +396,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _id(typed: str) -> int:
-    """One of Discord's ids, for argparse."""
+    """Parse one of Discord's ids, for argparse."""
     if not typed.isdecimal() or not 0 < int(typed) < 2**63:
         raise argparse.ArgumentTypeError(f"{typed!r} is no id: it is a number of up to 19 digits")
     return int(typed)
 
 
-def _carry_out(options: argparse.Namespace) -> int:
+def _run_command(options: argparse.Namespace) -> int:
     config = load()
     if options.command == "health":
         return health(config.data_dir)
@@ -545,36 +410,23 @@ def _carry_out(options: argparse.Namespace) -> int:
     logs.set_up(
         config.log_level, config.log_format, tuple(secret.get_secret_value() for secret in secrets)
     )
-    database_command = {"servers": _servers, "check": _check, "grant": _grant}.get(options.command)
-    if database_command is None:
-        return asyncio.run(run(config, composed))
-    return run_printing(database_command(config, options))
-
-
-async def _servers(config: Config, _: argparse.Namespace) -> int:
-    async with opened(config) as services:
-        return await list_servers(services.overview)
-
-
-async def _check(config: Config, options: argparse.Namespace) -> int:
-    @contextlib.asynccontextmanager
-    async def opening() -> AsyncIterator[ConsistencyCheck]:
-        async with opened(config) as services:
-            yield services.consistency_check
-
-    return await check(opening(), config.database_path, fix=options.fix)
-
-
-async def _grant(config: Config, options: argparse.Namespace) -> int:
-    async with opened(config) as services:
-        return await grant(
-            services.database,
-            services.transfers,
-            server_id=options.server,
-            member_id=options.member,
-            amount=options.amount,
-            reason=options.reason,
-        )
+    match options.command:
+        case "servers":
+            return run_printing(list_servers(config))
+        case "check":
+            return run_printing(check(config, fix=options.fix))
+        case "grant":
+            return run_printing(
+                grant(
+                    config,
+                    server_id=options.server,
+                    member_id=options.member,
+                    amount=options.amount,
+                    reason=options.reason,
+                )
+            )
+        case _:
+            return asyncio.run(run(config, composed))
 
 
 if __name__ == "__main__":

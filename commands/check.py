@@ -1,27 +1,24 @@
-"""`bot.py check`: check the database against itself and its files, while the bot runs or not."""
+"""`bot.py check`: check the database and its files, while the bot runs or not."""
 
-from contextlib import AbstractAsyncContextManager
-from pathlib import Path
-
+from commands.database_services import opened
 from commands.exit_status import FAILED
 from db.errors import DatabaseFileError
-from services.operations.consistency_check import ConsistencyCheck, check_unopened
+from services.config import Config
+from services.operations.consistency_check import check_unopened
 
 
-async def check(
-    opening: AbstractAsyncContextManager[ConsistencyCheck], database_path: Path, *, fix: bool
-) -> int:
-    """Print every problem; the exit status, `FAILED` while one remains.
+async def check(config: Config, *, fix: bool) -> int:
+    """Print every problem; return `FAILED` while one remains.
 
-    `opening` opens the database. Where damage prevents that, the file alone is checked.
+    If the database is too damaged to be opened, only its file is checked.
     """
     try:
-        async with opening as consistency_check:
-            found = await consistency_check.run(fix=fix)
+        async with opened(config) as services:
+            found = await services.consistency_check.run(fix=fix)
     except DatabaseFileError as error:
         if not error.damaged:
             raise
-        found = await check_unopened(database_path, error)
+        found = await check_unopened(config.database_path, error)
     for finding in found:
         print(f"{'fixed  ' if finding.fixed else 'problem'}  {finding.text}")
     problems = sum(not finding.fixed for finding in found)

@@ -1,4 +1,4 @@
-"""How a terminal command ends: its exit status, and a sentence where it failed."""
+"""The exit status of terminal commands, and the sentences of those that fail."""
 
 import asyncio
 import errno
@@ -23,7 +23,7 @@ WRONG_INPUT = 2
 """A setting or an argument has to be corrected before the same command can succeed."""
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_FOLDER = (errno.EEXIST, errno.ENOTDIR)
-"""A path where a folder is expected holds something else."""
+"""There is something else where a folder is expected."""
 SELF_EXPLANATORY = (AlreadyRunning, SchemaTooOldError, SchemaTooNewError, DatabaseFileError)
 """Errors whose text says what is wrong and what to do."""
 EXTERNAL = (
@@ -38,7 +38,7 @@ EXTERNAL = (
 
 
 def status_of(command: Callable[[], int]) -> int:
-    """Run a command; the exit status, also where it raises."""
+    """Run a command and return its exit status, also if it raises."""
     try:
         return command()
     except Refusal as error:
@@ -46,22 +46,20 @@ def status_of(command: Callable[[], int]) -> int:
     except ConfigurationError as error:
         return reject(str(error))
     except EXTERNAL as error:
-        traced = log.isEnabledFor(logging.DEBUG)
-        log.critical("can't run: %s", describe(error), exc_info=traced)
-        return FAILED
+        log.critical("can't run: %s", describe(error), exc_info=log.isEnabledFor(logging.DEBUG))
     except Exception:
         log.critical("a defect has ended the bot", exc_info=True)
-        return FAILED
+    return FAILED
 
 
 def reject(text: str) -> int:
-    """Print what has to be corrected; the exit status."""
+    """Print what has to be corrected and return the exit status."""
     print(text, file=sys.stderr)
     return WRONG_INPUT
 
 
 def run_printing(work: Coroutine[Any, Any, int]) -> int:
-    """Run a command that prints; FAILED where the reader has closed the pipe, as in `| head`."""
+    """Run a command that prints; return FAILED if the pipe was closed, as by `| head`."""
     try:
         status = asyncio.run(work)
         sys.stdout.flush()
@@ -73,7 +71,7 @@ def run_printing(work: Coroutine[Any, Any, int]) -> int:
 
 
 def describe(error: Exception) -> str:
-    """Say what is wrong and, where it is known, what to do."""
+    """Say what is wrong and, if it is known, what to do."""
     if isinstance(error, SELF_EXPLANATORY):
         return str(error)
     if isinstance(error, OSError) and error.errno in NO_ROOM:
@@ -88,7 +86,7 @@ def describe(error: Exception) -> str:
         )
     if isinstance(error, OSError) and error.filename and error.errno in NO_FOLDER:
         return (
-            f"{error.filename} can't be used: a file stands where a folder is expected. Move it, "
-            "or set DATABASE_URL and DATA_DIR to other paths."
+            f"{error.filename} can't be used: it is a file, but a folder is expected. Move it, or "
+            "set DATABASE_URL and DATA_DIR to other paths."
         )
     return f"{type(error).__name__}: {error}"

@@ -22,7 +22,7 @@ from services.operations.process_lock import exclusive_process
 log = logging.getLogger("songwright")
 
 GOODBYE = 2.0
-"""Seconds that Discord has to answer the end of the connection; discord.py would wait for 30."""
+"""Seconds to wait for Discord at the end of the connection; discord.py would wait for 30."""
 TOKEN_REFUSED, OTHER_SHARDS, DISALLOWED_INTENTS = 4004, (4010, 4011), 4014
 """Discord, "Gateway Close Event Codes"."""
 
@@ -52,7 +52,7 @@ class Compose(Protocol):
 
 
 async def run(config: Config, compose: Compose) -> int:
-    """Run the bot until SIGTERM or SIGINT; the exit status.
+    """Run the bot until SIGTERM or SIGINT, and return the exit status.
 
     Raises:
         AlreadyRunning: another process uses the database or the data folder.
@@ -84,7 +84,7 @@ async def run(config: Config, compose: Compose) -> int:
 
 
 async def _serve(application: Application, config: Config, stopped: asyncio.Event) -> None:
-    """Log in, register the commands, and work until stopped."""
+    """Log in, and make songs until stopped."""
     client = application.client
     login = asyncio.gather(
         client.login(config.discord_token.get_secret_value()),
@@ -95,13 +95,13 @@ async def _serve(application: Application, config: Config, stopped: asyncio.Even
     if stopped.is_set():
         return
     _log_who_can_add_it(client, config)
-    await _first(application.registration.first(), stopped.wait())
     async with application.working() as loops:
+        await _first(application.registration.tried(), stopped.wait())
         await _first(client.connect(), loops, stopped.wait())
 
 
 def _disconnected(code: int) -> int:
-    """Say why Discord ended the connection, where connecting again would not help."""
+    """Say why Discord ended the connection, if it would refuse another; return the exit status."""
     if code == TOKEN_REFUSED:
         return reject(
             "DISCORD_TOKEN is refused by Discord: it was reset meanwhile. The new one is on "
@@ -109,7 +109,7 @@ def _disconnected(code: int) -> int:
         )
     if code in OTHER_SHARDS:
         log.critical(
-            "Discord wants this bot's servers split over more shards (gateway close code %d). "
+            "Discord requires more shards for this bot's servers (gateway close code %d). "
             "Start it again: it asks for their number at each start.",
             code,
         )
@@ -136,7 +136,7 @@ def _log_who_can_add_it(client: Client, config: Config) -> None:
 
 
 async def _first(*works: Awaitable[object]) -> None:
-    """Wait until the first of them ends, raising what it raises; the others are cancelled."""
+    """Wait until the first of them ends, raise what it raises, and cancel the others."""
     futures = [asyncio.ensure_future(work) for work in works]
     try:
         done, _ = await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
@@ -151,7 +151,7 @@ async def _first(*works: Awaitable[object]) -> None:
 
 @contextlib.asynccontextmanager
 async def _closing(client: Client) -> AsyncIterator[None]:
-    """Close the connection at the end, however long Discord takes to answer that."""
+    """Close the connection at the end; don't wait long for Discord."""
     try:
         yield
     finally:

@@ -23,6 +23,7 @@ import bot
 from cogs.client import registration
 from cogs.songs import texts
 from commands import run
+from commands.database_services import default_settings
 from db import process_lock
 from db.process_lock import ProcessLock
 from playground.song_api import Call as ApiCall
@@ -592,7 +593,7 @@ async def test_a_stop_is_heard_while_discord_does_not_answer_the_login(
 async def test_commands_that_are_refused_do_not_stop_the_bot(
     world: World, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registration, "AGAIN", Backoff(first=0.01, longest=0.01))
+    monkeypatch.setattr(registration, "BACKOFF", Backoff(first=0.01, longest=0.01))
     route = "/applications/{application_id}/commands"
     refused = Fault(status=400, body={"message": "no", "code": 30034})
     world.wire.faults.plan(refused, method="PUT", route=route, times=3)
@@ -642,7 +643,7 @@ def test_what_the_operator_sets_counts_where_a_server_has_not_decided(
 ) -> None:
     secrets = {"DISCORD_TOKEN": "x", "SEGMIND_API_KEY": "y"}
     set_environment(monkeypatch, world.folder, secrets)
-    assert bot.default_settings(load()) == Defaults(limits=Limits(cooldown=5), hourly_refunds=10)
+    assert default_settings(load()) == Defaults(limits=Limits(cooldown=5), hourly_refunds=10)
 
 
 async def test_every_button_and_menu_outlives_a_restart(
@@ -710,7 +711,7 @@ async def test_a_token_refused_at_the_login(
 @pytest.mark.parametrize(
     ("code", "status", "says"),
     [
-        (4011, 1, "more shards (gateway close code 4011). Start it again"),
+        (4011, 1, "more shards for this bot's servers (gateway close code 4011). Start it again"),
         (4014, 2, "the way this bot connects (gateway close code 4014)"),
     ],
 )
@@ -756,9 +757,7 @@ def test_a_file_in_place_of_the_data_folder_is_said(
     monkeypatch.setattr(logs, "set_up", lambda *_: None)
     assert bot.main(["run"]) == 1
     (line,) = caplog.messages
-    assert line.startswith(
-        "can't run: file can't be used: a file stands where a folder is expected"
-    )
+    assert line.startswith("can't run: file can't be used: it is a file, but a folder is expected")
 
 
 EXAMPLE = {"DISCORD_TOKEN": "a.bot.token", "SEGMIND_API_KEY": "SG_0123456789abcdef"}

@@ -1,7 +1,6 @@
 """The commands are given to Discord once, and again when either side has changed."""
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,14 +11,14 @@ from discord import app_commands
 from cogs.client import registration
 from cogs.client.client import Client
 from cogs.client.registration import (
-    AGAIN,
+    BACKOFF,
     NOTIFY_AFTER,
     Registration,
     digest,
     register_commands,
 )
 from db import operations
-from services.operations.incidents import Incidents, Kind
+from services.operations.incidents import Incidents
 from tests.factories import SettableClock
 from tests.unit.cogs.songs.test_announcer import Stage, stage
 from tests.unit.services.operations.test_servers import Letters
@@ -140,6 +139,7 @@ class Trying:
         self.stage = stage
         self.operator = Letters()
         self.slept: list[float] = []
+        self.on_sleep: Callable[[], object] = lambda: None
         database = stage.application.database
         self.incidents = Incidents(database, self.operator, clock=SettableClock())
         self.registration = Registration(stage.client, database, self.incidents, sleep=self._sleep)
@@ -147,20 +147,20 @@ class Trying:
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
+        self.on_sleep()
 
     def answer(self, status: int, body: Any = None, *, times: int = 1, method: str = "PUT") -> None:
         fault = Fault(status=status, body={"message": "no", "code": 0, **(body or {})})
         self.stage.wire.faults.plan(fault, method=method, route=COMMANDS, times=times)
 
-    async def until_done(self) -> None:
-        await self.registration.first()
-        puts = self.stage.wire.state.command_puts
-        await self.registration.run()
-        assert self.stage.wire.state.command_puts == puts + bool(self.slept)
-
     async def open_incidents(self) -> set[str]:
         rows = await operations.incidents(self.stage.application.database.reader)
         return {row.kind for row in rows}
+
+    async def run(self) -> None:
+        puts = self.stage.wire.state.command_puts
+        await self.registration.run()
+        assert self.stage.wire.state.command_puts == puts + 1
 
 
 @pytest.fixture
@@ -173,21 +173,13 @@ async def test_long_rate_limit_is_waited_out_while_the_bot_runs(
 ) -> None:
     """AstrBot 8029, JDA 2544: 200 creates a day, then 429 for hours."""
     trying.answer(429, {"retry_after": 5_400.5, "global": False, "code": 30034})
-    await trying.registration.first()
-    assert await trying.open_incidents() == {Kind.COMMANDS_NOT_REGISTERED}
+    await trying.run()
+    assert trying.slept == [5_400.5]
     assert "Songs go on" in trying.operator.received[0]
-    await trying.until_done()
-    assert trying.slept == []  # registered by the second try
     assert await trying.open_incidents() == set()
     assert "are registered" in trying.operator.received[1]
     (line,) = [r.message for r in caplog.records if r.name == registration.__name__]
     assert line.startswith("the commands are not registered, retrying in 5400 s")
-
-
-async def test_pause_is_what_discord_asks_for(trying: Trying) -> None:
-    trying.answer(429, {"retry_after": 5_400.5, "global": False})
-    await trying.until_done()
-    assert trying.slept == [5_400.5]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +187,6 @@ async def test_pause_is_what_discord_asks_for(trying: Trying) -> None:
     [
         (403, {"code": 50001}, True),
         (400, {"code": 30034}, True),
-        (400, {"code": 50240}, True),
         (503, {}, False),
         (429, {"retry_after": 70.0, "global": False}, False),
     ],
@@ -204,36 +195,36 @@ async def test_refusal_is_retried_with_growing_delays(
     trying: Trying, status: int, body: dict[str, Any], at_once: bool
 ) -> None:
     trying.answer(status, body, times=12)
-    await trying.registration.first()
-    assert bool(trying.operator.received) is at_once
-    await trying.registration.run()
+    trying.on_sleep = lambda: notified.append(bool(trying.operator.received))
+    notified: list[bool] = []
+    await trying.run()
+    assert notified[0] is at_once
     assert len(trying.slept) == 12
     for failures, slept in enumerate(trying.slept, start=1):
-        nominal = min(AGAIN.longest, AGAIN.first * 2 ** (failures - 1))
+        nominal = min(BACKOFF.longest, BACKOFF.first * 2 ** (failures - 1))
         assert nominal / 2 <= slept <= max(nominal, 70.0)
     assert sum(trying.slept) > NOTIFY_AFTER
     assert len(trying.operator.received) == 2  # once that it began, once that it is over
 
 
-async def test_start_does_not_wait_for_slow_commands(
+async def test_start_waits_for_the_first_try_alone(
     trying: Trying, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registration, "FIRST_TRY", 0.05)
-    trying.stage.wire.faults.plan(Fault(delay=0.5), method="GET", route=COMMANDS)
-    await trying.until_done()
+    trying.answer(503)
+    running = asyncio.create_task(trying.run())
+    await asyncio.wait_for(trying.registration.tried(), 5)
+    await running
     assert len(trying.slept) == 1
-    assert trying.operator.received == []
+    monkeypatch.setattr(registration, "FIRST_TRY", 0.01)
+    await asyncio.wait_for(Trying(trying.stage).registration.tried(), 5)
 
 
-async def test_answer_that_makes_no_sense_is_retried(trying: Trying) -> None:
+async def test_malformed_answer_is_retried(trying: Trying) -> None:
     trying.stage.wire.faults.plan(Fault(status=200, body=[{"a": 1}]), method="GET", route=COMMANDS)
-    await trying.until_done()
+    await trying.run()
     assert len(trying.slept) == 1
 
 
-async def test_nothing_is_retried_where_nothing_failed(trying: Trying) -> None:
-    await trying.registration.first()
-    async with asyncio.timeout(5):
-        await trying.registration.run()
+async def test_success_is_not_repeated(trying: Trying) -> None:
+    await trying.run()
     assert (trying.slept, trying.operator.received) == ([], [])
-    assert math.isclose(AGAIN.longest, 3_600)

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 import bot
 from cogs.client.client import Client
+from cogs.client.registration import register_commands
 from cogs.songs import announcer as module
 from cogs.songs import texts
 from cogs.songs.announcer import DiscordAnnouncer
@@ -143,7 +144,7 @@ async def staged(
             client = application.client
             client._connection.guild_ready_timeout = 0.01
             await client.login(wire.token)
-            await application.registration.first()
+            await register_commands(client, application.database)
             connection = asyncio.create_task(client.connect())
             await wire.ready()
             await asyncio.wait_for(client.wait_until_ready(), SOON)
