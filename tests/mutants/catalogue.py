@@ -323,7 +323,7 @@ MUTANTS = (
         SONGS,
         "(coalesce(total.songs, 0) + 1 >",
         "(coalesce(total.songs, 0) >",
-        (T_BUDGETS,),
+        ("tests/unit/db/test_budgets.py",),
     ),
     # --- Who may
     Mutant(

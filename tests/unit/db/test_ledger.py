@@ -50,7 +50,7 @@ async def held(database: Database, credits: Credits) -> None:
 
 
 @pytest.mark.usefixtures("held")
-async def test_a_fact_is_entered_once(database: Database) -> None:
+async def test_fact_is_entered_once(database: Database) -> None:
     assert not await enter(database, "hold")
     assert await enter(database, "settle", "hold")
     assert not await enter(database, "settle", "hold")
@@ -60,14 +60,14 @@ async def test_a_fact_is_entered_once(database: Database) -> None:
 
 @pytest.mark.usefixtures("held")
 @pytest.mark.parametrize(("first", "second"), [("settle", "refund"), ("refund", "settle")])
-async def test_a_hold_has_one_end(database: Database, first: str, second: str) -> None:
+async def test_hold_has_one_end(database: Database, first: str, second: str) -> None:
     assert await enter(database, first, "hold")
     with pytest.raises(sqlite3.IntegrityError, match=r"ledger\.song_id"):
         await enter(database, second, "hold")
 
 
 @pytest.mark.usefixtures("held")
-async def test_compensation_comes_after_settling_alone(database: Database) -> None:
+async def test_only_a_settled_song_is_compensated(database: Database) -> None:
     with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
         await enter(database, "compensate", "settle")
     await enter(database, "refund", "hold")
@@ -79,7 +79,7 @@ async def test_compensation_comes_after_settling_alone(database: Database) -> No
 
 
 @pytest.mark.parametrize("kind", ["settle", "refund"])
-async def test_an_end_needs_a_hold(database: Database, kind: str) -> None:
+async def test_end_needs_a_hold(database: Database, kind: str) -> None:
     await add_song(database)
     with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
         await enter(database, kind, "hold")
@@ -124,7 +124,7 @@ async def test_an_end_needs_a_hold(database: Database, kind: str) -> None:
         ("loan", {"song_id": None, "amount": 1}),
     ],
 )
-async def test_an_entry_that_makes_no_sense_is_refused(
+async def test_inconsistent_entry_is_refused(
     database: Database, kind: str, other: dict[str, Any]
 ) -> None:
     after = {"settle": "hold", "refund": "hold", "compensate": "settle"}.get(kind)
@@ -135,9 +135,7 @@ async def test_an_entry_that_makes_no_sense_is_refused(
 
 
 @pytest.mark.parametrize("amount", [0, -2])
-async def test_a_song_that_cost_nothing_has_its_price_beside_it(
-    database: Database, amount: int
-) -> None:
+async def test_free_song_records_its_price(database: Database, amount: int) -> None:
     """An unlimited member's hold is 0, and then its return as well."""
     await add_song(database)
     assert await enter(database, "hold", amount=amount)
@@ -149,9 +147,7 @@ async def test_a_song_that_cost_nothing_has_its_price_beside_it(
     ("kind", "amount"),
     [("take", 0), ("take", -1), ("gift", 1), ("gift", -1), ("grant", 1), ("expire", -1)],
 )
-async def test_what_is_no_songs_has_its_own_sign(
-    database: Database, kind: str, amount: int
-) -> None:
+async def test_sign_of_entries_without_a_song(database: Database, kind: str, amount: int) -> None:
     assert await enter(
         database, kind, entry_id=f"{kind}:5", song_id=None, amount=amount, price=None
     )
@@ -165,15 +161,13 @@ async def test_what_is_no_songs_has_its_own_sign(
         {"song_id": 5, "entry_id": "hold:5"},
     ],
 )
-async def test_an_entry_needs_a_member_and_a_song(
-    database: Database, other: dict[str, Any]
-) -> None:
+async def test_entry_needs_a_member_and_a_song(database: Database, other: dict[str, Any]) -> None:
     await add_song(database)
     with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
         await enter(database, "hold", **other)
 
 
-async def a_lot(database: Database, **changes: Any) -> None:
+async def add_lot(database: Database, **changes: Any) -> None:
     async with database.write() as connection:
         await servers.ensure_server(connection, SERVER)
         await servers.ensure_member(connection, SERVER, MEMBER)
@@ -182,7 +176,7 @@ async def a_lot(database: Database, **changes: Any) -> None:
             await connection.execute(f"UPDATE lots SET {name} = ?", (value,))
 
 
-async def the_lot(database: Database) -> Lot:
+async def read_lot(database: Database) -> Lot:
     found = await ledger.get_lot(database.reader, "lot")
     assert found is not None
     return found
@@ -191,18 +185,18 @@ async def the_lot(database: Database) -> Lot:
 @pytest.mark.parametrize(
     ("name", "value"), [("remaining", -1), ("remaining", 6), ("amount", 4), ("kind", "loan")]
 )
-async def test_a_lot_can_not_be_overdrawn_nor_overfilled(
+async def test_lot_is_neither_overdrawn_nor_overfilled(
     database: Database, name: str, value: object
 ) -> None:
     with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-        await a_lot(database, **{name: value})
+        await add_lot(database, **{name: value})
 
 
-async def test_a_lot_is_resized_as_it_was_read(database: Database) -> None:
+async def test_lot_is_resized_only_as_it_was_read(database: Database) -> None:
     await add_song(database)
-    await a_lot(database, revision=1)
+    await add_lot(database, revision=1)
     await enter(database, "hold")
-    lot = await the_lot(database)
+    lot = await read_lot(database)
     async with database.write() as connection:
         for stale, by in (
             (replace(lot, revision=0), 1),
@@ -211,15 +205,15 @@ async def test_a_lot_is_resized_as_it_was_read(database: Database) -> None:
         ):
             assert not await ledger.resize_lot(connection, "hold:1", stale, by=by)
         assert await ledger.resize_lot(connection, "hold:1", lot, by=-5)
-    lot = await the_lot(database)
+    lot = await read_lot(database)
     assert (lot.amount, lot.remaining, lot.revision) == (0, 0, 2)
 
 
-async def test_a_lot_gives_no_more_than_it_has_and_takes_back_no_more_than_it_gave(
+async def test_lot_gives_and_takes_back_within_its_amount(
     database: Database,
 ) -> None:
     await add_song(database)
-    await a_lot(database)
+    await add_lot(database)
     await enter(database, "hold")
     async with database.write() as connection:
         assert not await ledger.move(connection, "hold:1", "lot", amount=-6)
@@ -227,33 +221,33 @@ async def test_a_lot_gives_no_more_than_it_has_and_takes_back_no_more_than_it_ga
         assert not await ledger.move(connection, "hold:1", "none", amount=-1)
         assert await ledger.parts(connection, "hold:1") == []
         assert await ledger.move(connection, "hold:1", "lot", amount=-5)
-    lot = await the_lot(database)
+    lot = await read_lot(database)
     assert lot.remaining == 0
     assert await ledger.parts(database.reader, "hold:1") == [(lot, -5)]
 
 
-async def test_a_lot_is_closed_as_it_was_read(database: Database) -> None:
+async def test_lot_is_closed_only_as_it_was_read(database: Database) -> None:
     await add_song(database)
-    await a_lot(database)
+    await add_lot(database)
     await enter(database, "hold")
-    stale = await the_lot(database)
+    stale = await read_lot(database)
     async with database.write() as connection:
         await ledger.move(connection, "hold:1", "lot", amount=-1)
         await ledger.insert(connection, "expire:lot", WHO, kind="expire", amount=-4, at=NOON)
         assert not await ledger.close_lot(connection, "expire:lot", stale)
-        assert await ledger.close_lot(connection, "expire:lot", await the_lot_in(connection))
+        assert await ledger.close_lot(connection, "expire:lot", await get_lot(connection))
         assert not await ledger.close_lot(connection, "expire:lot", stale)
-    assert (await the_lot(database)).remaining == 0
+    assert (await read_lot(database)).remaining == 0
 
 
-async def the_lot_in(connection: Any) -> Lot:
+async def get_lot(connection: Any) -> Lot:
     found = await ledger.get_lot(connection, "lot")
     assert found is not None
     return found
 
 
-async def test_what_expires_first_stands_first(database: Database) -> None:
-    await a_lot(database)
+async def test_lots_are_sorted_by_expiry(database: Database) -> None:
+    await add_lot(database)
     async with database.write() as connection:
         for lot_id, hours in (("b", 2), ("a", 2), ("c", 1), ("over", 0), ("empty", 1)):
             await ledger.insert_lot(
@@ -318,7 +312,7 @@ async def test_what_expires_first_stands_first(database: Database) -> None:
         (State.WAITING, {"state": "lost"}),
     ],
 )
-async def test_a_row_that_makes_no_sense_is_refused(
+async def test_inconsistent_song_is_refused(
     database: Database, state: State, fields: dict[str, Any]
 ) -> None:
     base = make_song(1, state=state)

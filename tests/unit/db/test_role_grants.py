@@ -1,4 +1,4 @@
-"""Credits given to a role, or taken from it: until when they stand."""
+"""Grants to roles: how long they are open, and in which order."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -39,7 +39,7 @@ async def make(database: Database, *those: RoleGrant) -> list[bool]:
         return [await role_grants.insert(connection, role_grant) for role_grant in those]
 
 
-async def test_an_offer_stands_until_just_before_its_end(database: Database) -> None:
+async def test_role_grant_is_open_until_its_end(database: Database) -> None:
     later = replace(TAKE, ends_at=NOON + 2 * HOUR)
     await make(database, GRANT, later)
     reader, moment = database.reader, timedelta(milliseconds=1)
@@ -48,7 +48,7 @@ async def test_an_offer_stands_until_just_before_its_end(database: Database) -> 
     assert await role_grants.open_at(reader, SERVER, later.ends_at) == []
 
 
-async def test_offers_stand_in_the_order_of_their_interactions(database: Database) -> None:
+async def test_open_role_grants_are_in_the_order_of_their_interactions(database: Database) -> None:
     those = [replace(GRANT, role_grant_id=role_grant_id) for role_grant_id in (5, 3, 4)]
     await make(database, *those)
     found = await role_grants.open_at(database.reader, SERVER, NOON)

@@ -1,10 +1,9 @@
-"""Whole credits, how many and for how long, and the reason that stands beside them."""
+"""Prices, and the bounds of amounts, reasons and times."""
 
 from datetime import timedelta
 
 import pytest
 
-from cogs.client.texts import credits_text
 from services.amounts import (
     LONGEST,
     MAX_AMOUNT,
@@ -28,22 +27,22 @@ MS = timedelta(milliseconds=1)
     ("seconds", "steps", "price"),
     [(10, 10, 1), (30, 50, 1), (31, 50, 2), (60, 50, 2), (60, 51, 4), (240, 150, 24)],
 )
-def test_a_price_counts_each_begun_part(seconds: int, steps: int, price: int) -> None:
+def test_price_rounds_up(seconds: int, steps: int, price: int) -> None:
     assert Prices().of(seconds, steps) == price
 
 
-def test_the_operator_says_how_large_a_part_is() -> None:
+def test_operator_sets_the_parts_of_a_price() -> None:
     assert Prices(seconds=240, steps=150).of(240, 150) == 1
     assert Prices(seconds=1, steps=1).of(240, 150) == 36_000
 
 
 @pytest.mark.parametrize("amount", [1, MAX_AMOUNT])
-def test_an_amount_within_bounds_is_itself(amount: int) -> None:
+def test_amount_within_bounds(amount: int) -> None:
     assert check_amount(amount) == amount
 
 
 @pytest.mark.parametrize("amount", [0, -1, MAX_AMOUNT + 1, 2**63, 10**30, -(10**30)])
-def test_an_amount_out_of_bounds_is_refused(amount: int) -> None:
+def test_amount_out_of_bounds_is_refused(amount: int) -> None:
     with refusal(OutOfRange("amount", 1, 1_000_000)):
         check_amount(amount)
 
@@ -58,29 +57,22 @@ def test_an_amount_out_of_bounds_is_refused(amount: int) -> None:
         ("fu\u0308r", "f\u00fcr"),
     ],
 )
-def test_a_reason_is_tidied(typed: str, tidy: str) -> None:
+def test_reason_is_cleaned(typed: str, tidy: str) -> None:
     assert check_reason(typed) == tidy
 
 
 @pytest.mark.parametrize("typed", ["", " \n ", "\x00\u200b", "\ud83d", "x" * (MAX_REASON + 1)])
-def test_no_reason_and_too_long_a_one_are_refused(typed: str) -> None:
+def test_blank_or_long_reason_is_refused(typed: str) -> None:
     with refusal(InvalidReason(200)):
         check_reason(typed)
 
 
 @pytest.mark.parametrize("after", [MS, LONGEST])
-def test_an_end_that_is_still_to_come_is_itself(after: timedelta) -> None:
+def test_future_end(after: timedelta) -> None:
     assert check_end(NOON + after, at=NOON) == NOON + after
 
 
 @pytest.mark.parametrize("after", [-LONGEST, -MS, timedelta(), LONGEST + MS, LONGEST * 100])
-def test_an_end_that_is_over_or_too_far_away_is_refused(after: timedelta) -> None:
+def test_past_or_remote_end_is_refused(after: timedelta) -> None:
     with pytest.raises((TimePassed, TimeTooFar)):
         check_end(NOON + after, at=NOON)
-
-
-@pytest.mark.parametrize(
-    ("amount", "text"), [(0, "0 credits"), (1, "1 credit"), (1_000, "1,000 credits")]
-)
-def test_credits_are_written_with_their_number(amount: int, text: str) -> None:
-    assert credits_text(amount) == text

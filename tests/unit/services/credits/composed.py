@@ -1,11 +1,11 @@
-"""The services that move credits, put together as `bot.py` does, on a real database."""
+"""The services that move credits, composed as in `bot.py`, on a real database."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from db import servers
+from db import changes, servers
 from db import songs as song_rows
 from db.database import Database
 from db.records import Change, Song
@@ -29,8 +29,8 @@ BY = Manager(SERVER, MANAGER)
 WHO = Member(SERVER, MEMBER)
 
 
-class Nobody:
-    """An operator who can't be reached."""
+class UnreachableOwner:
+    """An operator who can't be notified."""
 
     async def notify(self, text: str, *, detail: str = "") -> bool:
         return False
@@ -50,36 +50,36 @@ class Product:
     changelog: Changelog
     budget: ServerBudget
     operator: OperatorBudgets
-    told: list[None] = field(default_factory=list)
-    """One for each time that there may be changes to tell."""
-    shown: list[int] = field(default_factory=list)
+    notified: list[None]
+    """One for each notification of the audit log."""
+    redrawn: list[int]
     """Songs whose status message is to be edited."""
 
-    async def ask(self, song_id: int = 1, *, who: Member = WHO, **changes: Any) -> Song:
-        """Ask for a song: of 30 s, which costs one credit, unless said otherwise."""
+    async def create(self, song_id: int = 1, *, who: Member = WHO, **options: Any) -> Song:
+        """Request a song: of 30 s, which costs one credit, by default."""
         values: dict[str, Any] = {"genres": "funk", "seconds": 30, "random_seed": lambda: 7}
-        request = parse_request(PARAMETERS, **values | changes)
+        request = parse_request(PARAMETERS, **values | options)
         return await self.songs.ask(requester(song_id, who=who, at=self.clock()), request)
 
     async def free(self, who: Member = WHO) -> int:
-        """What a member has now."""
+        """Return what a member has now."""
         return (await self.credits.balance(who)).free
 
     async def grant(self, amount: int, grant_id: int = 5, *, who: Member = WHO, **k: Any) -> int:
-        """Give credits; what the member has then."""
+        """Grant credits; return what the member has then."""
         values: dict[str, Any] = {"actor_id": MANAGER, "reason": "A good song."} | k
         moved = await self.transfers.grant(who, grant_id=grant_id, amount=amount, **values)
         return moved.balance.free
 
     async def take(self, amount: int, take_id: int = 6, *, who: Member = WHO) -> int:
-        """Take credits; how many it were."""
+        """Take credits; return how many."""
         moved = await self.transfers.take(
             who, take_id=take_id, actor_id=MANAGER, amount=amount, reason="Too many."
         )
         return moved.amount
 
     async def submit(self, song: Song) -> bool:
-        """Count a submit of it, as the runner and the worker do."""
+        """Count a submit of a song, as scheduler and pipeline do."""
         async with self.database.write() as connection:
             counted = await self.operator.mark_submitting(connection, song)
             if counted:
@@ -89,12 +89,12 @@ class Product:
             return counted
 
     async def uncount(self, song: Song) -> bool:
-        """The submit was certainly not accepted."""
+        """Uncount a submit that was not accepted."""
         async with self.database.write() as connection:
             return await self.operator.unmark_submitting(connection, song)
 
     async def bring_to_posting(self, song: Song) -> None:
-        """Its submit was accepted, and its audio is there."""
+        """Have its submit accepted and its audio ready."""
         now, song_id = self.clock(), song.song_id
         async with self.database.write() as connection:
             for done in (
@@ -108,7 +108,7 @@ class Product:
                 assert done
 
     async def complete(self, song: Song, *, undelivered: str | None = None) -> None:
-        """All its way to a good end."""
+        """Run a song to its end: posted, or undelivered."""
         assert await self.submit(song)
         await self.bring_to_posting(song)
         if undelivered:
@@ -117,18 +117,13 @@ class Product:
             assert await self.completion.complete(song, 9_000 + song.song_id)
 
     async def changes(self, server_id: int = SERVER) -> list[Change]:
-        """All that was done, oldest first."""
-        found: list[Change] = []
-        page = 1
-        while True:
-            history = await self.changelog.history(server_id, page=page)
-            found += history.changes
-            if history.number == history.pages:
-                return found[::-1]
-            page += 1
+        """Return the history, oldest first."""
+        return (await changes.of_server(self.database.reader, server_id, limit=1_000, offset=0))[
+            ::-1
+        ]
 
     async def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """What a query gives."""
+        """Return what a query finds."""
         found = await self.database.reader.execute_fetchall(sql, values)
         return [tuple(row) for row in found]
 
@@ -140,15 +135,15 @@ def compose(
     defaults: Defaults = Defaults(),
     budgets: DefaultBudgets = DefaultBudgets(),
 ) -> Product:
-    """All of it on one database."""
-    told: list[None] = []
-    shown: list[int] = []
+    """Compose all services on one database."""
+    notified: list[None] = []
+    redrawn: list[int] = []
 
-    def tell() -> None:
-        told.append(None)
+    def notify() -> None:
+        notified.append(None)
 
     settings_reader = SettingsReader(defaults)
-    changelog = Changelog(database, clock=clock, notify=tell)
+    changelog = Changelog(database, clock=clock, notify=notify)
     budget = ServerBudget(database, settings_reader, changelog)
     operator = OperatorBudgets(database, clock=clock, defaults=budgets)
     credits = Credits(database, settings_reader, budget, clock=clock)
@@ -160,11 +155,11 @@ def compose(
         budget,
         operator,
         completion,
-        Incidents(database, Nobody(), clock=WatchedClock(clock)),
+        Incidents(database, UnreachableOwner(), clock=WatchedClock(clock)),
         clock=clock,
         random_seed=lambda: 7,
         wake=lambda: None,
-        tell=tell,
+        tell=notify,
     )
     return Product(
         database,
@@ -173,19 +168,19 @@ def compose(
         completion,
         credits,
         ServerSettings(
-            database, settings_reader, changelog, completion, clock=clock, changed=shown.append
+            database, settings_reader, changelog, completion, clock=clock, changed=redrawn.append
         ),
         CreditTransfers(database, settings_reader, credits, changelog, clock=clock),
         changelog,
         budget,
         operator,
-        told,
-        shown,
+        notified,
+        redrawn,
     )
 
 
 def requester(song_id: int, *, who: Member = WHO, at: datetime, **changes: Any) -> Interaction:
-    """The interaction that asks for a song."""
+    """The interaction that requests a song."""
     values: dict[str, Any] = {
         "interaction_id": song_id,
         "application_id": APPLICATION,

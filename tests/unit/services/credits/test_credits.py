@@ -1,10 +1,11 @@
-"""Who may spend what: the situations one by one. `test_machine.py` brings them together."""
+"""Who may spend what, in single cases. `test_machine.py` combines them at random."""
 
 import itertools
 import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from unittest.mock import AsyncMock
 
 import pytest
 from aiosqlite import Connection
@@ -15,9 +16,8 @@ from db.records import Song
 from services.calendar import Every
 from services.credits.credits import Credits
 from services.errors import NotEnoughCredits
-from services.settings.catalogue import ALLOWANCE, CALENDAR, GIFTS, MEMBER_ALLOWANCE, ROLE_ALLOWANCE
-from services.settings.settings import Defaults, Limits, Member, Override, Source
-from services.songs.delivery import KEPT
+from services.settings.catalogue import ALLOWANCE, CALENDAR, GIFTS, ROLE_ALLOWANCE
+from services.settings.settings import Defaults, Limits, Member, Source
 from tests.factories import (
     MEMBER,
     NOON,
@@ -38,12 +38,12 @@ SECOND = timedelta(seconds=1)
 
 @pytest.fixture
 def product(database: Database, clock: SettableClock) -> Product:
-    """Ten credits a day, and as many songs at once as they pay for."""
+    """Ten credits a day, and no limit of songs at once."""
     return compose(database, clock, defaults=Defaults(limits=Limits(unfinished=100)))
 
 
 async def parts(product: Product, who: Member = WHO) -> tuple[int, int]:
-    """What is left of the period's allowance, and of all else."""
+    """What is left of the allowance, and of all other credits."""
     balance = await product.credits.balance(who)
     return balance.sums.allowance, balance.sums.granted
 
@@ -56,7 +56,7 @@ async def refund(database: Database, credits: Credits, song: Song) -> None:
 # --- periods --------------------------------------------------------------------------------------
 
 
-async def test_a_look_gives_the_period_once_and_a_new_period_gives_anew(
+async def test_each_period_grants_its_allowance_once(
     product: Product, clock: SettableClock
 ) -> None:
     balance = await product.credits.balance(WHO)
@@ -71,65 +71,24 @@ async def test_a_look_gives_the_period_once_and_a_new_period_gives_anew(
     assert kinds == ["allowance", "allowance", "expire"]
 
 
-async def test_what_a_period_gave_goes_with_it(product: Product, clock: SettableClock) -> None:
-    await product.ask(1, seconds=240)
-    clock.now = TOMORROW - timedelta(microseconds=1)
-    assert await product.free() == 2
-    clock.now = TOMORROW
-    assert await product.free() == 10
-
-
-async def test_a_week_or_a_month_gives_once(product: Product, clock: SettableClock) -> None:
-    await product.server_settings.update(BY, CALENDAR, lambda c: replace(c, every=Every.MONTH))
-    clock.now = TOMORROW
-    await product.ask(1, seconds=240)
-    for _ in range(16):
-        assert await product.free() == 2
-        clock.advance(days=1)
-    clock.now = datetime(2026, 4, 1, tzinfo=UTC)
-    assert await product.free() == 10
-
-
-async def test_a_changed_calendar_gives_nothing_before_the_period_has_ended(
+async def test_changed_calendar_applies_after_the_running_period(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.ask(1, seconds=240)
+    await product.create(1, seconds=240)
     await product.server_settings.update(BY, CALENDAR, lambda c: replace(c, hour=18))
     clock.now = NOON.replace(hour=18)
     assert await product.free() == 2
     clock.now = TOMORROW
     assert await product.free() == 10
-    await product.ask(2, seconds=240)
+    await product.create(2, seconds=240)
     clock.now = TOMORROW.replace(hour=18)
     assert await product.free() == 10
 
 
-@pytest.mark.parametrize(
-    ("midnight", "hours"),
-    [(datetime(2026, 3, 8, 5, tzinfo=UTC), 23), (datetime(2026, 11, 1, 4, tzinfo=UTC), 25)],
-)
-async def test_a_day_of_23_or_25_hours_gives_once(
-    product: Product, clock: SettableClock, midnight: datetime, hours: int
-) -> None:
-    """New York's clocks change at 2."""
-    clock.now = midnight - timedelta(days=2)
-    await product.server_settings.update(
-        BY, CALENDAR, lambda c: replace(c, zone="America/New_York")
-    )
-    clock.now = midnight
-    given = []
-    for _ in range(hours + 1):
-        given.append(await product.free())
-        if given[-1] == 10:
-            await product.ask(len(given), seconds=240)
-        clock.advance(hours=1)
-    assert given == [10, *[2] * (hours - 1), 10]
-
-
-async def test_a_clock_set_back_over_midnight_locks_nobody_out_and_gives_nothing_twice(
+async def test_clock_set_back_over_midnight_grants_nothing_twice(
     product: Product, clock: SettableClock
 ) -> None:
-    song = await product.ask(1, seconds=60)
+    song = await product.create(1, seconds=60)
     clock.now = TOMORROW
     assert await product.free() == 10
     clock.now = TOMORROW - SECOND
@@ -142,12 +101,12 @@ async def test_a_clock_set_back_over_midnight_locks_nobody_out_and_gives_nothing
 
 
 @pytest.mark.parametrize(
-    ("every", "looked", "left"), [("day", True, 10), ("week", True, 6), ("week", False, 6)]
+    ("every", "seen", "left"), [("day", True, 10), ("week", True, 6), ("week", False, 6)]
 )
-async def test_a_calendar_changed_while_the_clock_is_set_back_moves_the_end_of_what_was_given(
-    product: Product, clock: SettableClock, every: str, looked: bool, left: int
+async def test_calendar_changed_on_a_clock_set_back_moves_the_allowances_end(
+    product: Product, clock: SettableClock, every: str, seen: bool, left: int
 ) -> None:
-    """Sunday's end was seen, and another calendar begins at it than was to begin."""
+    """A calendar that begins on Monday is replaced after its first moments were seen."""
     monday = datetime(2026, 3, 16, tzinfo=UTC)
     await product.server_settings.update(
         BY,
@@ -155,19 +114,17 @@ async def test_a_calendar_changed_while_the_clock_is_set_back_moves_the_end_of_w
         lambda c: replace(c, every=Every.DAY if every == "week" else Every.WEEK, hour=0),
     )
     clock.now = monday
-    await product.ask(1, seconds=120)
+    await product.create(1, seconds=120)
     clock.now = monday - SECOND
     await product.server_settings.update(BY, CALENDAR, lambda c: replace(c, every=Every(every)))
-    if looked:
+    if seen:
         clock.now = monday + SECOND
         assert await product.free() == 6
     clock.now = monday + timedelta(days=1)
     preview = await product.credits.preview(WHO)
     assert preview.free == await product.free() == left
-    await product.server_settings.set(BY, ALLOWANCE, 20)
-    assert await product.free() == left + 10
     clock.now = monday + timedelta(days=7)
-    assert await product.free() == 20
+    assert await product.free() == 10
 
 
 async def test_midnight_between_two_readings_of_the_clock_takes_nothing(
@@ -179,17 +136,11 @@ async def test_midnight_between_two_readings_of_the_clock_takes_nothing(
     assert (await credits.balance(WHO)).free == 10
 
 
-# --- the rule changes while a period runs ---------------------------------------------------------
+# --- changed allowances ---------------------------------------------------------------------------
 
 
-async def test_raising_the_allowance_gives_the_difference_at_once(product: Product) -> None:
-    await product.ask(1, seconds=120)
-    await product.server_settings.set(BY, ALLOWANCE, 15)
-    assert await product.free() == 11
-
-
-async def test_lowering_it_takes_only_what_is_neither_spent_nor_held(product: Product) -> None:
-    spent, held = await product.ask(1, seconds=60), await product.ask(2, seconds=120)
+async def test_lower_allowance_takes_neither_spent_nor_held_credits(product: Product) -> None:
+    spent, held = await product.create(1, seconds=60), await product.create(2, seconds=120)
     await product.complete(spent)
     await product.server_settings.set(BY, ALLOWANCE, 8)
     assert await product.free() == 2
@@ -201,8 +152,8 @@ async def test_lowering_it_takes_only_what_is_neither_spent_nor_held(product: Pr
     assert await product.free() == 8
 
 
-async def test_to_and_fro_gives_nothing_twice(product: Product) -> None:
-    song = await product.ask(1, seconds=150)
+async def test_allowance_changed_back_and_forth_grants_nothing_twice(product: Product) -> None:
+    song = await product.create(1, seconds=150)
     for allowance in (20, 0, 20, 5, 10):
         await product.server_settings.set(BY, ALLOWANCE, allowance)
         assert await product.free() == max(0, allowance - 5)
@@ -210,40 +161,20 @@ async def test_to_and_fro_gives_nothing_twice(product: Product) -> None:
     assert await product.free() == 10
 
 
-async def test_no_allowance_is_an_allowance(product: Product) -> None:
+async def test_allowance_of_zero(product: Product) -> None:
     await product.server_settings.set(BY, ALLOWANCE, 0)
     assert await product.free() == 0
     with refusal(NotEnoughCredits(1, 0, 0, "day", TOMORROW)):
-        await product.ask(1)
-
-
-async def test_an_override_ends_in_the_middle_of_a_period(
-    product: Product, clock: SettableClock
-) -> None:
-    await product.server_settings.set(
-        BY, MEMBER_ALLOWANCE, Override(30, NOON + timedelta(hours=1)), MEMBER
-    )
-    await product.ask(1, seconds=240)
-    assert await product.free() == 22
-    clock.advance(hours=1)
-    assert await product.free() == 2
+        await product.create(1)
 
 
 # --- roles ----------------------------------------------------------------------------------------
 
 
-async def test_a_role_gained_gives_its_difference_at_once(product: Product) -> None:
-    await product.server_settings.set(BY, ROLE_ALLOWANCE, 30, GOLD)
-    await product.server_settings.set(BY, ROLE_ALLOWANCE, 12, BRONZE)
-    await product.ask(1, seconds=240)
-    assert await product.free(member(MEMBER, BRONZE)) == 4
-    assert await product.free(member(MEMBER, BRONZE, GOLD)) == 22
-
-
-async def test_a_role_lost_while_a_song_runs_leaves_what_is_held(product: Product) -> None:
+async def test_role_lost_while_songs_run_leaves_what_is_held(product: Product) -> None:
     await product.server_settings.set(BY, ROLE_ALLOWANCE, 30, GOLD)
     gold = member(MEMBER, GOLD)
-    songs = [await product.ask(n, who=gold, seconds=240) for n in (1, 2, 3)]
+    songs = [await product.create(n, who=gold, seconds=240) for n in (1, 2, 3)]
     assert await product.free(gold) == 6
     assert await product.free() == 0
     await product.completion.fail(songs[0], "No.")
@@ -254,17 +185,17 @@ async def test_a_role_lost_while_a_song_runs_leaves_what_is_held(product: Produc
     assert await product.free(gold) == 22
 
 
-async def test_a_member_who_leaves_and_comes_back_has_no_second_allowance(
+async def test_member_who_leaves_and_returns_has_no_second_allowance(
     product: Product, clock: SettableClock
 ) -> None:
     await product.server_settings.set(BY, ROLE_ALLOWANCE, 30, GOLD)
-    song = await product.ask(1, who=member(MEMBER, GOLD), seconds=240)
+    song = await product.create(1, who=member(MEMBER, GOLD), seconds=240)
     gone = Member(SERVER, MEMBER, roles=None)
-    assert await product.free(gone) == 22  # their roles are not known: nothing changes
+    assert await product.free(gone) == 22  # without their roles nothing changes
     await product.completion.fail(song, "No.")
     assert await product.free(gone) == 30
     assert await product.free() == 10
-    await product.ask(2, seconds=240)
+    await product.create(2, seconds=240)
     assert await product.free(gone) == 2
     assert await product.free() == 2
     clock.now = TOMORROW
@@ -272,19 +203,13 @@ async def test_a_member_who_leaves_and_comes_back_has_no_second_allowance(
     assert await product.free() == 10
 
 
-async def test_members_and_servers_have_their_own(product: Product) -> None:
-    await product.ask(1)
-    assert await product.free(member(MEMBER + 1)) == 10
-    assert await product.free(member(MEMBER, server_id=SERVER + 1)) == 10
-
-
 # --- without limit --------------------------------------------------------------------------------
 
 
-async def test_unlimited_songs_take_nothing_and_have_their_price_beside(product: Product) -> None:
+async def test_unlimited_songs_take_nothing_and_record_their_price(product: Product) -> None:
     await product.grant(4)
     await product.server_settings.set(BY, ALLOWANCE, None)
-    made, failed = await product.ask(1, seconds=240), await product.ask(2, seconds=240)
+    made, failed = await product.create(1, seconds=240), await product.create(2, seconds=240)
     balance = await product.credits.balance(WHO)
     assert (balance.unlimited, balance.free) == (True, 14)
     await product.complete(made)
@@ -298,34 +223,6 @@ async def test_unlimited_songs_take_nothing_and_have_their_price_beside(product:
     assert (standing.spent, standing.held) == (8, 0)
 
 
-async def test_unlimited_lowered_to_a_number_is_that_number(product: Product) -> None:
-    """What was made without limit cost nothing, so that it is not counted against it either."""
-    await product.server_settings.set(BY, ALLOWANCE, None)
-    song = await product.ask(1, seconds=240)
-    assert await product.free() == 0
-    await product.server_settings.set(BY, ALLOWANCE, 6)
-    assert await product.free() == 6
-    await product.completion.fail(song, "No.")
-    assert await product.free() == 6
-
-
-async def test_a_number_made_unlimited_and_back_gives_nothing_twice(product: Product) -> None:
-    song = await product.ask(1, seconds=240)
-    await product.server_settings.set(BY, ALLOWANCE, None)
-    await product.ask(2, seconds=240)
-    assert await product.free() == 2
-    await product.server_settings.set(BY, ALLOWANCE, 10)
-    assert await product.free() == 2
-    await product.completion.fail(song, "No.")
-    assert await product.free() == 10
-
-
-async def test_an_unlimited_role_serves_those_who_have_it(product: Product) -> None:
-    await product.server_settings.set(BY, ROLE_ALLOWANCE, None, GOLD)
-    assert (await product.credits.balance(member(MEMBER, GOLD, BRONZE))).unlimited
-    assert not (await product.credits.balance(WHO)).unlimited
-
-
 # --- spending -------------------------------------------------------------------------------------
 
 
@@ -335,35 +232,29 @@ async def test_what_expires_first_is_spent_first(product: Product, clock: Settab
     await product.grant(2, 3, expires_at=NOON + timedelta(hours=1))
     left = []
     for song_id, seconds in enumerate((60, 240, 60, 120), start=1):
-        await product.ask(song_id, seconds=seconds)
+        await product.create(song_id, seconds=seconds)
         lots = (await product.credits.balance(WHO)).lots
         left.append([lot.remaining for lot in lots])
     assert left == [[10, 4, 4], [2, 4, 4], [4, 4], [4]]
 
 
-async def test_too_few_says_so_and_when_they_refill_and_spends_nothing(product: Product) -> None:
-    await product.ask(1, seconds=240)
+async def test_too_few_credits_are_refused_with_the_next_refill(product: Product) -> None:
+    await product.create(1, seconds=240)
     with refusal(NotEnoughCredits(8, 2, 10, "day", TOMORROW)):
-        await product.ask(2, seconds=240)
+        await product.create(2, seconds=240)
     assert await product.free() == 2
     assert await product.rows("SELECT song_id FROM songs") == [(1,)]
 
 
-async def test_the_same_interaction_delivered_twice_is_held_once(product: Product) -> None:
-    first = await product.ask(1, seconds=240)
-    assert await product.ask(1, seconds=240) == first
-    assert await product.free() == 2
-
-
-async def test_a_standing_says_what_is_spent_and_held_in_the_period(
+async def test_statement_counts_spent_and_held_credits_of_the_period(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.complete(await product.ask(1, seconds=60))
+    await product.complete(await product.create(1, seconds=60))
     clock.now = TOMORROW
-    await product.complete(await product.ask(2, seconds=90))
-    undelivered = await product.ask(3, seconds=120)
+    await product.complete(await product.create(2, seconds=90))
+    undelivered = await product.create(3, seconds=120)
     await product.complete(undelivered, undelivered="No.")
-    await product.ask(4)
+    await product.create(4)
     standing = await product.credits.statement(WHO, entries=2)
     assert (standing.spent, standing.held) == (7, 1)
     assert [entry.kind for entry in standing.entries] == ["hold", "hold"]
@@ -372,13 +263,13 @@ async def test_a_standing_says_what_is_spent_and_held_in_the_period(
     assert (await product.credits.statement(WHO, entries=2)).spent == 3
 
 
-# --- giving back ----------------------------------------------------------------------------------
+# --- refunds --------------------------------------------------------------------------------------
 
 
-async def test_a_refund_returns_to_where_the_credits_came_from(product: Product) -> None:
+async def test_refund_returns_to_where_the_credits_came_from(product: Product) -> None:
     await product.grant(4)
-    song = await product.ask(1, seconds=240)
-    other = await product.ask(2, seconds=120)
+    song = await product.create(1, seconds=240)
+    other = await product.create(2, seconds=120)
     assert await parts(product) == (0, 2)
     await product.completion.cancel(other)
     assert await parts(product) == (2, 4)
@@ -386,12 +277,12 @@ async def test_a_refund_returns_to_where_the_credits_came_from(product: Product)
     assert await parts(product) == (10, 4)
 
 
-async def test_a_refund_after_its_period_lasts_until_the_end_of_the_running_one(
+async def test_refund_to_an_expired_lot_lasts_for_the_running_period(
     product: Product, clock: SettableClock
 ) -> None:
     await product.grant(4)
-    await product.ask(1, seconds=90)
-    song = await product.ask(2, seconds=240)  # seven from the day, one from the grant
+    await product.create(1, seconds=90)
+    song = await product.create(2, seconds=240)  # seven from the day, one from the grant
     clock.now = TOMORROW
     await product.completion.fail(song, "No.")
     assert await parts(product) == (10, 11)
@@ -401,51 +292,8 @@ async def test_a_refund_after_its_period_lasts_until_the_end_of_the_running_one(
     assert await parts(product) == (10, 4)
 
 
-async def test_a_late_refund_lasts_as_long_as_the_period_that_runs_then(
-    product: Product, clock: SettableClock
-) -> None:
-    song = await product.ask(1, seconds=240)
-    await product.server_settings.update(
-        BY, CALENDAR, lambda c: replace(c, every=Every.MONTH, zone="Asia/Tokyo")
-    )
-    clock.now = TOMORROW + timedelta(days=3)
-    await product.completion.fail(song, "No.")
-    assert await parts(product) == (10, 8)
-    clock.now = datetime(2026, 3, 31, 15, tzinfo=UTC) - SECOND
-    assert await parts(product) == (10, 8)
-    clock.advance(seconds=1)
-    assert await parts(product) == (10, 0)
-
-
-async def test_a_late_refund_can_be_spent_and_given_back_itself(
-    product: Product, clock: SettableClock
-) -> None:
-    first = await product.ask(1, seconds=240)
-    clock.now = TOMORROW
-    await product.completion.fail(first, "No.")
-    second = await product.ask(2, seconds=240)
-    third = await product.ask(3, seconds=240)
-    assert await product.free() == 2
-    await product.completion.fail(second, "No.")
-    await product.completion.fail(third, "No.")
-    assert await parts(product) == (10, 8)
-
-
-async def test_an_undelivered_song_is_given_back_after_a_day(
-    product: Product, clock: SettableClock
-) -> None:
-    await product.grant(4)
-    await product.ask(1, seconds=90)
-    song = await product.ask(2, seconds=240)
-    await product.complete(song, undelivered="No.")
-    clock.now += KEPT + SECOND
-    assert await product.completion.compensate(song)
-    assert not await product.completion.compensate(song)
-    assert await parts(product) == (10, 11)
-
-
 @pytest.mark.parametrize(("first", "error"), [("refund", RuntimeError), ("settle", sqlite3.Error)])
-async def test_a_hold_is_not_given_back_twice(
+async def test_hold_is_not_refunded_twice(
     database: Database, credits: Credits, first: str, error: type[Exception]
 ) -> None:
     song = await add_held_song(database, credits)
@@ -457,7 +305,7 @@ async def test_a_hold_is_not_given_back_twice(
     assert (await credits.balance(WHO)).free == before
 
 
-async def test_a_fact_about_a_song_is_entered_once(database: Database, credits: Credits) -> None:
+async def test_fact_about_a_song_is_entered_once(database: Database, credits: Credits) -> None:
     song = await add_held_song(database, credits, price=0)
 
     async def enter(fact: Callable[[Connection, Song], Awaitable[None]]) -> None:
@@ -472,39 +320,24 @@ async def test_a_fact_about_a_song_is_entered_once(database: Database, credits: 
             await enter(fact)
 
 
-async def test_a_song_is_not_compensated_before_it_is_settled(
-    database: Database, credits: Credits
-) -> None:
-    song = await add_held_song(database, credits)
-    with pytest.raises(sqlite3.IntegrityError):
-        async with database.write() as connection:
-            await credits.compensate(connection, song)
-    assert (await credits.balance(WHO)).free == 8
-
-
-async def test_lots_that_change_under_a_transaction_undo_it(
+async def test_lot_that_changed_meanwhile_undoes_the_transaction(
     database: Database, credits: Credits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only a defect could make it so: nobody else writes. Then nothing is better than half."""
+    """Only a defect could cause it: nobody else writes."""
     song = await add_song(database)
 
-    async def nothing_moved(*_: object, **__: object) -> bool:
-        return False
-
-    monkeypatch.setattr(ledger, "move", nothing_moved)
+    monkeypatch.setattr(ledger, "move", AsyncMock(return_value=False))
     with pytest.raises(RuntimeError, match="hold:1"):
         await hold(database, credits, song)
     assert (await credits.balance(WHO)).free == 10
 
 
-# --- what is left, for a song's message -----------------------------------------------------------
+# --- reading only ---------------------------------------------------------------------------------
 
 
-async def test_what_a_songs_member_has_left_is_read_and_not_changed(
-    product: Product, clock: SettableClock
-) -> None:
+async def test_reading_what_is_left_changes_nothing(product: Product, clock: SettableClock) -> None:
     await product.grant(4)
-    song = await product.ask(1, seconds=240)
+    song = await product.create(1, seconds=240)
     assert await product.credits.left(song) == (6, False)
     clock.now = TOMORROW
     entries = await product.rows("SELECT entry_id FROM ledger")
@@ -512,15 +345,12 @@ async def test_what_a_songs_member_has_left_is_read_and_not_changed(
     assert await product.rows("SELECT entry_id FROM ledger") == entries
     await product.free()
     assert await product.credits.left(song) == (14, False)
-
-
-async def test_what_cost_nothing_is_known_as_such(product: Product) -> None:
     await product.server_settings.set(BY, ALLOWANCE, None)
-    song = await product.ask(1, seconds=240)
-    assert (await product.credits.left(song))[1]
+    unlimited = await product.create(2, seconds=240)
+    assert await product.credits.left(unlimited) == (14, True)
 
 
-async def test_a_glance_tells_what_a_look_would_find_and_changes_nothing(
+async def test_preview_equals_the_balance_and_changes_nothing(
     product: Product, clock: SettableClock
 ) -> None:
     await product.server_settings.set(BY, ROLE_ALLOWANCE, 30, GOLD)
@@ -528,7 +358,7 @@ async def test_a_glance_tells_what_a_look_would_find_and_changes_nothing(
     assert (await product.credits.preview(member(MEMBER, GOLD))).free == 30
     assert await product.rows("SELECT entry_id FROM ledger") == []
     await product.grant(4)
-    await product.ask(1, seconds=240)
+    await product.create(1, seconds=240)
     assert (await product.credits.preview(WHO)).free == 6
     await product.server_settings.set(BY, ALLOWANCE, 3)
     assert (await product.credits.preview(WHO)).free == 4
@@ -539,20 +369,11 @@ async def test_a_glance_tells_what_a_look_would_find_and_changes_nothing(
     assert (await product.credits.preview(WHO)).free is None
 
 
-async def test_a_glance_after_a_clock_was_set_back_counts_what_can_be_spent(
-    product: Product, clock: SettableClock
-) -> None:
-    clock.now = TOMORROW
-    await product.free()
-    clock.now = NOON
-    assert (await product.credits.preview(WHO)).free == await product.free() == 20
-
-
 # --- a member with a thousand lots ----------------------------------------------------------------
 
 
 async def with_gifts(product: Product, who: Member, count: int) -> None:
-    """So many lots of one credit, which expire at fifty times."""
+    """Grant lots of one credit each, which expire at fifty different times."""
     async with product.database.write() as connection:
         await product.credits.balance_in(connection, who)
         for number in range(count):
@@ -567,11 +388,8 @@ async def with_gifts(product: Product, who: Member, count: int) -> None:
             )
 
 
-async def test_a_thousand_lots_hardly_cost_more_than_one(product: Product) -> None:
-    """Each was read twice, with its giver, while nobody else could write.
-
-    Counted in SQLite's own steps, which no neighbour disturbs: they were 86 times as many.
-    """
+async def test_thousand_lots_take_hardly_more_steps_than_one(product: Product) -> None:
+    """Counted in SQLite's steps, which other processes don't disturb."""
     few, many = member(1), member(2)
     await with_gifts(product, few, 1)
     await with_gifts(product, many, 1_000)
@@ -580,7 +398,7 @@ async def test_a_thousand_lots_hardly_cost_more_than_one(product: Product) -> No
     counted = []
     for song_id, who in enumerate((few, many, few, many), start=1):
         steps.clear()
-        await product.ask(song_id, who=who)
+        await product.create(song_id, who=who)
         counted.append(len(steps))
     await product.database._writer.set_progress_handler(None, 100)  # type: ignore[arg-type]
     assert sum(counted[1::2]) < 2 * sum(counted[::2])
@@ -588,13 +406,13 @@ async def test_a_thousand_lots_hardly_cost_more_than_one(product: Product) -> No
     assert await product.free(many) == 10 + 1_000 - 2
 
 
-async def test_more_lots_than_are_read_at_once_are_spent_taken_and_given(
+async def test_more_lots_than_one_read_are_spent_taken_given_and_reset(
     product: Product, clock: SettableClock
 ) -> None:
     await product.server_settings.set(BY, GIFTS, value=True)
     await product.server_settings.set(BY, ALLOWANCE, 0)
     await with_gifts(product, WHO, 100)
-    song = await product.ask(1, seconds=240)
+    song = await product.create(1, seconds=240)
     moved = await product.transfers.gift(WHO, member(2), gift_id=7, amount=40)
     assert (moved.balance.free, await product.free(member(2))) == (52, 40)
     assert await product.take(30) == 30
@@ -605,7 +423,7 @@ async def test_more_lots_than_are_read_at_once_are_spent_taken_and_given(
     assert await product.free() == await product.free(member(2)) == 0
 
 
-async def test_many_lots_that_expire_together_are_closed_one_part_after_the_other(
+async def test_many_expired_lots_are_closed_in_batches(
     product: Product, clock: SettableClock
 ) -> None:
     await with_gifts(product, WHO, 60)

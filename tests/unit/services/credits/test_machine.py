@@ -305,7 +305,7 @@ class Machine(RuleBasedStateMachine):
     def ask_once(self, person: Person, seconds: int, times: int) -> None:
         song_id, now = next(self.ids), self.clock()
         refusal = self.model.would_refuse(person, seconds, now)
-        asking = self.product.ask(song_id, who=self.member(person), seconds=seconds)
+        asking = self.product.create(song_id, who=self.member(person), seconds=seconds)
         if refusal is not None:
             with pytest.raises(refusal) as refused:
                 self.run(asking)
@@ -319,7 +319,7 @@ class Machine(RuleBasedStateMachine):
         period = self.model.period(person[0], now)
         assert budget is None or self.model.used[person[0], period.start] <= budget
         for _ in range(1, times):
-            again = self.product.ask(song_id, who=self.member(person), seconds=seconds)
+            again = self.product.create(song_id, who=self.member(person), seconds=seconds)
             assert self.run(again).number == song.number
 
     @rule(between=st.permutations([(1, 11), (1, 12)]), amount=st.integers(1, 9), times=twice)

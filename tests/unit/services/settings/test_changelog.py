@@ -71,7 +71,7 @@ async def test_changes_are_told_in_the_log_channel_that_there_is(product: Produc
         *((2, CHANNEL), (3, CHANNEL), (4, OTHER_CHANNEL), (5, OTHER_CHANNEL))
     ]
     assert [c.number for c in await product.changelog.pending(besides=[OTHER_CHANNEL])] == [2, 3]
-    assert len(product.told) == 6
+    assert len(product.notified) == 6
 
 
 async def test_what_was_told_is_told_once(product: Product) -> None:
@@ -100,7 +100,7 @@ def test_one_value_is_one_text() -> None:
 
 async def test_the_bots_own_doing_has_nobody_beside_it(product: Product) -> None:
     await product.server_settings.set(BY, BUDGET, 1)
-    await product.ask(1)
+    await product.create(1)
     (warning,) = [c for c in await product.changes() if c.name == "warning"]
     assert warning.actor_id is None
     assert warning.after == as_json(

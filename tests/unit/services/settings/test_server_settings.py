@@ -349,7 +349,7 @@ async def test_a_value_out_of_bounds_is_refused_and_changes_nothing(
             await product.server_settings.set(BY, setting, value, EXAMPLES[setting][0])
     assert await reading(product) == before
     assert await product.changes() == []
-    assert product.told == []
+    assert product.notified == []
 
 
 def most(monkeypatch: pytest.MonkeyPatch, setting: Setting[Any], count: int) -> None:
@@ -374,8 +374,8 @@ async def test_so_many_roles_or_members_and_no_more(
 
 
 async def test_a_block_cancels_and_refunds_what_the_member_has_waiting(product: Product) -> None:
-    waiting, started = await product.ask(1), await product.ask(2, seconds=60)
-    others = await product.ask(3, who=Member(SERVER, MEMBER + 1))
+    waiting, started = await product.create(1), await product.create(2, seconds=60)
+    others = await product.create(3, who=Member(SERVER, MEMBER + 1))
     assert await product.submit(started)
     await product.server_settings.set(BY, BLOCK, Block("Spam."), MEMBER)
     rows = "SELECT song_id, state, fault FROM songs ORDER BY song_id"
@@ -384,7 +384,7 @@ async def test_a_block_cancels_and_refunds_what_the_member_has_waiting(product: 
         (started.song_id, "submitting", None),
         (others.song_id, "waiting", None),
     ]
-    assert product.shown == [waiting.song_id]
+    assert product.redrawn == [waiting.song_id]
     assert await product.free() == 10 - started.price
     assert await product.rows("SELECT entry_id FROM ledger WHERE kind = 'refund'") == [
         (f"refund:{waiting.song_id}",)
@@ -396,13 +396,13 @@ async def test_a_block_that_comes_back_cancels_too(product: Product, clock: Sett
     await product.server_settings.set(BY, BLOCK, Block("Spam.", until), MEMBER)
     for _ in range(2):
         await product.server_settings.reset(BY, BLOCK, MEMBER)
-    song = await product.ask(1)
+    song = await product.create(1)
     (_, unblocked) = await product.changes()
     undone = await product.server_settings.undo(BY, unblocked.number)
-    assert product.shown == [song.song_id]
+    assert product.redrawn == [song.song_id]
     await product.server_settings.undo(BY, undone.number)
-    await product.ask(2)
+    await product.create(2)
     clock.advance(hours=2)  # the block that would come back is over
     again = (await product.changes())[-1]
     await product.server_settings.undo(BY, again.number)
-    assert product.shown == [song.song_id]
+    assert product.redrawn == [song.song_id]

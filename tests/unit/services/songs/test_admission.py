@@ -154,26 +154,26 @@ async def test_each_is_asked_in_the_transaction_that_spends(
     database: Database, clock: SettableClock, decision: str
 ) -> None:
     product: Product = compose(database, clock)
-    assert await product.submit(await product.ask(1))  # a block would cancel what waits
+    assert await product.submit(await product.create(1))  # a block would cancel what waits
     decide, refusal = DECISIONS[decision]
     await decide(product.server_settings)
     with pytest.raises(refusal):
-        await product.ask(2)
+        await product.create(2)
     assert await product.free() == 9
     assert await product.rows("SELECT song_id FROM songs") == [(1,)]
     await product.server_settings.undo(BY, 1)
-    await product.ask(2)
+    await product.create(2)
     assert await product.rows("SELECT max(number), last_number FROM songs, servers") == [(2, 2)]
 
 
 async def test_a_song_that_failed_starts_no_wait(database: Database, clock: SettableClock) -> None:
     product = compose(database, clock)
     await product.server_settings.set(BY, COOLDOWN, 60)
-    song = await product.ask(1)
+    song = await product.create(1)
     await product.completion.cancel(song)
-    await product.ask(2)
+    await product.create(2)
     with pytest.raises(TooManySongs):
-        await product.ask(3)
+        await product.create(3)
 
 
 async def test_songs_an_hour_are_counted_by_channel_with_its_threads(
