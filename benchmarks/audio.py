@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from services.audio import encoder
-from services.audio.audio_file import Tags
+from services.audio.audio_file import Job, Tags
 from services.audio.transcoder import Transcoder
 from tests.music import wav
 from tests.processes import lateness, percentile
@@ -163,7 +163,7 @@ async def _in_children(source: Path, *, at_once: int, seconds: int) -> None:
 async def _in_threads(source: Path) -> None:
     loop = asyncio.get_running_loop()
     jobs = [
-        encoder.Job(source, source.with_suffix(f".{i}"), LIMIT, SECONDS_AT_ONCE, TAGS)
+        Job(source, source.with_suffix(f".{i}"), LIMIT, SECONDS_AT_ONCE, TAGS)
         for i in range(AT_ONCE)
     ]
     with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -1,12 +1,14 @@
-"""The file of a song: its format, its tags and its name.
+"""The file of a song: its format, its tags, its name, and the job to transcode it.
 
 Pure, since the child process that transcodes a song imports it.
 """
 
+import json
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
 
 MAX_STEM = 60
 """Characters of a file name before the dot: at most 4 bytes each, so under every system's 255."""
@@ -32,6 +34,35 @@ class Tags:
     number: int
     request: str = ""
     """The other parameters as text, like "60 s, 50 steps, cfg 4"; may be blank."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a child process transcodes. `limit` is in bytes; the result is written to `part`."""
+
+    source: Path
+    part: Path
+    limit: int
+    requested_seconds: int
+    tags: Tags
+    sandboxed: bool = True
+
+    @property
+    def timeout(self) -> float:
+        """Seconds to wait for a child: encoding may take as long as the song plays."""
+        return 30.0 + self.requested_seconds
+
+    def to_line(self) -> bytes:
+        """Return one line of JSON. Paths are absolute: the child changes its working directory."""
+        paths = {"source": str(self.source.absolute()), "part": str(self.part.absolute())}
+        return json.dumps(asdict(self) | paths).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> "Job":
+        """Parse what `to_line` returned."""
+        fields = json.loads(line)
+        paths = {name: Path(fields[name]) for name in ("source", "part")}
+        return cls(**fields | paths | {"tags": Tags(**fields["tags"])})
 
 
 def file_stem(number: int, title: str) -> str:

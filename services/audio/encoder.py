@@ -20,14 +20,14 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
 from io import BytesIO
-from pathlib import Path
+from itertools import chain
 from typing import Any, BinaryIO, Literal, cast
 
 import av
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
-from av.container import InputContainer
+from av.container import InputContainer, OutputContainer
 from av.stream import Disposition
 from mutagen import MutagenError
 from mutagen.id3 import COMM, ID3, TCON, TIT2, TPE1, USLT
@@ -36,7 +36,7 @@ from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 
 from services.audio import sandbox
-from services.audio.audio_file import AudioFormat, Tags
+from services.audio.audio_file import AudioFormat, Job, Tags
 from services.audio.sandbox import Sandbox
 from services.errors import AudioError, DoesNotFit, NotAudio, SilentAudio, TooShort
 from services.text import clean, has_words
@@ -85,34 +85,25 @@ _INPUT = {
     # Only this file is opened, nothing that it names: no addresses of playlists, no other files.
     "protocol_whitelist": "none",
 }
+_COPIED = {
+    "mp3": AudioFormat.MP3,
+    "vorbis": AudioFormat.OGG,
+    "opus": AudioFormat.OGG,
+    "aac": AudioFormat.M4A,
+}
+"""The format of each codec that is copied, by FFmpeg's name."""
+_MUXERS = {AudioFormat.MP3: "mp3", AudioFormat.OGG: "ogg", AudioFormat.M4A: "ipod"}
+_MP4_KEYS = {
+    "title": "\xa9nam",
+    "artist": "\xa9ART",
+    "genre": "\xa9gen",
+    "comment": "\xa9cmt",
+    "lyrics": "\xa9lyr",
+}
 _APPENDED = (b"ID3", b"TAG", b"APETAGEX", b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8")
 """How tags and pictures begin that programs append to a WAV outside of its chunks."""
 _ENCODER_OVERHEAD = 0.1  # seconds: its delay, its padding and the frame that declares them
 _UNPLAYABLE = "The song API sent something that can't be played."
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What to transcode. `limit` is in bytes; the result is written to `part`."""
-
-    source: Path
-    part: Path
-    limit: int
-    requested_seconds: int
-    tags: Tags
-    sandboxed: bool = True
-
-    @classmethod
-    def from_json(cls, line: bytes) -> "Job":
-        fields = json.loads(line)
-        return cls(
-            source=Path(fields["source"]),
-            part=Path(fields["part"]),
-            limit=fields["limit"],
-            requested_seconds=fields["requested_seconds"],
-            tags=Tags(**fields["tags"]),
-            sandboxed=fields["sandboxed"],
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,20 +200,16 @@ def wav_understates_its_length(source: BinaryIO) -> bool:
         at += 8 + size
         if name == b"data":
             ends = (at, at + size % 2)
-            return size > 0 and not any(
-                _are_chunks(source, start, end) or _is_appended(source, start) for start in ends
-            )
+            return size > 0 and not any(_is_known_end(source, start, end) for start in ends)
         at += size % 2
     return False
 
 
-def _is_appended(source: BinaryIO, at: int) -> bool:
+def _is_known_end(source: BinaryIO, at: int, end: int) -> bool:
+    """Return whether a tag, a picture or complete chunks follow; the last may lack its padding."""
     source.seek(at)
-    return source.read(len(max(_APPENDED, key=len))).startswith(_APPENDED)
-
-
-def _are_chunks(source: BinaryIO, at: int, end: int) -> bool:
-    """Return whether only complete chunks lie between; the last may lack its padding."""
+    if source.read(len(max(_APPENDED, key=len))).startswith(_APPENDED):
+        return True
     while chunk := _chunk(source, at, end):
         at += 8 + chunk[1] + chunk[1] % 2
     return end <= at <= end + 1
@@ -309,21 +296,18 @@ def _remux(job: Job, source: BinaryIO, part: BinaryIO, sound: Sound) -> AudioFor
 
     Anything else in the file is left out.
     """
-    if sound.codec not in _COPIED or job.source.stat().st_size > job.limit:
+    kind = _COPIED.get(sound.codec)
+    if kind is None or job.source.stat().st_size > job.limit:
         return None
-    kind, muxer, tag = _COPIED[sound.codec]
     try:
-        with (
-            _opened(source) as container,
-            av.open(_empty(part), "w", format=muxer, options=_muxer_options(muxer)) as output,
-        ):
+        with _opened(source) as container, _output(part, kind) as output:
             stream = _audio_stream(container)
             copy = output.add_stream_from_template(stream)
             for number, packet in enumerate(container.demux(stream)):
                 if packet.size and number not in sound.broken:
                     packet.stream = copy
                     output.mux(packet)
-        tag(part, job.tags)
+        _tag(part, sound.codec, job.tags)
     except (av.FFmpegError, MutagenError) as error:
         if _system_error(error):
             raise
@@ -331,35 +315,33 @@ def _remux(job: Job, source: BinaryIO, part: BinaryIO, sound: Sound) -> AudioFor
     return kind if _size(part) <= job.limit else None
 
 
-def _muxer_options(muxer: str) -> dict[str, str]:
-    return {"id3v2_version": "0"} if muxer == "mp3" else {}  # we write our own
-
-
 def _system_error(error: Exception) -> OSError | None:
     """Return the system's error in a library's error, if any; mutagen wraps it."""
     return next((part for part in (error, *error.args) if isinstance(part, OSError)), None)
 
 
-def _empty(part: BinaryIO) -> BinaryIO:
+def _output(part: BinaryIO, kind: AudioFormat) -> OutputContainer:
+    """Empty the file and open it for writing."""
     if _size(part):
         part.truncate(0)
-    return _from_start(part)
+    part.seek(0)
+    options = {"id3v2_version": "0"} if kind is AudioFormat.MP3 else {}  # we write our own
+    return av.open(part, "w", format=_MUXERS[kind], options=options)
 
 
 def _size(part: BinaryIO) -> int:
-    """Bytes."""
     return part.seek(0, os.SEEK_END)
 
 
 def _encode_to_fit(job: Job, source: BinaryIO, part: BinaryIO, sound: Sound) -> AudioFormat:
     """Encode at the best bit rate that should fit; go lower while it does not."""
     tag = BytesIO()
-    _id3(job.tags).save(tag, v2_version=3, padding=_no_padding)
+    _tag(tag, "mp3", job.tags)
     room = job.limit - len(tag.getvalue())
     for kilobits in BIT_RATES:
         if kilobits * 125 * (sound.seconds + _ENCODER_OVERHEAD) <= room:
             _encode(source, sound, part, kilobits)
-            _tag_mp3(part, job.tags)
+            _tag(part, "mp3", job.tags)
             if _size(part) <= job.limit:
                 return AudioFormat.MP3
     raise DoesNotFit(f"The song does not fit into {job.limit / 2**20:.1f} MiB, the limit here.")
@@ -369,10 +351,7 @@ def _encode(source: BinaryIO, sound: Sound, part: BinaryIO, kilobits: int) -> No
     """Encode MP3 at a constant bit rate, mono or stereo, at 44.1 or 48 kHz: the simpler ratio."""
     hertz = 44_100 if 44_100 % sound.hertz == 0 or sound.hertz % 44_100 == 0 else 48_000
     layout = "mono" if sound.channels == 1 else "stereo"
-    with (
-        _opened(source) as container,
-        av.open(_empty(part), "w", format="mp3", options=_muxer_options("mp3")) as output,
-    ):
+    with _opened(source) as container, _output(part, AudioFormat.MP3) as output:
         # Compression level 7: a third faster than LAME's default 5, no audible loss at these rates.
         options = {"compression_level": "7"}
         stream = output.add_stream("libmp3lame", rate=hertz, layout=layout, options=options)
@@ -390,7 +369,7 @@ def _converted(frames: Iterator[AudioFrame], layout: str, hertz: int) -> Iterato
     samples = 0
     shape: tuple[str, str, int] | None = None
     resampler = AudioResampler("s16p", layout, hertz)
-    for frame in _with_end(frames):
+    for frame in chain(frames, (None,)):
         pieces = []
         if frame is None:
             pieces = resampler.resample(None)
@@ -408,77 +387,34 @@ def _converted(frames: Iterator[AudioFrame], layout: str, hertz: int) -> Iterato
             yield piece
 
 
-def _with_end(frames: Iterator[AudioFrame]) -> Iterator[AudioFrame | None]:
-    yield from frames
-    yield None
-
-
-def _tag_mp3(file: BinaryIO, tags: Tags) -> None:
+def _tag(file: BinaryIO, codec: str, tags: Tags) -> None:
+    """Write the tags and no others. ID3 as 2.3: every player and Windows' Explorer read that."""
+    made = f"Songwright #{tags.number}", f"seed {tags.seed}", clean(tags.request)
+    fields = {
+        "title": clean(tags.title),
+        "artist": clean(tags.artist),
+        "genre": clean(tags.genres),
+        "comment": ", ".join(part for part in made if part),
+    }
+    if has_words(tags.lyrics):
+        fields["lyrics"] = clean(tags.lyrics)
     file.seek(0)
-    _id3(tags).save(file, v2_version=3, padding=_no_padding)
-
-
-def _id3(tags: Tags) -> ID3:
-    """Return ID3 tags, saved as 2.3: every player and Windows' Explorer read that version."""
-    id3 = ID3()
-    id3.add(TIT2(text=clean(tags.title)))
-    id3.add(TPE1(text=clean(tags.artist)))
-    id3.add(TCON(text=clean(tags.genres)))
-    id3.add(COMM(lang="XXX", desc="", text=_comment(tags)))
-    if has_words(tags.lyrics):
-        id3.add(USLT(lang="XXX", desc="", text=clean(tags.lyrics)))
-    return id3
-
-
-def _tag_vorbis(file: BinaryIO, tags: Tags) -> None:
-    _tag_ogg(OggVorbis(_from_start(file)), file, tags)
-
-
-def _tag_opus(file: BinaryIO, tags: Tags) -> None:
-    _tag_ogg(OggOpus(_from_start(file)), file, tags)
-
-
-def _tag_ogg(ogg: OggVorbis | OggOpus, file: BinaryIO, tags: Tags) -> None:
-    ogg.delete(_from_start(file))
-    ogg["title"] = clean(tags.title)
-    ogg["artist"] = clean(tags.artist)
-    ogg["genre"] = clean(tags.genres)
-    ogg["comment"] = _comment(tags)
-    if has_words(tags.lyrics):
-        ogg["lyrics"] = clean(tags.lyrics)
-    ogg.save(_from_start(file), padding=_no_padding)
-
-
-def _tag_m4a(file: BinaryIO, tags: Tags) -> None:
-    m4a = MP4(_from_start(file))
-    m4a.delete(_from_start(file))
-    m4a["\xa9nam"] = clean(tags.title)
-    m4a["\xa9ART"] = clean(tags.artist)
-    m4a["\xa9gen"] = clean(tags.genres)
-    m4a["\xa9cmt"] = _comment(tags)
-    if has_words(tags.lyrics):
-        m4a["\xa9lyr"] = clean(tags.lyrics)
-    m4a.save(_from_start(file), padding=_no_padding)
-
-
-def _from_start(file: BinaryIO) -> BinaryIO:
+    if codec == "mp3":
+        id3 = ID3()
+        for frame, name in (TIT2, "title"), (TPE1, "artist"), (TCON, "genre"):
+            id3.add(frame(text=fields[name]))
+        id3.add(COMM(lang="XXX", desc="", text=fields["comment"]))
+        if "lyrics" in fields:
+            id3.add(USLT(lang="XXX", desc="", text=fields["lyrics"]))
+        id3.save(file, v2_version=3, padding=_no_padding)
+        return
+    opened = {"vorbis": OggVorbis, "opus": OggOpus, "aac": MP4}[codec](file)
     file.seek(0)
-    return file
-
-
-_COPIED = {
-    "mp3": (AudioFormat.MP3, "mp3", _tag_mp3),
-    "vorbis": (AudioFormat.OGG, "ogg", _tag_vorbis),
-    "opus": (AudioFormat.OGG, "ogg", _tag_opus),
-    "aac": (AudioFormat.M4A, "ipod", _tag_m4a),
-}
-"""Codecs that are copied, by FFmpeg's name: format, muxer, and the function that tags it."""
-
-
-def _comment(tags: Tags) -> str:
-    """Return what is needed to make the song again."""
-    parts = (f"Songwright #{tags.number}", f"seed {tags.seed}", clean(tags.request))
-    return ", ".join(part for part in parts if part)
+    opened.delete(file)
+    for name, value in fields.items():
+        opened[_MP4_KEYS[name] if codec == "aac" else name] = value
+    file.seek(0)
+    opened.save(file, padding=_no_padding)
 
 
 def _no_padding(_: Any) -> int:  # noqa: ANN401 - mutagen's PaddingInfo, which has no types
@@ -486,7 +422,10 @@ def _no_padding(_: Any) -> int:  # noqa: ANN401 - mutagen's PaddingInfo, which h
 
 
 def _answer(job: Job, enter: Callable[[], Sandbox | None] = lambda: None) -> dict[str, Any]:
-    """Return the line for stdout: the result, or an error by its class name."""
+    """Return the line for stdout: the result, or an error by its class name.
+
+    A denied access in the sandbox is a defect, since all files are open.
+    """
     entered: Sandbox | None = None
 
     def opened() -> None:
@@ -495,25 +434,20 @@ def _answer(job: Job, enter: Callable[[], Sandbox | None] = lambda: None) -> dic
 
     try:
         kind, seconds = transcode(job, opened)
-    except AudioError as error:
-        answer: dict[str, Any] = {"error": type(error).__name__, "message": str(error)}
-    except (OSError, MutagenError) as error:
-        answer = _of_system_error(error, sandboxed=entered is not None)
-    else:
         answer = {"format": kind.value, "seconds": seconds, "size": job.part.stat().st_size}
+    except AudioError as error:
+        answer = {"error": type(error).__name__, "message": str(error)}
+    except (OSError, MutagenError) as error:
+        cause = _system_error(error)
+        number = getattr(cause, "errno", None) or errno.EIO
+        if entered and number in (errno.EACCES, errno.EPERM):
+            answer = {"error": "SandboxRefused", "message": str(error)}
+        elif number == errno.EFBIG:
+            answer = {"error": NotAudio.__name__, "message": _UNPLAYABLE}
+        else:
+            message = getattr(cause, "strerror", None) or str(error)
+            answer = {"error": "OSError", "errno": number, "message": message}
     return answer | {"sandbox": entered and asdict(entered)}
-
-
-def _of_system_error(error: OSError | MutagenError, *, sandboxed: bool) -> dict[str, Any]:
-    """Map a system error; a denied access in the sandbox is a defect, since all files are open."""
-    cause = _system_error(error)
-    number = getattr(cause, "errno", None) or errno.EIO
-    message = getattr(cause, "strerror", None) or str(error)
-    if sandboxed and number in (errno.EACCES, errno.EPERM):
-        return {"error": "SandboxRefused", "message": str(error)}
-    if number == errno.EFBIG:
-        return {"error": NotAudio.__name__, "message": _UNPLAYABLE}
-    return {"error": "OSError", "errno": number, "message": message}
 
 
 def _end_with_parent() -> None:
@@ -546,26 +480,24 @@ def _limit_resources(limit: int) -> None:
                 resource.setrlimit(what, (lowest, lowest))
 
 
-def _forbid_threads() -> None:
-    """Forbid new threads. Root may start them anyway (Linux, setrlimit(2))."""
+def _enter_sandbox(*, sandboxed: bool) -> Sandbox | None:
+    """Enter the sandbox before the first thread, which it would not restrict; allow only one.
+
+    Root may start more (Linux, setrlimit(2)).
+    """
+    entered = sandbox.enter() if sandboxed else None
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if sys.platform != "win32":
         import resource  # noqa: PLC0415 - Windows has none
 
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-
-
-def _enter_sandbox(*, sandboxed: bool) -> Sandbox | None:
-    """Enter the sandbox, before the first thread, which would not be restricted."""
-    entered = sandbox.enter() if sandboxed else None
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _forbid_threads()
     return entered
 
 
 def main() -> None:
     """Read one job, run it, and write the answer."""
     with open(0, "rb", buffering=0, closefd=False) as stdin:
-        job = Job.from_json(stdin.readline())
+        job = Job.from_line(stdin.readline())
     _limit_resources(job.limit)
     with suppress(OSError):  # opening its files gives a better error
         os.chdir(job.part.parent)

@@ -14,14 +14,13 @@ import logging
 import sys
 import tempfile
 import wave
-from asyncio.subprocess import Process
 from collections.abc import Coroutine
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from services import child_process
-from services.audio.audio_file import AudioFormat, Tags
+from services.audio.audio_file import AudioFormat, Job, Tags
 from services.errors import AudioError, DoesNotFit, NotAudio, SilentAudio, TooShort
 
 log = logging.getLogger(__name__)
@@ -95,8 +94,9 @@ class Transcoder:
         """
         if self._closed:
             raise RuntimeError("the transcoder is closed")
-        job = _Job(source, folder, stem, limit, requested_seconds, tags, sandboxed=self._sandboxed)
-        return await self._owned(self._in_turn(job), name=f"transcode {stem}")
+        part = folder / f".{stem}.part"  # on the result's file system, for the rename
+        job = Job(source, part, limit, requested_seconds, tags, sandboxed=self._sandboxed)
+        return await self._owned(self._in_turn(job, stem), name=f"transcode {stem}")
 
     async def check_sandbox(self) -> None:
         """Transcode a short sound; disable the sandbox if that works only without it.
@@ -120,7 +120,23 @@ class Transcoder:
             self._sandboxed = "error" in without
             if self._sandboxed:
                 answer["error"] = OSError.__name__
-        _log_sandbox(answer)
+        in_force = answer.get("sandbox") or {}
+        missing = [name for name in ("landlock", "seccomp") if not in_force.get(name)]
+        if answer.get("error") == OSError.__name__:
+            log.warning("The audio encoder's sandbox could not be tested: %s", answer["message"])
+        elif "error" in answer:
+            log.warning(
+                "The audio encoder fails in its sandbox, so songs are decoded without it. A "
+                "hostile file could read what this user can. Please report this: %s: %s",
+                answer["error"],
+                answer["message"],
+            )
+        elif missing:
+            log.warning(
+                "This system has no %s: the audio encoder's sandbox is incomplete (see "
+                "docs/security.md, the sandbox).",
+                " and no ".join(missing),
+            )
 
     async def close(self) -> None:
         """Cancel all songs, and return when no child is left."""
@@ -129,62 +145,28 @@ class Transcoder:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _in_turn(self, job: "_Job") -> Transcoded:
+    async def _in_turn(self, job: Job, stem: str) -> Transcoded:
         async with self._places:
             try:
                 answer = await _run_child(job)
                 # No await from here on, so a cancelled song leaves no file.
-                return _publish(answer, job)
+                if error := _CHILD_ERRORS.get(answer.get("error", "")):
+                    raise error(answer["message"])
+                if answer.get("error") == _REFUSED:
+                    message = "A defect: the sandbox refused the audio encoder a file: %s"
+                    log.error(message, answer["message"])
+                    raise NotAudio("The song could not be prepared for the channel.")
+                if "error" in answer:
+                    raise OSError(answer["errno"], answer["message"])
+                kind = AudioFormat(answer["format"])
+                path = job.part.with_name(f"{stem}.{kind}")
+                job.part.replace(path)
+                return Transcoded(path, kind, answer["seconds"], answer["size"])
             finally:
-                _discard(job.part)
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    source: Path
-    folder: Path
-    stem: str
-    limit: int
-    requested_seconds: int
-    tags: Tags
-    sandboxed: bool = True
-
-    @property
-    def part(self) -> Path:
-        """Where the child writes: on the result's file system, for the rename."""
-        return self.folder / f".{self.stem}.part"
-
-    @property
-    def timeout(self) -> float:
-        """Seconds to wait for a child: encoding may take as long as the song plays."""
-        return 30.0 + self.requested_seconds
-
-    def to_line(self) -> bytes:
-        """Return one line of JSON. Paths are absolute: the child changes its working directory."""
-        fields = {
-            "source": str(self.source.absolute()),
-            "part": str(self.part.absolute()),
-            "limit": self.limit,
-            "requested_seconds": self.requested_seconds,
-            "tags": asdict(self.tags),
-            "sandboxed": self.sandboxed,
-        }
-        return json.dumps(fields).encode() + b"\n"
-
-
-def _publish(answer: dict[str, Any], job: _Job) -> Transcoded:
-    """Raise the child's error, or move the finished file to its name."""
-    if error := _CHILD_ERRORS.get(answer.get("error", "")):
-        raise error(answer["message"])
-    if answer.get("error") == _REFUSED:
-        log.error("A defect: the sandbox refused the audio encoder a file: %s", answer["message"])
-        raise NotAudio("The song could not be prepared for the channel.")
-    if "error" in answer:
-        raise OSError(answer["errno"], answer["message"])
-    kind = AudioFormat(answer["format"])
-    path = job.folder / f"{job.stem}.{kind}"
-    job.part.replace(path)
-    return Transcoded(path=path, format=kind, seconds=answer["seconds"], size=answer["size"])
+                try:
+                    job.part.unlink(missing_ok=True)
+                except OSError:  # the song's own error matters more; the next try overwrites it
+                    log.warning("Could not remove %s.", job.part, exc_info=True)
 
 
 async def _transcode_tone(*, sandboxed: bool) -> dict[str, Any]:
@@ -192,7 +174,8 @@ async def _transcode_tone(*, sandboxed: bool) -> dict[str, Any]:
     try:
         with tempfile.TemporaryDirectory(prefix="songwright-") as name:
             folder = Path(name)
-            job = _Job(folder / "source", folder, "tone", LOWEST_LIMIT, 0, _NO_TAGS, sandboxed)
+            part = folder / "tone.part"
+            job = Job(folder / "source", part, LOWEST_LIMIT, 0, _NO_TAGS, sandboxed=sandboxed)
             job.source.write_bytes(_tone())
             return await _attempt(job)
     except (NotAudio, ChildProcessError) as error:
@@ -210,37 +193,7 @@ def _tone() -> bytes:
     return buffer.getvalue()
 
 
-def _log_sandbox(answer: dict[str, Any]) -> None:
-    """Log which parts of the sandbox are missing."""
-    if answer.get("error") == OSError.__name__:
-        log.warning("The audio encoder's sandbox could not be tested: %s", answer["message"])
-        return
-    if "error" in answer:
-        log.warning(
-            "The audio encoder fails in its sandbox, so songs are decoded without it. A hostile "
-            "file could read what this user can. Please report this: %s: %s",
-            answer["error"],
-            answer["message"],
-        )
-        return
-    in_force = answer.get("sandbox") or {}
-    missing = [name for name in ("landlock", "seccomp") if not in_force.get(name)]
-    if missing:
-        log.warning(
-            "This system has no %s: the audio encoder's sandbox is incomplete (see "
-            "docs/security.md, the sandbox).",
-            " and no ".join(missing),
-        )
-
-
-def _discard(part: Path) -> None:
-    try:
-        part.unlink(missing_ok=True)
-    except OSError:  # the song's own error matters more; the next try overwrites it
-        log.warning("Could not remove %s.", part, exc_info=True)
-
-
-async def _run_child(job: _Job) -> dict[str, Any]:
+async def _run_child(job: Job) -> dict[str, Any]:
     """Run the job in a child, and in a second one if the first timed out or was killed.
 
     An overloaded machine starves it; one that is short of memory kills it.
@@ -255,7 +208,7 @@ async def _run_child(job: _Job) -> dict[str, Any]:
     raise NotAudio(_UNREADABLE)
 
 
-async def _attempt(job: _Job) -> dict[str, Any]:
+async def _attempt(job: Job) -> dict[str, Any]:
     """Return the answer of one child, which does not outlive this call.
 
     Raises:
@@ -264,9 +217,16 @@ async def _attempt(job: _Job) -> dict[str, Any]:
         TimeoutError: it took longer than `job.timeout`.
     """
     process = await child_process.start(_PROGRAM, niceness=_NICENESS)
+    assert process.stdin and process.stdout and process.stderr  # noqa: PT018, S101 - three pipes
     try:
         async with asyncio.timeout(job.timeout):
-            reply, output = await _converse(process, job.to_line())
+            # Not closed: the child ends with its stdin. Not drained: a child that died before
+            # reading it gives no answer.
+            process.stdin.write(job.to_line())
+            # Bounded: a child that a hostile file controls could write without end.
+            streams = (process.stdout, process.stderr)
+            reply, output = await asyncio.gather(*map(child_process.tail, streams))
+            await process.wait()
     finally:
         if process.returncode is None:
             process.kill()
@@ -302,15 +262,3 @@ def _checked(answer: Any) -> dict[str, Any]:  # noqa: ANN401 - what JSON holds
         "seconds": float(answer["seconds"]),
         "size": int(answer["size"]),
     }
-
-
-async def _converse(process: Process, line: bytes) -> tuple[bytes, bytes]:
-    """Send the job and return the last 4,000 bytes of stdout and stderr."""
-    assert process.stdin and process.stdout and process.stderr  # noqa: PT018, S101 - three pipes
-    # Not closed: the child ends with its stdin. Not drained: a child that died before reading it
-    # gives no answer.
-    process.stdin.write(line)
-    # Bounded: a child that a hostile file controls could write without end.
-    reply, output = await asyncio.gather(*map(child_process.tail, (process.stdout, process.stderr)))
-    await process.wait()
-    return reply, output
