@@ -1,4 +1,4 @@
-"""What the rules of money say, told once more in plain memory: the ledger is held against it."""
+"""The rules of money, implemented a second time in plain memory, to compare the ledger with."""
 
 import copy
 from collections import Counter
@@ -51,7 +51,7 @@ class RoleGrant:
 
 @dataclass
 class Made:
-    """A song, where its price came from, and how far it is."""
+    """A song, where its price came from, and its state."""
 
     song_id: int
     person: Person
@@ -84,13 +84,13 @@ class Done:
 
 @dataclass
 class Purse:
-    """A member's pots, by name, and the role grants they have had."""
+    """A member's pots, by name, and the role grants that they got."""
 
     pots: dict[str, Pot] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
 
     def live(self, now: datetime) -> list[Pot]:
-        """What can be spent; first what expires first."""
+        """Return what can be spent; what expires first is at the front."""
         pots = [pot for pot in self.pots.values() if pot.left and pot.expires > now]
         return sorted(pots, key=lambda pot: (pot.expires, pot.name))
 
@@ -114,7 +114,7 @@ def draw(pots: list[Pot], amount: int) -> list[tuple[str, int]]:
 
 
 class Model:
-    """All servers. Methods that begin with `would` only look."""
+    """All servers. Methods that begin with `would` change nothing."""
 
     def __init__(
         self, people: list[Person], *, daily_songs: Mapping[str, int], hourly_refunds: int
@@ -135,7 +135,7 @@ class Model:
         self.submit_credits: Counter[tuple[datetime, int]] = Counter()
         self.operator: dict[tuple[str, int], tuple[int | None, int | None]] = {}
 
-    # --- what stands ------------------------------------------------------------------------------
+    # --- settings in force ------------------------------------------------------------------------
 
     def rule(self, server: int, name: str, subject: int = 0) -> Any:
         return self.settings[server].get((name, subject))
@@ -156,7 +156,7 @@ class Model:
         return Period(max(natural.start, since), end)
 
     def calendar(self, server: int) -> Calendar:
-        """Decided last, in force or not."""
+        """Return the calendar set last, in force or not."""
         return self.spans[server][-1][1] if self.spans[server] else Calendar()
 
     def allowance(self, person: Person, now: datetime) -> int | None:
@@ -177,7 +177,7 @@ class Model:
     # --- purses -----------------------------------------------------------------------------------
 
     def would_open(self, person: Person, now: datetime) -> Purse:
-        """The purse as it is once it was looked at."""
+        """Return the purse as it is once it was opened."""
         purse = copy.deepcopy(self.purses[person])
         self.close(person, purse, now)
         if self.roles[person] is None:
@@ -196,7 +196,7 @@ class Model:
         return purse
 
     def close(self, person: Person, purse: Purse, now: datetime) -> None:
-        """What has expired is gone; not the running period's, whatever end it was made for."""
+        """Drop what has expired, except the running period's allowance."""
         current = self._allowance_name(person, now)
         for pot in purse.pots.values():
             if pot.expires <= now and pot.name != current:
@@ -224,7 +224,7 @@ class Model:
         return [song for song in self.songs if song.person == person]
 
     def would_refuse(self, person: Person, seconds: int, now: datetime) -> type[Refusal] | None:
-        """Why a song would be refused. BudgetExceeded is the server's own or the operator's."""
+        """Return why a song would be refused. BudgetExceeded: the server's or the operator's."""
         server = person[0]
         limits = self.limits(server)
         undelivered = [
@@ -252,15 +252,15 @@ class Model:
         if self._cooling(person, limits["cooldown"], now):
             return TooManySongs
         price = price_of(seconds)
-        if not self.would_let(server, price, now, ahead=True):
+        if not self.has_room(server, price, now, ahead=True):
             return BudgetExceeded
         unlimited = self.allowance(person, now) is None
         if not unlimited and self.would_open(person, now).free(now) < price:
             return NotEnoughCredits
-        return BudgetExceeded if self.would_pass(server, price, now) else None
+        return BudgetExceeded if self.would_exceed(server, price, now) else None
 
     def ended_by_choice(self, who: int, now: datetime) -> int:
-        """A member's songs, in every server, cancelled by them or refused for what they are."""
+        """Count songs, in every server, that a member cancelled or whose request was refused."""
         ends = [
             song.ended_at
             for song in self.songs
@@ -268,20 +268,22 @@ class Model:
         ]
         return sum(now - timedelta(hours=1) < whole_ms(at) <= now for at in ends)
 
-    def would_pass(self, server: int, price: int, now: datetime) -> bool:
-        """Whether a song would pass the server's own budget."""
+    def would_exceed(self, server: int, price: int, now: datetime) -> bool:
+        """Return whether a song would exceed the server's own budget."""
         budget = self.rule(server, "budget")
         used = self.used[server, self.period(server, now).start]
         return budget is not None and used + price > budget
 
     def _cooling(self, person: Person, cooldown: int, now: datetime) -> bool:
         newest = self.of(person)[-10:]
-        asked = [song.requested_at for song in newest if song.state not in ("failed", "cancelled")]
+        requested = [
+            song.requested_at for song in newest if song.state not in ("failed", "cancelled")
+        ]
         wait = timedelta(seconds=cooldown)
-        return bool(asked) and now < max(asked) + wait <= now + wait
+        return bool(requested) and now < max(requested) + wait <= now + wait
 
-    def would_let(self, server: int, price: int, now: datetime, *, ahead: bool) -> bool:
-        """Whether the operator's budgets have room for a song, beside those `ahead` of it."""
+    def has_room(self, server: int, price: int, now: datetime, *, ahead: bool) -> bool:
+        """Return whether the operator's budgets have room for a song after those `ahead` of it."""
         own = ("server", server) if ("server", server) in self.operator else ("each", 0)
         for scope, whose in ((("all", 0)), own):
             default = (None, self.daily_songs.get(scope))
@@ -301,7 +303,7 @@ class Model:
                 return False
         return True
 
-    def ask(self, song_id: int, person: Person, seconds: int, now: datetime) -> None:
+    def create(self, song_id: int, person: Person, seconds: int, now: datetime) -> None:
         price, server = price_of(seconds), person[0]
         purse = self.open(person, now)
         unlimited = self.allowance(person, now) is None
@@ -318,13 +320,13 @@ class Model:
             self.warn(server, period, percent)
 
     def warn_of_refusal(self, server: int, now: datetime) -> None:
-        """That the budget is reached, unless so much is left that only this song did not fit."""
+        """Warn that the budget is reached, unless much of it is left."""
         period = self.period(server, now)
         if self.used[server, period.start] * 100 >= self.rule(server, "budget") * 80:
             self.warn(server, period, 100)
 
     def warn(self, server: int, period: Period, percent: int) -> None:
-        """A warning, once a period each, and none that is milder than one before."""
+        """Record a warning, unless it or a higher one was recorded in this period."""
         if percent > self.warned.get((server, period.start), 0):
             self.warned[server, period.start] = percent
             facts = {
@@ -335,8 +337,8 @@ class Model:
             }
             self.history[server].append(Done("warning", 0, None, facts, None))
 
-    def give_back(self, song: Made, now: datetime) -> None:
-        """To where it came from; what has expired lasts until the end of the running period."""
+    def refund(self, song: Made, now: datetime) -> None:
+        """Return the price to its pots; what has expired returns for the running period."""
         purse, late = self.purses[song.person], 0
         for name, part in song.sources:
             if purse.pots[name].expires > now:
@@ -349,18 +351,18 @@ class Model:
         self.used[song.person[0], song.period] -= song.price
 
     def cancel_waiting(self, person: Person, now: datetime) -> None:
-        """What waits is not wanted any more, by no choice of its member's."""
+        """Cancel waiting songs, which does not count as a refund by choice."""
         for song in self.of(person):
             if song.state == "waiting":
                 song.state, song.ended_at = "cancelled", now
-                self.give_back(song, now)
+                self.refund(song, now)
 
     def count_submit(self, song: Made, day: datetime, by: int) -> None:
         for whose in (0, song.person[0]):
             self.submits[day, whose] += by
             self.submit_credits[day, whose] += by * song.price
 
-    # --- what managers do -------------------------------------------------------------------------
+    # --- changes ----------------------------------------------------------------------------------
 
     def set(
         self,
@@ -371,9 +373,8 @@ class Model:
         subject: int = 0,
         undoes: int | None = None,
     ) -> bool:
-        """Whether it changes anything."""
+        """Set a setting; return whether that changed anything."""
         before = self.rule(server, name, subject)
-        # True is 1 in Python, and not in JSON: no rule of ours takes both.
         if before == value:
             return False
         self.settings[server].pop((name, subject), None)
@@ -390,7 +391,7 @@ class Model:
         now: datetime,
         undoes: int | None = None,
     ) -> bool:
-        """From the end of the running period on; what was decided and not begun is dropped."""
+        """Change the calendar from the end of the running period on."""
         last = self.calendar(server)
         if calendar == last:
             return False
@@ -421,7 +422,7 @@ class Model:
 
 
 def price_of(seconds: int) -> int:
-    """With 50 steps."""
+    """Return the price with 50 steps."""
     return -(-seconds // 30)
 
 
@@ -430,7 +431,7 @@ def ms(at: datetime) -> int:
 
 
 def whole_ms(at: datetime) -> datetime:
-    """As it is read again."""
+    """Return a time as it is read from the database."""
     return moment(ms(at))
 
 

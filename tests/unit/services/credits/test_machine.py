@@ -1,4 +1,4 @@
-"""Anything may happen in any order: the ledger holds, and says what the rules of money say."""
+"""Random steps in any order: the ledger stays consistent and agrees with the model."""
 
 import asyncio
 import contextlib
@@ -14,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from db import checks
 from db.connection import Connection
 from db.records import Change, Fault, OperatorBudget, Song
 from services.calendar import Calendar, Every
@@ -24,12 +25,15 @@ from services.settings.catalogue import (
     ALLOWANCE,
     BLOCK,
     BUDGET,
-    BY_KEY,
     CALENDAR,
+    COOLDOWN,
     GIFTS,
+    LONGEST,
     MEMBER_ALLOWANCE,
     PAUSE,
     ROLE_ALLOWANCE,
+    UNFINISHED,
+    Setting,
 )
 from services.settings.server_settings import Manager
 from services.settings.settings import Block, Defaults, Member, Override
@@ -51,6 +55,7 @@ from tests.unit.services.credits.model import (
 )
 
 T = TypeVar("T")
+Decision = tuple[Setting[Any], int, Any]
 
 SERVERS = (1, 2)
 PEOPLE: list[Person] = [(1, 11), (1, 12), (2, 11)]
@@ -64,7 +69,7 @@ BEGINNINGS = [
 ]
 ZONES = ["UTC", "America/New_York", "Europe/London", "Australia/Lord_Howe"]
 
-# Most of it happens to one server, so that what is decided there is soon felt.
+# Mostly one server, so that its settings soon have effects.
 servers = st.sampled_from([1, 1, 1, 2])
 people = st.sampled_from([(1, 11), (1, 11), (1, 12), (2, 11)])
 managers = st.sampled_from(MANAGERS)
@@ -74,7 +79,7 @@ twice = st.sampled_from([1, 1, 2])
 allowances = st.sampled_from([0, 3, 10, 20, 40, None])
 budgets = st.sampled_from([None, 1, 4, 10, 15, 40])
 hours = st.sampled_from([None, 1, 24, 24 * 9])
-"""Until when something holds, from now."""
+"""How long something lasts."""
 
 lengths = st.lists(st.sampled_from([30, 30, 60, 240]), min_size=1, max_size=5)
 hows = st.sampled_from(["post", "undelivered", "fail", "refuse", "cancel", "cancel by another"])
@@ -85,81 +90,39 @@ STATES = {
     "cancel": "cancelled",
     "cancel by another": "cancelled",
 }
-"""What a song is once it has ended so; undelivered ones are just that."""
-limits = st.sampled_from(
-    [
-        *(("unfinished", 3), ("unfinished", 100), ("unfinished", 100)),
-        *(("seconds", 60), ("seconds", 240), ("cooldown", 0), ("cooldown", 600)),
-    ]
-)
+"""A song's state after it has ended so."""
+RESET = "reset"
 decisions = st.one_of(
-    st.tuples(st.just("allowance"), st.just(0), allowances),
-    st.tuples(st.just("role"), roles, st.one_of(st.just("drop"), allowances)),
-    st.tuples(
-        st.just("member"),
-        st.sampled_from([11, 12]),
-        st.one_of(st.just("drop"), st.tuples(allowances, hours)),
-    ),
-    st.tuples(st.just("budget"), st.just(0), budgets),
+    st.tuples(st.just(ALLOWANCE), st.just(0), allowances),
+    st.tuples(st.just(ROLE_ALLOWANCE), roles, st.just(RESET) | allowances),
+    st.tuples(st.just(MEMBER_ALLOWANCE), st.sampled_from([11, 12]), st.just(RESET) | allowances),
+    st.tuples(st.just(BUDGET), st.just(0), budgets),
 )
+permissions = st.one_of(
+    st.tuples(st.just(PAUSE), st.just(0), st.sampled_from(["", None, None, None])),
+    st.tuples(st.just(BLOCK), st.just(11), st.sampled_from(["Spam.", RESET])),
+    st.tuples(st.just(GIFTS), st.just(0), st.booleans()),
+    st.tuples(st.just(UNFINISHED), st.just(0), st.sampled_from([3, 100, 100])),
+    st.tuples(st.just(LONGEST), st.just(0), st.sampled_from([60, 240])),
+    st.tuples(st.just(COOLDOWN), st.just(0), st.sampled_from([0, 600])),
+)
+"""A setting, the role or member that it is about, and its new value."""
 
-GROWN = """
-    SELECT lot_id, amount FROM lots WHERE kind = 'allowance'
-"""
+CHECKS = (
+    *(checks.entries, checks.lots, checks.periods),
+    *(checks.unheld, checks.unended, checks.uncompensated),
+)
 NEVER = {
-    "a lot under zero, or over what it was given": """
-        SELECT lot_id FROM lots WHERE remaining < 0 OR remaining > amount
-    """,
-    "a balance under zero": """
-        SELECT server_id, member_id FROM ledger GROUP BY server_id, member_id HAVING sum(amount) < 0
-    """,
-    "a balance that is not what its lots hold": """
-        SELECT server_id, member_id FROM members
-        WHERE (SELECT coalesce(sum(amount), 0) FROM ledger
-               WHERE ledger.server_id = members.server_id
-                     AND ledger.member_id = members.member_id)
-           <> (SELECT coalesce(sum(remaining), 0) FROM lots
-               WHERE lots.server_id = members.server_id AND lots.member_id = members.member_id)
-    """,
-    "a lot that is not the sum of its parts": """
-        SELECT lot_id FROM lots LEFT JOIN ledger_parts USING (lot_id)
-        GROUP BY lot_id HAVING remaining <> coalesce(sum(ledger_parts.amount), 0)
-    """,
-    "an entry that is not the sum of its parts": """
-        SELECT entry_id FROM ledger LEFT JOIN ledger_parts USING (entry_id)
-        GROUP BY entry_id HAVING ledger.amount <> coalesce(sum(ledger_parts.amount), 0)
-    """,
     "a part of one member's entry in another's lot": """
         SELECT entry_id FROM ledger_parts JOIN ledger USING (entry_id) JOIN lots USING (lot_id)
         WHERE ledger.server_id <> lots.server_id OR ledger.member_id <> lots.member_id
     """,
-    "a hold that is not of one unfinished song, or an end that its song has not had": """
-        SELECT song_id FROM songs LEFT JOIN ledger USING (song_id) GROUP BY song_id
-        HAVING coalesce(sum(kind = 'hold'), 0) <> 1
-            OR sum(kind = 'hold' AND ledger.price = songs.price) <> 1
-            OR sum(kind = 'settle') <> (state IN ('undelivered', 'completed', 'refunded'))
-            OR sum(kind = 'refund') <> (state IN ('failed', 'cancelled'))
-            OR sum(kind = 'compensate') <> (state = 'refunded')
-    """,
-    "an end that nobody has to answer for, or lyrics of a cancelled song": """
+    "an end without a fault, or lyrics of a cancelled song": """
         SELECT song_id FROM songs
         WHERE (state IN ('failed', 'cancelled')) <> (fault IS NOT NULL)
               OR (state = 'cancelled' AND lyrics <> '')
     """,
-    "a period's count that is not what is held and settled in it, less what was given back": """
-        SELECT server_id, period_at FROM server_periods
-        WHERE used <> (
-            SELECT coalesce(sum(hold.price), 0) FROM ledger AS hold
-            WHERE hold.kind = 'hold' AND hold.server_id = server_periods.server_id
-                  AND hold.period_at = server_periods.period_at AND NOT EXISTS (
-                      SELECT 1 FROM ledger AS back WHERE back.song_id = hold.song_id
-                                                   AND back.kind IN ('refund', 'compensate')))
-    """,
-    "a hold in a period that counts nothing": """
-        SELECT entry_id FROM ledger LEFT JOIN server_periods USING (server_id, period_at)
-        WHERE kind = 'hold' AND used IS NULL
-    """,
-    "a rule's change that does not begin where the one before it ended": """
+    "a change that does not begin where the one before it ended": """
         SELECT number FROM changes AS change
         WHERE name NOT IN ('grant', 'take', 'reset', 'warning', 'calendar') AND before IS NOT (
             SELECT after FROM changes AS last
@@ -167,7 +130,7 @@ NEVER = {
                   AND last.subject_id = change.subject_id AND last.number < change.number
             ORDER BY number DESC LIMIT 1)
     """,
-    "a rule that is not as its last change left it": """
+    "a setting that is not as its last change left it": """
         SELECT number FROM changes AS change LEFT JOIN settings USING (server_id, name, subject_id)
         WHERE name NOT IN ('grant', 'take', 'reset', 'warning', 'calendar')
               AND change.after IS NOT settings.value AND NOT EXISTS (
@@ -203,12 +166,12 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             for person in PEOPLE:
-                self.look(person)
+                self.read(person)
         finally:
             self.run(self.open.aclose())
             self.runner.close()
 
-    # --- Who is there, and what time it is --------------------------------------------------------
+    # --- Roles and time ---------------------------------------------------------------------------
 
     @initialize(
         beginning=st.sampled_from(BEGINNINGS),
@@ -229,14 +192,17 @@ class Machine(RuleBasedStateMachine):
         unfinished: int,
         gifts: bool,
     ) -> None:
-        """A server that has decided something: else it would take many steps to get there."""
+        """Begin with some settings, which would take many steps otherwise."""
         self.clock.now = beginning
         self.have_roles((1, 11), has)
-        self.decide(1, 31, ("allowance", 0, allowance))
-        self.decide(1, 31, ("role", 21, of_role))
-        self.decide(1, 31, ("budget", 0, budget))
-        self.limit(1, 31, ("unfinished", unfinished))
-        self.allow(1, 31, "gifts" if gifts else "no gifts", None)
+        for decision in (
+            (ALLOWANCE, 0, allowance),
+            (ROLE_ALLOWANCE, 21, of_role),
+            (BUDGET, 0, budget),
+            (UNFINISHED, 0, unfinished),
+            (GIFTS, 0, gifts),
+        ):
+            self.decide(1, 31, decision)
 
     @rule(
         by=st.sampled_from(
@@ -265,25 +231,25 @@ class Machine(RuleBasedStateMachine):
     def member(self, person: Person) -> Member:
         return Member(*person, self.model.roles[person])
 
-    # --- What members do --------------------------------------------------------------------------
+    # --- Members ----------------------------------------------------------------------------------
 
     @rule(person=people)
-    def look(self, person: Person) -> None:
+    def read(self, person: Person) -> None:
         now = self.clock()
         self.preview(person)
-        standing = self.run(self.product.credits.statement(self.member(person), entries=3))
+        statement = self.run(self.product.credits.statement(self.member(person), entries=3))
         purse = self.model.open(person, now)
-        balance = standing.balance
+        balance = statement.balance
         assert balance.free == purse.free(now) == balance.sums.allowance + balance.sums.granted
         assert {lot.lot_id: lot.remaining for lot in balance.lots} == {
             pot.name: pot.left for pot in purse.live(now)
         }
         assert balance.allowance.credits == self.model.allowance(person, now)
         assert balance.period == self.model.period(person[0], now)
-        assert standing.held == sum(s.price for s in self.model.of(person) if s.unfinished)
+        assert statement.held == sum(s.price for s in self.model.of(person) if s.unfinished)
 
     def preview(self, person: Person) -> None:
-        """Reading alone tells what looking finds, but for what was given to a role meanwhile."""
+        """Compare the preview with the balance, except where a grant to a role is new."""
         seen, had = self.model.purses[person].seen, self.model.would_open(person, self.clock())
         if self.model.roles[person] is not None and had.seen == seen:
             unlimited = self.model.allowance(person, self.clock()) is None
@@ -295,26 +261,26 @@ class Machine(RuleBasedStateMachine):
         lengths=lengths,
         times=twice,
     )
-    def ask(self, person: Person, lengths: list[int], times: int) -> None:
+    def request(self, person: Person, lengths: list[int], times: int) -> None:
         if self.model.roles[person] is None:
-            self.model.roles[person] = frozenset()  # whoever asks is there
+            self.model.roles[person] = frozenset()
         for seconds in lengths:
-            self.ask_once(person, seconds, times)
-        self.look(person)
+            self.request_once(person, seconds, times)
+        self.read(person)
 
-    def ask_once(self, person: Person, seconds: int, times: int) -> None:
+    def request_once(self, person: Person, seconds: int, times: int) -> None:
         song_id, now = next(self.ids), self.clock()
         refusal = self.model.would_refuse(person, seconds, now)
-        asking = self.product.create(song_id, who=self.member(person), seconds=seconds)
+        creating = self.product.create(song_id, who=self.member(person), seconds=seconds)
         if refusal is not None:
             with pytest.raises(refusal) as refused:
-                self.run(asking)
+                self.run(creating)
             if refused.type is ServerBudgetExceeded:
-                assert self.model.would_pass(person[0], price_of(seconds), now)
+                assert self.model.would_exceed(person[0], price_of(seconds), now)
                 self.model.warn_of_refusal(person[0], now)
             return
-        self.made[song_id] = song = self.run(asking)
-        self.model.ask(song_id, person, seconds, now)
+        self.made[song_id] = song = self.run(creating)
+        self.model.create(song_id, person, seconds, now)
         budget = self.model.rule(person[0], "budget")
         period = self.model.period(person[0], now)
         assert budget is None or self.model.used[person[0], period.start] <= budget
@@ -324,38 +290,38 @@ class Machine(RuleBasedStateMachine):
 
     @rule(between=st.permutations([(1, 11), (1, 12)]), amount=st.integers(1, 9), times=twice)
     def gift(self, between: list[Person], amount: int, times: int) -> None:
-        giver, to = between
+        giver, receiver = between
         gift_id, now = next(self.ids), self.clock()
         for nth in range(times):
             transfers = self.product.transfers.gift(
-                self.member(giver), self.member(to), gift_id=gift_id, amount=amount
+                self.member(giver), self.member(receiver), gift_id=gift_id, amount=amount
             )
-            if not nth and (refusal := self.would_refuse_gift(giver, to, amount)):
+            if not nth and (refusal := self.would_refuse_gift(giver, receiver, amount)):
                 with pytest.raises(refusal):
                     self.run(transfers)
                 return
             moved = self.run(transfers)
             if not nth:
-                self.move_gift(giver, to, amount, gift_id)
+                self.move_gift(giver, receiver, amount, gift_id)
             assert moved.balance.free == self.model.open(giver, now).free(now)
 
     def would_refuse_gift(
-        self, giver: Person, to: Person, amount: int
+        self, giver: Person, receiver: Person, amount: int
     ) -> type[DeniedBySettings] | type[NotEnoughToGive] | None:
         now = self.clock()
         if not self.model.rule(giver[0], "gifts"):
             return DeniedBySettings
-        if any(self.model.blocked(person, now) for person in (giver, to)):
+        if any(self.model.blocked(person, now) for person in (giver, receiver)):
             return DeniedBySettings
         return NotEnoughToGive if self.model.would_open(giver, now).free(now) < amount else None
 
-    def move_gift(self, giver: Person, to: Person, amount: int, gift_id: int) -> None:
+    def move_gift(self, giver: Person, receiver: Person, amount: int, gift_id: int) -> None:
         now = self.clock()
-        mine, theirs = self.model.open(giver, now), self.model.open(to, now)
+        mine, theirs = self.model.open(giver, now), self.model.open(receiver, now)
         for place, (name, part) in enumerate(draw(mine.live(now)[::-1], amount)):
             theirs.put(f"gift:{gift_id}:{place}", "gift", part, mine.pots[name].expires)
 
-    # --- What becomes of songs --------------------------------------------------------------------
+    # --- Songs ------------------------------------------------------------------------------------
 
     def unfinished(self) -> list[Made]:
         return [song for song in self.model.songs if song.unfinished]
@@ -363,7 +329,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.unfinished())
     @rule(data=st.data(), counts=st.booleans())
     def submit(self, data: st.DataObject, counts: bool) -> None:
-        """Once or a second time; it may turn out that certainly nothing was accepted."""
+        """Once or again; some submits turn out not to be accepted."""
         made = data.draw(st.sampled_from(self.unfinished()))
         day = midnight(self.clock())
         if self.submit_once(made) and not counts:
@@ -375,7 +341,7 @@ class Machine(RuleBasedStateMachine):
 
     def submit_once(self, made: Made) -> bool:
         now = self.clock()
-        may = self.model.would_let(made.person[0], made.price, now, ahead=False)
+        may = self.model.has_room(made.person[0], made.price, now, ahead=False)
         may = may and made.submits < 2
         assert self.run(self.product.submit(self.made[made.song_id])) is may
         if may:
@@ -408,7 +374,7 @@ class Machine(RuleBasedStateMachine):
         made.state = STATES.get(how, how)
         made.by_choice = how in ("refuse", "cancel")
         if made.state in ("failed", "cancelled"):
-            self.model.give_back(made, self.clock())
+            self.model.refund(made, self.clock())
 
     @rule(
         person=people,
@@ -416,9 +382,9 @@ class Machine(RuleBasedStateMachine):
         how=hows,
         by=st.sampled_from([timedelta(), timedelta(hours=13), timedelta(hours=25)]),
     )
-    def ask_and_end(self, person: Person, lengths: list[int], how: str, by: timedelta) -> None:
+    def request_and_end(self, person: Person, lengths: list[int], how: str, by: timedelta) -> None:
         before = len(self.model.songs)
-        self.ask(person, lengths, 1)
+        self.request(person, lengths, 1)
         self.clock.now += by
         for made in self.model.songs[before:]:
             self.end_one(made, how)
@@ -459,71 +425,30 @@ class Machine(RuleBasedStateMachine):
         for made in due.values():
             assert self.run(self.product.completion.compensate(self.made[made.song_id]))
             made.state = "compensated"
-            self.model.give_back(made, now)
+            self.model.refund(made, now)
 
-    # --- What managers decide ---------------------------------------------------------------------
+    # --- Settings ---------------------------------------------------------------------------------
 
-    @rule(server=servers, by=managers, decision=decisions)
-    def decide(self, server: int, by: int, decision: tuple[str, int, Any]) -> None:
-        name, subject, wanted = decision
+    @rule(server=servers, by=managers, decision=decisions, lasts=hours)
+    def decide(self, server: int, by: int, decision: Decision, lasts: int | None = None) -> None:
+        setting, subject, wanted = decision
         server_settings, manager = self.product.server_settings, Manager(server, by)
-        value: Any = {"credits": wanted}
-        if name == "allowance":
-            change = self.run(server_settings.set(manager, ALLOWANCE, wanted))
-        elif name == "budget":
-            change, value = self.run(server_settings.set(manager, BUDGET, wanted)), wanted
-        elif wanted == "drop":
-            change = self.run(server_settings.reset(manager, BY_KEY[name], subject))
-            value = None
-        elif name == "role":
-            change = self.run(server_settings.set(manager, ROLE_ALLOWANCE, wanted, subject))
+        if wanted == RESET:
+            change, value = self.run(server_settings.reset(manager, setting, subject)), None
         else:
-            credits, lasts = wanted
-            until = self.after(lasts)
-            value = {"credits": credits, "until": None if until is None else ms(until)}
-            change = self.run(
-                server_settings.set(manager, MEMBER_ALLOWANCE, Override(credits, until), subject)
-            )
-        self.was_changed(server, change, self.model.set(server, by, name, value, subject))
+            of_member = {MEMBER_ALLOWANCE: Override, BLOCK: Block}.get(setting)
+            wanted = of_member(wanted, self.after(lasts)) if of_member else wanted
+            change = self.run(server_settings.set(manager, setting, wanted, subject))
+            value = setting.kind.encode(wanted)
+            if value is False or value == DEFAULT_LIMITS.get(setting.key):
+                value = None
+        if setting is BLOCK and value:
+            self.model.cancel_waiting((server, subject), self.clock())
+        self.was_changed(server, change, self.model.set(server, by, setting.key, value, subject))
 
-    @rule(
-        server=servers,
-        by=managers,
-        what=st.sampled_from(["pause", *["resume"] * 3, "block", "unblock", "gifts", "no gifts"]),
-        lasts=hours,
-    )
-    def allow(self, server: int, by: int, what: str, lasts: int | None) -> None:
-        server_settings, manager = self.product.server_settings, Manager(server, by)
-        value: Any = None
-        if what in ("pause", "resume"):
-            change = self.run(server_settings.set(manager, PAUSE, "" if what == "pause" else None))
-            name, subject, value = "pause", 0, "" if what == "pause" else None
-        elif what == "block":
-            until = self.after(lasts)
-            name, subject = "block", 11
-            value = {"reason": "Spam.", "until": None if until is None else ms(until)}
-            change = self.run(server_settings.set(manager, BLOCK, Block("Spam.", until), 11))
-            self.model.cancel_waiting((server, 11), self.clock())
-        elif what == "unblock":
-            name, subject = "block", 11
-            change = self.run(server_settings.reset(manager, BLOCK, 11))
-        else:
-            name, subject, value = "gifts", 0, what == "gifts" or None
-            change = self.run(server_settings.set(manager, GIFTS, what == "gifts"))
-        self.was_changed(server, change, self.model.set(server, by, name, value, subject))
-
-    @rule(
-        server=servers,
-        by=managers,
-        limit=limits,
-    )
-    def limit(self, server: int, by: int, limit: tuple[str, int]) -> None:
-        name, figure = limit
-        change = self.run(
-            self.product.server_settings.set(Manager(server, by), BY_KEY[name], figure)
-        )
-        value = None if DEFAULT_LIMITS[name] == figure else figure
-        self.was_changed(server, change, self.model.set(server, by, name, value))
+    @rule(server=servers, by=managers, permission=permissions, lasts=hours)
+    def permit(self, server: int, by: int, permission: Decision, lasts: int | None) -> None:
+        self.decide(server, by, permission, lasts)
 
     @rule(
         server=servers,
@@ -532,7 +457,7 @@ class Machine(RuleBasedStateMachine):
         hour=st.sampled_from([0, 2, 23]),
         zone=st.sampled_from(ZONES),
     )
-    def count_periods(self, server: int, by: int, every: Every, hour: int, zone: str) -> None:
+    def change_calendar(self, server: int, by: int, every: Every, hour: int, zone: str) -> None:
         change = self.run(
             self.product.server_settings.update(
                 Manager(server, by),
@@ -566,7 +491,7 @@ class Machine(RuleBasedStateMachine):
     def after(self, lasts: int | None) -> datetime | None:
         return None if lasts is None else self.clock() + timedelta(hours=lasts)
 
-    # --- What managers give and take --------------------------------------------------------------
+    # --- Grants -----------------------------------------------------------------------------------
 
     @rule(person=people, by=managers, amount=st.integers(1, 9), lasts=hours, times=twice)
     def grant(self, person: Person, by: int, amount: int, lasts: int | None, times: int) -> None:
@@ -607,7 +532,6 @@ class Machine(RuleBasedStateMachine):
                 taken = min(amount, purse.free(now))
                 draw(purse.live(now)[::-1], amount)
                 self.was_done(person[0], "take", person[1], {"credits": taken}, by)
-            # An allowance is opened again with what a manager has taken still counted as used.
             assert (moved.amount, moved.balance.free) == (
                 taken,
                 self.model.open(person, now).free(now),
@@ -635,8 +559,7 @@ class Machine(RuleBasedStateMachine):
         times: int,
     ) -> None:
         now, role_grant_id = self.clock(), next(self.ids)
-        standing = [o for o in self.model.role_grants[server] if o.ends > now]
-        if len(standing) >= 25:
+        if sum(o.ends > now for o in self.model.role_grants[server]) >= 25:
             return
         expires_at = self.after(lasts) if kind == "grant" else None
         if expires_at is not None and (ends or 0) > (lasts or 0):
@@ -683,15 +606,11 @@ class Machine(RuleBasedStateMachine):
                 credits += sum(pot.left for pot in pots)
                 for pot in pots:
                     pot.left = 0
-        standing = [
-            role_grant for role_grant in self.model.role_grants[server] if role_grant.ends > now
-        ]
-        self.model.role_grants[server] = [
-            o for o in self.model.role_grants[server] if o not in standing
-        ]
-        if standing:
-            self.was_done(server, "reset", 0, {"role_grants": len(standing)}, by)
-        assert done == plan == ResetPlan(members, credits, len(standing))
+        role_grants = self.model.role_grants[server]
+        self.model.role_grants[server] = [grant for grant in role_grants if grant.ends <= now]
+        if ended := len(role_grants) - len(self.model.role_grants[server]):
+            self.was_done(server, "reset", 0, {"role_grants": ended}, by)
+        assert done == plan == ResetPlan(members, credits, ended)
         if members:
             facts = {"members": members, "credits": credits}
             self.was_done(server, "reset", 0, facts, by)
@@ -702,7 +621,7 @@ class Machine(RuleBasedStateMachine):
     def was_done(self, server: int, name: str, subject: int, facts: Any, by: int) -> None:
         self.model.history[server].append(Done(name, subject, None, facts, by))
 
-    # --- What the operator allows -----------------------------------------------------------------
+    # --- The operator's budgets -------------------------------------------------------------------
 
     @rule(
         scope=scopes,
@@ -718,26 +637,26 @@ class Machine(RuleBasedStateMachine):
         self.run(self.product.operator.drop(*scope))
         self.model.operator.pop(scope, None)
 
-    # --- What holds after each step ---------------------------------------------------------------
+    # --- Checks after each step -------------------------------------------------------------------
 
     @invariant()
-    def nothing_is_as_it_must_never_be(self) -> None:
-        async def look(connection: Connection) -> dict[str, list[Any]]:
-            return {
-                what: [tuple(row) for row in await connection.execute_fetchall(sql)]
-                for what, sql in NEVER.items()
-            }
+    def rows_are_consistent(self) -> None:
+        async def find(connection: Connection) -> list[Any]:
+            found: list[Any] = [await check(connection) for check in CHECKS]
+            for what, sql in NEVER.items():
+                found += [(what, *row) for row in await connection.execute_fetchall(sql)]
+            return [each for each in found if each]
 
-        found = self.run(self.database.transact(look))
-        assert not any(found.values()), found
+        assert self.run(self.database.transact(find)) == []
 
     @invariant()
-    def no_allowance_was_higher_than_the_highest_rule(self) -> None:
-        for lot_id, amount in self.run(self.product.rows(GROWN)):
+    def no_allowance_was_higher_than_the_highest_setting(self) -> None:
+        allowances = "SELECT lot_id, amount FROM lots WHERE kind = 'allowance'"
+        for lot_id, amount in self.run(self.product.rows(allowances)):
             assert amount <= self.model.highest[lot_id]
 
     @invariant()
-    def what_was_done_is_all_in_the_history(self) -> None:
+    def history_is_complete(self) -> None:
         for server in SERVERS:
             rows = self.run(
                 self.product.rows(
@@ -754,7 +673,7 @@ class Machine(RuleBasedStateMachine):
             ] == [tuple(asdict(done).values()) for done in self.model.history[server]]
 
     @invariant()
-    def submits_are_counted_as_they_were_made(self) -> None:
+    def submits_are_counted(self) -> None:
         rows = self.run(self.product.rows("SELECT day, server_id, songs, credits FROM submits"))
         counted = {
             (ms(day), server): (songs, self.model.submit_credits[day, server])
@@ -765,7 +684,7 @@ class Machine(RuleBasedStateMachine):
             assert counted.get(key, (0, 0)) == found.get(key, (0, 0))
 
     @invariant()
-    def periods_are_counted_and_warned_of_once(self) -> None:
+    def periods_are_counted_and_warned_about_once(self) -> None:
         rows = self.run(
             self.product.rows("SELECT server_id, period_at, used, warned FROM server_periods")
         )
@@ -779,7 +698,7 @@ class Machine(RuleBasedStateMachine):
 
 
 def midnight(at: datetime) -> datetime:
-    """The operator's day begins at it."""
+    """When the operator's day begins."""
     return at.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
