@@ -18,7 +18,7 @@ way, 0 had 23 calls of 1,250 refused and 0.1 none (`python -m benchmarks.pacing`
 CALLS_A_SONG = 3.1
 """What a song takes of the account's calls while many wait: its submit, its polls, its result
 (`python -m benchmarks.pacing`)."""
-CALLS_TO_COME = 2.5
+CALLS_TO_COME = 2.4
 """What a song at the API still takes of them, with some room for those polled twice."""
 
 CROWDED, APART = 0.5, 1.5
