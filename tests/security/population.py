@@ -1,4 +1,4 @@
-"""Two servers with people, songs and rules of every kind, and what a client can send about them."""
+"""Two servers with people, songs and settings of every kind, and what a client can send them."""
 
 import ast
 import contextlib
@@ -35,29 +35,34 @@ from tests.wire import (
     payloads,
     rules,
 )
+from tests.wire.interactions import CHANNEL as CHANNEL_OPTION
 from tests.wire.interactions import (
     COMMAND,
     COMPONENT,
     GROUP,
+    INTEGER,
     MODAL,
+    ROLE,
+    STRING,
     SUBCOMMAND,
     USER,
     find_command,
     new_interaction,
 )
 from tests.wire.state import COMPONENTS_V2, EPHEMERAL, Version
-from tests.world.direct import Bot, bot_at_hand, tell
+from tests.world.direct import Bot, direct_bot
 
-ROLE, CHANNEL_OPTION = 8, 7
+BUTTON, MENU, USER_MENU = 2, 3, 5
 COMPONENT_TYPES: dict[type, int] = {
-    ui.Button: 2,
-    ui.Select: 3,
-    ui.UserSelect: 5,
+    ui.Button: BUTTON,
+    ui.Select: MENU,
+    ui.UserSelect: USER_MENU,
     ui.RoleSelect: 6,
     ui.MentionableSelect: 7,
     ui.ChannelSelect: 8,
 }
 COGS = Path(inspect.getfile(Client)).parent
+OPERATOR = 77_000_000_000_000_001
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +83,20 @@ class Pressable:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
-    """A form as it was opened: its id, and its fields' types by their names."""
+class OpenForm:
+    """A form as it was opened: its id, and its fields by their names."""
 
     custom_id: str
     fields: Mapping[str, Mapping[str, Any]]
 
 
+def option(name: str, kind: int, value: Any) -> dict[str, Any]:
+    return {"name": name, "type": kind, "value": value}
+
+
 @dataclass
 class Population:
-    """Everybody and everything, and the ids that mean something here."""
+    """All people and things, and the ids that mean something here."""
 
     bot: Bot
     one: Guild
@@ -95,10 +104,11 @@ class Population:
     people: dict[str, Member] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     roles: dict[str, int] = field(default_factory=dict)
-    sheets: list[Sheet] = field(default_factory=list)
+    forms: list[OpenForm] = field(default_factory=list)
     drafts: list[int] = field(default_factory=list)
     songs: list[int] = field(default_factory=list)
-    kept: list[Path] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    """Of songs that could not be posted yet."""
     opened_at: set[tuple[str, int]] = field(default_factory=set)
     """Where in the cogs forms were opened from: file and line."""
 
@@ -114,14 +124,12 @@ class Population:
             *(self.one.id, self.two.id, self.bot.wire.state.bot.id),
         ]
 
-    # What is found in the bot itself
-
     def leaves(self) -> list[Leaf]:
-        """Every command, as it was registered with Discord."""
+        """Return every command, as it was registered with Discord."""
         return [leaf for root in self.bot.wire.state.commands for leaf in _leaves(root, ())]
 
     def pressables(self) -> list[Pressable]:
-        """Every class of buttons and menus that the bot answers, with the pattern of its ids."""
+        """Return every class of buttons and menus that the bot answers."""
         known = self.bot.client._connection._view_store._dynamic_items
         return [
             Pressable(item.__name__, pattern.pattern, _component_type(item))
@@ -133,37 +141,34 @@ class Population:
     async def command(
         self, who: str, leaf: str, options: list[dict[str, Any]], *, kind: int = COMMAND
     ) -> Interaction:
-        """A command or, by its `kind`, a completion, with whatever options."""
-        member, channel = self.place(who)
+        """Send a command or, by its `kind`, a completion, with whatever options."""
         root, _, path = find_command(self.bot.wire.state, leaf)
         data = interactions._command_data(root, path, options)
-        data["resolved"] = self.resolved(options)
-        interaction = new_interaction(self.bot.wire.state, kind, member, channel, data)
+        ids = [str(o.get("value")) for o in options if o.get("type") in (6, 7, 8, 9)]
+        data["resolved"] = self._resolved(ids)
+        interaction = self._interaction(kind, who, data)
         focused = [option["type"] for option in options if option.get("focused")]
         interaction.focused_type = focused[0] if focused else interaction.focused_type
-        return await self.bot.hear_of(interaction)
+        return await self.bot.interact(interaction)
 
     async def press(
         self, who: str, custom_id: str, component_type: int, values: list[str], *, shown: str
     ) -> Interaction:
-        """A button or a menu, on a message that is `shown` to its member alone, or to all."""
-        member, channel = self.place(who)
+        """Use a button or a menu, on a message that is `shown` to its member alone, or to all."""
         component: dict[str, Any] = {"type": component_type, "custom_id": custom_id}
-        component |= {"style": 2, "label": "x"} if component_type == 2 else {"options": []}
-        message = self._message(channel, shown, [{"type": 1, "components": [component]}])
         data: dict[str, Any] = {"custom_id": custom_id, "component_type": component_type}
-        if component_type != 2:
+        if component_type == BUTTON:
+            component |= {"style": 2, "label": "x"}
+        else:
+            component |= {"options": []}
             data |= {"values": values, "resolved": self._resolved(values)}
-        return await self.bot.hear_of(
-            new_interaction(self.bot.wire.state, COMPONENT, member, channel, data, message)
-        )
+        row = {"type": 1, "components": [component]}
+        return await self.bot.interact(self._interaction(COMPONENT, who, data, shown, row))
 
     async def send_form(
         self, who: str, custom_id: str, fields: list[dict[str, Any]], *, shown: str
     ) -> Interaction:
-        """A form, opened by a command or from a message."""
-        member, channel = self.place(who)
-        message = None if shown == "command" else self._message(channel, shown, [])
+        """Send a form, opened by a command or from a message."""
         lists = [f["values"] for f in fields if isinstance(f.get("values"), list)]
         chosen = [value for values in lists for value in values if isinstance(value, str)]
         data = {
@@ -171,58 +176,50 @@ class Population:
             "components": [{"type": 18, "component": one} for one in fields],
             "resolved": self._resolved(chosen),
         }
-        return await self.bot.hear_of(
-            new_interaction(self.bot.wire.state, MODAL, member, channel, data, message)
-        )
+        return await self.bot.interact(self._interaction(MODAL, who, data, shown))
 
-    def place(self, who: str) -> tuple[Member, Channel]:
-        """Somebody, and where they are: `alice`, or `alice@thread`."""
+    def _interaction(
+        self, kind: int, who: str, data: dict[str, Any], shown: str = "command", *rows: Any
+    ) -> Interaction:
+        """By `who`: a name such as `alice`, or `alice@thread`."""
         name, _, where = who.partition("@")
-        member = self.people[name]
-        default = "songs" if member.guild is self.one else "elsewhere"
-        return member, self.channels[where or default]
-
-    def resolved(self, options: list[dict[str, Any]]) -> dict[str, Any]:
-        """What Discord sends beside options that are ids."""
-        ids = [str(o.get("value")) for o in options if o.get("type") in (6, 7, 8, 9)]
-        return self._resolved(ids)
+        member, state = self.people[name], self.bot.wire.state
+        channel = self.channels[where or ("songs" if member.guild is self.one else "elsewhere")]
+        message = None
+        if shown != "command":
+            flags = {"alone": EPHEMERAL, "alone v2": EPHEMERAL | COMPONENTS_V2, "all": 0}[shown]
+            number, at = state.new_id(), state.clock.wall()
+            components = rules.completed(list(rows))
+            version = Version(number, at, "", [], components, (), loading=False)
+            message = Message(number, channel, state.bot, flags, [version])
+        return new_interaction(state, kind, member, channel, data, message)
 
     def _resolved(self, ids: list[str]) -> dict[str, Any]:
-        """Only of what exists: Discord makes this part itself."""
+        """Return what Discord sends next to ids, only of what exists: it makes this part itself."""
         found: dict[str, dict[str, Any]] = {"users": {}, "members": {}, "roles": {}, "channels": {}}
-        wire = self.bot.wire.state
+        state = self.bot.wire.state
         for text in ids:
             number = int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0
-            if number in wire.users:
-                found["users"][text] = payloads.user(wire.users[number])
+            if number in state.users:
+                found["users"][text] = payloads.user(state.users[number])
                 if number in self.one.members:
                     shown = payloads.interacting_member(self.one.members[number])
                     found["members"][text] = {k: v for k, v in shown.items() if k != "user"}
             if number in self.one.roles:
                 found["roles"][text] = payloads.role(self.one.roles[number])
-            if number in wire.channels:
-                whole = payloads.channel(wire.channels[number], wire.bot)
-                found["channels"][text] = whole | {"permissions": "0"}
+            if number in state.channels:
+                channel = payloads.channel(state.channels[number], state.bot)
+                found["channels"][text] = channel | {"permissions": "0"}
         return {name: about for name, about in found.items() if about}
 
-    def _message(self, channel: Channel, shown: str, components: list[dict[str, Any]]) -> Message:
-        state = self.bot.wire.state
-        flags = {"alone": EPHEMERAL, "alone v2": EPHEMERAL | COMPONENTS_V2, "all": 0}[shown]
-        message_id = state.new_id()
-        version = Version(
-            message_id, state.clock.wall(), "", [], rules.completed(components), (), loading=False
-        )
-        return Message(message_id, channel, state.bot, flags, [version])
-
     async def begin(self) -> None:
-        """As it was in the beginning: the database, the files, the channels."""
+        """Restore the database, the files and the channels."""
         await self.bot.begin()
         for channel in self.channels.values():
             channel.messages.clear()
-        for file in self.kept:
-            if not file.exists():
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(b"ID3 a song")
+        for file in self.files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"ID3 a song")
 
 
 def _leaves(part: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Leaf]:
@@ -240,7 +237,7 @@ def _component_type(item: type[ui.DynamicItem[Any]]) -> int:
 
 
 def places_of_forms() -> set[tuple[str, int, int]]:
-    """Each call in the cogs that opens a form: its file, its first line and its last."""
+    """Return each call in the cogs that opens a form: its file, its first line and its last."""
     return {
         (file.as_posix(), node.lineno, node.end_lineno or node.lineno)
         for file in COGS.rglob("*.py")
@@ -252,20 +249,19 @@ def places_of_forms() -> set[tuple[str, int, int]]:
 
 
 class _Artist:
-    """In place of the process that draws: thousands of pictures would take the night."""
+    """Replaces the process that draws: thousands of pictures would take the night."""
 
     async def draw(self, picture: UsagePicture) -> bytes:
         picture.to_line()
         return b"\x89PNG"
 
     async def close(self) -> None:
-        """There is none."""
+        """There is nothing to close."""
 
 
 @contextlib.asynccontextmanager
 async def population(folder: Path, patch: pytest.MonkeyPatch) -> AsyncIterator[Population]:
-    """Everybody, and something of every kind."""
-    settings = PlaygroundConfig(
+    config = PlaygroundConfig(
         discord_token="wire.bot.token",
         segmind_api_key=PLAYGROUND_KEY,
         segmind_api_url="http://127.0.0.1:9",
@@ -276,44 +272,40 @@ async def population(folder: Path, patch: pytest.MonkeyPatch) -> AsyncIterator[P
         member_hourly_refunds=0,
         operator_ids=frozenset({OPERATOR}),
     )
-    async with bot_at_hand(folder, settings) as bot:
-        all_of_it = Population(bot, bot.wire.guild("One"), bot.wire.guild("Two"))
+    async with direct_bot(config) as bot:
+        here = Population(bot, bot.wire.guild("One"), bot.wire.guild("Two"))
         cog = bot.client.get_cog("QuotaCog")
         assert isinstance(cog, QuotaCog)
         cog.artist = _Artist()  # type: ignore[assignment]
-        _note_opened_forms(all_of_it, patch)
-        await _people(all_of_it)
-        await _songs(all_of_it)
-        await _rules(all_of_it)
-        await _forms(all_of_it)
+        _note_opened_forms(here, patch)
+        await _add_people(here)
+        await _add_songs(here)
+        await _add_settings(here)
+        await _open_forms(here)
         assert await bot.wrong() == []
-        await bot.keep()
-        yield all_of_it
+        await bot.save()
+        yield here
 
 
-OPERATOR = 77_000_000_000_000_001
-
-
-async def _people(all_of_it: Population) -> None:
-    wire, one, two = all_of_it.bot.wire, all_of_it.one, all_of_it.two
+async def _add_people(here: Population) -> None:
+    wire, one, two = here.bot.wire, here.one, here.two
     patrons = wire.role(one, "patrons")
     managers = wire.role(one, "managers", permissions=Permission.MANAGE_GUILD)
-    everyone = {
+    operator = wire.state.add_user("olga")
+    operator.id = OPERATOR
+    wire.state.users[OPERATOR] = operator
+    here.people = {
         "alice": wire.member(one, "alice"),
         "bob": wire.member(one, "bob", roles=[patrons]),
         "mona": wire.member(one, "mona", roles=[managers]),
         "robot": wire.member(one, wire.state.add_user("robot", bot=True)),
         "stranger": wire.member(two, "stranger"),
         "nora": wire.member(two, "nora", manage_guild=True),
+        "olga": wire.member(one, operator, roles=[managers]),
     }
-    operator = wire.state.add_user("olga")
-    operator.id = OPERATOR
-    wire.state.users[OPERATOR] = operator
-    everyone["olga"] = wire.member(one, operator, roles=[managers])
-    all_of_it.people = everyone
-    all_of_it.roles = {"patrons": patrons.id, "managers": managers.id, "everyone": one.id}
+    here.roles = {"patrons": patrons.id, "managers": managers.id, "everyone": one.id}
     songs = wire.channel(one, "songs")
-    all_of_it.channels = {
+    here.channels = {
         "songs": songs,
         "thread": wire.thread(songs, "a thread"),
         "log": wire.channel(one, "log"),
@@ -321,27 +313,28 @@ async def _people(all_of_it: Population) -> None:
         "elsewhere": wire.channel(two, "elsewhere"),
     }
     for guild in (one, two):
-        await tell(all_of_it.bot, guild)
+        await here.bot.announce(guild)
 
 
-async def _songs(all_of_it: Population) -> None:
+async def _add_songs(here: Population) -> None:
     """A song in every state; two of them are alice's own and can still be cancelled."""
-    bot, one = all_of_it.bot, all_of_it.one
+    bot, one = here.bot, here.one
     database, known = bot.database, bot.application
     completion = SongCompletion(database, known.credits, clock=known.clock)
     ids = itertools.count(1_000_000_000_000_000_001)
-    alice, bob = all_of_it.people["alice"].id, all_of_it.people["bob"].id
+    alice, bob = here.people["alice"].id, here.people["bob"].id
 
     async def song(state: State, member: int = alice, **fields: Any) -> Song:
         async with database.write() as connection:
             await servers.ensure_server(connection, one.id)
             number = await servers.take_number(connection, one.id)
-        made = await factories.add_song(
+        made = await factories.add_held_song(
             database,
+            known.credits,
             next(ids),
             server_id=one.id,
             member_id=member,
-            channel_id=all_of_it.channels["songs"].id,
+            channel_id=here.channels["songs"].id,
             number=number,
             application_id=bot.wire.application_id,
             requested_at=known.clock(),
@@ -349,8 +342,7 @@ async def _songs(all_of_it: Population) -> None:
             state=state,
             **fields,
         )
-        await factories.hold(database, known.credits, made)
-        all_of_it.songs.append(made.song_id)
+        here.songs.append(made.song_id)
         return made
 
     await song(State.WAITING)
@@ -361,56 +353,51 @@ async def _songs(all_of_it: Population) -> None:
     await completion.mark_undelivered(undelivered, "The channel is gone.")
     await completion.fail(await song(State.SUBMITTED), "The model failed.")
     await completion.cancel(await song(State.WAITING))
-    kept = bot.application.config.data_dir / "songs" / str(undelivered.song_id) / "kept.mp3"
-    kept.parent.mkdir(parents=True)
-    kept.write_bytes(b"ID3 a song")
-    all_of_it.kept.append(kept)
+    file = bot.application.config.data_dir / "songs" / str(undelivered.song_id) / "kept.mp3"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"ID3 a song")
+    here.files.append(file)
 
 
-async def _rules(all_of_it: Population) -> None:
-    """Some of each rule, made by the commands themselves."""
-    people, roles = all_of_it.people, all_of_it.roles
-    patrons, log = str(roles["patrons"]), str(all_of_it.channels["log"].id)
-    bob = str(people["bob"].id)
-    made: list[tuple[str, list[tuple[str, int, Any]]]] = [
-        ("quota server", [("allowance", 4, 1000)]),
-        ("quota role", [("role", ROLE, patrons), ("allowance", 4, 2000)]),
-        ("quota member", [("member", USER, bob), ("allowance", 4, 3000)]),
-        ("quota grant", [("amount", 4, 50), ("reason", 3, "thanks"), ("member", USER, bob)]),
-        ("quota grant", [("amount", 4, 5), ("reason", 3, "thanks"), ("role", ROLE, patrons)]),
-        ("quota log", [("channel", CHANNEL_OPTION, log)]),
-    ]
-    for leaf, options in made:
-        given = [{"name": n, "type": t, "value": v} for n, t, v in options]
-        await all_of_it.command("mona", leaf, given)
-    reset = await all_of_it.command(
-        "mona", "quota reset", [{"name": "what", "type": 3, "value": "everything"}]
-    )
-    all_of_it.drafts.append(reset.id)
+async def _add_settings(here: Population) -> None:
+    """Some settings of each kind, made by the commands themselves."""
+    patrons, log = str(here.roles["patrons"]), str(here.channels["log"].id)
+    bob = option("member", USER, str(here.people["bob"].id))
+    role, reason = option("role", ROLE, patrons), option("reason", STRING, "thanks")
+    for leaf, options in (
+        ("server", [option("allowance", INTEGER, 1000)]),
+        ("role", [role, option("allowance", INTEGER, 2000)]),
+        ("member", [bob, option("allowance", INTEGER, 3000)]),
+        ("grant", [option("amount", INTEGER, 50), reason, bob]),
+        ("grant", [option("amount", INTEGER, 5), reason, role]),
+        ("log", [option("channel", CHANNEL_OPTION, log)]),
+    ):
+        await here.command("mona", f"quota {leaf}", options)
+    everything = [option("what", STRING, "everything")]
+    here.drafts.append((await here.command("mona", "quota reset", everything)).id)
 
 
-async def _forms(all_of_it: Population) -> None:
+async def _open_forms(here: Population) -> None:
     """Open each form there is, as far as the code's own table of them and its commands go."""
-    genres = [{"name": "genres", "type": 3, "value": "funk"}]
-    opened = [await all_of_it.command("alice", "song", genres)]
-    all_of_it.drafts.append(opened[0].id)
-    subjects = (0, all_of_it.people["bob"].id, all_of_it.roles["patrons"])
+    opened = [await here.command("alice", "song", [option("genres", STRING, "funk")])]
+    here.drafts.append(opened[0].id)
+    subjects = (0, here.people["bob"].id, here.roles["patrons"])
     for name, subject in itertools.product(FORMS, subjects):
         custom_id = f"settings:form:{name}:{subject}:limits:1"
-        opened.append(await all_of_it.press("mona", custom_id, 2, [], shown="alone v2"))
+        opened.append(await here.press("mona", custom_id, BUTTON, [], shown="alone v2"))
     for interaction in opened:
         assert interaction.modal is not None, interaction
         named = [c for c in rules.walk(interaction.modal["components"]) if c.get("custom_id")]
         fields = {c["custom_id"]: c for c in named}
-        all_of_it.sheets.append(Sheet(interaction.modal["custom_id"], fields))
+        here.forms.append(OpenForm(interaction.modal["custom_id"], fields))
 
 
-def _note_opened_forms(all_of_it: Population, patch: pytest.MonkeyPatch) -> None:
+def _note_opened_forms(here: Population, patch: pytest.MonkeyPatch) -> None:
     real = discord.InteractionResponse.send_modal
 
     def noting(response: Any, modal: ui.Modal, /) -> Any:
         caller = sys._getframe(1)
-        all_of_it.opened_at.add((Path(caller.f_code.co_filename).as_posix(), caller.f_lineno))
+        here.opened_at.add((Path(caller.f_code.co_filename).as_posix(), caller.f_lineno))
         return real(response, modal)
 
     patch.setattr(discord.InteractionResponse, "send_modal", noting)

@@ -1,23 +1,17 @@
-"""The song API names an address inside as the place of a song. Nothing there hears of it."""
+"""The song API says that a song is at an address inside. Nothing there gets a request."""
 
-import asyncio
-import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from ipaddress import ip_network
 from pathlib import Path
-from typing import cast
 
 import pytest
 from aiohttp import web
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from services.providers import addresses
 from tests.security import answers
-from tests.security.answers import AUDIO, ROOT, SIGNED
-from tests.security.house import house_on_a_line
-from tests.security.line import Reply
+from tests.security.answers import AUDIO, SIGNED
+from tests.world.answered import ROOT, Answer, Names, Reply, answered_world
 
 HTTP = ("http", "https")
 NOT_FETCHED = "The song service's result could not be fetched."
@@ -34,73 +28,42 @@ LITERAL = (
     *("LOCALHOST", "sub.localhost", "inside.example", "a@127.0.0.1", "songs.example@127.0.0.1"),
 )
 ELSEWHERE = (
-    *(
-        "file:///etc/passwd",
-        "ftp://127.0.0.1/a",
-        "gopher://127.0.0.1:{port}/a",
-        "//127.0.0.1:{port}",
-    ),
+    *("file:///etc/passwd", "ftp://127.0.0.1/a", "gopher://127.0.0.1:{port}/a"),
     *("http:\\\\127.0.0.1:{port}\\a", "http:127.0.0.1:{port}", "jar:http://127.0.0.1:{port}!/"),
     *("http://songs.example:{port}#@127.0.0.1/", "dict://127.0.0.1:{port}/", "unix:///run/x.sock"),
+    "//127.0.0.1:{port}",
 )
 
 
-class Names(AbstractResolver):
-    """A DNS that says of every name what the test wants, one answer after the other."""
-
-    def __init__(self, *answers: str) -> None:
-        self._answers = list(answers)
-        self.asked: list[str] = []
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        self.asked.append(host)
-        address = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        kind = socket.AF_INET6 if ":" in address else socket.AF_INET
-        about = {"hostname": host, "host": address, "port": port, "family": kind, "proto": 0}
-        return [cast("ResolveResult", {**about, "flags": socket.AI_NUMERICHOST})]
-
-    async def close(self) -> None:
-        """Nothing is open."""
-
-
 class Inside:
-    """A server on this machine, such as a cloud's metadata would be; it remembers who came."""
+    """A server on this machine, as a cloud's metadata would be, and the requests that it got."""
 
     def __init__(self) -> None:
         self.port = 0
-        self.heard: list[str] = []
+        self.requests: list[str] = []
         self.location: str | None = None
 
     async def answer(self, request: web.Request) -> web.Response:
-        self.heard.append(request.path)
+        self.requests.append(request.path)
         if self.location and request.path == "/first":
             return web.Response(status=302, headers={"Location": self.location})
         return web.Response(body=AUDIO)
 
-    @contextlib.asynccontextmanager
-    async def up(self) -> AsyncIterator["Inside"]:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self.answer)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.port = runner.addresses[0][1]
-        try:
-            yield self
-        finally:
-            await runner.cleanup()
-
 
 @pytest.fixture
 async def inside() -> AsyncIterator[Inside]:
-    async with Inside().up() as inside:
-        yield inside
+    inside, app = Inside(), web.Application()
+    app.router.add_route("*", "/{path:.*}", inside.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    inside.port = runner.addresses[0][1]
+    yield inside
+    await runner.cleanup()
 
 
-def naming(outputs: Sequence[str]) -> Callable[[str, URL], Reply]:
-    """An API whose songs, one after the other, are said to be there."""
+def with_outputs(outputs: Sequence[str]) -> Answer:
+    """An API whose songs, one after the other, are at these addresses."""
     left = ["", *outputs]
 
     def answer(method: str, url: URL) -> Reply:
@@ -120,18 +83,19 @@ async def test_no_song_is_fetched_from_inside(
         *(f"{scheme}://{host}:{inside.port}/a.wav?{SIGNED}" for host in LITERAL for scheme in HTTP),
         *(text.format(port=inside.port) for text in ELSEWHERE),
     ]
-    async with house_on_a_line(tmp_path, naming(outputs), resolver=Names("127.0.0.1")) as house:
+    names = Names("127.0.0.1")
+    async with answered_world(tmp_path, with_outputs(outputs), resolver=names) as world:
         for number, output in enumerate(outputs, start=1):
-            assert await asyncio.wait_for(house.fails(number), 10) == NOT_FETCHED, output
-    assert inside.heard == []
-    figure(f"{len(outputs)} spellings, none dialled")
+            assert await world.fails(number) == NOT_FETCHED, output
+    assert inside.requests == []
+    figure(f"{len(outputs)} spellings, none connected to")
 
 
 async def test_no_redirect_leads_inside(tmp_path: Path, inside: Inside) -> None:
     """Neither from the API's own host, which is trusted with the key, nor over several hops."""
     targets = [f"http://{host}:{inside.port}/a?{SIGNED}" for host in LITERAL]
     targets += [f"//127.0.0.1:{inside.port}/a", "file:///etc/passwd", "/hop"]
-    api, left = naming([f"{ROOT}/files/a.wav?{SIGNED}"] * len(targets)), ["", *targets]
+    api, left = with_outputs([f"{ROOT}/files/a.wav?{SIGNED}"] * len(targets)), ["", *targets]
 
     def answer(method: str, url: URL) -> Reply:
         if method == "POST":
@@ -142,10 +106,10 @@ async def test_no_redirect_leads_inside(tmp_path: Path, inside: Inside) -> None:
         head = f"HTTP/1.1 302 X\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
         return Reply(head.encode())
 
-    async with house_on_a_line(tmp_path, answer, resolver=Names("127.0.0.1")) as house:
+    async with answered_world(tmp_path, answer, resolver=Names("127.0.0.1")) as world:
         for number, target in enumerate(targets, start=1):
-            assert await asyncio.wait_for(house.fails(number), 10) == NOT_FETCHED, target
-    assert inside.heard == []
+            assert await world.fails(number) == NOT_FETCHED, target
+    assert inside.requests == []
 
 
 @pytest.mark.parametrize(
@@ -156,64 +120,57 @@ async def test_no_redirect_leads_inside(tmp_path: Path, inside: Inside) -> None:
     ],
 )
 async def test_no_name_leads_inside(tmp_path: Path, inside: Inside, address: str) -> None:
-    outputs = [f"http://storage.example:{inside.port}/a.wav?{SIGNED}"]
+    api = with_outputs([f"http://storage.example:{inside.port}/a.wav?{SIGNED}"])
     names = Names(address)
-    async with house_on_a_line(tmp_path, naming(outputs), resolver=names) as house:
-        assert await house.fails(1) == NOT_FETCHED
-    assert names.asked == ["storage.example"]
-    assert inside.heard == []
+    async with answered_world(tmp_path, api, resolver=names) as world:
+        assert await world.fails(1) == NOT_FETCHED
+    assert names.resolved == ["storage.example"]
+    assert inside.requests == []
 
 
-async def test_a_name_that_changes_its_mind_leads_nowhere_inside(
-    tmp_path: Path, inside: Inside
-) -> None:
-    """What was public when it was first resolved is judged again for each socket (rebinding).
+async def test_rebound_name_does_not_lead_inside(tmp_path: Path, inside: Inside) -> None:
+    """An address that was public when it was first resolved is checked again for each socket.
 
     Loopback's first address plays the open internet here.
     """
     inside.location = f"http://storage.example:{inside.port}/second"
-    names = Names("127.0.0.1", "127.0.0.2")
-    outputs = [f"http://storage.example:{inside.port}/first"]
-    first = [ip_network("127.0.0.1")]
-    async with house_on_a_line(tmp_path, naming(outputs), resolver=names, allow=first) as house:
-        assert await house.fails(1) == NOT_FETCHED
-    assert names.asked == ["storage.example"] * 2
-    assert inside.heard == ["/first"]
+    names, public = Names("127.0.0.1", "127.0.0.2"), [ip_network("127.0.0.1")]
+    api = with_outputs([f"http://storage.example:{inside.port}/first"])
+    async with answered_world(tmp_path, api, resolver=names, allow=public) as world:
+        assert await world.fails(1) == NOT_FETCHED
+    assert names.resolved == ["storage.example"] * 2
+    assert inside.requests == ["/first"]
 
 
-async def test_the_judged_address_is_the_dialled_one(
+async def test_checked_address_is_the_connected_one(
     tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the judging and the dialling nobody asks the DNS again."""
-    judged: list[str] = []
+    """The name is not resolved again between the check and the connection."""
+    checked: list[str] = []
 
     def is_public(address: str) -> bool:
-        judged.append(address)
+        checked.append(address)
         return True
 
     monkeypatch.setattr(addresses, "is_public", is_public)
     monkeypatch.setattr(addresses, "is_own", lambda *_: False)
     names = Names("127.0.0.1", "10.0.0.1")
-    outputs = [f"http://storage.example:{inside.port}/song.wav"]
-    async with house_on_a_line(tmp_path, naming(outputs), resolver=names) as house:
-        await house.add(1)
-        await house.start(1)
-        assert (await house.song(1)).status == "COMPLETED"
-    assert judged == ["127.0.0.1"]
-    assert names.asked == ["storage.example"]
-    assert inside.heard == ["/song.wav"]
+    api = with_outputs([f"http://storage.example:{inside.port}/song.wav"])
+    async with answered_world(tmp_path, api, resolver=names) as world:
+        await world.completes(1)
+    assert checked == ["127.0.0.1"]
+    assert names.resolved == ["storage.example"]
+    assert inside.requests == ["/song.wav"]
 
 
 async def test_no_song_is_fetched_from_this_machine(
     tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither from an address that is public: a firewall may stand before its ports."""
+    """Not even from a public address of its own: a firewall may protect its ports from others."""
     monkeypatch.setattr(addresses, "is_public", lambda _: True)
-    outputs = [
-        f"http://{host}:{inside.port}/a.wav?{SIGNED}" for host in ("127.0.0.1", "me.example")
-    ]
-    names = Names("127.0.0.1")
-    async with house_on_a_line(tmp_path, naming(outputs), resolver=names) as house:
+    hosts = ("127.0.0.1", "me.example")
+    api = with_outputs([f"http://{host}:{inside.port}/a.wav?{SIGNED}" for host in hosts])
+    async with answered_world(tmp_path, api, resolver=Names("127.0.0.1")) as world:
         for number in (1, 2):
-            assert await house.fails(number) == NOT_FETCHED
-    assert inside.heard == []
+            assert await world.fails(number) == NOT_FETCHED
+    assert inside.requests == []

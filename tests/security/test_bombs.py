@@ -1,4 +1,4 @@
-"""A small answer that wants to be a large one: as a body, as a file, as sound."""
+"""Small answers that become large ones: as a body, as a file, as audio."""
 
 import functools
 import gzip
@@ -17,13 +17,14 @@ from yarl import URL
 from services.audio.transcoder import Transcoder
 from services.errors import ApiUnavailable
 from tests.security import answers
-from tests.security.answers import AUDIO
-from tests.security.house import house_on_a_line
-from tests.security.line import Reply
+from tests.security.answers import AUDIO, kind_of
+from tests.world.answered import Reply, answered_world
 
 MIB = 2**20
 LARGE = 128 * MIB
 """Bytes that a bomb here becomes."""
+MINUTES = 11
+"""Of silence: one more than are decoded."""
 
 
 @functools.cache
@@ -35,66 +36,60 @@ def bomb(start: bytes = b"") -> bytes:
     return b"".join([*pieces, packing.flush()])
 
 
-def answered(body: bytes, *headers: str) -> Reply:
-    """A good answer with these headers."""
+def replied(body: bytes, *headers: str) -> Reply:
     head = ["HTTP/1.1 200 OK", f"Content-Length: {len(body)}", *headers]
     return Reply("\r\n".join(head).encode() + b"\r\n\r\n" + body)
 
 
-def call_of(method: str, url: URL) -> str:
-    """What is asked for, as `answers.WELL` names it."""
-    if method == "POST":
-        return "make" if "/v1/" in url.path else "submit"
-    if url.path.endswith("status"):
-        return "look"
-    return "file" if "/files/" in url.path else "result"
+class BombedApi:
+    """Answers calls of one kind with a bomb, as long as it is armed, and all others well."""
+
+    def __init__(self, kind: str, bomb: Reply) -> None:
+        self.armed = True
+        self._kind, self._bomb = kind, bomb
+
+    def __call__(self, method: str, url: URL) -> Reply:
+        kind = kind_of(method, url)
+        return self._bomb if self.armed and kind == self._kind else answers.WELL[kind]
 
 
-@pytest.mark.parametrize("kind", ["submit", "look", "result", "file", "make"])
-async def test_a_bomb_as_an_answer_costs_its_song_alone(
+@pytest.mark.parametrize("kind", ["submit", "poll", "result", "file", "make"])
+async def test_bomb_as_an_answer_fails_its_song_only(
     tmp_path: Path, kind: str, figure: Callable[[str], None]
 ) -> None:
     """It is read to where no song is so large, and no further."""
     packed = bomb(b'{"status": "COMPLETED", "output": "')
-    sent = answered(packed, "Content-Encoding: gzip", "Content-Type: application/json")
-
-    def answer(method: str, url: URL) -> Reply:
-        asked = call_of(method, url)
-        return sent if asked == kind and armed else answers.WELL[asked]
-
-    armed = True
-    async with house_on_a_line(tmp_path, answer) as house:
-        house.sync = kind == "make"
-        house.restart()
+    sent = replied(packed, "Content-Encoding: gzip", "Content-Type: application/json")
+    api = BombedApi(kind, sent)
+    async with answered_world(tmp_path, api) as world:
+        world.sync = kind == "make"
+        world.restart()
         tracemalloc.start()
-        await house.fails(1)
+        await world.fails(1)
         most = tracemalloc.get_traced_memory()[1] / MIB
         tracemalloc.stop()
-        armed = False
-        await house.add(2, member_id=2)
-        await house.start(2)
-        song = await house.song(2)
-        assert (song.status, song.reason) == ("COMPLETED", None)
+        api.armed = False
+        await world.completes(2)
     assert most < 32
     figure(f"{kind}: {LARGE // MIB} MiB out of {len(packed) // 1024} KiB, {most:.0f} MiB at most")
 
 
-async def test_a_bomb_as_the_balance_is_no_balance(tmp_path: Path) -> None:
-    """It is looked at while songs are paused."""
-    packed = answered(bomb(b'{"credits": '), "Content-Encoding: gzip")
-    async with house_on_a_line(tmp_path, lambda method, url: packed) as house:
+async def test_bomb_as_the_balance(tmp_path: Path) -> None:
+    """The balance is polled while songs are paused."""
+    packed = replied(bomb(b'{"credits": '), "Content-Encoding: gzip")
+    async with answered_world(tmp_path, lambda *_: packed) as world:
         with pytest.raises(ApiUnavailable):
-            await house.api.get_balance()
+            await world.api.get_balance()
 
 
 def endless_wav() -> bytes:
-    """A WAV whose header speaks of hours: 13 h of sound at a byte each, of which little comes."""
+    """A WAV whose header claims 13 h of sound at a byte each, of which little comes."""
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 44_100, 44_100, 1, 8)
     return b"RIFF\xff\xff\xff\xffWAVE" + form + b"data\xff\xff\xff\xff" + bytes(1000)
 
 
 def long_flac(folder: Path) -> bytes:
-    """An hour of silence in a few kilobytes."""
+    """Minutes of silence in a few kilobytes."""
     path = folder / "long.flac"
     with av.open(str(path), "w", format="flac") as file:
         stream = file.add_stream("flac", rate=8_000, layout="mono")
@@ -102,47 +97,40 @@ def long_flac(folder: Path) -> bytes:
         frame = AudioFrame(format="s16", layout="mono", samples=8_000 * 60)
         frame.planes[0].update(bytes(2 * 8_000 * 60))
         frame.sample_rate = 8_000
-        for minute in range(60):
+        for minute in range(MINUTES):
             frame.pts = minute * 8_000 * 60
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
     return path.read_bytes()
 
 
-WHY_NOT = {
-    "hours of silence": "The song API sent more than 600 s of sound.",
-    "a header that lies": "The song is 0 s long, but 10 s were requested.",
-    "compressed noise": "The song API sent something that can't be played.",
+AUDIO_BOMBS: dict[str, tuple[Callable[[Path], bytes], str]] = {
+    "minutes of silence": (long_flac, "The song API sent more than 600 s of sound."),
+    "a header that lies": (
+        lambda _: endless_wav(),
+        "The song is 0 s long, but 10 s were requested.",
+    ),
+    "compressed noise": (
+        lambda _: b"fLaC" + gzip.compress(AUDIO, mtime=0) * 20,
+        "The song API sent something that can't be played.",
+    ),
 }
 
 
-@pytest.mark.parametrize("kind", WHY_NOT)
-async def test_a_bomb_as_sound_costs_its_song_alone(
+@pytest.mark.parametrize("kind", AUDIO_BOMBS)
+async def test_bomb_as_audio_fails_its_song_only(
     tmp_path: Path, kind: str, figure: Callable[[str], None]
 ) -> None:
-    """Decoded for real, in the separate process that is bounded in memory and time."""
-    sounds: dict[str, Callable[[], bytes]] = {
-        "hours of silence": lambda: long_flac(tmp_path),
-        "a header that lies": endless_wav,
-        "compressed noise": lambda: b"fLaC" + gzip.compress(AUDIO, mtime=0) * 20,
-    }
-    sound = sounds[kind]()
+    """Decoded for real, in the separate process that is limited in memory and time."""
+    make, reason = AUDIO_BOMBS[kind]
+    sound = make(tmp_path)
     (tmp_path / "long.flac").unlink(missing_ok=True)
-
-    def answer(method: str, url: URL) -> Reply:
-        asked = call_of(method, url)
-        return answered(sound) if asked == "file" and armed else answers.WELL[asked]
-
-    armed = True
-    async with house_on_a_line(tmp_path, answer) as house:
-        transcoder = Transcoder(at_once=1)
-        house.transcoder = transcoder
-        house.restart()
-        reason = await house.fails(1)
-        armed = False
-        await house.add(2, member_id=2)
-        await house.start(2)
-        assert (await house.song(2)).status == "COMPLETED"
-        await transcoder.close()
-    assert reason == WHY_NOT[kind]
+    api = BombedApi("file", replied(sound))
+    async with answered_world(tmp_path, api) as world:
+        world.transcoder = Transcoder(at_once=1)
+        world.restart()
+        assert await world.fails(1) == reason
+        api.armed = False
+        await world.completes(2)
+        await world.transcoder.close()
     figure(f"{kind}: {len(sound):,} bytes: {reason}")

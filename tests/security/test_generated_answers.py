@@ -1,8 +1,8 @@
 """Whatever the song API can answer, to every call, with generated bodies, headers and framing.
 
-First the client alone: each answer is what was asked for, or one error of ours that says nothing it
-should not. Then songs, from their submit to their end, with the real database: each ends as one
-post and one settle, or as none and a refund, or goes on waiting.
+First the client alone: each answer is what was requested, or one error of ours without secrets.
+Then songs, from their submit to their end, with the real database: each ends as one post and one
+settle, or as none and a refund, or goes on waiting.
 """
 
 import asyncio
@@ -11,14 +11,13 @@ import logging
 import math
 import shutil
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -32,11 +31,20 @@ from services.providers.segmind import Segmind
 from services.providers.segmind_answers import MAX_DETAIL
 from tests.factories import add_held_song
 from tests.security import answers
-from tests.security.answers import AUDIO, ID, KEY, ROOT, SIGNED
-from tests.security.house import house_on_a_line
-from tests.security.line import REFUSED, Line, Reply
+from tests.security.answers import AUDIO, ID, SIGNED, kind_of
 from tests.security.trials import rows
-from tests.unit.services.songs.carrying import SECONDS, House
+from tests.unit.services.songs.carrying import SECONDS
+from tests.world.answered import (
+    KEY,
+    REFUSED,
+    ROOT,
+    AnsweredWorld,
+    Connector,
+    Names,
+    Reply,
+    answered_world,
+)
+from tests.world.direct import LoggedErrors, logged_errors
 
 SHORT, LONG = 500, 34_000
 """Answers to the client."""
@@ -44,9 +52,9 @@ SONGS_SHORT, SONGS_LONG = 60, 2_500
 MOST_DOWNLOADED = 2**19
 STALLED = 1.0
 """Seconds for an answer. Nobody reads the body of one with a code of 1xx, so that aiohttp stops to
-read from its connection, and no timeout of reading ends that: the one of the whole call does."""
+read from its connection, and no timeout of reading ends that: that of the complete call does."""
 SOON = 5.0
-"""Seconds after which a trial has failed: what it waits for does not come."""
+"""Seconds after which an example has failed."""
 
 SONG = SongRequest(
     genres="funk, pop",
@@ -60,34 +68,12 @@ SONG = SongRequest(
 )
 CALLS: dict[str, Callable[[Segmind, Workspace], Any]] = {
     "submit": lambda api, _: api.submit(SONG),
-    "look": lambda api, workspace: api.get_status(ID, workspace),
+    "poll": lambda api, workspace: api.get_status(ID, workspace),
     "result": lambda api, workspace: api.result(ID, workspace),
     "credits": lambda api, _: api.get_balance(),
     "make": lambda api, workspace: api.make(SONG, workspace),
     "file": lambda api, workspace: api.download(Output(url=f"{ROOT}/files/a?{SIGNED}"), workspace),
 }
-
-
-class Here(AbstractResolver):
-    """Every name is this machine, which no song may be fetched from."""
-
-    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
-        about = {"family": family, "proto": 0, "flags": 0}
-        return [{"hostname": host, "host": "127.0.0.1", "port": port, **about}]  # type: ignore[typeddict-item]
-
-    async def close(self) -> None:
-        """Nothing is open."""
-
-
-def kind_of(method: str, url: URL) -> str:
-    """What a call is for."""
-    if "/files/" in url.path:
-        return "file"
-    if method == "POST":
-        return "submit" if "/v2/" in url.path else "make"
-    if url.path.endswith("/status"):
-        return "look"
-    return "credits" if url.path.endswith("credits") else "result"
 
 
 @pytest.fixture(autouse=True)
@@ -96,28 +82,9 @@ def nothing_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "is_public", lambda _: False)
 
 
-class Unforeseen(logging.Handler):
-    """What nobody foresaw has a trace; what is the operator's to mend is an ERROR without one."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.told: list[str] = []
-        self._formatter = logging.Formatter("%(levelname)s %(name)s: %(message)s")
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = self._formatter.format(record)
-        if record.exc_info or KEY in line or SIGNED in line:
-            self.told.append(line)
-
-
-@contextlib.contextmanager
-def nothing_unforeseen(loop: asyncio.AbstractEventLoop) -> Iterator[Unforeseen]:
-    """What is logged and raised where no test looks."""
-    errors, root = Unforeseen(), logging.getLogger()
-    loop.set_exception_handler(lambda _, context: errors.told.append(f"in the loop: {context}"))
-    root.addHandler(errors)
-    yield errors
-    root.removeHandler(errors)
+def is_unexpected(record: logging.LogRecord, line: str) -> bool:
+    """Return whether a log line has a traceback or a secret; an ERROR without is expected."""
+    return bool(record.exc_info) or KEY in line or SIGNED in line
 
 
 # --- the client -----------------------------------------------------------------------------------
@@ -129,13 +96,13 @@ class Client:
 
     api: Segmind
     folder: Path
-    errors: Unforeseen
+    log: LoggedErrors
     coming: deque[Reply] = field(default_factory=deque)
 
     def answer(self, method: str, url: URL) -> Reply:
         return self.coming.popleft() if self.coming else REFUSED
 
-    async def judge(self, kind: str, given: Sequence[Reply]) -> None:
+    async def check(self, kind: str, given: Sequence[Reply]) -> None:
         self.coming = deque(given)
         target = self.folder / "song"
         try:
@@ -145,13 +112,13 @@ class Client:
         except TimeoutError:
             assert list(self.folder.iterdir()) == []
         except SongApiError as error:
-            self._judge_error(error)
+            self._check_error(error)
             assert list(self.folder.iterdir()) == []
         else:
-            self._judge_answer(kind, got, target)
-        assert not self.errors.told, self.errors.told
+            self._check_answer(kind, got, target)
+        assert self.log.errors == []
 
-    def _judge_error(self, error: SongApiError) -> None:
+    def _check_error(self, error: SongApiError) -> None:
         """What it says goes into the log, to the operator, and for some to the member."""
         text = str(error)
         assert KEY not in text
@@ -162,27 +129,27 @@ class Client:
         if isinstance(error, GenerationFailed):
             assert 0 < len(error.detail) <= MAX_DETAIL
 
-    def _judge_answer(self, kind: str, got: Any, target: Path) -> None:
+    def _check_answer(self, kind: str, got: Any, target: Path) -> None:
         match kind:
             case "submit":
                 assert segmind_answers._REQUEST_ID.fullmatch(got)
-            case "look":
+            case "poll":
                 assert isinstance(got, JobStatus)
                 if got.output is not None:
-                    self._judge_output(got.output)
+                    self._check_output(got.output)
             case "result":
-                self._judge_output(got)
+                self._check_output(got)
             case "credits":
                 assert isinstance(got, float)
                 assert math.isfinite(got)
             case "make" if got is not None:
-                self._judge_output(got)
+                self._check_output(got)
             case _:
                 assert 0 < target.stat().st_size <= MOST_DOWNLOADED
                 assert list(self.folder.iterdir()) == [target]
                 target.unlink()
 
-    def _judge_output(self, output: Output) -> None:
+    def _check_output(self, output: Output) -> None:
         """It holds one of two; a song that was decoded already waits in its folder, alone."""
         assert SIGNED not in repr(output)
         assert (output.url is None) is not (output.file is None)
@@ -204,21 +171,16 @@ class NoLimit(RateLimiter):
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[tuple[asyncio.Runner, Client]]:
-    async def make() -> Client:
-        line = Line()
-        session = aiohttp.ClientSession(connector=line)
-        api = Segmind(
-            session,
-            root=ROOT,
-            key=KEY,
-            rate_limiter=NoLimit(50),
-            resolver=Here(),
-        )
-        made = Client(api, tmp_path, errors)
-        line.answer = made.answer
-        return made
+    def answer(method: str, url: URL) -> Reply:
+        return made.answer(method, url)
 
-    with asyncio.Runner() as runner, nothing_unforeseen(runner.get_loop()) as errors:
+    async def make() -> Client:
+        session = aiohttp.ClientSession(connector=Connector(answer))
+        names = Names("127.0.0.1")
+        api = Segmind(session, root=ROOT, key=KEY, rate_limiter=NoLimit(50), resolver=names)
+        return Client(api, tmp_path, log)
+
+    with asyncio.Runner() as runner, logged_errors(runner.get_loop(), is_unexpected) as log:
         made = runner.run(make())
         yield runner, made
         runner.run(made.api._session.close())
@@ -237,10 +199,10 @@ def test_no_answer_breaks_the_client(
     runner, made = client
     tried = 0
 
-    async def judge_all(row: list[tuple[str, list[Reply]]]) -> None:
+    async def check_all(row: list[tuple[str, list[Reply]]]) -> None:
         nonlocal tried
         for kind, given in row:
-            await made.judge(kind, given)
+            await made.check(kind, given)
             tried += len(given)
 
     one = [
@@ -250,11 +212,11 @@ def test_no_answer_breaks_the_client(
     ]
     rows(
         st.one_of(one),
-        lambda row: runner.run(judge_all(row)),
+        lambda row: runner.run(check_all(row)),
         count=LONG if long else SHORT,
         in_a_row=10,
     )
-    figure(f"{tried:,} generated answers: each understood, or one error that tells no secret")
+    figure(f"{tried:,} generated answers: each understood, or one error that shows no secret")
 
 
 # --- songs ----------------------------------------------------------------------------------------
@@ -270,11 +232,11 @@ class Plan:
 
 
 @dataclass
-class Making:
-    """Songs, one after the other, in a house whose API answers by plan."""
+class Songs:
+    """Songs, one after the other, in a world whose API answers by plan."""
 
-    house: House
-    errors: Unforeseen
+    world: AnsweredWorld
+    log: LoggedErrors
     coming: dict[str, deque[Reply]] = field(default_factory=dict)
     well: bool = True
     answered: int = 0
@@ -288,52 +250,52 @@ class Making:
             return left.popleft()
         return answers.WELL[kind] if self.well else Reply(b"", reset=True)
 
-    async def judge(self, plan: Plan) -> None:
+    async def check(self, plan: Plan) -> None:
         self.coming = {kind: deque(given) for kind, given in plan.given}
-        self.well, self.house.sync = plan.well_after, plan.sync
-        self.house.restart()
+        self.well, self.world.sync = plan.well_after, plan.sync
+        self.world.restart()
         self.songs += 1
         number = self.songs
         await add_held_song(
-            self.house.database,
-            self.house.credits,
+            self.world.database,
+            self.world.credits,
             number,
             member_id=number,
             seconds=SECONDS,
             price=1,
-            requested_at=self.house.time(),
+            requested_at=self.world.time(),
         )
         await self._run_song(number, most=2 + sum(len(given) for _, given in plan.given))
-        await self._judge_end(number)
+        await self._check_end(number)
 
     async def _run_song(self, number: int, *, most: int) -> None:
-        """As the runner does: what waits again is begun again."""
+        """As the scheduler does: what waits again is started again."""
         for _ in range(most):
             with contextlib.suppress(NotReached):
-                await self.house.start(number)
-            song = await self.house.song(number)
+                await self.world.start(number)
+            song = await self.world.song(number)
             if song.ended:
                 return
             assert (song.status, song.state, song.submits) == ("QUEUED", "waiting", 0)
-            assert await self.house.entries(number) == ["hold"]
+            assert await self.world.entries(number) == ["hold"]
         raise AssertionError("it waits for ever")
 
-    async def _judge_end(self, number: int) -> None:
-        song = await self.house.song(number)
-        posts = len(self.house.channel.posts.pop(number, []))
+    async def _check_end(self, number: int) -> None:
+        song = await self.world.song(number)
+        posts = len(self.world.channel.posts.pop(number, []))
         last = {"COMPLETED": "settle", "FAILED": "refund"}[song.status]
         self.ended[song.status] = self.ended.get(song.status, 0) + 1
-        assert await self.house.entries(number) == ["hold", last]
+        assert await self.world.entries(number) == ["hold", last]
         assert posts == (song.status == "COMPLETED")
         assert song.submits <= 2
-        assert self.house.files() == []
+        assert self.world.files() == []
         if song.status == "FAILED":
             assert song.reason
             assert song.reason.isprintable()
             assert len(song.reason) <= MAX_DETAIL
             assert KEY not in song.reason
             assert SIGNED not in song.reason
-        assert not self.errors.told, self.errors.told
+        assert self.log.errors == []
 
 
 def plans() -> st.SearchStrategy[Plan]:
@@ -353,54 +315,45 @@ def plans() -> st.SearchStrategy[Plan]:
             Plan, st.just(sync), st.sampled_from([True, True, True, False]), st.tuples(*given)
         )
 
-    v2 = of(("submit", "look", "result", "file"), sync=False)
+    v2 = of(("submit", "poll", "result", "file"), sync=False)
     return st.one_of(v2, v2, of(("make", "file"), sync=True))
-
-
-@contextlib.asynccontextmanager
-async def making(folder: Path, errors: Unforeseen) -> AsyncIterator[Making]:
-    """The house, with nobody at the API's end but the plan."""
-
-    def answer(method: str, url: URL) -> Reply:
-        return made.answer(method, url)
-
-    async with house_on_a_line(folder, answer, resolver=Here()) as house:
-        made = Making(house, errors)
-        yield made
 
 
 def test_no_answer_loses_a_song_or_a_credit(
     tmp_path: Path, figure: Callable[[str], None], *, long: bool
 ) -> None:
-    with asyncio.Runner() as runner, nothing_unforeseen(runner.get_loop()) as errors:
-        around = making(tmp_path, errors)
-        made = runner.run(around.__aenter__())
+    with asyncio.Runner() as runner, logged_errors(runner.get_loop(), is_unexpected) as log:
 
-        async def judge_all(row: list[Plan]) -> None:
+        def answer(method: str, url: URL) -> Reply:
+            return made.answer(method, url)
+
+        opened = answered_world(tmp_path, answer, resolver=Names("127.0.0.1"))
+        made = Songs(runner.run(opened.__aenter__()), log)
+
+        async def check_all(row: list[Plan]) -> None:
             for plan in row:
-                # Of a song that failed before: it is the test's failure, not this one's.
-                errors.told.clear()
+                log.errors.clear()  # of an example that failed before
                 shutil.rmtree(tmp_path / "songs", ignore_errors=True)
                 async with asyncio.timeout(SOON):
-                    await made.judge(plan)
+                    await made.check(plan)
 
         rows(
             plans(),
-            lambda row: runner.run(judge_all(row)),
+            lambda row: runner.run(check_all(row)),
             count=SONGS_LONG if long else SONGS_SHORT,
             in_a_row=5,
         )
-        checking = ConsistencyCheck(made.house.database, made.house.credits, data_dir=tmp_path)
+        checking = ConsistencyCheck(made.world.database, made.world.credits, data_dir=tmp_path)
         assert runner.run(checking.run(fix=False)) == []
-        runner.run(around.__aexit__(None, None, None))
+        runner.run(opened.__aexit__(None, None, None))
     figure(
         f"{made.answered:,} answers to {made.songs:,} songs: {made.ended['COMPLETED']:,} posted "
         f"and paid, {made.ended['FAILED']:,} failed and refunded, none lost"
     )
 
 
-def test_the_audio_of_a_good_answer_arrives(client: tuple[asyncio.Runner, Client]) -> None:
-    """What the trials above rest on: a good answer is one to this client."""
+def test_good_answer_is_accepted(client: tuple[asyncio.Runner, Client]) -> None:
+    """The tests above rely on it."""
     runner, made = client
     made.coming = deque([answers.WELL["file"]])
     target = made.folder / "song"

@@ -32,23 +32,23 @@ Input = Used | Pressed | Sent
 
 @dataclass
 class Trial:
-    """Everybody, in a separate loop: Hypothesis calls what is not a coroutine."""
+    """The population, in a separate loop: Hypothesis calls no coroutines."""
 
     here: Population
     runner: asyncio.Runner
     forms: set[tuple[str, int, int]]
     """The places in the code that open one, read with the code."""
 
-    def judge(self, row: Sequence[Input]) -> None:
-        self.runner.run(self._judge(row))
+    def check(self, row: Sequence[Input]) -> None:
+        self.runner.run(self._check(row))
 
-    async def _judge(self, row: Sequence[Input]) -> None:
+    async def _check(self, row: Sequence[Input]) -> None:
         await self.here.begin()
         for one in row:
             interaction = await self._do(one)
             bot = self.here.bot
-            assert not bot.errors.told, f"{one!r}: {bot.errors.told}"
-            assert not bot.door.refused, f"{one!r}: Discord refuses {bot.door.refused}"
+            assert not bot.log.errors, f"{one!r}: {bot.log.errors}"
+            assert not bot.session.refused, f"{one!r}: Discord refuses {bot.session.refused}"
             assert interaction.callback is not None, f"{one!r}: it was not answered"
         assert await self.here.bot.wrong() == [], row
 
@@ -92,12 +92,12 @@ def test_no_input_breaks_anything(
     probe: Trial, kind: str, figure: Callable[[str], None], *, long: bool
 ) -> None:
     count = LONG if long else SHORT
-    tried = rows(KINDS[kind](probe.here), probe.judge, count=count, in_a_row=IN_A_ROW)
+    tried = rows(KINDS[kind](probe.here), probe.check, count=count, in_a_row=IN_A_ROW)
     figure(f"{tried:,} generated {kind}: each answered once, no error, the money adds up")
 
 
 def test_every_form_is_among_them(probe: Trial) -> None:
-    """A form that the cogs open somewhere else fails here until it is opened in `population`."""
+    """A form that the cogs open elsewhere fails here until `population` opens it too."""
     opened = probe.here.opened_at
     assert {
         (file, first)

@@ -1,4 +1,4 @@
-"""A hostile file that has taken over the process that decodes it: what it can't do from there."""
+"""What a hostile file can't do from the process that decodes it, once it has taken it over."""
 
 import asyncio
 import ctypes
@@ -67,9 +67,9 @@ def probed(folder: Path, layers: str) -> dict[str, str]:
         fitting = Transcoder().transcode(
             folder / "source", folder, stem="song", limit=2**20, tags=TAGS, requested_seconds=1
         )
-        with pytest.raises(NotAudio) as told:
+        with pytest.raises(NotAudio) as refused:
             asyncio.run(fitting)
-    outcomes: dict[str, str] = json.loads(str(told.value))
+    outcomes: dict[str, str] = json.loads(str(refused.value))
     return outcomes
 
 
@@ -81,7 +81,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @needs_landlock
 @needs_seccomp
 @pytest.mark.parametrize("what", TRIES)
-def test_hostile_file_is_shut_in(outcomes: dict[str, str], what: str) -> None:
+def test_hostile_file_is_confined(outcomes: dict[str, str], what: str) -> None:
     if what == "start a thread" and os.geteuid() == 0:
         pytest.skip("the kernel counts no threads of root's")
     expected = "done" if what in ALLOWED else BY_BOUNDS.get(what, "PermissionError")

@@ -1,4 +1,4 @@
-"""What a person types is text, wherever it comes out: in messages, files, tables, the log, SQL."""
+"""What a person types stays text: in messages, files, tables, the log and SQL."""
 
 import csv
 import io
@@ -14,17 +14,8 @@ from tests.world.sockets import BotProcess, World, own_process, status_of, world
 MARKUP = (
     *("**bold**", "__under__", "~~struck~~", "||hidden||", "`code`"),
     *("[here](https://evil.example/a)", "<https://evil.example/b>", "https://evil.example/c"),
-    *(
-        "@everyone",
-        "@here",
-        "<@1>",
-        "<@&1>",
-        "<#1>",
-        "</song:1>",
-        "<t:1:R>",
-        "<:a:1>",
-        "discord.gg/x",
-    ),
+    *("@everyone", "@here", "<@1>", "<@&1>", "<#1>", "</song:1>", "<t:1:R>", "<:a:1>"),
+    "discord.gg/x",
 )
 STATEMENT = "'); DROP TABLE songs; --"
 PATHS = "../../../etc/passwd\0 con.mp3 C:\\x |rm -rf /"
@@ -37,15 +28,15 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
-async def test_what_is_typed_comes_out_as_text(world: World) -> None:
-    """In the post, its card and its file's name; in the log of a bot that tells all; in SQL."""
-    asked = [
+async def test_typed_text_stays_text(world: World) -> None:
+    """In the post, its card and its file's name; in the log at DEBUG; in SQL."""
+    requests = [
         {"genres": " ".join(MARKUP[:6]), "lyrics": f"[chorus]\n{' '.join(MARKUP[6:])}"},
         {"genres": f"funk {STATEMENT}", "lyrics": f"[chorus]\n{PATHS}{LINE}\n{STATEMENT}"},
         {"genres": f"jazz{LINE}", "lyrics": "{0.__class__} %s %n ${x} \\n"},
     ]
     async with own_process(world, LOG_LEVEL="DEBUG") as process:
-        songs = [await world.song(**options) for options in asked]
+        songs = [await world.song(**options) for options in requests]
         for song in songs:
             assert status_of(await world.ended(song, within=60)) == "COMPLETED"
         assert await process.stop() == 0
@@ -65,11 +56,11 @@ async def test_what_is_typed_comes_out_as_text(world: World) -> None:
     assert [n for n in lines if not re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} |  ", n)] == []
     assert all(line.isprintable() for line in lines)
     assert "forged" not in process.output
-    checking = BotProcess(world.folder, world.settings)
+    check = BotProcess(world.folder, world.settings)
     (world.folder / "log").unlink()
-    await checking.start("check")
-    assert await checking.ended(within=30) == 0, checking.output
-    assert "No problems found." in checking.output
+    await check.start("check")
+    assert await check.ended(within=30) == 0, check.output
+    assert "No problems found." in check.output
 
 
 FORMULAS = (
@@ -78,7 +69,7 @@ FORMULAS = (
 )
 
 
-async def test_a_reason_is_no_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reason_is_no_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A manager's, by the command itself, in the table that another opens."""
     async with population(tmp_path, monkeypatch) as here:
         for reason in FORMULAS:
@@ -86,11 +77,13 @@ async def test_a_reason_is_no_formula(tmp_path: Path, monkeypatch: pytest.Monkey
             given = [{"name": n, "type": t, "value": v} for n, t, v in options]
             given.append({"name": "reason", "type": 3, "value": f"{reason} x"})
             await here.command("mona", "quota grant", given)
-        here.bot.door.said.clear()
+        here.bot.session.sent.clear()
         await here.command("mona", "quota export", [])
-        assert here.bot.errors.told == []
-        (table,) = [text for text in here.bot.door.said if text.lstrip("\ufeff").startswith("time")]
-    rows = list(csv.reader(io.StringIO(table.lstrip("\ufeff"), newline="")))
+        assert here.bot.log.errors == []
+        (table,) = [
+            text for text in here.bot.session.sent if text.lstrip("\ufeff").startswith("time")
+        ]
+    rows = list(csv.reader(io.StringIO(table, newline="")))
     cells = [cell for row in rows[1:] for cell in row]
     assert sum(" x" in cell for cell in cells) == len(FORMULAS)
     numbers = re.compile(r"-?[0-9]+")

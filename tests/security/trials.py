@@ -1,4 +1,4 @@
-"""Generated inputs by the thousand, some in a row, from a seed; what fails is made small."""
+"""Generated inputs by the thousand, some in a row, from a seed; failures are minimised."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -12,11 +12,11 @@ T = TypeVar("T")
 
 
 def rows(
-    one: SearchStrategy[T], judge: Callable[[list[T]], None], *, count: int, in_a_row: int
+    one: SearchStrategy[T], check: Callable[[list[T]], None], *, count: int, in_a_row: int
 ) -> int:
-    """Have so many inputs judged; how many there were.
+    """Check so many inputs; return how many there were.
 
-    What `judge` does not take is shown with its inputs, the fewest and smallest that it does not.
+    Where `check` raises, the fewest and smallest inputs for which it does are shown.
     """
     tried = 0
 
@@ -32,7 +32,7 @@ def rows(
     def try_them(row: list[Any]) -> None:
         nonlocal tried
         tried += len(row)
-        judge(row)
+        check(row)
 
     try_them()
     return tried

@@ -1,7 +1,7 @@
 """The bot and the wire's Discord in one process with no socket between: for inputs by the thousand.
 
 Everything between the gateway's event and the request's body is discord.py's and the bot's own; the
-database is a file. Discord's rules are those of `tests.wire`: what it would refuse is noted.
+database is a file. What Discord would refuse, by the rules of `tests.wire`, is noted.
 """
 
 import asyncio
@@ -12,10 +12,8 @@ import json
 import logging
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from unittest import mock
 
@@ -27,20 +25,18 @@ from cogs.client.client import Client
 from db.database import Database
 from services.config import Config
 from services.operations.consistency_check import ConsistencyCheck
-from tests.wire import DiscordWire, Interaction, payloads
+from tests.wire import DiscordWire, Guild, Interaction, Limits, payloads
 from tests.wire.calls import Answer, Call, Upload
-from tests.wire.limits import Limits
 from tests.wire.rest import Handler
 
 SOON = 5.0
 """Seconds after which a test gives up waiting for what it started."""
+EXPECTED_REFUSAL = ("/guilds/{guild_id}/members/{user_id}", 404)
+"""The bot asks whether somebody is still a member."""
 
-ABSENT = ("/guilds/{guild_id}/members/{user_id}", 404)
-"""The one answer that the bot asks for: whether somebody is still a member."""
 
-
-class Door:
-    """discord.py's way out: takes the place of its `aiohttp.ClientSession`."""
+class Session:
+    """What discord.py gets instead of an `aiohttp.ClientSession`: it calls the wire itself."""
 
     def __init__(self, wire: DiscordWire) -> None:
         self._wire = wire
@@ -49,8 +45,8 @@ class Door:
             for (method, route), handler in wire._rest.routes().items()
         ]
         self.refused: list[str] = []
-        """Every request that was not carried out, and why."""
-        self.said: list[str] = []
+        """Every request that Discord refused, and why."""
+        self.sent: list[str] = []
         """What was sent to Discord: each body, and the text of its files."""
 
     def request(
@@ -62,27 +58,21 @@ class Door:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, object] | None = None,
         **_: object,
-    ) -> "Exchange":
+    ) -> "Response":
         address = URL(url)
         path = address.raw_path.partition("/api/v10")[2]
         query = dict(address.query) | {name: str(value) for name, value in (params or {}).items()}
         route, handler, named = self._find(method, path)
-        call = Call(
-            method=method,
-            route=route,
-            path=path,
-            arrived=self._wire.clock.now(),
-            params=named,
-            query=query,
-            authorization=(headers or {}).get("Authorization"),
-        )
-        _fill(call, data)
-        files = [upload.content.decode("utf-8", "replace") for upload in call.uploads]
-        self.said += [json.dumps(call.body, ensure_ascii=False), *files]
+        authorization = (headers or {}).get("Authorization")
+        body, uploads = _read(data)
+        now = self._wire.clock.now()
+        call = Call(method, route, path, now, named, query, authorization, body, uploads)
+        files = [upload.content.decode("utf-8", "replace") for upload in uploads]
+        self.sent += [json.dumps(body, ensure_ascii=False), *files]
         answer = self._wire._judge(call, handler)[0]
-        if answer.status >= 400 and (route, answer.status) != ABSENT:
+        if answer.status >= 400 and (route, answer.status) != EXPECTED_REFUSAL:
             self.refused.append(f"{method} {route}: {answer.status} {answer.body}")
-        return Exchange(answer)
+        return Response(answer)
 
     def _find(self, method: str, path: str) -> tuple[str, Handler, dict[str, str]]:
         for known, route, pattern, handler in self._routes:
@@ -91,11 +81,11 @@ class Door:
         raise AssertionError(f"{method} {path}: no such route on the wire")
 
     async def close(self) -> None:
-        """As a session's."""
+        """Nothing is open."""
 
 
-class Exchange:
-    """An answer, as much of one as discord.py looks at."""
+class Response:
+    """An answer, as far as discord.py reads it."""
 
     def __init__(self, answer: Answer) -> None:
         self.status = answer.status
@@ -111,12 +101,7 @@ class Exchange:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         return None
 
 
@@ -124,31 +109,49 @@ def _pattern(route: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(route)))
 
 
-def _fill(call: Call, data: object) -> None:
-    """The body, read from what the session was given."""
-    if isinstance(data, aiohttp.FormData):
-        for about, _, content in data._fields:
-            name = about["name"]
-            if name == "payload_json":
-                call.body = json.loads(content)
-            else:
-                whole = content if isinstance(content, bytes) else content.read()
-                call.uploads.append(Upload(int(name[6:-1]), about["filename"], whole))
-    elif data is not None:
+def _read(data: object) -> tuple[Any, list[Upload]]:
+    """Return the JSON and the files of a body that the session was given."""
+    if data is None:
+        return None, []
+    if not isinstance(data, aiohttp.FormData):
         assert isinstance(data, str | bytes)
-        call.body = json.loads(data)
+        return json.loads(data), []
+    body, uploads = None, []
+    for about, _, content in data._fields:
+        if about["name"] == "payload_json":
+            body = json.loads(content)
+        else:
+            read = content if isinstance(content, bytes) else content.read()
+            uploads.append(Upload(int(about["name"][6:-1]), about["filename"], read))
+    return body, uploads
 
 
-class Errors(logging.Handler):
-    """What the bot would have told its operator as an error."""
+class LoggedErrors(logging.Handler):
+    """Collects errors that are logged or left in the loop, those that `counts` is true for."""
 
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.told: list[str] = []
+    def __init__(self, counts: Callable[[logging.LogRecord, str], object]) -> None:
+        super().__init__(logging.WARNING)
+        self.errors: list[str] = []
+        self._counts = counts
         self._formatter = logging.Formatter("%(levelname)s %(name)s: %(message)s")
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.told.append(self._formatter.format(record))
+        line = self._formatter.format(record)
+        if self._counts(record, line):
+            self.errors.append(line)
+
+
+@contextlib.contextmanager
+def logged_errors(
+    loop: asyncio.AbstractEventLoop, counts: Callable[[logging.LogRecord, str], object]
+) -> Iterator[LoggedErrors]:
+    handler, root = LoggedErrors(counts), logging.getLogger()
+    loop.set_exception_handler(lambda _, context: handler.errors.append(f"in the loop: {context}"))
+    root.addHandler(handler)
+    try:
+        yield handler
+    finally:
+        root.removeHandler(handler)
 
 
 @dataclass
@@ -157,9 +160,8 @@ class Bot:
 
     application: bot.Application
     wire: DiscordWire
-    door: Door
-    errors: Errors
-    folder: Path
+    session: Session
+    log: LoggedErrors
     base: sqlite3.Connection = field(
         default_factory=lambda: sqlite3.connect(":memory:", check_same_thread=False)
     )
@@ -172,86 +174,69 @@ class Bot:
     def database(self) -> Database:
         return self.application.database
 
-    async def hear(self, event: str, payload: dict[str, Any]) -> None:
-        """An event of the gateway, until all that it set off has come to an end."""
+    async def dispatch(self, event: str, payload: dict[str, Any]) -> None:
+        """Dispatch an event of the gateway; wait until all that it started has ended."""
         before = asyncio.all_tasks()
         self.client._connection.parsers[event](payload)
         while tasks := asyncio.all_tasks() - before:
             _, late = await asyncio.wait(tasks, timeout=SOON)
             assert not late, f"it takes longer than {SOON} s: {late}"
 
-    async def hear_of(self, interaction: Interaction) -> Interaction:
-        """Somebody used the bot."""
-        await self.hear("INTERACTION_CREATE", interaction.payload)
+    async def interact(self, interaction: Interaction) -> Interaction:
+        await self.dispatch("INTERACTION_CREATE", interaction.payload)
         return interaction
 
-    async def keep(self) -> None:
-        """As the database is now, it will be at the beginning of each example."""
-        await self._on_the_writer(lambda connection: connection.backup(self.base))
+    async def announce(self, guild: Guild) -> None:
+        """Tell the bot about a server, once everything is in it."""
+        payload = payloads.guild_create(guild, self.wire.state.bot, known=True)
+        await self.dispatch("GUILD_CREATE", payload)
+
+    async def save(self) -> None:
+        """Begin each example with the database as it is now."""
+        await self.database._writer.run(lambda connection: connection.backup(self.base))
 
     async def begin(self) -> None:
         """Forget what came before: each example stands alone, so that it can be repeated."""
-        await self._on_the_writer(self.base.backup)
+        await self.database._writer.run(self.base.backup)
         state = self.wire.state
-        state.interactions.clear()
-        state.by_token.clear()
-        state._nonces.clear()
-        self.wire.requests.clear()
-        self.door.refused.clear()
-        self.door.said.clear()
-        self.errors.told.clear()
-
-    async def _on_the_writer(self, work: Any) -> None:
-        await self.database._writer.run(work)
+        for memory in (
+            *(state.interactions, state.by_token, state._nonces, self.wire.requests),
+            *(self.session.refused, self.session.sent, self.log.errors),
+        ):
+            memory.clear()
 
     async def wrong(self) -> list[str]:
-        """What must not be: an error, a request that Discord refuses, wrong books."""
-        checking = ConsistencyCheck(
+        """Return errors, requests that Discord refuses, and inconsistencies of the database."""
+        check = ConsistencyCheck(
             self.database, self.application.credits, data_dir=self.application.config.data_dir
         )
-        found = [finding.text for finding in await checking.run(fix=False)]
-        return [*self.errors.told, *self.door.refused, *self.wire.violations, *found]
-
-
-class _Spawner:
-    """Work of the bot's own that nobody waits for: its errors are told all the same."""
-
-    def __call__(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        return asyncio.create_task(work, name=name)
+        found = [finding.text for finding in await check.run(fix=False)]
+        return [*self.log.errors, *self.session.refused, *self.wire.violations, *found]
 
 
 @contextlib.asynccontextmanager
-async def bot_at_hand(folder: Path, settings: Config) -> AsyncIterator[Bot]:
-    """The bot, logged in to a Discord without limits of rate. It knows of no server yet."""
+async def direct_bot(config: Config) -> AsyncIterator[Bot]:
+    """Log the bot in to a Discord without rate limits. It knows of no server yet."""
     wire = DiscordWire(limits=Limits.none(), keep_uploads=False)
-    door, errors = Door(wire), Errors()
-
+    session = Session(wire)
     async with contextlib.AsyncExitStack() as stack:
         application = await stack.enter_async_context(
-            bot.composed(settings, spawn=_Spawner(), prepare=lambda client: client.tree.sync())
+            bot.composed(
+                config,
+                spawn=lambda work, name: asyncio.create_task(work, name=name),
+                prepare=lambda client: client.tree.sync(),
+            )
         )
         client = application.client
         # No test here is about the pauses between edits, nor about a power cut.
         application.announcer._monotonic = functools.partial(next, itertools.count(0.0, 1000.0))
         await application.database._writer.execute("PRAGMA synchronous = OFF")
         client.shard_count = client._connection.shard_count = 1
-        with mock.patch.object(aiohttp, "ClientSession", return_value=door):
+        with mock.patch.object(aiohttp, "ClientSession", return_value=session):
             await client.login(wire.token)
         stack.push_async_callback(client.close)
-        root = logging.getLogger()
-        root.addHandler(errors)
-        stack.callback(root.removeHandler, errors)
-        asyncio.get_running_loop().set_exception_handler(
-            lambda _, context: errors.told.append(f"in the loop: {context}")
+        loop = asyncio.get_running_loop()
+        log = stack.enter_context(
+            logged_errors(loop, lambda record, _: record.levelno >= logging.ERROR)
         )
-        yield Bot(application, wire, door, errors, folder)
-
-
-async def join(bot: Bot, name: str) -> Any:
-    """A server with the bot in it; it is told when everything is in it: `tell`."""
-    return bot.wire.guild(name)
-
-
-async def tell(bot: Bot, guild: Any) -> None:
-    """The gateway tells the bot of a server."""
-    await bot.hear("GUILD_CREATE", payloads.guild_create(guild, bot.wire.state.bot, known=True))
+        yield Bot(application, wire, session, log)
