@@ -31,12 +31,11 @@ from playground.song_api import Fault as ApiFault
 from services import logs
 from services.config import load
 from services.operations.housekeeping import Housekeeping
-from services.providers.segmind import Segmind
 from services.retry import Backoff
 from services.settings.settings import Defaults, Limits
 from services.songs import scheduler
 from tests.databases import write_new
-from tests.music import is_mp3, mp3, music_to_encode, wav
+from tests.music import is_mp3, music_to_encode, wav
 from tests.wire import (
     Fault,
     Interaction,
@@ -170,36 +169,6 @@ async def test_sigterm_ends_in_time_and_loses_nothing(world: World) -> None:
     assert (len(world.posts), world.submits()) == (2, 2)
 
 
-async def test_a_refused_token_says_how_to_get_one(world: World) -> None:
-    process = BotProcess(world.folder, world.settings | {"DISCORD_TOKEN": "a.wrong.token"})
-    await process.start()
-    assert await process.ended() == 2
-    assert "DISCORD_TOKEN" in process.output
-    assert "Reset Token" in process.output
-    assert "a.wrong.token" not in process.output
-    assert "Unclosed" not in process.output
-    assert "Traceback" not in process.output
-
-
-async def test_settings_are_said_line_by_line(tmp_path: Path) -> None:
-    wrong = {
-        "SEGMIND_API_KEY": "SG_two words",
-        "SEGMIND_RPM": "many",
-        "SEGMIND_MODE": "later",
-        "DATABASE_URL": "postgres://secret@host/db",
-        "OPERATOR_IDS": "1, anna",
-    }
-    process = BotProcess(tmp_path, wrong)
-    await process.start("run")
-    assert await process.ended() == 2
-    missing, *lines = process.output.splitlines()
-    assert missing.startswith("DISCORD_TOKEN is missing: expected the bot's token")
-    assert {line.split()[0] for line in lines} == set(wrong)
-    assert len(lines) == len(wrong)
-    assert all(" is invalid: expected " in line for line in lines)
-    assert not any(value in process.output for value in wrong.values())
-
-
 # --- in this process ------------------------------------------------------------------------------
 
 
@@ -209,18 +178,6 @@ def quick(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.settings["SEGMIND_MODE"] = "sync"
     world.wire.limits.edit_interval = None
     monkeypatch.setattr("cogs.songs.announcer.BETWEEN_EDITS", 0.01)
-
-
-@pytest.mark.parametrize(("mode", "held_back"), [("async", True), ("sync", False)])
-async def test_submits_are_held_back_only_where_songs_are_polled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, held_back: bool
-) -> None:
-    set_environment(monkeypatch, tmp_path, EXAMPLE | {"SEGMIND_MODE": mode})
-    async with bot.composed(load()) as application:
-        provider = application.scheduler._provider
-        assert isinstance(provider, Segmind)
-        planned = provider._rate_limiter.planned
-    assert (planned is not None) is held_back
 
 
 async def test_commands_are_registered_once_and_again_when_discord_differs(
@@ -270,134 +227,7 @@ def answered(world: World, status: int) -> int:
     return sum(n for (_, _, s), n in world.wire.answers.items() if s == status)
 
 
-async def test_the_song_arrives_when_its_token_is_over(
-    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.slow(running=0.3)
-    async with running(world, monkeypatch):
-        song = await world.song()
-        await song.wait_message(lambda m: bool(m.embeds))
-        world.wire.clock.advance(15 * 60 + 1)
-        await world.post()
-        row = await world.ended(song)
-    assert ("PATCH", STATUS_MESSAGE, 401) in world.wire.answers
-    assert (status_of(row), row["token"]) == ("COMPLETED", None)
-
-
-async def test_the_song_arrives_when_its_status_message_is_deleted(
-    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.slow(running=0.3)
-    async with running(world, monkeypatch):
-        song = await world.song()
-        world.wire.state.delete_message(await song.wait_message(lambda m: bool(m.embeds)))
-        await world.post()
-        assert status_of(await world.ended(song)) == "COMPLETED"
-    assert world.wire.answers[("PATCH", STATUS_MESSAGE, 404)] == 1
-
-
-@pytest.mark.parametrize("what", ["channel deleted", "permission withdrawn"])
-async def test_what_cannot_be_posted_is_handed_over(
-    world: World, quick: None, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
-    world.slow(running=0.3)
-    async with running(world, monkeypatch):
-        song = await world.song()
-        status = await song.wait_message(lambda m: bool(m.embeds))
-        if what == "channel deleted":
-            world.wire.delete_channel(world.channel)
-        else:
-            world.wire.permit(world.channel, BOT & ~Permission.ATTACH_FILES)
-        row = await world.ended(song)
-        assert (row["state"], status_of(row)) == ("undelivered", "COMPLETED")
-        assert row["reason"] in shown(status)
-        await world.wire.press(song.member, status, f"song:get:{song.id}")
-        await until(lambda: world.rows("SELECT 1 FROM songs WHERE state = 'completed'"))
-    assert world.posts == []
-    assert world.entries(song) == ["hold", "settle"]
-    (file,) = status.attachments
-    assert is_mp3(file.content or b"")
-    assert texts.HANDED_OVER in status.embeds[0]["fields"][0]["value"]
-    assert not (world.folder / "data/songs" / str(song.id)).exists()
-
-
-async def test_undelivered_and_not_handed_over_is_kept(
-    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.slow(running=0.3)
-    async with running(world, monkeypatch):
-        song = await world.song()
-        await song.wait_message(lambda m: bool(m.embeds))
-        world.wire.permit(world.channel, BOT & ~Permission.SEND_MESSAGES)
-        world.wire.clock.advance(15 * 60 + 1)
-        row = await world.ended(song)
-    assert (row["state"], status_of(row)) == ("undelivered", "COMPLETED")
-    assert (world.folder / "data/songs" / str(song.id) / row["file"]).is_file()
-
-
-async def test_413_is_fitted_again_for_the_smallest_limit(
-    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("services.songs.pipeline.DEFAULT_UPLOAD_LIMIT", 2**20)
-    guild = world.wire.guild("Boosted", premium_tier=2)
-    world.channel, world.alice = world.wire.channel(guild, "a"), world.wire.member(guild, "al")
-    world.api._compose = lambda **_: mp3(60, kilobits=320)
-    async with running(world, monkeypatch) as client:
-        known = client.get_guild(guild.id)
-        assert known is not None
-        assert known.filesize_limit == 50 * 2**20
-        guild.upload_limit = 2**20  # the boosts are over, and the bot was not told
-        song = await world.song(seconds=60)
-        row = await world.ended(song)
-    (post,) = world.posts
-    assert world.wire.answers[("POST", MESSAGES, 413)] == 1
-    assert 2**19 < post.attachments[0].size <= 2**20 < len(mp3(60, kilobits=320))
-    assert (status_of(row), row["reason"]) == ("COMPLETED", None)
-
-
-async def test_discord_is_down_while_a_song_is_posted(
-    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    went_down = asyncio.Event()
-
-    async def fall(call: Any) -> Fault | None:
-        if (call.method, call.route) == ("POST", MESSAGES) and not went_down.is_set():
-            went_down.set()
-            asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(world.wire.down()))
-            return Fault(cut="after")
-        return None
-
-    world.wire.faults.hook = fall
-    async with running(world, monkeypatch):
-        song = await world.song()
-        await asyncio.wait_for(went_down.wait(), SOON)
-        await asyncio.sleep(1.0)
-        await world.wire.up()
-        row = await world.ended(song, 30.0)
-    (post,) = world.posts
-    assert (status_of(row), row["post_id"]) == ("COMPLETED", post.id)
-
-
-async def test_a_resumed_post_is_not_doubled_where_the_history_is_hidden(
-    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def lose(call: Any) -> Fault | None:
-        if (call.method, call.route) == ("POST", MESSAGES):
-            world.wire.permit(world.channel, BOT & ~Permission.READ_MESSAGE_HISTORY)
-            await asyncio.sleep(0.05)  # for the bot to hear of it
-            return Fault(cut="after")
-        return None
-
-    world.wire.faults.hook = lose
-    async with running(world, monkeypatch):
-        song = await world.song()
-        row = await world.ended(song)
-    assert len(world.posts) == 1
-    assert status_of(row) == "COMPLETED"
-    assert "history" in row["reason"]
-
-
-async def test_a_refused_key_pauses_songs_and_tells_the_owner_once(
+async def test_a_refused_key_pauses_songs_and_notifies_the_owner_once(
     world: World, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scheduler, "ACCOUNT_CHECK_EVERY", 0.05)
@@ -416,13 +246,13 @@ async def test_a_refused_key_pauses_songs_and_tells_the_owner_once(
         await world.wire.until(lambda: len(world.wire.direct_messages(owner)) == 2)
         song = await world.song()
         assert status_of(await world.ended(song)) == "COMPLETED"
-    told, clear = world.wire.direct_messages(owner)
-    assert "refuses the key" in told.content
+    problem, clear = world.wire.direct_messages(owner)
+    assert "refuses the key" in problem.content
     assert "accepts the key again" in clear.content
-    assert key not in told.content + clear.content
+    assert key not in problem.content + clear.content
 
 
-async def test_a_session_that_cannot_be_resumed_dials_the_given_gateway(
+async def test_an_invalid_session_connects_to_the_given_gateway(
     world: World, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(world, monkeypatch):
@@ -431,6 +261,37 @@ async def test_a_session_that_cannot_be_resumed_dials_the_given_gateway(
         await world.wire.ready()
         song = await world.song()
         assert status_of(await world.ended(song)) == "COMPLETED"
+
+
+async def test_an_undelivered_song_is_handed_over(
+    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.slow(running=0.3)
+    async with running(world, monkeypatch):
+        song = await world.song()
+        status = await song.wait_message(lambda m: bool(m.embeds))
+        world.wire.permit(world.channel, BOT & ~Permission.ATTACH_FILES)
+        row = await world.ended(song)
+        assert (row["state"], status_of(row)) == ("undelivered", "COMPLETED")
+        assert row["reason"] in shown(status)
+        await world.wire.press(song.member, status, f"song:get:{song.id}")
+        await until(lambda: world.rows("SELECT 1 FROM songs WHERE state = 'completed'"))
+    assert world.posts == []
+    assert world.entries(song) == ["hold", "settle"]
+    (file,) = status.attachments
+    assert is_mp3(file.content or b"")
+    assert texts.HANDED_OVER in status.embeds[0]["fields"][0]["value"]
+    assert not (world.folder / "data/songs" / str(song.id)).exists()
+
+
+async def test_a_refused_token_says_how_to_get_one(world: World) -> None:
+    process = BotProcess(world.folder, world.settings | {"DISCORD_TOKEN": "a.wrong.token"})
+    await process.start()
+    assert await process.ended() == 2
+    assert "DISCORD_TOKEN" in process.output
+    assert "Reset Token" in process.output
+    for unwanted in ("a.wrong.token", "Unclosed", "Traceback"):
+        assert unwanted not in process.output
 
 
 async def test_a_token_reset_while_it_runs(
@@ -447,7 +308,7 @@ async def test_a_token_reset_while_it_runs(
 # --- two at once ----------------------------------------------------------------------------------
 
 
-async def test_a_second_bot_waits_for_the_first_and_goes_on_with_its_songs(
+async def test_a_second_bot_waits_for_the_first_and_continues_its_songs(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As in a rolling deployment: the new one is started before the old one is stopped."""
@@ -469,7 +330,7 @@ async def test_a_second_bot_waits_for_the_first_and_goes_on_with_its_songs(
 
 
 @pytest.mark.parametrize("locks", [True, False])
-async def test_the_runner_knows_whether_another_bot_may_run_beside_it(
+async def test_the_scheduler_knows_whether_the_lock_is_exclusive(
     world: World, monkeypatch: pytest.MonkeyPatch, locks: bool
 ) -> None:
     def refuse(descriptor: int) -> None:
@@ -502,46 +363,7 @@ async def test_a_second_bot_can_be_stopped_while_it_waits(
         assert await asyncio.wait_for(second, SOON) == 0
 
 
-def test_a_bot_that_may_not_run_beside_another_says_so_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    set_environment(monkeypatch, tmp_path, EXAMPLE)
-    monkeypatch.setattr("services.operations.process_lock.TIMEOUT", 0.0)
-    monkeypatch.setattr(logs, "set_up", lambda *_: None)
-    lock = ProcessLock(tmp_path / "data/songwright.lock")
-    lock.path.parent.mkdir()
-    assert lock.acquire()
-    assert bot.main(["run"]) == 1
-    lock.release()
-    assert caplog.messages == [
-        (
-            "can't run: Another Songwright process is still using data. Stop it, or set another "
-            "DATABASE_URL and DATA_DIR for this one."
-        )
-    ]
-    assert not (tmp_path / "data/songs.db").exists()
-
-
 # --- what it finds in its folders -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("folder", ["songs", "exports"])
-def test_a_data_folder_with_other_peoples_files_is_refused(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    folder: str,
-) -> None:
-    """The folder of a music collection, say: its albums by number looked like songs of ours."""
-    album = tmp_path / "data" / folder / "1999"
-    album.mkdir(parents=True)
-    set_environment(monkeypatch, tmp_path, EXAMPLE)
-    monkeypatch.setattr(logs, "set_up", lambda *_: None)
-    for _ in range(2):  # that nothing was made of the database counts at the second start too
-        assert bot.main(["run"]) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"data/{folder} has files that may not be Songwright's")
-    assert album.is_dir()
 
 
 async def test_a_data_folder_of_an_earlier_version_goes_on(
@@ -561,18 +383,18 @@ async def test_a_data_folder_of_an_earlier_version_goes_on(
 # --- what ends it ---------------------------------------------------------------------------------
 
 
-async def test_it_ends_loudly_when_a_part_dies(
+async def test_the_bot_ends_with_the_error_of_a_background_loop(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def die(_: Housekeeping) -> None:
-        raise RuntimeError("the house is on fire")
+        raise RuntimeError("disk on fire")
 
     monkeypatch.setattr(Housekeeping, "run", die)
     with pytest.raises(RuntimeError, match="on fire"):
         await asyncio.wait_for(run_here(world, monkeypatch), SOON)
 
 
-async def test_a_stop_is_heard_while_discord_does_not_answer_the_login(
+async def test_a_signal_stops_a_bot_that_waits_for_the_login(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def silent(_: Any) -> Fault | None:
@@ -590,7 +412,7 @@ async def test_a_stop_is_heard_while_discord_does_not_answer_the_login(
     assert "never retrieved" not in caplog.text
 
 
-async def test_commands_that_are_refused_do_not_stop_the_bot(
+async def test_refused_commands_do_not_stop_the_bot(
     world: World, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registration, "BACKOFF", Backoff(first=0.01, longest=0.01))
@@ -602,7 +424,7 @@ async def test_commands_that_are_refused_do_not_stop_the_bot(
         assert "song" in {command["name"] for command in world.wire.state.commands}
 
 
-async def test_a_silent_gateway_does_not_hold_up_the_end(
+async def test_a_silent_gateway_does_not_delay_the_end(
     world: World, quick: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def never(*_: Any, **__: Any) -> None:
@@ -638,7 +460,7 @@ def test_the_log_says_who_can_add_the_bot(
     assert says in record.getMessage()
 
 
-def test_what_the_operator_sets_counts_where_a_server_has_not_decided(
+def test_the_configuration_gives_the_default_settings(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secrets = {"DISCORD_TOKEN": "x", "SEGMIND_API_KEY": "y"}
@@ -671,43 +493,6 @@ async def run_here(world: World, monkeypatch: pytest.MonkeyPatch) -> int:
     return await run.run(load(), bot.composed)
 
 
-def test_what_ends_it_is_logged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def failing(*_: Any) -> int:
-        raise errors.pop()
-
-    errors: list[Exception] = [RuntimeError("a slip"), sqlite3.OperationalError("no such disk")]
-    set_environment(monkeypatch, tmp_path, EXAMPLE)
-    monkeypatch.setattr(bot, "run", failing)
-    monkeypatch.setattr(logs, "set_up", lambda *_: None)
-    assert bot.main([]) == 1
-    assert "can't run: OperationalError: no such disk" in caplog.text
-    assert "Traceback" not in caplog.text
-    assert bot.main(["run"]) == 1
-    assert "a slip" in caplog.text
-    assert "Traceback" in caplog.text
-
-
-def test_a_missing_setting_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    set_environment(monkeypatch, tmp_path, {"DISCORD_TOKEN": "a.bot.token"})
-    for command in ([], ["run"], ["health"]):
-        assert bot.main(command) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("SEGMIND_API_KEY is missing")
-
-
-async def test_a_token_refused_at_the_login(
-    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    world.wire.revoke_token()
-    assert await asyncio.wait_for(run_here(world, monkeypatch), SOON) == 2
-    assert "Reset Token" in capsys.readouterr().err
-    assert world.wire.gateway.identifies == 0
-
-
 @pytest.mark.parametrize(
     ("code", "status", "says"),
     [
@@ -715,7 +500,7 @@ async def test_a_token_refused_at_the_login(
         (4014, 2, "the way this bot connects (gateway close code 4014)"),
     ],
 )
-async def test_a_connection_that_discord_refuses_ends_the_bot_with_a_sentence(
+async def test_a_connection_that_discord_refuses_permanently_ends_the_bot(
     world: World,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -732,44 +517,85 @@ async def test_a_connection_that_discord_refuses_ends_the_bot_with_a_sentence(
     assert "Traceback" not in caplog.text
 
 
-def test_a_folder_that_the_bot_may_not_write_to_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A volume that was made by root, say."""
-
-    def refuse(path: str, *_: object) -> int:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    set_environment(monkeypatch, tmp_path, EXAMPLE)
-    monkeypatch.setattr(logs, "set_up", lambda *_: None)
-    monkeypatch.setattr("db.process_lock.os.open", refuse)
-    assert bot.main(["run"]) == 1
-    (line,) = caplog.messages
-    assert "songs.db.lock can't be used: Permission denied. Let the bot's user" in line
-
-
-def test_a_file_in_place_of_the_data_folder_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It was "FileExistsError: [Errno 17]"."""
-    (tmp_path / "file").touch()
-    set_environment(monkeypatch, tmp_path, EXAMPLE | {"DATA_DIR": "file"})
-    monkeypatch.setattr(logs, "set_up", lambda *_: None)
-    assert bot.main(["run"]) == 1
-    (line,) = caplog.messages
-    assert line.startswith("can't run: file can't be used: it is a file, but a folder is expected")
-
-
 EXAMPLE = {"DISCORD_TOKEN": "a.bot.token", "SEGMIND_API_KEY": "SG_0123456789abcdef"}
 
 
-def test_health(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory, with valid configuration; the log stays with pytest."""
     set_environment(monkeypatch, tmp_path, EXAMPLE)
+    monkeypatch.setattr(logs, "set_up", lambda *_: None)
+    return tmp_path
+
+
+def test_a_running_neighbour_is_one_line(
+    here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("services.operations.process_lock.TIMEOUT", 0.0)
+    lock = ProcessLock(here / "data/songwright.lock")
+    lock.path.parent.mkdir()
+    assert lock.acquire()
+    assert bot.main(["run"]) == 1
+    lock.release()
+    (line,) = caplog.messages
+    assert line.startswith("can't run: Another Songwright process is still using data. Stop it, or")
+    assert not (here / "data/songs.db").exists()
+
+
+@pytest.mark.parametrize("folder", ["songs", "exports"])
+def test_a_data_folder_with_other_peoples_files_is_refused(
+    here: Path, capsys: pytest.CaptureFixture[str], folder: str
+) -> None:
+    """The folder of a music collection, say: its albums by number looked like songs of ours."""
+    album = here / "data" / folder / "1999"
+    album.mkdir(parents=True)
+    for _ in range(2):  # the first start must not make a database, which the second would trust
+        assert bot.main(["run"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"data/{folder} has files that may not be Songwright's")
+    assert album.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "traced"),
+    [
+        (RuntimeError("a slip"), "a slip", True),
+        (sqlite3.OperationalError("no such disk"), "can't run: OperationalError: no such", False),
+        (PermissionError(13, "denied", "x.lock"), "x.lock can't be used: denied. Let the", False),
+        (FileExistsError(17, "exists", "x"), "x can't be used: it is a file, but a folder", False),
+    ],
+)
+def test_an_error_that_ends_the_bot_is_logged(
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    text: str,
+    traced: bool,
+) -> None:
+    async def failing(*_: Any) -> int:
+        raise error
+
+    monkeypatch.setattr(bot, "run", failing)
+    assert bot.main(["run"]) == bot.main([]) == 1
+    assert text in caplog.text
+    assert ("Traceback" in caplog.text) is traced
+
+
+def test_a_missing_variable_is_one_line(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SEGMIND_API_KEY")
+    for command in ([], ["run"], ["health"]):
+        assert bot.main(command) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("SEGMIND_API_KEY is missing")
+
+
+def test_health(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bot.main(["health"]) == 1
     assert capsys.readouterr().err.startswith("No heartbeat in data for 60 s: the bot is not")
-    beat = tmp_path / "data/heartbeat"
+    beat = here / "data/heartbeat"
     beat.parent.mkdir()
     beat.touch()
     assert bot.main(["health"]) == 0
@@ -778,26 +604,19 @@ def test_health(
     assert bot.main(["health"]) == 1
 
 
-async def test_a_running_bot_is_healthy(
-    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with running(world, monkeypatch):
-        await until(lambda: bot.main(["health"]) == 0)
-
-
 def test_play_is_the_playground(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[bool] = []
+    played: list[bool] = []
 
     def play(compose: object, *, once: bool) -> int:
         assert compose == bot.composed
-        asked.append(once)
+        played.append(once)
         return 7
 
     playground = types.SimpleNamespace(play=play)
     monkeypatch.setitem(sys.modules, "playground.discord", playground)
     assert bot.main(["play", "--once"]) == 7
     assert bot.main(["play"]) == 7
-    assert asked == [True, False]
+    assert played == [True, False]
 
 
 def test_play_without_its_parts_says_what_is_missing(
@@ -808,9 +627,7 @@ def test_play_without_its_parts_says_what_is_missing(
     assert "make play" in capsys.readouterr().err
 
 
-async def test_signals_where_the_loop_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows."""
-
+async def test_signals_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise NotImplementedError
 

@@ -3,8 +3,6 @@
 from typing import Any
 
 import discord
-from discord import app_commands
-from discord.ext import commands
 
 from cogs.client.client import Client
 from tests.world import World
@@ -17,7 +15,7 @@ async def nothing(client: Client) -> None:
     """There is nothing to prepare."""
 
 
-async def test_only_the_guilds_intent_is_asked_for() -> None:
+async def test_the_client_needs_only_the_guilds_intent() -> None:
     client = Client(nothing)
     assert client.intents == discord.Intents(guilds=True)
     allowed: Any = client.allowed_mentions
@@ -26,14 +24,17 @@ async def test_only_the_guilds_intent_is_asked_for() -> None:
 
 async def test_every_command_is_for_servers_alone(world: World) -> None:
     tree = world.client.tree
-    described = [command.to_dict(tree) for command in tree.get_commands()]
-    assert {command["name"] for command in described} == COMMANDS
-    for command in described:
+    commands = {command.name: command.to_dict(tree) for command in tree.get_commands()}
+    assert commands.keys() == COMMANDS
+    managers = str(discord.Permissions(manage_guild=True).value)
+    assert commands["quota"]["default_member_permissions"] == managers
+    assert commands["song"]["default_member_permissions"] is None
+    for command in commands.values():
         assert command["contexts"] == [0], command["name"]
         assert command["integration_types"] == [0], command["name"]
 
 
-async def test_discord_is_given_descriptions_it_takes(world: World) -> None:
+async def test_descriptions_are_within_discords_limits(world: World) -> None:
     def check(part: dict[str, Any]) -> None:
         assert 1 <= len(part["description"]) <= 100, part["name"]
         assert part["description"] != "…", part["name"]
@@ -44,15 +45,3 @@ async def test_discord_is_given_descriptions_it_takes(world: World) -> None:
 
     for command in world.client.tree.get_commands():
         check(command.to_dict(world.client.tree))
-
-
-async def test_what_looks_like_a_command_by_mention_is_not_answered(world: World) -> None:
-    context: Any = None
-    await world.client.on_command_error(context, commands.CommandNotFound())
-    assert world.posts() == []
-
-
-async def test_the_tree_answers_with_the_one_handler(world: World) -> None:
-    assert isinstance(world.client.tree, app_commands.CommandTree)
-    assert world.client.tree.allowed_contexts is not None
-    assert world.client.tree.allowed_contexts.to_array() == [0]

@@ -20,7 +20,7 @@ from tests.world import World, said
 
 
 class Answers:
-    """An interaction by hand: what it is answered with."""
+    """A hand-made interaction, and what it is answered with."""
 
     def __init__(self, *, done: bool = False, fails: Exception | None = None) -> None:
         self.id = 77
@@ -42,7 +42,7 @@ def http_error(status: int, code: int) -> discord.HTTPException:
 
 
 async def answer(error: BaseException, interaction: Any = None) -> str:
-    """The sentence that an error becomes."""
+    """Return the sentence that an error becomes."""
     interaction = interaction or Answers()
     await errors.answer(interaction, error)
     ((text, options),) = interaction.said
@@ -51,23 +51,32 @@ async def answer(error: BaseException, interaction: Any = None) -> str:
 
 
 @pytest.mark.parametrize("done", [False, True])
-async def test_a_refusal_is_its_own_sentence(done: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_refusal_is_its_sentence(done: bool, caplog: pytest.LogCaptureFixture) -> None:
     assert await answer(NotPossible("It is over."), Answers(done=done)) == "It is over."
     assert caplog.text == ""
 
 
 @pytest.mark.parametrize(
-    ("error", "sentence"),
+    ("error", "sentence", "logged"),
     [
-        (app_commands.MissingPermissions(["manage_guild"]), "Only those who may manage"),
-        (app_commands.NoPrivateMessage(), "can't be used here"),
+        (app_commands.MissingPermissions(["manage_guild"]), "Only those who may manage", False),
+        (app_commands.NoPrivateMessage(), "can't be used here", False),
+        (TimeoutError(), "Discord did not answer me in time", True),
+        (DiskFullError(Path("songs.db")), "disk is full, so nothing was done", True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk is full, so nothing was done", True),
+        (DatabaseBusyError("x"), "in use by another program, so nothing was done", True),
     ],
 )
-async def test_discords_own_checks_have_a_sentence(error: Exception, sentence: str) -> None:
+async def test_a_foreseen_error_has_a_sentence_and_no_trace(
+    error: Exception, sentence: str, logged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     assert sentence in await answer(error)
+    assert len(caplog.records) == logged
+    for record in caplog.records:
+        assert (record.levelno, record.exc_info) == (logging.WARNING, None)
 
 
-async def test_what_nobody_foresaw_has_a_number_that_is_in_the_log(
+async def test_an_unexpected_error_has_a_number_that_is_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     sentence = await answer(ZeroDivisionError("secret detail"))
@@ -77,25 +86,6 @@ async def test_what_nobody_foresaw_has_a_number_that_is_in_the_log(
     assert record.exc_info is not None
     assert sentence.split("`")[1] == "77"
     assert record.getMessage() == "error 77 in interaction 77"
-
-
-@pytest.mark.parametrize(
-    "error", [DiskFullError(Path("songs.db")), OSError(errno.EDQUOT, "Disk quota exceeded")]
-)
-async def test_a_full_disk_has_a_sentence_and_no_trace(
-    error: OSError, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert "disk is full, so nothing was done" in await answer(error)
-    (record,) = caplog.records
-    assert (record.levelno, record.exc_info) == (logging.WARNING, None)
-
-
-async def test_a_locked_database_has_a_sentence_and_no_trace(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    assert "in use by another program, so nothing was done" in await answer(DatabaseBusyError("x"))
-    (record,) = caplog.records
-    assert (record.levelno, record.exc_info) == (logging.WARNING, None)
 
 
 async def test_an_error_about_a_song_has_the_songs_number(
@@ -113,7 +103,7 @@ async def test_an_error_about_a_song_has_the_songs_number(
 
 
 @pytest.mark.parametrize("code", [10_062, 40_060])
-async def test_what_can_no_longer_be_answered_is_logged_alone(
+async def test_an_expired_interaction_is_only_logged(
     code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     interaction: Any = Answers()
@@ -126,7 +116,7 @@ async def test_what_can_no_longer_be_answered_is_logged_alone(
     ("fails", "tries"),
     [(http_error(404, 10_015), 1), (aiohttp.ClientError("cut"), errors.MOST_TRIES)],
 )
-async def test_an_answer_that_discord_does_not_take_is_logged(
+async def test_a_refused_answer_is_logged(
     fails: Exception,
     tries: int,
     caplog: pytest.LogCaptureFixture,
@@ -154,6 +144,61 @@ async def test_an_error_in_a_command_is_answered(
         await connection.execute("ALTER TABLE gone RENAME TO ledger")
 
 
-def test_half_a_character_that_was_typed_comes_back_as_a_question_mark() -> None:
+def test_a_lone_surrogate_is_returned_as_a_question_mark() -> None:
     file = text_file("Words \ud800", "words.txt")
     assert (file.filename, file.fp.read()) == ("words.txt", b"Words ?")
+
+
+# --- commands of an older form --------------------------------------------------------------------
+
+AMOUNT = {"name": "amount", "type": 4, "value": 5}
+REASON = {"name": "reason", "type": 3, "value": "thanks"}
+GENRES = {"name": "genres", "type": 3, "value": "funk"}
+INSTRUMENTAL = {"name": "instrumental", "type": 5, "value": True}
+UNRESOLVED = {"name": "member", "type": 6, "value": "12345"}
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        pytest.param("song", [INSTRUMENTAL], id="required option is missing"),
+        pytest.param(
+            "song", [GENRES, {"name": "mood", "type": 3, "value": "sad"}], id="unknown option"
+        ),
+        pytest.param("song", [{**GENRES, "type": 4, "value": 7}, INSTRUMENTAL], id="other type"),
+        pytest.param("quota", [], id="it became a group"),
+        pytest.param("gift", [UNRESOLVED, AMOUNT], id="member is not resolved"),
+        pytest.param(
+            "quota",
+            [
+                {
+                    "name": "reset",
+                    "type": 1,
+                    "options": [{"name": "what", "type": 3, "value": "all of it"}],
+                }
+            ],
+            id="choice is no longer offered",
+        ),
+        pytest.param(
+            "quota",
+            [{"name": "grant", "type": 1, "options": [AMOUNT, REASON, UNRESOLVED]}],
+            id="in a group",
+        ),
+    ],
+)
+async def test_a_command_of_an_older_form_is_refused(
+    world: World, command: str, options: list[dict[str, Any]]
+) -> None:
+    result = await world.raw_slash(world.mona, command, *options)
+    assert said(result).content == errors.OUTDATED
+    assert await world.rows() == []
+
+
+async def test_a_removed_command_is_refused(world: World) -> None:
+    world.client.tree.remove_command("queue")
+    result = await world.raw_slash(world.alice, "queue")
+    assert said(result).content == errors.OUTDATED
+
+
+async def test_options_may_be_missing_during_autocomplete(world: World) -> None:
+    assert await world.alice.autocomplete(world.channel, "song", "seconds", "6")

@@ -63,15 +63,6 @@ async def test_each_application_has_its_own(stage: Stage, monkeypatch: pytest.Mo
     assert len(await (await database.reader.execute("SELECT * FROM command_sets")).fetchall()) == 2  # type: ignore[arg-type]
 
 
-async def test_they_are_for_servers_and_their_members_only(stage: Stage) -> None:
-    for command in stage.wire.state.commands:
-        assert command["contexts"] == [0], command["name"]
-        assert command["integration_types"] == [0], command["name"]
-    offered = {c["name"]: c["default_member_permissions"] for c in stage.wire.state.commands}
-    assert offered["quota"] == str(discord.Permissions(manage_guild=True).value)
-    assert offered["song"] is None
-
-
 async def test_not_before_the_login(stage: Stage) -> None:
     async def nothing(_: Client) -> None:
         """Nothing to prepare."""

@@ -30,14 +30,12 @@ from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
 from services.songs.completion import SongCompletion
 from services.songs.queue import Queue
 from services.songs.scheduler import spawn
-from tests.wire import Channel, DiscordWire, Fault, Interaction, Limits, Member, Permission
+from tests.wire import Channel, DiscordWire, Fault, Guild, Interaction, Limits, Member, Permission
 from tests.wire.permissions import BOT
 from tests.wire.server import Recorded
 from tests.wire.state import (
     FORUM_CHANNEL,
-    MEDIA_CHANNEL,
     PRIVATE_THREAD,
-    STAGE_CHANNEL,
     VOICE_CHANNEL,
 )
 
@@ -45,12 +43,13 @@ SOON = 10.0
 MIB = 2**20
 MESSAGES = "/channels/{channel_id}/messages"
 CHANNEL = "/channels/{channel_id}"
+POSTING = BOT | Permission.CONNECT
 EDIT = "/webhooks/{webhook_id}/{webhook_token}/messages/{message_id}"
 
 
 @dataclass
 class Stage:
-    """A connected bot whose songs nobody carries: each test moves them by itself."""
+    """A connected bot that makes no songs: each test moves them itself."""
 
     application: bot.Application
     wire: DiscordWire
@@ -65,8 +64,30 @@ class Stage:
     def client(self) -> Client:
         return self.application.client
 
+    @property
+    def guild(self) -> Guild:
+        """The simulated server of the channel."""
+        assert self.channel.guild is not None
+        return self.channel.guild
+
+    @property
+    def known_guild(self) -> discord.Guild:
+        """What discord.py knows of it."""
+        known = self.client.get_guild(self.guild.id)
+        assert known is not None
+        return known
+
+    async def permit(self, permissions: Permission) -> None:
+        """Give the bot these permissions in the channel, and wait until it knows."""
+        self.wire.permit(self.channel, permissions)
+        known = self.client.get_channel(self.channel.id)
+        assert isinstance(known, discord.abc.GuildChannel)
+        await until(
+            lambda: known.permissions_for(known.guild.me).value & POSTING == permissions & POSTING
+        )
+
     async def song(self) -> tuple[Interaction, Song]:
-        """One that was asked for, and whose status message shows it."""
+        """Request a song and wait for its status message."""
         asked = await self.wire.slash(
             self.alice, self.channel, "song", genres="funk", instrumental=True, seconds=10
         )
@@ -84,7 +105,7 @@ class Stage:
         return await self.row(song.song_id)
 
     async def posting(self) -> tuple[Interaction, Song]:
-        """One that is about to be posted."""
+        """Bring a song to where it is posted."""
         asked, song = await self.song()
         await self.move(song, song_rows.mark_submitting, at=utc_now())
         now = utc_now()
@@ -94,8 +115,33 @@ class Stage:
         await self.move(song, song_rows.mark_ready, file="1-funk.mp3", at=now)
         return asked, await self.move(song, song_rows.mark_posting, at=utc_now())
 
+    async def process(self, song: Song) -> None:
+        """Let it be made, and announce that."""
+        await self.move(song, song_rows.mark_submitting, at=utc_now())
+        await self.move(song, song_rows.mark_processing)
+        self.announcer.changed(song.song_id)
+
+    async def cancel(self, song: Song) -> None:
+        """Cancel it as its member does, and announce that."""
+        await self.application.songs.cancel(
+            song.song_id, server_id=song.server_id, member_id=song.member_id, manager=False
+        )
+        self.announcer.changed(song.song_id)
+
+    async def idle(self) -> None:
+        """Wait until no status message is to be edited any more."""
+        await until(lambda: not self.announcer._boards)
+
+    @contextlib.asynccontextmanager
+    async def announcing(self) -> AsyncIterator[None]:
+        """Run the announcer's loop during the block."""
+        running = asyncio.create_task(self.announcer.run())
+        yield
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
     async def undelivered(self) -> tuple[Interaction, Song]:
-        """One that could not be posted."""
+        """Bring a song to where it can't be posted."""
         asked, song = await self.posting()
         completion = SongCompletion(
             self.application.database, self.application.credits, clock=utc_now
@@ -161,10 +207,10 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-async def until(look: Callable[[], object]) -> None:
+async def until(reached: Callable[[], object]) -> None:
     async with asyncio.timeout(SOON):
         while True:
-            if look():
+            if reached():
                 return
             await asyncio.sleep(0.005)
 
@@ -175,15 +221,15 @@ def requests(stage: Stage, method: str, route: str) -> list[Recorded]:
     return sorted(found, key=lambda request: request.at)
 
 
-def most_together(made: list[Recorded]) -> int:
-    """How many of them were under way at the same time."""
+def max_concurrent(made: list[Recorded]) -> int:
+    """Return how many requests were in progress at the same time."""
     return max(sum(r.at <= other.at < r.at + r.seconds for r in made) for other in made)
 
 
 # --- the status message ---------------------------------------------------------------------------
 
 
-async def test_many_changes_are_few_edits_and_the_last_is_shown(
+async def test_changes_are_merged_into_few_edits(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BETWEEN_EDITS", 0.2)
@@ -191,21 +237,19 @@ async def test_many_changes_are_few_edits_and_the_last_is_shown(
     for _ in range(20):
         stage.announcer.show(song.song_id)
         await asyncio.sleep(0)
-    await stage.move(song, song_rows.mark_submitting, at=utc_now())
-    await stage.move(song, song_rows.mark_processing)
-    stage.announcer.changed(song.song_id)
+    await stage.process(song)
     message = await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
     assert len(message.edits) <= 3
     assert all(b.at - a.at >= 0.19 for a, b in pairwise(message.edits))
 
 
 def restarted(stage: Stage) -> DiscordAnnouncer:
-    """What the next process has; nothing is known to it of what was edited."""
+    """The announcer of the next process."""
     queue = stage.application.queue
     return DiscordAnnouncer(stage.client, queue, clock=utc_now, spawn=spawn)
 
 
-async def test_what_the_process_before_has_edited_waits_for_its_time(
+async def test_edits_wait_after_those_of_an_earlier_process(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, song = await stage.song()
@@ -217,7 +261,7 @@ async def test_what_the_process_before_has_edited_waits_for_its_time(
     assert asked.messages[0].now.at >= began + 0.29
 
 
-async def test_what_was_asked_for_since_the_restart_does_not_wait(
+async def test_edits_of_new_songs_do_not_wait_after_a_restart(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BETWEEN_EDITS", 10 * SOON)
@@ -228,7 +272,7 @@ async def test_what_was_asked_for_since_the_restart_does_not_wait(
     await asked.wait_message(lambda m: len(m.versions) > before)
 
 
-async def test_words_that_do_not_differ_are_not_sent(stage: Stage) -> None:
+async def test_an_unchanged_message_is_not_edited(stage: Stage) -> None:
     _, song = await stage.song()
     before = stage.wire.answers[("PATCH", EDIT, 200)]
     stage.announcer.changed(song.song_id)
@@ -237,7 +281,7 @@ async def test_words_that_do_not_differ_are_not_sent(stage: Stage) -> None:
     assert stage.wire.answers[("PATCH", EDIT, 200)] == before
 
 
-async def test_a_pressed_button_shows_them_all_the_same(stage: Stage) -> None:
+async def test_a_pressed_button_edits_an_unchanged_message(stage: Stage) -> None:
     asked, _ = await stage.song()
     before = stage.wire.answers[("PATCH", EDIT, 200)]
     await stage.wire.press(stage.alice, asked.messages[0], f"song:refresh:{asked.id}")
@@ -245,20 +289,18 @@ async def test_a_pressed_button_shows_them_all_the_same(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("trouble", ["cut", "429"])
-async def test_an_edit_that_fails_in_passing_is_made_later(stage: Stage, trouble: str) -> None:
+async def test_a_transient_error_of_an_edit_is_retried(stage: Stage, trouble: str) -> None:
     asked, song = await stage.song()
     if trouble == "cut":
         stage.cut("PATCH", EDIT)
     else:
         stage.answer("PATCH", EDIT, 429, times=5)  # as often as discord.py tries
-    await stage.move(song, song_rows.mark_submitting, at=utc_now())
-    await stage.move(song, song_rows.mark_processing)
-    stage.announcer.changed(song.song_id)
+    await stage.process(song)
     await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
     assert (await stage.row(song.song_id)).token == asked.token
 
 
-async def test_a_database_that_fails_is_logged_and_the_next_change_shown(
+async def test_an_error_of_the_database_is_logged_and_the_next_change_shown(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked, song = await stage.song()
@@ -272,28 +314,23 @@ async def test_a_database_that_fails_is_logged_and_the_next_change_shown(
     monkeypatch.setattr(Queue, "view", fail_once)
     stage.announcer.changed(song.song_id)
     await until(lambda: "updating the status message failed" in caplog.text)
-    await stage.move(song, song_rows.mark_submitting, at=utc_now())
-    await stage.move(song, song_rows.mark_processing)
-    stage.announcer.changed(song.song_id)
+    await stage.process(song)
     await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
 
 
-async def test_an_ended_song_is_shown_once_and_its_token_forgotten(stage: Stage) -> None:
+async def test_an_ended_song_is_shown_once_and_its_token_deleted(stage: Stage) -> None:
     asked, song = await stage.song()
-    await stage.application.songs.cancel(
-        song.song_id, server_id=song.server_id, member_id=song.member_id, manager=False
-    )
-    stage.announcer.changed(song.song_id)
+    await stage.cancel(song)
     message = await asked.wait_message(lambda m: "**CANCELLED**" in str(m.embeds))
-    await until(lambda: not stage.announcer._boards)
+    await stage.idle()
     assert (await stage.row(song.song_id)).token is None
     assert message.components == []
     stage.announcer.changed(song.song_id)
-    await until(lambda: not stage.announcer._boards)
+    await stage.idle()
     assert len(message.edits) == 2
 
 
-async def test_the_last_edit_is_noted_once_the_disk_has_room(
+async def test_the_token_is_deleted_once_the_disk_has_room(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, song = await stage.song()
@@ -305,46 +342,36 @@ async def test_the_last_edit_is_noted_once_the_disk_has_room(
         await forget(queue, song)
 
     monkeypatch.setattr(Queue, "forget_token", fail_once)
-    await stage.application.songs.cancel(
-        song.song_id, server_id=song.server_id, member_id=song.member_id, manager=False
-    )
-    stage.announcer.changed(song.song_id)
+    await stage.cancel(song)
     message = await asked.wait_message(lambda m: "**CANCELLED**" in str(m.embeds))
-    await until(lambda: not stage.announcer._boards)
+    await stage.idle()
     assert (await stage.row(song.song_id)).token is None
     assert len(message.edits) == 2  # one of them showed that it waits
 
 
-async def test_a_message_that_is_gone_is_not_edited_again(stage: Stage) -> None:
+async def test_a_deleted_message_is_not_edited_again(stage: Stage) -> None:
     asked, song = await stage.song()
     stage.wire.state.delete_message(asked.messages[0])
     stage.announcer.show(song.song_id)
-    await until(lambda: not stage.announcer._boards)
+    await stage.idle()
     assert (await stage.row(song.song_id)).token is None
     stage.announcer.changed(song.song_id)
-    await until(lambda: not stage.announcer._boards)
+    await stage.idle()
     assert stage.wire.answers[("PATCH", EDIT, 404)] == 1
 
 
-async def test_an_edit_that_is_refused_for_its_words_is_not_the_last(
+async def test_after_a_refused_edit_the_next_state_is_shown(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked, song = await stage.song()
     stage.answer("PATCH", EDIT, 400, 200000)
     stage.announcer.show(song.song_id)
     await until(lambda: "Discord refused the status message" in caplog.text)
-    await stage.move(song, song_rows.mark_submitting, at=utc_now())
-    await stage.move(song, song_rows.mark_processing)
-    stage.announcer.changed(song.song_id)
+    await stage.process(song)
     await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
 
 
-async def test_a_change_of_a_song_that_is_not_there_is_nothing(stage: Stage) -> None:
-    stage.announcer.changed(1)
-    await until(lambda: not stage.announcer._boards)
-
-
-async def test_a_message_without_an_id_is_left_alone(stage: Stage) -> None:
+async def test_a_message_without_an_id_is_not_edited(stage: Stage) -> None:
     """Discord did not say which message the answer made."""
     asked, song = await stage.song()
     async with stage.application.database.write() as connection:
@@ -355,7 +382,7 @@ async def test_a_message_without_an_id_is_left_alone(stage: Stage) -> None:
     assert len(asked.messages[0].edits) == 1
 
 
-async def test_at_the_start_everything_is_shown_then_places_at_times(
+async def test_all_messages_are_shown_at_the_start_then_places(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Places up to the last that is refreshed each time: here the first alone."""
@@ -365,18 +392,15 @@ async def test_at_the_start_everything_is_shown_then_places_at_times(
     monkeypatch.setattr(stage.announcer, "changed", shown.append)
     monkeypatch.setattr(module, "REFRESH_EVERY", 0.01)
     monkeypatch.setattr(module, "FIRST_IN_QUEUE", 1)
-    running = asyncio.create_task(stage.announcer.run())
-    await until(lambda: shown.count(other.song_id) >= 3)
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    async with stage.announcing():
+        await until(lambda: shown.count(other.song_id) >= 3)
     assert shown[:2] == [song.song_id, other.song_id]
     rounds = shown[2:]
     assert rounds[:4] == [song.song_id] * 3 + [other.song_id]
     assert rounds[4:8] == [song.song_id] * 3 + [other.song_id]
 
 
-async def test_of_thousands_of_messages_few_are_edited_at_once(
+async def test_few_messages_are_edited_at_once(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     songs = [(await stage.song())[1] for _ in range(3)]
@@ -385,15 +409,12 @@ async def test_of_thousands_of_messages_few_are_edited_at_once(
     monkeypatch.setattr(module, "BETWEEN_EDITS", SOON)
     stage.wire.requests.clear()
     stage.wire.faults.plan(Fault(delay=0.05), method="PATCH", route=EDIT, times=len(songs))
-    running = asyncio.create_task(stage.announcer.run())
-    await until(lambda: len(requests(stage, "PATCH", EDIT)) == len(songs))
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
-    assert most_together(requests(stage, "PATCH", EDIT)) == 2
+    async with stage.announcing():
+        await until(lambda: len(requests(stage, "PATCH", EDIT)) == len(songs))
+    assert max_concurrent(requests(stage, "PATCH", EDIT)) == 2
 
 
-async def test_a_message_that_discord_fails_does_not_hold_up_the_others(
+async def test_a_slow_edit_does_not_delay_the_others(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (_, song), (asked, _) = await stage.song(), await stage.song()
@@ -401,16 +422,13 @@ async def test_a_message_that_discord_fails_does_not_hold_up_the_others(
     monkeypatch.setattr(module, "SHOWN_AT_ONCE", 1)
     never = asyncio.create_task(asyncio.sleep(10 * SOON))
     stage.announcer._boards[song.song_id] = module._Board(task=never)
-    running = asyncio.create_task(stage.announcer.run())
-    await until(lambda: len(asked.messages[0].edits) == 2)
-    running.cancel()
+    async with stage.announcing():
+        await until(lambda: len(asked.messages[0].edits) == 2)
     never.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
     del stage.announcer._boards[song.song_id]
 
 
-async def test_a_stop_cuts_what_is_late_and_begins_nothing(
+async def test_stop_cancels_late_edits_and_starts_none(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, song = await stage.song()
@@ -425,7 +443,7 @@ async def test_a_stop_cuts_what_is_late_and_begins_nothing(
 # --- the post -------------------------------------------------------------------------------------
 
 
-async def test_the_limit_is_the_servers(stage: Stage) -> None:
+async def test_upload_limit_is_the_servers(stage: Stage) -> None:
     guild = stage.wire.guild("Boosted", premium_tier=3)
     _, song = await stage.song()
     assert stage.announcer.upload_limit(song) == 10 * MIB
@@ -439,7 +457,7 @@ async def test_the_limit_is_the_servers(stage: Stage) -> None:
     assert stage.announcer.upload_limit((await stage.song())[1]) == 10 * MIB
 
 
-async def test_posts_go_one_by_one_in_a_channel_and_few_a_second_in_all(
+async def test_posts_are_limited_in_a_channel_and_in_all(
     stage: Stage, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "POSTING_PER_SECOND", 20.0)
@@ -450,19 +468,19 @@ async def test_posts_go_one_by_one_in_a_channel_and_few_a_second_in_all(
     began = asyncio.get_running_loop().time()
     await asyncio.gather(*(stage.announcer.post(song, file) for song in songs))
     posts = requests(stage, "POST", MESSAGES)
-    assert most_together(posts) == 2
+    assert max_concurrent(posts) == 2
     # Not one from the other: the first may come late, on a busy machine, and the next in time.
     assert all(post.at - began >= 0.045 * n for n, post in enumerate(posts))
 
 
-async def test_who_looks_for_a_post_does_not_hold_up_who_posts(stage: Stage, file: Path) -> None:
+async def test_a_search_does_not_delay_a_post(stage: Stage, file: Path) -> None:
     _, song = await stage.posting()
     stage.wire.faults.plan(Fault(delay=0.5), method="GET", route=MESSAGES)
-    looking = asyncio.create_task(stage.announcer.find_post(song))
+    searching = asyncio.create_task(stage.announcer.find_post(song))
     await asyncio.sleep(0.05)
     await stage.announcer.post(song, file)
-    assert not looking.done()
-    await looking
+    assert not searching.done()
+    await searching
 
 
 async def test_a_post_twice_within_minutes_is_one(stage: Stage, file: Path) -> None:
@@ -473,14 +491,6 @@ async def test_a_post_twice_within_minutes_is_one(stage: Stage, file: Path) -> N
     assert message.attachments[0].content == b"ID3 some music"
     assert message.pings.users == {stage.alice.id}
     assert await stage.announcer.find_post(song) == first
-
-
-async def test_a_file_that_is_gone_is_told_from_a_network_that_fails(
-    stage: Stage, tmp_path: Path
-) -> None:
-    _, song = await stage.posting()
-    with pytest.raises(FileNotFoundError):
-        await stage.announcer.post(song, tmp_path / "gone.mp3")
 
 
 @pytest.mark.parametrize(
@@ -494,26 +504,20 @@ async def test_a_file_that_is_gone_is_told_from_a_network_that_fails(
         (403, 400001, CannotPost, "limited uploads of files in this server."),
         (400, 50035, CannotPost, "a defect of mine."),
         (401, 0, PostUncertain, ""),
+        (429, 0, PostUncertain, ""),
         (503, 0, PostUncertain, ""),
     ],
 )
-async def test_what_discord_says_to_a_post(
+async def test_errors_of_a_post(
     stage: Stage, file: Path, status: int, code: int, kind: type[Exception], words: str
 ) -> None:
     _, song = await stage.posting()
-    stage.answer("POST", MESSAGES, status, code)
+    stage.answer("POST", MESSAGES, status, code, times=5 if status == 429 else 1)
     with pytest.raises(kind, match=re.escape(words) or None):
         await stage.announcer.post(song, file)
 
 
-async def test_a_limit_that_does_not_end_says_nothing_of_the_post(stage: Stage, file: Path) -> None:
-    _, song = await stage.posting()
-    stage.answer("POST", MESSAGES, 429, times=5)
-    with pytest.raises(PostUncertain):
-        await stage.announcer.post(song, file)
-
-
-async def test_a_lost_answer_leaves_the_post_to_be_found(stage: Stage, file: Path) -> None:
+async def test_a_post_is_found_after_a_lost_answer(stage: Stage, file: Path) -> None:
     _, song = await stage.posting()
     _, other = await stage.posting()
     stage.wire.faults.plan(Fault(cut="after"), method="POST", route=MESSAGES)
@@ -524,7 +528,7 @@ async def test_a_lost_answer_leaves_the_post_to_be_found(stage: Stage, file: Pat
     assert await stage.announcer.find_post(other) is None
 
 
-async def test_what_others_wrote_is_no_post(stage: Stage, file: Path) -> None:
+async def test_another_authors_message_is_not_the_post(stage: Stage, file: Path) -> None:
     _, song = await stage.posting()
     await stage.announcer.post(song, file)
     (message,) = stage.wire.messages(stage.channel)
@@ -546,7 +550,7 @@ async def test_a_post_is_found_whatever_our_clock_said(
     assert [request.status for request in history] == [200]
 
 
-async def test_what_was_written_before_the_song_is_not_read(stage: Stage) -> None:
+async def test_search_ends_at_the_songs_request(stage: Stage) -> None:
     channel = stage.client.get_partial_messageable(stage.channel.id)
     for _ in range(101):  # more than a page
         await channel.send("hello")
@@ -556,41 +560,33 @@ async def test_what_was_written_before_the_song_is_not_read(stage: Stage) -> Non
     assert len(history) == 1
 
 
-async def test_a_flood_of_messages_is_not_searched_for_ever(
-    stage: Stage, file: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("reached", [False, True])
+async def test_a_search_ends_after_the_most_messages(
+    stage: Stage, file: Path, monkeypatch: pytest.MonkeyPatch, reached: bool
 ) -> None:
-    _, song = await stage.posting()
-    _, other = await stage.posting()
-    await stage.announcer.post(other, file)
-    monkeypatch.setattr(module, "MOST_SEARCHED", 1)
-    with pytest.raises(CannotPost, match=texts.HISTORY_TOO_LONG):
-        await stage.announcer.find_post(song)
-
-
-async def test_a_flood_that_reaches_back_to_the_mark_holds_the_answer(
-    stage: Stage, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    """The post is missing only if the messages reach back to when it was marked."""
     _, song = await stage.posting()
     _, other = await stage.posting()
     await stage.announcer.post(other, file)
     monkeypatch.setattr(module, "MOST_SEARCHED", 1)
     assert song.posting_at is not None
-    later = song.posting_at + timedelta(minutes=5)
-    assert await stage.announcer.find_post(replace(song, posting_at=later)) is None
+    if reached:
+        song = replace(song, posting_at=song.posting_at + timedelta(minutes=5))
+        assert await stage.announcer.find_post(song) is None
+    else:
+        with pytest.raises(CannotPost, match=texts.HISTORY_TOO_LONG):
+            await stage.announcer.find_post(song)
 
 
-async def test_a_hidden_history_is_not_taken_for_an_empty_one(stage: Stage) -> None:
+async def test_a_hidden_history_is_not_an_empty_one(stage: Stage) -> None:
     _, song = await stage.posting()
-    stage.wire.permit(stage.channel, BOT & ~Permission.READ_MESSAGE_HISTORY)
-    known = stage.client.get_channel(stage.channel.id)
-    assert isinstance(known, discord.TextChannel)
-    await until(lambda: not known.permissions_for(known.guild.me).read_message_history)
+    await stage.permit(BOT & ~Permission.READ_MESSAGE_HISTORY)
     with pytest.raises(CannotPost, match="can't read the channel's history"):
         await stage.announcer.find_post(song)
 
 
-async def test_a_history_that_is_refused(stage: Stage) -> None:
-    """The permission was withdrawn, and the bot has not heard of it yet."""
+async def test_a_refused_history(stage: Stage) -> None:
+    """The permission was withdrawn, and the bot does not know it yet."""
     _, song = await stage.posting()
     stage.answer("GET", MESSAGES, 403, 50001)
     with pytest.raises(CannotPost, match="can't read the channel's history"):
@@ -598,19 +594,10 @@ async def test_a_history_that_is_refused(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 413])
-async def test_a_refusal_of_something_before_discord_says_nothing_of_the_history(
-    stage: Stage, status: int
-) -> None:
-    """Discord's own has a code; and what is only asked for is never too large for it."""
+async def test_a_proxys_refusal_of_a_search_is_uncertain(stage: Stage, status: int) -> None:
+    """Discord's refusals have a code, and a search is never too large."""
     _, song = await stage.posting()
     stage.answer("GET", MESSAGES, status)
-    with pytest.raises(PostUncertain):
-        await stage.announcer.find_post(song)
-
-
-async def test_a_history_that_cannot_be_had_now(stage: Stage) -> None:
-    _, song = await stage.posting()
-    stage.cut("GET", MESSAGES)
     with pytest.raises(PostUncertain):
         await stage.announcer.find_post(song)
 
@@ -626,12 +613,11 @@ async def test_a_deleted_channel_has_no_post(stage: Stage) -> None:
         await stage.announcer.find_post(song)
 
 
-async def test_a_server_that_is_away_is_waited_for_and_one_that_is_gone_is_not(
+async def test_an_unavailable_server_is_uncertain_and_a_left_one_permanent(
     stage: Stage, file: Path
 ) -> None:
     _, song = await stage.posting()
-    guild = stage.channel.guild
-    assert guild is not None
+    guild = stage.guild
     stage.wire.outage(guild)
     known = stage.client.get_guild(guild.id)
     assert known is not None
@@ -660,7 +646,7 @@ async def test_a_server_that_is_away_is_waited_for_and_one_that_is_gone_is_not(
 # --- what could not be posted ---------------------------------------------------------------------
 
 
-async def test_its_member_is_told_how_to_get_it(stage: Stage) -> None:
+async def test_an_undelivered_songs_message_says_how_to_get_it(stage: Stage) -> None:
     asked, song = await stage.undelivered()
     stage.announcer.changed(song.song_id)
     message = await asked.wait_message(lambda m: texts.COULD_NOT_POST in str(m.embeds))
@@ -679,7 +665,7 @@ async def test_its_member_is_told_how_to_get_it(stage: Stage) -> None:
         ("compensate", texts.NOT_DELIVERED),
     ],
 )
-async def test_what_becomes_of_it_is_shown_while_its_token_lives(
+async def test_the_end_of_an_undelivered_song_is_shown(
     stage: Stage, end: str, words: str, restarted: bool
 ) -> None:
     """It said "could not be posted" for ever, although its token lived."""
@@ -700,12 +686,12 @@ async def test_what_becomes_of_it_is_shown_while_its_token_lives(
     assert await ends[end]()
     stage.announcer.changed(song.song_id)
     await asked.wait_message(lambda m: words in str(m.embeds))
-    await until(lambda: not stage.announcer._boards)
+    await stage.idle()
     assert message.components == []
     assert (await stage.row(song.song_id)).token is None
 
 
-async def test_a_newer_reason_why_it_could_not_be_posted_is_shown(stage: Stage) -> None:
+async def test_a_new_reason_of_an_undelivered_song_is_shown(stage: Stage) -> None:
     asked, song = await stage.undelivered()
     stage.announcer.changed(song.song_id)
     await asked.wait_message(lambda m: "The channel is gone." in str(m.embeds))
@@ -716,7 +702,7 @@ async def test_a_newer_reason_why_it_could_not_be_posted_is_shown(stage: Stage) 
     await asked.wait_message(lambda m: "AutoMod blocked it." in str(m.embeds))
 
 
-async def test_an_undelivered_song_whose_token_is_over_is_not_shown_any_more(stage: Stage) -> None:
+async def test_an_undelivered_song_without_a_token_is_not_shown(stage: Stage) -> None:
     asked, song = await stage.undelivered()
     stage.announcer.changed(song.song_id)
     message = await asked.wait_message(lambda m: texts.COULD_NOT_POST in str(m.embeds))
@@ -725,11 +711,11 @@ async def test_an_undelivered_song_whose_token_is_over_is_not_shown_any_more(sta
         await song_rows.forget_tokens_until(connection, song.token_until)
     edits = len(message.edits)
     stage.announcer.show(song.song_id)
-    await until(lambda: not stage.announcer._boards)
+    await stage.idle()
     assert len(message.edits) == edits
 
 
-async def test_edits_that_fail_are_made_with_growing_delays(stage: Stage) -> None:
+async def test_failed_edits_are_retried_with_growing_delays(stage: Stage) -> None:
     """discord-api-docs 4413, aikaterna-cogs 302: few edits of a message over an hour old."""
     _, song = await stage.song()
     stage.answer("PATCH", EDIT, 429, 30046, times=5 * 3)  # five each are discord.py's own
@@ -739,58 +725,50 @@ async def test_edits_that_fail_are_made_with_growing_delays(stage: Stage) -> Non
     await until(lambda: board.failures == 0)
 
 
-async def test_it_can_be_posted_where_nothing_known_speaks_against_it(stage: Stage) -> None:
+async def test_can_post_reads_what_is_known(stage: Stage) -> None:
     _, song = await stage.undelivered()
     before = len(stage.wire.requests)
     assert await stage.announcer.can_post(song)
-    channel = stage.client.get_channel(stage.channel.id)
-    assert isinstance(channel, discord.TextChannel)
     for lacking in (Permission.ATTACH_FILES, Permission.READ_MESSAGE_HISTORY):
-        stage.wire.permit(stage.channel, BOT & ~lacking)
-        await until(lambda: channel.permissions_for(channel.guild.me).value & lacking == 0)  # noqa: B023
+        await stage.permit(BOT & ~lacking)
         assert not await stage.announcer.can_post(song)
-    stage.wire.permit(stage.channel, BOT)
-    await until(lambda: channel.permissions_for(channel.guild.me).read_message_history)
+    await stage.permit(BOT)
     assert await stage.announcer.can_post(song)
-    guild = stage.channel.guild
-    assert guild is not None
+    guild, known = stage.guild, stage.known_guild
     stage.wire.outage(guild)
-    await until(lambda: channel.guild.unavailable)
+    await until(lambda: known.unavailable)
     assert not await stage.announcer.can_post(song)
     stage.wire.remove_bot(guild)
     await until(lambda: stage.client.get_guild(guild.id) is None)
     assert not await stage.announcer.can_post(song)
-    assert len(stage.wire.requests) == before  # nothing was asked of Discord
+    assert len(stage.wire.requests) == before  # nothing was requested from Discord
 
 
-async def test_only_a_channel_that_is_not_known_is_asked_for(stage: Stage) -> None:
-    """A thread that was archived: the gateway does not tell of those."""
+async def test_can_post_fetches_an_unknown_channel_alone(stage: Stage) -> None:
+    """A thread that was archived: the gateway does not announce those."""
     thread = stage.wire.thread(stage.channel, "night")
     _, song = await stage.undelivered()
-    guild = stage.client.get_guild(song.server_id)
-    assert guild is not None
+    song = replace(song, channel_id=thread.id)
+    guild = stage.known_guild
     await until(lambda: guild.get_thread(thread.id))
     known = guild.get_thread(thread.id)
     assert known is not None
     guild._remove_thread(known)
-    assert await stage.announcer.can_post(replace(song, channel_id=thread.id))
-    stage.wire.permit(stage.channel, BOT & ~Permission.SEND_MESSAGES_IN_THREADS)
-    parent = guild.get_channel(stage.channel.id)
-    assert parent is not None
-    await until(lambda: not parent.permissions_for(guild.me).send_messages_in_threads)
-    assert not await stage.announcer.can_post(replace(song, channel_id=thread.id))
+    assert await stage.announcer.can_post(song)
+    await stage.permit(BOT & ~Permission.SEND_MESSAGES_IN_THREADS)
+    assert not await stage.announcer.can_post(song)
     stage.wire.delete_channel(thread)
     with pytest.raises(CannotPost, match="The channel is gone"):
-        await stage.announcer.can_post(replace(song, channel_id=thread.id))
+        await stage.announcer.can_post(song)
 
 
 # --- kinds of channel -----------------------------------------------------------------------------
 
 
-async def test_a_private_thread_without_the_bot_costs_nothing_and_with_it_is_used(
+async def test_private_thread_needs_the_bot_in_it(
     stage: Stage,
 ) -> None:
-    """Accepted, made and paid, and then refused on every try, it was."""
+    """Songs there were accepted, made and paid, and then refused on every try."""
     thread = stage.wire.thread(stage.channel, "secret", kind=PRIVATE_THREAD, has_bot=False)
     stage.channel = thread
     assert "not in this private thread" in await refused_here(stage)
@@ -810,7 +788,7 @@ async def test_a_private_thread_without_the_bot_costs_nothing_and_with_it_is_use
 
 
 async def refused_here(stage: Stage) -> str:
-    """What `/song` is answered with where it is refused before anything is spent."""
+    """Request a song, and return why it is refused before anything is spent."""
     asked = await stage.wire.slash(
         stage.alice, stage.channel, "song", genres="funk", instrumental=True, seconds=10
     )
@@ -819,47 +797,31 @@ async def refused_here(stage: Stage) -> str:
     return message.content
 
 
-async def test_a_locked_thread_is_refused_before_anything_is_spent(stage: Stage) -> None:
-    stage.channel = thread = stage.wire.thread(stage.channel, "night")
-    stage.wire.change_thread(thread, locked=True)
-    assert "I lack Manage Threads (the thread is locked)." in await refused_here(stage)
-
-
-@pytest.mark.parametrize("kind", [VOICE_CHANNEL, STAGE_CHANNEL])
-async def test_the_text_of_a_voice_channel_takes_connect(
-    stage: Stage, file: Path, kind: int
-) -> None:
-    guild = stage.channel.guild
-    assert guild is not None
-    stage.channel = stage.wire.channel(guild, "talk", kind=kind)
+async def test_the_text_of_a_voice_channel_takes_connect(stage: Stage, file: Path) -> None:
+    guild = stage.guild
+    stage.channel = stage.wire.channel(guild, "talk", kind=VOICE_CHANNEL)
     assert "I lack Connect." in await refused_here(stage)
-    stage.wire.permit(stage.channel, BOT | Permission.CONNECT)
+    await stage.permit(BOT | Permission.CONNECT)
     _, song = await stage.posting()
     assert await stage.announcer.find_post(song) is None
     assert await stage.announcer.post(song, file)
-    known = stage.client.get_channel(stage.channel.id)
-    assert isinstance(known, discord.VoiceChannel | discord.StageChannel)
-    stage.wire.permit(stage.channel, BOT)
-    await until(lambda: not known.permissions_for(known.guild.me).connect)
+    await stage.permit(BOT)
     assert not await stage.announcer.can_post(song)
     with pytest.raises(CannotPost, match="can't read the channel's history"):
         await stage.announcer.find_post(song)
 
 
-@pytest.mark.parametrize("kind", [FORUM_CHANNEL, MEDIA_CHANNEL])
-async def test_in_a_post_of_a_forum_songs_are_posted(stage: Stage, file: Path, kind: int) -> None:
-    guild = stage.channel.guild
-    assert guild is not None
+async def test_songs_are_posted_in_a_post_of_a_forum(stage: Stage, file: Path) -> None:
     # Send Messages is the permission to begin posts there, and counts for nothing within them.
     may = BOT & ~Permission.SEND_MESSAGES
-    forum = stage.wire.channel(guild, "requests", permissions=may, kind=kind)
+    forum = stage.wire.channel(stage.guild, "requests", permissions=may, kind=FORUM_CHANNEL)
     stage.channel = stage.wire.thread(forum, "songs, please")
     _, song = await stage.posting()
     assert await stage.announcer.post(song, file)
     assert await stage.announcer.can_post(song)
 
 
-async def test_an_archived_thread_is_opened_by_the_post(stage: Stage, file: Path) -> None:
+async def test_a_post_opens_an_archived_thread(stage: Stage, file: Path) -> None:
     stage.channel = thread = stage.wire.thread(stage.channel, "night")
     _, song = await stage.posting()
     stage.wire.change_thread(thread, archived=True)
@@ -875,7 +837,7 @@ async def test_an_archived_thread_is_opened_by_the_post(stage: Stage, file: Path
         await stage.announcer.post(song, file)
 
 
-async def test_a_song_for_a_private_thread_is_posted_as_soon_as_the_bot_is_back_in_it(
+async def test_song_of_a_private_thread_is_posted_once_the_bot_is_back(
     stage: Stage,
 ) -> None:
     """Without waiting for the minutes after a refusal."""

@@ -1,4 +1,4 @@
-"""Buttons on the status message: whose they are, what they do, and that they outlive a restart."""
+"""Buttons of a song: who may press them, what they do, and that they work after a restart."""
 
 from datetime import timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from tests.world import World, buttons_of, custom_id, said, text_of
 
 
 async def submitted(world: World, song_id: int) -> None:
-    """As if the runner had begun with it."""
+    """Move it as the scheduler does."""
     async with world.application.database.write() as connection:
         await connection.execute(
             "UPDATE songs SET state = 'submitting', submits = 1 WHERE song_id = ?", (song_id,)
@@ -56,7 +56,7 @@ async def test_a_public_button_is_under_the_post_and_answers_everybody(
     assert said(pressed).content == f"Liked {song.song_id}."
 
 
-async def test_cancel_gives_the_credits_back_and_says_so(world: World) -> None:
+async def test_cancel_refunds_the_credits_and_says_so(world: World) -> None:
     result = await world.song(seconds=60)
     assert await world.free() == 8
     pressed = await world.alice.click(said(result), label="Cancel")
@@ -79,7 +79,7 @@ async def test_a_button_works_after_a_restart(world: World, label: str) -> None:
     assert ("CANCELLED" if label == "Cancel" else "QUEUED") in text_of(result.response)
 
 
-async def test_cancel_comes_too_late_once_the_song_is_submitted(world: World) -> None:
+async def test_a_submitted_song_can_not_be_cancelled(world: World) -> None:
     result = await world.song()
     (song,) = await world.rows()
     await submitted(world, song.song_id)
@@ -105,9 +105,7 @@ async def test_nobody_presses_another_members_buttons(world: World, label: str) 
 
 @pytest.mark.parametrize("verb", ["cancel", "refresh"])
 @pytest.mark.parametrize("song_id", ["1", "0", "0" * 18, "8" + "9" * 18])
-async def test_a_song_that_never_was_is_said_to_be_none(
-    world: World, verb: str, song_id: str
-) -> None:
+async def test_a_button_of_an_unknown_song(world: World, verb: str, song_id: str) -> None:
     result = await world.song()
     pressed = await world.press(world.alice, result.response, f"song:{verb}:{song_id}")
     assert said(pressed).content == texts.NO_SUCH_SONG
@@ -121,7 +119,7 @@ async def test_a_song_that_never_was_is_said_to_be_none(
         *("history:1:-1", f"history:1:{'9' * 7}", f"history:{'9' * 19}:1"),
     ],
 )
-async def test_what_no_button_of_ours_says_is_told_as_such(world: World, forged: str) -> None:
+async def test_a_forged_button_is_answered_as_expired(world: World, forged: str) -> None:
     result = await world.song()
     pressed = await world.press(world.alice, result.response, forged)
     assert said(pressed).content == EXPIRED
@@ -142,7 +140,7 @@ async def test_a_song_of_another_server_is_out_of_reach(world: World, label: str
     assert [song.status for song in await world.rows()] == [Status.QUEUED] * 2
 
 
-async def test_refresh_brings_a_new_token_that_is_kept(world: World) -> None:
+async def test_refresh_stores_the_new_token(world: World) -> None:
     result = await world.song()
     (before,) = await world.rows()
     world.clock.moved += timedelta(minutes=10)
@@ -154,7 +152,7 @@ async def test_refresh_brings_a_new_token_that_is_kept(world: World) -> None:
     assert after.token_until - world.clock() > TOKEN_LIFETIME - timedelta(minutes=1)
 
 
-async def test_the_new_token_shows_the_end_after_the_old_one_is_over(world: World) -> None:
+async def test_the_new_token_shows_the_end_after_the_old_one_has_expired(world: World) -> None:
     result = await world.song()
     await world.env.advance_time(14 * 60)
     await world.alice.click(said(result), label="Refresh")
@@ -164,7 +162,7 @@ async def test_the_new_token_shows_the_end_after_the_old_one_is_over(world: Worl
     assert "**COMPLETED**" in text_of(result.response)
 
 
-async def test_without_a_new_token_the_post_alone_tells_the_end(world: World) -> None:
+async def test_without_a_new_token_the_post_alone_shows_the_end(world: World) -> None:
     result = await world.song()
     await world.env.advance_time(16 * 60)
     async with world.working():
@@ -176,7 +174,7 @@ async def test_without_a_new_token_the_post_alone_tells_the_end(world: World) ->
 
 
 @pytest.mark.parametrize("label", ["Cancel", "Refresh"])
-async def test_a_press_on_a_song_that_is_over_shows_its_end(world: World, label: str) -> None:
+async def test_a_press_on_an_ended_song_shows_its_end(world: World, label: str) -> None:
     result = await world.song()
     (song,) = await world.rows()
     pressed_id = custom_id(result.response, label)
@@ -208,20 +206,6 @@ async def test_the_song_arrives_although_every_edit_is_refused(
         (song,) = await world.ended()
     assert song.status is Status.COMPLETED
     assert len(world.posts()) == 1
-
-
-async def test_an_error_in_a_button_goes_through_the_one_handler(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    result = await world.song()
-    async with world.application.database.write() as connection:
-        await connection.execute("ALTER TABLE songs RENAME TO gone")
-    pressed = await world.alice.click(said(result), label="Refresh")
-    sentence = said(pressed).content
-    assert "Sorry" in sentence
-    assert sentence.split("`")[1] in caplog.text
-    async with world.application.database.write() as connection:
-        await connection.execute("ALTER TABLE gone RENAME TO songs")
 
 
 async def test_a_song_that_ends_while_its_button_is_answered_is_shown(

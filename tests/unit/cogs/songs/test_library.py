@@ -1,4 +1,4 @@
-"""/history and what hangs on it."""
+"""/history, its pages and its menu."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def options(result: simcord.InteractionResult) -> list[str]:
     return [option["value"] for menu in menus for option in menu["options"]]
 
 
-async def test_who_made_nothing_is_shown_how(world: World) -> None:
+async def test_empty_history(world: World) -> None:
     result = await world.alice.slash(world.channel, "history")
     assert result.ephemeral
     assert "no songs here yet" in text_of(result.response)
@@ -71,7 +71,7 @@ async def test_pages_turn_after_a_restart(world: World) -> None:
     assert "Train number 1" in text_of(opened.response)
 
 
-async def test_a_page_that_is_not_there_is_the_nearest(world: World) -> None:
+async def test_a_missing_page_is_the_nearest(world: World) -> None:
     await made(world, 11)
     result = await world.alice.slash(world.channel, "history")
     turned = await world.press(world.alice, result.response, f"history:{world.alice.id}:999999")
@@ -88,14 +88,7 @@ async def test_the_menu_opens_a_songs_card(world: World) -> None:
         assert words in text
 
 
-async def test_why_a_song_failed_is_on_its_card(world: World) -> None:
-    await made(world, 1, state=State.FAILED, reason="The content was blocked.")
-    result = await world.alice.slash(world.channel, "history")
-    opened = await world.alice.select(said(result), ["1"])
-    assert f"{texts.REASON}: The content was blocked." in text_of(opened.response)
-
-
-async def test_another_members_songs_can_be_looked_at(world: World) -> None:
+async def test_another_members_songs_are_shown(world: World) -> None:
     await made(world, 1)
     result = await world.bob.slash(world.channel, "history", member=world.alice)
     assert f"By <@{world.alice.id}>" in text_of(result.response)
@@ -104,20 +97,13 @@ async def test_another_members_songs_can_be_looked_at(world: World) -> None:
     assert "no songs here yet" in text_of(mine.response)
 
 
-@pytest.mark.parametrize("value", ["2", "x", "", "9" * 19, "9" * 40])
-async def test_a_choice_that_was_forged_opens_nothing(world: World, value: str) -> None:
+@pytest.mark.parametrize("values", [["2"], ["x"], [""], ["9" * 19], ["9" * 40], []])
+async def test_a_forged_choice_opens_nothing(world: World, values: list[str]) -> None:
     await made(world, 1)
     result = await world.alice.slash(world.channel, "history")
-    opened = await world.press(world.alice, result.response, "history:open", values=[value])
+    opened = await world.press(world.alice, result.response, "history:open", values=values)
     assert said(opened).content == texts.NO_SUCH_SONG
     assert said(opened).ephemeral
-
-
-async def test_a_choice_of_nothing_opens_nothing(world: World) -> None:
-    await made(world, 1)
-    result = await world.alice.slash(world.channel, "history")
-    opened = await world.press(world.alice, result.response, "history:open", values=[])
-    assert said(opened).content == texts.NO_SUCH_SONG
 
 
 async def test_a_song_of_another_server_does_not_open(world: World) -> None:

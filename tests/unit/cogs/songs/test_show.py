@@ -194,14 +194,6 @@ async def test_one_under_way_tells_how_far_it_is(world: World) -> None:
     assert texts.PROGRESS not in text_of((await show(world, world.bob)).response)
 
 
-async def test_one_whose_price_went_back_says_so(world: World) -> None:
-    await kept(world)
-    world.clock.moved += timedelta(days=2)
-    await world.application.delivery.once()
-    text = text_of((await show(world, world.alice)).response)
-    assert texts.NOT_DELIVERED in text
-
-
 async def test_what_discord_does_not_take_is_kept_and_can_be_had_again(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -272,7 +264,14 @@ def names(own: list[Song], typed: str) -> list[str]:
     return [choice.name for choice in choices(own, typed)]
 
 
-def test_a_song_is_found_by_its_number_or_its_title() -> None:
+def test_choices_mark_undelivered_songs() -> None:
+    undelivered = make_song(1, state=State.UNDELIVERED, reason=WHY, file="1.mp3")
+    refunded = make_song(2, state=State.REFUNDED, reason=WHY)
+    marked = [f"#1 Midnight train{texts.NOT_POSTED}", "#2 Midnight train"]
+    assert names([undelivered, refunded], "") == marked
+
+
+def test_choices_match_a_number_or_a_title() -> None:
     own = [
         make_song(42, lyrics="[chorus]\nMidnight train"),
         make_song(4, lyrics="", genres="Night jazz"),
@@ -293,12 +292,6 @@ def test_choices_are_as_many_and_as_long_as_discord_takes() -> None:
     assert len(found) == MOST_CHOICES
     assert all(len(name) == CHOICE and name.endswith(texts.NOT_POSTED) for name in found)
     assert len(names([make_song(1, lyrics="y" * 4_000)], "")[0]) <= CHOICE
-
-
-def test_what_waits_is_marked() -> None:
-    waits = make_song(1, state=State.UNDELIVERED, reason=WHY, file="1.mp3")
-    over = make_song(2, state=State.REFUNDED, reason=WHY)
-    assert names([waits, over], "") == [f"#1 Midnight train{texts.NOT_POSTED}", "#2 Midnight train"]
 
 
 async def test_ones_own_are_offered_those_that_wait_first(world: World) -> None:
