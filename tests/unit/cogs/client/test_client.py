@@ -26,7 +26,7 @@ async def test_every_command_is_for_servers_alone(world: World) -> None:
     tree = world.client.tree
     commands = {command.name: command.to_dict(tree) for command in tree.get_commands()}
     assert commands.keys() == COMMANDS
-    managers = str(discord.Permissions(manage_guild=True).value)
+    managers = discord.Permissions(manage_guild=True).value
     assert commands["quota"]["default_member_permissions"] == managers
     assert commands["song"]["default_member_permissions"] is None
     for command in commands.values():
