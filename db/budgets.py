@@ -1,4 +1,4 @@
-"""What the budgets count: a server's own by its periods, the operator's by days in UTC.
+"""The counts of budgets: a server's own by its periods, the operator's by days in UTC.
 
 None of these commits.
 """
@@ -9,7 +9,7 @@ from db.connection import Connection
 from db.records import OperatorBudget, Tally, to_ms
 
 ALL = 0
-"""Stands for every server together."""
+"""All servers together, as a `server_id`."""
 
 
 async def used(connection: Connection, server_id: int, period_at: datetime) -> int:
@@ -121,24 +121,17 @@ async def waiting_of_server(connection: Connection, server_id: int) -> Tally:
     return next(Tally(row["songs"], row["credits"]) for row in rows)
 
 
-async def operators(connection: Connection) -> list[OperatorBudget]:
-    """Return every budget that the operator has set."""
-    rows = await connection.execute_fetchall(
-        "SELECT scope, server_id, credits, songs FROM operator_budgets ORDER BY scope, server_id"
-    )
-    return [OperatorBudget(r["scope"], r["server_id"], r["credits"], r["songs"]) for r in rows]
-
-
-async def operators_for(connection: Connection, server_id: int) -> list[OperatorBudget]:
-    """Return the operator's budgets that limit a server's songs."""
+async def operators(connection: Connection, server_id: int | None = None) -> list[OperatorBudget]:
+    """Return the budgets that the operator has set: all, or those that limit a server's songs."""
     rows = await connection.execute_fetchall(
         """
         SELECT scope, server_id, credits, songs FROM operator_budgets
-        WHERE scope IN ('all', 'each') OR server_id = ?
+        WHERE :server_id IS NULL OR scope IN ('all', 'each') OR server_id = :server_id
+        ORDER BY scope, server_id
         """,
-        (server_id,),
+        {"server_id": server_id},
     )
-    return [OperatorBudget(r["scope"], r["server_id"], r["credits"], r["songs"]) for r in rows]
+    return [OperatorBudget(**dict(row)) for row in rows]
 
 
 async def set_operators(connection: Connection, budget: OperatorBudget) -> None:

@@ -108,12 +108,9 @@ async def free_up_to(connection: Connection, account: Account, *, at: datetime, 
 
 
 async def expired(
-    connection: Connection, account: Account, *, at: datetime, besides: str
+    connection: Connection, account: Account, *, at: datetime, except_id: str
 ) -> list[Lot]:
-    """Return lots with something left that have expired, oldest first; not the lot `besides`.
-
-    `MOST_LOTS` at most: what is left over is closed another time, and nothing of it can be spent.
-    """
+    """Return at most `MOST_LOTS` expired lots with something left, oldest first."""
     rows = await connection.execute_fetchall(
         """
         SELECT *, NULL AS reason, NULL AS actor_id FROM lots
@@ -121,7 +118,7 @@ async def expired(
               AND lot_id <> ?
         ORDER BY usable_until, lot_id LIMIT ?
         """,
-        (account.server_id, account.member_id, to_ms(at), besides, MOST_LOTS),
+        (account.server_id, account.member_id, to_ms(at), except_id, MOST_LOTS),
     )
     return list(map(_lot, rows))
 

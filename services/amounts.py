@@ -1,4 +1,4 @@
-"""Credits: what a song costs, how many may be given at once, for how long, and why."""
+"""The price of a song, and the bounds of amounts, reasons and times that people type."""
 
 import math
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ from services.errors import InvalidRequest, OutOfRange
 from services.text import clean
 
 MAX_AMOUNT = 1_000_000
-"""The most that one allowance, grant or gift may be, in credits."""
+"""Of one allowance, grant or gift, in credits."""
 MAX_BUDGET = 1_000_000_000
-"""The highest budget, in credits."""
+"""In credits."""
 MAX_REASON = 200
 LONGEST = timedelta(days=3650)
-"""How far away the end of anything may be named."""
+"""How far in the future anything may end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What a song costs: one credit for each begun part of its length times that of its steps."""
+    """The price is a credit for each begun part of a song's length, times those of its steps."""
 
     seconds: int = 30
     steps: int = 50
 
     def of(self, seconds: int, steps: int) -> int:
-        """The price in credits."""
+        """Return the price in credits."""
         return math.ceil(seconds / self.seconds) * math.ceil(steps / self.steps)
 
 
@@ -44,7 +44,7 @@ class TimeTooFar(InvalidRequest):
 
 
 def check_amount(amount: int) -> int:
-    """An amount to give or to take.
+    """Check an amount to give or to take.
 
     Raises:
         OutOfRange: not between 1 and `MAX_AMOUNT`.
@@ -55,19 +55,19 @@ def check_amount(amount: int) -> int:
 
 
 def check_reason(reason: str) -> str:
-    """A reason, tidied: in one line, without control characters.
+    """Return a reason in one line, without control characters.
 
     Raises:
         InvalidReason: it is blank or longer than `MAX_REASON` characters.
     """
-    tidy = " ".join(clean(reason).split())
-    if not tidy or len(tidy) > MAX_REASON:
+    cleaned = " ".join(clean(reason).split())
+    if not cleaned or len(cleaned) > MAX_REASON:
         raise InvalidReason
-    return tidy
+    return cleaned
 
 
 def check_end(moment: datetime, *, at: datetime) -> datetime:
-    """When something is to end, as it was named `at` that moment.
+    """Check when something is to end, set `at` that moment.
 
     Raises:
         TimePassed, TimeTooFar: it is not between `at` and `LONGEST` later.

@@ -231,7 +231,7 @@ class OperatorBudgets:
     async def _limits(self, connection: Connection, server_id: int) -> list[OperatorBudget]:
         """Return the budgets that limit a server's songs."""
         found = {budget.scope: budget for budget in self._by_default}
-        found |= {b.scope: b for b in await budgets.operators_for(connection, server_id)}
+        found |= {b.scope: b for b in await budgets.operators(connection, server_id)}
         if "server" in found:
             found.pop("each", None)
         return list(found.values())

@@ -1,4 +1,4 @@
-"""Who may spend what: see "Credits" of docs/architecture.md.
+"""Balances and holds: see "Credits" of docs/architecture.md.
 
 Credits come in lots (a period's allowance, a grant); what expires first is spent first, and a
 refund returns to where the credits came from. The methods that take a connection are for use inside
@@ -23,7 +23,7 @@ from services.settings.settings import Allowance, Member
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A member's lots are up to date: what they may have, in which period, and when that was."""
+    """A member's allowance and period, once their lots are up to date."""
 
     allowance: Allowance
     period: Period
@@ -32,7 +32,7 @@ class Opened:
 
     @property
     def unlimited(self) -> bool:
-        """Whether songs cost this member nothing."""
+        """Return whether songs cost this member nothing."""
         return self.allowance.credits is None
 
 
@@ -48,7 +48,7 @@ class Balance(Opened):
 
     @property
     def free(self) -> int:
-        """What can be spent, taken or given away. An unlimited member's songs take none of it."""
+        """Return what can be spent, taken or given away, also by an unlimited member."""
         return self.sums.allowance + self.sums.granted
 
 
@@ -73,7 +73,7 @@ class CreditPreview:
 
 
 class Credits:
-    """Balances, holds and what becomes of them."""
+    """Balances, holds, and how holds end."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class Credits:
         others = sums.allowance + sums.granted
         if opened is None:
             return CreditPreview(settings, allowed + others)
-        # Where a clock was set back, it may be for another end: then it is not among the sums.
+        # On a clock set back, the lot may have another end: then it is not among the sums.
         if opened.expires_at is None or opened.expires_at > now:
             others -= opened.remaining
         used = opened.amount - opened.remaining
@@ -168,7 +168,7 @@ class Credits:
         own_id = _allowance_lot(member, period)
         # The period's own lot is not closed here: `_allow` corrects its end.
         own = await ledger.get_lot(connection, own_id)
-        for lot in await ledger.expired(connection, member, at=at, besides=own_id):
+        for lot in await ledger.expired(connection, member, at=at, except_id=own_id):
             entry_id = f"expire:{lot.lot_id}:{lot.revision}"
             entered = await ledger.insert(
                 connection, entry_id, member, kind="expire", amount=-lot.remaining, at=at
@@ -453,9 +453,10 @@ def _allowance_lot(account: ledger.Account, period: Period) -> str:
 
 
 def _require(done: bool, what: str) -> None:
-    """Give up the transaction where a statement found other rows than those it was decided on.
+    """Roll back where a statement found other rows than expected: a defect, as nobody else writes.
 
-    Nobody else writes meanwhile: it would be a defect, and half an entry would be worse.
+    Raises:
+        RuntimeError: not `done`.
     """
     if not done:
-        raise RuntimeError(f"the ledger does not take {what}")
+        raise RuntimeError(f"the ledger refused {what}")

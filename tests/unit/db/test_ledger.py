@@ -266,9 +266,9 @@ async def test_lots_are_sorted_by_expiry(database: Database) -> None:
     assert granted == [lot for lot in spendable if lot.kind != "allowance"]
     assert await ledger.sums(reader, WHO, at=NOON) == sums_of(spendable)
     assert await ledger.sums(reader, Member(SERVER, 404), at=NOON) == LotSums()
-    (over,) = await ledger.expired(reader, WHO, at=NOON, besides="a")
+    (over,) = await ledger.expired(reader, WHO, at=NOON, except_id="a")
     assert over.lot_id == "over"
-    assert await ledger.expired(reader, WHO, at=NOON, besides="over") == []
+    assert await ledger.expired(reader, WHO, at=NOON, except_id="over") == []
 
 
 # --- What a song's row can't hold ---------------------------------------------------------------

