@@ -76,7 +76,7 @@ managers = st.sampled_from(MANAGERS)
 roles = st.sampled_from(ROLES)
 scopes = st.sampled_from([("all", 0), ("each", 0), ("server", 1)])
 twice = st.sampled_from([1, 1, 2])
-allowances = st.sampled_from([0, 3, 10, 20, 40, None])
+allowances = st.sampled_from([20, None, 0, 3, 10, 40])
 budgets = st.sampled_from([None, 1, 4, 10, 15, 40])
 hours = st.sampled_from([None, 1, 24, 24 * 9])
 """How long something lasts."""
