@@ -89,7 +89,10 @@ class SongRequest:
 
 @dataclass(frozen=True, slots=True)
 class Song(SongRequest):
-    """One row of `songs`. `state` says which of the optional fields are there."""
+    """One row of `songs`. `state` says which of the optional fields are there.
+
+    `channel_id` is where it is posted, `origin_id` where it was requested, if that is another one.
+    """
 
     song_id: int
     server_id: int
@@ -120,6 +123,7 @@ class Song(SongRequest):
     in_doubt: bool
     fault: Fault | None
     large_reads: int
+    origin_id: int | None = None
     parent_id: int | None = None
 
     @property

@@ -29,13 +29,14 @@ async def insert(connection: Connection, song: Song) -> bool:
     """Write a new song, waiting. False if its interaction has one already."""
     cursor = await connection.execute(
         """
-        INSERT INTO songs (song_id, server_id, member_id, channel_id, parent_id, number, genres,
-                           lyrics, seconds, steps, cfg, shift, lyrics_strength, seed, provider,
-                           price, state_at, requested_at, application_id, message_id, token,
-                           token_until)
-        VALUES (:song_id, :server_id, :member_id, :channel_id, :parent_id, :number, :genres,
-                :lyrics, :seconds, :steps, :cfg, :shift, :lyrics_strength, :seed, :provider, :price,
-                :state_at, :requested_at, :application_id, :message_id, :token, :token_until)
+        INSERT INTO songs (song_id, server_id, member_id, channel_id, origin_id, parent_id, number,
+                           genres, lyrics, seconds, steps, cfg, shift, lyrics_strength, seed,
+                           provider, price, state_at, requested_at, application_id, message_id,
+                           token, token_until)
+        VALUES (:song_id, :server_id, :member_id, :channel_id, :origin_id, :parent_id, :number,
+                :genres, :lyrics, :seconds, :steps, :cfg, :shift, :lyrics_strength, :seed,
+                :provider, :price, :state_at, :requested_at, :application_id, :message_id,
+                :token, :token_until)
         ON CONFLICT (song_id) DO NOTHING
         """,
         {
@@ -152,7 +153,7 @@ async def requested_in_channel(
         SELECT requested_at FROM songs
         WHERE server_id = :server_id AND requested_at > :since
             AND state NOT IN ('failed', 'cancelled', 'refunded')
-            AND coalesce(parent_id, channel_id) = :channel_id
+            AND coalesce(parent_id, origin_id, channel_id) = :channel_id
         ORDER BY requested_at DESC LIMIT :limit
         """,
         {

@@ -28,8 +28,9 @@ CREATE TABLE songs (
     song_id         INTEGER PRIMARY KEY, -- the id of its interaction: delivered twice, one song
     server_id       INTEGER NOT NULL,
     member_id       INTEGER NOT NULL,
-    channel_id      INTEGER NOT NULL,
-    parent_id       INTEGER,             -- the channel, if channel_id is a thread
+    channel_id      INTEGER NOT NULL,    -- where it is posted
+    origin_id       INTEGER,             -- where it was requested, if that is another channel
+    parent_id       INTEGER,             -- the channel of the thread in which it was requested
     number          INTEGER NOT NULL,    -- what people call it: #42
     genres          TEXT    NOT NULL,
     lyrics          TEXT    NOT NULL,
@@ -69,6 +70,7 @@ CREATE TABLE songs (
     in_doubt        INTEGER NOT NULL DEFAULT 0, -- undelivered, but it may be in the channel
     UNIQUE (server_id, number),
     FOREIGN KEY (server_id, member_id) REFERENCES members,
+    CHECK (origin_id <> channel_id),
     CHECK ((ended_at IS NOT NULL)
            = (state IN ('undelivered', 'completed', 'refunded', 'failed', 'cancelled'))),
     CHECK (state <> 'waiting' OR processing = 0),
