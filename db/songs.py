@@ -49,6 +49,18 @@ async def insert(connection: Connection, song: Song) -> bool:
     return cursor.rowcount == 1
 
 
+async def move_to_origin(connection: Connection, song_id: int) -> bool:
+    """Let a song be posted where it was requested. Return False if it is already."""
+    cursor = await connection.execute(
+        """
+        UPDATE songs SET channel_id = origin_id, origin_id = NULL
+        WHERE song_id = ? AND origin_id IS NOT NULL AND post_id IS NULL
+        """,
+        (song_id,),
+    )
+    return cursor.rowcount == 1
+
+
 async def get(connection: Connection, song_id: int) -> Song | None:
     """One song."""
     rows = await connection.execute_fetchall("SELECT * FROM songs WHERE song_id = ?", (song_id,))

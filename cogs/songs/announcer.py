@@ -9,10 +9,11 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 import discord
@@ -21,6 +22,7 @@ from cogs.client.answers import (
     LONGEST_PAUSE,
     NO_MEMBER,
     TRANSIENT,
+    UNKNOWN_CHANNEL,
     map_discord_errors,
     outcome_unknown,
     wrap_parse_errors,
@@ -29,6 +31,7 @@ from cogs.client.client import Client
 from cogs.client.permissions import lacking_to_post, lacking_to_read, permissions_in
 from cogs.songs import cards, texts
 from cogs.songs.buttons import post_buttons, status_buttons
+from db.errors import NOT_NOW
 from db.records import Song, State
 from services import logs
 from services.clock import Clock
@@ -38,6 +41,7 @@ from services.songs.pipeline import DEFAULT_UPLOAD_LIMIT
 from services.songs.queue import Queue, View
 from services.songs.scheduler import Spawn
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 BETWEEN_EDITS = 3.0
@@ -278,6 +282,9 @@ class DiscordAnnouncer:
 
     async def post(self, song: Song, file: Path) -> int:
         """Send the song to its channel and return the message's id."""
+        return await self._or_in_origin(song, lambda song: self._post(song, file))
+
+    async def _post(self, song: Song, file: Path) -> int:
         async with self._turns.to("post", song.channel_id):
             name = cards.audio_filename(song, file)
             attachment = await asyncio.to_thread(discord.File, file, name)
@@ -288,8 +295,9 @@ class DiscordAnnouncer:
                         embed=cards.post_card(song),
                         file=attachment,
                         view=post_buttons(song),
-                        # A retry within minutes returns the first message, not a second one.
-                        nonce=str(song.song_id),
+                        # A retry within minutes returns the first message, not a second one;
+                        # in another channel than the first time it must not.
+                        nonce=f"{song.song_id}{'x' if song.origin_id else ''}",
                         allowed_mentions=discord.AllowedMentions(
                             everyone=False, roles=False, users=[discord.Object(song.member_id)]
                         ),
@@ -303,6 +311,9 @@ class DiscordAnnouncer:
 
     async def find_post(self, song: Song) -> int | None:
         """Search the channel's history for the post, back to the request."""
+        return await self._or_in_origin(song, self._find_post)
+
+    async def _find_post(self, song: Song) -> int | None:
         try:
             await self._check_history_readable(song)
             with map_discord_errors("searching for the post"):
@@ -346,11 +357,33 @@ class DiscordAnnouncer:
 
         That is an archived thread, which a post opens again, or a deleted channel.
         """
+        return await self._or_in_origin(song, self._can_post)
+
+    async def _can_post(self, song: Song) -> bool:
         guild = self._bot.get_guild(song.server_id)
         if guild is None or guild.unavailable:
             return False
         channel = await self._known_channel(guild, song)
         return not lacking_to_post(channel, permissions_in(channel, guild.me))
+
+    async def _or_in_origin(self, song: Song, act: Callable[[Song], Awaitable[T]]) -> T:
+        """Do something in the song's channel; if that was deleted, where it was requested.
+
+        The row is changed first. A post that the deleted channel had is gone with it.
+        """
+        try:
+            return await act(song)
+        except CannotPost as error:
+            cause = error.__cause__
+            gone = isinstance(cause, discord.NotFound) and cause.code == UNKNOWN_CHANNEL
+            if not gone or song.origin_id is None:
+                raise
+        log.info("channel %d was deleted, posting in %d instead", song.channel_id, song.origin_id)
+        try:
+            song = await self._queue.move_to_origin(song)
+        except NOT_NOW as error:
+            raise PostUncertain(f"the channel of the post can't be changed: {error}") from error
+        return await act(song)
 
     async def _check_history_readable(self, song: Song) -> None:
         """Check the permissions first: without them Discord returns an empty history.

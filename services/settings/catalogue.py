@@ -186,6 +186,18 @@ CHANNELS: Setting[Sequence[int]] = Setting(
     kinds.Channels(25, none="everywhere"),  # what one menu of Discord holds
     _empty,
 )
+POST_IN: Setting[int | None] = Setting(
+    "post_in",
+    "Post songs in",
+    "One channel for all songs, except those from hidden ones.",
+    Topic.LIMITS,
+    kinds.Channel(
+        none="where they are requested",
+        without="songs are posted where they are requested",
+        takes_songs=True,
+    ),
+    _none,
+)
 BLOCKED_WORDS: Setting[Sequence[str]] = Setting(
     "blocked_words",
     "Blocked words",
@@ -241,6 +253,7 @@ CATALOGUE: tuple[Setting[Any], ...] = (
         COOLDOWN,
         HOURLY_IN_CHANNEL,
         CHANNELS,
+        POST_IN,
         BLOCKED_WORDS,
         BLOCK,
     ),

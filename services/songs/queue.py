@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from db import songs
@@ -123,6 +123,12 @@ class Queue:
         if song.token is not None:
             async with self._database.write() as connection:
                 await songs.forget_token(connection, song.song_id, token=song.token)
+
+    async def move_to_origin(self, song: Song) -> Song:
+        """Let a song whose channel is gone be posted where it was requested."""
+        async with self._database.write() as connection:
+            await songs.move_to_origin(connection, song.song_id)
+        return replace(song, channel_id=song.origin_id or song.channel_id, origin_id=None)
 
     async def _view(self, song: Song, places: Mapping[int, int]) -> View:
         place = places.get(song.song_id)

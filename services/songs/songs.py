@@ -16,7 +16,7 @@ from services.credits.budgets import OperatorBudgets, ServerBudget, ServerBudget
 from services.credits.credits import Credits
 from services.operations.incidents import Incidents
 from services.providers import registry
-from services.settings.catalogue import HOURLY_IN_CHANNEL
+from services.settings.catalogue import HOURLY_IN_CHANNEL, POST_IN
 from services.settings.reader import Settings, SettingsReader
 from services.settings.settings import Member
 from services.songs import admission
@@ -49,6 +49,11 @@ class Interaction:
     """The channel that the thread is in, where it is one."""
     roles: frozenset[int] = frozenset()
     """The member's, as they came with the interaction."""
+    may_post_in: Callable[[int], bool] = lambda _: False
+    """Return whether the song may be posted in another channel than it is requested in.
+
+    Raises NotPermitted where that channel lacks a permission for the bot.
+    """
 
     @property
     def member(self) -> Member:
@@ -117,9 +122,11 @@ class Songs:
         """Whether `ask` would be refused already, before its words have been typed.
 
         Raises:
-            ServerNotAllowed, SongsPaused, TooManyUndelivered, DeniedBySettings: see `ask`.
+            ServerNotAllowed, SongsPaused, TooManyUndelivered, DeniedBySettings, NotPermitted: see
+                `ask`.
         """
         await self._check(self._database.reader, requester, request, at=self._clock())
+        await self._post_in(requester)
 
     async def _check(
         self,
@@ -141,6 +148,18 @@ class Songs:
         admission.check_blocked_words(settings, request)
         return settings
 
+    async def _post_in(self, requester: Interaction) -> int:
+        """Return the channel to post in. Not in a transaction, whose thread may not use Discord's.
+
+        Raises:
+            NotPermitted: see `Interaction.may_post_in`.
+        """
+        settings = await self._settings_reader.read(self._database.reader, requester.server_id)
+        channel_id = settings[POST_IN]
+        if channel_id is None or not requester.may_post_in(channel_id):
+            return requester.channel_id
+        return channel_id
+
     async def ask(self, requester: Interaction, request: SongRequest) -> Song:
         """Take the request in: in one transaction the settings, the limits, the hold and the row.
 
@@ -148,13 +167,14 @@ class Songs:
 
         Raises:
             ServerNotAllowed, SongsPaused, TooManyUndelivered, DeniedBySettings, TooManySongs,
-                BudgetExceeded, NotEnoughCredits: nothing was spent.
+                BudgetExceeded, NotEnoughCredits, NotPermitted: nothing was spent.
         """
+        post_in = await self._post_in(requester)
 
         async def decide(connection: Connection) -> tuple[Song, bool]:
             if known := await songs.get(connection, requester.interaction_id):
                 return known, False
-            return await self._take_in(connection, requester, request)
+            return await self._take_in(connection, requester, request, post_in)
 
         try:
             song, warned = await self._database.transact(decide)
@@ -168,7 +188,7 @@ class Songs:
                 song.number,
                 song.server_id,
                 song.member_id,
-                song.channel_id,
+                requester.channel_id,
                 song.seconds,
                 song.steps,
                 song.price,
@@ -179,7 +199,7 @@ class Songs:
         return song
 
     async def _take_in(
-        self, connection: Connection, requester: Interaction, request: SongRequest
+        self, connection: Connection, requester: Interaction, request: SongRequest, post_in: int
     ) -> tuple[Song, bool]:
         """The new song, and whether there is a warning of the server's budget to tell."""
         now, server_id = self._clock(), requester.server_id
@@ -188,7 +208,8 @@ class Songs:
         price = self.prices.of(request.seconds, request.steps)
         await self._operator_budgets.check(connection, server_id, price)
         opened = await self._credits.open(connection, requester.member, settings, at=now)
-        song = self._new(requester, request, await servers.take_number(connection, server_id), now)
+        number = await servers.take_number(connection, server_id)
+        song = self._new(requester, request, number, now, post_in)
         await songs.insert(connection, song)
         return song, await self._credits.hold(connection, song, opened, settings)
 
@@ -223,13 +244,21 @@ class Songs:
             at=at,
         )
 
-    def _new(self, requester: Interaction, request: SongRequest, number: int, at: datetime) -> Song:
+    def _new(
+        self,
+        requester: Interaction,
+        request: SongRequest,
+        number: int,
+        at: datetime,
+        post_in: int,
+    ) -> Song:
         return Song(
             **asdict(request),
             song_id=requester.interaction_id,
             server_id=requester.server_id,
             member_id=requester.member_id,
-            channel_id=requester.channel_id,
+            channel_id=post_in,
+            origin_id=None if post_in == requester.channel_id else requester.channel_id,
             parent_id=requester.parent_id,
             number=number,
             provider=registry.DEFAULT,

@@ -126,9 +126,12 @@ def channel(c: Channel, bot: User) -> dict[str, Any]:
         payload |= nulls("default_reaction_emoji", "default_sort_order")
         payload |= {"available_tags": [], "default_forum_layout": 0}
     allow, deny = str(int(c.permissions)), str(int(ALL) & ~int(c.permissions))
-    overwrite = {"id": str(bot.id), "type": 1, "allow": allow, "deny": deny}
-    payload |= {"position": 0, "nsfw": False, "topic": None}
-    return payload | {"permission_overwrites": [overwrite]}
+    overwrites = [{"id": str(bot.id), "type": 1, "allow": allow, "deny": deny}]
+    if c.hidden:
+        deny = str(int(Permission.VIEW_CHANNEL))
+        overwrites.append({"id": str(c.guild.id), "type": 0, "allow": "0", "deny": deny})
+    payload |= {"position": 0, "nsfw": c.nsfw, "topic": None}
+    return payload | {"permission_overwrites": overwrites}
 
 
 def _thread_fields(c: Channel, bot: User) -> dict[str, Any]:

@@ -256,10 +256,18 @@ class DiscordWire:
         self._rest.identifies_left = left
 
     def channel(
-        self, guild: Guild, name: str, *, permissions: int = BOT, kind: int = TEXT_CHANNEL
+        self,
+        guild: Guild,
+        name: str,
+        *,
+        permissions: int = BOT,
+        kind: int = TEXT_CHANNEL,
+        hidden: bool = False,
+        nsfw: bool = False,
     ) -> Channel:
         """`permissions` are the bot's own in it; `kind` is a channel type of Discord's."""
         channel = self.state.add_channel(guild, name, int(permissions), kind)
+        channel.hidden, channel.nsfw = hidden, nsfw
         self.gateway.dispatch("CHANNEL_CREATE", payloads.channel(channel, self.state.bot), guild)
         return channel
 

@@ -85,7 +85,8 @@ class Guild:
 class Channel:
     """`permissions` are the bot's own here. A thread has a `parent`, a DM a `recipient`.
 
-    `has_bot`: the bot is a member of the thread, which counts in a private one.
+    `has_bot`: the bot is a member of the thread, which counts in a private one. `hidden`: everyone
+    is denied to view it, but for the bot.
     """
 
     id: int
@@ -98,6 +99,8 @@ class Channel:
     archived: bool = False
     locked: bool = False
     has_bot: bool = True
+    hidden: bool = False
+    nsfw: bool = False
     messages: dict[int, "Message"] = field(default_factory=dict)
     changed: Signal = field(default_factory=Signal)
 

@@ -19,6 +19,7 @@ from services.settings.catalogue import (
     HOURLY_IN_CHANNEL,
     LONGEST,
     PAUSE,
+    POST_IN,
     UNFINISHED,
 )
 from services.settings.reader import Settings
@@ -202,3 +203,17 @@ async def test_songs_an_hour_are_counted_by_channel_with_its_threads(
     await ask(6, 60)  # a cancelled one doesn't count
     clock.now = first + HOUR
     await ask(7, 50)
+
+
+async def test_a_song_that_is_posted_elsewhere_counts_where_it_was_requested(
+    database: Database, clock: SettableClock
+) -> None:
+    product = compose(database, clock)
+    await product.server_settings.set_all(BY, {HOURLY_IN_CHANNEL: 1, POST_IN: 60})
+    request = parse_request(PARAMETERS, genres="funk", random_seed=lambda: 7)
+    elsewhere: dict[str, Any] = {"channel_id": 50, "may_post_in": lambda _: True}
+    song = await product.songs.ask(requester(1, at=clock(), **elsewhere), request)
+    assert (song.channel_id, song.origin_id) == (60, 50)
+    with refusal(SettingLimitReached("Songs an hour in a channel", 1, clock() + HOUR)):
+        await product.songs.ask(requester(2, at=clock(), **elsewhere), request)
+    await product.songs.ask(requester(3, at=clock(), channel_id=60), request)
