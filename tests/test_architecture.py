@@ -1,4 +1,4 @@
-"""The layers, and which of them may depend on which: bot -> commands -> cogs -> services -> db."""
+"""Which layer may depend on which: bot -> commands -> cogs -> services -> db."""
 
 import ast
 import graphlib
@@ -43,17 +43,17 @@ def tree(file: Path) -> ast.Module:
 
 @cache
 def parts(node: ast.AST) -> Sequence[ast.AST]:
-    """A node and all below it."""
+    """Return a node and all below it."""
     return list(ast.walk(node))
 
 
 def imports(node: ast.AST) -> Iterator[str]:
-    """Every module that is imported anywhere below a node, whole names."""
+    """Return the full name of every module that is imported below a node."""
     for part in parts(node):
         if isinstance(part, ast.Import):
             yield from (alias.name for alias in part.names)
         elif isinstance(part, ast.ImportFrom):
-            assert part.level == 0, "imports are absolute here, so that they can be read"
+            assert part.level == 0, "imports are absolute"
             yield part.module or ""
 
 
@@ -62,7 +62,7 @@ def tops(node: ast.AST) -> set[str]:
 
 
 def calls(node: ast.AST, *names: str) -> list[ast.Call]:
-    """Every call of a function or method of one of these names."""
+    """Return every call of a function or method of one of these names."""
     return [
         part
         for part in parts(node)
@@ -75,9 +75,9 @@ def calls(node: ast.AST, *names: str) -> list[ast.Call]:
 
 
 def each_file(check: Callable[[Path], None]) -> Callable[[], None]:
-    """A rule for every file of the product. One test: a hundred for each rule took ten seconds."""
+    """Check every file of the product in one test: a hundred for each rule took ten seconds."""
 
-    def held() -> None:
+    def check_all() -> None:
         for file in PRODUCT:
             try:
                 check(file)
@@ -85,7 +85,7 @@ def each_file(check: Callable[[Path], None]) -> Callable[[], None]:
                 error.add_note(f"in {name(file)}")
                 raise
 
-    return held
+    return check_all
 
 
 def test_every_layer_has_files() -> None:
@@ -120,11 +120,11 @@ DEPENDENCIES: dict[str, tuple[str, ...]] = {
     ),
     "services.reports": ("services.credits", "services.settings"),
 }
-"""The packages of a layer, and those that each may import. Other files beside them are shared."""
+"""The packages of a layer, and those that each may import. Single files are shared."""
 
 
 def package(module: str) -> str:
-    """The subject in a layer that a module belongs to, or the layer alone."""
+    """Return the subject in a layer that a module belongs to, or the layer alone."""
     found = ".".join(module.split(".")[:2])
     return found if found in DEPENDENCIES else found.partition(".")[0]
 
@@ -225,20 +225,14 @@ def test_sql_is_in_one_layer(file: Path) -> None:
     assert not calls(module, "execute", "executemany", "executescript", "execute_fetchall")
 
 
-ROWS = [f for f in PRODUCT if layer(f) == "db" and f.name not in ("database.py", "migrate.py")]
-
-
-@pytest.mark.parametrize("file", ROWS, ids=name)
-def test_every_statement_is_a_literal(file: Path) -> None:
-    if name(file) == "db/connection.py":
-        return  # passes on the statements of the others, and has none
-    for call in calls(tree(file), "execute", "executemany", "execute_fetchall"):
-        assert isinstance(call.args[0], ast.Constant), f"{name(file)}:{call.lineno}"
-
-
-@pytest.mark.parametrize("file", ROWS, ids=name)
-def test_statements_do_not_end_their_transaction(file: Path) -> None:
+@each_file
+def test_every_statement_is_a_literal_inside_its_callers_transaction(file: Path) -> None:
+    if layer(file) != "db" or file.name in ("database.py", "migrate.py"):
+        return
     module = tree(file)
+    if name(file) != "db/connection.py":  # passes on the statements of the others
+        for call in calls(module, "execute", "executemany", "execute_fetchall"):
+            assert isinstance(call.args[0], ast.Constant), f"{name(file)}:{call.lineno}"
     assert not calls(module, "commit", "rollback", "executescript")
     assert not [text for text in texts(module) if re.match(r"\s*(BEGIN|COMMIT|ROLLBACK)\b", text)]
 
@@ -261,7 +255,7 @@ HAS_EFFECTS = {
 
 
 def at_import(body: list[ast.stmt]) -> Iterator[ast.AST]:
-    """What is executed when a module is imported."""
+    """Return what is executed when a module is imported."""
     for statement in body:
         if isinstance(statement, Function):
             yield from statement.decorator_list
@@ -358,7 +352,7 @@ def test_no_file_has_a_catch_all_name() -> None:
 # --- refusals -------------------------------------------------------------------------------------
 
 SPOKEN_BY_COGS = ("DeniedBySettings", "InvalidRequest", "NotPermitted", "NotPossible")
-"""A service raises a subclass that carries the facts; its sentence is in a subject's texts."""
+"""A service raises a subclass with the facts; its sentence is in a subject's texts."""
 
 
 @each_file

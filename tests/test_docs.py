@@ -1,4 +1,4 @@
-"""What the documents say is held against what is there."""
+"""The documents are checked against the code."""
 
 import ast
 import importlib
@@ -58,21 +58,21 @@ def text(file: Path) -> str:
 
 
 def row_of(name: str, document: Path) -> str:
-    """The line of a table that begins with this setting."""
+    """Return the line of a table that begins with this setting."""
     found = [line for line in text(document).splitlines() if line.startswith(f"| `{name}` |")]
     assert len(found) == 1, f"{document.name} has {len(found)} rows for {name}"
     return found[0]
 
 
 def shown(field: FieldInfo) -> str:
-    """A default as one writes it into an environment; blank where there is nothing to write."""
+    """Return a default as it is written in an environment."""
     return "" if field.default in (None, frozenset()) else str(field.default)
 
 
 def example() -> dict[str, str]:
-    """Every variable of `.env.example`, those that are commented out among them."""
+    """Return every variable of `.env.example`, also those that are commented out."""
     lines = re.findall(r"^#?([A-Z_]+)=(.*)$", text(EXAMPLE), re.MULTILINE)
-    assert len(lines) == len(dict(lines)), "a variable stands there twice"
+    assert len(lines) == len(dict(lines)), "a variable is there twice"
     return dict(lines)
 
 
@@ -80,39 +80,23 @@ def example() -> dict[str, str]:
 
 
 @each_setting
-def test_the_readme_has_every_setting_with_its_default_and_what_it_wants(name: str) -> None:
+def test_every_variable_is_documented_with_its_default_and_what_is_expected(name: str) -> None:
     field = Config.model_fields[name]
-    _, _, default, wants, _ = row_of(name.upper(), README).split("|")
+    _, _, default, expected, _ = row_of(name.upper(), README).split("|")
+    in_operating = row_of(name.upper(), OPERATING).split("|")[2]
     if field.is_required():
         assert "must be set" in default
+        assert in_operating.strip() == "must be set"
     else:
-        assert default.strip() == (f"`{shown(field)}`" if shown(field) else "empty")
-    assert wants.strip() == field.description
+        written = f"`{shown(field)}`" if shown(field) else "empty"
+        assert default.strip() == in_operating.strip() == written
+    assert expected.strip() == field.description
 
 
-@each_setting
-def test_operating_has_every_setting_with_its_default(name: str) -> None:
-    field = Config.model_fields[name]
-    default = row_of(name.upper(), OPERATING).split("|")[2].strip()
-    if field.is_required():
-        assert default == "must be set"
-    else:
-        assert default == (f"`{shown(field)}`" if shown(field) else "empty")
-
-
-@each_setting
-def test_the_example_has_every_setting_with_its_default(name: str) -> None:
-    field = Config.model_fields[name]
-    assert example()[name.upper()] == ("" if field.is_required() else shown(field))
-
-
-def test_the_example_has_nothing_else() -> None:
+def test_the_example_has_every_variable_and_only_secrets_have_to_be_filled_in() -> None:
     assert set(example()) == {name.upper() for name in Config.model_fields}
-
-
-def test_only_the_secrets_have_to_be_filled_in() -> None:
-    asked = re.findall(r"^([A-Z_]+)=", text(EXAMPLE), re.MULTILINE)
-    assert asked == [name.upper() for name in Config.model_fields if name in SECRETS]
+    required = re.findall(r"^([A-Z_]+)=", text(EXAMPLE), re.MULTILINE)
+    assert required == [name.upper() for name in Config.model_fields if name in SECRETS]
 
 
 @pytest.mark.parametrize("uncommented", [False, True], ids=["as it is", "every line uncommented"])
@@ -186,11 +170,11 @@ def test_the_invitation_asks_for_what_song_checks() -> None:
         and isinstance(node.value, ast.Name)
         and node.value.id == "mine"
     }
-    # Of voice channels and locked threads alone: who opens them to songs gives these as well.
+    # Only for voice channels and locked threads, where managers give these as well.
     assert checked - {"connect", "manage_threads"} == set(PERMISSIONS)
 
 
-# --- what is named is there -----------------------------------------------------------------------
+# --- names in documents ---------------------------------------------------------------------------
 
 
 @each_document
@@ -233,30 +217,30 @@ def resolves(document: Path, link: str) -> bool:
 
 
 def anchor_of(heading: str) -> str:
-    """As GitHub makes it: lower case, no punctuation, hyphens for spaces."""
+    """Return it as GitHub does: lower case, no punctuation, hyphens for spaces."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-# --- what is proven -------------------------------------------------------------------------------
+# --- proofs ---------------------------------------------------------------------------------------
 
 PROVEN = {"reliability": ROOT / "docs/reliability.md", "security": ROOT / "docs/security.md"}
 TESTED = re.compile(r"tests/(\w+)/(test_\w+)\.py::(test_\w+)(?:\[([^\]]+)\])?")
 NOT_PROOFS = {"test_guarantees", "test_crash_points", "test_wal"}
-"""They test what the proofs are made with."""
+"""They test the tools of the proofs."""
 IN_PARTS = {"fault", "permission"}
 """A test with a parameter of this name has a line for each: what breaks in many ways."""
 
 
-def proofs(room: str) -> Iterator[tuple[str, str, str, str]]:
-    """(room, module, test, part or nothing) of all that a room of proofs proves."""
-    for file in (ROOT / "tests" / room).glob("test_*.py"):
+def proofs(kind: str) -> Iterator[tuple[str, str, str, str]]:
+    """List (kind, module, test, part or nothing) of all proofs of a kind."""
+    for file in (ROOT / "tests" / kind).glob("test_*.py"):
         if file.stem in NOT_PROOFS:
             continue
-        module = importlib.import_module(f"tests.{room}.{file.stem}")
+        module = importlib.import_module(f"tests.{kind}.{file.stem}")
         for name, test in vars(module).items():
             if name.startswith("test_") and test.__module__ == module.__name__:
                 for part in parts_of(test) or [""]:
-                    yield room, file.stem, name, part
+                    yield kind, file.stem, name, part
 
 
 def parts_of(test: Callable[..., object]) -> list[str]:
@@ -265,15 +249,15 @@ def parts_of(test: Callable[..., object]) -> list[str]:
 
 
 def table_rows(document: Path) -> list[list[str]]:
-    """The cells of each line of a document's tables, without the headings."""
+    """Return the cells of each line of a document's tables, without the headings."""
     lines = [line for line in text(document).splitlines() if line.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
     return [row for row in cells if row[0] not in ("what is tried", "threat")]
 
 
-@pytest.mark.parametrize("room", PROVEN)
-def test_each_proof_is_a_line_and_each_line_has_a_proof(room: str) -> None:
-    assert set(TESTED.findall(text(PROVEN[room]))) == set(proofs(room))
+@pytest.mark.parametrize("kind", PROVEN)
+def test_each_proof_is_a_line_and_each_line_has_a_proof(kind: str) -> None:
+    assert set(TESTED.findall(text(PROVEN[kind]))) == set(proofs(kind))
 
 
 @pytest.mark.parametrize("document", PROVEN.values(), ids=PROVEN)
@@ -303,7 +287,7 @@ def test_every_decision_is_listed() -> None:
 
 
 def copied() -> list[str]:
-    """What the Dockerfile takes from the work tree."""
+    """Return what the Dockerfile copies from the work tree."""
     lines = re.findall(r"^COPY (?!--from)(.+)$", text(ROOT / "Dockerfile"), re.MULTILINE)
     return [source for line in lines for source in line.split()[:-1]]
 
@@ -316,16 +300,16 @@ def test_the_image_gets_what_it_copies() -> None:
 
 
 def test_the_image_holds_all_that_the_bot_imports() -> None:
-    """What a server needs and what it imports are found to differ here, not at its start."""
-    told = subprocess.run(
+    """A missing module is noticed here, not at the start of a server."""
+    done = subprocess.run(
         [sys.executable, "-c", IMPORTS, str(ROOT), *(Path(name).stem for name in copied())],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "tests" not in told.stdout
-    assert "playground" not in told.stdout
-    assert "bot" in told.stdout.split()
+    assert "tests" not in done.stdout
+    assert "playground" not in done.stdout
+    assert "bot" in done.stdout.split()
 
 
 IMPORTS = """
@@ -370,7 +354,7 @@ def test_ci_runs_what_a_desk_runs() -> None:
 
 
 def test_ci_uses_actions_by_commit() -> None:
-    """A tag can be moved to other code, a commit can't; its version stands behind it for people."""
+    """A tag can be moved to other code, a commit can't; the comment has its version."""
     workflows = (ROOT / ".github" / "workflows").glob("*.yml")
     used = [line for file in workflows for line in re.findall(r"uses: (.+)", text(file))]
     assert used
