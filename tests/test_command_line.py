@@ -41,7 +41,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 async def running_bot(here: Path) -> Database:
-    """What a running bot has open."""
+    """A database that a running bot has open."""
     database = await Database.open(here / "songs.db")
     async with database.write() as connection:
         await servers.ensure_server(connection, SERVER)
@@ -50,7 +50,7 @@ async def running_bot(here: Path) -> Database:
 
 
 def call(here: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """As the operator does, in a separate process."""
+    """Run a command as the operator does, in a separate process."""
     return subprocess.run(
         [sys.executable, str(ROOT / "bot.py"), *arguments],
         cwd=here,
@@ -61,20 +61,20 @@ def call(here: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+Main = Callable[..., Awaitable[tuple[int, str, str]]]
+
+
 @pytest.fixture
-def refused(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Awaitable[str]]:
-    """What `bot.py` says to arguments that it refuses, in this process: starting one takes 1 s."""
+def main(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Main:
+    """`bot.main` in this process, since starting one takes 1 s: its status, output and errors."""
     monkeypatch.setattr("services.logs.set_up", lambda *_: None)
 
-    async def call(*arguments: str) -> str:
+    async def call(*arguments: str) -> tuple[int, str, str]:
         try:
             status = await asyncio.to_thread(bot.main, list(arguments))
-        except SystemExit as end:  # argparse's word
+        except SystemExit as end:  # raised by argparse
             status = cast("int", end.code)
-        assert status == 2
-        return capsys.readouterr().err
+        return (status, *capsys.readouterr())
 
     return call
 
@@ -94,9 +94,7 @@ async def test_a_grant_beside_the_running_bot(here: Path, running_bot: Database)
     await running_bot.close()
 
 
-async def test_a_list_that_nobody_reads_to_its_end_complains_of_nothing(
-    here: Path, running_bot: Database
-) -> None:
+async def test_a_closed_pipe_is_no_error(here: Path, running_bot: Database) -> None:
     """As in `bot.py servers | head -1`."""
     await running_bot.close()
     reader, writer = os.pipe()
@@ -110,7 +108,7 @@ async def test_a_list_that_nobody_reads_to_its_end_complains_of_nothing(
     assert (process.returncode, said) == (1, b"")
 
 
-async def test_the_list_of_servers_ends_with_what_could_not_be_posted(
+async def test_servers_lists_undelivered_songs(
     here: Path, running_bot: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under a locale that knows ASCII alone; the server's name is more than that."""
@@ -142,34 +140,29 @@ async def test_the_list_of_servers_ends_with_what_could_not_be_posted(
         ((str(SERVER), "7", "5"), "--reason"),
     ],
 )
-async def test_what_makes_no_sense_grants_nothing(
-    here: Path,
-    running_bot: Database,
-    arguments: tuple[str, ...],
-    sentence: str,
-    refused: Callable[..., Awaitable[str]],
+async def test_an_invalid_grant_is_refused(
+    here: Path, running_bot: Database, arguments: tuple[str, ...], sentence: str, main: Main
 ) -> None:
-    await running_bot.close()
-    assert sentence in await refused("grant", *arguments)
-    opened = await Database.open(here / "songs.db")
-    rows = await opened.reader.execute_fetchall("SELECT count(*) AS n FROM ledger")
-    await opened.close()
+    status, _, errors = await main("grant", *arguments)
+    assert status == 2
+    assert sentence in errors
+    rows = await running_bot.reader.execute_fetchall("SELECT count(*) AS n FROM ledger")
     assert [row["n"] for row in rows] == [0]
+    await running_bot.close()
 
 
-async def test_a_grant_does_not_bring_a_server_back(
-    here: Path, running_bot: Database, refused: Callable[..., Awaitable[str]]
+async def test_a_grant_in_a_left_server_is_refused(
+    here: Path, running_bot: Database, main: Main
 ) -> None:
     async with running_bot.write() as connection:
         await servers.mark_left(connection, SERVER, at=utc_now())
-    await running_bot.close()
-    said = await refused("grant", str(SERVER), "7", "5", "--reason", "x")
-    assert "The bot has left server" in said
-    opened = await Database.open(here / "songs.db")
-    server = await servers.get_server(opened.reader, SERVER)
-    await opened.close()
+    status, _, errors = await main("grant", str(SERVER), "7", "5", "--reason", "x")
+    assert status == 2
+    assert "The bot has left server" in errors
+    server = await servers.get_server(running_bot.reader, SERVER)
     assert server is not None
     assert server.left_at is not None
+    await running_bot.close()
 
 
 async def test_a_check_beside_the_running_bot(here: Path, running_bot: Database) -> None:
@@ -186,28 +179,22 @@ async def test_a_check_beside_the_running_bot(here: Path, running_bot: Database)
     await running_bot.close()
 
 
-@pytest.mark.parametrize(
-    "command", [("servers",), ("check", "--fix"), ("grant", "1", "1", "1", "--reason", "x")]
-)
-def test_without_a_database_it_says_so_and_makes_none(
-    here: Path,
-    command: tuple[str, ...],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr("services.logs.set_up", lambda *_: None)
-    assert bot.main(list(command)) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("There is no database at songs.db. Run this where the bot runs, or set")
-    assert not (here / "songs.db").exists()
-
-
 COMMANDS = [("servers",), ("check",), ("grant", str(SERVER), "7", "5", "--reason", "x")]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+async def test_a_command_without_a_database_makes_none(
+    here: Path, command: tuple[str, ...], main: Main
+) -> None:
+    status, _, errors = await main(*command)
+    assert status == 2
+    assert errors.startswith("There is no database at songs.db. Run this where the bot runs, or")
+    assert not (here / "songs.db").exists()
 
 
 @pytest.fixture
 def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From its call on this code is a version that has one more migration."""
+    """Make this code a version that has one more migration."""
 
     def switch() -> None:
         ours = list(migrations())
@@ -223,13 +210,12 @@ async def test_no_command_changes_the_schema_under_a_running_bot(
     running_bot: Database,
     command: tuple[str, ...],
     newer: Callable[[], None],
-    monkeypatch: pytest.MonkeyPatch,
+    main: Main,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("services.logs.set_up", lambda *_: None)
     newer()
     async with exclusive_process(here / "songs.db", here / "data"):
-        assert await asyncio.to_thread(bot.main, list(command)) == 1
+        assert (await main(*command))[0] == 1
         (row,) = await running_bot.reader.execute_fetchall("SELECT max(number) FROM migrations")
         assert row[0] == list(migrations())[-1][0]
     assert caplog.messages == [
@@ -238,15 +224,15 @@ async def test_no_command_changes_the_schema_under_a_running_bot(
             "it. Start the bot with this version first: it brings the database up to date."
         )
     ]
-    # Nobody has it now.
-    assert await asyncio.to_thread(bot.main, list(command)) == 0
+    # No process uses it now.
+    assert (await main(*command))[0] == 0
     (row,) = await running_bot.reader.execute_fetchall("SELECT max(number) FROM migrations")
     assert row[0] == list(migrations())[-1][0] + 1
-    assert await asyncio.to_thread(bot.main, list(command)) == 0
+    assert (await main(*command))[0] == 0
     await running_bot.close()
 
 
-async def test_a_schema_stays_where_nobody_knows_whether_a_bot_runs(
+async def test_without_locks_no_command_changes_the_schema(
     here: Path,
     running_bot: Database,
     newer: Callable[[], None],
@@ -264,7 +250,7 @@ async def test_a_schema_stays_where_nobody_knows_whether_a_bot_runs(
         await Database.open(here / "songs.db", while_bot_runs=True)
 
 
-def test_a_start_on_a_full_disk_names_the_file_and_what_to_do(
+def test_a_start_on_a_full_disk(
     here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("services.logs.set_up", lambda *_: None)
@@ -279,20 +265,22 @@ def test_a_start_on_a_full_disk_names_the_file_and_what_to_do(
     )
 
 
-async def test_a_start_beside_a_database_on_a_full_disk_names_it(
-    here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_a_command_on_a_full_disk(
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    main: Main,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("services.logs.set_up", lambda *_: None)
     with small_disk(here / "disk", mebibytes=2) as disk:
         monkeypatch.setenv("DATABASE_URL", "sqlite:///disk/songs.db")
         await write_new(disk.folder / "songs.db")
         disk.fill()
-        assert await asyncio.to_thread(bot.main, ["servers"]) == 1
+        assert (await main("servers"))[0] == 1
     (line,) = caplog.messages
     assert line.startswith("can't run: disk/songs.db can't be written: the disk is full, over its")
 
 
-def test_what_can_not_be_opened_is_one_line(here: Path) -> None:
+def test_a_database_that_can_not_be_opened(here: Path) -> None:
     """It was a trace of a thread, without the file's name."""
     (here / "songs.db").mkdir()
     done = call(here, "servers")
@@ -304,28 +292,25 @@ def test_what_can_not_be_opened_is_one_line(here: Path) -> None:
 
 
 @pytest.mark.parametrize("table", ["servers", "migrations"])
-async def test_a_check_tells_what_is_damaged(
+async def test_a_check_of_a_damaged_file(
     here: Path,
     running_bot: Database,
     table: str,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    main: Main,
 ) -> None:
     """Also where the damage keeps the database from being opened."""
-    monkeypatch.setattr("services.logs.set_up", lambda *_: None)
     await running_bot.close()
     await asyncio.to_thread(damage, here / "songs.db", table)
     for arguments in (["check"], ["check", "--fix"]):
-        assert await asyncio.to_thread(bot.main, arguments) == 1
-        said = capsys.readouterr().out
-        assert f"problem  The file is damaged: the table {table} can't be read" in said
-        assert said.endswith(" problems, 0 fixed.\n")
+        status, output, _ = await main(*arguments)
+        assert status == 1
+        assert f"problem  The file is damaged: the table {table} can't be read" in output
+        assert output.endswith(" problems, 0 fixed.\n")
 
 
-async def test_a_check_of_what_can_not_be_used_says_so(
-    here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_a_check_of_a_database_that_can_not_be_opened(
+    here: Path, main: Main, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("services.logs.set_up", lambda *_: None)
     (here / "songs.db").mkdir()
-    assert await asyncio.to_thread(bot.main, ["check"]) == 1
+    assert (await main("check"))[0] == 1
     assert "songs.db can't be used" in caplog.text

@@ -1,6 +1,5 @@
 """/show and the button that gives a song which could not be posted: who gets what."""
 
-import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -27,7 +26,7 @@ EDIT = ("PATCH", "/webhooks/*/messages/*")
 WHY = "The channel is gone."
 
 
-async def kept(world: World, song_id: int = 1, **fields: Any) -> Song:
+async def undelivered_song(world: World, song_id: int = 1, **fields: Any) -> Song:
     """A song of Alice's that could not be posted, with its file."""
     values = {
         "server_id": world.guild.id,
@@ -55,18 +54,18 @@ async def show(world: World, member: simcord.MemberActor, song: str = "1") -> An
     return result
 
 
-def answered(result: simcord.InteractionResult) -> str:
-    """What was said last."""
+def last_text(result: simcord.InteractionResult) -> str:
+    """Return the text of the last answer."""
     return text_of(result.followups[-1] if result.followups else result.response)
 
 
-def heard(world: World, result: simcord.InteractionResult) -> list[bytes]:
+def audio_in(world: World, result: simcord.InteractionResult) -> list[bytes]:
     """The audio that came with an answer."""
     return [world.file(said(result))] if said(result).attachments else []
 
 
 async def undelivered(world: World) -> simcord.InteractionResult:
-    """A song's whole way to where it can't be posted; what `/song` answered."""
+    """Make a song that can't be posted; return what `/song` answered."""
     world.env.inject_error("POST", "/channels/*/messages", status=403, code=50_013)
     result = await world.song()
     async with world.working():
@@ -81,44 +80,34 @@ async def undelivered(world: World) -> simcord.InteractionResult:
 
 
 @pytest.mark.parametrize("typed", ["42", "#42", " 42 ", "# 42", "\t#42\n", "042"])
-def test_a_number_is_as_people_write_it(typed: str) -> None:
+def test_number_of_a_song(typed: str) -> None:
     assert number_of(typed) == 42
 
 
 @pytest.mark.parametrize(
     "typed", ["", "#", "##42", "4 2", "42.0", "-42", "+42", "٤٢", "⁴²", "9" * 10, "Midnight train"]
 )
-def test_what_is_no_number_is_said_to_be_none(typed: str) -> None:
+def test_what_is_no_number(typed: str) -> None:
     with pytest.raises(InvalidRequest, match="like `42` or `#42`"):
         number_of(typed)
 
 
-async def test_a_number_that_no_song_has_is_said_to_be_none(world: World) -> None:
-    await kept(world)
+async def test_an_unknown_number(world: World) -> None:
+    await undelivered_song(world)
     for typed, words in (("7", "There is no song #7 in this server."), ("x", "like `42` or `#42`")):
         result = await show(world, world.alice, typed)
-        assert words in answered(result)
+        assert words in last_text(result)
         assert said(result).ephemeral
-
-
-async def test_a_number_is_of_this_server_alone(world: World) -> None:
-    await kept(world)
-    world.guild = world.env.create_guild("Two")
-    world.channel = world.guild.create_text_channel("songs")
-    there = world.guild.add_member(world.alice.user)
-    result = await show(world, there)
-    assert "There is no song #1 in this server." in answered(result)
-    assert (await world.row(1)).state is State.UNDELIVERED
 
 
 # --- /show: who gets what -------------------------------------------------------------------------
 
 
-async def test_its_member_gets_what_could_not_be_posted_alone(world: World) -> None:
-    await kept(world)
+async def test_show_gives_an_undelivered_song_to_its_requester(world: World) -> None:
+    await undelivered_song(world)
     result = await show(world, world.alice)
     assert said(result).ephemeral
-    assert heard(world, result) == [AUDIO]
+    assert audio_in(world, result) == [AUDIO]
     assert texts.HANDED_OVER in text_of(result.response)
     assert "refunded" not in text_of(result.response)
     song = await world.row(1)
@@ -128,27 +117,20 @@ async def test_its_member_gets_what_could_not_be_posted_alone(world: World) -> N
     assert not (world.folder / "songs" / "1").exists()
 
 
-async def test_once_it_is_handed_over_it_is_not_there_any_more(world: World) -> None:
-    await kept(world)
+async def test_a_handed_over_song_is_not_stored(world: World) -> None:
+    await undelivered_song(world)
     await show(world, world.alice)
     again = await show(world, world.alice)
-    assert heard(world, again) == []
+    assert audio_in(world, again) == []
     assert texts.NOT_STORED in text_of(again.response)
-    async with world.working():
-        world.clock.moved += timedelta(days=2)
-        await asyncio.sleep(0)
-        await world.application.delivery.once()
-    assert world.posts() == []
-    assert await world.free() == 10  # of today; nothing has come back
-    assert (await world.row(1)).state_at is not None
 
 
-async def test_nobody_else_hears_it_and_who_manages_may_read_it(world: World) -> None:
-    await kept(world)
+async def test_others_get_no_audio_and_managers_may_read(world: World) -> None:
+    await undelivered_song(world)
     seen = {}
     for member in (world.bob, world.mona):
         result = await show(world, member)
-        assert heard(world, result) == []
+        assert audio_in(world, result) == []
         assert said(result).ephemeral
         seen[member.id] = text_of(result.response)
     assert "Midnight train" in seen[world.mona.id]
@@ -159,12 +141,12 @@ async def test_nobody_else_hears_it_and_who_manages_may_read_it(world: World) ->
     assert (await world.row(1)).state is State.UNDELIVERED
 
 
-async def test_what_was_posted_is_shown_to_whoever_sees_its_channel(world: World) -> None:
-    await kept(world)
+async def test_a_posted_song_is_shown_to_those_who_see_its_channel(world: World) -> None:
+    await undelivered_song(world)
     assert await world.application.delivery._try_again(1) is None
     for member in (world.alice, world.bob):
         result = await show(world, member, "#1")
-        assert heard(world, result) == []
+        assert audio_in(world, result) == []
         assert "Midnight train" in text_of(result.response)
         assert texts.LISTEN in text_of(result.response)
     hidden = world.guild.create_text_channel(
@@ -187,29 +169,14 @@ async def made(world: World, song_id: int, **fields: Any) -> Song:
     return await add_song(world.application.database, song_id, **values)
 
 
-async def test_one_under_way_tells_how_far_it_is(world: World) -> None:
+async def test_a_song_in_progress_is_shown_with_its_progress(world: World) -> None:
     await world.song()
     result = await show(world, world.alice)
     assert f"{texts.PROGRESS}: 1st of 1" in text_of(result.response)
     assert texts.PROGRESS not in text_of((await show(world, world.bob)).response)
 
 
-async def test_what_discord_does_not_take_is_kept_and_can_be_had_again(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    await kept(world)
-    world.env.inject_error(*EDIT, status=400, code=400_001)
-    result = await show(world, world.alice)
-    why = "Discord has limited uploads of files in this server."
-    assert texts.HANDOVER_FAILED.format(reason=why, number=1) in answered(result)
-    assert heard(world, result) == []
-    assert "upload to the requester failed" in caplog.text
-    assert (await world.row(1)).state is State.UNDELIVERED
-    world.env.backend.faults.clear()
-    assert heard(world, await show(world, world.alice)) == [AUDIO]
-
-
-async def test_a_discord_that_asks_for_an_hours_silence_holds_it_for_minutes_only(
+async def test_an_upload_does_not_wait_for_a_long_rate_limit(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """discord.py would wait for the hour, and with it whoever is to post the song."""
@@ -222,8 +189,8 @@ async def test_a_discord_that_asks_for_an_hours_silence_holds_it_for_minutes_onl
     stage.wire.faults.plan(fault, method="PATCH", route=ORIGINAL)
     monkeypatch.setattr(show_module, "LONGEST_UPLOAD", 0.2)
     shown = await stage.wire.slash(stage.alice, stage.channel, "show", song="1")
-    told = await shown.wait_message(lambda m: texts.UPLOAD_FAILED in m.content, SOON)
-    assert told.ephemeral
+    refused = await shown.wait_message(lambda m: texts.UPLOAD_FAILED in m.content, SOON)
+    assert refused.ephemeral
     assert not stage.application.delivery._is_locked(song.song_id)
     monkeypatch.setattr(show_module, "LONGEST_UPLOAD", SOON)
     shown = await stage.wire.slash(stage.alice, stage.channel, "show", song="1")
@@ -231,19 +198,10 @@ async def test_a_discord_that_asks_for_an_hours_silence_holds_it_for_minutes_onl
     assert (given.ephemeral, given.attachments[0].content) == (True, AUDIO)
 
 
-async def test_a_lost_file_is_said_to_be_lost_and_its_price_is_back(world: World) -> None:
-    await kept(world)
-    before = await world.free()
-    (world.folder / "songs" / "1" / "1.mp3").unlink()
-    result = await show(world, world.alice)
-    assert "was lost, so its price has been refunded" in answered(result)
-    assert await world.free() == before + 1
-
-
-async def test_what_is_posted_while_it_is_asked_for_is_shown_where_it_is(
+async def test_a_song_that_is_posted_meanwhile_is_shown_with_its_post(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await kept(world)
+    await undelivered_song(world)
     delivery, give = world.application.delivery, type(world.application.delivery).give
 
     async def late(*args: Any, **named: Any) -> bool:
@@ -252,7 +210,7 @@ async def test_what_is_posted_while_it_is_asked_for_is_shown_where_it_is(
 
     monkeypatch.setattr(type(delivery), "give", late)
     result = await show(world, world.alice)
-    assert heard(world, result) == []
+    assert audio_in(world, result) == []
     assert texts.LISTEN in text_of(result.response)
     assert len(world.posts()) == 1
 
@@ -285,7 +243,7 @@ def test_choices_match_a_number_or_a_title() -> None:
     assert [choice.value for choice in choices(own, "")] == ["42", "4", "7"]
 
 
-def test_choices_are_as_many_and_as_long_as_discord_takes() -> None:
+def test_choices_are_within_discords_limits() -> None:
     waits = {"state": State.UNDELIVERED, "reason": WHY, "file": "1.mp3"}
     own = [make_song(n, lyrics="x" * 4_000, **waits) for n in range(10**8, 10**8 + 60)]
     found = names(own, "")
@@ -294,8 +252,8 @@ def test_choices_are_as_many_and_as_long_as_discord_takes() -> None:
     assert len(names([make_song(1, lyrics="y" * 4_000)], "")[0]) <= CHOICE
 
 
-async def test_ones_own_are_offered_those_that_wait_first(world: World) -> None:
-    await kept(world, 1)
+async def test_own_songs_are_suggested_undelivered_ones_first(world: World) -> None:
+    await undelivered_song(world, 1)
     for number in range(2, SEARCHED + 5):
         await made(world, number, state=State.FAILED)
     await made(world, 1_000, member_id=world.bob.id)
@@ -331,7 +289,7 @@ async def test_the_button_gives_the_song(world: World, restarted: bool) -> None:
     assert world.posts() == []
 
 
-async def test_a_second_press_finds_nothing_more_to_give(world: World) -> None:
+async def test_a_second_press_shows_that_nothing_is_stored(world: World) -> None:
     result = await undelivered(world)
     pressed_id = custom_id(result.response, "Get the song")
     await world.alice.click(said(result), label="Get the song")
@@ -340,7 +298,7 @@ async def test_a_second_press_finds_nothing_more_to_give(world: World) -> None:
     assert buttons_of(result.response) == []
 
 
-async def test_nobody_else_gets_it_by_the_button(world: World) -> None:
+async def test_the_button_refuses_others(world: World) -> None:
     result = await undelivered(world)
     for member in (world.bob, world.mona):
         pressed = await world.press(
@@ -353,7 +311,7 @@ async def test_nobody_else_gets_it_by_the_button(world: World) -> None:
 
 
 @pytest.mark.parametrize("verb", ["refresh", "cancel"])
-async def test_another_button_is_no_wish_to_have_it_alone(world: World, verb: str) -> None:
+async def test_another_button_does_not_hand_the_song_over(world: World, verb: str) -> None:
     """Under a message from before its end, say: it may still be posted for all."""
     result = await undelivered(world)
     (song,) = await world.rows()
@@ -363,7 +321,7 @@ async def test_another_button_is_no_wish_to_have_it_alone(world: World, verb: st
     assert buttons_of(result.response) == ["Get the song"]
 
 
-async def test_it_shows_that_it_was_posted_late_and_so_does_a_press_that_came_too_late(
+async def test_a_late_press_shows_the_post(
     world: World,
 ) -> None:
     result = await undelivered(world)
@@ -380,9 +338,7 @@ async def test_it_shows_that_it_was_posted_late_and_so_does_a_press_that_came_to
 
 
 @pytest.mark.parametrize("token_lives", [True, False])
-async def test_it_or_a_press_shows_that_its_price_went_back(
-    world: World, token_lives: bool
-) -> None:
+async def test_a_late_press_shows_the_refund(world: World, token_lives: bool) -> None:
     result = await undelivered(world)
     button = custom_id(result.response, "Get the song")
     world.clock.moved += timedelta(days=2)
@@ -396,7 +352,7 @@ async def test_it_or_a_press_shows_that_its_price_went_back(
     assert buttons_of(result.response) == []
 
 
-async def test_after_a_press_that_discord_refused_the_message_follows_by_the_new_token(
+async def test_after_a_refused_upload_the_message_is_updated_with_the_new_token(
     world: World,
 ) -> None:
     result = await undelivered(world)
@@ -414,15 +370,7 @@ async def test_after_a_press_that_discord_refused_the_message_follows_by_the_new
     assert texts.LISTEN in text_of(result.response)
 
 
-async def test_after_show_gave_it_its_message_says_so(world: World) -> None:
-    result = await undelivered(world)
-    await show(world, world.alice)
-    await world.spawner.rest()
-    assert texts.NOT_STORED in text_of(result.response)
-    assert buttons_of(result.response) == []
-
-
-async def test_a_forged_press_on_one_under_way_shows_its_state(world: World) -> None:
+async def test_a_forged_press_on_a_song_in_progress_shows_its_state(world: World) -> None:
     result = await world.song()
     (song,) = await world.rows()
     pressed = await world.press(world.alice, result.response, f"song:get:{song.song_id}")
