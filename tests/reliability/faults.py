@@ -1,4 +1,4 @@
-"""What can break on either side of the bot, by name, and a door for each side to let it in."""
+"""What can break on either side of the bot, by name, and what lets it in there."""
 
 import asyncio
 import contextlib
@@ -8,30 +8,27 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Self
+from typing import Any, Literal, Self
 
 from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
 from tests.wire import Call, Fault
+from tests.wire.limits import CALLBACK
+from tests.wire.rest import MESSAGES
 from tests.wire.server import listening
 from tests.world.sockets import World, until
 
 SEED = 20_260_314
-MESSAGES = "/channels/{channel_id}/messages"
-CALLBACK = "/interactions/{interaction_id}/{interaction_token}/callback"
 YEARS = 99_999_999
 HTML = b"<html><body><h1>Just a moment...</h1></body></html>"
 NOT_JSON = (HTML, b'{"id": "123", "request_id": "abc", "status": "COM', b"")
 MALFORMED = (
-    b"{}",
-    b"null",
-    b"[]",
-    b'"ok"',
-    b"7",
+    *(b"{}", b"null", b"[]", b'"ok"', b"7"),
     b'{"id": {"a": 1}, "request_id": 7, "status": ["COMPLETED"], "output": {"url": 3}}',
     b'{"id": "many", "author": 3, "request_id": "", "status": "MAYBE", "retry_after": "soon"}',
     b'{"status": "COMPLETED", "output": [], "channel_id": "x", "interaction": 1, "resource": []}',
 )
+SERVER_ERRORS = (500, 502, 503, 504)
 
 
 class Relay:
@@ -39,35 +36,27 @@ class Relay:
 
     def __init__(self, port: int) -> None:
         self._target = port
-        self._socket: socket.socket | None = None
+        self._socket = listening()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def root(self) -> str:
-        assert self._socket is not None
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.root = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
     async def __aenter__(self) -> Self:
-        # Bound by hand, so that the port stays ours while nobody listens at it.
-        self._socket = listening()
         await self.up()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.down()
-        assert self._socket is not None
         self._socket.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def up(self) -> None:
-        assert self._socket is not None
+        # A duplicate, so that the port stays ours while nobody listens at it.
         self._server = await asyncio.start_server(self._serve, sock=self._socket.dup())
 
     async def down(self) -> None:
         """Cut every connection, and (on Linux) refuse new ones, keeping the port for `up`."""
-        assert self._socket is not None
         if self._server is None:
             return
         self._server.close()
@@ -99,8 +88,8 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 class FaultGates:
-    """Between the bot and either side of its world. Songs are held back before their posts until
-    `release`, so that a fault finds some that are being posted.
+    """Between the bot and either side of its world. Posts are held back until `release`, so that a
+    fault finds some songs that are being posted.
     """
 
     def __init__(self, world: World, relay: Relay) -> None:
@@ -115,7 +104,7 @@ class FaultGates:
         world.api.fault = self._api
 
     def release(self) -> None:
-        """Let go of the posts that were held back."""
+        """Let the posts through that were held back."""
         self._released.set()
 
     async def _discord(self, call: Call) -> Fault | None:
@@ -133,12 +122,12 @@ class FaultGates:
 
 @contextlib.asynccontextmanager
 async def fault_gates(world: World) -> AsyncIterator[FaultGates]:
-    """FaultGates on both sides of a bot that is started within; every one is open to begin with."""
+    """Gates on both sides of a bot that is started within."""
     async with Relay(int(world.api.root.rpartition(":")[2])) as relay:
         world.settings["SEGMIND_API_URL"] = relay.root
-        opened = FaultGates(world, relay)
-        yield opened
-        opened.release()
+        gates = FaultGates(world, relay)
+        yield gates
+        gates.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,42 +143,49 @@ class Length:
 
 
 During = Callable[[FaultGates, Length], AbstractAsyncContextManager[None]]
+Meet = Callable[[random.Random, Length, Any], Any]
+"""What a call meets: by the dice, a fault, or None."""
+
+
+def _meets(side: Literal["at_discord", "at_api"], meet: Meet, *, until_met: bool = True) -> During:
+    """Let calls on one side meet faults.
+
+    `until_met`: it lasts until a call has met one, on a machine that is slow to make a call.
+    """
+
+    @contextlib.asynccontextmanager
+    async def during(gates: FaultGates, length: Length) -> AsyncIterator[None]:
+        dice = random.Random(SEED)
+        setattr(gates, side, lambda call: meet(dice, length, call))
+        yield
+        await until(lambda: gates.faults_met or not until_met, length.patience)
+        setattr(gates, side, None)
+
+    return during
+
+
+def _discord(meet: Meet, *, until_met: bool = True) -> During:
+    return _meets("at_discord", meet, until_met=until_met)
+
+
+def _api(meet: Meet, *, until_met: bool = True) -> During:
+    return _meets("at_api", meet, until_met=until_met)
 
 
 # --- Discord --------------------------------------------------------------------------------------
 
 
-def _at_discord(
-    answer: Callable[[random.Random, Length, Call], Fault | None], *, until_met: bool = True
-) -> During:
-    """`until_met`: it lasts until it has met a call, on a machine that is slow to make one."""
-
-    @contextlib.asynccontextmanager
-    async def during(door: FaultGates, length: Length) -> AsyncIterator[None]:
-        dice = random.Random(SEED)
-        door.at_discord = lambda call: answer(dice, length, call)
-        yield
-        await until(lambda: door.faults_met or not until_met, length.patience)
-        door.at_discord = None
-
-    return during
-
-
 @contextlib.asynccontextmanager
-async def _discord_down(door: FaultGates, length: Length) -> AsyncIterator[None]:
-    await door.world.wire.down()
+async def _discord_down(gates: FaultGates, length: Length) -> AsyncIterator[None]:
+    await gates.world.wire.down()
     yield
-    await door.world.wire.up()
+    await gates.world.wire.up()
 
 
 def _slow(dice: random.Random, length: Length, call: Call) -> Fault:
     """On the way there or on the way back."""
     there = dice.random() < 0.5
     return Fault(delay=length.slow) if there else Fault(answer_delay=length.slow)
-
-
-def _cut(dice: random.Random, length: Length, call: Call) -> Fault:
-    return Fault(cut="midway" if dice.random() < 0.5 else "before")
 
 
 def _too_many(dice: random.Random, length: Length, call: Call) -> Fault:
@@ -201,7 +197,7 @@ def _too_many(dice: random.Random, length: Length, call: Call) -> Fault:
 
 
 def _banned(dice: random.Random, length: Length, call: Call) -> Fault:
-    """Not Discord's own word but that of what stands before it: no `Via`, and no JSON."""
+    """By what stands before Discord: no `Via`, and no JSON."""
     return Fault(status=429, body=HTML, headers={"Via": "", "Content-Type": "text/html"})
 
 
@@ -216,12 +212,8 @@ def _sometimes_500(dice: random.Random, length: Length, call: Call) -> Fault | N
     if dice.random() >= 0.1:
         return None
     body = {"message": "500: Internal Server Error", "code": 0}
-    status = dice.choice((500, 502, 503, 504))
+    status = dice.choice(SERVER_ERRORS)
     return Fault(status=status, body=body, carried_out=dice.random() < 0.5)
-
-
-def _lost(dice: random.Random, length: Length, call: Call) -> Fault:
-    return Fault(cut="after")
 
 
 def _garbage(dice: random.Random, length: Length, call: Call) -> Fault:
@@ -229,25 +221,23 @@ def _garbage(dice: random.Random, length: Length, call: Call) -> Fault:
     kind = "text/html" if body is HTML else "application/json"
     # An error's code does not save an answer from being garbage.
     status = dice.choice((200, 200, 200, 400, 429, 500)) if call.route != CALLBACK else 200
-    return Fault(
-        status=status,
-        body=body,
-        headers={"Content-Type": kind},
-        carried_out=dice.random() < 0.5,
-    )
+    headers, carried_out = {"Content-Type": kind}, dice.random() < 0.5
+    return Fault(status=status, body=body, headers=headers, carried_out=carried_out)
 
 
 DISCORD: Mapping[str, During] = MappingProxyType(
     {
         "down": _discord_down,
-        "slow": _at_discord(_slow),
-        "cut in the middle": _at_discord(_cut),
-        "429": _at_discord(_too_many),
-        "429 before Discord": _at_discord(_banned),
-        "429 for years": _at_discord(_years),
-        "500 at random": _at_discord(_sometimes_500, until_met=False),
-        "answers lost": _at_discord(_lost),
-        "garbage": _at_discord(_garbage),
+        "slow": _discord(_slow),
+        "cut in the middle": _discord(
+            lambda dice, *_: Fault(cut="midway" if dice.random() < 0.5 else "before")
+        ),
+        "429": _discord(_too_many),
+        "429 before Discord": _discord(_banned),
+        "429 for years": _discord(_years),
+        "500 at random": _discord(_sometimes_500, until_met=False),
+        "answers lost": _discord(lambda *_: Fault(cut="after")),
+        "garbage": _discord(_garbage),
     }
 )
 """What Discord's REST can do to a bot; `down` takes the gateway with it."""
@@ -258,26 +248,20 @@ DISCORD: Mapping[str, During] = MappingProxyType(
 
 def _at_once(strike: Callable[[World], None]) -> During:
     @contextlib.asynccontextmanager
-    async def during(door: FaultGates, length: Length) -> AsyncIterator[None]:
-        strike(door.world)
+    async def during(gates: FaultGates, length: Length) -> AsyncIterator[None]:
+        strike(gates.world)
         yield
 
     return during
 
 
 def _dropped_and_forgotten(world: World) -> None:
-    """What happened meanwhile is told to nobody."""
+    """Events meanwhile are dispatched to nobody."""
     world.wire.gateway.drop()
     world.wire.gateway.forget()
 
 
-def _garbled(world: World) -> None:
-    """A frame that is no JSON; what was missed meanwhile is asked for again."""
-    world.wire.gateway.garble(b'{"op": 0, "t": "GUILD_')
-
-
 def _malformed_event(world: World) -> None:
-    """An event whose data are not what its name says."""
     for session in world.wire.gateway.connected:
         session.dispatch("CHANNEL_UPDATE", {"id": "one", "type": "text"})
 
@@ -288,7 +272,9 @@ GATEWAY: Mapping[str, During] = MappingProxyType(
         "asked to reconnect": _at_once(lambda world: world.wire.gateway.reconnect()),
         "dropped and not resumed": _at_once(_dropped_and_forgotten),
         "session invalid": _at_once(lambda world: world.wire.gateway.invalidate(resumable=False)),
-        "a frame cut in half": _at_once(_garbled),
+        "a frame cut in half": _at_once(
+            lambda world: world.wire.gateway.garble(b'{"op": 0, "t": "GUILD_')
+        ),
         "an event that makes no sense": _at_once(_malformed_event),
     }
 )
@@ -296,64 +282,28 @@ GATEWAY: Mapping[str, During] = MappingProxyType(
 
 # --- the song API ---------------------------------------------------------------------------------
 
-ApiAnswer = Callable[[random.Random, Length, ApiCall], ApiFault | None]
-
-
-def _half(answer: ApiAnswer) -> ApiAnswer:
-    """Every other call, by the dice: where no look succeeds no place comes free for a submit."""
-    return lambda dice, length, call: answer(dice, length, call) if dice.random() < 0.5 else None
-
-
-def _at_api(answer: ApiAnswer, *, until_met: bool = True) -> During:
-    """`until_met`: as at Discord."""
-
-    @contextlib.asynccontextmanager
-    async def during(door: FaultGates, length: Length) -> AsyncIterator[None]:
-        dice = random.Random(SEED)
-        door.at_api = lambda call: answer(dice, length, call)
-        yield
-        await until(lambda: door.faults_met or not until_met, length.patience)
-        door.at_api = None
-
-    return during
-
 
 @contextlib.asynccontextmanager
-async def _api_down(door: FaultGates, length: Length) -> AsyncIterator[None]:
-    await door.relay.down()
+async def _api_down(gates: FaultGates, length: Length) -> AsyncIterator[None]:
+    await gates.relay.down()
     yield
-    await door.relay.up()
+    await gates.relay.up()
 
 
-def _api_slow(dice: random.Random, length: Length, call: ApiCall) -> ApiFault:
-    return ApiFault(delay=length.slow)
+def _half(meet: Meet) -> Meet:
+    """Every other call, by the dice: where no poll succeeds no place comes free for a submit."""
+    return lambda dice, length, call: meet(dice, length, call) if dice.random() < 0.5 else None
 
 
-def _api_cut(dice: random.Random, length: Length, call: ApiCall) -> ApiFault:
-    return ApiFault(cut="body") if dice.random() < 0.5 else ApiFault(cut="answer")
-
-
-def _api_429(told: Callable[[float], Mapping[str, str]]) -> During:
-    return _at_api(
-        lambda dice, length, call: ApiFault(
-            429, '{"error": "Too many requests"}', told(length.fault)
-        )
-    )
+def _api_429(dice: random.Random, length: Length, call: ApiCall) -> ApiFault:
+    headers = {"Retry-After": f"{max(1, length.fault / 10):.0f}"}
+    return ApiFault(429, '{"error": "Too many requests"}', headers)
 
 
 def _api_500(dice: random.Random, length: Length, call: ApiCall) -> ApiFault | None:
     if dice.random() >= 0.1:
         return None
-    status = dice.choice((500, 502, 503, 504))
-    return ApiFault(status, HTML, carried_out=dice.random() < 0.5)
-
-
-def _api_down_behind_a_proxy(dice: random.Random, length: Length, call: ApiCall) -> ApiFault:
-    return ApiFault(503, HTML, {"Content-Type": "text/html"})
-
-
-def _api_lost(dice: random.Random, length: Length, call: ApiCall) -> ApiFault:
-    return ApiFault(cut="answer", carried_out=True)
+    return ApiFault(dice.choice(SERVER_ERRORS), HTML, carried_out=dice.random() < 0.5)
 
 
 def _api_garbage(dice: random.Random, length: Length, call: ApiCall) -> ApiFault:
@@ -378,50 +328,49 @@ def _api_not_there_yet(dice: random.Random, length: Length, call: ApiCall) -> Ap
 
 
 @contextlib.asynccontextmanager
-async def key_refused(door: FaultGates, length: Length) -> AsyncIterator[None]:
+async def key_refused(gates: FaultGates, length: Length) -> AsyncIterator[None]:
     """It is over once the bot has seen that the key works again."""
-    door.at_api = lambda call: ApiFault(401, '{"error": "Invalid API key"}')
+    gates.at_api = lambda call: ApiFault(401, '{"error": "Invalid API key"}')
     yield
-    await until(lambda: bool(door.world.rows("SELECT kind FROM incidents")), length.patience)
-    door.at_api = None
-    await until(
-        lambda: not door.world.rows("SELECT kind FROM incidents WHERE kind = 'key_refused'"),
-        length.patience + 60.0,
-    )
+    await until(lambda: gates.world.rows("SELECT kind FROM incidents"), length.patience)
+    gates.at_api = None
+    open_incident = "SELECT kind FROM incidents WHERE kind = 'key_refused'"
+    await until(lambda: not gates.world.rows(open_incident), length.patience + 60.0)
 
 
 @contextlib.asynccontextmanager
-async def one_song_refused(door: FaultGates, length: Length) -> AsyncIterator[None]:
-    """What stands before the API dislikes the words of one song, and of no other."""
-    disliked: set[int] = set()
+async def one_song_refused(gates: FaultGates, length: Length) -> AsyncIterator[None]:
+    """What stands before the API refuses the text of one song, and of no other."""
+    refused: set[int] = set()
 
-    def answer(call: ApiCall) -> ApiFault | None:
+    def meet(call: ApiCall) -> ApiFault | None:
         if call.method != "POST":
             return None
-        seed = call.body["seed"]
-        if not disliked:
-            disliked.add(seed)
-        return ApiFault(403, HTML) if seed in disliked else None
+        if not refused:
+            refused.add(call.body["seed"])
+        return ApiFault(403, HTML) if call.body["seed"] in refused else None
 
-    door.at_api = answer
+    gates.at_api = meet
     yield
-    await until(lambda: bool(disliked), length.patience)
-    door.at_api = None
+    await until(lambda: refused, length.patience)
+    gates.at_api = None
 
 
 API: Mapping[str, During] = MappingProxyType(
     {
         "down": _api_down,
-        "down behind a proxy": _at_api(_api_down_behind_a_proxy),
-        "slow": _at_api(_api_slow),
-        "cut in the middle": _at_api(_half(_api_cut)),
-        "429": _api_429(lambda seconds: {"Retry-After": f"{max(1, seconds / 10):.0f}"}),
-        "429 without a time": _api_429(lambda _: {}),
-        "500 at random": _at_api(_api_500, until_met=False),
-        "answers lost": _at_api(_half(_api_lost)),
-        "garbage": _at_api(_half(_api_garbage)),
-        "downloads cut in the middle": _at_api(_api_half_files),
-        "not there yet": _at_api(_api_not_there_yet),
+        "down behind a proxy": _api(lambda *_: ApiFault(503, HTML, {"Content-Type": "text/html"})),
+        "slow": _api(lambda dice, length, call: ApiFault(delay=length.slow)),
+        "cut in the middle": _api(
+            _half(lambda dice, *_: ApiFault(cut="body" if dice.random() < 0.5 else "answer"))
+        ),
+        "429": _api(_api_429),
+        "429 without a time": _api(lambda *_: ApiFault(429, '{"error": "Too many requests"}')),
+        "500 at random": _api(_api_500, until_met=False),
+        "answers lost": _api(_half(lambda *_: ApiFault(cut="answer", carried_out=True))),
+        "garbage": _api(_half(_api_garbage)),
+        "downloads cut in the middle": _api(_api_half_files),
+        "not there yet": _api(_api_not_there_yet),
     }
 )
 
@@ -434,6 +383,6 @@ LOSES_SUBMITS = frozenset(
 )
 """What leaves open whether the API has a song: one that met it twice has failed."""
 DEFERS_SUBMITS = frozenset({"429", "429 without a time"})
-"""What certainly rejects a song: it comes to the door again."""
-SELDOM = "500 at random"
+"""What certainly rejects a submit: it is made again."""
+RARE = "500 at random"
 """What meets a tenth of the calls, and in a short time none, perhaps."""

@@ -1,4 +1,4 @@
-"""Discord breaks while songs are under way: at whatever step they are, none is lost."""
+"""Discord breaks while songs are in progress: whatever state they are in, none is lost."""
 
 from collections.abc import Callable
 
@@ -14,12 +14,13 @@ from tests.reliability.fault_run import (
     check_guarantees,
     release_songs,
 )
-from tests.reliability.faults import CALLBACK, DISCORD, FOR_A_MINUTE, GATEWAY, SELDOM
+from tests.reliability.faults import DISCORD, FOR_A_MINUTE, GATEWAY, RARE
 from tests.wire import Fault
+from tests.wire.limits import CALLBACK
 from tests.world.sockets import status_of
 
 DOWN = "down"
-"""No call comes so far that it could be met."""
+"""No call gets so far that it could meet it."""
 ANSWERED = ("429 for years",)
 """What leaves callbacks alone."""
 NEW_SESSION = ("dropped and not resumed", "session invalid")
@@ -31,10 +32,10 @@ async def test_discord_breaks(
 ) -> None:
     long = A_MINUTE if fault in FOR_A_MINUTE else LONG
     outcome = await fault_run(DISCORD[fault], lengths=(long, SHORT))
-    assert outcome.posted == outcome.asked - outcome.not_accepted
-    # What was taken in before is done; and what is asked for after it.
+    assert outcome.posted == outcome.requested - outcome.not_accepted
+    # What was accepted before is done, and what is requested after it.
     assert outcome.not_accepted <= (0 if fault in ANSWERED else DURING)
-    assert outcome.faults_met or fault in (DOWN, SELDOM)
+    assert outcome.faults_met or fault in (DOWN, RARE)
     figure(str(outcome))
 
 
@@ -45,17 +46,17 @@ async def test_the_gateway_breaks(
     """A session that is resumed misses nothing; a new one knows nothing of what it missed."""
     outcome = await fault_run(GATEWAY[fault])
     gateway = fault_run.world.wire.gateway
-    assert outcome.posted == outcome.asked - outcome.not_accepted
+    assert outcome.posted == outcome.requested - outcome.not_accepted
     new = fault in NEW_SESSION
     assert (gateway.identifies - 1, gateway.resumes) == ((1, 0) if new else (0, 1))
     assert outcome.not_accepted <= (DURING if new else 0)
     figure(f"{outcome}; {gateway.identifies - 1} new sessions, {gateway.resumes} resumed")
 
 
-async def test_an_acknowledgement_is_said_to_have_failed(
+async def test_acknowledgement_that_seems_to_have_failed(
     fault_run: FaultRun, figure: Callable[[str], None]
 ) -> None:
-    """It was carried out, and discord.py repeats it: "already acknowledged" is by ourselves."""
+    """It was carried out, and discord.py repeats it: the bot itself had acknowledged it already."""
     world = fault_run.world
     failed = Fault(status=502, body={"message": "502: Bad Gateway", "code": 0}, carried_out=True)
     fault_run.prepare()
@@ -66,18 +67,18 @@ async def test_an_acknowledgement_is_said_to_have_failed(
         )
         await opened.acknowledged()
         world.wire.faults.plan(failed, route=CALLBACK, times=2)
-        asked = [
+        songs = [
             await world.song(),
             await world.wire.submit(world.alice, opened, lyrics="[verse]\nMidnight train"),
         ]
-        world.asked[int(asked[1].id)] = asked[1]
-        ends = [status_of(await world.ended(song, PATIENCE)) for song in asked]
+        world.asked[int(songs[1].id)] = songs[1]
+        ends = [status_of(await world.ended(song, PATIENCE)) for song in songs]
         world.wire.faults.plan(failed, route=CALLBACK)
-        looked = await world.wire.slash(world.alice, world.channel, "history")
-        await looked.wait_message(lambda m: not m.loading, PATIENCE)
+        shown = await world.wire.slash(world.alice, world.channel, "history")
+        await shown.wait_message(lambda m: not m.loading, PATIENCE)
         await bot.stop()
     await check_guarantees(world, bot)
     assert ends == ["COMPLETED", "COMPLETED"]
     refused = world.wire.answers["POST", CALLBACK, 400]
-    assert refused == len(asked) + 1
-    figure(f"{len(world.posts)} of {len(asked)} posted, {refused} acknowledged twice")
+    assert refused == len(songs) + 1
+    figure(f"{len(world.posts)} of {len(songs)} posted, {refused} acknowledged twice")

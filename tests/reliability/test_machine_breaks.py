@@ -1,4 +1,4 @@
-"""The machine itself breaks while songs are under way: its disk, its database, its clock."""
+"""The machine itself breaks while songs are in progress: its disk, its database, its clock."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ import pytest
 from tests import quota
 from tests.reliability.conftest import BotsClock
 from tests.reliability.fault_run import DURING, LONG, SHORT, FaultRun, all_refused, refusals
-from tests.reliability.faults import FaultGates, Length
+from tests.reliability.faults import During, FaultGates, Length
 from tests.small_disk import SmallDisk, small_disk
 from tests.world.sockets import World
 
@@ -32,56 +32,57 @@ async def test_the_disk_is_full(
     """Nothing more can be written; songs wait, and requesters read why."""
 
     @contextlib.asynccontextmanager
-    async def full(door: FaultGates, length: Length) -> AsyncIterator[None]:
+    async def full(gates: FaultGates, length: Length) -> AsyncIterator[None]:
         disk.fill()
         yield
-        await all_refused(door.world, length)
+        await all_refused(gates.world, length)
         assert disk.free == 0, "nothing was broken"
         disk.clear()
 
-    outcome = await fault_run(full)
-    assert (outcome.posted, outcome.not_accepted) == (outcome.asked - DURING, DURING)
-    said = refusals(fault_run.world)
-    assert len(said) == DURING
-    assert all("The bot's disk is full, so nothing was done." in text for text in said)
-    figure(str(outcome))
+    await refuses_what_is_requested_meanwhile(fault_run, full, figure)
 
 
 async def test_the_quota_is_used_up(fault_run: FaultRun, figure: Callable[[str], None]) -> None:
-    """As on a full disk, of which SQLite says nothing then: it tells of an I/O error."""
+    """As on a full disk, which SQLite does not name then: it reports an I/O error."""
 
     @contextlib.asynccontextmanager
-    async def no_quota(door: FaultGates, length: Length) -> AsyncIterator[None]:
+    async def no_quota(gates: FaultGates, length: Length) -> AsyncIterator[None]:
         with quota.used_up():
             yield
-            await all_refused(door.world, length)
+            await all_refused(gates.world, length)
 
     # What SQLite calls can't be changed in another process: in both forms the bot runs here.
-    outcome = await replace(fault_run, long=False)(no_quota)
-    assert (outcome.posted, outcome.not_accepted) == (outcome.asked - DURING, DURING)
-    said = refusals(fault_run.world)
-    assert len(said) == DURING
-    assert all("The bot's disk is full, so nothing was done." in text for text in said)
+    await refuses_what_is_requested_meanwhile(replace(fault_run, long=False), no_quota, figure)
+
+
+async def refuses_what_is_requested_meanwhile(
+    fault_run: FaultRun, during: During, figure: Callable[[str], None]
+) -> None:
+    outcome = await fault_run(during)
+    assert (outcome.posted, outcome.not_accepted) == (outcome.requested - DURING, DURING)
+    texts = refusals(fault_run.world)
+    assert len(texts) == DURING
+    assert all("The bot's disk is full, so nothing was done." in text for text in texts)
     figure(str(outcome))
 
 
 async def test_the_database_is_locked_by_a_backup(
     fault_run: FaultRun, figure: Callable[[str], None]
 ) -> None:
-    """For ten seconds nobody else may write: whoever asks meanwhile is acknowledged and waits."""
+    """For ten seconds nobody else may write: who requests meanwhile is acknowledged and waits."""
     outcome = await fault_run(locked, lengths=(BACKUP, SHORT_BACKUP))
-    assert (outcome.posted, outcome.not_accepted) == (outcome.asked, 0)
+    assert (outcome.posted, outcome.not_accepted) == (outcome.requested, 0)
     slowest = max(song.acknowledged_in or 0.0 for song in fault_run.world.asked.values())
     figure(f"{outcome}; acknowledged within {slowest:.2f} s")
 
 
 @contextlib.asynccontextmanager
-async def locked(door: FaultGates, length: Length) -> AsyncIterator[None]:
-    """As a tool does it that copies the file.
+async def locked(gates: FaultGates, length: Length) -> AsyncIterator[None]:
+    """As a tool does that copies the file.
 
-    In a thread: for the lock that it waits for, a bot in this loop has to go on.
+    In a thread: a bot in this loop has to go on, so that the lock becomes free.
     """
-    database = door.world.folder / "data/songs.db"
+    database = gates.world.folder / "data/songs.db"
     with contextlib.closing(sqlite3.connect(database, check_same_thread=False)) as other:
         await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
         yield
@@ -97,11 +98,11 @@ async def test_the_clock_is_set(
     figure: Callable[[str], None],
     hours: tuple[int, int, int],
 ) -> None:
-    """Twice while songs are under way: by what it shows all deadlines pass, or none ever does."""
+    """Twice while songs are in progress: by the clock all deadlines pass, or none ever does."""
     before, first, second = (timedelta(hours=number) for number in hours)
 
     @contextlib.asynccontextmanager
-    async def setting(door: FaultGates, length: Length) -> AsyncIterator[None]:
+    async def setting(gates: FaultGates, length: Length) -> AsyncIterator[None]:
         bots_clock.set_by = first
         await asyncio.sleep(length.fault / 2)
         bots_clock.set_by = second
@@ -110,5 +111,5 @@ async def test_the_clock_is_set(
     bots_clock.set_by = before
     # The clock of a process can't be set alone: in both forms the bot runs here.
     outcome = await replace(fault_run, long=False)(setting)
-    assert (outcome.posted, outcome.not_accepted) == (outcome.asked, 0)
+    assert (outcome.posted, outcome.not_accepted) == (outcome.requested, 0)
     figure(str(outcome))

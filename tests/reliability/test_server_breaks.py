@@ -1,11 +1,10 @@
-"""The bot's server, its place in it, or its token is taken away while songs are under way."""
+"""The bot loses its server, a channel, permissions or its token while songs are in progress."""
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
-from types import MappingProxyType
 
 import pytest
 
@@ -19,62 +18,60 @@ from tests.reliability.fault_run import (
     SHORT,
     FaultRun,
     Outcome,
-    all_over,
     all_refused,
-    ask_after,
-    ask_before,
     check_guarantees,
     member,
     refusals,
     release_songs,
-    steps,
+    request_after,
+    request_before,
+    states,
+    until_all_over,
 )
 from tests.reliability.faults import During, FaultGates, Length, fault_gates
 from tests.wire import Permission
 from tests.wire.permissions import BOT
 from tests.world.sockets import World, until
 
-PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
-    {
-        "View Channel": Permission.VIEW_CHANNEL,
-        "Send Messages": Permission.SEND_MESSAGES,
-        "Embed Links": Permission.EMBED_LINKS,
-        "Attach Files": Permission.ATTACH_FILES,
-        "Read Message History": Permission.READ_MESSAGE_HISTORY,
-    }
-)
+PERMISSIONS = {
+    "View Channel": Permission.VIEW_CHANNEL,
+    "Send Messages": Permission.SEND_MESSAGES,
+    "Embed Links": Permission.EMBED_LINKS,
+    "Attach Files": Permission.ATTACH_FILES,
+    "Read Message History": Permission.READ_MESSAGE_HISTORY,
+}
 REFUSED = 2
 """The bot's exit status where a setting is at fault."""
-KEPT = "SELECT * FROM songs WHERE state = 'undelivered'"
+UNDELIVERED = "SELECT * FROM songs WHERE state = 'undelivered'"
 
 
 async def all_delivered(world: World, length: Length) -> None:
     """What could not be posted has been posted late."""
-    await until(lambda: not world.rows(KEPT), length.patience)
+    await until(lambda: not world.rows(UNDELIVERED), length.patience)
 
 
 # --- the channel ----------------------------------------------------------------------------------
 
 
 async def test_the_channel_is_deleted(fault_run: FaultRun, figure: Callable[[str], None]) -> None:
-    """What was to be posted there is kept, and `/show` in another channel gives it."""
+    """What was to be posted there is undelivered, and `/show` in another channel gives it."""
     outcome = await fault_run(_channel_deleted, then=_shown)
     assert outcome.handed_over == BEFORE
-    assert outcome.posted == outcome.asked - BEFORE
+    assert outcome.posted == outcome.requested - BEFORE
     figure(str(outcome))
 
 
 @contextlib.asynccontextmanager
-async def _channel_deleted(door: FaultGates, length: Length) -> AsyncIterator[None]:
-    world = door.world
+async def _channel_deleted(gates: FaultGates, length: Length) -> AsyncIterator[None]:
+    world = gates.world
     gone, world.channel = world.channel, world.wire.channel(world.guild, "other songs")
     world.wire.delete_channel(gone)
     yield
 
 
 async def _shown(world: World, length: Length) -> None:
-    """Each member asks for what they did not get."""
-    for row in world.rows(KEPT):
+    """Each member requests what they did not get."""
+    for row in world.rows(UNDELIVERED):
         owner = world.guild.members[row["member_id"]]
         shown = await world.wire.slash(owner, world.channel, "show", song=str(row["number"]))
         answer = await shown.wait_message(lambda m: bool(m.attachments), length.patience)
@@ -86,25 +83,25 @@ async def _shown(world: World, length: Length) -> None:
 async def test_a_permission_is_withdrawn(
     fault_run: FaultRun, permission: str, figure: Callable[[str], None]
 ) -> None:
-    """Nobody spends anything there until it is given back; then all that was made is posted."""
+    """Nobody spends anything there until it is granted again; then all that was made is posted."""
     outcome = await fault_run(_withdrawn(PERMISSIONS[permission]), then=all_delivered)
-    assert outcome.posted == outcome.asked - outcome.not_accepted
+    assert outcome.posted == outcome.requested - outcome.not_accepted
     # To post for the first time, nothing has to be read.
     assert bool(outcome.late) is (permission != "Read Message History")
-    said = refusals(fault_run.world)
-    assert len(said) == outcome.not_accepted == DURING
-    assert all(permission in text and "Nothing was spent" in text for text in said), said
+    texts = refusals(fault_run.world)
+    assert len(texts) == outcome.not_accepted == DURING
+    assert all(permission in text and "Nothing was spent" in text for text in texts), texts
     figure(str(outcome))
 
 
 def _withdrawn(permission: Permission) -> During:
     @contextlib.asynccontextmanager
-    async def during(door: FaultGates, length: Length) -> AsyncIterator[None]:
-        world = door.world
+    async def during(gates: FaultGates, length: Length) -> AsyncIterator[None]:
+        world = gates.world
         world.wire.permit(world.channel, BOT & ~permission)
         yield
         await all_refused(world, length)
-        await until(lambda: not steps(world)["posting"], length.patience)
+        await until(lambda: not states(world)["posting"], length.patience)
         world.wire.permit(world.channel, BOT)
 
     return during
@@ -116,40 +113,40 @@ def _withdrawn(permission: Permission) -> During:
 async def test_bot_is_removed_and_invited_again(
     fault_run: FaultRun, figure: Callable[[str], None]
 ) -> None:
-    """What waits is cancelled, what runs is kept; another server's songs go on meanwhile."""
+    """What waits is cancelled, what runs is undelivered; another server's songs go on meanwhile."""
     outcome = await fault_run(_bot_removed, then=all_delivered)
     world = fault_run.world
     assert outcome.cancelled
     assert outcome.late >= READY
-    assert outcome.posted + outcome.cancelled == outcome.asked
+    assert outcome.posted + outcome.cancelled == outcome.requested
     assert world.rows("SELECT 1 FROM songs WHERE genres = ''") == []
     figure(str(outcome))
 
 
 @contextlib.asynccontextmanager
-async def _bot_removed(door: FaultGates, length: Length) -> AsyncIterator[None]:
-    """Members of another server ask meanwhile."""
-    world = door.world
+async def _bot_removed(gates: FaultGates, length: Length) -> AsyncIterator[None]:
+    """Members of another server request songs meanwhile."""
+    world = gates.world
     guild, channel = world.guild, world.channel
     world.guild = world.wire.guild("Two")
     world.channel = world.wire.channel(world.guild, "songs")
-    await remove_bot(door, length)
+    await remove_bot(gates, length)
     yield
     world.guild, world.channel = guild, channel
     world.wire.invite_bot(guild)
 
 
-async def remove_bot(door: FaultGates, length: Length) -> None:
-    """Out of the songs' server; until those that wait there have been cancelled.
+async def remove_bot(gates: FaultGates, length: Length) -> None:
+    """Remove it from the songs' server; wait until those that wait there are cancelled.
 
     Nothing ends at the API meanwhile, so that none of them can be started.
     """
-    door.at_api = lambda call: ApiFault(503) if call.path.endswith("/status") else None
-    (guild,) = {song.member.guild for song in door.world.asked.values()}
-    door.world.wire.remove_bot(guild)
+    gates.at_api = lambda call: ApiFault(503) if call.path.endswith("/status") else None
+    (guild,) = {song.member.guild for song in gates.world.asked.values()}
+    gates.world.wire.remove_bot(guild)
     waiting = "SELECT 1 FROM songs WHERE state = 'waiting'"
-    await until(lambda: not door.world.rows(waiting), length.patience)
-    door.at_api = None
+    await until(lambda: not gates.world.rows(waiting), length.patience)
+    gates.at_api = None
 
 
 async def test_bot_is_removed_and_not_invited_again(
@@ -158,27 +155,27 @@ async def test_bot_is_removed_and_not_invited_again(
     monkeypatch: pytest.MonkeyPatch,
     figure: Callable[[str], None],
 ) -> None:
-    """After a day each price is back, after 30 days the server's words and settings are gone."""
+    """After a day each price is back, after 30 days the server's texts and settings are gone."""
     for interval in ("songs.delivery.EVERY", "operations.housekeeping.INTERVAL"):
         monkeypatch.setattr(f"services.{interval}", 0.05)
     # The clock of a process can't be set alone: in both forms the bot runs here.
     fault_run, world = replace(fault_run, long=False), fault_run.world
-    async with fault_gates(world) as door:
+    async with fault_gates(world) as gates:
         fault_run.prepare()
         async with fault_run.bot() as bot:
             manager = world.wire.member(world.guild, "manager", manage_guild=True)
             await world.wire.slash(manager, world.channel, "quota server", allowance=77)
             await until(lambda: world.rows("SELECT 1 FROM settings"))
-            await ask_before(world, SHORT)
-            await remove_bot(door, SHORT)
+            await request_before(world, SHORT)
+            await remove_bot(gates, SHORT)
             release_songs(world, SHORT.running)
-            door.release()
-            await all_over(world, within=SHORT.patience)
-            kept = len(world.rows(KEPT))
+            gates.release()
+            await until_all_over(world, SHORT)
+            undelivered = len(world.rows(UNDELIVERED))
             bots_clock.passed = timedelta(hours=25)
             began = time.monotonic()
             await all_delivered(world, SHORT)
-            given_back = Outcome.of(world, until_over=time.monotonic() - began)
+            outcome = Outcome.of(world, until_over=time.monotonic() - began)
             spent = "SELECT sum(amount) FROM ledger WHERE song_id IS NOT NULL"
             assert world.rows(spent)[0][0] == 0
             assert world.rows("SELECT 1 FROM settings")
@@ -187,12 +184,12 @@ async def test_bot_is_removed_and_not_invited_again(
             await until(lambda: not world.rows("SELECT 1 FROM songs WHERE genres != ''"))
             assert not world.rows("SELECT 1 FROM settings")
             assert len(world.rows("SELECT 1 FROM ledger WHERE song_id IS NOT NULL")) == (
-                2 * given_back.cancelled + 3 * given_back.given_back
+                2 * outcome.cancelled + 3 * outcome.compensated
             )
         await check_guarantees(world, bot)
-    assert given_back.given_back == kept > 0
-    assert kept + given_back.cancelled == given_back.asked
-    figure(str(given_back))
+    assert outcome.compensated == undelivered > 0
+    assert undelivered + outcome.cancelled == outcome.requested
+    figure(str(outcome))
 
 
 # --- the token ------------------------------------------------------------------------------------
@@ -203,27 +200,27 @@ async def test_the_token_is_revoked(
 ) -> None:
     """The bot ends and says why; with the new token it goes on where it was."""
     world, length = fault_run.world, LONG if fault_run.long else SHORT
-    async with fault_gates(world) as door:
+    async with fault_gates(world) as gates:
         fault_run.prepare()
         async with fault_run.bot(status=REFUSED) as before:
-            await ask_before(world, length)
+            await request_before(world, length)
             release_songs(world, length.running)
             world.wire.revoke_token()
-            door.release()
+            gates.release()
             await before.ended(REFUSED)
-        said = before.log() if fault_run.long else capsys.readouterr().err
-        assert "DISCORD_TOKEN is refused by Discord: it was reset meanwhile." in said
+        output = before.log() if fault_run.long else capsys.readouterr().err
+        assert "DISCORD_TOKEN is refused by Discord: it was reset meanwhile." in output
         assert not world.posts
         await world.song(member(world, BEFORE))  # Discord says that the bot did not respond
         world.settings["DISCORD_TOKEN"] = "wire.bot.another"
         world.wire.new_token(world.settings["DISCORD_TOKEN"])
         async with fault_run.bot() as after:
             began = time.monotonic()
-            await ask_after(world, length)
+            await request_after(world, length)
             until_over = time.monotonic() - began
-            await after.check_healthy()
+            await after.check_health()
             await after.stop()
         await check_guarantees(world, before, after)
     outcome = Outcome.of(world, until_over=until_over)
-    assert (outcome.posted, outcome.not_accepted) == (outcome.asked - 1, 1)
+    assert (outcome.posted, outcome.not_accepted) == (outcome.requested - 1, 1)
     figure(str(outcome))

@@ -1,4 +1,4 @@
-"""The song API breaks while songs are under way: each arrives, or its price goes back."""
+"""The song API breaks while songs are in progress: each is posted, or refunded."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from tests.reliability.faults import (
     DEFERS_SUBMITS,
     FOR_A_MINUTE,
     LOSES_SUBMITS,
-    SELDOM,
+    RARE,
     key_refused,
     one_song_refused,
 )
@@ -22,7 +22,7 @@ UNREADABLE = (
     "The song service's result could not be fetched.",
     "The song API sent something that can't be played.",
 )
-"""Why a song fails whose result, or whose file, makes no sense."""
+"""Why a song fails whose result or file is malformed."""
 
 
 @pytest.mark.parametrize("fault", API)
@@ -33,8 +33,8 @@ async def test_song_api_breaks(
     again = fault in LOSES_SUBMITS | DEFERS_SUBMITS
     outcome = await fault_run(API[fault], lengths=(long, SHORT), most_submits=2 if again else 1)
     assert outcome.not_accepted == 0
-    assert outcome.posted + outcome.failed == outcome.asked
-    assert outcome.faults_met or fault in (DOWN, SELDOM)
+    assert outcome.posted + outcome.failed == outcome.requested
+    assert outcome.faults_met or fault in (DOWN, RARE)
     world = fault_run.world
     for song in world.asked.values():
         row = world.row(song)
@@ -46,22 +46,22 @@ async def test_song_api_breaks(
 
 
 async def test_the_key_is_refused(fault_run: FaultRun, figure: Callable[[str], None]) -> None:
-    """Of those that were made the API keeps the results, and of the others it has nothing."""
+    """The API keeps the results of songs that it made; of the others it has nothing."""
     outcome = await fault_run(key_refused, most_submits=3)
     assert outcome.failed == 1
-    assert outcome.posted == outcome.asked - outcome.failed - outcome.not_accepted
+    assert outcome.posted == outcome.requested - outcome.failed - outcome.not_accepted
     assert outcome.not_accepted <= DURING
-    said = refusals(fault_run.world)
-    assert len(said) == outcome.not_accepted
-    assert all(text.startswith("Songs are paused") for text in said)
+    texts = refusals(fault_run.world)
+    assert len(texts) == outcome.not_accepted
+    assert all(text.startswith("Songs are paused") for text in texts)
     figure(str(outcome))
 
 
 async def test_one_song_is_refused(fault_run: FaultRun, figure: Callable[[str], None]) -> None:
-    """By a firewall, for its words: the key works, so nobody else notices."""
+    """By a firewall, for its text: the key works, so nobody else notices."""
     outcome = await fault_run(one_song_refused)
     assert (outcome.failed, outcome.not_accepted) == (1, 0)
-    assert outcome.posted == outcome.asked - 1
+    assert outcome.posted == outcome.requested - 1
     assert refusals(fault_run.world) == []
     assert fault_run.world.rows("SELECT kind FROM incidents") == []
     figure(str(outcome))
