@@ -55,25 +55,19 @@ class Options:
     numbers: dict[str, float | None]
 
 
-class LyricsForm(ui.Modal):
-    """The lyrics form. `SongCog.on_interaction` handles its submit, also after a restart."""
-
-    def __init__(self, draft_id: int) -> None:
-        super().__init__(title=texts.LYRICS, custom_id=f"{FORM}:{draft_id}", timeout=None)
-        self.add_item(
-            ui.Label(
-                text=texts.LYRICS,
-                description=texts.LYRICS_HELP,
-                component=ui.TextInput(
-                    custom_id=FORM,
-                    style=discord.TextStyle.paragraph,
-                    default=PREFILL,
-                    required=False,
-                    max_length=MAX_LYRICS,
-                ),
-            )
-        )
-        self.stop()  # otherwise discord.py stores every form that was ever opened
+def lyrics_form(draft_id: int) -> ui.Modal:
+    """Make a lyrics form. `SongCog.on_interaction` handles its submit, also after a restart."""
+    field: ui.TextInput[ui.View] = ui.TextInput(
+        custom_id=FORM,
+        style=discord.TextStyle.paragraph,
+        default=PREFILL,
+        required=False,
+        max_length=MAX_LYRICS,
+    )
+    form = ui.Modal(title=texts.LYRICS, custom_id=f"{FORM}:{draft_id}", timeout=None)
+    form.add_item(ui.Label(text=texts.LYRICS, description=texts.LYRICS_HELP, component=field))
+    form.stop()  # otherwise discord.py stores every form that was ever opened
+    return form
 
 
 class SongCog(commands.Cog):
@@ -207,7 +201,7 @@ class SongCog(commands.Cog):
         await asyncio.wait({storing}, timeout=max(0.0, opens_by - clock()))
         if storing.done():
             storing.result()
-        await interaction.response.send_modal(LyricsForm(interaction.id))
+        await interaction.response.send_modal(lyrics_form(interaction.id))
         await storing
 
     @commands.Cog.listener()
