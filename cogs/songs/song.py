@@ -150,7 +150,7 @@ class SongCog(commands.Cog):
         self, interaction: discord.Interaction, request: SongRequest, message_id: int | None
     ) -> None:
         member = requester(interaction, at=self._clock(), message_id=message_id)
-        song = await self._songs.ask(member, request)
+        song = await self._songs.create(member, request)
         self._show(song.song_id)
 
     @song.autocomplete("genres")
@@ -197,7 +197,7 @@ class SongCog(commands.Cog):
         text = json.dumps(asdict(options))
         draft = Draft(interaction.id, server_of(interaction), interaction.user.id, text)
         # At the latest the options are stored while the lyrics are typed.
-        storing = asyncio.ensure_future(self._songs.keep_draft(draft))
+        storing = asyncio.ensure_future(self._songs.save_draft(draft))
         await asyncio.wait({storing}, timeout=max(0.0, opens_by - clock()))
         if storing.done():
             storing.result()
