@@ -6,6 +6,7 @@ songs take (`run_times`).
 
 import contextlib
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -36,6 +37,7 @@ FAR, FAR_GAP = 2.0, 0.1  # from so many medians on, gaps of at least this share 
 AHEAD = 1.5
 """After so many medians a song was seen to be done as a rule, where calls are short. The price of a
 poll is that of the minute as it is, or as it will be then with the calls of all that run."""
+_GAPS = tuple(SHORTEST_GAP * FINENESS**step for step in range(180))  # to half an hour
 USUAL = 60, 50  # seconds and steps of a song, before there was one
 DEADLINE = 30 * 60.0  # product: a song is given up 30 min after it was submitted
 
@@ -60,16 +62,15 @@ def best_gap(expected: Expectation, age: float, price: float) -> float:
     0.4 % of the best schedule there is, which a dynamic programme over all polls finds.
     """
     alive, before = expected.survival(age), expected.time_of_ended(age)
-    gap, least = SHORTEST_GAP, math.inf
-    while gap < DEADLINE:
-        at = age + gap
-        found = alive - expected.survival(at)
-        late = at * found - (expected.time_of_ended(at) - before)
-        cost = (price * alive + late) / found if found > 0.0 else math.inf
-        if cost > least:
-            break
-        gap, least = gap * FINENESS, cost
-    return gap / FINENESS
+
+    def cost(gap: float) -> float:
+        found = alive - expected.survival(age + gap)
+        late = (age + gap) * found - (expected.time_of_ended(age + gap) - before)
+        return (price * alive + late) / found if found > 0.0 else math.inf
+
+    # It falls and then rises.
+    best = bisect_left(_GAPS, True, key=lambda gap: cost(gap) < cost(gap * FINENESS))  # noqa: FBT003
+    return _GAPS[min(best, len(_GAPS) - 1)]
 
 
 @dataclass(slots=True)
