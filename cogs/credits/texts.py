@@ -350,23 +350,16 @@ NOTHING_TO_RESET = {
 
 
 def reset_preview(what: str, plan: ResetPlan, found: Sequence[tuple[Setting[Any], int]]) -> str:
-    """Say what a reset would change, line by line."""
-    if not (plan.credits or plan.role_grants or found):
-        return NOTHING_TO_RESET[what]
-    return "\n".join(
-        ("This would be reset:", *_reset_lines(plan, found), "Nothing has changed yet.")
-    )
-
-
-def _reset_lines(plan: ResetPlan, found: Sequence[tuple[Setting[Any], int]]) -> Iterator[str]:
+    """List what a reset would change."""
+    lines = []
     if plan.credits:
-        yield (
+        lines.append(
             f"- {credits_text(plan.credits)} of {counted(plan.members, 'member')}: all that is "
             "left of grants, gifts and late refunds. Allowances stay, and so does what is spent "
             "or held."
         )
     if plan.role_grants:
-        yield (
+        lines.append(
             f"- {counted(plan.role_grants, 'grant')} to members with a role, still open: members "
             "who haven't used a command since won't get or lose anything by it."
         )
@@ -378,10 +371,13 @@ def _reset_lines(plan: ResetPlan, found: Sequence[tuple[Setting[Any], int]]) -> 
             else counted(count, setting.label.lower())
             for setting, count in sorted(counts.items(), key=lambda each: CATALOGUE.index(each[0]))
         ]
-        yield (
+        lines.append(
             f"- {counted(len(found), 'setting')}: {', '.join(names)}. You can undo each with "
             "`/quota history`."
         )
+    if not lines:
+        return NOTHING_TO_RESET[what]
+    return "\n".join(("This would be reset:", *lines, "Nothing has changed yet."))
 
 
 def credits_reset(done: ResetPlan) -> str:

@@ -148,10 +148,10 @@ class OperatorBudgets:
         scopes = {budget.scope for budget in found}
         return [budget for budget in self._by_default if budget.scope not in scopes] + found
 
-    async def submitted_today(self, server_id: int = budgets.ALL) -> Tally:
-        """Return what was submitted today, by one server or by all."""
+    async def submitted_today(self) -> Tally:
+        """Return what all servers submitted today."""
         day, _ = utc_day(self._clock())
-        return await budgets.submitted(self._database.reader, server_id, day)
+        return await budgets.submitted(self._database.reader, budgets.ALL, day)
 
     async def set(self, budget: OperatorBudget) -> None:
         """Set a budget. One for a `server` goes before that for `each`.

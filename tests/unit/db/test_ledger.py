@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from db import ledger, servers
+from db.connection import Connection
 from db.database import Database
 from db.records import Lot, LotSums, State, to_ms
 from services.credits.credits import Credits
@@ -176,8 +177,8 @@ async def add_lot(database: Database, **changes: Any) -> None:
             await connection.execute(f"UPDATE lots SET {name} = ?", (value,))
 
 
-async def read_lot(database: Database) -> Lot:
-    found = await ledger.get_lot(database.reader, "lot")
+async def read_lot(connection: Connection) -> Lot:
+    found = await ledger.get_lot(connection, "lot")
     assert found is not None
     return found
 
@@ -196,7 +197,7 @@ async def test_lot_is_resized_only_as_it_was_read(database: Database) -> None:
     await add_song(database)
     await add_lot(database, revision=1)
     await enter(database, "hold")
-    lot = await read_lot(database)
+    lot = await read_lot(database.reader)
     async with database.write() as connection:
         for stale, by in (
             (replace(lot, revision=0), 1),
@@ -205,7 +206,7 @@ async def test_lot_is_resized_only_as_it_was_read(database: Database) -> None:
         ):
             assert not await ledger.resize_lot(connection, "hold:1", stale, by=by)
         assert await ledger.resize_lot(connection, "hold:1", lot, by=-5)
-    lot = await read_lot(database)
+    lot = await read_lot(database.reader)
     assert (lot.amount, lot.remaining, lot.revision) == (0, 0, 2)
 
 
@@ -221,7 +222,7 @@ async def test_lot_gives_and_takes_back_within_its_amount(
         assert not await ledger.move(connection, "hold:1", "none", amount=-1)
         assert await ledger.parts(connection, "hold:1") == []
         assert await ledger.move(connection, "hold:1", "lot", amount=-5)
-    lot = await read_lot(database)
+    lot = await read_lot(database.reader)
     assert lot.remaining == 0
     assert await ledger.parts(database.reader, "hold:1") == [(lot, -5)]
 
@@ -230,20 +231,14 @@ async def test_lot_is_closed_only_as_it_was_read(database: Database) -> None:
     await add_song(database)
     await add_lot(database)
     await enter(database, "hold")
-    stale = await read_lot(database)
+    stale = await read_lot(database.reader)
     async with database.write() as connection:
         await ledger.move(connection, "hold:1", "lot", amount=-1)
         await ledger.insert(connection, "expire:lot", WHO, kind="expire", amount=-4, at=NOON)
         assert not await ledger.close_lot(connection, "expire:lot", stale)
-        assert await ledger.close_lot(connection, "expire:lot", await get_lot(connection))
+        assert await ledger.close_lot(connection, "expire:lot", await read_lot(connection))
         assert not await ledger.close_lot(connection, "expire:lot", stale)
-    assert (await read_lot(database)).remaining == 0
-
-
-async def get_lot(connection: Any) -> Lot:
-    found = await ledger.get_lot(connection, "lot")
-    assert found is not None
-    return found
+    assert (await read_lot(database.reader)).remaining == 0
 
 
 async def test_lots_are_sorted_by_expiry(database: Database) -> None:

@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from db import songs as song_rows
 from db.database import Database
-from db.records import OperatorBudget, Song, Tally
+from db.records import OperatorBudget, Tally
 from services.amounts import MAX_BUDGET
 from services.credits.budgets import (
     DefaultBudgets,
@@ -60,7 +59,7 @@ async def test_song_over_the_budget_is_refused_and_spends_nothing(
     assert (refused.value.song.price, refused.value.period.end) == (1, TOMORROW)
     assert await product.free() == 998
     assert await used(product) == 2
-    assert await song_rows.get(product.database.reader, 2) is None
+    assert await product.rows("SELECT song_id FROM songs") == [(1,)]
 
 
 async def test_refunds_leave_room_in_the_budget(product: Product) -> None:
@@ -87,10 +86,10 @@ async def test_each_warning_is_recorded_once_a_period(
     for song_id in range(1, 8):
         await product.create(song_id)
     assert await warnings(product) == []
-    told = len(product.notified)
+    before = len(product.notified)
     eighth = await product.create(8)
     assert await warnings(product) == [(80, 8)]
-    assert len(product.notified) == told + 1
+    assert len(product.notified) == before + 1
     await product.completion.fail(eighth, "No.")
     await product.create(9)  # 80% again
     for song_id in range(10, 12):
@@ -108,12 +107,12 @@ async def test_refusal_warns_that_the_budget_is_reached(product: Product) -> Non
     for song_id in range(1, 8):
         await product.create(song_id)
     await product.server_settings.set(BY, BUDGET, 8)
-    told = len(product.notified)
+    before = len(product.notified)
     for song_id in (100, 101):
         with pytest.raises(BudgetExceeded):
             await product.create(song_id, seconds=60)
     assert await warnings(product) == [(100, 7)]
-    assert len(product.notified) > told
+    assert len(product.notified) > before
 
 
 async def test_expensive_song_warns_nobody_where_much_is_left(product: Product) -> None:
@@ -167,15 +166,14 @@ async def test_fifty_members_at_once_never_exceed_the_budget(product: Product) -
 # --- the operator's -------------------------------------------------------------------------------
 
 
-async def set_operator(
-    product: Product,
-    scope: str,
-    server_id: int = 0,
-    *,
-    credits: int | None = None,
-    songs: int | None = None,
-) -> None:
-    await product.operator.set(OperatorBudget(scope, server_id, credits, songs))
+async def set_operator(product: Product, scope: str, server_id: int = 0, **figures: int) -> None:
+    values = {"credits": None, "songs": None} | figures
+    await product.operator.set(OperatorBudget(scope, server_id, **values))
+
+
+def with_defaults(database: Database, clock: SettableClock, *, all_: int, each: int) -> Product:
+    defaults = Defaults(limits=Limits(unfinished=100))
+    return compose(database, clock, defaults=defaults, budgets=DefaultBudgets(all_, each))
 
 
 @pytest.mark.parametrize(
@@ -198,34 +196,19 @@ async def test_waiting_songs_count_against_the_operators_budget(
 
 async def test_servers_share_only_the_budget_for_all(product: Product) -> None:
     await set_operator(product, "each", credits=1)
-    await product.create(1)
-    await product.create(2, who=OUTSIDER)
+    songs = [await product.create(1), await product.create(2, who=OUTSIDER)]
     await set_operator(product, "all", credits=2)
     await set_operator(product, "each", credits=9)
-    third = await product.create(3, who=OUTSIDER)
+    songs.append(await product.create(3, who=OUTSIDER))
     with refusal(OperatorBudgetExceeded("all", TOMORROW)):
         await product.create(4, who=OUTSIDER)
-    for song_id in (1, 2):
-        assert await product.submit(await row(product, song_id))
-    assert not await product.submit(third)
-
-
-async def row(product: Product, song_id: int) -> Song:
-    song = await song_rows.get(product.database.reader, song_id)
-    assert song is not None
-    return song
+    assert [await product.submit(song) for song in songs] == [True, True, False]
 
 
 async def test_default_budgets_count_where_nothing_was_set(
     database: Database, clock: SettableClock
 ) -> None:
-    """A stranger's server with unlimited members can't spend the operator's money for long."""
-    product = compose(
-        database,
-        clock,
-        defaults=Defaults(limits=Limits(unfinished=100)),
-        budgets=DefaultBudgets(all_servers=3, each_server=2),
-    )
+    product = with_defaults(database, clock, all_=3, each=2)
     await product.server_settings.set(BY, ALLOWANCE, None)
     songs = [await product.create(1), await product.create(2)]
     with refusal(OperatorBudgetExceeded("each", TOMORROW)):
@@ -242,12 +225,7 @@ async def test_default_budgets_count_where_nothing_was_set(
 
 
 async def test_set_budgets_replace_the_defaults(database: Database, clock: SettableClock) -> None:
-    product = compose(
-        database,
-        clock,
-        defaults=Defaults(limits=Limits(unfinished=100)),
-        budgets=DefaultBudgets(all_servers=1, each_server=1),
-    )
+    product = with_defaults(database, clock, all_=1, each=1)
     await product.create(1)
     await set_operator(product, "each")
     with refusal(OperatorBudgetExceeded("all", TOMORROW)):
@@ -290,10 +268,10 @@ async def test_submit_that_was_not_accepted_is_uncounted_on_its_day(
     clock.now = TOMORROW
     assert await product.uncount(song)
     clock.advance(seconds=-1)
-    assert await product.operator.submitted_today(SERVER) == Tally(0, 0)
+    assert await product.operator.submitted_today() == Tally(0, 0)
     assert await product.submit(song)
     assert not await product.submit(replace(song, song_id=404))
-    assert await product.operator.submitted_today(SERVER) == Tally(1, 2)
+    assert await product.operator.submitted_today() == Tally(1, 2)
 
 
 async def test_budget_is_checked_again_at_the_submit(product: Product) -> None:
@@ -301,7 +279,7 @@ async def test_budget_is_checked_again_at_the_submit(product: Product) -> None:
     await set_operator(product, "server", SERVER, credits=2)
     assert await product.submit(first)
     assert not await product.submit(second)
-    assert await product.operator.submitted_today(SERVER) == Tally(1, 1)
+    assert await product.operator.submitted_today() == Tally(1, 1)
 
 
 async def test_submits_at_once_never_exceed_the_operators_budget(product: Product) -> None:
@@ -312,13 +290,12 @@ async def test_submits_at_once_never_exceed_the_operators_budget(product: Produc
     assert await product.operator.submitted_today() == Tally(7, 7)
 
 
-@pytest.mark.parametrize("figure", [-1, MAX_BUDGET + 1])
-@pytest.mark.parametrize("of", ["credits", "songs"])
+@pytest.mark.parametrize("figures", [{"credits": -1}, {"songs": MAX_BUDGET + 1}])
 async def test_operators_budget_out_of_bounds_is_refused(
-    product: Product, of: str, figure: int
+    product: Product, figures: dict[str, int]
 ) -> None:
     with refusal(OutOfRange("budget", 0, 1_000_000_000)):
-        await set_operator(product, "all", **{of: figure})
+        await set_operator(product, "all", **figures)
     assert await product.operator.in_force() == []
 
 

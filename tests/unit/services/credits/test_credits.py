@@ -219,8 +219,8 @@ async def test_unlimited_songs_take_nothing_and_record_their_price(product: Prod
     )
     assert rows == [("hold", 0, 8), ("hold", 0, 8), ("refund", 0, 8), ("settle", 0, 8)]
     assert await product.free() == 14
-    standing = await product.credits.statement(WHO, entries=9)
-    assert (standing.spent, standing.held) == (8, 0)
+    statement = await product.credits.statement(WHO, entries=9)
+    assert (statement.spent, statement.held) == (8, 0)
 
 
 # --- spending -------------------------------------------------------------------------------------
@@ -255,10 +255,10 @@ async def test_statement_counts_spent_and_held_credits_of_the_period(
     undelivered = await product.create(3, seconds=120)
     await product.complete(undelivered, undelivered="No.")
     await product.create(4)
-    standing = await product.credits.statement(WHO, entries=2)
-    assert (standing.spent, standing.held) == (7, 1)
-    assert [entry.kind for entry in standing.entries] == ["hold", "hold"]
-    assert standing.settings.allowance.credits == 10
+    statement = await product.credits.statement(WHO, entries=2)
+    assert (statement.spent, statement.held) == (7, 1)
+    assert [entry.kind for entry in statement.entries] == ["hold", "hold"]
+    assert statement.settings.allowance.credits == 10
     assert await product.completion.compensate(undelivered)
     assert (await product.credits.statement(WHO, entries=2)).spent == 3
 
@@ -325,7 +325,6 @@ async def test_lot_that_changed_meanwhile_undoes_the_transaction(
 ) -> None:
     """Only a defect could cause it: nobody else writes."""
     song = await add_song(database)
-
     monkeypatch.setattr(ledger, "move", AsyncMock(return_value=False))
     with pytest.raises(RuntimeError, match="hold:1"):
         await hold(database, credits, song)

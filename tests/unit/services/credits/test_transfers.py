@@ -81,10 +81,10 @@ async def test_grant_delivered_twice_is_one_and_lasts(
 
 async def test_statement_and_history_name_who_granted_and_why(product: Product) -> None:
     await product.grant(4)
-    standing = await product.credits.statement(WHO, entries=9)
-    entry = next(e for e in standing.entries if e.kind == "grant")
+    statement = await product.credits.statement(WHO, entries=9)
+    entry = next(e for e in statement.entries if e.kind == "grant")
     assert (entry.amount, entry.actor_id, entry.reason) == (4, MANAGER, "A good song.")
-    (lot,) = [lot for lot in standing.balance.lots if lot.kind == "grant"]
+    (lot,) = [lot for lot in statement.balance.lots if lot.kind == "grant"]
     assert (lot.remaining, lot.reason, lot.expires_at) == (4, "A good song.", None)
     (change,) = await product.changes()
     assert (change.subject_id, change.actor_id, change.reason) == (MEMBER, MANAGER, "A good song.")
@@ -140,7 +140,7 @@ async def test_role_grant_reaches_each_member_seen_with_the_role_once(product: P
 async def test_role_grant_pays_for_the_song_of_its_transaction(
     product: Product,
 ) -> None:
-    """It may pay for the very song that is asked for, and goes if that is refused."""
+    """A refused song rolls the grant back with it."""
     await product.server_settings.set(BY, ALLOWANCE, 0)
     await role_grant(product, amount=3)
     fan = member(MEMBER, ROLE)
