@@ -62,7 +62,9 @@ from services.songs.completion import SongCompletion
 from services.songs.delivery import Delivery
 from services.songs.forecast import Forecast
 from services.songs.pipeline import Pipeline
+from services.songs.poster import Poster
 from services.songs.queue import Queue
+from services.songs.rows import SongRows
 from services.songs.scheduler import Scheduler, Spawn, spawn
 from services.songs.songs import Songs
 
@@ -128,26 +130,26 @@ class Application(DatabaseServices):
                 each_server=config.server_daily_songs or None,
             ),
         )
-        self.pipeline = Pipeline(
-            database,
-            {self.provider.name: self.provider},
+        song_rows = SongRows(database, self.incidents, changed=self.announcer.changed)
+        self.poster = Poster(
+            song_rows,
+            self.completion,
             self.transcoder,
+            self.incidents,
+            self.announcer,
+            data_dir=config.data_dir,
+            clock=clock,
+        )
+        self.pipeline = Pipeline(
+            song_rows,
+            {self.provider.name: self.provider},
+            self.poster,
             self.completion,
             self.incidents,
             self.operator_budgets,
-            self.announcer,
-            data_dir=config.data_dir,
             clock=clock,
         )
-        self.delivery = Delivery(
-            database,
-            self.completion,
-            self.transcoder,
-            self.incidents,
-            self.announcer,
-            data_dir=config.data_dir,
-            clock=clock,
-        )
+        self.delivery = Delivery(database, self.poster, clock=clock)
 
     def _make_songs(self, *, alone: bool, spawn: Spawn) -> None:
         """Make what takes requests and chooses the next song."""
@@ -173,7 +175,7 @@ class Application(DatabaseServices):
             clock=clock,
             random_seed=lambda: random.SystemRandom().randint(*registry.PARAMETERS.seed.bounds),
             wake=self.scheduler.wake,
-            notify=self.changelog.notify,
+            tell=self.changelog.notify,
             allowed_servers=self.config.allowed_servers,
         )
 
@@ -211,8 +213,7 @@ class Application(DatabaseServices):
         """Read what an earlier process has left."""
         await self.export.clear()
         await self.incidents.load()
-        await self.pipeline.load()
-        await self.delivery.load()
+        await self.poster.load()
 
     async def _set_up(self, client: Client) -> None:
         """Called once the bot is logged in, before any event arrives."""
@@ -228,8 +229,8 @@ class Application(DatabaseServices):
     def _cogs(self) -> Iterator[commands.Cog]:
         show, clock = self.announcer.show, self.clock
         yield song.SongCog(self.songs, self.credits, clock=clock, show=show)
-        yield LibraryCog(self.songs, self.queue, self.delivery)
-        yield buttons.SongButtons(self.songs, self.queue, self.delivery, clock=clock, show=show)
+        yield LibraryCog(self.songs, self.queue, self.poster)
+        yield buttons.SongButtons(self.songs, self.queue, self.poster, clock=clock, show=show)
         yield CreditsCog(self.credits, self.transfers, self.usage, clock=clock)
         yield quota.QuotaCog(
             self.server_settings,

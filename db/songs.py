@@ -94,12 +94,6 @@ async def running(connection: Connection) -> set[int]:
     return {row["song_id"] for row in rows}
 
 
-async def under_way(connection: Connection) -> set[int]:
-    """The songs that wait or run."""
-    rows = await connection.execute_fetchall("SELECT song_id FROM songs WHERE ended_at IS NULL")
-    return {row["song_id"] for row in rows}
-
-
 async def count_unfinished(connection: Connection, server_id: int, member_id: int) -> int:
     """How many of a member's songs wait or run in a server."""
     rows = await connection.execute_fetchall(
@@ -623,7 +617,9 @@ async def end(
                          lyrics = CASE :state WHEN 'cancelled' THEN '' ELSE lyrics END,
                          posting_at = CASE WHEN :post_id IS NULL THEN posting_at
                                            ELSE coalesce(posting_at, requested_at) END,
-                         file = CASE :state WHEN 'undelivered' THEN file END
+                         file = CASE :state WHEN 'undelivered' THEN file END,
+                         next_attempt_at = CASE :state WHEN 'undelivered'
+                                           THEN coalesce(next_attempt_at, :at) END
         WHERE song_id = :song_id AND (:expected IS NULL OR state = :expected)
               AND state IN (SELECT from_state FROM song_transitions WHERE to_state = :state)
         """,
@@ -689,6 +685,7 @@ async def mark_delivered(
     cursor = await connection.execute(
         """
         UPDATE songs SET state = 'completed', state_at = :at, file = NULL, in_doubt = 0,
+                         next_attempt_at = NULL,
                          token = CASE WHEN :in_status THEN NULL ELSE token END,
                          token_until = CASE WHEN :in_status THEN NULL ELSE token_until END
         WHERE song_id = :song_id AND state = 'undelivered'
@@ -713,30 +710,48 @@ async def mark_posting_late(connection: Connection, song_id: int, *, at: datetim
     return cursor.rowcount == 1
 
 
-async def mark_not_posted(connection: Connection, song_id: int) -> bool:
-    """It is not in the channel, for all that can be known. False where there was no doubt."""
-    cursor = await connection.execute(
-        "UPDATE songs SET in_doubt = 0 WHERE song_id = ? AND in_doubt = 1", (song_id,)
-    )
-    return cursor.rowcount == 1
-
-
-async def set_reason(connection: Connection, song_id: int, *, reason: str, at: datetime) -> bool:
-    """Why it could not be posted this time. False if that was known, or if it waits no more."""
+async def postpone(
+    connection: Connection, song_id: int, *, at: datetime, next_attempt_at: datetime
+) -> bool:
+    """Count a late attempt that failed. False if it waits no more."""
     cursor = await connection.execute(
         """
-        UPDATE songs SET state = 'undelivered', state_at = :at, reason = :reason
-        WHERE song_id = :song_id AND state = 'undelivered' AND reason <> :reason
+        UPDATE songs SET attempts = attempts + 1, state_at = ?, next_attempt_at = ?
+        WHERE song_id = ? AND state = 'undelivered'
         """,
-        {"song_id": song_id, "reason": reason, "at": to_ms(at)},
+        (to_ms(at), to_ms(next_attempt_at), song_id),
     )
     return cursor.rowcount == 1
+
+
+async def expedite(
+    connection: Connection, server_id: int, *, channel_id: int | None, pause: float
+) -> int:
+    """Let a server's undelivered songs, or a channel's, be due earlier; return how many are.
+
+    `pause`: seconds after each was last tried.
+    """
+    cursor = await connection.execute(
+        """
+        UPDATE songs SET next_attempt_at = state_at + :pause
+        WHERE server_id = :server_id AND state = 'undelivered'
+              AND channel_id = coalesce(:channel_id, channel_id)
+              AND next_attempt_at > state_at + :pause
+        """,
+        {
+            "server_id": server_id,
+            "channel_id": channel_id,
+            "pause": round(pause * 1000),
+        },
+    )
+    return cursor.rowcount
 
 
 async def set_file(connection: Connection, song_id: int, *, file: str) -> bool:
-    """It was transcoded again while it is undelivered."""
+    """It was transcoded again while it is ready or undelivered."""
     cursor = await connection.execute(
-        "UPDATE songs SET file = ? WHERE song_id = ? AND state = 'undelivered'", (file, song_id)
+        "UPDATE songs SET file = ? WHERE song_id = ? AND state IN ('ready', 'undelivered')",
+        (file, song_id),
     )
     return cursor.rowcount == 1
 
@@ -745,7 +760,8 @@ async def mark_refunded(connection: Connection, song_id: int, *, at: datetime) -
     """It can't be delivered. False if it was, or if its price was refunded already."""
     cursor = await connection.execute(
         """
-        UPDATE songs SET state = 'refunded', state_at = ?, file = NULL, in_doubt = 0
+        UPDATE songs SET state = 'refunded', state_at = ?, file = NULL, in_doubt = 0,
+                         next_attempt_at = NULL
         WHERE song_id = ?
               AND state IN (SELECT from_state FROM song_transitions WHERE to_state = 'refunded')
         """,
@@ -879,6 +895,7 @@ _TIMES = (
     "ended_at",
     "token_until",
     "counted_at",
+    "next_attempt_at",
 )
 
 

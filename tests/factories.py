@@ -102,6 +102,7 @@ def make_song(song_id: int = 1, **fields: Any) -> Song:
         "in_doubt": False,
         "fault": None,
         "large_reads": 0,
+        "next_attempt_at": NOON if state is State.UNDELIVERED else None,
     }
     if state is State.CANCELLED:
         values["lyrics"] = ""

@@ -37,7 +37,7 @@ from services import logs
 from services.clock import Clock
 from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
 from services.retry import Backoff
-from services.songs.pipeline import DEFAULT_UPLOAD_LIMIT
+from services.songs.poster import DEFAULT_UPLOAD_LIMIT
 from services.songs.queue import Queue, View
 from services.songs.scheduler import Spawn
 
@@ -124,7 +124,7 @@ class _Turns:
 
 
 class DiscordAnnouncer:
-    """Edits status messages and posts songs, for the pipeline and for deliveries."""
+    """Posts songs and shows their status on Discord: the poster's `Channel`."""
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from cogs.client.permissions import as_seen, manages, may_read
 from cogs.songs import cards, show, texts
 from db.records import Song, State
 from services.clock import Clock
-from services.songs.delivery import Delivery
+from services.songs.poster import Poster
 from services.songs.queue import Queue, View
 from services.songs.refusals import NotYourSong, UnknownSong
 from services.songs.song_request import title_of
@@ -38,14 +38,14 @@ class SongButtons(commands.Cog):
         self,
         songs: Songs,
         queue: Queue,
-        delivery: Delivery,
+        poster: Poster,
         *,
         clock: Clock,
         show: Callable[[int], None],
     ) -> None:
         self.songs = songs
         self.queue = queue
-        self.delivery = delivery
+        self.poster = poster
         self.clock = clock
         self.show = show
 
@@ -108,7 +108,7 @@ class GetButton(SongButton, verb="get", label=texts.GET_SONG, style=ButtonStyle.
         # If Discord refuses the file, the status message continues to be updated.
         renewed = await _renew_token(interaction, self.song_id)
         if not renewed or not await show.hand_over(
-            interaction, _cog(interaction).delivery, view.song, in_status=True
+            interaction, _cog(interaction).poster, view.song, in_status=True
         ):
             await _show_now(interaction, self.song_id)
 

@@ -15,7 +15,7 @@ from cogs.songs.buttons import history_answer, song_answer
 from db.records import Song, State
 from services import logs
 from services.errors import InvalidRequest
-from services.songs.delivery import Delivery
+from services.songs.poster import Poster
 from services.songs.queue import Queue
 from services.songs.song_request import title_of
 from services.songs.songs import Songs
@@ -30,10 +30,10 @@ CHOICE = 100
 class LibraryCog(commands.Cog):
     """Shows songs that were made."""
 
-    def __init__(self, songs: Songs, queue: Queue, delivery: Delivery) -> None:
+    def __init__(self, songs: Songs, queue: Queue, poster: Poster) -> None:
         self._songs = songs
         self._queue = queue
-        self._delivery = delivery
+        self._poster = poster
 
     @app_commands.command()
     @app_commands.describe(member=texts.HISTORY_MEMBER)
@@ -55,7 +55,7 @@ class LibraryCog(commands.Cog):
         server_id = server_of(interaction)
         found = await self._songs.by_number(number, server_id=server_id)
         with logs.context(found.song_id):
-            if await show.hand_over(interaction, self._delivery, found):
+            if await show.hand_over(interaction, self._poster, found):
                 return
         # It may have been posted or refunded meanwhile.
         found = await self._songs.get(found.song_id, server_id=server_id)

@@ -12,7 +12,7 @@ from cogs.client.answers import map_discord_errors
 from cogs.songs import cards, texts
 from db.records import Song, State
 from services.errors import CannotPost, DeliveryError, NotPossible
-from services.songs.delivery import Delivery
+from services.songs.poster import Poster
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ LONGEST_UPLOAD = 180.0
 
 async def hand_over(
     interaction: discord.Interaction[Any],
-    delivery: Delivery,
+    poster: Poster,
     song: Song,
     *,
     in_status: bool = False,
@@ -47,7 +47,7 @@ async def hand_over(
                 )
 
     try:
-        return await delivery.give(
+        return await poster.hand_over(
             song,
             interaction.user.id,
             limit=interaction.filesize_limit,

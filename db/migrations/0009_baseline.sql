@@ -46,7 +46,7 @@ CREATE TABLE songs (
                     CHECK (state IN ('waiting', 'submitting', 'submitted', 'downloaded', 'ready',
                                      'posting', 'undelivered', 'completed', 'refunded', 'failed',
                                      'cancelled')),
-    state_at        INTEGER NOT NULL,    -- when it came to its state
+    state_at        INTEGER NOT NULL,    -- when it came to its state; undelivered: was last tried
     processing      INTEGER NOT NULL DEFAULT 0 CHECK (processing IN (0, 1)), -- the API makes it
     submits         INTEGER NOT NULL DEFAULT 0 CHECK (submits BETWEEN 0 AND 2),
     counted_at      INTEGER,             -- its last submit, as the operator's budgets count
@@ -68,6 +68,8 @@ CREATE TABLE songs (
     token_until     INTEGER,
     post_id         INTEGER,             -- the message that carries the song
     in_doubt        INTEGER NOT NULL DEFAULT 0, -- undelivered, but it may be in the channel
+    attempts        INTEGER NOT NULL DEFAULT 0, -- to post it while it was undelivered, failed
+    next_attempt_at INTEGER,             -- not earlier; an event in the server may bring it forward
     UNIQUE (server_id, number),
     FOREIGN KEY (server_id, member_id) REFERENCES members,
     CHECK (origin_id <> channel_id),
@@ -88,6 +90,7 @@ CREATE TABLE songs (
                WHEN 'failed' THEN fault IN ('request', 'service', 'account', 'machine')
                ELSE 0 END),
     CHECK (in_doubt = 0 OR (in_doubt = 1 AND state = 'undelivered')),
+    CHECK ((next_attempt_at IS NOT NULL) = (state = 'undelivered')),
     CHECK ((token IS NULL) = (token_until IS NULL))
 ) STRICT;
 
@@ -157,7 +160,8 @@ CREATE TABLE song_events (
 CREATE INDEX song_events_of_song ON song_events (song_id);
 CREATE INDEX song_events_at ON song_events (at);
 
-CREATE TRIGGER song_moves AFTER UPDATE OF state ON songs BEGIN
+CREATE TRIGGER song_moves AFTER UPDATE OF state ON songs
+WHEN NOT (OLD.state = 'undelivered' AND NEW.state = 'undelivered' AND OLD.reason = NEW.reason) BEGIN
     INSERT INTO song_events (song_id, at, from_state, to_state, detail)
     VALUES (NEW.song_id, NEW.state_at, OLD.state, NEW.state,
             CASE NEW.state WHEN 'submitted' THEN NEW.request_id

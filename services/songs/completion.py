@@ -21,10 +21,10 @@ class SongCompletion:
         self._credits = credits
         self._clock = clock
 
-    async def complete(self, song: Song, post_id: int, *, expected: State = State.POSTING) -> bool:
+    async def complete(self, song: Song, post_id: int) -> bool:
         """It is in the channel as `post_id`. The price is spent; an undelivered song's is already.
 
-        False too where its state is not the `expected` one.
+        False too where it has left its `state`.
         """
         async with self._database.write() as connection:
             completed = await songs.end(
@@ -32,34 +32,35 @@ class SongCompletion:
                 song.song_id,
                 state=State.COMPLETED,
                 at=self._clock(),
-                expected=expected,
+                expected=song.state,
                 post_id=post_id,
             )
-            if completed and expected is not State.UNDELIVERED:
+            if completed and song.state is not State.UNDELIVERED:
                 await self._credits.settle(connection, song)
         if completed:
-            _tell(song, f"{expected} -> completed: posted as {post_id}")
+            _tell(song, f"{song.state} -> completed: posted as {post_id}")
         return completed
 
     async def mark_undelivered(self, song: Song, reason: str, *, in_doubt: bool = False) -> bool:
-        """It was made and could not be posted. The price is spent.
+        """It was made and could not be posted, or again not. The price is spent.
 
         `in_doubt`: it may be in the channel all the same.
         """
+        again = song.state is State.UNDELIVERED
         async with self._database.write() as connection:
             ended = await songs.end(
                 connection,
                 song.song_id,
                 state=State.UNDELIVERED,
                 at=self._clock(),
-                expected=State.POSTING,
+                expected=State.UNDELIVERED if again else State.POSTING,
                 reason=reason,
                 in_doubt=in_doubt,
             )
-            if ended:
+            if ended and not again:
                 await self._credits.settle(connection, song)
         if ended:
-            _tell(song, f"settled and undelivered: {reason}")
+            _tell(song, f"undelivered: {reason}")
         return ended
 
     async def fail(

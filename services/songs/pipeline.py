@@ -6,24 +6,19 @@ the channel. Both read the row, do the next thing, and write before and after it
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import math
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Protocol, TypeVar
 
 from db import songs
 from db.cancellation import run_to_completion
 from db.connection import Connection
-from db.database import Database
-from db.errors import NO_ROOM, NOT_NOW, SongwrightError
+from db.errors import NOT_NOW, SongwrightError
 from db.records import Fault, Song, State
-from services.audio.audio_file import Tags
-from services.audio.transcoder import Transcoded, Transcoder
 from services.clock import WatchedClock
 from services.credits.budgets import OperatorBudgets
 from services.errors import (
@@ -32,7 +27,6 @@ from services.errors import (
     AudioError,
     BadOutput,
     CannotPost,
-    DeliveryError,
     GenerationFailed,
     KeyRefused,
     NotAudio,
@@ -49,7 +43,6 @@ from services.errors import (
     SongGone,
     SubmitForbidden,
     SubmitUncertain,
-    TooLargeToPost,
     TooShort,
 )
 from services.operations.incidents import Incidents, Kind
@@ -57,11 +50,10 @@ from services.providers.base import JobStatus, Output, Provider, Workspace
 from services.providers.submit_refusals import SubmitRefusals
 from services.retry import Backoff, retry
 from services.songs.completion import SongCompletion
-from services.songs.song_request import title_of
+from services.songs.poster import SOURCE, Poster
+from services.songs.rows import SongRows, require
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 MAKING_DEADLINE = timedelta(minutes=30)
 LAST_DOWNLOAD = timedelta(minutes=5)
@@ -72,51 +64,9 @@ storage may say so right after a submit, and right after COMPLETED."""
 FRESH_ADDRESS_AFTER = (0.0, 8.0, 30.0, NOT_YET)
 """Seconds of those after which the result is requested again, for a fresh address."""
 POSTING_DEADLINE = timedelta(minutes=30)
-DEFAULT_UPLOAD_LIMIT = 10 * 2**20
-"""Bytes: what Discord takes in a server without boosts."""
 MOST_SUBMITS = 2
-NOT_LOGGED = ("at", "submitted_at")
-"""Of a move, in the log: a line has its own time."""
-SOURCE = "source"
-"""The name of what was downloaded, in the song's folder."""
-STEM = "song"
-"""The name of what is posted, in the song's folder, before its extension.
-
-ASCII: not every system's locale can write a title. It is named after its title when it is sent.
-"""
-
 NOT_IN_TIME = "The song service did not finish it within 30 minutes."
 ACCOUNT_REFUSED = "The song service refused the bot's account; its operator has been notified."
-
-
-class Announcer(Protocol):
-    """Tells people: keeps a song's status message true, and posts the song."""
-
-    def changed(self, song_id: int) -> None:
-        """The song's row has changed: show it soon."""
-        ...
-
-    def upload_limit(self, song: Song) -> int:
-        """The largest file, in bytes, that may be posted in the song's server."""
-        ...
-
-    async def find_post(self, song: Song) -> int | None:
-        """The message that carries the song, if it was posted since it was requested.
-
-        Raises:
-            CannotPost: the channel's history can't be read.
-            PostUncertain: not now.
-        """
-        ...
-
-    async def post(self, song: Song, file: Path) -> int:
-        """Post the song; the message's id.
-
-        Raises:
-            CannotPost, TooLargeToPost: it is not there.
-            PostUncertain: it may be there.
-        """
-        ...
 
 
 @dataclass(slots=True)
@@ -151,55 +101,41 @@ class _Absence:
 
 
 class Pipeline:
-    """Carries songs. What it knows of one is what its row says, and whether it is new here."""
+    """Runs songs. What it knows of one is what its row says, and whether it is new here."""
 
     def __init__(
         self,
-        database: Database,
+        rows: SongRows,
         providers: Mapping[str, Provider],
-        transcoder: Transcoder,
+        poster: Poster,
         completion: SongCompletion,
         incidents: Incidents,
         operator_budgets: OperatorBudgets,
-        announcer: Announcer,
         *,
-        data_dir: Path,
         clock: WatchedClock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         backoff: Backoff = Backoff(),
     ) -> None:
-        self._database = database
+        self._rows = rows
         self._providers = providers
-        self._transcoder = transcoder
+        self._poster = poster
         self._completion = completion
         self._incidents = incidents
         self._operator_budgets = operator_budgets
-        self._announcer = announcer
-        self._data_dir = data_dir
         self._clock = clock
         self._sleep = sleep
         self._backoff = backoff
         self._submit_refusals = {
             name: SubmitRefusals(provider, clock=clock) for name, provider in providers.items()
         }
-        # Songs that another process may have posted although their rows do not say so.
-        self._inherited: set[int] = set()
-        self.uninterrupted: set[int] = set()
-        """Songs that are being submitted or posted right now."""
+        self.submitting: set[int] = set()
+        """Songs that are being submitted right now: a stop should wait for these."""
         self.waiting_for_recovery: set[int] = set()
         """Songs whose answer was lost, and that wait for the end of a pause."""
 
-    async def load(self) -> None:
-        """Read which songs another process has left, before there are any of this one."""
-        self._inherited = await songs.under_way(self._database.reader)
-
     def inherit(self, song_id: int) -> None:
-        """Another process has left this song meanwhile, and may have posted it."""
-        self._inherited.add(song_id)
-
-    def folder(self, song_id: int) -> Path:
-        """Where a song's files are until it has ended."""
-        return self._data_dir / "songs" / str(song_id)
+        """Note that another process has left this song meanwhile, and may have posted it."""
+        self._poster.inherit(song_id)
 
     # --- at the song API --------------------------------------------------------------------------
 
@@ -214,12 +150,12 @@ class Pipeline:
         Raises:
             NotReached: it waits again, since no connection could be made.
         """
-        song = await self._read(song_id)
+        song = await self._rows.read(song_id)
         resumed = song.state is State.SUBMITTED
         if song.state is State.SUBMITTING:
             if not await self._submit(song, fresh=fresh):
                 return False
-            song = await self._read(song_id)
+            song = await self._rows.read(song_id)
         if song.state is State.SUBMITTED:
             # Thousands may be looked at for minutes: their words stay in the database meanwhile.
             song = replace(song, genres="", lyrics="")
@@ -236,22 +172,22 @@ class Pipeline:
         began, failures = self._clock(), 0
         while fresh or await self._mark_again(song, began):
             fresh = False
-            song = await self._read(song.song_id)
+            song = await self._rows.read(song.song_id)
             try:
                 with self._uninterrupted(song), self._counted(song):
                     await self._submit_once(song)
             except NotReached as error:
-                await self._passing(error)
+                await self._transient(error)
                 if await self._waits_again(song):
                     raise
                 failures += 1
             except RateLimited as error:
-                await self._passing(error)
+                await self._transient(error)
                 if await self._waits_again(song):
                     return False
             except (SubmitUncertain, OSError) as error:
                 # OSError: made in the one call of v1, and lost on the way to a full disk.
-                await self._passing(error)
+                await self._transient(error)
                 failures += 1
             except SongApiError as error:
                 if await self._refused(song, await self._attributed(song, error)):
@@ -262,7 +198,7 @@ class Pipeline:
                 return True
             if failures:
                 await self._sleep(self._backoff.pause(failures))
-            song = await self._read(song.song_id)
+            song = await self._rows.read(song.song_id)
         return True
 
     async def _attributed(self, song: Song, error: SongApiError) -> SongApiError:
@@ -318,7 +254,7 @@ class Pipeline:
         uncounted = await self._count(song, unmark_submitting)
         if cancelled:
             log.info("CANCELLED and refunded: its member is blocked, or its server was left")
-            self._over(song)
+            self._poster.close(song)
         return uncounted and song.submits == 1
 
     def _counted(self, song: Song) -> AbstractContextManager[object]:
@@ -330,7 +266,7 @@ class Pipeline:
 
     def _followed(self, song: Song) -> AbstractContextManager[object]:
         """Count the calls of a run; where its age is a guess (`_downloaded`), learn nothing."""
-        certain = _there(song.submitted_at) <= self._clock()
+        certain = require(song.submitted_at) <= self._clock()
         pacer = self._provider(song).pacer
         follow = pacer.running if certain else pacer.submitting
         return follow(song.song_id, seconds=song.seconds, steps=song.steps)
@@ -341,13 +277,13 @@ class Pipeline:
             return
         refusals = self._incidents.refusals
         request_id = await self._provider(song).submit(song)
-        await self._write(song, songs.mark_submitted, request_id=request_id, at=self._clock())
+        await self._rows.move(song, songs.mark_submitted, request_id=request_id, at=self._clock())
         self._submit_refusals[song.provider].accepted()
         await self._incidents.account_works(refusals=refusals)
 
     async def _make_at_once(self, song: Song) -> None:
         """v1: one call that lasts as long as the song takes. A kill in it is a lost answer."""
-        await self._write(song, songs.mark_processing)
+        await self._rows.move(song, songs.mark_processing)
         began, refusals = self._clock(), self._incidents.refusals
         workspace = await self._with_folder(song)
         try:
@@ -388,7 +324,7 @@ class Pipeline:
         `resumed`: the API had it before this process. What it says has failed was never made then,
         and need not be looked for: thousands at once would wait for Discord's limits.
         """
-        submitted_at = _there(song.submitted_at)
+        submitted_at = require(song.submitted_at)
         low, failures, polled_at = 0.0, 0, self._age(submitted_at)
         why_not, absence = NOT_IN_TIME, _Absence()
         while True:
@@ -406,7 +342,7 @@ class Pipeline:
                     return
             except (ApiUnavailable, RateLimited, OSError) as error:
                 failures += 1
-                await self._passing(error)
+                await self._transient(error)
             except SongApiError as error:
                 if await self._refused(song, error, resumed=resumed):
                     return
@@ -415,7 +351,7 @@ class Pipeline:
                 failures, low, why_not, absence = 0, polled_at, NOT_IN_TIME, _Absence()
                 self._provider(song).pacer.unfinished(song.song_id, age=low)
                 if job.status == "PROCESSING" and not song.processing:
-                    await self._write(song, songs.mark_processing)
+                    await self._rows.move(song, songs.mark_processing)
                     song = replace(song, processing=True)
             if self._overdue(submitted_at):
                 await self._note_failing(song, absence, overdue=True)
@@ -429,7 +365,7 @@ class Pipeline:
             SongApiError: see `Provider.get_status`. If it was `resumed`, a 404 is final.
         """
         provider = self._provider(song)
-        request_id, workspace = _there(song.request_id), self._workspace(song)
+        request_id, workspace = require(song.request_id), self._workspace(song)
         while True:
             try:
                 job = await provider.get_status(request_id, workspace, absence.answered)
@@ -450,7 +386,7 @@ class Pipeline:
         """
         output = output or absence.output
         provider = self._provider(song)
-        request_id, workspace = _there(song.request_id), await self._with_folder(song)
+        request_id, workspace = require(song.request_id), await self._with_folder(song)
         while True:
             try:
                 if output is None:
@@ -464,7 +400,7 @@ class Pipeline:
             except NotThereYet as error:
                 absence.output = output or absence.output
                 least = 0.0 if absence.output else absence.until_fresh_address
-                overdue = self._overdue(_there(song.submitted_at))
+                overdue = self._overdue(require(song.submitted_at))
                 await self._wait_until_there(absence, error, least=least, overdue=overdue)
                 output = absence.output
                 if absence.until_fresh_address <= 0:
@@ -525,7 +461,7 @@ class Pipeline:
 
     def _left(self, song: Song) -> float:
         """Seconds that a download may take."""
-        left = MAKING_DEADLINE.total_seconds() - self._age(_there(song.submitted_at))
+        left = MAKING_DEADLINE.total_seconds() - self._age(require(song.submitted_at))
         return max(left, LAST_DOWNLOAD.total_seconds())
 
     def _until_next_poll(self, song: Song, polled_at: float, failures: int) -> float:
@@ -538,7 +474,7 @@ class Pipeline:
             song_id=song.song_id,
         )
         pause = self._backoff.pause(failures) if failures else 0.0
-        return max(pause, at - self._age(_there(song.submitted_at)), 0.0)
+        return max(pause, at - self._age(require(song.submitted_at)), 0.0)
 
     async def _downloaded(
         self, song: Song, submitted_at: datetime, *, low: float, high: float
@@ -549,7 +485,7 @@ class Pipeline:
         # How old a song is that was submitted at a time still to come is a guess, after the clock
         # was set back: nothing is learnt from it.
         possible = run_low <= run_high and run_high > 0 and submitted_at <= self._clock()
-        await self._write(
+        await self._rows.move(
             song,
             songs.mark_downloaded,
             submitted_at=submitted_at,
@@ -558,13 +494,11 @@ class Pipeline:
             run_high=run_high if possible else None,
         )
 
-    async def _passing(self, error: Exception, pause: float | None = None) -> None:
-        """Log a transient error, before a pause of so many seconds, and count it for incidents."""
-        log.warning("%s%s", error, "" if pause is None else f", retrying in {pause:.1f} s")
+    async def _transient(self, error: Exception) -> None:
+        """Log a transient error, and count it for incidents."""
+        await self._rows.warn(error)
         if isinstance(error, ApiUnavailable | SubmitUncertain):
             await self._incidents.api_silent(str(error))
-        elif isinstance(error, OSError) and error.errno in NO_ROOM:
-            await self._incidents.begin(Kind.DISK_NEARLY_FULL, str(error))
 
     async def _refused(self, song: Song, error: SongApiError, *, resumed: bool = False) -> bool:
         """The API's last word on a song; whether that was its end.
@@ -594,203 +528,92 @@ class Pipeline:
 
     async def _uncount(self, song: Song) -> None:
         """Its last submit was certainly not accepted: it is no cost of the operator's."""
-        counted_at = _there(song.counted_at)
+        counted_at = require(song.counted_at)
 
         async def write() -> None:
-            async with self._database.write() as connection:
+            async with self._rows.database.write() as connection:
                 await self._operator_budgets.uncount(connection, song, counted_at)
 
-        await self._once_it_can_be_written(write)
+        await self._rows.until_written(write)
 
     # --- to the channel ---------------------------------------------------------------------------
 
     async def deliver(self, song_id: int) -> None:
-        """Bring a downloaded song to its end."""
-        song = await self._read(song_id)
-        may_be_there = song.state is State.POSTING
-        if song.ended or (not may_be_there and await self._reconcile_post(song)):
+        """Bring a downloaded song to its end: posted, undelivered or failed.
+
+        An undelivered one is `services/songs/delivery.py`'s from then on.
+        """
+        if (await self._rows.read(song_id)).ended:
             return
-        if song.state is State.DOWNLOADED:
-            song = await self._fit(song, self._announcer.upload_limit(song))
-        if song.state is State.READY:
-            await self._write(song, songs.mark_posting, at=self._clock())
-            song = await self._read(song_id)
-        if song.state is State.POSTING:
-            await self._post(song, may_be_there=may_be_there)
-
-    async def _fit(self, song: Song, limit: int) -> Song:
-        """Encode and tag for the channel; the row then."""
-        try:
-            transcoded = await self._encode(song, limit)
-        except AudioError as error:
-            log.warning("%s", error)
-            await self._fail(song, str(error), _fault_of(error))
-            if isinstance(error, NotAudio):
-                await self._incidents.result_lost(song.song_id, str(error))
-            else:
-                await self._incidents.result_played()
-        except FileNotFoundError:
-            reason = "The song's audio was lost before it could be posted."
-            await self._fail(song, reason, Fault.MACHINE)
-        except OSError:
-            reason = "There was no room here to prepare it for the channel."
-            await self._fail(song, reason, Fault.MACHINE)
-        else:
-            await self._write(song, songs.mark_ready, file=transcoded.path.name, at=self._clock())
-            await self._incidents.result_played()
-        return await self._read(song.song_id)
-
-    async def _encode(self, song: Song, limit: int) -> Transcoded:
-        """Again until the deadline, where this machine is at fault (a full disk, say).
-
-        Raises:
-            AudioError: it is no song that can be posted.
-            FileNotFoundError: its audio has vanished.
-            OSError: the deadline is over.
-        """
-
-        async def on_error(error: Exception, pause: float) -> None:
-            if isinstance(error, FileNotFoundError):
-                raise error
-            await self._passing(error, pause)
-            if self._overdue(_there(song.submitted_at)):
-                raise error
-
-        folder = self.folder(song.song_id)
-        return await retry(
-            lambda: transcode_song(self._transcoder, song, folder, limit=limit),
-            *(OSError, on_error),
-            backoff=self._backoff,
-            sleep=self._sleep,
-        )
-
-    async def _post(self, song: Song, *, may_be_there: bool) -> None:
-        """Post it, once: what may be there already is looked for before it is sent again.
-
-        What can't be posted is kept: `services/songs/delivery.py` has it from then on.
-        """
-        # Not from the mark: a bot that was away for long has not tried for so long.
-        began = self._clock()
-        failures = 0
-        while True:
-            file = self.folder(song.song_id) / _there(song.file)
+        # Not from the row's mark: a bot that was away for long has not tried for so long.
+        began, trust_row = self._clock(), False
+        for failures in itertools.count(1):
             try:
-                with self._uninterrupted(song):
-                    post_id = await self._find_post(song) if may_be_there else None
-                    may_be_there = post_id is not None
-                    post_id = post_id or await self._announcer.post(song, file)
-                    await self._posted(song, post_id)
+                await self._poster.post(song_id, trust_row=trust_row)
                 return
-            except FileNotFoundError:
-                reason = "The song's file was lost before it could be posted."
-                await self._fail(song, reason, Fault.MACHINE)
-                return
-            except TooLargeToPost:
-                if file.stat().st_size <= DEFAULT_UPLOAD_LIMIT:
-                    refused = CannotPost("Discord refused the file's size.", scope=Scope.MESSAGE)
-                    await self._undelivered(song, refused, in_doubt=self._is_inherited(song))
-                    return
-                song = await self._fit(song, DEFAULT_UPLOAD_LIMIT)
-                if song.state is not State.READY:
-                    return
-                await self._write(song, songs.mark_posting, at=self._clock())
-            except CannotPost as error:
-                in_doubt = may_be_there or self._is_inherited(song)
-                await self._undelivered(song, error, in_doubt=in_doubt)
+            except CannotPost:
                 return
             except PostUncertain as error:
-                failures += 1
-                may_be_there = True
                 log.warning("%s", error)
                 if self._clock.elapsed_since(began) >= POSTING_DEADLINE:
-                    silence = CannotPost(
-                        "Discord did not answer for 30 minutes.", scope=Scope.EVERYBODY
-                    )
-                    await self._undelivered(song, silence, in_doubt=True)
+                    song = await self._rows.read(song_id)
+                    if song.state is State.POSTING:
+                        reason = "Discord did not answer for 30 minutes."
+                        await self._poster.give_up(song, CannotPost(reason, scope=Scope.EVERYBODY))
+                        return
+                    # A disk that lies is rare, and the nonce guards the post for a while.
+                    began, trust_row = self._clock(), True
+            except (FileNotFoundError, AudioError) as error:
+                await self._unplayable(song_id, error)
+                return
+            except OSError as error:
+                await self._rows.warn(error)
+                song = await self._rows.read(song_id)
+                if self._overdue(require(song.submitted_at)):
+                    reason = "There was no room here to prepare it for the channel."
+                    await self._fail(song, reason, Fault.MACHINE)
                     return
-                await self._sleep(self._backoff.pause(failures))
+            await self._sleep(self._backoff.pause(failures))
 
-    async def _reconcile_post(self, song: Song) -> bool:
-        """Whether another process had posted it, though the row does not say so. It is over then.
-
-        A commit is on the disk before anything is sent, unless the disk lied and the power was cut:
-        then the row is an earlier one. That is rare, so what can't be found out,
-        permanently or for 30 minutes, counts as not posted; the nonce guards the post for a while.
-        """
-        began, failures = self._clock(), 0
-        while self._is_inherited(song):
-            try:
-                post_id = await self._find_post(song)
-            except DeliveryError as error:
-                failures += 1
-                log.info("it is not known whether it was posted before: %s", error)
-                passing = isinstance(error, PostUncertain)
-                if not passing or self._clock.elapsed_since(began) >= POSTING_DEADLINE:
-                    return False
-                await self._sleep(self._backoff.pause(failures))
-            else:
-                if post_id is not None:
-                    state = (await self._read(song.song_id)).state
-                    await self._posted(song, post_id, expected=state)
-                return post_id is not None
-        return False
-
-    async def _find_post(self, song: Song) -> int | None:
-        """Its post; where it is not there, no other process has posted it.
-
-        Raises:
-            CannotPost, PostUncertain: see `Announcer.find_post`.
-        """
-        post_id = await self._announcer.find_post(song)
-        if post_id is None:
-            self._inherited.discard(song.song_id)
-        return post_id
-
-    def _is_inherited(self, song: Song) -> bool:
-        """Whether it may have been posted before this process, for all that is known."""
-        return song.song_id in self._inherited
-
-    async def _posted(self, song: Song, post_id: int, *, expected: State = State.POSTING) -> None:
-        """It is in the channel."""
-        if await self._once_it_can_be_written(
-            lambda: self._completion.complete(song, post_id, expected=expected)
-        ):
-            self._over(song)
-        await self._incidents.end(Kind.UNDELIVERED)
-
-    async def _undelivered(self, song: Song, error: CannotPost, *, in_doubt: bool) -> None:
-        """Made, paid for, and not posted: the file stays, for its member."""
-        log.warning("it can't be posted: %s", error)
-        reason = str(error)
-        if not await self._once_it_can_be_written(
-            lambda: self._completion.mark_undelivered(song, reason, in_doubt=in_doubt)
-        ):
+    async def _unplayable(self, song_id: int, error: FileNotFoundError | AudioError) -> None:
+        """Fail a song whose audio is lost or can't be posted."""
+        log.warning("%s", error)
+        song = await self._rows.read(song_id)
+        if isinstance(error, FileNotFoundError):
+            reason = "The song's audio was lost before it could be posted."
+            await self._fail(song, reason, Fault.MACHINE)
             return
-        if error.scope is Scope.EVERYBODY:
-            await self._incidents.begin(Kind.UNDELIVERED, f"song {song.song_id}: {error}")
-        self._inherited.discard(song.song_id)
-        self._announcer.changed(song.song_id)
+        await self._fail(song, str(error), _fault_of(error))
+        if isinstance(error, NotAudio):
+            await self._incidents.result_lost(song_id, str(error))
+        else:
+            await self._incidents.result_played()
 
     async def give_up(self, song_id: int) -> None:
-        """End a song that this code can't carry any further: an error that nobody foresaw."""
-        song = await self._read(song_id)
+        """End a song that failed too often with errors that nobody foresaw."""
+        song = await self._rows.read(song_id)
         reason = "Something went wrong here, and the operator can see what."
         if song.state is State.POSTING:
-            await self._undelivered(song, CannotPost(reason, scope=Scope.EVERYBODY), in_doubt=True)
+            await self._poster.give_up(song, CannotPost(reason, scope=Scope.EVERYBODY))
         elif not song.ended:
-            # Not looked for: that may be what can't be done.
+            # Without a search for a post: that may be what fails.
             await self._failed(song, reason, Fault.MACHINE)
 
     # --- how --------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _uninterrupted(self, song: Song) -> Iterator[None]:
-        """What should not be cut off by a stop: its outcome would have to be found out later."""
-        self.uninterrupted.add(song.song_id)
+        """A stop should not cut off the block: its outcome would have to be found out later."""
+        self.submitting.add(song.song_id)
         try:
             yield
         finally:
-            self.uninterrupted.discard(song.song_id)
+            self.submitting.discard(song.song_id)
+
+    @property
+    def uninterrupted(self) -> set[int]:
+        """Songs that are being submitted or sent right now: a stop should wait for these."""
+        return self.submitting | self._poster.sending
 
     def _age(self, moment: datetime) -> float:
         """Seconds since then."""
@@ -804,45 +627,23 @@ class Pipeline:
         """The one that has the song's job."""
         return self._providers[song.provider]
 
-    async def _read(self, song_id: int) -> Song:
-        return _there(await songs.get(self._database.reader, song_id))
-
-    async def _write(
-        self, song: Song, move: Callable[..., Awaitable[bool]], **values: object
-    ) -> bool:
-        """Move the song in a separate transaction; return whether its state allowed that."""
-
-        async def write() -> bool:
-            async with self._database.write() as connection:
-                return await move(connection, song.song_id, **values)
-
-        moved = await self._once_it_can_be_written(write)
-        _tell(moved, move, values)
-        if moved:
-            self._announcer.changed(song.song_id)
-        return moved
-
     async def _count(self, song: Song, move: Callable[[Connection, Song], Awaitable[bool]]) -> bool:
         """Count a submit, or one that was none, with the move that it is."""
 
         async def write() -> bool:
-            async with self._database.write() as connection:
+            async with self._rows.database.write() as connection:
                 return await move(connection, song)
 
-        moved = await self._once_it_can_be_written(write)
-        _tell(moved, move, {})
+        moved = await self._rows.until_written(write)
+        self._rows.note(moved, move.__name__)
         if moved:
-            self._announcer.changed(song.song_id)
+            self._rows.changed(song.song_id)
         return moved
-
-    async def _once_it_can_be_written(self, write: Callable[[], Awaitable[T]]) -> T:
-        """A write that waits until the database takes it: what it says has happened already."""
-        return await retry(write, NOT_NOW, self._passing, backoff=self._backoff, sleep=self._sleep)
 
     def _workspace(self, song: Song) -> Workspace:
         """Where its audio goes, and what it may take by what was requested."""
         return Workspace(
-            self.folder(song.song_id) / SOURCE,
+            self._poster.folder(song.song_id) / SOURCE,
             self._provider(song).largest_file(song.seconds),
             lambda: self._reading_large(song),
         )
@@ -856,10 +657,10 @@ class Pipeline:
         """
 
         async def begin() -> bool:
-            async with self._database.write() as connection:
+            async with self._rows.database.write() as connection:
                 return await songs.begin_large_read(connection, song.song_id)
 
-        if not await self._once_it_can_be_written(begin):
+        if not await self._rows.until_written(begin):
             raise BadOutput("reading the answer has ended the process three times")
         try:
             yield
@@ -868,7 +669,7 @@ class Pipeline:
 
     async def _end_large_read(self, song: Song) -> None:
         try:
-            async with self._database.write() as connection:
+            async with self._rows.database.write() as connection:
                 if not await songs.end_large_read(connection, song.song_id):
                     log.warning("its large answer was read, and nobody had counted that")
         except NOT_NOW as error:
@@ -881,64 +682,32 @@ class Pipeline:
         return workspace
 
     async def _fail(self, song: Song, reason: str, fault: Fault = Fault.SERVICE) -> None:
-        """It was not made, unless it was posted before."""
-        if not await self._reconcile_post(song):
-            await self._failed(song, reason, fault)
+        """Fail a song that was not made, unless it was posted before.
+
+        That can be if another process has left it: a commit is on the disk before anything is sent,
+        unless the disk lied and the power was cut. If that can't be found out for 30 minutes, it
+        counts as not posted.
+        """
+        began = self._clock()
+
+        async def on_error(error: Exception, _: float) -> None:
+            log.info("whether it was posted before is not known yet: %s", error)
+            if self._clock.elapsed_since(began) >= POSTING_DEADLINE:
+                raise error
+
+        with contextlib.suppress(PostUncertain):
+            if await retry(
+                lambda: self._poster.was_posted(song.song_id),
+                *(PostUncertain, on_error),
+                backoff=self._backoff,
+                sleep=self._sleep,
+            ):
+                return
+        await self._failed(song, reason, fault)
 
     async def _failed(self, song: Song, reason: str, fault: Fault) -> None:
-        if await self._once_it_can_be_written(
-            lambda: self._completion.fail(song, reason, fault=fault)
-        ):
-            self._over(song)
-
-    def _over(self, song: Song) -> None:
-        self._inherited.discard(song.song_id)
-        self._announcer.changed(song.song_id)
-        # Not in a thread: a stop between the two would leave the files to the housekeeping.
-        shutil.rmtree(self.folder(song.song_id), ignore_errors=True)
-
-
-def _tell(moved: bool, move: Callable[..., Awaitable[bool]], values: Mapping[str, object]) -> None:
-    """Each move of a song is a line of its story, in the words of the code."""
-    name = move.__name__.removeprefix("mark_").replace("_", " ")
-    details = "".join(f", {key} {value}" for key, value in values.items() if key not in NOT_LOGGED)
-    log.info("%s%s%s", "" if moved else "it was elsewhere: not ", name, details)
-
-
-async def transcode_song(
-    transcoder: Transcoder, song: Song, folder: Path, *, limit: int
-) -> Transcoded:
-    """Encode and tag what was downloaded to the song's folder, to at most `limit` bytes.
-
-    From the file that was ready before, where only that is kept any more.
-
-    Raises:
-        AudioError, OSError: see `Transcoder.transcode`; FileNotFoundError where it is gone.
-    """
-    source = folder / SOURCE
-    if song.file is not None and not source.exists():
-        source = folder / song.file
-    return await transcoder.transcode(
-        source,
-        folder,
-        stem=STEM,
-        limit=limit,
-        tags=_tags(song),
-        requested_seconds=song.seconds,
-    )
-
-
-def _tags(song: Song) -> Tags:
-    return Tags(
-        title=title_of(song.genres, song.lyrics),
-        artist="Songwright",
-        genres=song.genres,
-        lyrics=song.lyrics,
-        seed=song.seed,
-        number=song.number,
-        request=f"{song.seconds} s, {song.steps} steps, cfg {song.cfg:g}, shift {song.shift:g}, "
-        f"lyrics strength {song.lyrics_strength:g}",
-    )
+        if await self._rows.until_written(lambda: self._completion.fail(song, reason, fault=fault)):
+            self._poster.close(song)
 
 
 def _for_member(error: SongApiError) -> str:
@@ -974,10 +743,3 @@ def _fault_of(error: SongwrightError) -> Fault:
             return Fault.ACCOUNT
         case _:
             return Fault.SERVICE
-
-
-def _there(value: T | None) -> T:
-    """What the row must hold at this step: the schema sees to it."""
-    if value is None:
-        raise RuntimeError("a song's row lacks what its step needs")
-    return value

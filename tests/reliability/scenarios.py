@@ -230,7 +230,7 @@ WAYS: Mapping[str, Scenario] = {
         settings={"SEGMIND_MODE": "sync"},
         constants={
             PROGRAM: transcoder._PROGRAM,
-            "services.songs.pipeline.DEFAULT_UPLOAD_LIMIT": 70_000,
+            "services.songs.poster.DEFAULT_UPLOAD_LIMIT": 70_000,
         },
     ),
     "cancelled": Scenario(

@@ -27,35 +27,30 @@ ONE_IN, SURELY = 20, 2
 
 STEPS: Mapping[str, str] = {
     "acknowledged": "cogs.songs.song.SongCog.song: acknowledged(",
-    "asked": "cogs.songs.song.SongCog._create: self._songs.create(",
+    "asked": "cogs.songs.song.SongCog._create: self._songs.ask(",
     "committed": COMMITTED,
     "submitting": "services.songs.scheduler.Scheduler._mark_next: self._database.write(), left",
     "submitted": "services.songs.pipeline.Pipeline._submit_once: self._provider(song).submit(",
-    "submitted, written down": "services.songs.pipeline.Pipeline._submit_once: self._write(",
+    "submitted, written down": "services.songs.pipeline.Pipeline._submit_once: self._rows.move(",
     "poll": "services.songs.pipeline.Pipeline._poll: provider.get_status(",
     "downloading": "services.providers.downloads.Downloader.download: map_network_errors(",
-    "ready": "services.songs.pipeline.Pipeline._fit: self._write(song, songs.mark_ready",
-    "posting": "services.songs.pipeline.Pipeline.deliver: self._write(song, songs.mark_posting",
+    "ready": "services.songs.poster.Poster._transcode: self._rows.move(song, songs.mark_ready",
+    "posting": "services.songs.poster.Poster._mark: self._rows.move(song, songs.mark_posting",
     "posted": "cogs.songs.announcer.DiscordAnnouncer._post: self._channel(song).send(",
     "settled": "services.songs.completion.SongCompletion.complete: self._database.write(), left",
     "message edited": "cogs.songs.announcer.DiscordAnnouncer._edit: webhook.edit_message(",
 }
 """The steps of a song's life by their names in words, each by how its points begin."""
 
-LATE = "services.songs.delivery.Delivery._post: self._channels.post("
+LATE = "services.songs.poster.Poster._send: self._channel.post("
 """The step at which what could not be posted is sent after all."""
 
 NOT_PASSED: Mapping[str, Sequence[str]] = {
     "It is passed once, before there is a song.": [
         "services.songs.scheduler.Scheduler.run: songs.unfinished(",
+        "services.songs.delivery.Delivery.once: self._expedite(",
         "services.songs.delivery.Delivery.once: songs.undelivered(",
-    ],
-    "Only a power cut on a disk that lies leads there: see `test_power_cut.py`.": [
-        "services.songs.pipeline.Pipeline._reconcile_post: self._read(",
-        "services.songs.pipeline.Pipeline._reconcile_post: self._posted(",
-    ],
-    "It is passed before the log knows whose it is.": [
-        "cogs.songs.song.SongCog.on_interaction: self._submit_form(interaction, draft_id), before",
+        "services.songs.delivery.Delivery._expedite: songs.undelivered(",
     ],
     "A process that is stopped, not killed.": [
         "db.cancellation.run_to_completion: asyncio.wait({task})",
@@ -63,7 +58,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
     ],
     "An error that nobody foresaw, and a transaction that it undoes.": [
         "cogs.client.errors.guarded: answer(",
-        "cogs.songs.song.SongCog._submit_form: answer(",
+        "cogs.songs.song.SongCog.on_interaction: answer(",
         "services.retry.retry: on_error(",
         "services.retry.retry: (sleep or asyncio.sleep)(",
         "db.database.Database.write: run_to_completion(self._writer.rollback())",
@@ -72,16 +67,20 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "services.songs.scheduler.Scheduler._to_its_end.attempt: self._pipeline.give_up(",
     ],
     "Its acknowledgement is said to have failed: nothing is there yet, before and after it.": [
-        "cogs.client.answers.acknowledged: _thinking(",
+        "cogs.client.answers.acknowledged: interaction.original_response(",
     ],
     "It was refused, and nothing was spent.": [
-        "services.songs.admission.check_pace: songs.last_requested(",
-        "services.songs.admission.check_pace: songs.requested_in_channel(",
-        "services.songs.songs.Songs.create: self._budget.refused(",
+        "services.songs.songs.Songs._check_pace: songs.last_requested(",
+        "services.songs.songs.Songs._check_pace: songs.requested_in_channel(",
+        "services.songs.songs.Songs.ask: self._budget.refused(",
         "services.songs.songs.Songs.cancel: self.get(song_id, server_id=server_id) (2)",
     ],
     "Its member was blocked meanwhile: one transaction with the move before it, which is passed.": [
         "services.songs.completion.SongCompletion.cancel_unwanted: self._cancel(",
+    ],
+    "The channel that songs are posted in is gone: the original one takes it, by the same steps.": [
+        "cogs.songs.announcer.DiscordAnnouncer._or_in_origin: self._queue.move_to_origin(song)",
+        "cogs.songs.announcer.DiscordAnnouncer._or_in_origin: act(song) (2)",
     ],
     "Its status message is gone, or another one's button was pressed.": [
         "cogs.songs.announcer.DiscordAnnouncer._show: self._forget(song, board), ",
@@ -101,7 +100,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "services.providers.downloads.save: in_thread(_append, part, bytes(block)",
     ],
     "Another error at a step whose other errors are passed: what follows it is the same.": [
-        "services.songs.pipeline.Pipeline._submit: self._passing(error)",
+        "services.songs.pipeline.Pipeline._submit: self._transient(error)",
         "services.songs.pipeline.Pipeline._submit: self._waits_again(song)",
         "services.songs.pipeline.Pipeline._submit: self._waits_again(song) (3)",
         "services.songs.pipeline.Pipeline._mark_again: self._fail(",
@@ -110,35 +109,34 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "services.songs.pipeline.Pipeline._await_audio: self._note_failing(",
         "services.songs.pipeline.Pipeline._poll: self._wait_until_there(",
         "services.songs.pipeline.Pipeline._fetch: self._wait_until_there(",
-        "services.songs.pipeline.Pipeline._fit: self._fail(song, reason, Fault.MACHINE)",
-        "services.songs.pipeline.Pipeline._reconcile_post: self._sleep(",
-        "services.songs.pipeline.Pipeline._post: self._fail(",
-        "services.songs.pipeline.Pipeline._post: self._undelivered(song, refused,",
-        "services.songs.pipeline.Pipeline._post: self._undelivered(song, silence,",
+        "services.songs.pipeline.Pipeline.deliver: self._poster.give_up(",
+        "services.songs.pipeline.Pipeline.deliver: self._fail(",
+        "services.songs.pipeline.Pipeline.deliver: self._rows.warn(error)",
+        "services.songs.pipeline.Pipeline.deliver: self._rows.read(song_id) (2)",
+        "services.songs.pipeline.Pipeline.deliver: self._rows.read(song_id) (3)",
+        "services.songs.pipeline.Pipeline._unplayable: self._fail(song, reason, Fault.MACHINE)",
     ],
     "Its price is given back: see `test_undelivered.py`.": [
-        "services.songs.delivery.Delivery.give: self._compensate(",
-        "services.songs.delivery.Delivery._see_to: self._give_back(",
-        "services.songs.delivery.Delivery._post: self._compensate(",
+        "services.songs.poster.Poster.hand_over: self._compensate(",
+        "services.songs.delivery.Delivery._try: self._poster.refund(",
     ],
     "The song is refused again, or made smaller; the row says the same as before.": [
-        "services.songs.delivery.Delivery._post: self._fit(",
-        "services.songs.delivery.Delivery._post: self._not_posted(",
-        "services.songs.delivery.Delivery._try_again: self._refused(",
-        "services.songs.delivery.Delivery._send: self._fit(",
-        "services.songs.delivery.Delivery._send: send(song, self._file(song)) (2)",
+        "services.songs.poster.Poster.hand_over: self._transcode(",
+        "services.songs.poster.Poster.hand_over: send(song, self._file(song)) (2)",
+        "services.songs.poster.Poster.keep_one_file: self._transcode(",
+        "services.songs.poster.Poster._transcode: self._rows.move(song, songs.set_file",
+        "services.songs.delivery.Delivery._try: self._postpone(",
+        "services.songs.delivery.Delivery._postpone: ",
     ],
     "The disk is full: what follows is the same write again.": [
-        "services.songs.delivery.Delivery._write_down.on_error: self._incidents.begin(",
+        "services.songs.rows.SongRows.warn: self._incidents.begin(",
     ],
     "An incident is told: the song's row is written before or after it, not with it.": [
-        "services.songs.pipeline.Pipeline._passing: self._incidents.begin(",
-        "services.songs.delivery.Delivery._refused: self._incidents.begin(",
         "services.songs.pipeline.Pipeline._refused: self._incidents.begin(",
         "services.songs.pipeline.Pipeline._refused: self._incidents.result_lost(",
-        "services.songs.pipeline.Pipeline._fit: self._incidents.result_played(), ",
+        "services.songs.pipeline.Pipeline._unplayable: self._incidents.result_played()",
         "services.songs.pipeline.Pipeline._fetch: self._note_failing(",
-        "services.songs.pipeline.Pipeline._undelivered: self._incidents.begin(",
+        "services.songs.poster.Poster._undelivered: self._incidents.begin(",
     ],
 }
 """Points on a song's way that no scenario passes, by how they begin, and why that may be."""

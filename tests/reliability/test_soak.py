@@ -20,7 +20,6 @@ from db.records import Song
 from services.audio.transcoder import Transcoder
 from services.providers import segmind
 from services.providers.rate_limiter import RateLimiter
-from services.songs.delivery import Delivery
 from services.songs.queue import Queue
 from tests.processes import used
 from tests.reliability.fast_forward import FastForward
@@ -93,7 +92,6 @@ def take_along(loop: FastForward, monkeypatch: pytest.MonkeyPatch) -> None:
     timed: dict[str, Callable[..., object]] = {
         "DiscordAnnouncer": functools.partial(DiscordAnnouncer, monotonic=loop.time),
         "Queue": functools.partial(Queue, monotonic=loop.time),
-        "Delivery": functools.partial(Delivery, monotonic=loop.time),
     }
     for name, part in timed.items():
         monkeypatch.setattr(bot, name, part)

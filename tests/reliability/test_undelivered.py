@@ -39,8 +39,8 @@ AT_ONCE: Constants = {
     PROGRAM: QUICK[PROGRAM],
 }
 GIVING_BACK = (
-    "services.songs.delivery.Delivery._compensate: ",
-    "services.songs.delivery.Delivery._over: ",
+    "services.songs.poster.Poster._compensate: ",
+    "services.songs.poster.Poster.close: ",
     "services.songs.completion.SongCompletion.compensate: ",
 )
 """The steps on which a price goes back; what comes before them only reads."""

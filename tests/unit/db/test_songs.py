@@ -188,15 +188,14 @@ MOVES: dict[str, tuple[Callable[[Connection], Awaitable[object]], set[State]]] =
         lambda connection: songs.mark_delivered(connection, 1, at=LATER),
         {State.UNDELIVERED},
     ),
-    "set_reason": (
-        lambda connection: songs.set_reason(connection, 1, reason="Gone.", at=LATER),
+    "postpone": (
+        lambda connection: songs.postpone(connection, 1, at=NOON, next_attempt_at=LATER),
         {State.UNDELIVERED},
     ),
     "mark_posting_late": (
         lambda connection: songs.mark_posting_late(connection, 1, at=LATER),
         {State.UNDELIVERED},
     ),
-    "mark_not_posted": (lambda connection: songs.mark_not_posted(connection, 1), set()),
     "post_late": (
         lambda connection: songs.end(
             connection, 1, state=State.COMPLETED, at=LATER, expected=State.UNDELIVERED, post_id=9
@@ -205,7 +204,7 @@ MOVES: dict[str, tuple[Callable[[Connection], Awaitable[object]], set[State]]] =
     ),
     "set_file": (
         lambda connection: songs.set_file(connection, 1, file="2.mp3"),
-        {State.UNDELIVERED},
+        {State.READY, State.UNDELIVERED},
     ),
     "mark_refunded": (
         lambda connection: songs.mark_refunded(connection, 1, at=LATER),
@@ -241,16 +240,19 @@ async def test_a_song_takes_no_way_that_is_not_in_the_table(
         "SELECT 1 FROM song_transitions WHERE from_state = ? AND to_state = ?",
         (from_state, to_state),
     )
-    await add_song(database, state=from_state)
+    earlier: dict[str, Any] = {"reason": "Gone."} if from_state is State.UNDELIVERED else {}
+    await add_song(database, state=from_state, **earlier)
     target = make_song(1, state=to_state)
     names = ("reason", "post_id", "file", "submits", "request_id", "lyrics", "processing")
     values = [getattr(target, name) for name in names]
     sets = ", ".join(f"{name} = ?" for name in names)
     ended = None if target.ended_at is None else 1
+    due = 1 if to_state is State.UNDELIVERED else None
     async with database.write() as connection:
         move = connection.execute(
-            f"UPDATE songs SET {sets}, state = ?, ended_at = ?, posting_at = 1, submitted_at = 1",
-            (*values, to_state, ended),
+            f"UPDATE songs SET {sets}, state = ?, ended_at = ?, next_attempt_at = ?, "
+            "posting_at = 1, submitted_at = 1",
+            (*values, to_state, ended, due),
         )
         if known:
             await move
@@ -389,13 +391,6 @@ async def test_what_waits_is_marked_before_it_is_sent_late(database: Database) -
     song = await read(database)
     # A post of the first of the tries that may have come through is younger than its mark.
     assert (song.in_doubt, song.posting_at) == (True, LATER)
-    async with database.write() as connection:
-        assert await songs.mark_not_posted(connection, 1)
-        assert not await songs.mark_not_posted(connection, 1)
-        assert await songs.mark_posting_late(connection, 1, at=LATER + timedelta(hours=1))
-        assert await songs.set_file(connection, 1, file="2.mp3")
-    song = await read(database)
-    assert (song.posting_at, song.file) == (LATER + timedelta(hours=1), "2.mp3")
     async with database.write() as connection:
         assert await posted_late(connection)
         assert not await songs.mark_delivered(connection, 1, at=LATER)

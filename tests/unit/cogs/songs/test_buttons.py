@@ -220,9 +220,7 @@ async def test_a_song_that_ends_while_its_button_is_answered_is_shown(
 
     async def slowly(response: Any, **how: Any) -> Any:
         done = await defer(response, **how)
-        await world.application.delivery._completion.fail(
-            song, "The song service has lost this song."
-        )
+        await world.application.completion.fail(song, "The song service has lost this song.")
         return done
 
     monkeypatch.setattr(discord.InteractionResponse, "defer", slowly)

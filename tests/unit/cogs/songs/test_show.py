@@ -43,7 +43,7 @@ async def undelivered_song(world: World, song_id: int = 1, **fields: Any) -> Son
     folder = world.folder / "songs" / str(song_id)
     folder.mkdir(parents=True)
     (folder / f"{song_id}.mp3").write_bytes(AUDIO)
-    completion = world.application.delivery._completion
+    completion = world.application.completion
     assert await completion.mark_undelivered(song, WHY)
     return await world.row(song_id)
 
@@ -143,7 +143,7 @@ async def test_others_get_no_audio_and_managers_may_read(world: World) -> None:
 
 async def test_a_posted_song_is_shown_to_those_who_see_its_channel(world: World) -> None:
     await undelivered_song(world)
-    assert await world.application.delivery._try_again(1) is None
+    assert await world.application.poster.post(1)
     for member in (world.alice, world.bob):
         result = await show(world, member, "#1")
         assert audio_in(world, result) == []
@@ -191,7 +191,7 @@ async def test_an_upload_does_not_wait_for_a_long_rate_limit(
     shown = await stage.wire.slash(stage.alice, stage.channel, "show", song="1")
     refused = await shown.wait_message(lambda m: texts.UPLOAD_FAILED in m.content, SOON)
     assert refused.ephemeral
-    assert not stage.application.delivery._is_locked(song.song_id)
+    assert not stage.application.poster.is_locked(song.song_id)
     monkeypatch.setattr(show_module, "LONGEST_UPLOAD", SOON)
     shown = await stage.wire.slash(stage.alice, stage.channel, "show", song="1")
     given = await shown.wait_message(lambda m: bool(m.attachments), SOON)
@@ -202,13 +202,13 @@ async def test_a_song_that_is_posted_meanwhile_is_shown_with_its_post(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await undelivered_song(world)
-    delivery, give = world.application.delivery, type(world.application.delivery).give
+    poster, hand_over = world.application.poster, type(world.application.poster).hand_over
 
     async def late(*args: Any, **named: Any) -> bool:
-        assert await delivery._try_again(1) is None
-        return await give(*args, **named)
+        assert await poster.post(1)
+        return await hand_over(*args, **named)
 
-    monkeypatch.setattr(type(delivery), "give", late)
+    monkeypatch.setattr(type(poster), "hand_over", late)
     result = await show(world, world.alice)
     assert audio_in(world, result) == []
     assert texts.LISTEN in text_of(result.response)

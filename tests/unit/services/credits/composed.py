@@ -1,14 +1,14 @@
 """The services that move credits, composed as in `bot.py`, on a real database."""
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from db import changes, servers
 from db import songs as song_rows
 from db.database import Database
-from db.records import Change, Song
+from db.records import Change, Song, State
 from services.clock import Clock, WatchedClock
 from services.credits.budgets import DefaultBudgets, OperatorBudgets, ServerBudget
 from services.credits.credits import Credits
@@ -20,8 +20,8 @@ from services.settings.reader import SettingsReader
 from services.settings.server_settings import Manager, ServerSettings
 from services.settings.settings import Defaults, Member
 from services.songs.completion import SongCompletion
-from services.songs.song_request import Interaction, parse_request
-from services.songs.songs import Songs
+from services.songs.song_request import parse_request
+from services.songs.songs import Interaction, Songs
 from tests.factories import APPLICATION, CHANNEL, MEMBER, SERVER
 
 MANAGER = 7_000
@@ -54,15 +54,12 @@ class Product:
     """One for each notification of the audit log."""
     redrawn: list[int]
     """Songs whose status message is to be edited."""
-    incidents: Incidents
-    wakes: list[None]
-    """One for each time that the scheduler was woken."""
 
     async def create(self, song_id: int = 1, *, who: Member = WHO, **options: Any) -> Song:
         """Request a song: of 30 s, which costs one credit, by default."""
         values: dict[str, Any] = {"genres": "funk", "seconds": 30, "random_seed": lambda: 7}
         request = parse_request(PARAMETERS, **values | options)
-        return await self.songs.create(requester(song_id, who=who, at=self.clock()), request)
+        return await self.songs.ask(requester(song_id, who=who, at=self.clock()), request)
 
     async def free(self, who: Member = WHO) -> int:
         """Return what a member has now."""
@@ -96,8 +93,8 @@ class Product:
         async with self.database.write() as connection:
             return await self.operator.unmark_submitting(connection, song)
 
-    async def bring_to_posting(self, song: Song) -> None:
-        """Have its submit accepted and its audio ready."""
+    async def bring_to_posting(self, song: Song) -> Song:
+        """Have its submit accepted and its audio ready; return its row then."""
         now, song_id = self.clock(), song.song_id
         async with self.database.write() as connection:
             for done in (
@@ -109,11 +106,12 @@ class Product:
                 await song_rows.mark_posting(connection, song_id, at=now),
             ):
                 assert done
+        return replace(song, state=State.POSTING)
 
     async def complete(self, song: Song, *, undelivered: str | None = None) -> None:
         """Run a song to its end: posted, or undelivered."""
         assert await self.submit(song)
-        await self.bring_to_posting(song)
+        song = await self.bring_to_posting(song)
         if undelivered:
             assert await self.completion.mark_undelivered(song, undelivered)
         else:
@@ -137,12 +135,10 @@ def compose(
     *,
     defaults: Defaults = Defaults(),
     budgets: DefaultBudgets = DefaultBudgets(),
-    allowed_servers: Collection[int] = (),
 ) -> Product:
     """Compose all services on one database."""
     notified: list[None] = []
     redrawn: list[int] = []
-    wakes: list[None] = []
 
     def notify() -> None:
         notified.append(None)
@@ -153,7 +149,6 @@ def compose(
     operator = OperatorBudgets(database, clock=clock, defaults=budgets)
     credits = Credits(database, settings_reader, budget, clock=clock)
     completion = SongCompletion(database, credits, clock=clock)
-    incidents = Incidents(database, UnreachableOwner(), clock=WatchedClock(clock))
     songs = Songs(
         database,
         settings_reader,
@@ -161,12 +156,11 @@ def compose(
         budget,
         operator,
         completion,
-        incidents,
+        Incidents(database, UnreachableOwner(), clock=WatchedClock(clock)),
         clock=clock,
         random_seed=lambda: 7,
-        wake=lambda: wakes.append(None),
-        notify=notify,
-        allowed_servers=allowed_servers,
+        wake=lambda: None,
+        tell=notify,
     )
     return Product(
         database,
@@ -183,8 +177,6 @@ def compose(
         operator,
         notified,
         redrawn,
-        incidents,
-        wakes,
     )
 
 

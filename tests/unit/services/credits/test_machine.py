@@ -367,7 +367,8 @@ class Machine(RuleBasedStateMachine):
         if how in ("post", "undelivered"):
             if made.state == "waiting" and not self.submit_once(made):
                 return
-            self.run(self.product.bring_to_posting(self.made[made.song_id]))
+            posting = self.run(self.product.bring_to_posting(self.made[made.song_id]))
+            self.made[made.song_id] = posting
         assert self.run(self.finish(self.made[made.song_id], how))
         assert not self.run(self.finish(self.made[made.song_id], "fail"))
         made.ended_at = self.clock()

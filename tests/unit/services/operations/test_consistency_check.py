@@ -150,7 +150,9 @@ async def test_a_wrong_end_is_told(checking: ConsistencyCheck, database: Databas
 
 RETURNED = "and its price was returned as that of one that was not delivered."
 NOT_RETURNED = "Song 5 is refunded, and the ledger has no return of its price."
-REFUNDED_5 = "UPDATE songs SET state = 'refunded', file = NULL WHERE song_id = 5"
+REFUNDED_5 = (
+    "UPDATE songs SET state = 'refunded', file = NULL, next_attempt_at = NULL WHERE song_id = 5"
+)
 
 
 async def test_a_price_that_was_not_returned_is(
@@ -182,7 +184,9 @@ async def test_a_return_of_a_song_that_is_not_refunded_is_found(
     checking: ConsistencyCheck, database: Database
 ) -> None:
     await break_it(
-        database, "UPDATE songs SET state = 'undelivered', file = 'song.mp3' WHERE song_id = 7"
+        database,
+        "UPDATE songs SET state = 'undelivered', file = 'song.mp3', next_attempt_at = 1 "
+        "WHERE song_id = 7",
     )
     texts = [finding.text for finding in await checking.run(fix=False)]
     assert f"Song 7 is undelivered, {RETURNED}" in texts

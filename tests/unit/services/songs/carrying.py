@@ -11,6 +11,7 @@ import sqlite3
 import wave
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,18 @@ from services.providers.base import Provider
 from services.providers.rate_limiter import RateLimiter
 from services.providers.segmind import Segmind
 from services.songs.completion import SongCompletion
-from services.songs.pipeline import DEFAULT_UPLOAD_LIMIT, Pipeline
+from services.songs.delivery import EVERY, Delivery
+from services.songs.pipeline import Pipeline
+from services.songs.poster import DEFAULT_UPLOAD_LIMIT, Poster
+from services.songs.rows import SongRows
 from services.songs.scheduler import ACCOUNT_CHECK_EVERY, Scheduler
 from tests.databases import new_database
-from tests.factories import NOON, add_held_song, make_credits, make_song
+from tests.factories import MEMBER, NOON, add_held_song, make_credits, make_song
 
 SECONDS = 10
+LARGE = 50 * 2**20
+"""Bytes: the upload limit of a boosted server."""
+REASON = "The channel is gone."
 FREE = 10
 """A member's credits before anything is held."""
 
@@ -64,6 +71,14 @@ class Time:
 
     def monotonic(self) -> float:
         return self.elapsed
+
+    def advance(self, **by: float) -> None:
+        """Let time pass, by a `timedelta(**by)`."""
+        self.elapsed += timedelta(**by).total_seconds()
+
+    def jump(self, **by: float) -> None:
+        """Somebody sets the clock; no time passes."""
+        self.setback -= timedelta(**by)
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -101,7 +116,7 @@ class Crash(BaseException):
 
 
 class Channel:
-    """The worker's Announcer: what Discord was given, and what it answers."""
+    """The poster's Channel: what Discord was given, and what it answers."""
 
     def __init__(self, database_path: Path) -> None:
         self._database_path = database_path
@@ -113,6 +128,10 @@ class Channel:
         """Status and state (or "ended"), as they stood in the database at each change."""
         self.may_post = True
         self.looked_for: list[int] = []
+        self.tried: list[int] = []
+        self.hold: asyncio.Event | None = None
+        """Posts wait for it."""
+        self.before_ask: deque[BaseException] = deque()
         self.before_post: deque[BaseException] = deque()
         """What the next posts raise, before anything is there."""
         self.after_post: deque[BaseException] = deque()
@@ -143,6 +162,9 @@ class Channel:
         return self._post_id(song) if song.song_id in self.posts else None
 
     async def post(self, song: Song, file: Path) -> int:
+        self.tried.append(song.song_id)
+        if self.hold is not None:
+            await self.hold.wait()
         audio = await asyncio.to_thread(file.read_bytes)
         await self._say(self.before_post)
         self.posts.setdefault(song.song_id, []).append(audio)
@@ -151,6 +173,7 @@ class Channel:
         return self._post_id(song)
 
     async def can_post(self, song: Song) -> bool:
+        await self._say(self.before_ask)
         return self.may_post
 
     async def _say(self, errors: deque[BaseException]) -> None:
@@ -207,6 +230,23 @@ class Owner:
         return True
 
 
+@dataclass
+class Reply:
+    """What the requester was given, and what Discord answers to it."""
+
+    got: list[bytes] = field(default_factory=list)
+    errors: deque[BaseException] = field(default_factory=deque)
+    hold: asyncio.Event | None = None
+
+    async def __call__(self, song: Song, file: Path) -> None:
+        if self.hold is not None:
+            await self.hold.wait()
+        audio = await asyncio.to_thread(file.read_bytes)
+        if self.errors:
+            raise self.errors.popleft()
+        self.got.append(audio)
+
+
 class House:
     """Everything, composed. `restart` forgets whatever was in memory."""
 
@@ -218,6 +258,7 @@ class House:
         self.audio = quiet()
         self.timing = Timing(2.0, 8.0)
         self.channel = Channel(folder / "songs.db")
+        self.reply = Reply()
         self.owner = Owner()
         self.transcoder: Transcoder = Fitter()
         self.gates: dict[float, asyncio.Event] = {}
@@ -248,18 +289,29 @@ class House:
         self.api = self.make_api(root=self.root, key=PLAYGROUND_KEY)
         self.pacer = self.api.pacer
         self.budgets = OperatorBudgets(self.database, clock=self.clock)
-        self.pipeline = Pipeline(
-            self.database,
-            {self.api.name: self.api, **self.other_providers},
-            self.transcoder,
+        self.rows = SongRows(
+            self.database, self.incidents, changed=self.channel.changed, sleep=self.time.sleep
+        )
+        self.poster = Poster(
+            self.rows,
             self.completion,
+            self.transcoder,
             self.incidents,
-            self.budgets,
             self.channel,
             data_dir=self.folder,
             clock=self.clock,
+        )
+        self.pipeline = Pipeline(
+            self.rows,
+            {self.api.name: self.api, **self.other_providers},
+            self.poster,
+            self.completion,
+            self.incidents,
+            self.budgets,
+            clock=self.clock,
             sleep=self.time.sleep,
         )
+        self.delivery = Delivery(self.database, self.poster, clock=self.clock)
         self.scheduler = Scheduler(
             self.database,
             self.pipeline,
@@ -304,7 +356,7 @@ class House:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The runner runs; at the end it is stopped like a process that has no time."""
-        await self.pipeline.load()
+        await self.poster.load()
         task = asyncio.create_task(self.scheduler.run())
         try:
             yield
@@ -338,7 +390,7 @@ class House:
 
     def put(self, song_id: int, name: str, audio: bytes | None = None) -> Path:
         """A file in the song's folder."""
-        path = self.pipeline.folder(song_id) / name
+        path = self.poster.folder(song_id) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(self.audio if audio is None else audio)
         return path
@@ -383,6 +435,52 @@ class House:
         if await self.pipeline.make(song_id, fresh=fresh):
             await self.pipeline.deliver(song_id)
 
+    async def restarted(self) -> None:
+        self.restart()
+        await self.poster.load()
+
+    async def undelivered(self, song_id: int = 1, *, in_doubt: bool = False, **fields: Any) -> Song:
+        """Add a song that could not be posted, with its files."""
+        song = await self.add(song_id, **{"state": State.POSTING} | fields)
+        for name in ("source", f"{song_id}.mp3"):
+            self.put(song_id, name, quiet())
+        assert await self.completion.mark_undelivered(song, REASON, in_doubt=in_doubt)
+        return await self.song(song_id)
+
+    def grow(self, size: int, song_id: int = 1) -> None:
+        """Make the file to post so large; nothing of that is written."""
+        with self.put(song_id, f"{song_id}.mp3", b"").open("r+b") as file:
+            file.truncate(size)
+
+    async def hand_over(self, song_id: int = 1, *, to: int = MEMBER, limit: int = LARGE) -> bool:
+        song = await self.song(song_id)
+        return await self.poster.hand_over(song, to, limit=limit, send=self.reply)
+
+    async def round(self, *, after: float = EVERY) -> None:
+        """The next one."""
+        self.time.advance(seconds=after)
+        await self.delivery.once()
+
+    async def was_posted(self, song_id: int = 1) -> None:
+        await self.has_completed(song_id)
+        assert song_id in self.channel.last_shown
+
+    async def was_handed_over(self, song_id: int = 1) -> None:
+        song = await self.song(song_id)
+        assert (song.state, song.post_id) == (State.COMPLETED, None)
+        assert song.reason is not None
+        assert song_id not in self.channel.posts
+        await self._is_over(song_id, ["hold", "settle"])
+
+    async def was_refunded(self, song_id: int = 1) -> None:
+        assert (await self.song(song_id)).state is State.REFUNDED
+        await self._is_over(song_id, ["hold", "settle", "compensate"])
+
+    async def _is_over(self, song_id: int, entries: list[str]) -> None:
+        assert await self.entries(song_id) == entries
+        assert not self.poster.folder(song_id).exists()
+        assert song_id in self.channel.last_shown
+
     # --- what is there ------------------------------------------------------------------------
 
     def calls(self, method: str) -> int:
@@ -415,7 +513,6 @@ class House:
         song = await self.song(song_id)
         assert (song.state, song.reason) == ("completed", None)
         assert song.post_id == 9_000 + song_id
-        assert song.state_at == song.ended_at
         assert [len(posts) for posts in [self.channel.posts[song_id]]] == [1]
         assert await self.entries(song_id) == ["hold", "settle"]
         assert not (self.folder / "songs" / str(song_id)).exists()

@@ -43,7 +43,8 @@ from services.providers.base import Workspace
 from services.settings.catalogue import BLOCK
 from services.settings.server_settings import Manager
 from services.settings.settings import Block
-from services.songs.pipeline import ACCOUNT_REFUSED, DEFAULT_UPLOAD_LIMIT, _fault_of
+from services.songs.pipeline import ACCOUNT_REFUSED, _fault_of
+from services.songs.poster import DEFAULT_UPLOAD_LIMIT
 from tests.factories import MEMBER, NOON, SERVER, make_server_settings
 from tests.unit.services.songs.carrying import (
     FREE,
@@ -484,7 +485,7 @@ async def test_what_is_not_accepted_and_no_longer_wanted_is_cancelled(
     assert await house.entries() == ["hold", "refund"]
     assert await counted(house) == twice(0, 0)
     assert house.channel.shown[-1] == ("CANCELLED", "ended")
-    assert not house.pipeline.folder(1).exists()
+    assert not house.poster.folder(1).exists()
 
 
 async def test_a_crash_while_it_is_cancelled_undoes_both(
@@ -1127,13 +1128,13 @@ async def test_results_whose_deadline_passes_after_one_failure_are_lost(
 ) -> None:
     """On a machine that stood still, say: nobody would have been notified."""
     house.server.fault = always(file=Fault(503))
-    transient = house.pipeline._passing
+    transient = house.pipeline._transient
 
     async def stand_still(error: Exception) -> None:
         await transient(error)
         house.time.elapsed += 3_000.0
 
-    monkeypatch.setattr(house.pipeline, "_passing", stand_still)
+    monkeypatch.setattr(house.pipeline, "_transient", stand_still)
     for song_id in (1, 2, 3):
         await house.add(song_id)
         await house.start(song_id)
@@ -1317,7 +1318,7 @@ async def test_a_clock_that_is_set_while_it_is_posted(
     house.channel.before_post.extend([PostUncertain("503")] * 3)
     house.put(1, "1.mp3")
     await house.add(state="ready")
-    await house.pipeline.load()
+    await house.poster.load()
     await house.pipeline.deliver(1)
     await house.has_completed()
 
@@ -1504,7 +1505,7 @@ async def test_away_for_long_while_posting(house: House) -> None:
 async def test_the_file_has_vanished(house: House) -> None:
     await house.add(state="posting")
     await house.carry()
-    assert await house.has_failed() == "The song's file was lost before it could be posted."
+    assert await house.has_failed() == "The song's audio was lost before it could be posted."
     assert (await house.song()).fault == "machine"
 
 
@@ -1835,7 +1836,7 @@ async def test_a_post_whose_mark_was_lost_is_found(house: House, state: str) -> 
     """By a disk that lied and a power cut; what was posted has no file any more."""
     await house.add(state=state)
     house.channel.posts[1] = [house.audio]
-    await house.pipeline.load()
+    await house.poster.load()
     await house.pipeline.deliver(1)
     await house.has_completed()
     song = await house.song()
@@ -1846,7 +1847,7 @@ async def test_a_post_is_found_although_the_api_has_forgotten_the_song(house: Ho
     """The power was away for longer than the API keeps a result."""
     await house.add(state="submitted", request_id="unknown")
     house.channel.posts[1] = [house.audio]
-    await house.pipeline.load()
+    await house.poster.load()
     await house.carry()
     await house.has_completed()
     assert house.channel.looked_for == [1]
@@ -1854,7 +1855,7 @@ async def test_a_post_is_found_although_the_api_has_forgotten_the_song(house: Ho
 
 async def test_what_the_api_has_forgotten_is_looked_for_once(house: House) -> None:
     await house.add(state="submitted", request_id="unknown")
-    await house.pipeline.load()
+    await house.poster.load()
     await house.carry()
     assert await house.has_failed() == "The song service has lost this song."
     assert house.channel.looked_for == [1]
@@ -1867,7 +1868,7 @@ async def test_only_what_was_never_made_is_not_looked_for(house: House, state: s
         await house.add_submitted(genres="fail")
     else:
         await house.add(state=state, submits=1, genres="fail")
-    await house.pipeline.load()
+    await house.poster.load()
     await house.carry()
     await house.has_failed()
     assert house.channel.looked_for == ([1] if state == "submitting" else [])
@@ -1878,7 +1879,7 @@ async def test_what_is_lost_here_and_could_not_be_found_is_looked_for_again(hous
     await house.add(state="downloaded")
     house.channel.posts[1] = [house.audio]
     house.channel.before_find.append(CannotPost("the history is hidden"))
-    await house.pipeline.load()
+    await house.poster.load()
     await house.pipeline.deliver(1)
     await house.has_completed()
 
@@ -1899,22 +1900,25 @@ async def test_what_has_no_mark_is_posted_unless_it_is_found(
     house.put(1, "1.mp3")
     await house.add(state="ready")
     house.channel.before_find.extend(found_out)
-    await house.pipeline.load()
+    await house.poster.load()
     await house.pipeline.deliver(1)
     await house.has_completed()
 
 
 @pytest.mark.parametrize("refusal", [CannotPost("403"), TooLargeToPost("413")])
-async def test_what_could_neither_be_found_nor_posted_is_in_doubt(
+async def test_undelivered_song_that_could_not_be_found_is_searched_for_before_a_late_post(
     house: House, refusal: Exception
 ) -> None:
     house.put(1, "1.mp3")
     await house.add(state="ready")
     house.channel.before_find.append(CannotPost("the history is hidden"))
     house.channel.before_post.append(refusal)
-    await house.pipeline.load()
+    await house.poster.load()
     await house.pipeline.deliver(1)
-    await house.is_undelivered(in_doubt=True)
+    await house.is_undelivered()
+    house.channel.posts[1] = [house.audio]
+    await house.poster.post(1)
+    await house.has_completed()
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -2044,7 +2048,7 @@ async def test_what_is_given_up_is_not_looked_for(
 
     monkeypatch.setattr(house.channel, "find_post", find_post)
     await house.add(state="ready")
-    await house.pipeline.load()
+    await house.poster.load()
     with pytest.raises(RuntimeError):
         await house.pipeline.deliver(1)
     await house.pipeline.give_up(1)
@@ -2193,7 +2197,7 @@ async def test_python_that_is_missing_for_a_moment_is_no_lost_audio(
 ) -> None:
     """The operator renews the bot's folder while it runs."""
     program = transcoder._PROGRAM
-    house.pipeline._transcoder = Transcoder()
+    house.poster._transcoder = Transcoder()
 
     async def sleep(seconds: float) -> None:
         monkeypatch.setattr(transcoder, "_PROGRAM", program)
