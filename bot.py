@@ -161,7 +161,7 @@ class Application(DatabaseServices):
             self.incidents,
             self.operator_budgets,
             clock=clock,
-            alone=alone,
+            exclusive=alone,
             spawn=spawn,
         )
         self.songs = Songs(

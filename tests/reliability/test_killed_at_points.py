@@ -64,7 +64,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "db.database.Database.write: run_to_completion(self._writer.rollback())",
         "db.database.Database.write: self._writer.rollback()",
         "db.database._run_transaction: connection.rollback()",
-        "services.songs.scheduler.Scheduler._to_its_end.attempt: self._pipeline.give_up(",
+        "services.songs.scheduler.Scheduler._run_to_end.attempt: self._pipeline.give_up(",
     ],
     "Its acknowledgement is said to have failed: nothing is there yet, before and after it.": [
         "cogs.client.answers.acknowledged: interaction.original_response(",

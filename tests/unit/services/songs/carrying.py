@@ -319,7 +319,7 @@ class House:
             self.incidents,
             self.budgets,
             clock=self.clock,
-            alone=self.alone,
+            exclusive=self.alone,
             sleep=self._runner_sleep,
         )
 
