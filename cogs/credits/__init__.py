@@ -1,1 +1,1 @@
-"""Credits: what members see of theirs, and what managers grant and take."""
+"""Credits: `/credits`, `/gift`, `/leaderboard`, and the transfers of `/quota`."""

@@ -12,6 +12,7 @@ from discord.ext import commands
 
 from cogs.client.answers import TRANSIENT, acknowledged, wrap_parse_errors
 from cogs.client.people import member_of, server_of
+from cogs.client.quota import check_no_bot
 from cogs.client.texts import BLURPLE
 from cogs.credits import texts
 from db.reports import Place
@@ -59,8 +60,7 @@ class CreditsCog(commands.Cog):
         amount: Range[int, 1, MAX_AMOUNT],
     ) -> None:
         """Give another member some of your credits."""
-        if member.bot:
-            raise InvalidRequest(texts.BOT_RECEIVES)
+        check_no_bot(member)
         if not isinstance(member, discord.Member):
             raise InvalidRequest(texts.RECEIVER_LEFT.format(receiver=member.mention))
         # Delivered twice, an interaction ends here the second time: nothing is posted again.

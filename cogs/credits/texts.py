@@ -49,7 +49,6 @@ REASON_SHOWN = 60
 
 # --- refusals -------------------------------------------------------------------------------------
 
-BOT_RECEIVES = "Bots don't make songs. Choose a member."
 RECEIVER_LEFT = "{receiver} isn't in this server. Choose someone who is."
 NO_LEADERBOARD = "The leaderboard is off here. Server managers can allow it in `/quota show`."
 MEMBER_OR_ROLE = "Choose either a `member` or a `role`."

@@ -25,7 +25,7 @@ from services.credits.transfers import ResetPlan
 from services.errors import InvalidRequest, NotPossible
 from services.moments import LONGEST_TYPED
 
-What = Literal["granted credits", "settings", "everything"]
+Resettable = Literal["granted credits", "settings", "everything"]
 
 
 class GrantCommands(QuotaCommands):
@@ -53,7 +53,7 @@ class GrantCommands(QuotaCommands):
         expires: Range[str, 1, LONGEST_TYPED] | None = None,
         ends: Range[str, 1, LONGEST_TYPED] | None = None,
     ) -> None:
-        """Give a member, or each member with a role, credits besides the allowance."""
+        """Give credits to a member, or to each member with a role."""
         by = manager_of(interaction)
         await acknowledged(interaction)
         if member is not None and role is None:
@@ -128,16 +128,16 @@ class GrantCommands(QuotaCommands):
 
     @app_commands.command()
     @app_commands.describe(
-        what="What is to be as it was in the beginning",
+        what="What to reset",
         reason="Why granted credits are taken back; their members see it in /credits",
     )
     async def reset(
         self,
         interaction: discord.Interaction,
-        what: What,
+        what: Resettable,
         reason: Range[str, 1, MAX_REASON] | None = None,
     ) -> None:
-        """See what a reset would change, and then decide."""
+        """Reset granted credits or settings, after a preview."""
         by = manager_of(interaction)
         await acknowledged(interaction)
         if what == texts.SETTINGS and reason is not None:
@@ -162,7 +162,7 @@ class GrantCommands(QuotaCommands):
 class ResetButton(
     Persistent,
     ui.DynamicItem[ui.Button[Any]],
-    template=rf"quota:reset:(?P<what>{'|'.join(get_args(What))}):(?P<draft_id>{ID})",
+    template=rf"quota:reset:(?P<what>{'|'.join(get_args(Resettable))}):(?P<draft_id>{ID})",
 ):
     """Reset what the preview showed. Its draft is the interaction that showed it.
 
@@ -201,4 +201,4 @@ class ResetButton(
 
 
 PERSISTENT = (ResetButton,)
-"""What the bot has to know of to answer presses on messages from before a restart."""
+"""Registered at the start, to answer presses on messages from before a restart."""

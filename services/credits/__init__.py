@@ -1,1 +1,1 @@
-"""Credits: what members have, what songs cost, and what may be spent in a period."""
+"""Credits: balances, holds, transfers and budgets."""

@@ -137,15 +137,15 @@ class Model:
 
     # --- settings in force ------------------------------------------------------------------------
 
-    def rule(self, server: int, name: str, subject: int = 0) -> Any:
+    def setting(self, server: int, name: str, subject: int = 0) -> Any:
         return self.settings[server].get((name, subject))
 
     def blocked(self, person: Person, now: datetime) -> bool:
-        block = self.rule(person[0], "block", person[1])
+        block = self.setting(person[0], "block", person[1])
         return bool(block) and (block["until"] is None or now < moment(block["until"]))
 
     def limits(self, server: int) -> Mapping[str, int]:
-        set_ones = {name: self.rule(server, name) for name in DEFAULT_LIMITS}
+        set_ones = {name: self.setting(server, name) for name in DEFAULT_LIMITS}
         return DEFAULT_LIMITS | {name: n for name, n in set_ones.items() if n is not None}
 
     def period(self, server: int, now: datetime) -> Period:
@@ -161,18 +161,18 @@ class Model:
 
     def allowance(self, person: Person, now: datetime) -> int | None:
         server, who = person
-        own = self.rule(server, "member", who)
+        own = self.setting(server, "member", who)
         if own and (own["until"] is None or now < moment(own["until"])):
             return int_or_none(own["credits"])
         of_roles = [
-            rule["credits"]
+            setting["credits"]
             for role in self.roles[person] or ()
-            if (rule := self.rule(server, "role", role)) is not None
+            if (setting := self.setting(server, "role", role)) is not None
         ]
         if of_roles:
             return None if None in of_roles else max(of_roles)
-        rule = self.rule(server, "allowance")
-        return DEFAULT_ALLOWANCE if rule is None else int_or_none(rule["credits"])
+        setting = self.setting(server, "allowance")
+        return DEFAULT_ALLOWANCE if setting is None else int_or_none(setting["credits"])
 
     # --- purses -----------------------------------------------------------------------------------
 
@@ -237,7 +237,7 @@ class Model:
             or len(undelivered) >= MAX_UNDELIVERED
         ):
             return TooManyUndelivered
-        if self.rule(server, "pause") is not None or self.blocked(person, now):
+        if self.setting(server, "pause") is not None or self.blocked(person, now):
             return DeniedBySettings
         if seconds > limits["seconds"]:
             return DeniedBySettings
@@ -270,7 +270,7 @@ class Model:
 
     def would_exceed(self, server: int, price: int, now: datetime) -> bool:
         """Return whether a song would exceed the server's own budget."""
-        budget = self.rule(server, "budget")
+        budget = self.setting(server, "budget")
         used = self.used[server, self.period(server, now).start]
         return budget is not None and used + price > budget
 
@@ -314,7 +314,7 @@ class Model:
         self._warn(server, period)
 
     def _warn(self, server: int, period: Period) -> None:
-        budget, used = self.rule(server, "budget"), self.used[server, period.start]
+        budget, used = self.setting(server, "budget"), self.used[server, period.start]
         if budget is not None:
             percent = 100 if used >= budget else 80 if 100 * used >= 80 * budget else 0
             self.warn(server, period, percent)
@@ -322,7 +322,7 @@ class Model:
     def warn_of_refusal(self, server: int, now: datetime) -> None:
         """Warn that the budget is reached, unless much of it is left."""
         period = self.period(server, now)
-        if self.used[server, period.start] * 100 >= self.rule(server, "budget") * 80:
+        if self.used[server, period.start] * 100 >= self.setting(server, "budget") * 80:
             self.warn(server, period, 100)
 
     def warn(self, server: int, period: Period, percent: int) -> None:
@@ -332,7 +332,7 @@ class Model:
             facts = {
                 "percent": percent,
                 "used": self.used[server, period.start],
-                "budget": self.rule(server, "budget"),
+                "budget": self.setting(server, "budget"),
                 "until": ms(period.end),
             }
             self.history[server].append(Done("warning", 0, None, facts, None))
@@ -374,7 +374,7 @@ class Model:
         undoes: int | None = None,
     ) -> bool:
         """Set a setting; return whether that changed anything."""
-        before = self.rule(server, name, subject)
+        before = self.setting(server, name, subject)
         if before == value:
             return False
         self.settings[server].pop((name, subject), None)
@@ -409,7 +409,7 @@ class Model:
             return False
         if change.name == "calendar":
             return bool(asdict(self.calendar(server)) == change.after)
-        return bool(self.rule(server, change.name, change.subject) == change.after)
+        return bool(self.setting(server, change.name, change.subject) == change.after)
 
     def undo(self, server: int, actor: int, number: int, now: datetime) -> None:
         change = self.history[server][number - 1]

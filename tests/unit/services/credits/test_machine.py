@@ -241,9 +241,9 @@ class Machine(RuleBasedStateMachine):
         purse = self.model.open(person, now)
         balance = statement.balance
         assert balance.free == purse.free(now) == balance.sums.allowance + balance.sums.granted
-        assert {lot.lot_id: lot.remaining for lot in balance.lots} == {
-            pot.name: pot.left for pot in purse.live(now)
-        }
+        assert {
+            lot.lot_id: (lot.remaining, ms(lot.expires_at or FOREVER)) for lot in balance.lots
+        } == {pot.name: (pot.left, ms(pot.expires)) for pot in purse.live(now)}
         assert balance.allowance.credits == self.model.allowance(person, now)
         assert balance.period == self.model.period(person[0], now)
         assert statement.held == sum(s.price for s in self.model.of(person) if s.unfinished)
@@ -281,7 +281,7 @@ class Machine(RuleBasedStateMachine):
             return
         self.made[song_id] = song = self.run(creating)
         self.model.create(song_id, person, seconds, now)
-        budget = self.model.rule(person[0], "budget")
+        budget = self.model.setting(person[0], "budget")
         period = self.model.period(person[0], now)
         assert budget is None or self.model.used[person[0], period.start] <= budget
         for _ in range(1, times):
@@ -309,7 +309,7 @@ class Machine(RuleBasedStateMachine):
         self, giver: Person, receiver: Person, amount: int
     ) -> type[DeniedBySettings] | type[NotEnoughToGive] | None:
         now = self.clock()
-        if not self.model.rule(giver[0], "gifts"):
+        if not self.model.setting(giver[0], "gifts"):
             return DeniedBySettings
         if any(self.model.blocked(person, now) for person in (giver, receiver)):
             return DeniedBySettings
