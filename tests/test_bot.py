@@ -336,11 +336,11 @@ async def test_the_scheduler_knows_whether_the_lock_is_exclusive(
     def refuse(descriptor: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    alone: list[bool] = []
+    exclusive: list[bool] = []
     began = scheduler.Scheduler.__init__
 
     def begin(new: scheduler.Scheduler, *given: Any, **named: Any) -> None:
-        alone.append(named["alone"])
+        exclusive.append(named["exclusive"])
         began(new, *given, **named)
 
     monkeypatch.setattr(scheduler.Scheduler, "__init__", begin)
@@ -348,7 +348,7 @@ async def test_the_scheduler_knows_whether_the_lock_is_exclusive(
         monkeypatch.setattr(process_lock, "_lock", refuse)
     async with running(world, monkeypatch):
         pass
-    assert alone == [locks]
+    assert exclusive == [locks]
 
 
 async def test_a_second_bot_can_be_stopped_while_it_waits(
