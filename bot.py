@@ -175,7 +175,7 @@ class Application(DatabaseServices):
             clock=clock,
             random_seed=lambda: random.SystemRandom().randint(*registry.PARAMETERS.seed.bounds),
             wake=self.scheduler.wake,
-            tell=self.changelog.notify,
+            notify=self.changelog.notify,
             allowed_servers=self.config.allowed_servers,
         )
 

@@ -191,7 +191,7 @@ REQUEST = parse_request(
 
 async def _request(product: Product, member: Member) -> None:
     interaction = requester(next(_next_id), who=member, at=utc_now(), channel_id=1)
-    await product.songs.ask(interaction, REQUEST)
+    await product.songs.create(interaction, REQUEST)
 
 
 async def _request_gifted(product: Product, _: Member) -> None:

@@ -89,10 +89,7 @@ class SongRequest:
 
 @dataclass(frozen=True, slots=True)
 class Song(SongRequest):
-    """One row of `songs`. `state` says which of the optional fields are there.
-
-    `channel_id` is where it is posted, `origin_id` where it was requested, if that is another one.
-    """
+    """One row of `songs`. `state` says which of the optional fields are there."""
 
     song_id: int
     server_id: int
@@ -101,30 +98,30 @@ class Song(SongRequest):
     number: int
     provider: str
     price: int
-    state: State
     state_at: datetime
-    processing: bool
-    submits: int
-    request_id: str | None
-    reason: str | None
-    file: str | None
     requested_at: datetime
-    submitted_at: datetime | None
-    posting_at: datetime | None
-    ended_at: datetime | None
-    run_low: int | None
-    run_high: int | None
     application_id: int
-    message_id: int | None
-    token: str | None
-    token_until: datetime | None
-    post_id: int | None
-    counted_at: datetime | None
-    in_doubt: bool
-    fault: Fault | None
-    large_reads: int
     origin_id: int | None = None
     parent_id: int | None = None
+    message_id: int | None = None
+    token: str | None = None
+    token_until: datetime | None = None
+    state: State = State.WAITING
+    processing: bool = False
+    submits: int = 0
+    request_id: str | None = None
+    reason: str | None = None
+    file: str | None = None
+    submitted_at: datetime | None = None
+    posting_at: datetime | None = None
+    ended_at: datetime | None = None
+    run_low: int | None = None
+    run_high: int | None = None
+    post_id: int | None = None
+    counted_at: datetime | None = None
+    in_doubt: bool = False
+    fault: Fault | None = None
+    large_reads: int = 0
     attempts: int = 0
     """How often posting it failed while it was undelivered."""
     next_attempt_at: datetime | None = None

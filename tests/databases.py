@@ -52,3 +52,9 @@ def _opened_with(content: bytes) -> sqlite3.Connection:
     if content:
         connection.deserialize(content)
     return connection
+
+
+def dump(folder: Path) -> list[str]:
+    """Return the content of the database in a test's folder, row by row."""
+    with contextlib.closing(sqlite3.connect(folder / "songs.db")) as connection:
+        return list(connection.iterdump())

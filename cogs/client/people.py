@@ -18,7 +18,7 @@ from cogs.client.permissions import (
 from services.errors import NotPermitted
 from services.settings.server_settings import Manager
 from services.settings.settings import Member
-from services.songs.songs import Interaction
+from services.songs.song_request import Interaction
 
 
 def requester(

@@ -154,7 +154,7 @@ class GrantCommands(QuotaCommands):
             return
         # The reason may be long: it waits for the press where the options of forms do.
         draft = Draft(interaction.id, by.server_id, by.actor_id, json.dumps({"reason": why}))
-        await self.songs.keep_draft(draft)
+        await self.songs.save_draft(draft)
         view = Row(ResetButton(what, interaction.id))
         await interaction.followup.send(preview, view=view, ephemeral=True)
 

@@ -1,9 +1,9 @@
-"""Pure: a record in, an embed out. No await, no I/O.
+"""Build embeds from records; no await, no I/O.
 
 Limits are Discord's ("Embed Limits"): title 256, description 4,096, field 1,024 characters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import discord
@@ -48,12 +48,14 @@ def audio_filename(song: Song, file: Path) -> str:
     return file_stem(song.number, title_of(song.genres, song.lyrics)) + file.suffix
 
 
-def _card(song: Song, description: str, *, heading: str = "") -> discord.Embed:
-    return discord.Embed(
-        title=f"{EMOJI[song.status]} {heading or title(song)}",
-        description=description,
-        colour=COLOURS[song.status],
-    )
+def _card(status: Status, heading: str, description: str) -> discord.Embed:
+    title = f"{EMOJI[status]} {heading}"
+    return discord.Embed(title=title, description=description, colour=COLOURS[status])
+
+
+def _add(card: discord.Embed, fields: Mapping[str, str], *, inline: bool = False) -> None:
+    for name, value in fields.items():
+        card.add_field(name=name, value=value, inline=inline)
 
 
 # --- one song -------------------------------------------------------------------------------------
@@ -62,13 +64,13 @@ def _card(song: Song, description: str, *, heading: str = "") -> discord.Embed:
 def status_card(view: View) -> discord.Embed:
     """Build the status message: state, price, place, expected time."""
     song = view.song
-    card = _card(song, f"{progress(song.status)}\n{texts.news(view)}")
-    card.add_field(name=texts.LENGTH, value=f"{song.seconds} s")
-    card.add_field(name=texts.PRICE, value=texts.price(song, unlimited=view.unlimited))
+    card = _card(song.status, title(song), f"{progress(song.status)}\n{texts.news(view)}")
+    price = texts.price(song, unlimited=view.unlimited)
+    _add(card, {texts.LENGTH: f"{song.seconds} s", texts.PRICE: price}, inline=True)
     if view.unlimited:
-        card.add_field(name=texts.BALANCE, value=texts.UNLIMITED)
+        _add(card, {texts.BALANCE: texts.UNLIMITED}, inline=True)
     elif view.free is not None:
-        card.add_field(name=texts.BALANCE, value=credits_text(view.free))
+        _add(card, {texts.BALANCE: credits_text(view.free)}, inline=True)
     card.set_footer(text=texts.FOOTER.format(number=song.number, seed=song.seed))
     return card
 
@@ -89,14 +91,10 @@ def progress(status: Status) -> str:
 
 def post_card(song: Song) -> discord.Embed:
     """Build the card of a post. A search recognises it by `post_mark` at the footer's end."""
-    card = discord.Embed(
-        title=f"{EMOJI[Status.COMPLETED]} {title(song)}",
-        description=texts.REQUESTED_BY.format(member_id=song.member_id),
-        colour=COLOURS[Status.COMPLETED],
-    )
-    card.add_field(name=texts.GENRES, value=plain(song.genres, 300), inline=False)
-    card.add_field(name=texts.LENGTH, value=f"{song.seconds} s")
-    card.add_field(name=texts.SEED, value=str(song.seed))
+    requested_by = texts.REQUESTED_BY.format(member_id=song.member_id)
+    card = _card(Status.COMPLETED, title(song), requested_by)
+    _add(card, {texts.GENRES: plain(song.genres, 300)})
+    _add(card, {texts.LENGTH: f"{song.seconds} s", texts.SEED: str(song.seed)}, inline=True)
     card.set_footer(text=f"#{song.number} {post_mark(song)}")
     return card
 
@@ -108,30 +106,33 @@ def post_mark(song: Song) -> str:
 
 def song_card(song: Song, view: View | None = None) -> discord.Embed:
     """Show one song with its request; an unfinished one with its `view`."""
-    card = _card(song, texts.request(song))
+    card = _card(song.status, title(song), texts.request(song))
     card.url = texts.link_to_post(song)
+    fields = {}
     if view is not None:
-        card.add_field(name=texts.PROGRESS, value=texts.news(view), inline=False)
+        fields[texts.PROGRESS] = texts.news(view)
     if song.status is Status.COMPLETED:
-        card.add_field(name=texts.AUDIO, value=texts.whereabouts(song), inline=False)
-    if reason := song.reason:
-        card.add_field(name=texts.REASON, value=plain(reason, 400) or texts.UNKNOWN, inline=False)
-    genres = plain(song.genres, 300) or texts.DELETED
-    card.add_field(name=texts.GENRES, value=genres, inline=False)
+        fields[texts.AUDIO] = texts.whereabouts(song)
+    if song.reason:
+        fields[texts.REASON] = plain(song.reason, 400) or texts.UNKNOWN
+    fields[texts.GENRES] = plain(song.genres, 300) or texts.DELETED
     if has_words(song.lyrics):
-        lyrics = plain(song.lyrics, LYRICS_SHOWN)[:FIELD]
-        card.add_field(name=texts.LYRICS, value=lyrics, inline=False)
-    card.add_field(name=texts.PRICE, value=texts.price(song))
-    card.add_field(name=texts.LENGTH, value=f"{song.seconds} s")
-    card.add_field(name=texts.SEED, value=str(song.seed))
-    card.add_field(name=texts.SETTINGS, value=texts.settings(song), inline=False)
+        fields[texts.LYRICS] = plain(song.lyrics, LYRICS_SHOWN)[:FIELD]
+    _add(card, fields)
+    short = {
+        texts.PRICE: texts.price(song),
+        texts.LENGTH: f"{song.seconds} s",
+        texts.SEED: str(song.seed),
+    }
+    _add(card, short, inline=True)
+    _add(card, {texts.SETTINGS: texts.settings(song)})
     card.set_footer(text=f"#{song.number}")
     return card
 
 
 def hidden_card(song: Song) -> discord.Embed:
     """Show one song to somebody who may not read its genres and lyrics."""
-    return _card(song, texts.hidden_request(song), heading=texts.untitled(song))
+    return _card(song.status, texts.untitled(song), texts.hidden_request(song))
 
 
 def handed_over_card(song: Song) -> discord.Embed:
@@ -199,14 +200,14 @@ def _history_line(song: Song) -> str:
 def help_card(settings: Settings, prices: Prices, *, manages: bool) -> discord.Embed:
     """Show how to make a first song and, to managers, how to set up the server."""
     card = discord.Embed(title=texts.HELP_TITLE, description=texts.HELP, colour=BLURPLE)
-    for name, value in (
-        (texts.GENRES, texts.HELP_GENRES),
-        (texts.LYRICS, texts.HELP_LYRICS),
-        (texts.PRICE, texts.help_prices(prices)),
-        (texts.HELP_MORE, "\n".join(texts.commands(settings))),
-        (texts.FOR_MANAGERS, texts.FIRST_STEPS if manages else texts.MANAGERS),
-    ):
-        card.add_field(name=name, value=value, inline=False)
+    fields = {
+        texts.GENRES: texts.HELP_GENRES,
+        texts.LYRICS: texts.HELP_LYRICS,
+        texts.PRICE: texts.help_prices(prices),
+        texts.HELP_MORE: "\n".join(texts.commands(settings)),
+        texts.FOR_MANAGERS: texts.FIRST_STEPS if manages else texts.MANAGERS,
+    }
+    _add(card, fields)
     return card
 
 
@@ -223,6 +224,5 @@ def hello_card(*, allowance: int | None, prices: Prices) -> discord.Embed:
     """Greet a server that the bot was added to."""
     card = discord.Embed(title=texts.HELLO_TITLE, description=texts.HELLO, colour=BLURPLE)
     members = texts.hello_members(allowance, prices)
-    card.add_field(name=texts.FOR_EVERYONE, value=members, inline=False)
-    card.add_field(name=texts.FOR_MANAGERS, value=texts.HELLO_MANAGERS, inline=False)
+    _add(card, {texts.FOR_EVERYONE: members, texts.FOR_MANAGERS: texts.HELLO_MANAGERS})
     return card

@@ -55,25 +55,19 @@ class Options:
     numbers: dict[str, float | None]
 
 
-class LyricsForm(ui.Modal):
-    """The lyrics form. `SongCog.on_interaction` handles its submit, also after a restart."""
-
-    def __init__(self, draft_id: int) -> None:
-        super().__init__(title=texts.LYRICS, custom_id=f"{FORM}:{draft_id}", timeout=None)
-        self.add_item(
-            ui.Label(
-                text=texts.LYRICS,
-                description=texts.LYRICS_HELP,
-                component=ui.TextInput(
-                    custom_id=FORM,
-                    style=discord.TextStyle.paragraph,
-                    default=PREFILL,
-                    required=False,
-                    max_length=MAX_LYRICS,
-                ),
-            )
-        )
-        self.stop()  # otherwise discord.py stores every form that was ever opened
+def lyrics_form(draft_id: int) -> ui.Modal:
+    """Make a lyrics form. `SongCog.on_interaction` handles its submit, also after a restart."""
+    field: ui.TextInput[ui.View] = ui.TextInput(
+        custom_id=FORM,
+        style=discord.TextStyle.paragraph,
+        default=PREFILL,
+        required=False,
+        max_length=MAX_LYRICS,
+    )
+    form = ui.Modal(title=texts.LYRICS, custom_id=f"{FORM}:{draft_id}", timeout=None)
+    form.add_item(ui.Label(text=texts.LYRICS, description=texts.LYRICS_HELP, component=field))
+    form.stop()  # otherwise discord.py stores every form that was ever opened
+    return form
 
 
 class SongCog(commands.Cog):
@@ -156,7 +150,7 @@ class SongCog(commands.Cog):
         self, interaction: discord.Interaction, request: SongRequest, message_id: int | None
     ) -> None:
         member = requester(interaction, at=self._clock(), message_id=message_id)
-        song = await self._songs.ask(member, request)
+        song = await self._songs.create(member, request)
         self._show(song.song_id)
 
     @song.autocomplete("genres")
@@ -203,11 +197,11 @@ class SongCog(commands.Cog):
         text = json.dumps(asdict(options))
         draft = Draft(interaction.id, server_of(interaction), interaction.user.id, text)
         # At the latest the options are stored while the lyrics are typed.
-        storing = asyncio.ensure_future(self._songs.keep_draft(draft))
+        storing = asyncio.ensure_future(self._songs.save_draft(draft))
         await asyncio.wait({storing}, timeout=max(0.0, opens_by - clock()))
         if storing.done():
             storing.result()
-        await interaction.response.send_modal(LyricsForm(interaction.id))
+        await interaction.response.send_modal(lyrics_form(interaction.id))
         await storing
 
     @commands.Cog.listener()

@@ -1,35 +1,23 @@
-"""Check a request for a song against a server's settings. Pure."""
+"""Check whether a member may request a song."""
 
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from db import songs
+from db.connection import Connection
 from db.records import SongRequest
-from services.errors import (
-    DeniedBySettings,
-    ServerNotAllowed,
-    TooManySongs,
-    TooManyUndelivered,
-)
+from services.errors import DeniedBySettings, TooManySongs, TooManyUndelivered
 from services.settings.blocked_words import find_blocked
-from services.settings.catalogue import BLOCKED_WORDS, CHANNELS, PAUSE
+from services.settings.catalogue import BLOCKED_WORDS, CHANNELS, HOURLY_IN_CHANNEL, PAUSE
 from services.settings.reader import Settings
+from services.songs.song_request import Interaction
 
 MAX_UNDELIVERED = 25
 """Songs of a server that could not be posted, up to 10 MiB each, before new ones are refused."""
 MAX_UNDELIVERED_OF_MEMBER = 5
-"""Of them one member's: a member can make songs impossible to post, and must not lock others out.
-"""
-REFUNDS_COUNT_FOR = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a song is requested; `parent_id` is the channel that a thread is in."""
-
-    channel_id: int
-    parent_id: int | None = None
+"""The same for one member, who can make songs impossible to post and must not lock others out."""
+HOUR = timedelta(hours=1)
 
 
 @dataclass(eq=False)
@@ -85,7 +73,7 @@ class BlockedWord(DeniedBySettings):
 
 @dataclass(eq=False)
 class TooManyRefunds(TooManySongs):
-    """So many songs were refunded in `REFUNDS_COUNT_FOR` by the member's own doing."""
+    """So many songs were refunded in the last hour for reasons of the member's own."""
 
     limit: int
     again_at: datetime
@@ -123,101 +111,90 @@ class SettingLimitReached(TooManySongs):
     again_at: datetime
 
 
-def check_server(allowed: Collection[int], server_id: int) -> None:
-    """Whether the operator lets this server's members request songs; an empty list allows all.
+async def check_undelivered(connection: Connection, requester: Interaction) -> None:
+    """Check that one more song could wait for delivery.
 
     Raises:
-        ServerNotAllowed: its id is not in the list.
+        MemberHasUndelivered, ServerHasUndelivered
     """
-    if allowed and server_id not in allowed:
-        raise ServerNotAllowed(server_id)
-
-
-def check_undelivered(by_member: Counter[int], member_id: int) -> None:
-    """Whether a server and a member have room for one more song that might not be postable.
-
-    Raises:
-        MemberHasUndelivered: `MAX_UNDELIVERED_OF_MEMBER` of this member wait.
-        ServerHasUndelivered: `MAX_UNDELIVERED` of the server wait.
-    """
-    own, count = by_member[member_id], by_member.total()
-    if own >= MAX_UNDELIVERED_OF_MEMBER:
+    by_member = await songs.count_undelivered(connection, requester.server_id)
+    if (own := by_member[requester.member_id]) >= MAX_UNDELIVERED_OF_MEMBER:
         raise MemberHasUndelivered(own)
-    if count >= MAX_UNDELIVERED:
+    if (count := by_member.total()) >= MAX_UNDELIVERED:
         raise ServerHasUndelivered(count)
 
 
-def check_member(settings: Settings, place: Place, *, at: datetime) -> None:
-    """Whether somebody may ask for any song here.
+def check_settings(
+    settings: Settings, requester: Interaction, request: SongRequest, *, at: datetime
+) -> None:
+    """Check a request against a server's settings.
 
     Raises:
-        ServerPaused, MemberBlocked, WrongChannel
+        ServerPaused, MemberBlocked, WrongChannel, SongTooLarge, BlockedWord
     """
     if (pause := settings[PAUSE]) is not None:
         raise ServerPaused(pause)
     if block := settings.block(at=at):
         raise MemberBlocked(block.reason, block.until)
     channels = settings[CHANNELS]
-    if channels and not {place.channel_id, place.parent_id} & set(channels):
+    if channels and not {requester.channel_id, requester.parent_id} & set(channels):
         raise WrongChannel(channels)
-
-
-def check_size(settings: Settings, seconds: int, steps: int) -> None:
-    """Whether a song of this size may be requested.
-
-    Raises:
-        SongTooLarge: it is longer, or takes more steps, than is allowed here.
-    """
-    for name, value, limit in (
-        ("seconds", seconds, settings.limits.seconds),
-        ("steps", steps, settings.limits.steps),
-    ):
-        if value > limit:
-            raise SongTooLarge(name, limit)
-
-
-def check_blocked_words(settings: Settings, request: SongRequest) -> None:
-    """Whether genres and lyrics go without the words that are blocked here.
-
-    Raises:
-        BlockedWord: they don't.
-    """
+    limits = settings.limits
+    if request.seconds > limits.seconds:
+        raise SongTooLarge("seconds", limits.seconds)
+    if request.steps > limits.steps:
+        raise SongTooLarge("steps", limits.steps)
     word = find_blocked(settings[BLOCKED_WORDS], request.genres, request.lyrics)
     if word is not None:
         raise BlockedWord(word)
 
 
-def check_refunds(ends: Sequence[datetime], limit: int, *, elsewhere: int) -> None:
-    """Whether a member has had fewer than `limit` songs refunded by choice in `REFUNDS_COUNT_FOR`.
+async def check_refunds(
+    connection: Connection, requester: Interaction, limit: int, *, at: datetime
+) -> None:
+    """Check that fewer than `limit` songs were refunded by a member's choice in the last hour.
 
-    `ends`: when those that still count were over, newest first, at most `limit`. `elsewhere`: songs
-    in progress in other servers, which count as if they were refunded too: each server's own limit
-    of songs in progress knows nothing of the others.
+    Songs in progress in other servers count as if they were refunded too: the limit of songs in
+    progress applies to each server alone. 0 is no limit.
 
     Raises:
         TooManyRefunds: until the oldest of them no longer counts.
         TooManyElsewhere: until one in progress is done.
     """
-    if limit and len(ends) >= limit:
-        raise TooManyRefunds(limit, ends[limit - 1] + REFUNDS_COUNT_FOR)
-    if limit and len(ends) + elsewhere >= limit:
+    if not limit:
+        return
+    server_id, member_id = requester.server_id, requester.member_id
+    ends = await songs.ends_by_choice(connection, member_id, since=at - HOUR, until=at, limit=limit)
+    if len(ends) >= limit:
+        raise TooManyRefunds(limit, ends[-1] + HOUR)
+    elsewhere = await songs.count_unfinished_elsewhere(connection, server_id, member_id)
+    if len(ends) + elsewhere >= limit:
         raise TooManyElsewhere(elsewhere)
 
 
-def check_pace(
-    settings: Settings, *, unfinished: int, last_requested: datetime | None, at: datetime
+async def check_pace(
+    connection: Connection, settings: Settings, requester: Interaction, *, at: datetime
 ) -> None:
-    """Whether a member may have one more song now.
+    """Check how many songs there are already in the channel and of the member, and since when.
 
     Raises:
-        TooManyInProgress, Cooldown
+        SettingLimitReached, TooManyInProgress, Cooldown
     """
+    server_id, member_id = requester.server_id, requester.member_id
+    if per_hour := settings[HOURLY_IN_CHANNEL]:
+        channel_id = requester.parent_id or requester.channel_id
+        requested = await songs.requested_in_channel(
+            connection, server_id, channel_id, since=at - HOUR, limit=per_hour
+        )
+        if len(requested) == per_hour:
+            raise SettingLimitReached(HOURLY_IN_CHANNEL.label, per_hour, requested[-1] + HOUR)
     limits = settings.limits
+    unfinished = await songs.count_unfinished(connection, server_id, member_id)
     if unfinished >= limits.unfinished:
         raise TooManyInProgress(unfinished, limits.unfinished)
-    if last_requested is None:
-        return
-    again = last_requested + timedelta(seconds=limits.cooldown)
-    # A clock that was set back does not make anybody wait for longer than they ever would.
-    if at < again <= at + timedelta(seconds=limits.cooldown):
-        raise Cooldown(limits.cooldown, again)
+    if limits.cooldown:
+        last = await songs.last_requested(connection, server_id, member_id)
+        cooldown = timedelta(seconds=limits.cooldown)
+        # After the clock was set back nobody waits for longer than the cooldown.
+        if last is not None and at < last + cooldown <= at + cooldown:
+            raise Cooldown(limits.cooldown, last + cooldown)

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from db.records import SongRequest
+from db.records import TOKEN_LIFETIME, SongRequest
 from services.errors import InvalidRequest, OutOfRange, TooLong
 from services.providers.base import Parameter, Parameters
+from services.settings.settings import Member
 from services.songs.lyrics import normalised
 from services.text import SECTION, clean, has_words
 
@@ -14,7 +17,7 @@ MAX_GENRES = 300
 MAX_LYRICS = 4_000  # what a Discord form can hold
 MAX_TITLE = 80
 INSTRUMENTAL = "[instrumental]"
-"""What is sent instead of words: left out, the API sings its own sample song."""
+"""The lyrics of an instrumental: without any, the API sings its own sample song."""
 
 # What people type between genres where keyboards have other commas, or paste a list.
 _OTHER_COMMAS = ";\n\uff0c\uff1b\u3001\u060c\u061b"
@@ -28,6 +31,39 @@ class NoGenres(InvalidRequest):
 
 class InstrumentalWithLyrics(InvalidRequest):
     """An instrumental was requested with lyrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """Who requests a song, and where, as Discord sent it."""
+
+    interaction_id: int
+    application_id: int
+    server_id: int
+    channel_id: int
+    member_id: int
+    token: str
+    received_at: datetime
+    message_id: int | None = None
+    parent_id: int | None = None
+    """The channel of a thread."""
+    roles: frozenset[int] = frozenset()
+    """The member's, as they came with the interaction."""
+    may_post_in: Callable[[int], bool] = lambda _: False
+    """Return whether the song may be posted in another channel than it is requested in.
+
+    Raises NotPermitted where that channel lacks a permission for the bot.
+    """
+
+    @property
+    def member(self) -> Member:
+        """The member whose credits are spent."""
+        return Member(self.server_id, self.member_id, self.roles)
+
+    @property
+    def token_until(self) -> datetime:
+        """When the token stops working, counted from its receipt by our own clock."""
+        return self.received_at + TOKEN_LIFETIME
 
 
 def parse_request(
@@ -54,16 +90,18 @@ def parse_request(
     Raises:
         OutOfRange, TooLong, NoGenres, InstrumentalWithLyrics
     """
-    given: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
-    chosen = parameters.defaults() | given
+    chosen: dict[str, Any] = parameters.defaults()
+    chosen |= {name: value for name, value in numbers.items() if value is not None}
     if "seed" not in chosen:
         chosen["seed"] = random_seed()
-    checked: dict[str, Any] = {
-        name: _parse_number(name, value, getattr(parameters, name))
-        for name, value in chosen.items()
-    }
+    for name, value in chosen.items():
+        parameter: Parameter[Any] = getattr(parameters, name)
+        if not parameter.allows(value):
+            raise OutOfRange(name, *parameter.bounds)
+        if isinstance(parameter.low, float):
+            chosen[name] = float(value)
     lyrics = _parse_lyrics(lyrics or "", instrumental=instrumental)
-    return SongRequest(genres=_parse_genres(genres), lyrics=lyrics, **checked)
+    return SongRequest(genres=_parse_genres(genres), lyrics=lyrics, **chosen)
 
 
 def _parse_genres(typed: str) -> str:
@@ -88,18 +126,12 @@ def _parse_lyrics(typed: str, *, instrumental: bool) -> str:
     return lyrics
 
 
-def _parse_number(name: str, value: float, parameter: Parameter[Any]) -> float:
-    if not parameter.allows(value):
-        raise OutOfRange(name, *parameter.bounds)
-    return float(value) if isinstance(parameter.low, float) else value
-
-
 def title_of(genres: str, lyrics: str) -> str:
-    """The first line of the chorus, or of the verse, or the genres; cut at 80 letters."""
+    """Return the first line of the chorus, of the verse, or the genres, cut at `MAX_TITLE`."""
     lines: dict[str, str] = {}
-    section = "verse"  # words before any bracket are sung too
+    section = "verse"  # lines before any bracket are sung too
     for line in lyrics.splitlines():
-        # "[Chorus] You make my mind" is seen on the API's own page: bracket and words in one line.
+        # A bracket may share its line: the API's own page has "[Chorus] You make my mind".
         for piece in re.split(r"(\[[^\[\]\n]*\])", line):
             if match := SECTION.fullmatch(piece.strip()):
                 section = match[1].strip().lower().rstrip(" 0123456789")

@@ -1,74 +1,34 @@
-"""What a person does: ask for a song, cancel it, look at what was made."""
+"""Members' songs: request, cancel, find."""
 
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from db import drafts, servers, songs
 from db.connection import Connection
 from db.database import Database
-from db.records import TOKEN_LIFETIME, Draft, Fault, Song, SongRequest, State
+from db.records import Draft, Fault, Song, SongRequest, State
 from services import logs
 from services.amounts import Prices
 from services.clock import Clock
 from services.credits.budgets import OperatorBudgets, ServerBudget, ServerBudgetExceeded
 from services.credits.credits import Credits
+from services.errors import ServerNotAllowed
 from services.operations.incidents import Incidents
 from services.providers import registry
-from services.settings.catalogue import HOURLY_IN_CHANNEL, POST_IN
+from services.settings.catalogue import POST_IN
 from services.settings.reader import Settings, SettingsReader
-from services.settings.settings import Member
 from services.songs import admission
-from services.songs.admission import Place, SettingLimitReached
 from services.songs.completion import SongCompletion
 from services.songs.refusals import FormExpired, NotYourSong, TooLateToCancel, UnknownSong
+from services.songs.song_request import Interaction
 
 log = logging.getLogger(__name__)
 
 PAGE = 10
 SEARCHED = 100
-"""A member's newest songs, among which a typed text is looked for."""
-
-HOUR = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Interaction:
-    """Who asks, and where: what is known of the interaction that asks."""
-
-    interaction_id: int
-    application_id: int
-    server_id: int
-    channel_id: int
-    member_id: int
-    token: str
-    received_at: datetime
-    message_id: int | None = None
-    parent_id: int | None = None
-    """The channel that the thread is in, where it is one."""
-    roles: frozenset[int] = frozenset()
-    """The member's, as they came with the interaction."""
-    may_post_in: Callable[[int], bool] = lambda _: False
-    """Return whether the song may be posted in another channel than it is requested in.
-
-    Raises NotPermitted where that channel lacks a permission for the bot.
-    """
-
-    @property
-    def member(self) -> Member:
-        """Whose credits are spent."""
-        return Member(self.server_id, self.member_id, self.roles)
-
-    @property
-    def place(self) -> Place:
-        """Where it is asked."""
-        return Place(self.channel_id, self.parent_id)
-
-    @property
-    def token_until(self) -> datetime:
-        """When its token stops working, counted from its receipt by our own clock."""
-        return self.received_at + TOKEN_LIFETIME
+"""How many of a member's newest songs are searched for a typed text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +42,7 @@ class Page:
 
 
 class Songs:
-    """The members' side of the product."""
+    """Creates, cancels and finds members' songs."""
 
     def __init__(
         self,
@@ -97,7 +57,7 @@ class Songs:
         clock: Clock,
         random_seed: Callable[[], int],
         wake: Callable[[], None],
-        tell: Callable[[], None],
+        notify: Callable[[], None],
         allowed_servers: Collection[int] = (),
     ) -> None:
         self._database = database
@@ -109,21 +69,21 @@ class Songs:
         self._incidents = incidents
         self._clock = clock
         self._wake = wake
-        self._tell = tell
+        self._notify = notify
         self._allowed_servers = allowed_servers
         self.random_seed = random_seed
 
     @property
     def prices(self) -> Prices:
-        """What songs cost."""
+        """The prices of songs."""
         return self._settings_reader.defaults.prices
 
     async def check(self, requester: Interaction, request: SongRequest) -> None:
-        """Whether `ask` would be refused already, before its words have been typed.
+        """Check, before a form for lyrics opens, all that doesn't change while they are typed.
 
         Raises:
             ServerNotAllowed, SongsPaused, TooManyUndelivered, DeniedBySettings, NotPermitted: see
-                `ask`.
+                `create`.
         """
         await self._check(self._database.reader, requester, request, at=self._clock())
         await self._post_in(requester)
@@ -136,16 +96,14 @@ class Songs:
         *,
         at: datetime,
     ) -> Settings:
-        """Check all that doesn't change while lyrics are typed; return the server's settings."""
-        server_id, member_id = requester.server_id, requester.member_id
-        admission.check_server(self._allowed_servers, server_id)
+        if self._allowed_servers and requester.server_id not in self._allowed_servers:
+            raise ServerNotAllowed(requester.server_id)
         self._incidents.check_not_paused()
-        undelivered = await songs.count_undelivered(connection, server_id)
-        admission.check_undelivered(undelivered, member_id)
-        settings = await self._settings_reader.read(connection, server_id, member_id)
-        admission.check_member(settings, requester.place, at=at)
-        admission.check_size(settings, request.seconds, request.steps)
-        admission.check_blocked_words(settings, request)
+        await admission.check_undelivered(connection, requester)
+        settings = await self._settings_reader.read(
+            connection, requester.server_id, requester.member_id
+        )
+        admission.check_settings(settings, requester, request, at=at)
         return settings
 
     async def _post_in(self, requester: Interaction) -> int:
@@ -160,8 +118,8 @@ class Songs:
             return requester.channel_id
         return channel_id
 
-    async def ask(self, requester: Interaction, request: SongRequest) -> Song:
-        """Take the request in: in one transaction the settings, the limits, the hold and the row.
+    async def create(self, requester: Interaction, request: SongRequest) -> Song:
+        """Create a song: in one transaction the checks, the hold and the row.
 
         The same interaction delivered twice is the same song, held once.
 
@@ -169,15 +127,12 @@ class Songs:
             ServerNotAllowed, SongsPaused, TooManyUndelivered, DeniedBySettings, TooManySongs,
                 BudgetExceeded, NotEnoughCredits, NotPermitted: nothing was spent.
         """
-        post_in = await self._post_in(requester)
-
-        async def decide(connection: Connection) -> tuple[Song, bool]:
-            if known := await songs.get(connection, requester.interaction_id):
-                return known, False
-            return await self._take_in(connection, requester, request, post_in)
+        channel_id = await self._post_in(requester)
 
         try:
-            song, warned = await self._database.transact(decide)
+            song, warned = await self._database.transact(
+                lambda connection: self._create(connection, requester, request, channel_id)
+            )
         except ServerBudgetExceeded as reached:
             await self._budget.refused(reached)
             raise
@@ -194,101 +149,47 @@ class Songs:
                 song.price,
             )
         if warned:
-            self._tell()
+            self._notify()
         self._wake()
         return song
 
-    async def _take_in(
-        self, connection: Connection, requester: Interaction, request: SongRequest, post_in: int
+    async def _create(
+        self, connection: Connection, requester: Interaction, request: SongRequest, channel_id: int
     ) -> tuple[Song, bool]:
-        """The new song, and whether there is a warning of the server's budget to tell."""
+        """Return the song, and whether a warning of the server's budget was written with it."""
+        if existing := await songs.get(connection, requester.interaction_id):
+            return existing, False
         now, server_id = self._clock(), requester.server_id
         settings = await self._check(connection, requester, request, at=now)
-        await self._check_pace(connection, requester, settings, at=now)
+        refunds = self._settings_reader.defaults.hourly_refunds
+        await admission.check_refunds(connection, requester, refunds, at=now)
+        await admission.check_pace(connection, settings, requester, at=now)
         price = self.prices.of(request.seconds, request.steps)
         await self._operator_budgets.check(connection, server_id, price)
         opened = await self._credits.open(connection, requester.member, settings, at=now)
-        number = await servers.take_number(connection, server_id)
-        song = self._new(requester, request, number, now, post_in)
-        await songs.insert(connection, song)
-        return song, await self._credits.hold(connection, song, opened, settings)
-
-    async def _check_pace(
-        self, connection: Connection, requester: Interaction, settings: Settings, *, at: datetime
-    ) -> None:
-        server_id, member_id = requester.server_id, requester.member_id
-        if limit := self._settings_reader.defaults.hourly_refunds:
-            ends = await songs.ends_by_choice(
-                connection,
-                member_id,
-                since=at - admission.REFUNDS_COUNT_FOR,
-                until=at,
-                limit=limit,
-            )
-            elsewhere = await songs.count_unfinished_elsewhere(connection, server_id, member_id)
-            admission.check_refunds(ends, limit, elsewhere=elsewhere)
-        if per_hour := settings[HOURLY_IN_CHANNEL]:
-            channel_id = requester.parent_id or requester.channel_id
-            requested = await songs.requested_in_channel(
-                connection, server_id, channel_id, since=at - HOUR, limit=per_hour
-            )
-            if len(requested) == per_hour:
-                again_at = requested[-1] + HOUR
-                raise SettingLimitReached(HOURLY_IN_CHANNEL.label, per_hour, again_at)
-        admission.check_pace(
-            settings,
-            unfinished=await songs.count_unfinished(connection, server_id, member_id),
-            last_requested=await songs.last_requested(connection, server_id, member_id)
-            if settings.limits.cooldown
-            else None,
-            at=at,
-        )
-
-    def _new(
-        self,
-        requester: Interaction,
-        request: SongRequest,
-        number: int,
-        at: datetime,
-        post_in: int,
-    ) -> Song:
-        return Song(
+        song = Song(
             **asdict(request),
             song_id=requester.interaction_id,
-            server_id=requester.server_id,
+            server_id=server_id,
             member_id=requester.member_id,
-            channel_id=post_in,
-            origin_id=None if post_in == requester.channel_id else requester.channel_id,
+            channel_id=channel_id,
+            origin_id=None if channel_id == requester.channel_id else requester.channel_id,
             parent_id=requester.parent_id,
-            number=number,
+            number=await servers.take_number(connection, server_id),
             provider=registry.DEFAULT,
-            price=self.prices.of(request.seconds, request.steps),
-            state=State.WAITING,
-            state_at=at,
-            processing=False,
-            submits=0,
-            request_id=None,
-            reason=None,
-            file=None,
-            requested_at=at,
-            submitted_at=None,
-            posting_at=None,
-            ended_at=None,
-            run_low=None,
-            run_high=None,
+            price=price,
+            state_at=now,
+            requested_at=now,
             application_id=requester.application_id,
             message_id=requester.message_id,
             token=requester.token,
             token_until=requester.token_until,
-            post_id=None,
-            counted_at=None,
-            in_doubt=False,
-            fault=None,
-            large_reads=0,
         )
+        await songs.insert(connection, song)
+        return song, await self._credits.hold(connection, song, opened, settings)
 
     async def cancel(self, song_id: int, *, server_id: int, member_id: int, manager: bool) -> Song:
-        """Cancel a song that has not been submitted; its price goes back.
+        """Cancel a song that has not been submitted, and refund it.
 
         Raises:
             NotYourSong: it is somebody else's, and `manager` is false.
@@ -305,7 +206,7 @@ class Songs:
         return await self.get(song_id, server_id=server_id)
 
     async def get(self, song_id: int, *, server_id: int) -> Song:
-        """One song of a server.
+        """Return a song of a server.
 
         Raises:
             UnknownSong: there is none.
@@ -316,7 +217,7 @@ class Songs:
         return song
 
     async def by_number(self, number: int, *, server_id: int) -> Song:
-        """One song of a server, by what people call it.
+        """Return a song of a server by its number.
 
         Raises:
             UnknownSong: there is none.
@@ -327,22 +228,22 @@ class Songs:
         return song
 
     async def own(self, server_id: int, member_id: int) -> list[Song]:
-        """A member's songs that wait to be delivered, then their newest: for completion."""
+        """Return a member's undelivered songs, then their newest, to be suggested."""
         reader = self._database.reader
         waiting = await songs.undelivered_of_member(reader, server_id, member_id)
         newest = await songs.of_member(reader, server_id, member_id, limit=SEARCHED, offset=0)
         return waiting + [song for song in newest if song.state is not State.UNDELIVERED]
 
-    async def keep_draft(self, draft: Draft) -> None:
-        """Keep the options of a form that is about to open."""
+    async def save_draft(self, draft: Draft) -> None:
+        """Store the options of a form that is about to open."""
         async with self._database.write() as connection:
             await drafts.insert(connection, draft, at=self._clock())
 
     async def draft(self, draft_id: int, *, server_id: int, member_id: int) -> Draft:
-        """The options of a form that was sent.
+        """Return the options of a submitted form.
 
         Raises:
-            FormExpired: they are gone (after an hour), or are somebody else's.
+            FormExpired: they were deleted after an hour, or are somebody else's.
         """
         draft = await drafts.get(self._database.reader, draft_id)
         if draft is None or (draft.server_id, draft.member_id) != (server_id, member_id):
@@ -350,12 +251,10 @@ class Songs:
         return draft
 
     async def renew_token(self, song_id: int, button: Interaction) -> bool:
-        """A button on the status message brought a new token: it is used from now on.
+        """Use the token of a pressed button to edit the status message from now on.
 
-        False: the song is over by now (one that waits to be delivered is not), and nobody will edit
-        its message any more.
-
-        The caller has checked that it was pressed by the song's own member.
+        The caller has checked that the song's own member pressed it. Return False if the song has
+        ended and is not undelivered: its message is not edited any more.
         """
         async with self._database.write() as connection:
             return await songs.set_token(
@@ -367,7 +266,7 @@ class Songs:
             )
 
     async def history(self, server_id: int, member_id: int, *, page: int) -> Page:
-        """A page of a member's songs; the nearest one where `page` is out of bounds."""
+        """Return a page of a member's songs; the nearest one if `page` is out of bounds."""
         reader = self._database.reader
         total = await songs.count_of_member(reader, server_id, member_id)
         pages = max(1, -(-total // PAGE))
@@ -378,7 +277,7 @@ class Songs:
         return Page(found, number, pages, total)
 
     async def genres_used(self, server_id: int, member_id: int) -> list[str]:
-        """Genres that the member, then the server, asked for lately: for completion."""
+        """Return genres requested lately by the member, then in the server, to be suggested."""
         reader = self._database.reader
         mine = await songs.genres_of_member(reader, server_id, member_id, limit=20)
         return mine + await songs.genres_of_server(reader, server_id, limit=50)

@@ -37,6 +37,7 @@ POSTER = "services/songs/poster.py"
 T_CREDITS = "tests/unit/services/credits/test_credits.py"
 T_ENDING = "tests/unit/services/songs/test_completion.py"
 T_SONGS = "tests/unit/services/songs/test_songs.py"
+T_ADMISSION = "tests/unit/services/songs/test_admission.py"
 T_BUDGETS = "tests/unit/services/credits/test_budgets.py"
 T_GIVING = "tests/unit/services/credits/test_transfers.py"
 T_WORKER = "tests/unit/services/songs/test_pipeline.py"
@@ -92,8 +93,8 @@ MUTANTS = (
         "same_interaction_is_one_song",
         "an interaction that is delivered twice is one song, held once",
         "services/songs/songs.py",
-        "if known := await songs.get(connection, requester.interaction_id):",
-        "if known := None:",
+        "if existing := await songs.get(connection, requester.interaction_id):",
+        "if existing := None:",
         (T_SONGS,),
     ),
     Mutant(
@@ -328,9 +329,9 @@ MUTANTS = (
         "songs_elsewhere_count_for_refunds",
         "songs in progress in other servers count against the limit of refunds",
         "services/songs/admission.py",
-        "if limit and len(ends) + elsewhere >= limit:",
-        "if limit and len(ends) >= limit:",
-        (T_SONGS,),
+        "if len(ends) + elsewhere >= limit:",
+        "if len(ends) >= limit:",
+        (T_ADMISSION,),
     ),
     Mutant(
         "cooldown_forgives_refunded_songs",
@@ -338,7 +339,7 @@ MUTANTS = (
         SONGS,
         "AS latest WHERE state NOT IN ('failed', 'cancelled')",
         "AS latest",
-        (T_SONGS, T_DB_SONGS),
+        (T_ADMISSION, T_DB_SONGS),
     ),
     Mutant(
         "undelivered_goes_to_its_requester",

@@ -27,7 +27,7 @@ ONE_IN, SURELY = 20, 2
 
 STEPS: Mapping[str, str] = {
     "acknowledged": "cogs.songs.song.SongCog.song: acknowledged(",
-    "asked": "cogs.songs.song.SongCog._create: self._songs.ask(",
+    "asked": "cogs.songs.song.SongCog._create: self._songs.create(",
     "committed": COMMITTED,
     "submitting": "services.songs.scheduler.Scheduler._mark_next: self._database.write(), left",
     "submitted": "services.songs.pipeline.Pipeline._submit_once: self._provider(song).submit(",
@@ -70,9 +70,9 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "cogs.client.answers.acknowledged: interaction.original_response(",
     ],
     "It was refused, and nothing was spent.": [
-        "services.songs.songs.Songs._check_pace: songs.last_requested(",
-        "services.songs.songs.Songs._check_pace: songs.requested_in_channel(",
-        "services.songs.songs.Songs.ask: self._budget.refused(",
+        "services.songs.admission.check_pace: songs.last_requested(",
+        "services.songs.admission.check_pace: songs.requested_in_channel(",
+        "services.songs.songs.Songs.create: self._budget.refused(",
         "services.songs.songs.Songs.cancel: self.get(song_id, server_id=server_id) (2)",
     ],
     "Its member was blocked meanwhile: one transaction with the move before it, which is passed.": [

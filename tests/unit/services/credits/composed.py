@@ -1,6 +1,6 @@
 """The services that move credits, composed as in `bot.py`, on a real database."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -20,8 +20,8 @@ from services.settings.reader import SettingsReader
 from services.settings.server_settings import Manager, ServerSettings
 from services.settings.settings import Defaults, Member
 from services.songs.completion import SongCompletion
-from services.songs.song_request import parse_request
-from services.songs.songs import Interaction, Songs
+from services.songs.song_request import Interaction, parse_request
+from services.songs.songs import Songs
 from tests.factories import APPLICATION, CHANNEL, MEMBER, SERVER
 
 MANAGER = 7_000
@@ -54,12 +54,15 @@ class Product:
     """One for each notification of the audit log."""
     redrawn: list[int]
     """Songs whose status message is to be edited."""
+    incidents: Incidents
+    wakes: list[None]
+    """One for each time that the scheduler was woken."""
 
     async def create(self, song_id: int = 1, *, who: Member = WHO, **options: Any) -> Song:
         """Request a song: of 30 s, which costs one credit, by default."""
         values: dict[str, Any] = {"genres": "funk", "seconds": 30, "random_seed": lambda: 7}
         request = parse_request(PARAMETERS, **values | options)
-        return await self.songs.ask(requester(song_id, who=who, at=self.clock()), request)
+        return await self.songs.create(requester(song_id, who=who, at=self.clock()), request)
 
     async def free(self, who: Member = WHO) -> int:
         """Return what a member has now."""
@@ -135,10 +138,12 @@ def compose(
     *,
     defaults: Defaults = Defaults(),
     budgets: DefaultBudgets = DefaultBudgets(),
+    allowed_servers: Collection[int] = (),
 ) -> Product:
     """Compose all services on one database."""
     notified: list[None] = []
     redrawn: list[int] = []
+    wakes: list[None] = []
 
     def notify() -> None:
         notified.append(None)
@@ -149,6 +154,7 @@ def compose(
     operator = OperatorBudgets(database, clock=clock, defaults=budgets)
     credits = Credits(database, settings_reader, budget, clock=clock)
     completion = SongCompletion(database, credits, clock=clock)
+    incidents = Incidents(database, UnreachableOwner(), clock=WatchedClock(clock))
     songs = Songs(
         database,
         settings_reader,
@@ -156,11 +162,12 @@ def compose(
         budget,
         operator,
         completion,
-        Incidents(database, UnreachableOwner(), clock=WatchedClock(clock)),
+        incidents,
         clock=clock,
         random_seed=lambda: 7,
-        wake=lambda: None,
-        tell=notify,
+        wake=lambda: wakes.append(None),
+        notify=notify,
+        allowed_servers=allowed_servers,
     )
     return Product(
         database,
@@ -177,6 +184,8 @@ def compose(
         operator,
         notified,
         redrawn,
+        incidents,
+        wakes,
     )
 
 

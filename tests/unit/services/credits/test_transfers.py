@@ -1,28 +1,30 @@
-"""Giving and taking: by managers, and from member to member."""
+"""Grants, takings and resets by managers, and gifts between members."""
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
-from db import ledger
+from db import ledger, servers, settings
 from db.database import Database
-from db.records import Lot, to_ms
-from services.amounts import LONGEST, MAX_AMOUNT
+from db.records import Lot, SettingRow, to_ms
+from services.amounts import LONGEST, MAX_AMOUNT, InvalidReason, TimePassed, TimeTooFar
 from services.credits import transfers as module
 from services.credits.transfers import (
     MAX_ROLE_GRANTS,
     ROLE_GRANT_LASTS,
+    ExpiresTooSoon,
     GiftBlocked,
     NotEnoughToGive,
     ResetPlan,
     TooManyRoleGrants,
 )
-from services.errors import InvalidRequest, NotEnoughCredits
+from services.errors import NotEnoughCredits, OutOfRange, Refusal
 from services.settings.catalogue import ALLOWANCE, BLOCK, GIFTS
 from services.settings.changelog import as_json
 from services.settings.settings import Block, Member
@@ -37,19 +39,16 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def product(database: Database, clock: SettableClock) -> Product:
-    return compose(database, clock)
+async def product(database: Database, clock: SettableClock) -> Product:
+    product = compose(database, clock)
+    async with database.write() as connection:
+        await servers.ensure_server(connection, SERVER)
+        await settings.put(connection, SERVER, "server", SettingRow(GIFTS.key, 0, "true"))
+    return product
 
 
-async def gift(
-    product: Product,
-    amount: int,
-    gift_id: int = 8,
-    *,
-    giver: Member = WHO,
-    to: Member = FRIEND,
-) -> int:
-    moved = await product.transfers.gift(giver, to, gift_id=gift_id, amount=amount)
+async def gift(product: Product, amount: int, giver: Member = WHO, to: Member = FRIEND) -> int:
+    moved = await product.transfers.gift(giver, to, gift_id=8, amount=amount)
     assert moved.amount == amount
     return moved.balance.free
 
@@ -203,7 +202,6 @@ async def test_open_role_grants_are_limited(product: Product, clock: SettableClo
 
 
 async def test_gift_delivered_again_moves_once(product: Product) -> None:
-    await product.server_settings.set(BY, GIFTS, value=True)
     assert await gift(product, 4) == 6
     assert await gift(product, 4) == 6
     await product.server_settings.set(BY, GIFTS, value=False)
@@ -217,7 +215,6 @@ async def test_gift_delivered_again_moves_once(product: Product) -> None:
 
 async def test_gift_keeps_its_expiry(product: Product, clock: SettableClock) -> None:
     """What lasts longest is given first, and each part keeps its own end."""
-    await product.server_settings.set(BY, GIFTS, value=True)
     await product.grant(2, 1)
     await product.grant(3, 2, expires_at=NOON + 48 * HOUR)
     assert await gift(product, 8) == 7
@@ -234,7 +231,6 @@ async def test_gift_keeps_its_expiry(product: Product, clock: SettableClock) -> 
 
 
 async def test_gift_of_more_than_is_free_is_refused(product: Product) -> None:
-    await product.server_settings.set(BY, GIFTS, value=True)
     await product.create(1, seconds=240)
     with refusal(NotEnoughToGive(2)):
         await gift(product, 3)
@@ -245,7 +241,6 @@ async def test_gift_of_more_than_is_free_is_refused(product: Product) -> None:
 async def test_blocked_members_neither_give_nor_get(
     product: Product, clock: SettableClock, blocked: int
 ) -> None:
-    await product.server_settings.set(BY, GIFTS, value=True)
     await product.server_settings.set(BY, BLOCK, Block("Spam.", NOON + HOUR), blocked)
     with pytest.raises(GiftBlocked):
         await gift(product, 1)
@@ -256,11 +251,6 @@ async def test_blocked_members_neither_give_nor_get(
 # --- resetting ------------------------------------------------------------------------------------
 
 
-async def granted(product: Product, *member_ids: int) -> None:
-    for n in member_ids:
-        await product.grant(n, 100 + n, who=member(n))
-
-
 async def reset(product: Product, reset_id: int = 9) -> ResetPlan:
     return await product.transfers.reset(BY, reset_id=reset_id, reason="A new season.")
 
@@ -268,13 +258,13 @@ async def reset(product: Product, reset_id: int = 9) -> ResetPlan:
 async def test_reset_takes_granted_credits_and_leaves_the_rest(
     product: Product, clock: SettableClock
 ) -> None:
-    await product.server_settings.set(BY, GIFTS, value=True)
-    await granted(product, 1, 2, 3)
+    for n in (1, 2, 3):
+        await product.grant(n, 100 + n, who=member(n))
     await product.grant(9, 200, who=member(4), expires_at=NOON + HOUR)
     late = await product.create(1, who=member(2))
     held = await product.create(2, who=member(3), seconds=240)
     await product.create(3, who=member(3), seconds=120)  # one of it from the grant
-    await gift(product, 2, giver=member(6), to=member(7))
+    await gift(product, 2, member(6), member(7))
     clock.now = TOMORROW
     await product.completion.fail(late, "No.")
     plan = await product.transfers.plan_reset(SERVER)
@@ -300,7 +290,8 @@ async def test_reset_that_was_interrupted_takes_once_when_repeated(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "RESET_BATCH", 2)
-    await granted(product, 1, 2, 3, 4, 5)
+    for n in range(1, 6):
+        await product.grant(n, 100 + n, who=member(n))
     take_away = product.credits.take_away
 
     async def interrupted(*args: Any, **values: Any) -> int | None:
@@ -319,10 +310,9 @@ async def test_reset_that_was_interrupted_takes_once_when_repeated(
     assert [await product.free(member(n)) for n in range(1, 6)] == [17, 10, 10, 10, 10]
     rows = await product.rows("SELECT sum(amount) FROM ledger WHERE kind = 'take'")
     assert rows == [(-15,)]
-    # Each batch stands in the history with what it took.
     assert [c.after for c in await product.changes() if c.name == "reset"] == [
         as_json({"members": 2, "credits": 3}),
-        as_json({"members": 1, "credits": 3}),  # the other of its two was granted since
+        as_json({"members": 1, "credits": 3}),
         as_json({"members": 2, "credits": 9}),
     ]
 
@@ -331,7 +321,7 @@ async def test_reset_ends_open_role_grants(product: Product) -> None:
     await role_grant(product, 7)
     await role_grant(product, 8, kind="take", amount=3)
     assert await product.transfers.plan_reset(SERVER) == ResetPlan(0, 0, role_grants=2)
-    await role_grant(product, 10, amount=1)  # by somebody who was quicker than the press
+    await role_grant(product, 10, amount=1)  # after the preview
     assert await reset(product, 9) == ResetPlan(0, 0, role_grants=2)
     assert await reset(product, 9) == ResetPlan(0, 0)
     with_role = replace(WHO, roles=frozenset({ROLE}))
@@ -351,57 +341,45 @@ async def test_reset_of_nothing_is_no_change(product: Product) -> None:
 
 # --- what is refused ------------------------------------------------------------------------------
 
-AMOUNTS = [0, -1, MAX_AMOUNT + 1, 2**63, 10**30]
-REASONS = ["", " \n ", "\u200b", "x" * 201]
-ENDS = [NOON, NOON - HOUR, NOON + LONGEST + HOUR, datetime.max.replace(tzinfo=UTC)]
-Give = Callable[[Product, Any], Any]
-
-
-async def take(product: Product, **values: Any) -> Any:
-    usual: dict[str, Any] = {"take_id": 6, "actor_id": MANAGER, "amount": 1, "reason": "Why not."}
-    return await product.transfers.take(WHO, **usual | values)
-
-
-def bad(what: list[Any], give: Give) -> list[Any]:
-    return [pytest.param(give, value) for value in what]
+TOO_MUCH = MAX_AMOUNT + 1
+TAKE = {"take_id": 6, "actor_id": MANAGER}
+Move = Callable[[Product], Awaitable[Any]]
 
 
 @pytest.mark.parametrize(
-    ("give", "value"),
+    ("move", "error"),
     [
-        *bad(AMOUNTS, lambda p, n: p.grant(n)),
-        *bad(AMOUNTS, lambda p, n: take(p, amount=n)),
-        *bad(AMOUNTS, lambda p, n: role_grant(p, amount=n)),
-        *bad(AMOUNTS, gift),
-        *bad(REASONS, lambda p, why: p.grant(1, reason=why)),
-        *bad(REASONS, lambda p, why: take(p, reason=why)),
-        *bad(REASONS, lambda p, why: role_grant(p, reason=why)),
-        *bad(REASONS, lambda p, why: p.transfers.reset(BY, reset_id=9, reason=why)),
-        *bad(ENDS, lambda p, at: p.grant(1, expires_at=at)),
-        *bad(ENDS, lambda p, at: role_grant(p, ends_at=at)),
-        *bad(ENDS, lambda p, at: role_grant(p, expires_at=at)),
-        *bad([HOUR], lambda p, h: role_grant(p, ends_at=NOON + 2 * h, expires_at=NOON + h)),
+        (lambda p: p.grant(TOO_MUCH), OutOfRange),
+        (lambda p: p.transfers.take(WHO, **TAKE, amount=0, reason="Why."), OutOfRange),
+        (lambda p: role_grant(p, amount=-1), OutOfRange),
+        (lambda p: gift(p, 0), OutOfRange),
+        (lambda p: p.grant(1, reason=" \n "), InvalidReason),
+        (lambda p: p.transfers.take(WHO, **TAKE, amount=1, reason=""), InvalidReason),
+        (lambda p: role_grant(p, reason="x" * 201), InvalidReason),
+        (lambda p: p.transfers.reset(BY, reset_id=9, reason="\u200b"), InvalidReason),
+        (lambda p: p.grant(1, expires_at=NOON), TimePassed),
+        (lambda p: role_grant(p, ends_at=NOON + LONGEST + HOUR), TimeTooFar),
+        (lambda p: role_grant(p, expires_at=NOON - HOUR), TimePassed),
+        (
+            lambda p: role_grant(p, ends_at=NOON + 2 * HOUR, expires_at=NOON + HOUR),
+            ExpiresTooSoon,
+        ),
     ],
 )
 async def test_invalid_input_is_refused_and_moves_nothing(
-    product: Product, give: Give, value: Any
+    product: Product, move: Move, error: type[Refusal]
 ) -> None:
-    await product.server_settings.set(BY, GIFTS, value=True)
-    with pytest.raises(InvalidRequest):
-        await give(product, value)
+    with pytest.raises(error):
+        await move(product)
     assert (await product.free(), await product.free(FRIEND)) == (10, 10)
-    assert len(await product.changes()) == 1
+    assert await product.changes() == []
     assert await product.rows("SELECT role_grant_id FROM role_grants") == []
 
 
 async def test_gift_that_fails_halfway_moves_nothing(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await product.server_settings.set(BY, GIFTS, value=True)
-
-    async def broken(*_: object, **__: object) -> None:
-        raise sqlite3.OperationalError("disk I/O error")
-
+    broken = AsyncMock(side_effect=sqlite3.OperationalError("disk I/O error"))
     monkeypatch.setattr(ledger, "insert_lot", broken)
     with pytest.raises(sqlite3.OperationalError):
         await gift(product, 4)

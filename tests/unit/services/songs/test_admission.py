@@ -1,180 +1,254 @@
-"""Whether a song may be asked for: pure, and once through `Songs.ask`."""
+"""The checks of a request: those of the settings alone, the others through `Songs`."""
 
-from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from db.database import Database
-from db.records import Song, SongRequest
-from services.errors import DeniedBySettings, Refusal, TooManySongs
+from db.records import Fault, SongRequest, State
+from services.errors import Refusal
 from services.providers.registry import PARAMETERS
-from services.settings.catalogue import (
-    BLOCK,
-    BLOCKED_WORDS,
-    BY_KEY,
-    CHANNELS,
-    COOLDOWN,
-    HOURLY_IN_CHANNEL,
-    LONGEST,
-    PAUSE,
-    POST_IN,
-    UNFINISHED,
-)
+from services.settings.catalogue import BY_KEY, COOLDOWN, HOURLY_IN_CHANNEL, POST_IN, UNFINISHED
 from services.settings.reader import Settings
-from services.settings.server_settings import ServerSettings
-from services.settings.settings import Block
-from services.songs import admission
+from services.settings.settings import Block, Defaults, Limits, Member
 from services.songs.admission import (
+    MAX_UNDELIVERED,
+    MAX_UNDELIVERED_OF_MEMBER,
     BlockedWord,
     Cooldown,
     MemberBlocked,
-    Place,
+    MemberHasUndelivered,
+    ServerHasUndelivered,
     ServerPaused,
     SettingLimitReached,
     SongTooLarge,
+    TooManyElsewhere,
     TooManyInProgress,
+    TooManyRefunds,
     WrongChannel,
+    check_settings,
 )
 from services.songs.song_request import parse_request
-from tests.factories import CHANNEL, MEMBER, NOON, SettableClock
+from tests.databases import dump
+from tests.factories import MEMBER, NOON, SERVER, SettableClock, add_song
 from tests.refusals import refusal
-from tests.unit.services.credits.composed import BY, Product, compose, requester
+from tests.unit.services.credits.composed import BY, WHO, Product, compose, requester
 
 HOUR = timedelta(hours=1)
-HERE = Place(11)
-
-
-def settings(**decided: Any) -> Settings:
-    return Settings({BY_KEY[key]: value for key, value in decided.items()})
-
-
-def request(genres: str = "funk", lyrics: str = "La la") -> SongRequest:
-    return parse_request(PARAMETERS, genres=genres, lyrics=lyrics, random_seed=lambda: 7)
-
-
-def test_where_nothing_was_decided_anything_goes() -> None:
-    admission.check_member(settings(), HERE, at=NOON)
-    admission.check_size(settings(), 240, 150)
-    admission.check_blocked_words(settings(), request())
-    admission.check_pace(settings(), unfinished=2, last_requested=NOON, at=NOON)
-
-
-@pytest.mark.parametrize(
-    ("decided", "expected"),
-    [
-        ({"pause": ""}, ServerPaused("")),
-        ({"pause": "it is late"}, ServerPaused("it is late")),
-        ({"block": Block("spam", None)}, MemberBlocked("spam", None)),
-        ({"block": Block("spam", NOON + HOUR)}, MemberBlocked("spam", NOON + HOUR)),
-        ({"channels": [12, 13]}, WrongChannel([12, 13])),
-    ],
-)
-def test_settings_refuse_a_member(decided: dict[str, Any], expected: Refusal) -> None:
-    with refusal(expected):
-        admission.check_member(settings(**decided), HERE, at=NOON)
-
-
-def test_a_block_that_has_ended_blocks_nobody() -> None:
-    admission.check_member(settings(block=Block("spam", NOON)), HERE, at=NOON)
-
-
-@pytest.mark.parametrize("place", [Place(11), Place(5, 11), Place(11, 5)])
-def test_a_thread_counts_as_its_channel(place: Place) -> None:
-    admission.check_member(settings(channels=[11, 12]), place, at=NOON)
-    with pytest.raises(DeniedBySettings):
-        admission.check_member(settings(channels=[12]), place, at=NOON)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "steps", "name", "limit"), [(61, 50, "seconds", 60), (60, 51, "steps", 50)]
-)
-def test_a_song_over_the_limits_is_refused(seconds: int, steps: int, name: str, limit: int) -> None:
-    limited = settings(seconds=60, steps=50)
-    admission.check_size(limited, 60, 50)
-    with refusal(SongTooLarge(name, limit)):
-        admission.check_size(limited, seconds, steps)
-
-
-@pytest.mark.parametrize("asked", [request(genres="Sp\u00e4m, pop"), request(lyrics="No SPAM!")])
-def test_an_unwanted_word_is_named(asked: SongRequest) -> None:
-    with refusal(BlockedWord("spam")):
-        admission.check_blocked_words(settings(blocked_words=("eggs", "spam")), asked)
-    admission.check_blocked_words(settings(blocked_words=("eggs",)), asked)
-
-
-def test_so_many_at_once_and_no_more() -> None:
-    limited = settings(unfinished=2)
-    admission.check_pace(limited, unfinished=1, last_requested=None, at=NOON)
-    for unfinished in (2, 3):
-        with refusal(TooManyInProgress(unfinished, 2)):
-            admission.check_pace(limited, unfinished=unfinished, last_requested=None, at=NOON)
-
-
-def test_members_wait_from_one_song_to_the_next() -> None:
-    limited = settings(cooldown=60)
-    minute = timedelta(seconds=60)
-    with refusal(Cooldown(60, NOON + minute)):
-        admission.check_pace(limited, unfinished=0, last_requested=NOON, at=NOON + minute / 2)
-    admission.check_pace(limited, unfinished=0, last_requested=NOON, at=NOON + minute)
-
-
-def test_nobody_waits_longer_because_a_clock_was_set_back() -> None:
-    limited = settings(cooldown=60)
-    admission.check_pace(limited, unfinished=0, last_requested=NOON + HOUR, at=NOON)
-    with pytest.raises(TooManySongs):
-        admission.check_pace(limited, unfinished=0, last_requested=NOON, at=NOON)
-
-
-DECISIONS: dict[str, tuple[Callable[[ServerSettings], Any], type[Refusal]]] = {
-    "pause": (lambda server_settings: server_settings.set(BY, PAUSE, ""), ServerPaused),
-    "block": (
-        lambda server_settings: server_settings.set(BY, BLOCK, Block("Spam."), MEMBER),
-        DeniedBySettings,
-    ),
-    "channels": (
-        lambda server_settings: server_settings.set(BY, CHANNELS, [CHANNEL + 1]),
-        DeniedBySettings,
-    ),
-    "length": (
-        lambda server_settings: server_settings.set(BY, LONGEST, 29),
-        DeniedBySettings,
-    ),
-    "words": (
-        lambda server_settings: server_settings.set(BY, BLOCKED_WORDS, ["funk"]),
-        DeniedBySettings,
-    ),
-    "at once": (lambda server_settings: server_settings.set(BY, UNFINISHED, 1), TooManySongs),
-    "cooldown": (lambda server_settings: server_settings.set(BY, COOLDOWN, 60), TooManySongs),
+OTHER = Member(SERVER, MEMBER + 1)
+ELSEWHERE = Member(SERVER + 1, MEMBER)
+UNDELIVERED: dict[str, Any] = {
+    "state": State.UNDELIVERED,
+    "reason": "The channel is gone.",
+    "file": "song.mp3",
 }
 
 
-@pytest.mark.parametrize("decision", DECISIONS)
-async def test_each_is_asked_in_the_transaction_that_spends(
-    database: Database, clock: SettableClock, decision: str
+def check(
+    settings: dict[str, Any],
+    *,
+    channel_id: int = 11,
+    parent_id: int | None = None,
+    **options: Any,
 ) -> None:
-    product: Product = compose(database, clock)
-    assert await product.submit(await product.create(1))  # a block would cancel what waits
-    decide, refusal = DECISIONS[decision]
-    await decide(product.server_settings)
-    with pytest.raises(refusal):
-        await product.create(2)
-    assert await product.free() == 9
-    assert await product.rows("SELECT song_id FROM songs") == [(1,)]
-    await product.server_settings.undo(BY, 1)
-    await product.create(2)
-    assert await product.rows("SELECT max(number), last_number FROM songs, servers") == [(2, 2)]
+    values: dict[str, Any] = {"genres": "funk", "random_seed": lambda: 7}
+    check_settings(
+        Settings({BY_KEY[key]: value for key, value in settings.items()}),
+        requester(1, at=NOON, channel_id=channel_id, parent_id=parent_id),
+        parse_request(PARAMETERS, **values | options),
+        at=NOON,
+    )
 
 
-async def test_a_song_that_failed_starts_no_wait(database: Database, clock: SettableClock) -> None:
+def request() -> SongRequest:
+    return parse_request(PARAMETERS, genres="funk", random_seed=lambda: 7)
+
+
+def test_without_settings_everything_is_allowed() -> None:
+    check({}, seconds=240, steps=150, lyrics="La la")
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "expected"),
+    [
+        ({"pause": ""}, {}, ServerPaused("")),
+        ({"pause": "it is late"}, {}, ServerPaused("it is late")),
+        ({"block": Block("spam", None)}, {}, MemberBlocked("spam", None)),
+        ({"block": Block("spam", NOON + HOUR)}, {}, MemberBlocked("spam", NOON + HOUR)),
+        ({"channels": [12, 13]}, {}, WrongChannel([12, 13])),
+        ({"channels": [12]}, {"channel_id": 5, "parent_id": 11}, WrongChannel([12])),
+        ({"seconds": 60}, {"seconds": 61}, SongTooLarge("seconds", 60)),
+        ({"steps": 50}, {"steps": 51}, SongTooLarge("steps", 50)),
+        ({"blocked_words": ("eggs", "spam")}, {"genres": "Sp\u00e4m, pop"}, BlockedWord("spam")),
+        ({"blocked_words": ("eggs", "spam")}, {"lyrics": "No SPAM!"}, BlockedWord("spam")),
+    ],
+)
+def test_settings_refuse(
+    settings: dict[str, Any], options: dict[str, Any], expected: Refusal
+) -> None:
+    with refusal(expected):
+        check(settings, **options)
+
+
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        ({"block": Block("spam", NOON)}, {}),  # it has ended
+        ({"channels": [11, 12]}, {}),
+        ({"channels": [11, 12]}, {"channel_id": 5, "parent_id": 11}),
+        ({"seconds": 60, "steps": 50}, {"seconds": 60, "steps": 50}),
+        ({"blocked_words": ("eggs",)}, {"genres": "spam"}),
+    ],
+)
+def test_settings_allow(settings: dict[str, Any], options: dict[str, Any]) -> None:
+    check(settings, **options)
+
+
+# --- Undelivered songs ----------------------------------------------------------------------------
+
+
+async def test_a_server_with_many_undelivered_songs_gets_no_more(
+    database: Database, clock: SettableClock, tmp_path: Path
+) -> None:
+    product = compose(database, clock)
+    for number in range(1, MAX_UNDELIVERED):
+        await add_song(database, 100 + number, member_id=100 + number, **UNDELIVERED)
+    async with database.write() as connection:
+        await connection.execute("UPDATE servers SET last_number = 300")
+    song = await product.create(1)
+    await add_song(database, 200, member_id=200, **UNDELIVERED)
+    await add_song(database, 201, state=State.COMPLETED, reason="No.")
+    before = dump(tmp_path)
+    for refused in (product.songs.check, product.songs.create):
+        with refusal(ServerHasUndelivered(25)):
+            await refused(requester(2, at=NOON), request())
+    assert dump(tmp_path) == before
+    assert await product.create(1) == song
+    await product.songs.check(requester(3, who=ELSEWHERE, at=NOON), request())
+    await product.create(3, who=ELSEWHERE)
+
+
+async def test_a_member_with_many_undelivered_songs_gets_no_more(
+    database: Database, clock: SettableClock, tmp_path: Path
+) -> None:
+    """A private thread that its owner removes the bot from makes them so, free of charge."""
+    product = compose(database, clock)
+    for song_id in range(101, 101 + MAX_UNDELIVERED_OF_MEMBER):
+        await add_song(database, song_id, **UNDELIVERED)
+    await add_song(database, 200, state=State.COMPLETED, reason="No.")
+    before = dump(tmp_path)
+    for refused in (product.songs.check, product.songs.create):
+        with refusal(MemberHasUndelivered(5)):
+            await refused(requester(1, at=NOON), request())
+    assert dump(tmp_path) == before
+    await product.create(2, who=OTHER)
+    await product.create(3, who=ELSEWHERE)
+
+
+# --- Refunds --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_refunds(database: Database, clock: SettableClock) -> Product:
+    """Two songs an hour may be refunded by a member's own choice."""
+    defaults = Defaults(limits=Limits(unfinished=100), hourly_refunds=2)
+    return compose(database, clock, defaults=defaults)
+
+
+async def cancel(product: Product, song_id: int, *, by: int = MEMBER) -> None:
+    await product.songs.cancel(song_id, server_id=SERVER, member_id=by, manager=by != MEMBER)
+
+
+async def test_refunds_by_a_members_choice_are_limited_for_an_hour(
+    two_refunds: Product, clock: SettableClock, tmp_path: Path
+) -> None:
+    """The operator pays for each accepted submit, whatever becomes of the song."""
+    await two_refunds.create(1)
+    await cancel(two_refunds, 1)
+    clock.advance(minutes=20)
+    second = await two_refunds.create(2, who=ELSEWHERE)
+    assert await two_refunds.completion.fail(second, "Blocked.", fault=Fault.REQUEST)
+    before = dump(tmp_path)
+    with refusal(TooManyRefunds(2, NOON + HOUR)):
+        await two_refunds.create(3)
+    assert dump(tmp_path) == before
+    await two_refunds.create(4, who=OTHER)
+    clock.advance(minutes=40)
+    await two_refunds.create(5)
+
+
+async def test_songs_in_progress_in_other_servers_count_as_refunds(
+    two_refunds: Product, tmp_path: Path
+) -> None:
+    """24 songs failed at once in 8 servers, each within its own limit of songs in progress."""
+    first = await two_refunds.create(1)
+    await two_refunds.create(2)
+    before = dump(tmp_path)
+    with refusal(TooManyElsewhere(2)):
+        await two_refunds.create(3, who=ELSEWHERE)
+    assert dump(tmp_path) == before
+    await two_refunds.create(4)
+    assert await two_refunds.completion.fail(first, "Lost.")
+    await two_refunds.create(5, who=Member(SERVER + 1, MEMBER + 1))
+
+
+async def test_refunds_for_other_reasons_do_not_count(two_refunds: Product) -> None:
+    for song_id, fault in enumerate((Fault.SERVICE, Fault.ACCOUNT, Fault.MACHINE), start=1):
+        song = await two_refunds.create(song_id)
+        assert await two_refunds.completion.fail(song, "Lost.", fault=fault)
+    for song_id in (4, 5):
+        await two_refunds.create(song_id)
+        await cancel(two_refunds, song_id, by=99)
+    song = await two_refunds.create(6)
+    assert await two_refunds.completion.cancel(song)  # the bot left, say
+    await two_refunds.create(7)
+
+
+async def test_refunds_before_the_clock_was_set_back_do_not_count(
+    two_refunds: Product, clock: SettableClock
+) -> None:
+    for song_id in (1, 2):
+        await two_refunds.create(song_id)
+        await cancel(two_refunds, song_id)
+    clock.advance(hours=-5)
+    await two_refunds.create(3)
+
+
+# --- Pace -----------------------------------------------------------------------------------------
+
+
+async def test_a_members_songs_in_progress_are_limited(
+    database: Database, clock: SettableClock
+) -> None:
+    product = compose(database, clock)
+    for song_id in (1, 2, 3):
+        await product.create(song_id)
+    with refusal(TooManyInProgress(3, 3)):
+        await product.create(4)
+    assert await product.free() == 7
+    await product.create(5, who=OTHER)
+    await product.create(6, who=ELSEWHERE)
+    await cancel(product, 2)
+    assert (await product.create(7)).number == 5
+
+
+async def test_the_cooldown_counts_from_the_last_song_that_was_not_refunded(
+    database: Database, clock: SettableClock
+) -> None:
     product = compose(database, clock)
     await product.server_settings.set(BY, COOLDOWN, 60)
-    song = await product.create(1)
-    await product.completion.cancel(song)
+    await product.create(1)
+    await cancel(product, 1)
     await product.create(2)
-    with pytest.raises(TooManySongs):
+    clock.advance(seconds=30)
+    with refusal(Cooldown(60, NOON + timedelta(seconds=60))):
         await product.create(3)
+    clock.advance(seconds=30)
+    await product.create(3)
+    clock.advance(hours=-1)  # the clock is set back, and nobody waits longer for that
+    await product.create(4)
 
 
 async def test_songs_an_hour_are_counted_by_channel_with_its_threads(
@@ -182,27 +256,24 @@ async def test_songs_an_hour_are_counted_by_channel_with_its_threads(
 ) -> None:
     product = compose(database, clock)
     await product.server_settings.set(BY, HOURLY_IN_CHANNEL, 2)
-    request = parse_request(PARAMETERS, genres="funk", random_seed=lambda: 7)
-
-    async def ask(song_id: int, channel_id: int, parent_id: int | None = None) -> Song:
-        place: dict[str, Any] = {"channel_id": channel_id, "parent_id": parent_id}
-        return await product.songs.ask(requester(song_id, at=clock(), **place), request)
-
     await product.server_settings.set(BY, UNFINISHED, 100)
-    first = clock()
-    await ask(1, 50)
+
+    async def create(song_id: int, channel_id: int, parent_id: int | None = None) -> None:
+        place: dict[str, Any] = {"channel_id": channel_id, "parent_id": parent_id}
+        await product.songs.create(requester(song_id, who=WHO, at=clock(), **place), request())
+
+    await create(1, 50)
     clock.advance(minutes=10)
-    await ask(2, 51, 50)
-    full = SettingLimitReached("Songs an hour in a channel", 2, first + HOUR)
+    await create(2, 51, 50)
     for channel_id, parent_id in ((50, None), (52, 50)):
-        with refusal(full):
-            await ask(3, channel_id, parent_id)
-    song = await ask(4, 60)
-    await product.completion.cancel(song)
-    await ask(5, 60)
-    await ask(6, 60)  # a cancelled one doesn't count
-    clock.now = first + HOUR
-    await ask(7, 50)
+        with refusal(SettingLimitReached("Songs an hour in a channel", 2, NOON + HOUR)):
+            await create(3, channel_id, parent_id)
+    await create(4, 60)
+    await cancel(product, 4)
+    await create(5, 60)
+    await create(6, 60)  # the cancelled one doesn't count
+    clock.now = NOON + HOUR
+    await create(7, 50)
 
 
 async def test_a_song_that_is_posted_elsewhere_counts_where_it_was_requested(
@@ -210,10 +281,9 @@ async def test_a_song_that_is_posted_elsewhere_counts_where_it_was_requested(
 ) -> None:
     product = compose(database, clock)
     await product.server_settings.set_all(BY, {HOURLY_IN_CHANNEL: 1, POST_IN: 60})
-    request = parse_request(PARAMETERS, genres="funk", random_seed=lambda: 7)
-    elsewhere: dict[str, Any] = {"channel_id": 50, "may_post_in": lambda _: True}
-    song = await product.songs.ask(requester(1, at=clock(), **elsewhere), request)
+    here: dict[str, Any] = {"channel_id": 50, "may_post_in": lambda _: True}
+    song = await product.songs.create(requester(1, at=NOON, **here), request())
     assert (song.channel_id, song.origin_id) == (60, 50)
-    with refusal(SettingLimitReached("Songs an hour in a channel", 1, clock() + HOUR)):
-        await product.songs.ask(requester(2, at=clock(), **elsewhere), request)
-    await product.songs.ask(requester(3, at=clock(), channel_id=60), request)
+    with refusal(SettingLimitReached("Songs an hour in a channel", 1, NOON + HOUR)):
+        await product.songs.create(requester(2, at=NOON, **here), request())
+    await product.songs.create(requester(3, at=NOON, channel_id=60), request())
