@@ -186,7 +186,7 @@ class Application(DatabaseServices):
             database,
             self.settings_reader,
             self.changelog,
-            self.completion,
+            self.completion.cancel_waiting,
             clock=clock,
             changed=self.announcer.changed,
         )

@@ -1,5 +1,6 @@
-"""What was decided by whom, in each server's own order. None of these commits."""
+"""What managers changed, in each server's own order. None of these commits."""
 
+import dataclasses
 import json
 import sqlite3
 from collections.abc import Collection
@@ -9,21 +10,8 @@ from db.connection import Connection
 from db.records import Change, from_ms, to_ms
 
 
-async def insert(
-    connection: Connection,
-    server_id: int,
-    *,
-    name: str,
-    subject_id: int,
-    before: str | None,
-    after: str | None,
-    actor_id: int | None,
-    reason: str | None,
-    at: datetime,
-    undoes: int | None,
-    log_channel_id: int | None,
-) -> int:
-    """Write down what was done; its number in its server."""
+async def insert(connection: Connection, change: Change) -> int:
+    """Record a change; return its number, the next one in its server."""
     rows = await connection.execute_fetchall(
         """
         INSERT INTO changes (server_id, number, name, subject_id, before, after, actor_id, reason,
@@ -33,25 +21,14 @@ async def insert(
         FROM changes WHERE server_id = :server_id
         RETURNING number
         """,
-        {
-            "server_id": server_id,
-            "name": name,
-            "subject_id": subject_id,
-            "before": before,
-            "after": after,
-            "actor_id": actor_id,
-            "reason": reason,
-            "at": to_ms(at),
-            "undoes": undoes,
-            "log_channel_id": log_channel_id,
-        },
+        {**dataclasses.asdict(change), "at": to_ms(change.at)},
     )
     (row,) = rows
     return int(row["number"])
 
 
 async def get(connection: Connection, server_id: int, number: int) -> Change | None:
-    """One change."""
+    """Return one change."""
     rows = await connection.execute_fetchall(
         "SELECT * FROM changes WHERE server_id = ? AND number = ?", (server_id, number)
     )
@@ -61,7 +38,7 @@ async def get(connection: Connection, server_id: int, number: int) -> Change | N
 async def of_server(
     connection: Connection, server_id: int, *, limit: int, offset: int
 ) -> list[Change]:
-    """A server's changes, newest first."""
+    """Return a server's changes, newest first."""
     rows = await connection.execute_fetchall(
         "SELECT * FROM changes WHERE server_id = ? ORDER BY number DESC LIMIT ? OFFSET ?",
         (server_id, limit, offset),
@@ -70,7 +47,7 @@ async def of_server(
 
 
 async def count(connection: Connection, server_id: int) -> int:
-    """How many changes a server has seen."""
+    """Count a server's changes."""
     rows = await connection.execute_fetchall(
         "SELECT count(*) AS n FROM changes WHERE server_id = ?", (server_id,)
     )
@@ -80,7 +57,7 @@ async def count(connection: Connection, server_id: int) -> int:
 async def undone_by(
     connection: Connection, server_id: int, *, first: int, last: int
 ) -> dict[int, int]:
-    """Those of the changes from `first` to `last` that a later one took back: which one, last."""
+    """Return which of the changes from `first` to `last` were undone, and by which one last."""
     rows = await connection.execute_fetchall(
         """
         SELECT undoes, max(number) AS later FROM changes
@@ -95,7 +72,7 @@ async def undone_by(
 async def to_log(
     connection: Connection, *, limit: int, besides: Collection[int] = ()
 ) -> list[Change]:
-    """What is to be posted in log channels other than `besides`, oldest first."""
+    """Return what is to be posted in log channels other than `besides`, oldest first."""
     rows = await connection.execute_fetchall(
         """
         SELECT * FROM changes WHERE log_channel_id IS NOT NULL AND logged_at IS NULL
@@ -108,7 +85,7 @@ async def to_log(
 
 
 async def mark_logged(connection: Connection, server_id: int, number: int, *, at: datetime) -> bool:
-    """It was posted, or can't be. False if that was known."""
+    """Mark that it was posted, or can't be. Return False if it was marked."""
     cursor = await connection.execute(
         """
         UPDATE changes SET logged_at = ?
@@ -120,21 +97,10 @@ async def mark_logged(connection: Connection, server_id: int, number: int, *, at
 
 
 async def forget(connection: Connection, server_id: int) -> None:
-    """Everything that was done in a server."""
+    """Delete everything that was done in a server."""
     await connection.execute("DELETE FROM changes WHERE server_id = ?", (server_id,))
 
 
 def _change(row: sqlite3.Row) -> Change:
-    return Change(
-        server_id=row["server_id"],
-        number=row["number"],
-        name=row["name"],
-        subject_id=row["subject_id"],
-        before=row["before"],
-        after=row["after"],
-        actor_id=row["actor_id"],
-        reason=row["reason"],
-        at=from_ms(row["at"]),
-        undoes=row["undoes"],
-        log_channel_id=row["log_channel_id"],
-    )
+    values = {name: row[name] for name in row.keys() if name != "logged_at"}  # noqa: SIM118
+    return Change(**{**values, "at": from_ms(row["at"])})

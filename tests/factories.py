@@ -168,7 +168,7 @@ def make_server_settings(database: Database, credits: Credits) -> ServerSettings
         database,
         credits._settings_reader,
         changelog,
-        SongCompletion(database, credits, clock=credits._clock),
+        SongCompletion(database, credits, clock=credits._clock).cancel_waiting,
         clock=credits._clock,
         changed=lambda _: None,
     )

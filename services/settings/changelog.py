@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from db import changes
 from db import settings as rows
@@ -38,7 +38,7 @@ class Changelog:
         self.notify = notify
 
     async def history(self, server_id: int, *, page: int) -> History:
-        """A page of what was done; the nearest one where `page` is out of bounds."""
+        """Return a page of what was done; the nearest one where `page` is out of bounds."""
         reader = self._database.reader
         pages = max(1, -(-await changes.count(reader, server_id) // PAGE))
         number = min(max(1, page), pages)
@@ -50,11 +50,11 @@ class Changelog:
         return History(found, number, pages, undone_by)
 
     async def pending(self, *, besides: Collection[int] = ()) -> list[Change]:
-        """The oldest changes to be posted in a log channel other than `besides`."""
+        """Return the oldest changes to be posted in a log channel other than `besides`."""
         return await changes.to_log(self._database.reader, limit=POSTED_AT_ONCE, besides=besides)
 
     async def mark_notified(self, *posted: Change) -> bool:
-        """Changes were posted, or can't be: all are marked, or none. False if one was already."""
+        """Mark changes as posted, all or none. Return False if one was already."""
         now = self._clock()
         async with self._database.write() as connection:
             marked = [
@@ -80,33 +80,19 @@ class Changelog:
         fallback: int | None = None,
     ) -> Change:
         """Record a change, to be posted in the log channel, otherwise in `fallback`."""
-        now = self._clock()
         channel = await self.channel(connection, server_id) or fallback
-        number = await changes.insert(
-            connection,
-            server_id,
-            name=name,
-            subject_id=subject_id,
-            before=before,
-            after=after,
-            actor_id=actor_id,
-            reason=reason,
-            at=now,
-            undoes=undoes,
-            log_channel_id=channel,
+        change = Change(
+            *(server_id, 0, name, subject_id, before, after),
+            *(actor_id, reason, self._clock(), undoes, channel),
         )
-        return Change(
-            *(server_id, number, name, subject_id, before, after),
-            *(actor_id, reason, now, undoes, channel),
-        )
+        return replace(change, number=await changes.insert(connection, change))
 
     async def channel(self, connection: Connection, server_id: int) -> int | None:
-        """The server's log channel."""
+        """Return the server's log channel."""
         value = await rows.get(connection, server_id, LOG.key, 0)
-        channel: int | None = None if value is None else json.loads(value)
-        return channel
+        return None if value is None else int(json.loads(value))
 
 
 def as_json(value: object) -> str:
-    """One text for one value, so that two can be compared."""
+    """Return one text for one value, so that two can be compared."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

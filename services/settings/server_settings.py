@@ -1,11 +1,10 @@
 """Changes of settings by those who manage a server. Each is recorded, and can be undone."""
 
-import functools
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from db import changes, servers
 from db import settings as rows
@@ -20,6 +19,8 @@ from services.settings.reader import Settings, SettingsReader, rows_of
 from services.settings.refusals import ChangedSince, NoSuchChange, NotASetting, TooManySet
 
 T = TypeVar("T")
+CancelWaiting = Callable[[Connection, int, int], Awaitable[list[Song]]]
+"""Cancels and refunds the waiting songs of a member in a server, in the caller's transaction."""
 log = logging.getLogger(__name__)
 
 
@@ -31,16 +32,6 @@ class Manager:
     actor_id: int
 
 
-class Completion(Protocol):
-    """Ends songs that wait."""
-
-    async def cancel_waiting(
-        self, connection: Connection, server_id: int, member_id: int
-    ) -> list[Song]:
-        """Cancel and refund a member's, in the caller's transaction."""
-        ...
-
-
 class ServerSettings:
     """Reads and changes settings. A method returns no change where nothing was different."""
 
@@ -49,7 +40,7 @@ class ServerSettings:
         database: Database,
         settings_reader: SettingsReader,
         changelog: Changelog,
-        completion: Completion,
+        cancel_waiting: CancelWaiting,
         *,
         clock: Clock,
         changed: Callable[[int], None],
@@ -57,7 +48,7 @@ class ServerSettings:
         self._database = database
         self._settings_reader = settings_reader
         self._changelog = changelog
-        self._completion = completion
+        self._cancel_waiting = cancel_waiting
         self._clock = clock
         self._changed = changed
 
@@ -71,7 +62,7 @@ class ServerSettings:
         Raises:
             InvalidRequest: the value can't be set, or too many roles or members have one.
         """
-        return await self.update(by, setting, functools.partial(_replace, value), subject_id)
+        return await self.update(by, setting, lambda _: value, subject_id)
 
     async def update(
         self, by: Manager, setting: Setting[T], change: Callable[[T], T], subject_id: int = 0
@@ -81,8 +72,7 @@ class ServerSettings:
         Raises:
             InvalidRequest: as `set`; or whatever `change` raises.
         """
-        done = await self.update_all(by, {setting: change}, subject_id)
-        return done[0] if done else None
+        return next(iter(await self._apply(by, {setting: change}, subject_id)), None)
 
     async def set_all(self, by: Manager, values: Mapping[Setting[Any], Any]) -> list[Change]:
         """Set several settings of the server, or none of them.
@@ -90,29 +80,21 @@ class ServerSettings:
         Raises:
             InvalidRequest: a value can't be set.
         """
-        return await self.update_all(
-            by, {setting: functools.partial(_replace, value) for setting, value in values.items()}
-        )
+        changes = {setting: lambda _, value=value: value for setting, value in values.items()}
+        return await self._apply(by, changes, 0)
 
-    async def update_all(
-        self,
-        by: Manager,
-        updates: Mapping[Setting[Any], Callable[[Any], Any]],
-        subject_id: int = 0,
+    async def _apply(
+        self, by: Manager, updates: Mapping[Setting[Any], Callable[[Any], Any]], subject_id: int
     ) -> list[Change]:
-        """`update` for several settings, in one transaction."""
+        defaults, done = self._settings_reader.defaults, []
         async with self._database.write() as connection:
             settings = await self._settings_reader.read(connection, by.server_id, subject_id)
-            done = [
-                await self._put(
-                    connection,
-                    by,
-                    setting,
-                    self._stored(setting, change(settings[setting])),
-                    subject_id,
-                )
-                for setting, change in updates.items()
-            ]
+            for setting, change in updates.items():
+                kind = setting.kind
+                value = kind.check(change(settings[setting]), setting.label, at=self._clock())
+                follows_default = kind.omits_default and value == setting.default(defaults)
+                stored = None if follows_default else as_json(kind.encode(value))
+                done.append(await self._put(connection, by, setting, stored, subject_id))
             cancelled = await self._cancel_blocked(connection, by, subject_id)
         self._notify(cancelled)
         return [change for change in done if change is not None]
@@ -137,19 +119,18 @@ class ServerSettings:
             setting = BY_KEY.get(change.name)
             if setting is None:
                 raise NotASetting(number)
-            if await self._value(connection, by.server_id, setting, change.subject_id) != (
-                change.after
-            ):
+            subject_id = change.subject_id
+            if await self._stored(connection, by, setting, subject_id) != change.after:
                 raise ChangedSince(number)
             undone = await self._put(
-                connection, by, setting, change.before, change.subject_id, undoes=number
+                connection, by, setting, change.before, subject_id, undoes=number
             )
-            cancelled = await self._cancel_blocked(connection, by, change.subject_id)
+            cancelled = await self._cancel_blocked(connection, by, subject_id)
         self._notify(cancelled)
         return undone or change
 
     async def reset_all(self, by: Manager) -> int:
-        """Return every setting to its default, each as a change; how many they were.
+        """Return every setting to its default, each as a change; return how many they were.
 
         The log channel goes last, so that the other changes are posted there.
         """
@@ -163,27 +144,27 @@ class ServerSettings:
     # --- reading --------------------------------------------------------------------------------
 
     async def read(self, server_id: int, member_id: int = 0) -> Settings:
-        """A server's settings, with those about one member."""
+        """Return a server's settings, with those about one member."""
         return await self._settings_reader.read(self._database.reader, server_id, member_id)
 
     async def of_setting(
         self, server_id: int, setting: Setting[Any], *, limit: int, offset: int = 0
     ) -> list[tuple[int, Any]]:
-        """The roles or members that a setting is about, in the order of their ids, with values."""
+        """Return the roles or members that have a setting, by their ids, with its values."""
         reader = self._database.reader
         found = await rows.named(reader, server_id, setting.key, limit=limit, offset=offset)
         return [(row.subject_id, setting.kind.decode(json.loads(row.value))) for row in found]
 
     async def count(self, server_id: int, setting: Setting[Any]) -> int:
-        """How many roles or members a setting is about, those whose time is over included."""
+        """Return how many roles or members have a setting, those whose time is over included."""
         return await rows.count(self._database.reader, server_id, setting.key)
 
     async def blocked(self, server_id: int) -> int:
-        """How many members are blocked now."""
+        """Return how many members are blocked now."""
         return await rows.count(self._database.reader, server_id, BLOCK.key, at=self._clock())
 
     async def to_reset(self, server_id: int) -> list[tuple[Setting[Any], int]]:
-        """What `reset_all` would reset: settings, and the role or member that each is about."""
+        """Return what `reset_all` would reset: settings, and the role or member of each."""
         return await self._set_ones(self._database.reader, server_id)
 
     # --- inside a transaction -------------------------------------------------------------------
@@ -198,21 +179,12 @@ class ServerSettings:
             *([(CALENDAR, 0)] if calendar != Calendar() else []),
         ]
 
-    def _stored(self, setting: Setting[Any], value: Any) -> str | None:  # noqa: ANN401
-        """A value as it is stored; None where the default does."""
-        checked = setting.kind.check(value, setting.label, at=self._clock())
-        default = setting.default(self._settings_reader.defaults)
-        if setting.kind.omits_default and checked == default:
-            return None
-        return as_json(setting.kind.encode(checked))
-
-    async def _value(
-        self, connection: Connection, server_id: int, setting: Setting[Any], subject_id: int
+    async def _stored(
+        self, connection: Connection, by: Manager, setting: Setting[Any], subject_id: int
     ) -> str | None:
-        """What is stored."""
         if setting is not CALENDAR:
-            return await rows.get(connection, server_id, setting.key, subject_id)
-        calendar = (await self._settings_reader.read(connection, server_id))[CALENDAR]
+            return await rows.get(connection, by.server_id, setting.key, subject_id)
+        calendar = (await self._settings_reader.read(connection, by.server_id))[CALENDAR]
         return as_json(CALENDAR.kind.encode(calendar))
 
     async def _put(
@@ -221,25 +193,40 @@ class ServerSettings:
         by: Manager,
         setting: Setting[Any],
         after: str | None,
-        subject_id: int = 0,
+        subject_id: int,
         *,
         undoes: int | None = None,
     ) -> Change | None:
-        """Store a value, or the default with None, and record the change."""
+        """Store a value, or the default with None, and record the change.
+
+        Raises:
+            TooManySet: so many roles or members have one that no other can.
+        """
+        server_id = by.server_id
         if setting is CALENDAR and after is None:
             after = as_json(CALENDAR.kind.encode(Calendar()))
-        before = await self._value(connection, by.server_id, setting, subject_id)
+        before = await self._stored(connection, by, setting, subject_id)
         if before == after:
             return None
         # The end of the log is posted in the channel that it had.
-        channel = await self._changelog.channel(connection, by.server_id)
-        await servers.ensure_server(connection, by.server_id)
-        if after is not None and before is None:
-            await self._check_count(connection, by.server_id, setting)
-        await self._store(connection, by.server_id, setting, after, subject_id)
+        channel = await self._changelog.channel(connection, server_id)
+        await servers.ensure_server(connection, server_id)
+        if after is None:
+            await rows.drop(connection, server_id, setting.key, subject_id)
+        elif setting is CALENDAR:
+            timeline = await self._settings_reader.timeline(connection, server_id)
+            changed = timeline.changed(CALENDAR.kind.decode(json.loads(after)), at=self._clock())
+            await rows.set_calendars(connection, server_id, rows_of(changed))
+        else:
+            if before is None and (
+                await rows.count(connection, server_id, setting.key) >= setting.most
+            ):
+                raise TooManySet(setting.most)
+            row = SettingRow(setting.key, subject_id, after)
+            await rows.put(connection, server_id, setting.about, row)
         return await self._changelog.record(
             connection,
-            by.server_id,
+            server_id,
             setting.key,
             subject_id=subject_id,
             before=before,
@@ -249,43 +236,18 @@ class ServerSettings:
             fallback=channel,
         )
 
-    async def _store(
-        self,
-        connection: Connection,
-        server_id: int,
-        setting: Setting[Any],
-        value: str | None,
-        subject_id: int,
-    ) -> None:
-        if value is None:
-            await rows.drop(connection, server_id, setting.key, subject_id)
-        elif setting is CALENDAR:
-            timeline = await self._settings_reader.timeline(connection, server_id)
-            calendar = CALENDAR.kind.decode(json.loads(value))
-            changed = timeline.changed(calendar, at=self._clock())
-            await rows.set_calendars(connection, server_id, rows_of(changed))
-        else:
-            row = SettingRow(setting.key, subject_id, value)
-            await rows.put(connection, server_id, setting.about, row)
-
-    async def _check_count(
-        self, connection: Connection, server_id: int, setting: Setting[Any]
-    ) -> None:
-        if await rows.count(connection, server_id, setting.key) >= setting.most:
-            raise TooManySet(setting.most)
-
     # --- what a block does to songs -------------------------------------------------------------
 
     async def _cancel_blocked(
         self, connection: Connection, by: Manager, member_id: int
     ) -> list[int]:
-        """Cancel and refund a member's waiting songs if they are blocked; which songs."""
+        """Cancel and refund a member's waiting songs if they are blocked; return which songs."""
         if not member_id:
             return []
         settings = await self._settings_reader.read(connection, by.server_id, member_id)
         if settings.block(at=self._clock()) is None:
             return []
-        cancelled = await self._completion.cancel_waiting(connection, by.server_id, member_id)
+        cancelled = await self._cancel_waiting(connection, by.server_id, member_id)
         return [song.song_id for song in cancelled]
 
     def _notify(self, cancelled: list[int]) -> None:
@@ -294,7 +256,3 @@ class ServerSettings:
         for song_id in cancelled:
             log.info("[%d] CANCELLED and refunded: its member is blocked", song_id)
             self._changed(song_id)
-
-
-def _replace(value: T, _: object) -> T:
-    return value

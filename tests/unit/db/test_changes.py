@@ -37,22 +37,9 @@ def a_change(number: int, **fields: Any) -> Change:
     return Change(number=number, **values | fields)
 
 
-async def add(database: Database, *, server_id: int = SERVER, **fields: Any) -> int:
-    change = a_change(0, **fields)
+async def add(database: Database, **fields: Any) -> int:
     async with database.write() as connection:
-        return await changes.insert(
-            connection,
-            server_id,
-            name=change.name,
-            subject_id=change.subject_id,
-            before=change.before,
-            after=change.after,
-            actor_id=change.actor_id,
-            reason=change.reason,
-            at=change.at,
-            undoes=change.undoes,
-            log_channel_id=change.log_channel_id,
-        )
+        return await changes.insert(connection, a_change(0, **fields))
 
 
 async def test_what_was_taken_back_is_known_with_the_last_that_did(database: Database) -> None:

@@ -176,7 +176,12 @@ def compose(
         completion,
         credits,
         ServerSettings(
-            database, settings_reader, changelog, completion, clock=clock, changed=redrawn.append
+            database,
+            settings_reader,
+            changelog,
+            completion.cancel_waiting,
+            clock=clock,
+            changed=redrawn.append,
         ),
         CreditTransfers(database, settings_reader, credits, changelog, clock=clock),
         changelog,
