@@ -27,6 +27,7 @@ from services.songs.songs import Songs
 
 USUAL = ("1 day", "3 days", "7 days", "2 weeks", "1 month", "3 months", "1 year")
 COUNTED = ("hours", "days", "weeks", "months")
+NO_BOTS = "Bots make no songs: please choose a member."
 
 
 class QuotaCommands(commands.Cog):
@@ -72,7 +73,7 @@ def check_no_bot(person: discord.Member | discord.User) -> None:
         InvalidRequest: it is a bot.
     """
     if person.bot:
-        raise InvalidRequest("Bots make no songs: please choose a member.")
+        raise InvalidRequest(NO_BOTS)
 
 
 def check_role_exists(role: discord.Role) -> None:

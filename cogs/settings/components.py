@@ -37,7 +37,7 @@ from cogs.settings.panel import (
     nearest,
     panel,
 )
-from services.errors import InvalidRequest, NotPossible
+from services.errors import NotPossible
 from services.settings import kinds
 from services.settings.catalogue import BY_KEY, CATALOGUE, ROLE_ALLOWANCE, Topic
 from services.settings.reader import Settings
@@ -213,9 +213,7 @@ class MemberMenu(Persistent, ui.DynamicItem[ui.UserSelect[Any]], template=member
         manager_of(interaction)
         data = data_of(interaction)
         chosen = Typed({"member": data.get("values")}, data.get("resolved") or {})
-        member_id = next(iter(chosen.ids("member")), 0)
-        if not member_id or chosen.is_bot(member_id):
-            raise InvalidRequest("Bots make no songs: please choose a member.")
+        member_id = chosen.member_id("member")
         await interaction.response.defer()
         await _show(interaction, PanelPage(MEMBER, member_id))
 

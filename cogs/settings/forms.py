@@ -18,7 +18,7 @@ from discord import ui
 
 from cogs.client.components import ID
 from cogs.client.people import roles_of
-from cogs.client.quota import QuotaCommands, moment_of
+from cogs.client.quota import NO_BOTS, QuotaCommands, moment_of
 from cogs.settings.channels import REQUESTED_IN, WRITTEN_IN, check_channels
 from cogs.settings.panel import LISTED, sections
 from services.amounts import MAX_AMOUNT, MAX_REASON
@@ -58,26 +58,16 @@ class Current:
     guild: discord.Guild | None
 
     def is_set(self, setting: Setting[Any]) -> bool:
-        """Whether there is a value, not just the default."""
+        """Return whether there is a value, not just the default."""
         if setting.about is About.ROLE:
             return self.subject_id in self.settings.roles
         return not self.settings.is_default(setting)
 
     def value(self, setting: Setting[Any]) -> Any:  # noqa: ANN401
-        """The value in force."""
+        """Return the value in force."""
         if setting.about is About.ROLE:
             return self.settings.roles.get(self.subject_id)
         return self.settings[setting]
-
-    def existing(self, *channel_ids: int) -> list[discord.Object]:
-        """Those channels that exist: Discord accepts no others as already chosen."""
-        guild = self.guild
-        known = guild is not None and not guild.unavailable
-        return [
-            discord.Object(channel)
-            for channel in channel_ids
-            if not known or (guild and guild.get_channel(channel))
-        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,31 +79,31 @@ class Typed:
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> "Typed":
-        """From an interaction's data."""
+        """Read an interaction's data."""
         return cls(dict(_fields(data)), data.get("resolved") or {})
 
     def text(self, name: str) -> str:
-        """A text, without spaces around it; empty if nothing was typed."""
-        return str(self.values.get(name) or "").strip()
-
-    def one(self, name: str) -> str:
-        """What was chosen of a menu of texts; empty if nothing was."""
-        chosen = self.values.get(name)
-        return str(chosen[0]) if isinstance(chosen, list) and chosen else ""
-
-    def ticked(self, name: str) -> bool:
-        """Whether a box was ticked."""
-        return self.values.get(name) is True
+        """Return a text, or what was chosen of a menu of texts; empty if there is nothing."""
+        value = self.values.get(name)
+        return str((value[0] if isinstance(value, list) and value else value) or "").strip()
 
     def ids(self, name: str) -> list[int]:
-        """The channels, roles or members that were chosen."""
+        """Return the channels, roles or members that were chosen."""
         chosen = self.values.get(name)
         found = chosen if isinstance(chosen, list) else []
         return [int(one) for one in found if re.fullmatch(ID, str(one))]
 
-    def is_bot(self, user_id: int) -> bool:
-        """Whether a user that was chosen is a bot, as Discord says with the choice."""
-        return bool(self.resolved.get("users", {}).get(str(user_id), {}).get("bot"))
+    def member_id(self, name: str) -> int:
+        """Return the member that was chosen.
+
+        Raises:
+            InvalidRequest: nobody, or a bot, as Discord says with the choice.
+        """
+        member_id = next(iter(self.ids(name)), 0)
+        person = self.resolved.get("users", {}).get(str(member_id), {})
+        if not member_id or person.get("bot"):
+            raise InvalidRequest(NO_BOTS)
+        return member_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,24 +117,17 @@ class Sent:
     typed: Typed
 
     def member_id(self) -> int:
-        """The member that it is about, be it in the id or chosen.
-
-        Raises:
-            InvalidRequest: nobody, or a bot.
-        """
-        member_id = self.subject_id or next(iter(self.typed.ids("subject")), 0)
-        if not member_id or self.typed.is_bot(member_id):
-            raise InvalidRequest("Bots make no songs: please choose a member.")
-        return member_id
+        """Return the member that it is about, in its id or chosen; raises as `Typed.member_id`."""
+        return self.subject_id or self.typed.member_id("subject")
 
     async def moment(self, name: str) -> datetime | None:
-        """A moment that was typed; None if the field is empty."""
+        """Return a moment that was typed; None if the field is empty."""
         return await moment_of(self.interaction, self.typed.text(name) or None)
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a form asks for, and what is done with it.
+    """A form: its fields, and what is done with what was typed.
 
     `returned` names the field whose text comes back if the form is refused: it was long to type.
     """
@@ -155,7 +138,7 @@ class Form:
     returned: str | None = None
 
     def open(self, custom_id: str, current: Current) -> ui.Modal:
-        """The form, filled in with the values in force."""
+        """Return the form, filled in with the values in force."""
         modal = ui.Modal(title=self.title, custom_id=custom_id, timeout=None)
         for field in self.fields(current):
             modal.add_item(field)
@@ -170,7 +153,7 @@ class Form:
 def _setting_fields(settings: Sequence[Setting[Any]], current: Current) -> Iterator[Field]:
     first = settings[0]
     if first.about is not About.SERVER:
-        yield _subject_field(first, current.subject_id)
+        yield _subject_field(first.about, current.subject_id)
     for setting in settings:
         yield from _value_fields(setting, current)
     if first.about is not About.SERVER and current.is_set(first):
@@ -182,7 +165,7 @@ def _setting_fields(settings: Sequence[Setting[Any]], current: Current) -> Itera
 
 
 def _value_fields(setting: Setting[Any], current: Current) -> Iterator[Field]:
-    value = current.value(setting)
+    key, value = setting.key, current.value(setting)
     match setting.kind:
         case kinds.Credits():
             yield _credits_field(setting, current, value)
@@ -190,95 +173,75 @@ def _value_fields(setting: Setting[Any], current: Current) -> Iterator[Field]:
             yield _credits_field(setting, current, value and value.credits)
             yield _until_field(until_typed(current.settings, value and value.until, at=current.at))
         case kinds.BlockUntil():
-            yield text_field(setting.key, "Reason", "They see it", longest=MAX_REASON)
+            yield text_field(key, "Reason", "They see it", longest=MAX_REASON)
             yield _until_field("")
         case kinds.Number() as kind:
-            yield _number_field(setting, kind, current)
-        case kinds.Reason():
+            default = setting.default(current.settings.defaults)
+            empty = "none" if default is None else f"{default:,}"
             yield text_field(
-                setting.key,
-                "Reason",
-                "Members who request a song see it. It can be empty",
-                value=value or "",
+                *(key, setting.label),
+                f"{kind.low:,} to {kind.high:,} {kind.unit}. Empty: {empty}",
+                value="" if value is None else str(value),
+                placeholder=empty,
                 required=False,
-                longest=MAX_REASON,
+            )
+        case kinds.Reason():
+            note = "Members who request a song see it. It can be empty"
+            yield text_field(
+                *(key, "Reason", note), value=value or "", required=False, longest=MAX_REASON
             )
         case kinds.Words():
-            yield ui.Label(
-                text="Words and phrases",
-                description="One in each line. Whole words are found, whatever their case and "
-                "accents.",
-                component=ui.TextInput(
-                    custom_id=setting.key,
-                    style=discord.TextStyle.paragraph,
-                    default="\n".join(value) or None,
-                    required=False,
-                    max_length=MAX_TYPED,
-                ),
+            yield text_field(
+                *(key, "Words and phrases"),
+                "One in each line. Whole words are found, whatever their case and accents.",
+                value="\n".join(value),
+                required=False,
+                longest=MAX_TYPED,
+                style=discord.TextStyle.paragraph,
             )
         case kinds.Channel() as kind:
             chosen = [] if value is None else [value]
-            yield _channel_field(setting, current, WRITTEN_IN, chosen, kind.none)
+            yield _channel_field(setting, current.guild, WRITTEN_IN, chosen, kind.none, 1)
         case kinds.Channels() as kind:
-            yield _channel_field(setting, current, REQUESTED_IN, value, kind.none, kind.most)
+            yield _channel_field(setting, current.guild, REQUESTED_IN, value, kind.none, kind.most)
         case kinds.Refill():
             yield from _refill_fields(value)
 
 
-def _subject_field(setting: Setting[Any], subject_id: int) -> Field:
-    if setting.about is About.MEMBER:
-        return member_field(subject_id)
+def _subject_field(about: About, subject_id: int) -> Field:
+    """Name whom a form is about, or let them be chosen."""
+    if about is About.ROLE:
+        if subject_id:
+            return ui.TextDisplay(f"For <@&{subject_id}>")
+        return ui.Label(text="Role", component=ui.RoleSelect(custom_id="subject", required=True))
     if subject_id:
-        return ui.TextDisplay(f"For <@&{subject_id}>")
-    return ui.Label(text="Role", component=ui.RoleSelect(custom_id="subject", required=True))
-
-
-def member_field(member_id: int) -> Field:
-    """Whom a form is about: a menu, unless it is known."""
-    if member_id:
-        return ui.TextDisplay(f"For <@{member_id}>")
+        return ui.TextDisplay(f"For <@{subject_id}>")
     return ui.Label(text="Member", component=ui.UserSelect(custom_id="subject", required=True))
 
 
 def _credits_field(setting: Setting[Any], current: Current, credits: int | None) -> Field:
     """An allowance, filled in unless there is none yet. To remove it, it may stay empty."""
-    about_somebody = setting.about is not About.SERVER
-    is_set = current.is_set(setting)
+    one_of_many = setting.about is not About.SERVER
+    typed = "unlimited" if credits is None else str(credits)
     return text_field(
-        setting.key,
-        "Credits in each period",
-        f"0 to {MAX_AMOUNT:,}, or: unlimited",
-        value=""
-        if about_somebody and not is_set
-        else "unlimited"
-        if credits is None
-        else str(credits),
+        *(setting.key, "Credits in each period", f"0 to {MAX_AMOUNT:,}, or: unlimited"),
+        value="" if one_of_many and not current.is_set(setting) else typed,
         placeholder="20",
-        required=not (about_somebody and is_set),
-    )
-
-
-def _number_field(setting: Setting[Any], kind: kinds.Number, current: Current) -> Field:
-    value, default = current.value(setting), setting.default(current.settings.defaults)
-    empty = "none" if default is None else f"{default:,}"
-    return text_field(
-        setting.key,
-        setting.label,
-        f"{kind.low:,} to {kind.high:,} {kind.unit}. Empty: {empty}",
-        value="" if value is None else str(value),
-        placeholder=empty,
-        required=False,
+        required=not (one_of_many and current.is_set(setting)),
     )
 
 
 def _channel_field(
     setting: Setting[Any],
-    current: Current,
+    guild: discord.Guild | None,
     types: list[discord.ChannelType],
     chosen: Sequence[int],
     none: str,
-    most: int = 1,
+    most: int,
 ) -> Field:
+    # Discord accepts only channels that exist as already chosen.
+    known = guild is not None and not guild.unavailable
+    existing = [each for each in chosen if not known or (guild and guild.get_channel(each))]
     return ui.Label(
         text=setting.label,
         description=f"{setting.help} Nothing chosen: {none}"[:100],
@@ -289,7 +252,7 @@ def _channel_field(
             required=False,
             min_values=0,
             max_values=most,
-            default_values=current.existing(*chosen),
+            default_values=list(map(discord.Object, existing)),
         ),
     )
 
@@ -311,23 +274,14 @@ def _refill_fields(calendar: Calendar) -> Iterator[Field]:
         description="On the clocks of the time zone, summer and winter",
         component=ui.Select(custom_id="hour", options=hours),
     )
-    yield text_field(
-        "zone",
-        "Time zone",
-        "A city in it, as in Europe/Paris or America/New_York; or UTC",
-        value=calendar.zone,
-        longest=LONGEST_NAME,
-    )
+    note = "A city in it, as in Europe/Paris or America/New_York; or UTC"
+    yield text_field("zone", "Time zone", note, value=calendar.zone, longest=LONGEST_NAME)
 
 
 def _until_field(value: str) -> Field:
+    note = UNTIL.format("no end")
     return text_field(
-        "until",
-        "Until when",
-        UNTIL.format("no end"),
-        value=value,
-        required=False,
-        longest=LONGEST_TYPED,
+        *("until", "Until when", note), value=value, required=False, longest=LONGEST_TYPED
     )
 
 
@@ -340,13 +294,15 @@ def text_field(
     placeholder: str | None = None,
     required: bool = True,
     longest: int = LONGEST_NUMBER,
-) -> ui.Label[ui.Modal]:
-    """A text to type."""
+    style: discord.TextStyle = discord.TextStyle.short,
+) -> Field:
+    """Return a text to type."""
     return ui.Label(
         text=label,
         description=note,
         component=ui.TextInput(
             custom_id=name,
+            style=style,
             default=value or None,
             placeholder=placeholder,
             required=required,
@@ -364,17 +320,26 @@ async def _apply_settings(settings: Sequence[Setting[Any]], sent: Sent) -> None:
         values = {setting: await _typed_value(setting, sent) for setting in settings}
         await server_settings.set_all(sent.by, values)
         return
-    subject_id = _typed_role(sent) if first.about is About.ROLE else sent.member_id()
-    if sent.typed.ticked("remove"):
+    is_role = first.about is About.ROLE
+    chosen = sent.subject_id or next(iter(sent.typed.ids("subject")), 0)
+    subject_id = chosen if is_role else sent.member_id()
+    if sent.typed.values.get("remove") is True:
         await server_settings.reset(sent.by, first, subject_id)
         return
-    if first.about is About.ROLE:
-        _check_role(sent.interaction.guild, subject_id)
+    guild = sent.interaction.guild
+    if is_role and guild is not None and not guild.unavailable:
+        role = guild.get_role(subject_id)
+        if role is None:
+            raise NotPossible("That role was deleted meanwhile: please choose another one.")
+        if role.is_default():
+            raise InvalidRequest(
+                "Everyone has that role. Change the allowance under Credits instead."
+            )
     await server_settings.set(sent.by, first, await _typed_value(first, sent), subject_id)
 
 
 async def _typed_value(setting: Setting[Any], sent: Sent) -> Any:  # noqa: ANN401
-    """A setting's value as it was typed, checked as far as Discord knows about it.
+    """Return a setting's value as it was typed, checked as far as Discord knows about it.
 
     Raises:
         InvalidRequest: it can't be read.
@@ -401,14 +366,14 @@ async def _typed_value(setting: Setting[Any], sent: Sent) -> Any:  # noqa: ANN40
             check_channels(sent.interaction.guild, typed.ids(setting.key), songs=True)
             return typed.ids(setting.key)
         case kinds.Refill():
-            hour = number_typed("the hour", typed.one("hour"))
+            hour = number_typed("the hour", typed.text("hour"))
             zone = typed.text("zone") or Calendar().zone
             return Calendar.parse(typed.text("every"), hour, zone)
     return text
 
 
 async def _override_end(setting: Setting[Any], sent: Sent) -> datetime | None:
-    """The end that was typed; left as it was filled in, it stays the same to the second."""
+    """Return the end that was typed; left as it was filled in, it stays the same to the second."""
     settings = await sent.services.server_settings.read(sent.by.server_id, sent.member_id())
     until: datetime | None = settings[setting] and settings[setting].until
     if until and sent.typed.text("until") == until_typed(settings, until, at=sent.services.clock()):
@@ -416,73 +381,53 @@ async def _override_end(setting: Setting[Any], sent: Sent) -> datetime | None:
     return await sent.moment("until")
 
 
-def _typed_role(sent: Sent) -> int:
-    return sent.subject_id or next(iter(sent.typed.ids("subject")), 0)
-
-
-def _check_role(guild: discord.Guild | None, role_id: int) -> None:
-    if guild is None or guild.unavailable:
-        return
-    role = guild.get_role(role_id)
-    if role is None:
-        raise NotPossible("That role was deleted meanwhile: please choose another one.")
-    if role.is_default():
-        raise InvalidRequest("Everyone has that role. Change the allowance under Credits instead.")
-
-
 def until_typed(settings: Settings, moment: datetime | None, *, at: datetime) -> str:
-    """A moment as it would be typed, on the server's clocks; empty if there is none."""
+    """Return a moment as it would be typed, on the server's clocks; empty if there is none."""
     if moment is None:
         return ""
     return f"{moment.astimezone(ZoneInfo(settings.timeline.at(at).zone)):%Y-%m-%d %H:%M}"
 
 
-def number_typed(what: str, text: str) -> int:
-    """A whole number.
+def number_typed(what: str, text: str, *, otherwise: str = "") -> int:
+    """Return a whole number.
 
     Raises:
-        InvalidRequest: it is none.
+        InvalidRequest: it is none. The sentence ends with what else could be typed.
     """
     if len(text) > LONGEST_NUMBER or not NUMBER.fullmatch(text):
-        raise InvalidRequest(f"Please type {what} as a whole number, like `20`.")
+        raise InvalidRequest(f"Please type {what} as a whole number, like `20`{otherwise}.")
     return int(re.sub(r"\D", "", text))
 
 
 def allowance_typed(text: str) -> int | None:
-    """Credits, or None for `unlimited`.
+    """Return credits, or None for `unlimited`.
 
     Raises:
         InvalidRequest: it is neither.
     """
     if text.casefold() in UNLIMITED:
         return None
-    if len(text) > LONGEST_NUMBER or not NUMBER.fullmatch(text):
-        raise InvalidRequest(
-            "Please type the credits as a whole number, like `20`, or `unlimited`."
-        )
-    return int(re.sub(r"\D", "", text))
+    return number_typed("the credits", text, otherwise=", or `unlimited`")
 
 
 def _fields(part: Mapping[str, Any]) -> Sequence[tuple[str, Any]]:
-    """Each field's name and value, however deep Discord nests it."""
+    """Return each field's name and value, however deep Discord nests it."""
     inner = [*(part.get("components") or ()), *filter(None, [part.get("component")])]
     own = part.get("value", part.get("values"))
     here = [(str(part.get("custom_id")), own)] if own is not None else []
     return [*here, *(field for one in inner for field in _fields(one))]
 
 
-# --- giving and taking ----------------------------------------------------------------------------
+# --- granting and taking credits ------------------------------------------------------------------
 
 
-def _grant_fields(current: Current) -> Iterator[Field]:
-    yield from _amount_fields(current, f"1 to {MAX_AMOUNT:,}, on top of their allowance")
-    yield text_field(
-        "expires",
-        "When what is left of it expires",
-        UNTIL.format("never"),
-        required=False,
-        longest=LONGEST_TYPED,
-    )
+def _transfer_fields(note: str, current: Current, *, expires: bool) -> Iterator[Field]:
+    yield _subject_field(About.MEMBER, current.subject_id)
+    yield text_field("amount", "Credits", note, placeholder="5")
+    yield text_field("reason", "Reason", "They see it in /credits", longest=MAX_REASON)
+    if expires:
+        label, note = "When what is left of it expires", UNTIL.format("never")
+        yield text_field("expires", label, note, required=False, longest=LONGEST_TYPED)
 
 
 async def _grant(sent: Sent) -> None:
@@ -496,10 +441,6 @@ async def _grant(sent: Sent) -> None:
     )
 
 
-def _take_fields(current: Current) -> Iterator[Field]:
-    yield from _amount_fields(current, "At most what they have free. Spent and held credits stay")
-
-
 async def _take(sent: Sent) -> None:
     await sent.services.transfers.take(
         await member_by_id(sent.interaction, sent.member_id()),
@@ -510,14 +451,8 @@ async def _take(sent: Sent) -> None:
     )
 
 
-def _amount_fields(current: Current, note: str) -> Iterator[Field]:
-    yield member_field(current.subject_id)
-    yield text_field("amount", "Credits", note, placeholder="5", longest=LONGEST_NUMBER)
-    yield text_field("reason", "Reason", "They see it in /credits", longest=MAX_REASON)
-
-
 async def member_by_id(interaction: discord.Interaction[Any], member_id: int) -> Member:
-    """A member as they are now: the bot keeps none, so their roles are requested from Discord.
+    """Return a member as they are now: the bot stores none, so Discord is requested for roles.
 
     Raises:
         discord.HTTPException: it does not answer.
@@ -536,12 +471,11 @@ async def member_by_id(interaction: discord.Interaction[Any], member_id: int) ->
 
 def _form_of(settings: Sequence[Setting[Any]]) -> Form:
     first = settings[0]
-    is_long = isinstance(first.kind, kinds.Words)
     return Form(
         first.group or first.label,
         partial(_setting_fields, settings),
         partial(_apply_settings, settings),
-        returned=first.key if is_long else None,
+        returned=first.key if isinstance(first.kind, kinds.Words) else None,
     )
 
 
@@ -553,7 +487,19 @@ FORMS = {
         if not isinstance(group[0].kind, kinds.Toggle)
     },
     **{setting.key: _form_of([setting]) for setting in LISTED.values()},
-    "grant": Form("Grant credits", _grant_fields, _grant),
-    "take": Form("Take credits", _take_fields, _take),
+    "grant": Form(
+        "Grant credits",
+        partial(_transfer_fields, f"1 to {MAX_AMOUNT:,}, on top of their allowance", expires=True),
+        _grant,
+    ),
+    "take": Form(
+        "Take credits",
+        partial(
+            _transfer_fields,
+            "At most what they have free. Spent and held credits stay",
+            expires=False,
+        ),
+        _take,
+    ),
 }
 """Each form by its name: the key of its first setting."""

@@ -18,7 +18,7 @@ from cogs.client.texts import BLURPLE, ago, calendar_text, shown
 from cogs.credits.texts import bar
 from cogs.settings.channels import GONE
 from cogs.settings.pages import PanelPage, act_id, form_id, member_menu_id, tab_id, turn_id
-from cogs.settings.texts import current_text, mention, value_text
+from cogs.settings.texts import mention, value_text
 from services.settings import kinds
 from services.settings.catalogue import (
     ALLOWANCE,
@@ -183,13 +183,9 @@ def _switch(
 
 
 def _current(data: PanelData, setting: Setting[Any]) -> str:
-    return current_text(
-        setting,
-        data.settings.timeline.at(data.at) if setting is CALENDAR else data.settings[setting],
-        is_default=data.settings.is_default(setting),
-        each=data.each,
-        most=LIST_SHOWN,
-    )
+    in_force = data.settings.timeline.at(data.at) if setting is CALENDAR else data.settings[setting]
+    text = value_text(setting, in_force, each=data.each, most=LIST_SHOWN)
+    return f"{text} (the default)" if data.settings.is_default(setting) else text
 
 
 def _details(data: PanelData, setting: Setting[Any]) -> Iterator[str]:

@@ -345,18 +345,19 @@ def test_typed_fields_are_found_in_labels_and_in_rows() -> None:
     assert (typed.text("old"), typed.text("new"), typed.text("absent")) == ("way", "way", "")
 
 
-def test_only_ids_and_ticks_count_as_chosen() -> None:
+def test_only_ids_count_as_chosen_and_no_bot() -> None:
     typed = sent(
         {"custom_id": "roles", "values": ["12", "x", "9" * 30, "-1", 34]},
         {"custom_id": "box", "value": True},
-        {"custom_id": "other", "value": "yes"},
+        {"custom_id": "bot", "values": ["5"]},
         resolved={"users": {"5": {"bot": True}, "6": {}}},
     )
     assert typed.ids("roles") == [12, 34]
     assert typed.ids("box") == typed.ids("absent") == []
-    assert typed.ticked("box")
-    assert not typed.ticked("other")
-    assert [typed.is_bot(user) for user in (5, 6, 7)] == [True, False, False]
+    assert typed.member_id("roles") == 12
+    for field in ("bot", "box"):
+        with pytest.raises(InvalidRequest):
+            typed.member_id(field)
 
 
 @pytest.mark.parametrize(
