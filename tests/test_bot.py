@@ -112,7 +112,7 @@ def check_post(world: World, post: Message, song: Interaction) -> None:
 
 
 def check_status_message(song: Interaction) -> None:
-    """Edits are 3 s apart, the last state is shown, and nobody but the member sees it."""
+    """Edits are 3 s apart, the last state is shown, and only the member sees it."""
     (status,) = song.messages
     assert status.ephemeral
     assert state(status.edits[0]) == "QUEUED"
@@ -174,7 +174,7 @@ async def test_sigterm_ends_in_time_and_loses_nothing(world: World) -> None:
 
 @pytest.fixture
 def quick(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Songs come in one call, and nobody waits between edits of a message."""
+    """Get songs in one call, and edit messages without pauses."""
     world.settings["SEGMIND_MODE"] = "sync"
     world.wire.limits.edit_interval = None
     monkeypatch.setattr("cogs.songs.announcer.BETWEEN_EDITS", 0.01)
@@ -408,7 +408,7 @@ async def test_a_signal_stops_a_bot_that_waits_for_the_login(
     world.wire.faults.hook = silent
     assert await asyncio.wait_for(run_here(world, monkeypatch), SOON) == 0
     assert world.wire.gateway.identifies == 0
-    gc.collect()  # asyncio complains of an error that nobody has seen when it is collected
+    gc.collect()  # asyncio complains of an unretrieved error when it is collected
     assert "never retrieved" not in caplog.text
 
 
@@ -546,7 +546,7 @@ def test_a_running_neighbour_is_one_line(
 def test_a_data_folder_with_other_peoples_files_is_refused(
     here: Path, capsys: pytest.CaptureFixture[str], folder: str
 ) -> None:
-    """The folder of a music collection, say: its albums by number looked like songs of ours."""
+    """The folder of a music collection, say: its numbered albums were taken for songs."""
     album = here / "data" / folder / "1999"
     album.mkdir(parents=True)
     for _ in range(2):  # the first start must not make a database, which the second would trust

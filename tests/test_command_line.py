@@ -1,4 +1,4 @@
-"""`bot.py servers` and `bot.py grant`, beside a bot that runs or not."""
+"""Terminal commands, while the bot runs or not."""
 
 import asyncio
 import errno
@@ -79,7 +79,7 @@ def main(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     return call
 
 
-async def test_a_grant_beside_the_running_bot(here: Path, running_bot: Database) -> None:
+async def test_a_grant_while_the_bot_runs(here: Path, running_bot: Database) -> None:
     done = call(here, "grant", str(SERVER), "7", "5", "--reason", "for the contest")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "Member 7 got 5 credits and has 5 now.\n"
@@ -165,7 +165,7 @@ async def test_a_grant_in_a_left_server_is_refused(
     await running_bot.close()
 
 
-async def test_a_check_beside_the_running_bot(here: Path, running_bot: Database) -> None:
+async def test_a_check_while_the_bot_runs(here: Path, running_bot: Database) -> None:
     assert call(here, "grant", str(SERVER), "7", "5", "--reason", "x").returncode == 0
     async with running_bot.write() as connection:
         await connection.execute("UPDATE lots SET remaining = 1 WHERE kind = 'grant'")

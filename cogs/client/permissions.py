@@ -118,6 +118,55 @@ def check_can_post(interaction: discord.Interaction) -> None:
         )
 
 
+def may_post_in(interaction: discord.Interaction, channel_id: int) -> bool:
+    """Return whether a song that is requested here may be posted in another channel.
+
+    Its requester must see that channel, and nobody there may see what is hidden from them here:
+    everyone sees this channel, or just those who see the other. What is age-restricted stays so.
+
+    Raises:
+        NotPermitted: names what the bot lacks there.
+    """
+    guild, here, person = interaction.guild, interaction.channel, interaction.user
+    if guild is None or channel_id == interaction.channel_id:
+        return False
+    origin_id = interaction.channel_id
+    if isinstance(here, discord.Thread):
+        origin_id = None if here.is_private() else here.parent_id
+    # Not `here`: of a channel that the gateway has not announced, it has no overwrites.
+    origin, target = guild.get_channel(origin_id or 0), guild.get_channel(channel_id)
+    if origin is None or target is None or not isinstance(person, discord.Member):
+        return False
+    if not target.permissions_for(person).view_channel:
+        return False
+    same = _views(origin) == _views(target) and origin.type not in VOICE
+    if not (same or _is_open(origin)) or (origin.is_nsfw() and not target.is_nsfw()):
+        return False
+    if missing := lacking_to_post(target, permissions_in(target, guild.me)):
+        raise NotPermitted(
+            f"Songs of this server are posted in <#{channel_id}>, and I can't post there: I lack "
+            f"{', '.join(missing)}. Those who manage the server can give it to me. Nothing was "
+            "spent."
+        )
+    return True
+
+
+def _is_open(channel: discord.abc.GuildChannel) -> bool:
+    """Return whether everyone in the server can read a channel."""
+    needed = ("view_channel", "connect") if channel.type in VOICE else ("view_channel",)
+    everyone = channel.permissions_for(channel.guild.default_role)
+    return all(
+        getattr(everyone, name) and False not in _views(channel, name).values() for name in needed
+    )
+
+
+def _views(channel: discord.abc.GuildChannel, name: str = "view_channel") -> dict[int, bool | None]:
+    """Return for whom a channel itself grants or denies a permission, except the bot."""
+    granted = {who.id: getattr(each, name) for who, each in channel.overwrites.items()}
+    me = channel.guild.me.id
+    return {who: value for who, value in granted.items() if value is not None and who != me}
+
+
 def _is_shut_out(guild: discord.Guild | None, channel: object, mine: discord.Permissions) -> bool:
     """Return whether this is a private thread without the bot; its permissions don't say so.
 

@@ -1,4 +1,4 @@
-"""How long ago something was, on a machine whose clock is set while the bot runs."""
+"""Elapsed times on a machine whose clock is set while the bot runs."""
 
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.mark.parametrize("jump", [2.0, 24.0 * 365, -2.0, -24.0, 0.001, -0.001])
-def test_elapsed_time_does_not_jump_with_the_clock(clock: SettableClock, jump: float) -> None:
+def test_elapsed_time_is_right_after_an_adjustment(clock: SettableClock, jump: float) -> None:
     clock.advance(days=400)
     before = clock()
     clock.advance(seconds=7)
@@ -23,7 +23,7 @@ def test_elapsed_time_does_not_jump_with_the_clock(clock: SettableClock, jump: f
     assert clock.elapsed_since(after) == timedelta(seconds=5)
 
 
-def test_a_clock_that_was_set_twice(clock: SettableClock) -> None:
+def test_elapsed_time_is_right_after_three_adjustments(clock: SettableClock) -> None:
     moments = []
     for hours in (3, -1, 5):
         moments.append(clock())
@@ -33,8 +33,8 @@ def test_a_clock_that_was_set_twice(clock: SettableClock) -> None:
     assert ages == [timedelta(minutes=minutes) for minutes in (30, 20, 10)]
 
 
-def test_no_deadline_passes_early_where_a_time_has_two_meanings(clock: SettableClock) -> None:
-    """It was set back by ten seconds: what it shows then it has shown before."""
+def test_an_ambiguous_time_means_the_later_one(clock: SettableClock) -> None:
+    """It is set back by ten seconds, so it shows the same times twice."""
     moment = clock.advance(seconds=0)
     clock.advance(seconds=7)
     clock.jump(seconds=-10)
@@ -43,7 +43,7 @@ def test_no_deadline_passes_early_where_a_time_has_two_meanings(clock: SettableC
     assert timedelta(seconds=27) <= clock.elapsed_since(moment) <= timedelta(seconds=37)
 
 
-def test_across_a_restart_the_clock_is_believed(clock: SettableClock) -> None:
+def test_times_of_an_earlier_process_are_read_by_the_clock(clock: SettableClock) -> None:
     before = clock()
     clock.advance(seconds=7)
     clock.jump(hours=2)
@@ -51,10 +51,10 @@ def test_across_a_restart_the_clock_is_believed(clock: SettableClock) -> None:
     assert restarted.elapsed_since(before) == timedelta(hours=2, seconds=7)
 
 
-def test_what_an_earlier_process_has_noted_in_the_future_is_as_old_as_this_one(
+def test_a_future_time_is_as_old_as_the_process(
     clock: SettableClock,
 ) -> None:
-    """The clock was set back while the bot was away: its deadlines are not hours late."""
+    """The clock was set back while the bot was stopped: its deadlines are not hours late."""
     before = clock()
     clock.jump(hours=-2)
     restarted = clock.restarted()
@@ -64,7 +64,7 @@ def test_what_an_earlier_process_has_noted_in_the_future_is_as_old_as_this_one(
 
 
 @pytest.mark.parametrize("jump", [7.0, -7.0])
-def test_what_is_older_than_an_hour_by_elapsed_time(clock: SettableClock, jump: float) -> None:
+def test_ago_is_right_after_an_adjustment(clock: SettableClock, jump: float) -> None:
     old = clock()
     clock.advance(minutes=20)
     young = clock()
@@ -72,7 +72,7 @@ def test_what_is_older_than_an_hour_by_elapsed_time(clock: SettableClock, jump: 
     clock.jump(hours=jump)
     assert not old < clock.ago(HOUR)
     clock.advance(minutes=21)
-    if jump > 0:  # set back, the bound is late, but never early
+    if jump > 0:  # after it was set back, the bound is late, but never early
         assert old < clock.ago(HOUR)
     assert not young < clock.ago(HOUR)
     clock.advance(hours=8)
@@ -80,7 +80,7 @@ def test_what_is_older_than_an_hour_by_elapsed_time(clock: SettableClock, jump: 
     assert young < clock.ago(HOUR)
 
 
-def test_a_drift_is_no_change(clock: SettableClock) -> None:
+def test_drift_is_no_adjustment(clock: SettableClock) -> None:
     began = clock()
     for _ in range(60):
         clock.advance(minutes=1)
@@ -89,14 +89,14 @@ def test_a_drift_is_no_change(clock: SettableClock) -> None:
     assert len(clock._adjustments) == 1
 
 
-def test_a_clock_that_never_rests_is_not_remembered_for_ever(clock: SettableClock) -> None:
+def test_adjustments_are_bounded(clock: SettableClock) -> None:
     for step in range(5 * MAX_ADJUSTMENTS):
         clock.jump(seconds=30 if step % 2 else -30)
         clock()
     assert len(clock._adjustments) == MAX_ADJUSTMENTS
 
 
-def test_the_machines_own_clocks() -> None:
+def test_the_machines_clocks() -> None:
     clock = WatchedClock()
     assert timedelta(0) <= clock.elapsed_since(clock()) < timedelta(seconds=5)
     # The two clocks are not read at one moment, and both are rounded.

@@ -1,4 +1,4 @@
-"""Repeating what fails."""
+"""Retries and their pauses."""
 
 import pytest
 
@@ -41,7 +41,7 @@ async def test_retry_reports_each_error_and_returns_the_result() -> None:
     assert 0.5 <= flaky.slept[0] <= 1 <= flaky.slept[1] <= 2
 
 
-async def test_retry_waits_as_long_as_the_other_side_asked_for() -> None:
+async def test_retry_waits_as_long_as_the_error_requests() -> None:
     flaky = Flaky(OSError())
     await retry(flaky.work, OSError, flaky.on_error, at_least=lambda _: 90.0, sleep=flaky.sleep)
     assert flaky.slept == [90.0]
@@ -61,7 +61,7 @@ async def test_retry_gives_up_after_the_last_try() -> None:
     assert len(flaky.slept) == 1
 
 
-async def test_retry_ends_where_on_error_raises() -> None:
+async def test_on_error_ends_it_by_raising() -> None:
     async def give_up(error: Exception, pause: float) -> None:
         raise error
 

@@ -11,13 +11,13 @@ from services.errors import NotPermitted
 
 
 @pytest.mark.parametrize("where", [{"guild_id": None, "channel_id": 1}, {"guild_id": 1}])
-def test_songs_are_asked_for_in_servers_alone(where: dict[str, int]) -> None:
+def test_songs_are_requested_in_servers_alone(where: dict[str, int]) -> None:
     interaction: Any = SimpleNamespace(**{"channel_id": None, **where})
     with pytest.raises(NotPermitted):
         requester(interaction, at=datetime.now(UTC), message_id=None)
 
 
-def test_what_is_no_server_is_said() -> None:
+def test_commands_work_in_servers_alone() -> None:
     interaction: Any = SimpleNamespace(guild_id=None)
     with pytest.raises(NotPermitted, match="servers only"):
         server_of(interaction)

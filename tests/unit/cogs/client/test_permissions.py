@@ -1,4 +1,4 @@
-"""What the bot may in a channel, by its kind."""
+"""The permissions that a channel requires, by its kind."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -66,7 +66,7 @@ def test_every_missing_permission_is_named() -> None:
         (ChannelType.media, "Send Messages in Threads", []),
     ],
 )
-def test_each_kind_of_channel_has_its_demands(
+def test_each_kind_of_channel_has_its_requirements(
     kind: ChannelType, send: str, more: list[str]
 ) -> None:
     where = channel(kind)
@@ -79,7 +79,7 @@ def test_each_kind_of_channel_has_its_demands(
 
 
 @pytest.mark.parametrize("archived", [False, True])
-def test_a_locked_thread_takes_manage_threads_and_an_archived_one_nothing_more(
+def test_a_locked_thread_requires_manage_threads(
     archived: bool,
 ) -> None:
     thread = channel(ChannelType.public_thread)
@@ -91,36 +91,36 @@ def test_a_locked_thread_takes_manage_threads_and_an_archived_one_nothing_more(
     assert lacking_to_post(thread, moderator) == []
 
 
-def asked_in(where: Any, guild: Any, mine: discord.Permissions = INVITED) -> None:
+def check_in(where: Any, guild: Any, mine: discord.Permissions = INVITED) -> None:
     interaction: Any = SimpleNamespace(channel=where, guild=guild, app_permissions=mine)
     check_can_post(interaction)
 
 
 @pytest.mark.parametrize("kind", [ChannelType.private, ChannelType.group, ChannelType.category])
-def test_where_no_song_can_be_posted(kind: ChannelType) -> None:
+def test_channels_without_songs(kind: ChannelType) -> None:
     with pytest.raises(NotPermitted, match="Please use a text channel"):
-        asked_in(channel(kind), None)
+        check_in(channel(kind), None)
 
 
-def test_a_channel_of_a_kind_that_is_not_known_yet_is_refused() -> None:
+def test_a_channel_of_an_unknown_kind_is_refused() -> None:
     """discord.py does not even give its id (discord-haskell 40, interactions.py 1466)."""
     with pytest.raises(NotPermitted, match="Please use a text channel"):
-        asked_in(None, None)
+        check_in(None, None)
 
 
 def test_a_private_thread_without_the_bot_is_refused() -> None:
-    """JDA 2602, Fire 102, Crownicles 4575: its permissions look as if all were well."""
+    """JDA 2602, Fire 102, Crownicles 4575: its permissions don't show that."""
     thread = channel(ChannelType.private_thread)
     outside: Any = SimpleNamespace(unavailable=False, get_thread=lambda _: None)
     with pytest.raises(NotPermitted, match=r"not in this private thread.*Mention me"):
-        asked_in(thread, outside)
-    asked_in(thread, outside, discord.Permissions(INVITED.value, manage_threads=True))
-    asked_in(thread, SimpleNamespace(unavailable=False, get_thread=lambda _: thread))
-    asked_in(thread, SimpleNamespace(unavailable=True, get_thread=lambda _: None))
-    asked_in(channel(ChannelType.public_thread), outside)
+        check_in(thread, outside)
+    check_in(thread, outside, discord.Permissions(INVITED.value, manage_threads=True))
+    check_in(thread, SimpleNamespace(unavailable=False, get_thread=lambda _: thread))
+    check_in(thread, SimpleNamespace(unavailable=True, get_thread=lambda _: None))
+    check_in(channel(ChannelType.public_thread), outside)
 
 
-def test_a_thread_of_a_channel_that_is_hidden_allows_nothing() -> None:
+def test_a_thread_of_a_hidden_channel_allows_nothing() -> None:
     thread = channel(ChannelType.public_thread)
     thread.parent = None
     me: Any = object()

@@ -1,4 +1,4 @@
-"""In which servers the bot is a member, by what each shard of the gateway says."""
+"""The servers that the bot is a member of, as each shard of the gateway lists them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ def guild_of(stage: Stage) -> Guild:
 
 
 def new_session(stage: Stage, guild: Guild) -> None:
-    """The session of the shard that serves the server ends; its bot has to identify."""
+    """End the session of the shard that serves the server, so that the bot identifies again."""
     gateway = stage.wire.gateway
     for session in gateway.connected:
         if session.serves(guild.id):
@@ -50,7 +50,7 @@ def new_session(stage: Stage, guild: Guild) -> None:
 
 
 async def known_as_left(stage: Stage, server_id: int) -> None:
-    """Until its row says that the bot is there no more."""
+    """Wait until its row says that the bot has left."""
     async with asyncio.timeout(SOON):
         while True:
             if server_id not in await server_rows.names_present(stage.application.database.reader):
@@ -102,7 +102,7 @@ async def test_joined_while_unavailable_and_removed_before_it_came_back(stage: S
     await known_as_left(stage, guild.id)
 
 
-async def test_removed_while_joining_is_written_down(stage: Stage) -> None:
+async def test_removed_while_joining_is_stored(stage: Stage) -> None:
     """Discord's events are handled side by side: the end may be written before the beginning."""
     join = stage.application.servers.join
 
@@ -114,11 +114,11 @@ async def test_removed_while_joining_is_written_down(stage: Stage) -> None:
 
     with mock.patch.object(Servers, "join", side_effect=removed_meanwhile) as joining:
         guild = stage.wire.guild("Two")
-        await until(lambda: joining.called and not joins_under_way())
+        await until(lambda: joining.called and not joins_in_progress())
     await known_as_left(stage, guild.id)
 
 
-def joins_under_way() -> bool:
+def joins_in_progress() -> bool:
     return any("on_guild_join" in task.get_name() for task in asyncio.all_tasks())
 
 
@@ -139,11 +139,11 @@ async def test_commands_alone_are_not_served(stage: Stage) -> None:
     stage.wire.remove_bot(guild)
     await until(lambda: guild.id not in stage.client.presence)
 
-    asked = await stage.wire.slash(
+    requested = await stage.wire.slash(
         stage.alice, stage.channel, "song", genres="funk", instrumental=True
     )
     sent = await stage.wire.submit(stage.alice, opened, lyrics="La la")
-    for interaction in (asked, sent):
+    for interaction in (requested, sent):
         said = (await interaction.wait_message(lambda m: "not a member" in m.now.content)).now
         for part in (
             "https://discord.com/oauth2/authorize",
@@ -171,7 +171,7 @@ def test_session_lists_all_that_its_shard_has() -> None:
     assert [n for n in range(8) if n << 22 in presence] == [4]
 
 
-def test_the_invitation_asks_for_what_the_readme_says() -> None:
+def test_the_invitation_has_the_permissions_in_the_readme() -> None:
     assert discord.Permissions(274878024704) == INVITED
 
 

@@ -88,11 +88,11 @@ class Stage:
 
     async def song(self) -> tuple[Interaction, Song]:
         """Request a song and wait for its status message."""
-        asked = await self.wire.slash(
+        requested = await self.wire.slash(
             self.alice, self.channel, "song", genres="funk", instrumental=True, seconds=10
         )
-        await asked.wait_message(lambda m: bool(m.embeds))
-        return asked, await self.row(asked.id)
+        await requested.wait_message(lambda m: bool(m.embeds))
+        return requested, await self.row(requested.id)
 
     async def row(self, song_id: int) -> Song:
         found = await song_rows.get(self.application.database.reader, song_id)
@@ -106,14 +106,14 @@ class Stage:
 
     async def posting(self) -> tuple[Interaction, Song]:
         """Bring a song to where it is posted."""
-        asked, song = await self.song()
+        requested, song = await self.song()
         await self.move(song, song_rows.mark_submitting, at=utc_now())
         now = utc_now()
         await self.move(
             song, song_rows.mark_downloaded, submitted_at=now, at=now, run_low=0, run_high=1
         )
         await self.move(song, song_rows.mark_ready, file="1-funk.mp3", at=now)
-        return asked, await self.move(song, song_rows.mark_posting, at=utc_now())
+        return requested, await self.move(song, song_rows.mark_posting, at=utc_now())
 
     async def process(self, song: Song) -> None:
         """Let it be made, and announce that."""
@@ -142,19 +142,19 @@ class Stage:
 
     async def undelivered(self) -> tuple[Interaction, Song]:
         """Bring a song to where it can't be posted."""
-        asked, song = await self.posting()
+        requested, song = await self.posting()
         completion = SongCompletion(
             self.application.database, self.application.credits, clock=utc_now
         )
         assert await completion.mark_undelivered(song, "The channel is gone.")
-        return asked, await self.row(song.song_id)
+        return requested, await self.row(song.song_id)
 
     def cut(self, method: str, route: str) -> None:
         """The next request is lost, and its repetition by aiohttp too."""
         self.wire.faults.plan(Fault(cut="before"), method=method, route=route, times=2)
 
     def answer(self, method: str, route: str, status: int, code: int = 0, times: int = 1) -> None:
-        """What Discord says to the next requests instead of doing what they ask for."""
+        """Let Discord answer the next requests with an error."""
         body = {"message": "scripted", "code": code, "retry_after": 0.001, "global": False}
         self.wire.faults.plan(
             Fault(status=status, body=body), method=method, route=route, times=times
@@ -233,12 +233,12 @@ async def test_changes_are_merged_into_few_edits(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BETWEEN_EDITS", 0.2)
-    asked, song = await stage.song()
+    requested, song = await stage.song()
     for _ in range(20):
         stage.announcer.show(song.song_id)
         await asyncio.sleep(0)
     await stage.process(song)
-    message = await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
+    message = await requested.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
     assert len(message.edits) <= 3
     assert all(b.at - a.at >= 0.19 for a, b in pairwise(message.edits))
 
@@ -252,13 +252,13 @@ def restarted(stage: Stage) -> DiscordAnnouncer:
 async def test_edits_wait_after_those_of_an_earlier_process(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, song = await stage.song()
-    before = len(asked.messages[0].versions)
+    requested, song = await stage.song()
+    before = len(requested.messages[0].versions)
     monkeypatch.setattr(module, "BETWEEN_EDITS", 0.3)
     began = stage.wire.clock.wall()
     restarted(stage).changed(song.song_id)
-    await asked.wait_message(lambda m: len(m.versions) > before)
-    assert asked.messages[0].now.at >= began + 0.29
+    await requested.wait_message(lambda m: len(m.versions) > before)
+    assert requested.messages[0].now.at >= began + 0.29
 
 
 async def test_edits_of_new_songs_do_not_wait_after_a_restart(
@@ -266,10 +266,10 @@ async def test_edits_of_new_songs_do_not_wait_after_a_restart(
 ) -> None:
     monkeypatch.setattr(module, "BETWEEN_EDITS", 10 * SOON)
     announcer = restarted(stage)
-    asked, song = await stage.song()
-    before = len(asked.messages[0].versions)
+    requested, song = await stage.song()
+    before = len(requested.messages[0].versions)
     announcer.changed(song.song_id)
-    await asked.wait_message(lambda m: len(m.versions) > before)
+    await requested.wait_message(lambda m: len(m.versions) > before)
 
 
 async def test_an_unchanged_message_is_not_edited(stage: Stage) -> None:
@@ -282,28 +282,28 @@ async def test_an_unchanged_message_is_not_edited(stage: Stage) -> None:
 
 
 async def test_a_pressed_button_edits_an_unchanged_message(stage: Stage) -> None:
-    asked, _ = await stage.song()
+    requested, _ = await stage.song()
     before = stage.wire.answers[("PATCH", EDIT, 200)]
-    await stage.wire.press(stage.alice, asked.messages[0], f"song:refresh:{asked.id}")
+    await stage.wire.press(stage.alice, requested.messages[0], f"song:refresh:{requested.id}")
     await stage.wire.until(lambda: stage.wire.answers[("PATCH", EDIT, 200)] > before)
 
 
 @pytest.mark.parametrize("trouble", ["cut", "429"])
 async def test_a_transient_error_of_an_edit_is_retried(stage: Stage, trouble: str) -> None:
-    asked, song = await stage.song()
+    requested, song = await stage.song()
     if trouble == "cut":
         stage.cut("PATCH", EDIT)
     else:
         stage.answer("PATCH", EDIT, 429, times=5)  # as often as discord.py tries
     await stage.process(song)
-    await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
-    assert (await stage.row(song.song_id)).token == asked.token
+    await requested.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
+    assert (await stage.row(song.song_id)).token == requested.token
 
 
 async def test_an_error_of_the_database_is_logged_and_the_next_change_shown(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked, song = await stage.song()
+    requested, song = await stage.song()
     view, failing = Queue.view, [sqlite3.OperationalError("disk I/O error")]
 
     async def fail_once(queue: Queue, song_id: int) -> Any:
@@ -315,13 +315,13 @@ async def test_an_error_of_the_database_is_logged_and_the_next_change_shown(
     stage.announcer.changed(song.song_id)
     await until(lambda: "updating the status message failed" in caplog.text)
     await stage.process(song)
-    await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
+    await requested.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
 
 
 async def test_an_ended_song_is_shown_once_and_its_token_deleted(stage: Stage) -> None:
-    asked, song = await stage.song()
+    requested, song = await stage.song()
     await stage.cancel(song)
-    message = await asked.wait_message(lambda m: "**CANCELLED**" in str(m.embeds))
+    message = await requested.wait_message(lambda m: "**CANCELLED**" in str(m.embeds))
     await stage.idle()
     assert (await stage.row(song.song_id)).token is None
     assert message.components == []
@@ -333,7 +333,7 @@ async def test_an_ended_song_is_shown_once_and_its_token_deleted(stage: Stage) -
 async def test_the_token_is_deleted_once_the_disk_has_room(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, song = await stage.song()
+    requested, song = await stage.song()
     forget, full = Queue.forget_token, [DiskFullError(Path("songs.db"))]
 
     async def fail_once(queue: Queue, song: Song) -> None:
@@ -343,15 +343,15 @@ async def test_the_token_is_deleted_once_the_disk_has_room(
 
     monkeypatch.setattr(Queue, "forget_token", fail_once)
     await stage.cancel(song)
-    message = await asked.wait_message(lambda m: "**CANCELLED**" in str(m.embeds))
+    message = await requested.wait_message(lambda m: "**CANCELLED**" in str(m.embeds))
     await stage.idle()
     assert (await stage.row(song.song_id)).token is None
     assert len(message.edits) == 2  # one of them showed that it waits
 
 
 async def test_a_deleted_message_is_not_edited_again(stage: Stage) -> None:
-    asked, song = await stage.song()
-    stage.wire.state.delete_message(asked.messages[0])
+    requested, song = await stage.song()
+    stage.wire.state.delete_message(requested.messages[0])
     stage.announcer.show(song.song_id)
     await stage.idle()
     assert (await stage.row(song.song_id)).token is None
@@ -363,23 +363,23 @@ async def test_a_deleted_message_is_not_edited_again(stage: Stage) -> None:
 async def test_after_a_refused_edit_the_next_state_is_shown(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked, song = await stage.song()
+    requested, song = await stage.song()
     stage.answer("PATCH", EDIT, 400, 200000)
     stage.announcer.show(song.song_id)
     await until(lambda: "Discord refused the status message" in caplog.text)
     await stage.process(song)
-    await asked.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
+    await requested.wait_message(lambda m: "**PROCESSING**" in str(m.embeds))
 
 
 async def test_a_message_without_an_id_is_not_edited(stage: Stage) -> None:
     """Discord did not say which message the answer made."""
-    asked, song = await stage.song()
+    requested, song = await stage.song()
     async with stage.application.database.write() as connection:
         await connection.execute("UPDATE songs SET message_id = NULL")
     stage.announcer.show(song.song_id)
     await until(lambda: not stage.announcer._boards[song.song_id].dirty)
     await stage.announcer.stop(grace=SOON)
-    assert len(asked.messages[0].edits) == 1
+    assert len(requested.messages[0].edits) == 1
 
 
 async def test_all_messages_are_shown_at_the_start_then_places(
@@ -417,13 +417,13 @@ async def test_few_messages_are_edited_at_once(
 async def test_a_slow_edit_does_not_delay_the_others(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (_, song), (asked, _) = await stage.song(), await stage.song()
+    (_, song), (requested, _) = await stage.song(), await stage.song()
     stage.announcer._boards.clear()
     monkeypatch.setattr(module, "SHOWN_AT_ONCE", 1)
     never = asyncio.create_task(asyncio.sleep(10 * SOON))
     stage.announcer._boards[song.song_id] = module._Board(task=never)
     async with stage.announcing():
-        await until(lambda: len(asked.messages[0].edits) == 2)
+        await until(lambda: len(requested.messages[0].edits) == 2)
     never.cancel()
     del stage.announcer._boards[song.song_id]
 
@@ -638,7 +638,7 @@ async def test_an_unavailable_server_is_uncertain_and_a_left_one_permanent(
     with pytest.raises(CannotPost, match="no longer in the server") as refused:
         await stage.announcer.post(song, file)
     assert refused.value.scope is Scope.SERVER
-    stage.client._ready.clear()  # before READY nobody knows which servers there are
+    stage.client._ready.clear()  # before READY the servers are not known
     with pytest.raises(PostUncertain):
         await stage.announcer.find_post(song)
 
@@ -647,13 +647,13 @@ async def test_an_unavailable_server_is_uncertain_and_a_left_one_permanent(
 
 
 async def test_an_undelivered_songs_message_says_how_to_get_it(stage: Stage) -> None:
-    asked, song = await stage.undelivered()
+    requested, song = await stage.undelivered()
     stage.announcer.changed(song.song_id)
-    message = await asked.wait_message(lambda m: texts.COULD_NOT_POST in str(m.embeds))
+    message = await requested.wait_message(lambda m: texts.COULD_NOT_POST in str(m.embeds))
     assert "The channel is gone." in str(message.embeds)
     assert f"`/show {song.number}`" in str(message.embeds)
     assert f"song:get:{song.song_id}" in str(message.components)
-    assert (await stage.row(song.song_id)).token == asked.token
+    assert (await stage.row(song.song_id)).token == requested.token
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -668,10 +668,10 @@ async def test_an_undelivered_songs_message_says_how_to_get_it(stage: Stage) -> 
 async def test_the_end_of_an_undelivered_song_is_shown(
     stage: Stage, end: str, words: str, restarted: bool
 ) -> None:
-    """It said "could not be posted" for ever, although its token lived."""
-    asked, song = await stage.undelivered()
+    """Its message said "could not be posted" although the token was valid."""
+    requested, song = await stage.undelivered()
     stage.announcer.changed(song.song_id)
-    message = await asked.wait_message(lambda m: texts.COULD_NOT_POST in str(m.embeds))
+    message = await requested.wait_message(lambda m: texts.COULD_NOT_POST in str(m.embeds))
     await until(lambda: not stage.announcer._boards[song.song_id].dirty)
     if restarted:
         stage.announcer._boards.clear()
@@ -685,26 +685,26 @@ async def test_the_end_of_an_undelivered_song_is_shown(
     }
     assert await ends[end]()
     stage.announcer.changed(song.song_id)
-    await asked.wait_message(lambda m: words in str(m.embeds))
+    await requested.wait_message(lambda m: words in str(m.embeds))
     await stage.idle()
     assert message.components == []
     assert (await stage.row(song.song_id)).token is None
 
 
 async def test_a_new_reason_of_an_undelivered_song_is_shown(stage: Stage) -> None:
-    asked, song = await stage.undelivered()
+    requested, song = await stage.undelivered()
     stage.announcer.changed(song.song_id)
-    await asked.wait_message(lambda m: "The channel is gone." in str(m.embeds))
+    await requested.wait_message(lambda m: "The channel is gone." in str(m.embeds))
     reason = "This server's AutoMod blocked it."
     assert await stage.application.completion.mark_undelivered(song, reason)
     stage.announcer.changed(song.song_id)
-    await asked.wait_message(lambda m: "AutoMod blocked it." in str(m.embeds))
+    await requested.wait_message(lambda m: "AutoMod blocked it." in str(m.embeds))
 
 
 async def test_an_undelivered_song_without_a_token_is_not_shown(stage: Stage) -> None:
-    asked, song = await stage.undelivered()
+    requested, song = await stage.undelivered()
     stage.announcer.changed(song.song_id)
-    message = await asked.wait_message(lambda m: texts.COULD_NOT_POST in str(m.embeds))
+    message = await requested.wait_message(lambda m: texts.COULD_NOT_POST in str(m.embeds))
     async with stage.application.database.write() as connection:
         assert song.token_until is not None
         await song_rows.forget_tokens_until(connection, song.token_until)
@@ -788,11 +788,11 @@ async def test_private_thread_needs_the_bot_in_it(
 
 async def refused_here(stage: Stage) -> str:
     """Request a song, and return why it is refused before anything is spent."""
-    asked = await stage.wire.slash(
+    requested = await stage.wire.slash(
         stage.alice, stage.channel, "song", genres="funk", instrumental=True, seconds=10
     )
-    message = await asked.wait_message(lambda m: bool(m.content))
-    assert await song_rows.get(stage.application.database.reader, asked.id) is None
+    message = await requested.wait_message(lambda m: bool(m.content))
+    assert await song_rows.get(stage.application.database.reader, requested.id) is None
     return message.content
 
 

@@ -53,12 +53,12 @@ def make_view(song: Song, **fields: Any) -> View:
         ("  \u200e ", ""),
     ],
 )
-def test_a_persons_text_is_shown_and_means_nothing(typed: str, shown: str) -> None:
+def test_a_persons_text_is_escaped(typed: str, shown: str) -> None:
     assert plain(typed) == shown
 
 
 @given(st.text(NASTY), st.integers(1, 60))
-def test_no_mark_of_a_persons_text_keeps_its_meaning(typed: str, longest: int) -> None:
+def test_no_mark_in_a_persons_text_has_a_meaning(typed: str, longest: int) -> None:
     shown = plain(typed, longest)
     assert len(shown) <= 2 * longest
     bare = re.sub(r"\\[^a-z\s]", "x", shown)  # what is escaped is a letter among letters
@@ -85,19 +85,19 @@ def test_ordinals(number: int, text: str) -> None:
     assert ordinal(number) == text
 
 
-def test_the_post_can_be_found_again_by_its_mark() -> None:
+def test_a_post_is_found_by_its_mark() -> None:
     song = make_song(99, number=3)
     assert (cards.post_card(song).footer.text or "").endswith(cards.post_mark(song))
     assert not cards.post_mark(song).endswith(cards.post_mark(make_song(9)))
 
 
-def test_words_that_were_forgotten_leave_a_card() -> None:
+def test_a_song_without_text_has_a_card() -> None:
     card = cards.song_card(make_song(number=5, genres="", lyrics="", state=State.COMPLETED))
     assert "Song #5" in (card.title or "")
     assert (texts.GENRES, texts.DELETED) in [(f.name, f.value) for f in card.fields]
 
 
-def test_a_reason_of_nothing_visible_is_still_a_field() -> None:
+def test_an_invisible_reason_is_still_a_field() -> None:
     song = make_song(state=State.FAILED, reason="\u200e \n")
     assert within_limits(cards.song_card(song))
 
@@ -110,7 +110,7 @@ def test_a_free_song_is_not_refunded() -> None:
         assert card.fields[1].value == texts.price(song, unlimited=True)
 
 
-def test_what_is_left_is_not_guessed() -> None:
+def test_unknown_credits_are_not_shown() -> None:
     card = cards.status_card(make_view(make_song(), free=None))
     assert [field.name for field in card.fields] == [texts.LENGTH, texts.PRICE]
 
@@ -132,7 +132,7 @@ def within_limits(card: discord.Embed) -> bool:
 
 
 def text(most: int, least: int = 0) -> st.SearchStrategy[str]:
-    """Odd and long: one piece, over and over, since what grows by escaping is what is repeated."""
+    """Long texts of one repeated piece, since escaping makes those grow most."""
     some = st.text(st.sampled_from(NASTY) | st.characters(), min_size=1, max_size=8)
     length = st.integers(least, most)
     return st.builds(lambda piece, size: (piece * size)[:size], some, length)
@@ -140,7 +140,7 @@ def text(most: int, least: int = 0) -> st.SearchStrategy[str]:
 
 @st.composite
 def requests(draw: st.DrawFn) -> SongRequest:
-    """What may be asked for, words up to the longest."""
+    """Valid requests, with lyrics up to the longest."""
     try:
         return parse_request(
             PARAMETERS,
@@ -193,7 +193,7 @@ def test_many_of_the_longest_songs_are_within_discords_limits(song: Song) -> Non
     assert within_limits(cards.history_card(page, member_id=SNOWFLAKE))
 
 
-def test_the_cards_of_words_are_within_discords_limits() -> None:
+def test_help_and_hello_are_within_discords_limits() -> None:
     settings = Settings({ALLOWANCE: None, GIFTS: True, LEADERBOARD: True})
     prices = Prices(240, 150)
     assert within_limits(cards.help_card(settings, prices, manages=True))

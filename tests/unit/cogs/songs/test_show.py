@@ -179,7 +179,7 @@ async def test_a_song_in_progress_is_shown_with_its_progress(world: World) -> No
 async def test_an_upload_does_not_wait_for_a_long_rate_limit(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """discord.py would wait for the hour, and with it whoever is to post the song."""
+    """discord.py would wait for the hour, and delay the post."""
     _, song = await stage.undelivered()
     folder = stage.application.config.data_dir / "songs" / str(song.song_id)
     folder.mkdir(parents=True)

@@ -144,12 +144,12 @@ async def test_given_sizes_over_the_limits_are_refused(world: World) -> None:
 
 async def test_an_unlimited_members_song_is_free_for_them(world: World) -> None:
     await world.application.server_settings.set(manager(world), ALLOWANCE, None)
-    asked = await world.song(seconds=60)
-    assert texts.UNLIMITED in text_of(asked.response)
-    await world.alice.click(said(asked), label="Cancel")
+    requested = await world.song(seconds=60)
+    assert texts.UNLIMITED in text_of(requested.response)
+    await world.alice.click(said(requested), label="Cancel")
     await world.spawner.rest()
-    assert texts.COST_NOTHING in text_of(asked.response)
-    assert "back" not in text_of(asked.response)
+    assert texts.COST_NOTHING in text_of(requested.response)
+    assert "back" not in text_of(requested.response)
 
 
 # --- the form -------------------------------------------------------------------------------------
@@ -428,11 +428,11 @@ async def test_the_queue_shows_places_and_lets_you_cancel_your_own(world: World)
 
 
 async def test_managers_cancel_any_song(world: World) -> None:
-    asked = await world.song(world.bob)
+    requested = await world.song(world.bob)
     result = await world.mona.slash(world.channel, "queue")
     await world.mona.select(said(result), [menu_options(result)[0]["value"]])
     await world.spawner.rest()
-    assert "CANCELLED" in text_of(asked.response)
+    assert "CANCELLED" in text_of(requested.response)
     assert await world.free(world.bob) == 10
 
 
@@ -455,8 +455,8 @@ async def test_a_forged_choice_is_refused(world: World) -> None:
 
 
 async def test_a_late_choice_is_refused(world: World) -> None:
-    asked = await world.song()
+    requested = await world.song()
     result = await world.alice.slash(world.channel, "queue")
-    await world.alice.click(said(asked), label="Cancel")
+    await world.alice.click(said(requested), label="Cancel")
     chosen = await world.alice.select(said(result), [menu_options(result)[0]["value"]])
     assert [m.content for m in chosen.followups] == ["Song #1 is already cancelled."]
