@@ -74,10 +74,12 @@ class Product:
         moved = await self.transfers.grant(who, grant_id=grant_id, amount=amount, **values)
         return moved.balance.free
 
-    async def take(self, amount: int, take_id: int = 6, *, who: Member = WHO) -> int:
+    async def take(
+        self, amount: int, take_id: int = 6, *, who: Member = WHO, actor_id: int = MANAGER
+    ) -> int:
         """Take credits; return how many."""
         moved = await self.transfers.take(
-            who, take_id=take_id, actor_id=MANAGER, amount=amount, reason="Too many."
+            who, take_id=take_id, actor_id=actor_id, amount=amount, reason="Too many."
         )
         return moved.amount
 

@@ -498,45 +498,28 @@ class Machine(RuleBasedStateMachine):
     def grant(self, person: Person, by: int, amount: int, lasts: int | None, times: int) -> None:
         grant_id, expires = next(self.ids), self.after(lasts)
         for nth in range(times):
-            moved = self.run(
-                self.product.transfers.grant(
-                    self.member(person),
-                    grant_id=grant_id,
-                    actor_id=by,
-                    amount=amount,
-                    reason="A good song.",
-                    expires_at=expires,
-                )
-            )
+            facts: dict[str, Any] = {"actor_id": by, "expires_at": expires}
+            free = self.run(self.product.grant(amount, grant_id, who=self.member(person), **facts))
             purse = self.model.open(person, self.clock())
             if not nth:
                 purse.put(f"grant:{grant_id}", "grant", amount, expires or FOREVER)
-                facts = {"credits": amount, "expires_at": expires and ms(expires)}
-                self.was_done(person[0], "grant", person[1], facts, by)
-            assert moved.balance.free == purse.free(self.clock())
+                recorded = {"credits": amount, "expires_at": expires and ms(expires)}
+                self.was_done(person[0], "grant", person[1], recorded, by)
+            assert free == purse.free(self.clock())
 
     @rule(person=people, by=managers, amount=st.integers(1, 30), times=twice)
     def take(self, person: Person, by: int, amount: int, times: int) -> None:
         take_id, now, taken = next(self.ids), self.clock(), 0
         for nth in range(times):
-            moved = self.run(
-                self.product.transfers.take(
-                    self.member(person),
-                    take_id=take_id,
-                    actor_id=by,
-                    amount=amount,
-                    reason="Too many.",
-                )
-            )
+            done = self.product.take(amount, take_id, who=self.member(person), actor_id=by)
             purse = self.model.open(person, now)
             if not nth:
                 taken = min(amount, purse.free(now))
                 draw(purse.live(now)[::-1], amount)
                 self.was_done(person[0], "take", person[1], {"credits": taken}, by)
-            assert (moved.amount, moved.balance.free) == (
-                taken,
-                self.model.open(person, now).free(now),
-            )
+            assert self.run(done) == taken
+            free = self.run(self.product.free(self.member(person)))
+            assert free == self.model.open(person, now).free(now)
 
     @rule(
         server=servers,
