@@ -63,11 +63,3 @@ class Client(commands.AutoShardedBot):
     async def setup_hook(self) -> None:
         """Called by discord.py after the login."""
         await self._prepare(self)
-
-    async def on_command_error(
-        self,
-        context: commands.Context[commands.Bot],  # type: ignore[override]
-        exception: commands.CommandError,
-        /,
-    ) -> None:
-        """Ignore it: there are no commands by mention."""

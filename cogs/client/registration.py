@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 import discord
@@ -101,7 +100,9 @@ async def register_commands(client: Client, database: Database) -> bool:
     if application_id is None:
         raise RuntimeError("the bot is not logged in")
     ours = [command.to_dict(client.tree) for command in client.tree.get_commands()]
-    # With their translations, which an overwrite would otherwise drop.
+    # With translations, which an overwrite would otherwise drop. The bot has slash commands alone;
+    # Discord makes an Entry Point command where Activities are switched on, and refuses a list
+    # without it (50240: serenity 2993).
     route = discord.http.Route(
         "GET", "/applications/{application_id}/commands", application_id=application_id
     )
@@ -110,7 +111,7 @@ async def register_commands(client: Client, database: Database) -> bool:
         others = [
             {name: command[name] for name in WRITABLE if command.get(name) is not None}
             for command in theirs
-            if not is_ours(command)
+            if int(command.get("type", 1)) != AppCommandType.chat_input.value
         ]
         present = digest(ours, theirs)
     if present == await operations.command_digest(database.reader, application_id):
@@ -124,15 +125,6 @@ async def register_commands(client: Client, database: Database) -> bool:
         await operations.set_command_digest(connection, application_id, done)
     log.info("registered %d commands", len(ours))
     return True
-
-
-def is_ours(command: Mapping[str, Any]) -> bool:
-    """Return whether a registered command is one of the bot's, of this version or an older one.
-
-    The bot has slash commands alone. Discord makes an Entry Point command where Activities are
-    switched on, and refuses a list without it (50240: serenity 2993).
-    """
-    return int(command.get("type", 1)) == AppCommandType.chat_input.value
 
 
 def digest(ours: Any, theirs: Any) -> str:  # noqa: ANN401 - JSON

@@ -19,29 +19,8 @@ from services.errors import ServerNotAllowed, SongsPaused
 from services.providers.registry import PARAMETERS
 from services.settings.catalogue import GIFTS, LEADERBOARD
 from services.settings.reader import Settings
-from services.songs.admission import (
-    BlockedWord,
-    Cooldown,
-    MemberBlocked,
-    MemberHasUndelivered,
-    ServerHasUndelivered,
-    ServerPaused,
-    SettingLimitReached,
-    SongTooLarge,
-    TooManyElsewhere,
-    TooManyInProgress,
-    TooManyRefunds,
-    WrongChannel,
-)
+from services.songs import admission, refusals
 from services.songs.queue import View
-from services.songs.refusals import (
-    AudioUnusable,
-    FormExpired,
-    NotYourSong,
-    SongFileLost,
-    TooLateToCancel,
-    UnknownSong,
-)
 from services.songs.song_request import InstrumentalWithLyrics, NoGenres
 from services.songs.songs import Page
 
@@ -100,68 +79,69 @@ CHANNELS_SHOWN = 10
 
 register_sentences(
     {
-        AudioUnusable: "{reason}",
-        BlockedWord: "\N{LEFT DOUBLE QUOTATION MARK}{word}\N{RIGHT DOUBLE QUOTATION MARK} is "
-        "blocked in genres and lyrics in this server. Please leave it out. Nothing was spent.",
-        Cooldown: "Members can request one song every {seconds:,} s here. Try again {again_at}. "
-        "Nothing was spent.",
-        FormExpired: "This form has expired. Use `/song` again.",
-        InstrumentalWithLyrics: "An instrumental has no lyrics. Leave out either `lyrics` or "
-        "`instrumental`.",
-        MemberHasUndelivered: "{count:,} of your songs in this server could not be posted, which "
-        "is the limit. Get them with `/show`, then request a new one. Nothing was spent.",
-        NoGenres: "Please name at least one genre, like `funk, pop`.",
-        NotYourSong: NOT_YOUR_SONG,
-        ServerHasUndelivered: "{count:,} songs of this server could not be posted, which is the "
-        "limit. Their members can get them with `/show`. I also post them once the server's "
-        "managers give me View Channel, Send Messages, Embed Links, Attach Files and Read Message "
-        "History in their channels. Nothing was spent.",
         ServerNotAllowed: f"{SERVER_NOT_ALLOWED} {NOTHING_SPENT}",
-        SettingLimitReached: "{label}: the limit is {limit:,}. Try again {again_at}. Nothing was "
-        "spent.",
-        SongFileLost: "The song's file was lost, so its price has been refunded.",
-        SongTooLarge: "The limit in this server is {limit:,} `{name}`. Choose a lower number. "
-        "Nothing was spent.",
         SongsPaused: "Songs are paused because of a problem with the bot's account at the song "
         "service. Its operator has been notified. Nothing was spent. Please try again later.",
+        NoGenres: "Please name at least one genre, like `funk, pop`.",
+        InstrumentalWithLyrics: "An instrumental has no lyrics. Leave out either `lyrics` or "
+        "`instrumental`.",
+        admission.BlockedWord: "\u201c{word}\u201d is blocked in genres and lyrics in this server. "
+        "Please leave it out. Nothing was spent.",
+        admission.SongTooLarge: "The limit in this server is {limit:,} `{name}`. Choose a lower "
+        "number. Nothing was spent.",
+        admission.Cooldown: "Members can request one song every {seconds:,} s here. Try again "
+        "{again_at}. Nothing was spent.",
+        admission.SettingLimitReached: "{label}: the limit is {limit:,}. Try again {again_at}. "
+        "Nothing was spent.",
+        admission.MemberHasUndelivered: "{count:,} of your songs in this server could not be "
+        "posted, which is the limit. Get them with `/show`, then request a new one. Nothing was "
+        "spent.",
+        admission.ServerHasUndelivered: "{count:,} songs of this server could not be posted, which "
+        "is the limit. Their members can get them with `/show`. I also post them once the server's "
+        "managers give me View Channel, Send Messages, Embed Links, Attach Files and Read Message "
+        "History in their channels. Nothing was spent.",
+        refusals.NotYourSong: NOT_YOUR_SONG,
+        refusals.FormExpired: "This form has expired. Use `/song` again.",
+        refusals.SongFileLost: "The song's file was lost, so its price has been refunded.",
+        refusals.AudioUnusable: "{reason}",
     }
 )
 
 
 @refusal_text.register
-def _(refusal: UnknownSong) -> str:
+def _(refusal: refusals.UnknownSong) -> str:
     if refusal.number is None:
         return NO_SUCH_SONG
     return f"There is no song #{refusal.number} in this server."
 
 
 @refusal_text.register
-def _(refusal: TooLateToCancel) -> str:
+def _(refusal: refusals.TooLateToCancel) -> str:
     if refusal.status in (Status.QUEUED, Status.PROCESSING):
         return f"Song #{refusal.number} is already being made, so it can't be cancelled."
     return f"Song #{refusal.number} is already {refusal.status.lower()}."
 
 
 @refusal_text.register
-def _(refusal: ServerPaused) -> str:
+def _(refusal: admission.ServerPaused) -> str:
     reason = f": {refusal.reason}" if refusal.reason else ""
     return f"The server's managers have paused new songs{reason}. {NOTHING_SPENT}"
 
 
 @refusal_text.register
-def _(refusal: MemberBlocked) -> str:
+def _(refusal: admission.MemberBlocked) -> str:
     until = f" until {ago(refusal.until)}" if refusal.until else ""
     return f"You can't make songs in this server{until}: {refusal.reason}. {NOTHING_SPENT}"
 
 
 @refusal_text.register
-def _(refusal: WrongChannel) -> str:
+def _(refusal: admission.WrongChannel) -> str:
     where = ", ".join(f"<#{channel}>" for channel in refusal.channels[:CHANNELS_SHOWN])
     return f"You can't make songs in this channel. Go to {where}. {NOTHING_SPENT}"
 
 
 @refusal_text.register
-def _(refusal: TooManyRefunds) -> str:
+def _(refusal: admission.TooManyRefunds) -> str:
     songs = counted(refusal.limit, "song")
     return (
         f"In the last hour you cancelled {songs}, or they failed because of what you requested. "
@@ -170,7 +150,7 @@ def _(refusal: TooManyRefunds) -> str:
 
 
 @refusal_text.register
-def _(refusal: TooManyElsewhere) -> str:
+def _(refusal: admission.TooManyElsewhere) -> str:
     return (
         f"You have {counted(refusal.count, 'song')} in progress in other servers, which leaves no "
         f"room for one here. Try again when one of them is done. {NOTHING_SPENT}"
@@ -178,7 +158,7 @@ def _(refusal: TooManyElsewhere) -> str:
 
 
 @refusal_text.register
-def _(refusal: TooManyInProgress) -> str:
+def _(refusal: admission.TooManyInProgress) -> str:
     return (
         f"You already have {counted(refusal.count, 'song')} in progress here, and the limit is "
         f"{refusal.limit:,}. Wait until one is done, or cancel one in `/queue`. {NOTHING_SPENT}"

@@ -17,28 +17,7 @@ from services.amounts import Prices
 from services.errors import ServerNotAllowed, SongsPaused
 from services.settings.catalogue import GIFTS, LEADERBOARD
 from services.settings.reader import Settings
-from services.songs.admission import (
-    BlockedWord,
-    Cooldown,
-    MemberBlocked,
-    MemberHasUndelivered,
-    ServerHasUndelivered,
-    ServerPaused,
-    SettingLimitReached,
-    SongTooLarge,
-    TooManyElsewhere,
-    TooManyInProgress,
-    TooManyRefunds,
-    WrongChannel,
-)
-from services.songs.refusals import (
-    AudioUnusable,
-    FormExpired,
-    NotYourSong,
-    SongFileLost,
-    TooLateToCancel,
-    UnknownSong,
-)
+from services.songs import admission, refusals
 from services.songs.song_request import InstrumentalWithLyrics, NoGenres
 from services.songs.songs import Page
 from tests.factories import NOON, make_song
@@ -112,32 +91,32 @@ def test_labels(snapshot: SnapshotAssertion) -> None:
 
 
 def test_refusals(snapshot: SnapshotAssertion) -> None:
-    refusals = [
+    raised = [
         ServerNotAllowed(7),
         SongsPaused(),
-        MemberHasUndelivered(5),
-        ServerHasUndelivered(25),
-        ServerPaused(""),
-        ServerPaused("exams"),
-        MemberBlocked("spam", None),
-        MemberBlocked("spam", NOON),
-        WrongChannel([12, 13]),
-        SongTooLarge("seconds", 60),
-        BlockedWord("spam"),
-        TooManyRefunds(2, NOON),
-        TooManyElsewhere(1),
-        TooManyInProgress(1, 1),
-        Cooldown(60, NOON),
-        SettingLimitReached("Songs an hour in a channel", 5, NOON),
+        admission.MemberHasUndelivered(5),
+        admission.ServerHasUndelivered(25),
+        admission.ServerPaused(""),
+        admission.ServerPaused("exams"),
+        admission.MemberBlocked("spam", None),
+        admission.MemberBlocked("spam", NOON),
+        admission.WrongChannel([12, 13]),
+        admission.SongTooLarge("seconds", 60),
+        admission.BlockedWord("spam"),
+        admission.TooManyRefunds(2, NOON),
+        admission.TooManyElsewhere(1),
+        admission.TooManyInProgress(1, 1),
+        admission.Cooldown(60, NOON),
+        admission.SettingLimitReached("Songs an hour in a channel", 5, NOON),
         NoGenres(),
         InstrumentalWithLyrics(),
-        UnknownSong(),
-        UnknownSong(42),
-        NotYourSong(),
-        TooLateToCancel(42, Status.PROCESSING),
-        TooLateToCancel(42, Status.CANCELLED),
-        FormExpired(),
-        SongFileLost(),
-        AudioUnusable("It is too large."),
+        refusals.UnknownSong(),
+        refusals.UnknownSong(42),
+        refusals.NotYourSong(),
+        refusals.TooLateToCancel(42, Status.PROCESSING),
+        refusals.TooLateToCancel(42, Status.CANCELLED),
+        refusals.FormExpired(),
+        refusals.SongFileLost(),
+        refusals.AudioUnusable("It is too large."),
     ]
-    assert [refusal_text(refusal) for refusal in refusals] == snapshot
+    assert [refusal_text(refusal) for refusal in raised] == snapshot
