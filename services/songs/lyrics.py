@@ -1,9 +1,8 @@
-"""Lyrics as people paste them: section headings become tags, and what is not sung goes.
+"""Normalise the lyrics that people paste: headings become tags, and what is not sung is removed.
 
-The model reads a line that begins with a bracket as a tag, the whole of it, and sings every other
-line (ACE-Step's own tokenizer; ACE-Step-1.5 issues 180 and 1153). So each tag is on a
-separate line, by the name that the model knows, and only words stand on the others. What is not
-certainly a heading stays a line.
+The model reads a line that begins with a bracket as a tag, and sings every other line (ACE-Step's
+own tokenizer; ACE-Step-1.5 issues 180 and 1153). So each tag gets a separate line, by the name that
+the model knows, and other lines have only words. What is not certainly a heading stays a line.
 
 No library does this: those for lyrics read one form each (LRC, ChordPro), and none knows headings.
 """
@@ -16,7 +15,7 @@ _BARE, _MARKED, _BRACKETED = range(3)
 """How clearly a heading is written: as a plain line, in parentheses or bold, in brackets or `#`."""
 
 _NAMES: dict[int, dict[str, str]] = {
-    # Nobody sings these alone on a line.
+    # These are not sung as a line.
     _BARE: {
         "intro": "интро 인트로 イントロ introducción introdução introduzione einleitung wstęp",
         "verse": "strophe couplet estrofa estrofe strofa strofă zwrotka sloka versszak säkeistö "
@@ -38,7 +37,7 @@ _NAMES: dict[int, dict[str, str]] = {
         "drum solo": "",
         "outro": "аутро 아웃트로 アウトロ 尾奏 后奏 後奏",
     },
-    # These are words too, or parts of talk.
+    # These are also common words.
     _MARKED: {
         "intro": "opening вступление вступ vorspiel 前奏 전주",
         "verse": "vers verso verset 番 절",
@@ -68,13 +67,13 @@ _NUMBERS = " one two three four i ii iii iv v a b c d no n 一 二 三 四 final
 _ATTACHED_NUMBER = re.compile(
     r"\A[0-9]{1,2}番 ?(?=.)|(?<=[\u3040-\u9fff])(?:[一二三四五六七八九十]{1,2}|[a-d])\Z"
 )
-"""Of a Chinese or Japanese name, which has no space before it."""
+"""The number of a Chinese or Japanese heading, which has no space before it."""
 _SINGERS = (
     " all both everyone everybody together duet choir male female men women boys girls vocal "
     "vocals spoken whispered alle beide zusammen tous toutes ensemble todos todas juntos tutti "
     "insieme все вместе 合 合唱 男 女 男女 齐 齊 全员 全員 모두 다같이 함께 "
 )
-"""Who sings, or how, in words that are no person's name."""
+"""Who sings, or how, except people's names."""
 _LONGEST_HEADING = 100
 _ORNAMENTS = ("Sc", "Sk", "Sm", "So", "Pc", "Pd")
 """Unicode's categories of symbols, dashes and connectors."""
@@ -122,28 +121,28 @@ _EMPHASIS = re.compile(rf"[{_MARKS}]+")
 
 
 def _key(name: str) -> str:
-    """A name's letters alone: without case, accents, hyphens, spaces and numbers."""
+    """Return a name's letters, without case, accents, hyphens, spaces and numbers."""
     decomposed = unicodedata.normalize("NFKD", name.casefold())
     return "".join(c for c in decomposed if c.isalpha())
 
 
-_SURENESS = {
-    _key(name): (sureness, f"[{tag}]")
-    for sureness, tags in reversed(_NAMES.items())
+_CERTAINTY = {
+    _key(name): (certainty, f"[{tag}]")
+    for certainty, tags in reversed(_NAMES.items())
     for tag, names in tags.items()
     for name in [tag, *names.split()]
 }
 
 
-def normalised(text: str) -> str:
-    """Lyrics as they are sent: tags on separate lines, and words.
+def normalise(text: str) -> str:
+    """Return lyrics as they are sent: tags on separate lines, and words.
 
     Applied to its own result it changes nothing. No pattern backtracks further than 120 characters,
-    so that 4,000 hostile ones take some 20 ms. A mark of repetition, `(x2)`, goes without anything
-    being repeated: whether it means a line or a section is not said. `text` has only `\\n` for line
-    breaks (`services.songs.song_request.clean`).
+    so 4,000 hostile ones take some 20 ms. A mark of repetition, `(x2)`, is removed and nothing is
+    repeated: it does not say whether it means a line or a section. `text` has only `\\n` for line
+    breaks (`services.text.clean`).
     """
-    # Twice: a heading in bold is known by its marks, and others are found once marks are gone.
+    # Twice: a heading in bold is known by its marks, and others are found once marks are removed.
     return _sections(_without_emphasis(_sections(text))).strip()
 
 
@@ -152,36 +151,29 @@ def _sections(text: str) -> str:
 
 
 def _pieces(line: str) -> Iterator[str]:
-    """The lines that a line comes to: none where nothing of it is sung or a tag."""
+    """Yield the lines that a line becomes: none if nothing in it is sung or a tag."""
     line = " ".join(_TIME.sub(" ", line).split())
     if not line:
         yield ""
         return
-    text, beside_a_tag = "", False
+    text, after_tag = "", False
     for token in _BRACKET.split(line):
-        tag = _of_bracket(token)
+        tag, inner = None, token[1:-1].strip()
+        if _BRACKET.fullmatch(token):
+            tag = _tag(inner.removeprefix("/"), _BRACKETED, labelled=True)
         if tag is None:
             text += token
             continue
-        yield from _lines(text, beside_a_tag=True)
-        if tag:
+        yield from _lines(text, next_to_tag=True)
+        if not inner.startswith("/"):  # the end of a section
             yield tag
-        text, beside_a_tag = "", True
-    yield from _lines(text, beside_a_tag=beside_a_tag)
+        text, after_tag = "", True
+    yield from _lines(text, next_to_tag=after_tag)
 
 
-def _of_bracket(token: str) -> str | None:
-    """The tag that a bracket means: nothing where it closes a section, None if it is none."""
-    if not _BRACKET.fullmatch(token):
-        return None
-    inner = token[1:-1].strip()
-    tag = _tag(inner.removeprefix("/"), _BRACKETED, labelled=True)
-    return "" if tag and inner.startswith("/") else tag
-
-
-def _lines(text: str, *, beside_a_tag: bool) -> Iterator[str]:
-    """Words, and the headings without brackets that stand before them or instead of them."""
-    if beside_a_tag:
+def _lines(text: str, *, next_to_tag: bool) -> Iterator[str]:
+    """Yield words, and headings without brackets before them or instead of them."""
+    if next_to_tag:
         text = text.strip().lstrip(":\uff1a")
         if not any(map(str.isalnum, text)) or _NUMBERING.fullmatch(text):
             return
@@ -212,7 +204,7 @@ def _without_repeats(text: str) -> str:
 
 
 def _beginning(text: str) -> tuple[str, str] | None:
-    """The heading that stands before words, as in `Chorus: la la`, and those words."""
+    """Return the tag of a heading before words, as in `Chorus: la la`, and those words."""
     if found := _PARENTHESES.match(text):
         tag = _tag(found[1], _BARE)
     elif found := _BEGINNING.match(text):
@@ -223,26 +215,23 @@ def _beginning(text: str) -> tuple[str, str] | None:
 
 
 def _heading(line: str) -> str | None:
-    """The tag that a whole line means, if it is certainly a heading."""
+    """Return the tag that a complete line means, if it is certainly a heading."""
     if len(line) > _LONGEST_HEADING:
         return None
-    sureness = _BARE
+    certainty = _BARE
     if found := _HASHES.match(line):
-        line, sureness = line[found.end() :], _BRACKETED
+        line, certainty = line[found.end() :], _BRACKETED
     elif found := _LIST_MARK.match(line):
         line = line[found.end() :]
-    if _is_framed(line.rstrip(" :\uff1a")):
-        sureness = max(sureness, _MARKED)
+    framed = line.rstrip(" :\uff1a") or " "
+    if all(_is_ornament(c) and c not in " .\u2026" for c in (framed[0], framed[-1])):
+        certainty = max(certainty, _MARKED)
     line = _SQUARE_LABEL.sub("", _without_repeats(_without_ornaments(line)))
     if line.endswith((":", "\uff1a")):
-        line, sureness = _without_ornaments(line[:-1]), _BRACKETED
+        line, certainty = _without_ornaments(line[:-1]), _BRACKETED
     if found := _PARENTHESES.fullmatch(line):
-        return _tag(found[1], max(sureness, _MARKED), labelled=True)
-    return _tag(line, sureness)
-
-
-def _is_framed(line: str) -> bool:
-    return all(_is_ornament(c) and c not in " .\u2026" for c in (line[:1] or " ", line[-1:] or " "))
+        return _tag(found[1], max(certainty, _MARKED), labelled=True)
+    return _tag(line, certainty)
 
 
 def _without_ornaments(line: str) -> str:
@@ -255,21 +244,22 @@ def _without_ornaments(line: str) -> str:
 
 
 def _is_ornament(c: str) -> bool:
-    """Marks of emphasis, dashes, stars, emoji: what is drawn around a heading."""
+    """Return whether a character decorates a heading: emphasis, a dash, a star, an emoji."""
     return c in " *#.\u2022\u2026\ufe0f\u200d" or unicodedata.category(c) in _ORNAMENTS
 
 
-def _tag(text: str, sureness: int, *, labelled: bool = False) -> str | None:
-    """The tag that a heading's text means.
+def _tag(text: str, certainty: int, *, labelled: bool = False) -> str | None:
+    """Return the tag that a heading's text means.
 
-    `labelled`: whatever stands behind the name says who sings, or how, as in `Verse 1: X`.
-    Otherwise that takes parentheses, and a number or a word for singers: `Verse 1 (X)`.
+    `labelled`: any text after the name says who sings, or how, as in `Verse 1: X`. Otherwise that
+    needs parentheses, and a number or a word for singers: `Verse 1 (X)`.
     """
     name = unicodedata.normalize("NFKC", text[:_LONGEST_HEADING]).strip().casefold()
     if found := (_LABEL if labelled else _PARENTHESES_LAST).search(name):
         before, label = name[: found.start()], name[found.end() : -1]
         numbered = f" {label} " in _NUMBERS
-        if labelled or numbered or any(map(str.isdigit, before)) or _names_singers(label):
+        singers = all(f" {word} " in _SINGERS for word in re.split(r"[ ,&+/]+", label))
+        if labelled or numbered or any(map(str.isdigit, before)) or singers:
             name = before
     name = _AFTER_A_NAME.sub("", name)
     if name[-2:-1].isdigit():
@@ -281,43 +271,37 @@ def _tag(text: str, sureness: int, *, labelled: bool = False) -> str | None:
     while len(words) > 1 and f" {words[-1].strip('#.')} " in _NUMBERS:
         words.pop()
     name = " ".join(words)
-    if _key(name) not in _SURENESS:
+    if _key(name) not in _CERTAINTY:
         name = _ATTACHED_NUMBER.sub("", name)
-    if digits > 2 or not all(map(_may_be_in_a_name, name)):
+    if digits > 2 or not all(
+        c.isalnum() or c in " -_.#'\u2019" or unicodedata.category(c)[0] == "M" for c in name
+    ):
         return None
-    needed, tag = _SURENESS.get(_key(name), (len(_NAMES), ""))
-    return tag if needed <= sureness + (digits > 0 and needed == _MARKED) else None
-
-
-def _names_singers(label: str) -> bool:
-    return all(f" {word} " in _SINGERS for word in re.split(r"[ ,&+/]+", label))
-
-
-def _may_be_in_a_name(c: str) -> bool:
-    return c.isalnum() or c in " -_.#'\u2019" or unicodedata.category(c)[0] == "M"
+    needed, tag = _CERTAINTY.get(_key(name), (len(_NAMES), ""))
+    return tag if needed <= certainty + (digits > 0 and needed == _MARKED) else None
 
 
 def _without_emphasis(text: str) -> str:
-    """Without Markdown's marks of emphasis and code where they come in pairs around words.
+    """Remove Markdown's marks of emphasis and code where they come in pairs around words.
 
     A mark inside of a word is none: `f*ck this sh*t`.
     """
     text = _FENCE_MARK.sub(" ", text)
     runs = list(_EMPHASIS.finditer(text))
     opened: dict[str, list[int]] = {}
-    gone: set[int] = set()
+    removed: set[int] = set()
     for number, run in enumerate(runs):
         before, after = text[max(0, run.start() - 1) : run.start()], text[run.end() : run.end() + 1]
         opening = opened.get(run[0][::-1])
         if opening and not _is_blank(before) and _is_edge(after):
-            gone |= {opening.pop(), number}
+            removed |= {opening.pop(), number}
         elif _is_edge(before) and not _is_blank(after):
             opened.setdefault(run[0], []).append(number)
-    parts, kept = [], 0
-    for number in sorted(gone):
-        parts.append(text[kept : runs[number].start()])
-        kept = runs[number].end()
-    return "".join([*parts, text[kept:]])
+    parts, end = [], 0
+    for number in sorted(removed):
+        parts.append(text[end : runs[number].start()])
+        end = runs[number].end()
+    return "".join([*parts, text[end:]])
 
 
 def _is_blank(c: str) -> bool:
@@ -325,7 +309,7 @@ def _is_blank(c: str) -> bool:
 
 
 def _is_edge(c: str) -> bool:
-    """Whether a word may end or begin here. Scripts from Han on write words without spaces."""
+    """Return whether a word may end or begin here. Scripts from Han on use no spaces."""
     if not c or c.isspace() or c >= "\u2e80":
         return True
     return unicodedata.category(c)[0] == "P" and c != "\\"  # `\\n` is a line break

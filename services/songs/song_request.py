@@ -10,7 +10,7 @@ from db.records import TOKEN_LIFETIME, SongRequest
 from services.errors import InvalidRequest, OutOfRange, TooLong
 from services.providers.base import Parameter, Parameters
 from services.settings.settings import Member
-from services.songs.lyrics import normalised
+from services.songs.lyrics import normalise
 from services.text import SECTION, clean, has_words
 
 MAX_GENRES = 300
@@ -116,7 +116,7 @@ def _parse_genres(typed: str) -> str:
 
 def _parse_lyrics(typed: str, *, instrumental: bool) -> str:
     typed = clean(typed).replace("\\n", "\n").strip()
-    lyrics = normalised(typed)
+    lyrics = normalise(typed)
     if len(lyrics) > MAX_LYRICS < len(typed):
         raise TooLong("lyrics", len(lyrics), MAX_LYRICS)
     if not has_words(lyrics):

@@ -1,4 +1,4 @@
-"""What may be asked for: every bound, and text as odd as it comes."""
+"""What may be requested: every bound, and odd text."""
 
 import dataclasses
 import math
@@ -28,34 +28,12 @@ from tests.refusals import refusal
 BOUNDS: dict[str, tuple[float, float]] = {
     field.name: getattr(PARAMETERS, field.name).bounds for field in dataclasses.fields(PARAMETERS)
 }
-WHOLE = ("seconds", "steps", "seed")
+INTEGERS = ("seconds", "steps", "seed")
 ANY_TEXT = st.text(st.characters(), max_size=400)  # lone surrogates among them
 ODD = st.sampled_from(
     [
-        "\x00",
-        "\x1b[31m",
-        "\u202e",
-        "\u2066",
-        "\ud800",
-        "\ufeff",
-        "\u200b",
-        "\u200d",
-        "\u2028",
-        "\U000e0041",
-        "\U0010ffff",
-        "e\u0301",
-        "@everyone",
-        "<@1>",
-        "**",
-        "`",
-        "\r\n",
-        "\t",
-        " ",
-        "[",
-        "]",
-        "\\n",
-        "[chorus]",
-        "\N{GUITAR}",
+        *"\x00\u202e\u2066\ud800\ufeff\u200b\u200d\u2028\U000e0041\U0010ffff`\t []\N{GUITAR}",
+        *("\x1b[31m", "e\u0301", "@everyone", "<@1>", "**", "\r\n", "\\n", "[chorus]"),
     ]
 )
 ODD_TEXT = st.lists(ODD | ANY_TEXT, max_size=12).map("".join)
@@ -66,15 +44,13 @@ def parse(**changes: Any) -> SongRequest:
     return parse_request(PARAMETERS, **values | changes)
 
 
-def test_the_defaults_are_those_of_the_page() -> None:
+def test_the_defaults_are_those_of_the_apis_page() -> None:
     request = parse()
     assert (request.seconds, request.steps, request.cfg, request.shift) == (60, 50, 4.0, 4.0)
     assert (request.lyrics_strength, request.seed) == (1.0, 7)
-    assert request.lyrics == INSTRUMENTAL
-    assert not has_words(request.lyrics)
 
 
-def test_the_bounds_are_those_of_the_page() -> None:
+def test_the_bounds_are_those_of_the_apis_page() -> None:
     assert BOUNDS == {
         "seconds": (10, 240),
         "steps": (10, 150),
@@ -90,7 +66,7 @@ def test_a_bound_itself_is_allowed_and_the_next_number_is_not(name: str) -> None
     for bound, beyond in zip(BOUNDS[name], (-math.inf, math.inf), strict=True):
         assert getattr(parse(**{name: bound}), name) == bound
         next_one = (
-            bound + math.copysign(1, beyond) if name in WHOLE else math.nextafter(bound, beyond)
+            bound + math.copysign(1, beyond) if name in INTEGERS else math.nextafter(bound, beyond)
         )
         with refusal(OutOfRange(name, *BOUNDS[name])):
             parse(**{name: next_one})
@@ -100,25 +76,25 @@ def test_a_bound_itself_is_allowed_and_the_next_number_is_not(name: str) -> None
 @pytest.mark.parametrize(
     "value", [math.nan, math.inf, -math.inf, True, False, 10**400, -(10**400), -0.001]
 )
-def test_what_is_no_number_in_bounds_is_refused(name: str, value: float) -> None:
+def test_a_value_out_of_bounds_is_refused(name: str, value: float) -> None:
     with refusal(OutOfRange(name, *BOUNDS[name])):
         parse(**{name: value})
 
 
 @given(name=st.sampled_from(sorted(BOUNDS)), value=st.integers() | st.floats())
-def test_a_number_is_taken_as_it_is_or_refused(name: str, value: float) -> None:
+def test_a_number_is_accepted_unchanged_or_refused(name: str, value: float) -> None:
     low, high = BOUNDS[name]
-    allowed = low <= value <= high and (name not in WHOLE or isinstance(value, int))
+    allowed = low <= value <= high and (name not in INTEGERS or isinstance(value, int))
     if not allowed:
         with pytest.raises(OutOfRange):
             parse(**{name: value})
         return
     request = parse(**{name: value})
     assert getattr(request, name) == value
-    assert type(getattr(request, name)) is (int if name in WHOLE else float)
+    assert type(getattr(request, name)) is (int if name in INTEGERS else float)
 
 
-def test_a_seed_is_drawn_only_where_none_was_asked_for() -> None:
+def test_a_seed_is_drawn_only_if_none_was_requested() -> None:
     def never() -> int:
         raise AssertionError
 
@@ -137,12 +113,10 @@ def test_blank_genres_are_refused(genres: str) -> None:
         parse(genres=genres)
 
 
-def test_genres_are_cut_at_nothing_but_refused_when_too_long() -> None:
+def test_too_long_genres_are_refused() -> None:
     assert len(parse(genres="x" * MAX_GENRES).genres) == MAX_GENRES
     with refusal(TooLong("genres", 301, 300)):
         parse(genres="x" * (MAX_GENRES + 1))
-    with refusal(TooLong("genres", 3_000, 300)):
-        parse(genres="x" * 3_000)
 
 
 def test_genres_are_one_tidy_line() -> None:
@@ -160,7 +134,7 @@ def test_genres_are_one_tidy_line() -> None:
         "funk\u060c pop\u061b soul",
     ],
 )
-def test_genres_are_parted_by_plain_commas(genres: str) -> None:
+def test_genres_are_separated_by_plain_commas(genres: str) -> None:
     assert parse(genres=genres).genres == "funk, pop, soul"
 
 
@@ -187,7 +161,7 @@ def test_lyrics_without_words_are_an_instrumental(lyrics: str | None, instrument
     assert not has_words(request.lyrics)
 
 
-def test_an_instrumental_with_words_is_refused_and_says_why() -> None:
+def test_an_instrumental_with_lyrics_is_refused() -> None:
     with pytest.raises(InstrumentalWithLyrics):
         parse(lyrics="[verse]\nLa la", instrumental=True)
 
@@ -209,7 +183,7 @@ def test_an_instrumental_with_words_is_refused_and_says_why() -> None:
         ("@everyone <@1> sings", "@everyone <@1> sings"),
     ],
 )
-def test_lyrics_are_sent_as_they_were_meant(typed: str, sent: str) -> None:
+def test_line_breaks_and_hidden_characters_of_lyrics_are_normalised(typed: str, sent: str) -> None:
     assert parse(lyrics=typed).lyrics == sent
 
 
