@@ -137,6 +137,19 @@ async def unheld(connection: Connection) -> list[int]:
     return [row["song_id"] for row in rows]
 
 
+async def misplaced(connection: Connection) -> list[tuple[int, str, str]]:
+    """Return songs that are not in the state of their last event, with both states."""
+    rows = await connection.execute_fetchall(
+        """
+        SELECT songs.song_id, songs.state, song_events.to_state
+        FROM (SELECT max(event_id) AS event_id FROM song_events GROUP BY song_id) AS last
+        JOIN song_events USING (event_id) JOIN songs USING (song_id)
+        WHERE songs.state <> song_events.to_state
+        """
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
 async def unended(connection: Connection) -> list[Unended]:
     """Return held songs whose state disagrees with their settle or refund."""
     rows = await connection.execute_fetchall(

@@ -16,7 +16,7 @@ from cogs.client.components import ID, Persistent, Row, cog_of
 from cogs.client.people import data_of, requester, server_of
 from cogs.client.permissions import as_seen, manages, may_read
 from cogs.songs import cards, show, texts
-from db.records import Song, State
+from db.records import Song, SongEvent, State
 from services.clock import Clock
 from services.songs.poster import Poster
 from services.songs.queue import Queue, View
@@ -237,10 +237,16 @@ class SongMenu(Persistent, ui.DynamicItem[ui.Select[Any]], template=r"history:op
         )
 
 
-def song_answer(interaction: Press, song: Song, view: View | None = None) -> discord.Embed:
-    """Show a song, without genres and lyrics if this person may not read them."""
+def song_answer(
+    interaction: Press, song: Song, view: View | None = None, story: Sequence[SongEvent] = ()
+) -> discord.Embed:
+    """Show a song, without genres and lyrics if this person may not read them.
+
+    `story` is for its requester and for managers.
+    """
     if may_read(interaction, song):
-        return cards.song_card(song, view)
+        involved = song.member_id == interaction.user.id or manages(interaction)
+        return cards.song_card(song, view, story if involved else ())
     return cards.hidden_card(song)
 
 

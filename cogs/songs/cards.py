@@ -10,7 +10,7 @@ import discord
 
 from cogs.client.texts import BLURPLE, FIELD, ago, credits_text, ordinal, plain
 from cogs.songs import texts
-from db.records import Song, Status
+from db.records import Song, SongEvent, Status
 from services.amounts import Prices
 from services.audio.audio_file import file_stem
 from services.settings.reader import Settings
@@ -104,8 +104,10 @@ def post_mark(song: Song) -> str:
     return f"\N{MIDDLE DOT} {song.song_id}"
 
 
-def song_card(song: Song, view: View | None = None) -> discord.Embed:
-    """Show one song with its request; an unfinished one with its `view`."""
+def song_card(
+    song: Song, view: View | None = None, story: Sequence[SongEvent] = ()
+) -> discord.Embed:
+    """Show one song with its request and its `story`; an unfinished one with its `view`."""
     card = _card(song.status, title(song), texts.request(song))
     card.url = texts.link_to_post(song)
     fields = {}
@@ -125,7 +127,10 @@ def song_card(song: Song, view: View | None = None) -> discord.Embed:
         texts.SEED: str(song.seed),
     }
     _add(card, short, inline=True)
-    _add(card, {texts.SETTINGS: texts.settings(song)})
+    last = {texts.SETTINGS: texts.settings(song)}
+    if story:
+        last[texts.STORY] = texts.story(song, story)
+    _add(card, last)
     card.set_footer(text=f"#{song.number}")
     return card
 

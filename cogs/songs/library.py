@@ -60,7 +60,9 @@ class LibraryCog(commands.Cog):
         # It may have been posted or refunded meanwhile.
         found = await self._songs.get(found.song_id, server_id=server_id)
         view = None if found.ended else await self._queue.view(found.song_id)
-        await interaction.edit_original_response(embed=song_answer(interaction, found, view))
+        story = await self._queue.story(found.song_id)
+        embed = song_answer(interaction, found, view, story)
+        await interaction.edit_original_response(embed=embed)
 
     @show.autocomplete("song")
     async def _complete(self, interaction: discord.Interaction, typed: str) -> list[Choice[str]]:

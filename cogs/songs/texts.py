@@ -1,8 +1,9 @@
 """What people read about songs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from cogs.client.texts import (
+    FIELD,
     NOTHING_SPENT,
     ago,
     counted,
@@ -13,7 +14,7 @@ from cogs.client.texts import (
     refusal_text,
     register_sentences,
 )
-from db.records import Song, State, Status
+from db.records import Song, SongEvent, State, Status
 from services.amounts import Prices
 from services.errors import ServerNotAllowed, SongsPaused
 from services.providers.registry import PARAMETERS
@@ -238,6 +239,26 @@ def news(view: View) -> str:
             return refund
 
 
+STORY = "What happened"
+STEPS = {
+    State.WAITING: "back in the queue",
+    State.SUBMITTING: "sent to the song service",
+    State.SUBMITTED: "accepted by the song service",
+    State.DOWNLOADED: "made and downloaded",
+    State.READY: "prepared for the channel",
+    State.POSTING: "being posted",
+    State.UNDELIVERED: "couldn't be posted",
+    State.COMPLETED: "posted",
+    State.REFUNDED: "refunded, since it couldn't be delivered",
+    State.FAILED: "failed and refunded",
+    State.CANCELLED: "cancelled and refunded",
+}
+"""Each state as a line of a song's story."""
+HANDED_OVER_STEP = "given to its requester"
+STEPS_SHOWN = 10
+"""Lines of a story."""
+
+
 def whereabouts(song: Song) -> str:
     """Say where the audio of a completed song is, for everybody."""
     if song.reason is None:
@@ -254,6 +275,22 @@ def whereabouts(song: Song) -> str:
             "hours, its price is refunded."
         )
     return NOT_DELIVERED
+
+
+def story(song: Song, events: Sequence[SongEvent]) -> str:
+    """List the latest steps of a song's life, oldest first."""
+    lines = [f"{ago(song.requested_at)} requested"]
+    for event in events:
+        step = STEPS[event.to_state]
+        if event.to_state is State.COMPLETED and song.post_id is None:
+            step = HANDED_OVER_STEP
+        elif event.to_state in (State.UNDELIVERED, State.FAILED):
+            step += f": {plain(event.detail or '', 60)}"
+        lines.append(f"{ago(event.at)} {step}")
+    lines = lines[-STEPS_SHOWN:]
+    while len("\n".join(lines)) > FIELD:
+        del lines[0]
+    return "\n".join(lines)
 
 
 def request(song: Song) -> str:

@@ -100,6 +100,8 @@ class ConsistencyCheck:
     async def _songs(self, connection: Connection, *, fix: bool) -> AsyncIterator[Finding]:
         for song_id in await checks.unheld(connection):
             yield Finding(f"Song {song_id} was never paid for: the ledger has no hold of it.")
+        for song_id, state, last in await checks.misplaced(connection):
+            yield Finding(f"Song {song_id} is {state}, and its last event says {last}.")
         for wrong in await checks.unended(connection):
             fixed = fix and await self._end(connection, wrong)
             yield Finding(

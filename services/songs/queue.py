@@ -8,7 +8,7 @@ from datetime import datetime
 
 from db import songs
 from db.database import Database
-from db.records import Song, State
+from db.records import Song, SongEvent, State
 from services.credits.credits import Credits
 from services.songs.forecast import Forecast
 
@@ -117,6 +117,10 @@ class Queue:
     async def shown(self, *, ended: bool) -> list[Song]:
         """Songs, ended or in progress, whose status message can still be edited."""
         return await songs.with_token(self._database.reader, ended=ended)
+
+    async def story(self, song_id: int) -> list[SongEvent]:
+        """Return a song's transitions in their order, as far as they are still stored."""
+        return await songs.events(self._database.reader, song_id)
 
     async def forget_token(self, song: Song) -> None:
         """The song's status message won't be edited any more."""

@@ -125,6 +125,18 @@ async def test_a_handed_over_song_is_not_stored(world: World) -> None:
     assert texts.NOT_STORED in text_of(again.response)
 
 
+async def test_story_is_shown_to_the_requester_and_managers(world: World) -> None:
+    await undelivered_song(world)
+    assert await world.application.poster.post(1)
+    shown = {
+        member.id: text_of((await show(world, member)).response)
+        for member in (world.alice, world.mona, world.bob)
+    }
+    for person in (world.alice, world.mona):
+        assert f"couldn't be posted: {WHY}" in shown[person.id]
+    assert texts.STORY not in shown[world.bob.id]
+
+
 async def test_others_get_no_audio_and_managers_may_read(world: World) -> None:
     await undelivered_song(world)
     seen = {}

@@ -3,6 +3,7 @@
 After a change: `pytest tests/unit/cogs/songs/test_texts.py --snapshot-update`, then read the diff.
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,9 +11,9 @@ import discord
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from cogs.client.texts import refusal_text
+from cogs.client.texts import FIELD, refusal_text
 from cogs.songs import cards, texts
-from db.records import Song, State, Status
+from db.records import Song, SongEvent, State, Status
 from services.amounts import Prices
 from services.errors import ServerNotAllowed, SongsPaused
 from services.settings.catalogue import GIFTS, LEADERBOARD
@@ -52,6 +53,16 @@ def test_song(name: str, snapshot: SnapshotAssertion) -> None:
     view = make_view(song, place=place, waiting=5)
     assert read(cards.status_card(view)) == snapshot(name="status message")
     assert read(cards.song_card(song, None if song.ended else view)) == snapshot(name="card")
+
+
+def test_story(snapshot: SnapshotAssertion) -> None:
+    steps = [State.WAITING, *texts.STEPS]
+    events = [SongEvent(NOON, *pair, "The channel is gone.") for pair in itertools.pairwise(steps)]
+    posted, handed_over = make_song(post_id=9), make_song()
+    assert texts.story(posted, events[:8]) == snapshot(name="posted late")
+    assert texts.story(handed_over, events) == snapshot(name="all steps")
+    long = SongEvent(NOON, State.POSTING, State.UNDELIVERED, "*" * 500)
+    assert 500 < len(texts.story(posted, [long] * 50)) <= FIELD
 
 
 def other_cards() -> Iterator[tuple[str, discord.Embed]]:

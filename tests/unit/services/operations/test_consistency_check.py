@@ -208,6 +208,14 @@ async def test_what_was_not_made_is_not_given_back_twice(
     )
 
 
+async def test_a_state_that_differs_from_the_last_event_is_found(
+    checking: ConsistencyCheck, database: Database
+) -> None:
+    await break_it(database, "UPDATE song_events SET to_state = 'failed' WHERE song_id = 1")
+    texts = [finding.text for finding in await checking.run(fix=False)]
+    assert texts == ["Song 1 is completed, and its last event says failed."]
+
+
 async def test_a_song_without_a_hold_is_told(
     checking: ConsistencyCheck, database: Database
 ) -> None:
