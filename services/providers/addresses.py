@@ -25,12 +25,10 @@ _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
 # Public by number, or to some versions of Python's `ipaddress`: Azure's host of a machine; IETF's
 # assignments, where Oracle's metadata are; the relays of 6to4 (RFC 7526); documentation (RFC 9637).
-_SPECIAL = tuple(
-    map(
-        ipaddress.ip_network,
-        ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "3fff::/20"),
-    )
-)
+_SPECIAL = [
+    ipaddress.ip_network(network)
+    for network in ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "3fff::/20")
+]
 
 
 class GuardedSockets:
@@ -46,35 +44,25 @@ class GuardedSockets:
     """
 
     def __init__(self, host: str, allowed: Collection[Network | str] = ()) -> None:
-        self._any = _plain(host) in allowed
+        self._any = host.lower().rstrip(".") in allowed
         self._networks = [one for one in allowed if not isinstance(one, str)]
         self.refused: str | None = None
 
     def __call__(self, info: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, _, address = info
-        if reason := self._reason_against(family, address):
-            self.refused = reason
-            raise PermissionError(reason)
-        return socket.socket(family, kind, protocol)
-
-    def _reason_against(self, family: int, address: tuple[Any, ...]) -> str | None:
         text = str(address[0])
         ip = ipaddress.ip_address(text)
-        if self._any or any(ip in network for network in self._networks):
-            return None
-        if not is_public(text):
-            return f"{text} is not a public address (DOWNLOAD_ALLOW can allow it)"
-        if is_own(family, address):
-            return f"{text} is this machine's own address (DOWNLOAD_ALLOW can allow it)"
-        return None
-
-
-def _plain(host: str) -> str:
-    return host.lower().rstrip(".")
+        if not self._any and not any(ip in network for network in self._networks):
+            public = is_public(text)
+            if not public or is_own(family, address):
+                what = "this machine's own" if public else "not a public"
+                self.refused = f"{text} is {what} address (DOWNLOAD_ALLOW can allow it)"
+                raise PermissionError(self.refused)
+        return socket.socket(family, kind, protocol)
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the open internet.
+    """Return whether an IP address belongs to the open internet.
 
     Not: loopback, private, link-local, shared (CGNAT), multicast, reserved and documentation
     ranges (IANA's special-purpose registries), and IPv6 that stands for an IPv4 of that kind.
@@ -90,35 +78,33 @@ def is_public(address: str) -> bool:
     return ip in _GLOBAL_UNICAST and ip.is_global and not (ip.sixtofour or ip.teredo)
 
 
-def is_own(family: int, address: tuple[Any, ...]) -> bool:
-    """Whether an address, as sockets have it, belongs to this machine.
-
-    It asks the kernel, since a list of the interfaces would take a dependency. It binds sockets to
-    no other addresses, unless `ip_nonlocal_bind` is set, as with keepalived. Then what goes to the
-    machine itself still leaves from the same address, but for second addresses of one network.
-    """
-    if _can_bind(family, str(address[0])):
-        return not _can_bind(family, _NOBODYS[family]) or _is_sender_to(family, address)
-    return False
-
-
 # Documentation's (RFC 5737, RFC 3849): no machine has them.
 _NOBODYS: dict[int, str] = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+
+
+def is_own(family: int, address: tuple[Any, ...]) -> bool:
+    """Return whether an address, as sockets have it, belongs to this machine.
+
+    The kernel knows, while a list of the interfaces would take a dependency. It binds sockets to no
+    other addresses, unless `ip_nonlocal_bind` is set, as with keepalived. Then what goes to the
+    machine itself still leaves from the same address, but for second addresses of one network.
+    """
+    if not _can_bind(family, str(address[0])):
+        return False
+    if not _can_bind(family, _NOBODYS[family]):
+        return True
+    # Connecting a datagram socket chooses the sender and sends nothing.
+    with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):  # no way there
+        probe.connect(address)
+        sender = ipaddress.ip_address(str(probe.getsockname()[0]))
+        return sender == ipaddress.ip_address(str(address[0]))
+    return False
 
 
 def _can_bind(family: int, host: str) -> bool:
     with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
         probe.bind((host, 0))
         return True
-    return False
-
-
-def _is_sender_to(family: int, address: tuple[Any, ...]) -> bool:
-    """Connecting a datagram socket chooses the sender and sends nothing."""
-    with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):  # no way there
-        probe.connect(address)
-        sender = ipaddress.ip_address(str(probe.getsockname()[0]))
-        return sender == ipaddress.ip_address(str(address[0]))
     return False
 
 
@@ -136,7 +122,7 @@ class Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses of a name; who needs one that is being resolved waits for the same.
+        """Return the addresses of a name; callers that need the same one share a lookup.
 
         Raises:
             OSError: there is no such name, or no DNS.
@@ -148,7 +134,8 @@ class Resolver(AbstractResolver):
             lookup = asyncio.create_task(self._resolve(*key), name=f"resolve {host}")
             self._running[key] = lookup
             lookup.add_done_callback(lambda _: self._running.pop(key))
-            lookup.add_done_callback(_seen)
+            # The last caller may be gone when it fails: the error counts as seen.
+            lookup.add_done_callback(lambda done: done.cancelled() or done.exception())
         # The caller may give up; the thread can't.
         return list(await asyncio.shield(lookup))
 
@@ -158,14 +145,25 @@ class Resolver(AbstractResolver):
             lookup.cancel()
 
     async def _resolve(self, host: str, port: int, family: int) -> list[ResolveResult]:
+        # Only families that this machine has; Windows finds no localhost with that.
+        flags = 0 if host.lower().rstrip(".") == "localhost" else socket.AI_ADDRCONFIG
+        future: Future[list[Any]] = Future()
+
+        def work() -> None:
+            """May last for as long as the system's resolver tries."""
+            try:
+                kind = socket.SOCK_STREAM
+                future.set_result(
+                    socket.getaddrinfo(host, port, family=family, type=kind, flags=flags)
+                )
+            except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+                future.set_exception(error)
+
         async with self._free:
-            future: Future[list[Any]] = Future()
             future.set_running_or_notify_cancel()
-            work = threading.Thread(
-                target=_get_addresses, args=(future, host, port, family), daemon=True, name="DNS"
-            )
-            work.start()
+            threading.Thread(target=work, daemon=True, name="DNS").start()
             found = await asyncio.shield(asyncio.wrap_future(future))
+        numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
         return [
             ResolveResult(
                 hostname=host,
@@ -173,30 +171,7 @@ class Resolver(AbstractResolver):
                 port=address[1],
                 family=kind,
                 proto=protocol,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+                flags=numeric,
             )
             for kind, _, protocol, _, address in found
         ]
-
-
-def _seen(lookup: asyncio.Task[list[ResolveResult]]) -> None:
-    """Nobody may be left to hear that it failed."""
-    if not lookup.cancelled():
-        lookup.exception()
-
-
-def _get_addresses(future: "Future[list[Any]]", host: str, port: int, family: int) -> None:
-    """In a thread: it may last for as long as the system's resolver tries."""
-    try:
-        found = socket.getaddrinfo(
-            host, port, family=family, type=socket.SOCK_STREAM, flags=_flags(host)
-        )
-    except BaseException as error:  # noqa: BLE001 - whoever waits gets it
-        future.set_exception(error)
-    else:
-        future.set_result(found)
-
-
-def _flags(host: str) -> int:
-    """Only families that this machine has; Windows finds no localhost with that."""
-    return 0 if _plain(host) == "localhost" else socket.AI_ADDRCONFIG

@@ -1,27 +1,31 @@
-"""Fetch songs from wherever an API says that they are: to the disk, within bounds, safely."""
+"""HTTP as all providers share it: bounded bodies, network errors as our own, and safe downloads."""
 
+import asyncio
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from services.errors import ApiUnavailable, BadOutput, OutputMissing
+from db.cancellation import run_to_completion
+from db.errors import SongwrightError
+from services.errors import ApiUnavailable, BadOutput, NotReached, OutputMissing, SongApiError
 from services.providers.addresses import GuardedSockets, Network, Resolver
 from services.providers.base import Output, Workspace
 from services.providers.redaction import one_line, without_queries
-from services.providers.transport import (
-    BUFFER,
-    CONNECT,
-    TooManyChunks,
-    in_thread,
-    map_network_errors,
-    read_pieces,
-)
 
+T = TypeVar("T")
+
+CONNECT = 10.0
+"""Seconds."""
+BUFFER = 2**16
+"""Bytes that are read at a time, or a sixteenth of that where they come in chunks."""
+LOST = (aiohttp.ClientError, ConnectionError, TimeoutError)
+"""The network's errors. Not every OSError: a full disk is no news from the network."""
 MAX_REDIRECTS = 5
 MAX_ADDRESS = 8_190
 """Characters of an address; HTTP servers take about as many."""
@@ -31,6 +35,69 @@ _HEADER = 512  # bytes, in which every audio format has shown itself
 _REDIRECTS = (301, 302, 303, 307, 308)
 # By progress: a slow line is not a dead one.
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_read=30)
+_FREE_CHUNKS = 10_000
+_BYTES_A_CHUNK = 256  # on average, beyond those
+# Raised only while connecting: nothing of the request has left.
+_NOT_CONNECTED = (
+    aiohttp.ClientConnectorError,  # refused, no such name, TLS
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+)
+# UnicodeError: a name that cannot be written for the DNS.
+_NO_ADDRESS = (aiohttp.InvalidURL, UnicodeError)
+
+
+class TooManyChunks(SongwrightError, aiohttp.ClientPayloadError):
+    """A body in pieces so small that taking them apart would keep the loop busy."""
+
+
+async def read_pieces(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Read the body as it comes.
+
+    Raises:
+        TooManyChunks: its chunks (RFC 9112, 7.1) are too many for its bytes. Each costs as much as
+            a kilobyte does otherwise, and 64 MB in chunks of one byte held the loop for a minute.
+    """
+    chunks = size = 0
+    async for data, chunk_ended in response.content.iter_chunks():
+        chunks += chunk_ended
+        size += len(data)
+        if chunks > _FREE_CHUNKS + size // _BYTES_A_CHUNK:
+            raise TooManyChunks(f"{chunks:,} chunks for {size:,} bytes")
+        yield data
+
+
+async def map_network_errors(
+    what: object,
+    unclear: type[SongApiError],
+    work: Awaitable[T],
+    redact: Callable[[str], str],
+) -> T:
+    """Await `work`; an error of the network's becomes one of ours, with `what` and its text.
+
+    It is not chained to ours: its `repr` shows the request's headers.
+
+    Raises:
+        BadOutput: there is no such address.
+        NotReached: no connection could be made.
+        SongApiError: `unclear`, where the connection was lost.
+    """
+    try:
+        return await work
+    except (*_NO_ADDRESS, *LOST) as error:
+        kind = unclear
+        if isinstance(error, _NO_ADDRESS):
+            kind = BadOutput
+        elif isinstance(error, _NOT_CONNECTED):
+            kind = NotReached
+        said = redact(f"{type(error).__name__}: {error}")
+    raise kind(f"{what}: {said}")  # out here, so that it has no context
+
+
+async def in_thread(function: Callable[..., T], *args: object) -> T:
+    """Run what blocks in a thread. Cancelled, wait for the thread, which holds the file."""
+    work = asyncio.get_running_loop().run_in_executor(None, function, *args)
+    return await run_to_completion(work)
 
 
 class Downloader:

@@ -29,7 +29,14 @@ from services.errors import (
 )
 from services.providers.addresses import Network
 from services.providers.base import JobStatus, Output, Parameter, Parameters, Spent, Workspace
-from services.providers.downloads import Downloader, save, starts_as_markup
+from services.providers.downloads import (
+    BUFFER,
+    CONNECT,
+    Downloader,
+    map_network_errors,
+    save,
+    starts_as_markup,
+)
 from services.providers.pacing import Pacer
 from services.providers.rate_limiter import CALLS_A_SONG, WINDOW, Call, RateLimiter
 from services.providers.redaction import redact
@@ -45,7 +52,6 @@ from services.providers.segmind_answers import (
     number,
     raise_if_failed,
 )
-from services.providers.transport import BUFFER, CONNECT, map_network_errors
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,12 @@ from services.errors import (
     SubmitForbidden,
 )
 from services.providers.base import BASE64_OVERHEAD, Output, Workspace
-from services.providers.downloads import MAX_ADDRESS
+from services.providers.downloads import (
+    LOST,
+    MAX_ADDRESS,
+    in_thread,
+    read_pieces,
+)
 from services.providers.json_stream import DATA, LONG, Inner, Outline, Song, Spool, parse, texts
 from services.providers.redaction import (
     MAX_LOGGED,
@@ -38,7 +43,6 @@ from services.providers.redaction import (
     without_queries,
     without_secret,
 )
-from services.providers.transport import LOST, in_thread, read_pieces
 
 MAX_DETAIL = 300
 """Characters of a failure's reason shown to a member."""

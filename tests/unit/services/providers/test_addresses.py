@@ -13,7 +13,7 @@ import pytest
 
 from services.errors import BadOutput, NotReached
 from services.providers import addresses, downloads
-from services.providers.addresses import Network, Resolver, is_own, is_public
+from services.providers.addresses import GuardedSockets, Network, Resolver, is_own, is_public
 from tests.unit.services.providers.song_api_wire import AUDIO, Names, Wire, answering, failing
 
 
@@ -87,6 +87,16 @@ async def test_what_the_operator_allows_is_reached(
         error = await failing(download, BadOutput, "SECRET")
         reason = "127.0.0.1 is not a public address (DOWNLOAD_ALLOW can allow it)"
         assert str(error).endswith(reason)
+
+
+def test_guard_lets_a_public_address_through_after_a_refused_one() -> None:
+    """A name may have both, and the client tries one after the other."""
+    guard = GuardedSockets("storage.example")
+    tcp = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+    with pytest.raises(PermissionError, match="not a public address"):
+        guard((*tcp, ("10.0.0.1", 80)))
+    guard((*tcp, ("8.8.8.8", 80))).close()
+    assert guard.refused is not None
 
 
 class Dns:
