@@ -1,9 +1,9 @@
-"""Reads JSON of any size and shape in pieces: an outline is kept, songs inside go to files.
+"""Read JSON of any size and shape in pieces: an outline is kept, songs inside go to files.
 
 Strings are the only thing in JSON that is long for a good reason, and where one begins and ends can
-be seen from quotes and backslashes alone. So long strings are taken out while the text passes by;
-what is left is small, and `json` parses it. Everything here blocks, and belongs into a thread; no
-single step is long enough to keep the others from the interpreter (decision 0027).
+be seen from quotes and backslashes alone. So long strings are removed while the text is read; what
+is left is small, and `json` parses it. Everything here blocks, and belongs into a thread; no single
+step is long enough to keep the others from the interpreter (decision 0027, and 0041 for libraries).
 """
 
 import binascii
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 MOST_KEPT = 256 * 2**10
-"""Bytes of a text without its long strings; one with more says nothing that is understood."""
+"""Bytes of a text without its long strings; one with more is malformed."""
 
 LONG = 16 * 2**10
 """Bytes of a string, as written, from which it is taken out."""
@@ -40,7 +40,7 @@ JSON = re.compile(r"\s*[\[{]")
 
 
 def parse(text: bytes) -> object:
-    """What a JSON text says; None if it is none."""
+    """Parse a JSON text; None if it is none."""
     try:
         # A wrong character in the text must not hide the status.
         return json.loads(text.decode("utf-8-sig", "replace"))
@@ -63,7 +63,10 @@ class Spool:
     """What was taken out, by the text that stands in its place."""
 
     def take(self, start: str, depth: int) -> "tuple[str, Song | Inner] | None":
-        """A place for a string that begins like this, and what stands for it; None if it is cut."""
+        """Return the text that stands for a string with this start, and where the string goes.
+
+        None: it is cut.
+        """
         if self.file is None or len(self.taken) >= MOST_SONGS:
             return None
         # Whoever writes such a text into an answer only points at another part of the same answer.
@@ -87,7 +90,7 @@ class Spool:
 
 
 class Outline:
-    """A JSON text as it passes by.
+    """A JSON text, read in pieces.
 
     Its memory is bounded by `MOST_KEPT`, `LONG` and the pieces; its files by what it is fed.
     """
@@ -105,7 +108,7 @@ class Outline:
         self._escape = b""
 
     def feed(self, piece: bytes) -> None:
-        """Take the next piece.
+        """Read the next piece.
 
         Raises:
             OSError: a song can't be written.
@@ -113,47 +116,49 @@ class Outline:
         text, self._escape = self._escape + piece, b""
         at = 0
         while at < len(text) and self._fits:
-            at = self._in_string(text, at) if self._inside else self._between(text, at)
+            if self._inside:
+                at = self._read_string(text, at)
+            else:
+                quote = text.find(b'"', at)
+                end = len(text) if quote < 0 else quote + 1
+                self._keep(text[at:end])
+                self._inside, at = quote >= 0, end
 
     def value(self) -> object:
-        """What the text says, its long strings replaced (see `Spool`) or cut; None if nothing."""
+        """Return what it says, long strings replaced (see `Spool`) or cut; None if malformed."""
         return parse(bytes(self._kept)) if self._fits and not self._inside else None
 
-    def _between(self, text: bytes, at: int) -> int:
-        """Keep what stands outside of strings; where to go on."""
-        quote = text.find(b'"', at)
-        end = len(text) if quote < 0 else quote + 1
-        self._keep(text[at:end])
-        self._inside = quote >= 0
-        return end
-
-    def _in_string(self, text: bytes, at: int) -> int:
-        """Take what belongs to the string; where to go on."""
+    def _read_string(self, text: bytes, at: int) -> int:
+        """Read what belongs to the string, and return where to go on."""
         end = text.find(b'"', at)
         if text.find(b"\\", at, end if end >= 0 else None) >= 0:
             found = _STRING.match(text, at)
             end = found.end() if found else at
         elif end < 0:
             end = len(text)
-        self._take(text[at:end])
+        self._add(text[at:end])
         if end < len(text) and text[end] == _QUOTE:
-            self._end_string()
+            if self._part is not None:
+                self._part.close()
+            self._keep(bytes(self._start) + b'"')
+            self._start.clear()
+            self._part, self._cut, self._inside = None, False, False
             return end + 1
         self._escape = text[end:]
         if len(self._escape) >= _LONGEST_ESCAPE:
             self._fits = False  # an escape that JSON doesn't have
         return len(text)
 
-    def _take(self, raw: bytes) -> None:
+    def _add(self, raw: bytes) -> None:
+        """Add to the string, which is taken out once it has become a long one."""
         if self._part is not None:
             self._part.feed(raw)
-        elif not self._cut:
-            self._start += raw
-            if len(self._start) > LONG:
-                self._take_out()
-
-    def _take_out(self) -> None:
-        """The string has become a long one."""
+            return
+        if self._cut:
+            return
+        self._start += raw
+        if len(self._start) <= LONG:
+            return
         start, self._start = bytes(self._start), bytearray()
         found = _STRING.match(start, 0, _SHOWN)
         shown = start[: found.end() if found else 0]
@@ -161,17 +166,10 @@ class Outline:
         if place is None:
             self._cut = True
             self._keep(shown)
-            return
-        name, self._part = place
-        self._keep(json.dumps(name)[1:-1].encode())
-        self._part.feed(start)
-
-    def _end_string(self) -> None:
-        if self._part is not None:
-            self._part.close()
-        self._keep(bytes(self._start) + b'"')
-        self._start.clear()
-        self._part, self._cut, self._inside = None, False, False
+        else:
+            name, self._part = place
+            self._keep(json.dumps(name)[1:-1].encode())
+            self._part.feed(start)
 
     def _keep(self, text: bytes) -> None:
         self._kept += text
@@ -189,21 +187,19 @@ class Inner:
 
     def feed(self, raw: bytes) -> None:
         text = _unescaped(raw)
-        if text is None:
-            self._broken = True
-        else:
-            self._outline.feed(text.encode(errors="replace"))
+        self._broken = self._broken or text is None
+        self._outline.feed((text or "").encode(errors="replace"))
 
     def close(self) -> None:
         """Nothing is open."""
 
     def value(self) -> object:
-        """What it says; None if nothing."""
+        """Return what it says; None if malformed."""
         return None if self._broken else self._outline.value()
 
 
 class Song:
-    """A song in base64, decoded to a file as it passes by.
+    """A song in base64, decoded to a file while it is read.
 
     Either alphabet, with or without line breaks and padding, also behind `data:...;base64,`.
     """
@@ -218,11 +214,10 @@ class Song:
         """Why it is no song after all; then it has no file."""
         self._limit = limit
         self._text = ""
-        self._begun = False
         self._open: BinaryIO | None = None
 
     def feed(self, raw: bytes) -> None:
-        """Take the next part of the string, as written in JSON.
+        """Read the next part of the string, as written in JSON.
 
         Raises:
             OSError: it can't be written.
@@ -232,22 +227,22 @@ class Song:
         if text is None:
             self._fail("an escape that JSON doesn't have")
         elif self.error is None:
-            if not self._begun:
-                self._begun = True
+            if self._open is None:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
                 self._open = self.file.open("wb")
                 data = DATA.match(text)
                 text = text[data.end() if data else 0 :]
-            self._text += _plain(text)
+            # The usual alphabet, without line breaks.
+            self._text += "".join(text.split()).translate({ord("-"): "+", ord("_"): "/"})
             # The last characters may be padding, which belongs to the end.
-            whole = len(self._text.rstrip("=")) // 4 * 4
-            self._write(self._text[:whole])
-            self._text = self._text[whole:]
+            complete = len(self._text.rstrip("=")) // 4 * 4
+            self._write(self._text[:complete])
+            self._text = self._text[complete:]
             if len(self._text) > _LONGEST_ESCAPE:
                 self._fail("padding before the end")
 
     def close(self) -> None:
-        """The string has ended.
+        """End the string.
 
         Raises:
             OSError: it can't be written.
@@ -259,7 +254,7 @@ class Song:
             self._fail("empty")
 
     def discard(self) -> None:
-        """Leave nothing behind."""
+        """Remove the file."""
         if self._open is not None:
             with suppress(OSError):  # closing writes what is buffered: the disk is full
                 self._open.close()
@@ -267,8 +262,9 @@ class Song:
 
     def _write(self, text: str) -> None:
         if self.error is None and self._open is not None:
+            text = text.rstrip("=")  # there may be padding or not
             try:
-                data = _decoded(text)
+                data = binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
             except ValueError as error:
                 self._fail(str(error))
                 return
@@ -284,23 +280,8 @@ class Song:
             self.discard()
 
 
-def _plain(text: str) -> str:
-    """Base64 in the usual alphabet, without line breaks."""
-    return "".join(text.split()).translate({ord("-"): "+", ord("_"): "/"})
-
-
-def _decoded(text: str) -> bytes:
-    """The bytes of base64 with or without its padding.
-
-    Raises:
-        ValueError: it is none.
-    """
-    text = text.rstrip("=")
-    return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
-
-
 def _unescaped(raw: bytes) -> str | None:
-    """A part of a string, with whole escapes, as it is meant; None if JSON has no such."""
+    """Decode a part of a string, with complete escapes; None if JSON has no such."""
     try:
         text: str = json.loads(b'"%b"' % raw.decode("utf-8", "replace").encode(), strict=False)
     except ValueError:
@@ -311,15 +292,21 @@ def _unescaped(raw: bytes) -> str | None:
 def texts(
     value: object, taken: Mapping[str, Song | Inner], name: str = "", depth: int = 0
 ) -> Iterator[tuple[str, str | Song]]:
-    """The strings in a value, five levels deep, each with the names that lead to it.
+    """Yield the strings in a value, five levels deep, each with the names that lead to it.
 
-    A name counts with its beginning: above many strings a long one would be copied for each.
+    Of each name its beginning: above many strings a long one would be copied for each.
     """
     if isinstance(value, str):
         part = taken.get(value)
         if isinstance(part, Song):
             yield name, part
-        elif depth < 5 and isinstance(inner := _inside(value, part), dict | list):
+            return
+        inner: object = None
+        if part is not None:
+            inner = part.value()
+        elif JSON.match(value):
+            inner = parse(value.encode(errors="replace"))
+        if depth < 5 and isinstance(inner, dict | list):
             yield from texts(inner, taken, name, depth + 1)
         else:
             yield name, value
@@ -329,9 +316,3 @@ def texts(
     elif depth < 5 and isinstance(value, list):
         for inner in value:
             yield from texts(inner, taken, name, depth + 1)
-
-
-def _inside(text: str, part: Inner | None) -> object:
-    if part is not None:
-        return part.value()
-    return parse(text.encode(errors="replace")) if JSON.match(text) else None

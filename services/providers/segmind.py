@@ -5,7 +5,7 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, TypeVar
 from urllib.parse import quote
@@ -112,7 +112,7 @@ def connect(
 
 
 def _ignore(_: float) -> None:
-    """Nobody needs to know what a call took."""
+    """Do nothing with what a call took."""
 
 
 class Segmind:
@@ -231,7 +231,8 @@ class Segmind:
         call = Endpoint(
             "POST", path, _MAKE, SubmitForbidden, SubmitUncertain, workspace, patience=_PATIENCE
         )
-        answer = await self._mapped(call, self._make(call, payload(request), workspace))
+        work = self._make(call, payload(request), workspace)
+        answer = await map_network_errors(call, call.unclear, work, self._redact)
         if answer is None:
             return None
         async with contextlib.aclosing(answer):
@@ -276,14 +277,12 @@ class Segmind:
         )
 
     async def _call(self, call: Endpoint, body: Mapping[str, object] | None = None) -> Answer:
-        return await self._mapped(call, self._answer(call, body))
+        async def read() -> Answer:
+            async with asyncio.timeout(call.patience) as clock:
+                async with self._request(call, body) as response:
+                    return await self._reader.read(response, call, clock)
 
-    async def _mapped(self, call: Endpoint, work: Awaitable[T]) -> T:
-        return await map_network_errors(call, call.unclear, work, self._redact)
-
-    async def _answer(self, call: Endpoint, body: Mapping[str, object] | None) -> Answer:
-        async with asyncio.timeout(call.patience) as clock, self._request(call, body) as response:
-            return await self._reader.read(response, call, clock)
+        return await map_network_errors(call, call.unclear, read(), self._redact)
 
     async def _make(
         self, call: Endpoint, body: Mapping[str, object], workspace: Workspace

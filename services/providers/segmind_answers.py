@@ -112,8 +112,18 @@ class Answer:
         Raises:
             BadOutput: it is in the answer, and broken or over the limit.
         """
-        # In a thread: there may be tens of thousands of values to search.
-        return await in_thread(_settle_output, self.data.get("output"), self.spool)
+
+        def find() -> Output | None:
+            """Find the song, and remove all files but its own."""
+            output: Output | None = None
+            try:
+                output = find_output(self.data.get("output"), self.spool.taken)
+            finally:
+                self.spool.discard(but=None if output is None else output.file)
+                self.spool.taken.clear()
+            return output
+
+        return await in_thread(find)  # there may be tens of thousands of values to search
 
     async def aclose(self) -> None:
         """Remove the songs that were decoded from it, but for one that `output` gave."""
@@ -222,7 +232,7 @@ class AnswerReader:
 
 
 class _Body:
-    """An answer's body as it comes: a small one in memory, of a larger one an outline."""
+    """An answer's body while it is read: a small one in memory, of a larger one an outline."""
 
     def __init__(self, workspace: Workspace | None) -> None:
         self.spool = Spool() if workspace is None else Spool(workspace.file, workspace.limit)
@@ -237,7 +247,7 @@ class _Body:
         return self.size <= SMALL_BODY
 
     async def add(self, piece: bytes) -> None:
-        """Take the next bytes.
+        """Add the next bytes.
 
         Raises:
             OSError: a song in them can't be written.
@@ -284,10 +294,13 @@ def find_output(value: object, taken: Mapping[str, Song | Inner] = {}) -> Output
         BadOutput: it was decoded already, and is broken or over the limit.
     """
     found = list(itertools.islice(texts(value, taken), _MOST_TEXTS))
-    written = [(name, text) for name, text in found if isinstance(text, str)]
-    addresses = [(f"{n} {t[:MAX_ADDRESS]}", t) for n, t in written if _is_address(t)]
+    addresses = [
+        (f"{name} {text[:MAX_ADDRESS]}", text)
+        for name, text in found
+        if isinstance(text, str) and _SCHEME.match(text) and not DATA.match(text)
+    ]
     if addresses:
-        return Output(url=min(addresses, key=lambda address: _unlike_audio(address[0]))[1].strip())
+        return Output(url=min(addresses, key=_unlike_audio)[1].strip())
     songs = [text for _, text in found if isinstance(text, Song)]
     if not songs:
         return None
@@ -297,26 +310,11 @@ def find_output(value: object, taken: Mapping[str, Song | Inner] = {}) -> Output
     return Output(file=song.file)
 
 
-def _unlike_audio(described: str) -> int:
-    """How little an address, with its name in the answer, resembles a song's; 0 is the most."""
-    if _AUDIO.search(described):
+def _unlike_audio(address: tuple[str, str]) -> int:
+    """Return how little it resembles a song's, with its name in the answer; 0 is the most."""
+    if _AUDIO.search(address[0]):
         return 0
-    return 2 if _PICTURE.search(described) else 1
-
-
-def _is_address(text: str) -> bool:
-    return _SCHEME.match(text) is not None and DATA.match(text) is None
-
-
-def _settle_output(value: object, spool: Spool) -> Output | None:
-    """Find the song, and remove all files but its own."""
-    output: Output | None = None
-    try:
-        output = find_output(value, spool.taken)
-    finally:
-        spool.discard(but=None if output is None else output.file)
-        spool.taken.clear()
-    return output
+    return 2 if _PICTURE.search(address[0]) else 1
 
 
 # Errors
@@ -358,8 +356,11 @@ def raise_if_failed(call: Endpoint, answer: Answer, key: str, *, accepted: bool 
         detail = _message(answer.data.get("error")) or _message(answer.data.get("detail"))
         if answer.word != "FAILED":  # nobody documented it, so it is named
             detail = f"The song service ended it as {answer.word}. {detail}"
+        # One line without markup and without what a signed address hides.
+        text = re.sub(r"<[^<>]*>", " ", without_secret(detail, key)[:4000])
+        text = one_line(without_queries(html.unescape(text)), MAX_DETAIL)
         raise GenerationFailed(
-            _for_member(without_secret(detail, key)),
+            text or "The model failed without saying why.",
             by_request=accepted and answer.word in _BY_REQUEST and answer.code < 500,
             accepted=accepted,
         )
@@ -390,7 +391,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 
 def _message(value: object, depth: int = 0) -> str:
-    """What an error says: a string, an object with a message, or a list of either."""
+    """Return the message of an error: a string, an object with one, or a list of either."""
     if isinstance(value, str):
         return value.strip()
     if depth < 4 and isinstance(value, dict):
@@ -399,10 +400,3 @@ def _message(value: object, depth: int = 0) -> str:
     if depth < 4 and isinstance(value, list):
         return "; ".join(text for inner in value[:5] if (text := _message(inner, depth + 1)))
     return ""
-
-
-def _for_member(text: str) -> str:
-    """One line without markup and without what a signed address hides; at most `MAX_DETAIL`."""
-    text = re.sub(r"<[^<>]*>", " ", text[:4000])
-    text = one_line(without_queries(html.unescape(text)), MAX_DETAIL)
-    return text or "The model failed without saying why."
