@@ -9,8 +9,9 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from cogs.client.answers import acknowledged
 from cogs.client.components import cog_of
-from cogs.client.people import server_of
+from cogs.client.people import manager_of, server_of
 from services.clock import Clock
 from services.credits.budgets import ServerBudget
 from services.credits.credits import Credits
@@ -21,7 +22,7 @@ from services.reports.export import Export
 from services.reports.usage import Usage
 from services.reports.usage_picture import UsageArtist
 from services.settings.changelog import Changelog
-from services.settings.server_settings import ServerSettings
+from services.settings.server_settings import Manager, ServerSettings
 from services.settings.settings import Defaults
 from services.songs.songs import Songs
 
@@ -64,6 +65,17 @@ class QuotaCommands(commands.Cog):
 def quota_of(interaction: discord.Interaction[Any]) -> QuotaCommands:
     """Find the cog of /quota, for what discord.py makes."""
     return cog_of(interaction, QuotaCommands)
+
+
+async def acknowledged_manager(interaction: discord.Interaction[Any]) -> Manager:
+    """Check that somebody who manages the server uses a command, and acknowledge it.
+
+    Raises:
+        NotPermitted: see `manager_of`.
+    """
+    by = manager_of(interaction)
+    await acknowledged(interaction)
+    return by
 
 
 def check_no_bot(person: discord.Member | discord.User) -> None:

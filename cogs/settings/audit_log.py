@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,7 +24,7 @@ from cogs.client.answers import (
     wrap_parse_errors,
 )
 from cogs.settings.channels import GONE, obstacle
-from cogs.settings.texts import change_line
+from cogs.settings.texts import WARNING, change_line
 from db.records import Change
 from services.clock import WatchedClock
 from services.errors import CannotPost, Scope
@@ -44,7 +43,6 @@ RETRIED_FOR = timedelta(hours=24)
 """How long a line is retried; it stays in the history all the same."""
 POLL_EVERY = 60.0
 """Seconds between polls without being woken: `bot.py grant` is another process."""
-WARNING = "warning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +54,14 @@ class Message:
 
     @property
     def embed(self) -> discord.Embed:
-        """Mentions in an embed are shown and ping nobody (Discord, "Allowed Mentions")."""
+        """Return what is posted. Mentions in an embed ping nobody (Discord, "Allowed Mentions")."""
         warns = any(change.name == WARNING for change in self.changes)
         colour = discord.Colour.gold() if warns else discord.Colour.blurple()
         return discord.Embed(description="\n".join(self.lines), colour=colour)
 
     @property
     def nonce(self) -> str:
-        """The same for the same changes; Discord takes 25 characters.
+        """Return the same for the same changes; Discord takes 25 characters.
 
         A repeat within a few minutes then returns the first message instead of a second one.
         """
@@ -72,12 +70,12 @@ class Message:
 
 
 def joined(changes: Sequence[Change], defaults: Defaults) -> Iterator[Message]:
-    """The changes in as few messages as hold them, in their order."""
+    """Put changes into as few messages as hold them, in their order."""
     listed: list[Change] = []
     lines: list[str] = []
     for change in changes:
         line = change_line(change, defaults)
-        if lines and sum(map(len, lines)) + len(lines) + len(line) > LONGEST:
+        if lines and len("\n".join((*lines, line))) > LONGEST:
             yield Message(listed, lines)
             listed, lines = [], []
         listed.append(change)
@@ -109,10 +107,9 @@ class AuditLog:
         self._posting: dict[int, asyncio.Task[None]] = {}
         self._pausing: set[int] = set()
         """Channels that wait before their next message: a stop need not wait for them."""
-        self._failures: Counter[int] = Counter()
 
     def wake(self) -> None:
-        """There may be something to post."""
+        """Post soon: there may be something."""
         self._woken.set()
 
     async def run(self) -> None:
@@ -140,7 +137,7 @@ class AuditLog:
         while found := await self._changelog.pending(besides=self._posting):
             by_channel: dict[int, list[Change]] = {}
             for change in found:
-                assert change.log_channel_id is not None  # noqa: S101 - the query asks for it
+                assert change.log_channel_id is not None  # noqa: S101 - the query selects these
                 by_channel.setdefault(change.log_channel_id, []).append(change)
             for channel_id, changes in by_channel.items():
                 task = self._spawn(self._post(channel_id, changes), f"log in {channel_id}")
@@ -148,7 +145,7 @@ class AuditLog:
                 task.add_done_callback(functools.partial(self._ended, channel_id))
 
     def _ended(self, channel_id: int, _: asyncio.Task[None]) -> None:
-        """More may have come for it meanwhile."""
+        """There may be more for that channel by now."""
         del self._posting[channel_id]
         self.wake()
 
@@ -163,7 +160,7 @@ class AuditLog:
             await self._mark(changes)
 
     async def _post_in_parts(self, channel_id: int, message: Message) -> None:
-        """Send it; where Discord refuses its words, line by line, so that only one is lost.
+        """Send it; where Discord refuses its text, line by line, so that only one is lost.
 
         Raises:
             discord.HTTPException: nothing can be posted there any more.
@@ -171,10 +168,12 @@ class AuditLog:
         try:
             await self._send(channel_id, message)
         except discord.HTTPException as error:
-            about_words = _is_about_words(error)
-            if not about_words and not may_succeed_later(error):
+            # AutoMod or a filter of Discord's: it may accept others.
+            refused = refusal(error)
+            about_text = isinstance(refused, CannotPost) and refused.scope is Scope.MESSAGE
+            if not about_text and not may_succeed_later(error):
                 raise
-            if about_words and len(message.changes) > 1:
+            if about_text and len(message.changes) > 1:
                 for change in message.changes:
                     (part,) = joined([change], self._defaults)
                     await self._post_in_parts(channel_id, part)
@@ -183,14 +182,14 @@ class AuditLog:
         await self._mark(message.changes)
 
     async def _send(self, channel_id: int, message: Message) -> None:
-        """Send it, however long Discord is not to be had, and for a day while it is refused.
+        """Send it, however long Discord is unavailable, and for a day while it is refused.
 
         Always the same message: after a lost answer its nonce keeps it from being a second one.
 
         Raises:
-            discord.HTTPException: it is refused, and time does not change that, or has not.
+            discord.HTTPException: it is refused permanently, or for a day.
         """
-        server_id = message.changes[0].server_id
+        server_id, failures = message.changes[0].server_id, 0
         channel = self._bot.get_partial_messageable(channel_id, guild_id=server_id)
         while True:
             await self._wait_until_allowed(channel_id, message)
@@ -198,35 +197,31 @@ class AuditLog:
             try:
                 with wrap_parse_errors():
                     await channel.send(embed=embed, nonce=message.nonce)
+                return
             except (*TRANSIENT, discord.HTTPException) as error:
-                if not self._may_pass(error, message):
+                if (
+                    isinstance(error, discord.HTTPException)
+                    and not outcome_unknown(error)
+                    and (self._is_late(message) or not may_succeed_later(error))
+                ):
                     raise
                 log.warning("log channel %d: its message waits: %s", channel_id, error)
-                self._failures[channel_id] += 1
-                await self._pause(channel_id, AFTER_A_FAILURE.pause(self._failures[channel_id]))
-            else:
-                self._failures.pop(channel_id, None)
-                return
-
-    def _may_pass(self, error: BaseException, message: Message) -> bool:
-        if not isinstance(error, discord.HTTPException) or outcome_unknown(error):
-            return True
-        return may_succeed_later(error) and not self._is_late(message)
+            failures += 1
+            await self._pause(channel_id, AFTER_A_FAILURE.pause(failures))
 
     async def _wait_until_allowed(self, channel_id: int, message: Message) -> None:
-        """Nothing is asked of Discord while the bot knows that it may not write there.
+        """Send nothing to Discord while the bot knows that it may not write there.
 
-        What is known may be wrong: before the message is given up it is tried once.
+        It may be mistaken: before the message is given up it is tried once.
         """
-        said = None
+        logged = None
         while not self._is_late(message):
-            guild = self._bot.get_guild(message.changes[0].server_id)
-            why = obstacle(guild, channel_id)
+            why = obstacle(self._bot.get_guild(message.changes[0].server_id), channel_id)
             if why is None or why == GONE:
                 return
-            if why != said:
+            if why != logged:
                 log.warning("log channel %d: its message waits: %s", channel_id, why)
-            said = why
+            logged = why
             await self._pause(channel_id, POLL_EVERY)
 
     def _is_late(self, message: Message) -> bool:
@@ -240,7 +235,7 @@ class AuditLog:
             self._pausing.discard(channel_id)
 
     async def _mark(self, changes: Sequence[Change]) -> None:
-        """Tried until it is done: what is not marked would be posted again."""
+        """Retry until it is done: what is not marked would be posted again."""
 
         async def on_error(error: Exception, pause: float) -> None:
             log.error(
@@ -261,17 +256,7 @@ def _warn(
     channel_id: int,
     changes: Sequence[Change],
     error: Exception,
-    *,
     exc_info: Exception | None = None,
 ) -> None:
-    log.warning(
-        "log channel %d: %d changes can't be posted: %s",
-        *(channel_id, len(changes), error),
-        exc_info=exc_info,
-    )
-
-
-def _is_about_words(error: discord.HTTPException) -> bool:
-    """Whether AutoMod or a filter of Discord's refused this message, and may take others."""
-    refused = refusal(error)
-    return isinstance(refused, CannotPost) and refused.scope is Scope.MESSAGE
+    text = "log channel %d: %d changes can't be posted: %s"
+    log.warning(text, channel_id, len(changes), error, exc_info=exc_info)

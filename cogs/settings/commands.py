@@ -10,10 +10,10 @@ import discord
 from discord import app_commands
 from discord.app_commands import Choice, Range
 
-from cogs.client.answers import acknowledged
-from cogs.client.people import manager_of, member_of
+from cogs.client.people import member_of
 from cogs.client.quota import (
     QuotaCommands,
+    acknowledged_manager,
     check_no_bot,
     check_role_exists,
     complete_moment,
@@ -37,7 +37,6 @@ from services.settings.catalogue import (
     MEMBER_ALLOWANCE,
     PAUSE,
     ROLE_ALLOWANCE,
-    Setting,
     Topic,
 )
 from services.settings.settings import Block, Override
@@ -55,14 +54,12 @@ class SettingCommands(QuotaCommands):
         self, interaction: discord.Interaction, member: discord.User | None = None
     ) -> None:
         """See all settings and change them, or what a member has and why."""
-        manager_of(interaction)
-        if member is not None:
-            check_no_bot(member)
         # Acknowledged first: reading a member's credits may have to wait for a backup.
-        await acknowledged(interaction)
+        await acknowledged_manager(interaction)
         if member is None:
             view = await view_of(interaction, PanelPage(Topic.CREDITS))
         else:
+            check_no_bot(member)
             view = await explained(interaction, member_of(interaction, member))
         await interaction.followup.send(view=view, ephemeral=True)
 
@@ -86,8 +83,7 @@ class SettingCommands(QuotaCommands):
         zone: Range[str, 1, LONGEST_NAME] | None = None,
     ) -> None:
         """Set what every member gets, and when it refills."""
-        by = manager_of(interaction)
-        await acknowledged(interaction)
+        by = await acknowledged_manager(interaction)
         parts = {
             "every": every and Every(every),
             "hour": day_begins,
@@ -99,16 +95,17 @@ class SettingCommands(QuotaCommands):
             raise InvalidRequest(
                 "Choose one of `allowance`, `unlimited` and `default`, or a part of the period."
             )
-        server_settings, done = self.server_settings, []
+        done = []
         if default:
-            done.append(await server_settings.reset(by, ALLOWANCE))
+            done.append(await self.server_settings.reset(by, ALLOWANCE))
         elif chosen:
-            done.append(await server_settings.set(by, ALLOWANCE, allowance))
+            done.append(await self.server_settings.set(by, ALLOWANCE, allowance))
         if calendar:
-            change = await server_settings.update(
-                by, CALENDAR, lambda now: replace(now, **calendar)
+            done.append(
+                await self.server_settings.update(
+                    by, CALENDAR, lambda now: replace(now, **calendar)
+                )
             )
-            done.append(change)
         await self._reply(interaction, *done)
 
     @server.autocomplete("zone")
@@ -135,17 +132,15 @@ class SettingCommands(QuotaCommands):
         remove: bool = False,
     ) -> None:
         """Set what the members of a role get instead."""
-        by = manager_of(interaction)
-        await acknowledged(interaction)
+        by = await acknowledged_manager(interaction)
         _check_one_chosen(allowance, unlimited=unlimited, remove=remove)
         if role.is_default():
             raise InvalidRequest("Everyone has that role. Use `/quota server` for it.")
-        server_settings = self.server_settings
         if remove:
-            change = await server_settings.reset(by, ROLE_ALLOWANCE, role.id)
+            change = await self.server_settings.reset(by, ROLE_ALLOWANCE, role.id)
         else:
             check_role_exists(role)
-            change = await server_settings.set(by, ROLE_ALLOWANCE, allowance, role.id)
+            change = await self.server_settings.set(by, ROLE_ALLOWANCE, allowance, role.id)
         await self._reply(interaction, change)
 
     @app_commands.command()
@@ -167,18 +162,16 @@ class SettingCommands(QuotaCommands):
         remove: bool = False,
     ) -> None:
         """Set what one member gets instead, whatever their roles."""
-        by = manager_of(interaction)
-        await acknowledged(interaction)
+        by = await acknowledged_manager(interaction)
         _check_one_chosen(allowance, unlimited=unlimited, remove=remove)
-        server_settings = self.server_settings
         if remove:
             if until is not None:
                 raise InvalidRequest("`until` can't be used with `remove`.")
-            change = await server_settings.reset(by, MEMBER_ALLOWANCE, member.id)
+            change = await self.server_settings.reset(by, MEMBER_ALLOWANCE, member.id)
         else:
             check_no_bot(member)
             override = Override(allowance, await moment_of(interaction, until))
-            change = await server_settings.set(by, MEMBER_ALLOWANCE, override, member.id)
+            change = await self.server_settings.set(by, MEMBER_ALLOWANCE, override, member.id)
         await self._reply(interaction, change)
 
     @app_commands.command()
@@ -193,10 +186,10 @@ class SettingCommands(QuotaCommands):
         none: bool = False,
     ) -> None:
         """Set the most that the whole server may spend in a period."""
-        manager_of(interaction)
+        by = await acknowledged_manager(interaction)
         if (credits is None) != none:
             raise InvalidRequest("Choose either `credits` or `none`.")
-        await self._set(interaction, BUDGET, credits)
+        await self._reply(interaction, await self.server_settings.set(by, BUDGET, credits))
 
     @app_commands.command()
     @app_commands.describe(
@@ -212,8 +205,7 @@ class SettingCommands(QuotaCommands):
         everywhere: bool = False,
     ) -> None:
         """Choose where songs can be requested; without options the panel opens."""
-        by = manager_of(interaction)
-        await acknowledged(interaction)
+        by = await acknowledged_manager(interaction)
         if everywhere and (add is not None or remove is not None):
             raise InvalidRequest("Choose either `everywhere` or channels.")
         if add is not None and add == remove:
@@ -246,8 +238,7 @@ class SettingCommands(QuotaCommands):
         until: Until | None = None,
     ) -> None:
         """Stop a member from making songs."""
-        by = manager_of(interaction)
-        await acknowledged(interaction)
+        by = await acknowledged_manager(interaction)
         check_no_bot(member)
         block = Block(reason, await moment_of(interaction, until))
         change = await self.server_settings.set(by, BLOCK, block, member.id)
@@ -257,8 +248,7 @@ class SettingCommands(QuotaCommands):
     @app_commands.describe(member="Who can make songs here again")
     async def unblock(self, interaction: discord.Interaction, member: discord.User) -> None:
         """Let a member make songs again."""
-        by = manager_of(interaction)
-        await acknowledged(interaction)
+        by = await acknowledged_manager(interaction)
         change = await self.server_settings.reset(by, BLOCK, member.id)
         await self._reply(interaction, change)
 
@@ -268,27 +258,17 @@ class SettingCommands(QuotaCommands):
         self, interaction: discord.Interaction, reason: Range[str, 1, MAX_REASON] | None = None
     ) -> None:
         """Pause new songs; songs in progress are finished."""
-        await self._set(interaction, PAUSE, reason or "")
+        by = await acknowledged_manager(interaction)
+        await self._reply(interaction, await self.server_settings.set(by, PAUSE, reason or ""))
 
     @app_commands.command()
     async def resume(self, interaction: discord.Interaction) -> None:
         """Allow new songs again."""
-        await self._set(interaction, PAUSE, None)
-
-    async def _set(
-        self,
-        interaction: discord.Interaction,
-        setting: Setting[Any],
-        value: Any,  # noqa: ANN401 - each setting has its own type
-    ) -> None:
-        by = manager_of(interaction)
-        await acknowledged(interaction)
-        change = await self.server_settings.set(by, setting, value)
-        await self._reply(interaction, change)
+        by = await acknowledged_manager(interaction)
+        await self._reply(interaction, await self.server_settings.set(by, PAUSE, None))
 
     async def _reply(self, interaction: discord.Interaction, *done: Change | None) -> None:
-        defaults = self.defaults
-        said = [changed_text(change, defaults) for change in done if change is not None]
+        said = [changed_text(change, self.defaults) for change in done if change is not None]
         await interaction.followup.send("\n".join(said) or NO_CHANGE, ephemeral=True)
 
 

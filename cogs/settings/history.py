@@ -7,10 +7,9 @@ import discord
 from discord import app_commands, ui
 from discord.app_commands import Range
 
-from cogs.client.answers import acknowledged
 from cogs.client.components import Persistent, Row
 from cogs.client.people import data_of, manager_of
-from cogs.client.quota import QuotaCommands, quota_of
+from cogs.client.quota import QuotaCommands, acknowledged_manager, quota_of
 from cogs.client.texts import BLURPLE
 from cogs.settings.channels import WRITTEN_IN, ChannelOption, check_channels, obstacle
 from cogs.settings.texts import DOT, change_line, change_title, changed_text, promise
@@ -18,6 +17,7 @@ from db.records import Change
 from services.errors import InvalidRequest, NotPossible
 from services.settings.catalogue import BY_KEY, LOG
 from services.settings.changelog import History
+from services.settings.server_settings import Manager
 from services.settings.settings import Defaults
 
 DESCRIPTION = 4_096
@@ -35,13 +35,9 @@ class Record(QuotaCommands):
         self, interaction: discord.Interaction, page: Range[int, 1, LAST_PAGE] = 1
     ) -> None:
         """See every change of a setting, and undo changes."""
-        by = manager_of(interaction)
-        await acknowledged(interaction)
-        history = await self.changelog.history(by.server_id, page=page)
-        defaults = self.defaults
-        await interaction.followup.send(
-            embeds=history_cards(history, defaults), view=history_buttons(history), ephemeral=True
-        )
+        by = await acknowledged_manager(interaction)
+        shown = await _page(self, by, page)
+        await interaction.followup.send(**shown, ephemeral=True)
 
     @app_commands.command()
     @app_commands.describe(
@@ -54,16 +50,14 @@ class Record(QuotaCommands):
         off: bool = False,
     ) -> None:
         """Choose the channel where each change, and each warning of the budget, is posted."""
-        by = manager_of(interaction)
+        by = await acknowledged_manager(interaction)
         if channel is not None and off:
             raise InvalidRequest("Choose either a channel or `off`.")
-        await acknowledged(interaction)
-        server_settings = self.server_settings
         if channel is not None:
             check_channels(interaction.guild, [channel], songs=False)
         if channel is not None or off:
-            await server_settings.set(by, LOG, channel)
-        current = (await server_settings.read(by.server_id))[LOG]
+            await self.server_settings.set(by, LOG, channel)
+        current = (await self.server_settings.read(by.server_id))[LOG]
         said = promise(current, obstacle(interaction.guild, current))
         await interaction.followup.send(said, ephemeral=True)
 
@@ -71,12 +65,24 @@ class Record(QuotaCommands):
 # --- the history ----------------------------------------------------------------------------------
 
 
+async def _page(known: QuotaCommands, by: Manager, number: int) -> dict[str, Any]:
+    """Return a page of a server's changes: the embeds and the view of a message."""
+    history = await known.changelog.history(by.server_id, page=number)
+    return {
+        "embeds": history_cards(history, known.defaults),
+        "view": history_buttons(history),
+    }
+
+
 def history_cards(history: History, defaults: Defaults) -> list[discord.Embed]:
-    """One page; two embeds where its lines don't fit into one."""
-    lines = [_line(change, history, defaults) for change in history.changes]
+    """Show one page; as two embeds where its lines don't fit into one."""
+    lines = []
+    for change in history.changes:
+        line, by = change_line(change, defaults), history.undone_by.get(change.number)
+        lines.append(line if by is None else f"{line} {DOT} *undone by change {by}*")
     if not lines:
         lines = ["Nothing was changed here yet. `/quota show` shows the settings."]
-    half = len(lines) // 2 if sum(map(len, lines)) + len(lines) > DESCRIPTION else len(lines)
+    half = len(lines) // 2 if len("\n".join(lines)) > DESCRIPTION else len(lines)
     parts = [part for part in (lines[:half], lines[half:]) if part]
     cards = [discord.Embed(description="\n".join(part), colour=BLURPLE) for part in parts]
     cards[0].title = "Changes"
@@ -84,21 +90,11 @@ def history_cards(history: History, defaults: Defaults) -> list[discord.Embed]:
     return cards
 
 
-def _line(change: Change, history: History, defaults: Defaults) -> str:
-    line = change_line(change, defaults)
-    by = history.undone_by.get(change.number)
-    return line if by is None else f"{line} {DOT} *undone by change {by}*"
-
-
 def history_buttons(history: History) -> ui.View:
-    """What can be undone, and the neighbouring pages."""
+    """Offer what can be undone, and the neighbouring pages."""
     row = Row()
-    can_be = [
-        change
-        for change in history.changes
-        if change.name in BY_KEY and change.number not in history.undone_by
-    ]
-    if can_be:
+    settings = [change for change in history.changes if change.name in BY_KEY]
+    if can_be := [change for change in settings if change.number not in history.undone_by]:
         row.add_item(UndoMenu(can_be))
     if history.pages > 1:
         newer, older = history.number - 1, history.number + 1
@@ -123,11 +119,8 @@ class ChangesButton(
     async def respond(self, interaction: discord.Interaction[Any]) -> None:
         """Show the page in place."""
         by = manager_of(interaction)
-        known = quota_of(interaction)
-        history = await known.changelog.history(by.server_id, page=self.page)
-        await interaction.response.edit_message(
-            embeds=history_cards(history, known.defaults), view=history_buttons(history)
-        )
+        shown = await _page(quota_of(interaction), by, self.page)
+        await interaction.response.edit_message(**shown)
 
 
 class UndoMenu(Persistent, ui.DynamicItem[ui.Select[Any]], template=r"changes:undo"):
@@ -144,39 +137,21 @@ class UndoMenu(Persistent, ui.DynamicItem[ui.Select[Any]], template=r"changes:un
 
     async def respond(self, interaction: discord.Interaction[Any]) -> None:
         """Undo the change that was chosen and show the first page."""
-        by = manager_of(interaction)
-        number = _chosen(interaction)
+        by, known = manager_of(interaction), quota_of(interaction)
+        chosen = str((data_of(interaction).get("values") or [""])[0])
+        if not re.fullmatch(r"[0-9]{1,15}", chosen):
+            raise NotPossible("There is no such change in this server.")
         await interaction.response.defer()
-        known = quota_of(interaction)
-        change = await known.server_settings.undo(by, number)
-        history = await known.changelog.history(by.server_id, page=1)
-        await interaction.edit_original_response(
-            embeds=history_cards(history, known.defaults), view=history_buttons(history)
-        )
-        await interaction.followup.send(undone_text(number, change, known.defaults), ephemeral=True)
-
-
-def undone_text(number: int, change: Change, defaults: Defaults) -> str:
-    """What is as it was before a change, `change` being the one that took it back."""
-    return f"Change {number} is undone. {changed_text(change, defaults)}"
+        change = await known.server_settings.undo(by, int(chosen))
+        await interaction.edit_original_response(**await _page(known, by, 1))
+        said = f"Change {chosen} is undone. {changed_text(change, known.defaults)}"
+        await interaction.followup.send(said, ephemeral=True)
 
 
 def _label(change: Change) -> str:
-    """A menu shows no mentions."""
+    """Name a change in a menu, which shows no mentions."""
     title = MENTION.sub(lambda found: "a role" if found[1] else "a member", change_title(change))
     return f"{change.number}. {title}"
-
-
-def _chosen(interaction: discord.Interaction[Any]) -> int:
-    """The change that was chosen in the menu.
-
-    Raises:
-        NotPossible: what came is no number.
-    """
-    values = data_of(interaction).get("values") or [""]
-    if not re.fullmatch(r"[0-9]{1,15}", str(values[0])):
-        raise NotPossible("There is no such change in this server.")
-    return int(values[0])
 
 
 PERSISTENT = (ChangesButton, UndoMenu)

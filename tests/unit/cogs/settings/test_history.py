@@ -10,8 +10,6 @@ from simcord.components import walk_components
 
 from cogs.settings import history as module
 from cogs.settings.channels import obstacle
-from cogs.settings.history import undone_text
-from db.records import Change
 from services.settings.catalogue import (
     ALLOWANCE,
     BLOCKED_WORDS,
@@ -21,8 +19,7 @@ from services.settings.catalogue import (
 )
 from services.settings.changelog import PAGE
 from services.settings.server_settings import Manager
-from services.settings.settings import Defaults, Override
-from tests.factories import NOON
+from services.settings.settings import Override
 from tests.unit.cogs.settings.layouts import shown_in
 from tests.world import SOON, World, buttons_of, custom_id, said, text_of
 
@@ -226,11 +223,6 @@ async def test_a_change_of_another_server_is_not_taken_back(world: World) -> Non
     assert pressed.followups[-1].content == "There is no change 2 in this server."
     settings = await world.application.server_settings.read(other.id)
     assert settings.allowance.credits == 50
-
-
-def test_what_is_taken_back_to_no_rule_is_said() -> None:
-    change = Change(1, 3, "role", 5, '{"credits":1}', None, 9, None, NOON, 2, None)
-    assert "**Role allowance of <@&5>**: none." in undone_text(2, change, Defaults())
 
 
 # --- the log's channel ----------------------------------------------------------------------------
