@@ -22,6 +22,7 @@ from db.database import Database
 from db.records import to_ms
 from services.calendar import Every
 from services.clock import utc_now
+from services.credits.credits import Move
 from services.providers.registry import PARAMETERS
 from services.settings.catalogue import BLOCKED_WORDS, BUDGET, CALENDAR, CHANNELS, ROLE_ALLOWANCE
 from services.settings.server_settings import Manager
@@ -46,15 +47,8 @@ async def _give(product: Product, lots: int) -> None:
     async with product.database.write() as connection:
         await product.credits.balance_in(connection, GIFTED)
         for number in range(lots):
-            await product.credits.put_in(
-                connection,
-                f"grant:gifted:{number}",
-                GIFTED,
-                amount=100_000 // lots,
-                expires_at=None,
-                actor_id=1,
-                reason="thanks",
-            )
+            move = Move(f"grant:gifted:{number}", "grant", 100_000 // lots, 1, "thanks")
+            await product.credits.apply(connection, GIFTED, move)
 
 
 async def _decide(product: Product) -> None:

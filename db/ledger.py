@@ -160,21 +160,6 @@ async def insert_lot(
         await _add_part(connection, entry_id, lot_id, amount=amount)
 
 
-async def resize_lot(connection: Connection, entry_id: str, lot: Lot, *, by: int) -> bool:
-    """Add `by` credits to a lot's amount. False if it has changed since, or has too few left."""
-    cursor = await connection.execute(
-        """
-        UPDATE lots SET amount = amount + :by, remaining = remaining + :by, revision = revision + 1
-        WHERE lot_id = :lot_id AND revision = :revision AND remaining + :by >= 0
-        """,
-        {"by": by, "lot_id": lot.lot_id, "revision": lot.revision},
-    )
-    if cursor.rowcount != 1:
-        return False
-    await _add_part(connection, entry_id, lot.lot_id, amount=by)
-    return True
-
-
 async def set_end_of_lot(connection: Connection, lot_id: str, *, expires_at: datetime) -> bool:
     """Change when a lot expires. False if there is none."""
     cursor = await connection.execute(
@@ -183,36 +168,30 @@ async def set_end_of_lot(connection: Connection, lot_id: str, *, expires_at: dat
     return cursor.rowcount == 1
 
 
-async def close_lot(connection: Connection, entry_id: str, lot: Lot) -> bool:
-    """Take out all that remains. False if the lot has changed since it was read.
+async def change_lot(
+    connection: Connection, entry_id: str, lot: Lot, *, by: int, resize: bool = False
+) -> bool:
+    """Add `by` credits to what remains of a lot, or take them out; with `resize` also its amount.
 
-    It gets a new revision: after a clock was set back it may be refilled, and closed again.
+    False if the lot has changed since it was read, or can't cover that.
     """
     cursor = await connection.execute(
         """
-        UPDATE lots SET remaining = 0, revision = revision + 1
-        WHERE lot_id = ? AND revision = ? AND remaining = ?
+        UPDATE lots SET amount = amount + :resized, remaining = remaining + :by,
+                        revision = revision + 1
+        WHERE lot_id = :lot_id AND revision = :revision
+              AND remaining + :by BETWEEN 0 AND amount + :resized
         """,
-        (lot.lot_id, lot.revision, lot.remaining),
+        {
+            "lot_id": lot.lot_id,
+            "revision": lot.revision,
+            "by": by,
+            "resized": by if resize else 0,
+        },
     )
     if cursor.rowcount != 1:
         return False
-    await _add_part(connection, entry_id, lot.lot_id, amount=-lot.remaining)
-    return True
-
-
-async def move(connection: Connection, entry_id: str, lot_id: str, *, amount: int) -> bool:
-    """Take from a lot (a negative `amount`) or return to it. False if it can't cover that."""
-    cursor = await connection.execute(
-        """
-        UPDATE lots SET remaining = remaining + :by
-        WHERE lot_id = :lot_id AND remaining + :by BETWEEN 0 AND amount
-        """,
-        {"lot_id": lot_id, "by": amount},
-    )
-    if cursor.rowcount != 1:
-        return False
-    await _add_part(connection, entry_id, lot_id, amount=amount)
+    await _add_part(connection, entry_id, lot.lot_id, amount=by)
     return True
 
 

@@ -177,7 +177,7 @@ CREATE TABLE lots (
     kind       TEXT    NOT NULL CHECK (kind IN ('allowance', 'grant', 'gift', 'return')),
     amount     INTEGER NOT NULL CHECK (amount >= 0), -- spent, held and remaining together
     remaining  INTEGER NOT NULL,                     -- the sum of its parts in the ledger, kept
-    revision   INTEGER NOT NULL DEFAULT 0,           -- how often it was resized or closed
+    revision   INTEGER NOT NULL DEFAULT 0,           -- how often it has changed
     expires_at INTEGER,
     usable_until INTEGER NOT NULL                    -- sorts what does not expire behind the rest
         GENERATED ALWAYS AS (coalesce(expires_at, 9223372036854775807)) STORED,

@@ -72,6 +72,18 @@ class CreditPreview:
     free: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A `grant` of credits, or a `take`. `actor_id` is None where the operator moves them."""
+
+    entry_id: str
+    kind: str
+    amount: int
+    actor_id: int | None
+    reason: str | None
+    expires_at: datetime | None = None
+
+
 class Credits:
     """Balances, holds, and how holds end."""
 
@@ -170,10 +182,9 @@ class Credits:
         own = await ledger.get_lot(connection, own_id)
         for lot in await ledger.expired(connection, member, at=at, except_id=own_id):
             entry_id = f"expire:{lot.lot_id}:{lot.revision}"
-            entered = await ledger.insert(
-                connection, entry_id, member, kind="expire", amount=-lot.remaining, at=at
-            )
-            _require(entered and await ledger.close_lot(connection, entry_id, lot), entry_id)
+            by = -lot.remaining
+            await ledger.insert(connection, entry_id, member, kind="expire", amount=by, at=at)
+            _require(await ledger.change_lot(connection, entry_id, lot, by=by), entry_id)
         allowance = settings.allowance_of(member.roles or (), at=at)
         if member.roles is not None:
             if allowance.credits is not None:
@@ -216,39 +227,50 @@ class Credits:
         """Return the price of a song that was made and never delivered."""
         await self._return_price(connection, song, "compensate", after="settle")
 
-    async def put_in(
-        self,
-        connection: Connection,
-        entry_id: str,
-        member: Member,
-        *,
-        amount: int,
-        expires_at: datetime | None,
-        actor_id: int | None,
-        reason: str | None,
-    ) -> bool:
-        """Grant credits, as a new lot. False if the grant has been entered before."""
-        entered = await ledger.insert(
+    async def apply(
+        self, connection: Connection, member: Member, move: Move, *, granted_only: bool = False
+    ) -> int | None:
+        """Grant credits as a new lot, or take up to an amount of what is free.
+
+        Return how many; None if the move was entered before. What lasts longest is taken first:
+        taken from the allowance, it would be back with the next. `granted_only` leaves that alone.
+        """
+        at, amount, takes = self._clock(), move.amount, move.kind == "take"
+        if takes:
+            sums = await ledger.sums(connection, member, at=at)
+            amount = min(amount, sums.granted + (0 if granted_only else sums.allowance))
+        if not await ledger.insert(
             connection,
-            entry_id,
+            move.entry_id,
             member,
-            kind="grant",
-            amount=amount,
-            actor_id=actor_id,
-            reason=reason,
-            at=self._clock(),
-        )
-        if entered:
+            kind=move.kind,
+            amount=-amount if takes else amount,
+            actor_id=move.actor_id,
+            reason=move.reason,
+            at=at,
+        ):
+            return None
+        if takes:
+            await self.take_out(
+                connection,
+                move.entry_id,
+                member,
+                amount=amount,
+                at=at,
+                longest_first=True,
+                granted_only=granted_only,
+            )
+        else:
             await ledger.insert_lot(
                 connection,
-                entry_id,
+                move.entry_id,
                 member,
                 kind="grant",
                 amount=amount,
-                expires_at=expires_at,
-                entry_id=entry_id,
+                expires_at=move.expires_at,
+                entry_id=move.entry_id,
             )
-        return entered
+        return amount
 
     async def take_out(
         self,
@@ -273,51 +295,10 @@ class Credits:
             _require(bool(lots), entry_id)
             for lot in lots:
                 if part := min(owed, lot.remaining):
-                    moved = await ledger.move(connection, entry_id, lot.lot_id, amount=-part)
-                    _require(moved, f"{entry_id}, {lot.lot_id}")
+                    done = await ledger.change_lot(connection, entry_id, lot, by=-part)
+                    _require(done, f"{entry_id}, {lot.lot_id}")
                     taken.append((lot, part))
                     owed -= part
-        return taken
-
-    async def take_away(
-        self,
-        connection: Connection,
-        entry_id: str,
-        member: Member,
-        *,
-        amount: int,
-        actor_id: int | None,
-        reason: str | None,
-        granted_only: bool = False,
-    ) -> int | None:
-        """Take up to an amount of what is free; return how much, None if it was entered before.
-
-        What lasts longest goes first: taken from the allowance, it would be back with the next.
-        `granted_only` leaves the allowance as it is.
-        """
-        at = self._clock()
-        sums = await ledger.sums(connection, member, at=at)
-        taken = min(amount, sums.granted + (0 if granted_only else sums.allowance))
-        if not await ledger.insert(
-            connection,
-            entry_id,
-            member,
-            kind="take",
-            amount=-taken,
-            actor_id=actor_id,
-            reason=reason,
-            at=at,
-        ):
-            return None
-        await self.take_out(
-            connection,
-            entry_id,
-            member,
-            amount=taken,
-            at=at,
-            longest_first=True,
-            granted_only=granted_only,
-        )
         return taken
 
     # --- how ------------------------------------------------------------------------------------
@@ -360,11 +341,9 @@ class Credits:
         used = lot.amount - lot.remaining
         if by := max(0, credits - used) - lot.remaining:
             entry_id = f"{lot_id}:{lot.revision}"
-            entered = await ledger.insert(
-                connection, entry_id, member, kind="allowance", amount=by, at=at
-            )
-            resized = entered and await ledger.resize_lot(connection, entry_id, lot, by=by)
-            _require(resized, entry_id)
+            await ledger.insert(connection, entry_id, member, kind="allowance", amount=by, at=at)
+            done = await ledger.change_lot(connection, entry_id, lot, by=by, resize=True)
+            _require(done, entry_id)
 
     async def _apply_role_grants(
         self, connection: Connection, member: Member, *, at: datetime
@@ -374,23 +353,12 @@ class Credits:
             if role_grant.role_id not in (member.roles or ()):
                 continue
             entry_id = f"{role_grant.kind}:{role_grant.role_grant_id}:{member.member_id}"
-            if await ledger.amount(connection, entry_id) is not None:
-                continue
-            amount, actor_id, reason = role_grant.amount, role_grant.actor_id, role_grant.reason
-            if role_grant.kind == "grant":
-                await self.put_in(
-                    connection,
-                    entry_id,
-                    member,
-                    amount=amount,
-                    expires_at=role_grant.expires_at,
-                    actor_id=actor_id,
-                    reason=reason,
+            if await ledger.amount(connection, entry_id) is None:
+                move = Move(
+                    *(entry_id, role_grant.kind, role_grant.amount, role_grant.actor_id),
+                    *(role_grant.reason, role_grant.expires_at),
                 )
-            else:
-                await self.take_away(
-                    connection, entry_id, member, amount=amount, actor_id=actor_id, reason=reason
-                )
+                await self.apply(connection, member, move)
 
     async def _enter(
         self,
@@ -433,8 +401,8 @@ class Credits:
             if lot.expires_at is not None and lot.expires_at <= now:
                 late -= moved
             else:
-                returned = await ledger.move(connection, entry_id, lot.lot_id, amount=-moved)
-                _require(returned, f"{entry_id}, {lot.lot_id}")
+                done = await ledger.change_lot(connection, entry_id, lot, by=-moved)
+                _require(done, f"{entry_id}, {lot.lot_id}")
         if late:
             timeline = await self._settings_reader.timeline(connection, song.server_id)
             await ledger.insert_lot(

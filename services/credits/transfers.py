@@ -9,7 +9,7 @@ from db.database import Database
 from db.records import RoleGrant, to_ms
 from services.amounts import check_amount, check_end, check_reason
 from services.clock import Clock
-from services.credits.credits import Balance, Credits
+from services.credits.credits import Balance, Credits, Move
 from services.errors import DeniedBySettings, InvalidRequest, Refusal
 from services.settings.catalogue import GIFTS
 from services.settings.changelog import Changelog, as_json
@@ -110,23 +110,8 @@ class CreditTransfers:
         why = check_reason(reason)
         if expires_at is not None:
             check_end(expires_at, at=self._clock())
-        async with self._database.write() as connection:
-            await self._credits.balance_in(connection, member)
-            entered = await self._credits.put_in(
-                connection,
-                f"grant:{grant_id}",
-                member,
-                amount=amount,
-                expires_at=expires_at,
-                actor_id=actor_id,
-                reason=why,
-            )
-            if entered:
-                facts = {"credits": amount, "expires_at": _maybe_ms(expires_at)}
-                await self._record(connection, member, "grant", facts, actor_id, why)
-            moved = Moved(amount, await self._credits.balance_in(connection, member))
-        self._changelog.notify()
-        return moved
+        move = Move(f"grant:{grant_id}", "grant", amount, actor_id, why, expires_at)
+        return await self._move(member, move)
 
     async def take(
         self, member: Member, *, take_id: int, actor_id: int, amount: int, reason: str
@@ -137,18 +122,8 @@ class CreditTransfers:
             OutOfRange, InvalidReason: see `amounts`.
         """
         check_amount(amount)
-        why, entry_id = check_reason(reason), f"take:{take_id}"
-        async with self._database.write() as connection:
-            await self._credits.balance_in(connection, member)
-            taken = await self._credits.take_away(
-                connection, entry_id, member, amount=amount, actor_id=actor_id, reason=why
-            )
-            if taken is not None:
-                await self._record(connection, member, "take", {"credits": taken}, actor_id, why)
-            entered = await ledger.amount(connection, entry_id)
-            moved = Moved(-(entered or 0), await self._credits.balance_in(connection, member))
-        self._changelog.notify()
-        return moved
+        move = Move(f"take:{take_id}", "take", amount, actor_id, check_reason(reason))
+        return await self._move(member, move)
 
     async def role_grant(
         self,
@@ -268,6 +243,20 @@ class CreditTransfers:
 
     # --- how ------------------------------------------------------------------------------------
 
+    async def _move(self, member: Member, move: Move) -> Moved:
+        async with self._database.write() as connection:
+            await self._credits.balance_in(connection, member)
+            amount = await self._credits.apply(connection, member, move)
+            if amount is not None:
+                facts: dict[str, int | None] = {"credits": amount}
+                if move.kind == "grant":
+                    facts["expires_at"] = _maybe_ms(move.expires_at)
+                await self._record(connection, member, move.kind, facts, move.actor_id, move.reason)
+            entered = await ledger.amount(connection, move.entry_id)
+            balance = await self._credits.balance_in(connection, member)
+        self._changelog.notify()
+        return Moved(abs(entered or 0), balance)
+
     async def _move_gift(
         self,
         connection: Connection,
@@ -321,15 +310,9 @@ class CreditTransfers:
         for member_id in found:
             member = Member(by.server_id, member_id, roles=None)
             balance = await self._credits.balance_in(connection, member)
-            taken = await self._credits.take_away(
-                connection,
-                f"reset:{reset_id}:{member_id}",
-                member,
-                amount=balance.sums.granted,
-                actor_id=by.actor_id,
-                reason=reason,
-                granted_only=True,
-            )
+            entry_id, granted = f"reset:{reset_id}:{member_id}", balance.sums.granted
+            move = Move(entry_id, "take", granted, by.actor_id, reason)
+            taken = await self._credits.apply(connection, member, move, granted_only=True)
             if taken:
                 amounts.append(taken)
         return found[-1] if len(found) == RESET_BATCH else None, amounts

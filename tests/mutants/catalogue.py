@@ -270,8 +270,8 @@ MUTANTS = (
         "reset_leaves_allowances",
         "a reset takes what was granted, never the allowance",
         GIVING,
-        "granted_only=True,",
-        "granted_only=False,",
+        "granted_only=True)",
+        "granted_only=False)",
         (T_GIVING,),
     ),
     Mutant(

@@ -193,52 +193,27 @@ async def test_lot_is_neither_overdrawn_nor_overfilled(
         await add_lot(database, **{name: value})
 
 
-async def test_lot_is_resized_only_as_it_was_read(database: Database) -> None:
+@pytest.mark.parametrize(
+    ("by", "resize", "left"), [(-5, False, (5, 0)), (-5, True, (0, 0)), (3, True, (8, 8))]
+)
+async def test_lot_changes_only_as_it_was_read_and_within_its_amount(
+    database: Database, by: int, resize: bool, left: tuple[int, int]
+) -> None:
     await add_song(database)
     await add_lot(database, revision=1)
     await enter(database, "hold")
     lot = await read_lot(database.reader)
     async with database.write() as connection:
-        for stale, by in (
-            (replace(lot, revision=0), 1),
-            (replace(lot, lot_id="none"), 1),
-            (lot, -6),
-        ):
-            assert not await ledger.resize_lot(connection, "hold:1", stale, by=by)
-        assert await ledger.resize_lot(connection, "hold:1", lot, by=-5)
-    lot = await read_lot(database.reader)
-    assert (lot.amount, lot.remaining, lot.revision) == (0, 0, 2)
-
-
-async def test_lot_gives_and_takes_back_within_its_amount(
-    database: Database,
-) -> None:
-    await add_song(database)
-    await add_lot(database)
-    await enter(database, "hold")
-    async with database.write() as connection:
-        assert not await ledger.move(connection, "hold:1", "lot", amount=-6)
-        assert not await ledger.move(connection, "hold:1", "lot", amount=1)
-        assert not await ledger.move(connection, "hold:1", "none", amount=-1)
+        for other in (replace(lot, revision=0), replace(lot, lot_id="none")):
+            assert not await ledger.change_lot(connection, "hold:1", other, by=-1)
+        assert not await ledger.change_lot(connection, "hold:1", lot, by=-6, resize=resize)
+        assert not await ledger.change_lot(connection, "hold:1", lot, by=1)
         assert await ledger.parts(connection, "hold:1") == []
-        assert await ledger.move(connection, "hold:1", "lot", amount=-5)
+        assert await ledger.change_lot(connection, "hold:1", lot, by=by, resize=resize)
+        assert not await ledger.change_lot(connection, "hold:1", lot, by=0)
     lot = await read_lot(database.reader)
-    assert lot.remaining == 0
-    assert await ledger.parts(database.reader, "hold:1") == [(lot, -5)]
-
-
-async def test_lot_is_closed_only_as_it_was_read(database: Database) -> None:
-    await add_song(database)
-    await add_lot(database)
-    await enter(database, "hold")
-    stale = await read_lot(database.reader)
-    async with database.write() as connection:
-        await ledger.move(connection, "hold:1", "lot", amount=-1)
-        await ledger.insert(connection, "expire:lot", WHO, kind="expire", amount=-4, at=NOON)
-        assert not await ledger.close_lot(connection, "expire:lot", stale)
-        assert await ledger.close_lot(connection, "expire:lot", await read_lot(connection))
-        assert not await ledger.close_lot(connection, "expire:lot", stale)
-    assert (await read_lot(database.reader)).remaining == 0
+    assert (lot.amount, lot.remaining) == left
+    assert await ledger.parts(database.reader, "hold:1") == [(lot, by)]
 
 
 async def test_lots_are_sorted_by_expiry(database: Database) -> None:

@@ -14,7 +14,7 @@ from db import ledger
 from db.database import Database
 from db.records import Song
 from services.calendar import Every
-from services.credits.credits import Credits
+from services.credits.credits import Credits, Move
 from services.errors import NotEnoughCredits
 from services.settings.catalogue import ALLOWANCE, CALENDAR, GIFTS, ROLE_ALLOWANCE
 from services.settings.settings import Defaults, Limits, Member, Source
@@ -325,8 +325,8 @@ async def test_lot_that_changed_meanwhile_undoes_the_transaction(
 ) -> None:
     """Only a defect could cause it: nobody else writes."""
     song = await add_song(database)
-    monkeypatch.setattr(ledger, "move", AsyncMock(return_value=False))
-    with pytest.raises(RuntimeError, match="hold:1"):
+    monkeypatch.setattr(ledger, "change_lot", AsyncMock(return_value=False))
+    with pytest.raises(RuntimeError, match="allowance:"):
         await hold(database, credits, song)
     assert (await credits.balance(WHO)).free == 10
 
@@ -376,15 +376,12 @@ async def with_gifts(product: Product, who: Member, count: int) -> None:
     async with product.database.write() as connection:
         await product.credits.balance_in(connection, who)
         for number in range(count):
-            await product.credits.put_in(
-                connection,
+            entry_id, expires_at = (
                 f"grant:{who.member_id}:{number}",
-                who,
-                amount=1,
-                expires_at=NOON + timedelta(days=2 + number % 50),
-                actor_id=None,
-                reason=None,
+                NOON + timedelta(days=2 + number % 50),
             )
+            move = Move(entry_id, "grant", 1, None, None, expires_at)
+            await product.credits.apply(connection, who, move)
 
 
 async def test_thousand_lots_take_hardly_more_steps_than_one(product: Product) -> None:

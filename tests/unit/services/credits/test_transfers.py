@@ -292,19 +292,19 @@ async def test_reset_that_was_interrupted_takes_once_when_repeated(
     monkeypatch.setattr(module, "RESET_BATCH", 2)
     for n in range(1, 6):
         await product.grant(n, 100 + n, who=member(n))
-    take_away = product.credits.take_away
+    apply = product.credits.apply
 
     async def interrupted(*args: Any, **values: Any) -> int | None:
-        if args[2].member_id == 4:
+        if args[1].member_id == 4:
             raise asyncio.CancelledError
-        return await take_away(*args, **values)
+        return await apply(*args, **values)
 
-    monkeypatch.setattr(product.credits, "take_away", interrupted)
+    monkeypatch.setattr(product.credits, "apply", interrupted)
     with pytest.raises(asyncio.CancelledError):
         await reset(product)
     assert await product.transfers.plan_reset(SERVER) == ResetPlan(3, 12)
     await product.grant(7, 300, who=member(1))  # since then
-    monkeypatch.setattr(product.credits, "take_away", take_away)
+    monkeypatch.setattr(product.credits, "apply", apply)
     assert await reset(product) == ResetPlan(3, 12)
     assert await reset(product) == ResetPlan(0, 0)
     assert [await product.free(member(n)) for n in range(1, 6)] == [17, 10, 10, 10, 10]
