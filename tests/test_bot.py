@@ -21,7 +21,6 @@ import pytest
 
 import bot
 from cogs.client import registration
-from cogs.songs import texts
 from commands import run
 from commands.database_services import default_settings
 from db import process_lock
@@ -40,12 +39,9 @@ from tests.wire import (
     Fault,
     Interaction,
     Message,
-    Permission,
 )
-from tests.wire.permissions import BOT
 from tests.wire.state import Version
 from tests.world.sockets import (
-    MAKE,
     SOON,
     SUBMIT,
     BotProcess,
@@ -180,35 +176,6 @@ def quick(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cogs.songs.announcer.BETWEEN_EDITS", 0.01)
 
 
-async def test_commands_are_registered_once_and_again_when_discord_differs(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with running(world, monkeypatch):
-        pass
-    names = {command["name"] for command in world.wire.state.commands}
-    members = {"song", "queue", "history", "show", "credits", "gift", "leaderboard", "help"}
-    assert names == {*members, "quota"}
-    assert world.puts() == 1
-    (session,) = world.wire.gateway.sessions.values()
-    assert session.intents == discord.Intents(guilds=True).value
-    async with running(world, monkeypatch):
-        pass
-    assert world.puts() == 1
-    world.wire.state.commands[0]["version"] = "1"
-    async with running(world, monkeypatch):
-        pass
-    assert world.puts() == 2
-
-
-async def test_sync_mode(world: World, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with running(world, monkeypatch):
-        song = await world.song()
-        await world.post()
-        assert status_of(await world.ended(song)) == "COMPLETED"
-    assert [call.path for call in world.api.calls] == [MAKE]
-    assert world.entries(song) == ["hold", "settle"]
-
-
 async def test_the_same_interaction_twice_is_one_song(
     world: World, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,31 +194,6 @@ def answered(world: World, status: int) -> int:
     return sum(n for (_, _, s), n in world.wire.answers.items() if s == status)
 
 
-async def test_a_refused_key_pauses_songs_and_notifies_the_owner_once(
-    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scheduler, "ACCOUNT_CHECK_EVERY", 0.05)
-    key, world.api.key = world.api.key, "SG_ffffffffffffffff"
-    world.api._any_key = False
-    owner = world.wire.state.owner
-    async with running(world, monkeypatch):
-        failed = await world.song()
-        row = await world.ended(failed)
-        assert (status_of(row), world.entries(failed)) == ("FAILED", ["hold", "refund"])
-        await world.wire.until(lambda: world.wire.direct_messages(owner))
-        paused = await world.song()
-        await paused.wait_message(lambda m: "paused" in m.content)
-        assert world.row(paused) is None
-        world.api.key = key
-        await world.wire.until(lambda: len(world.wire.direct_messages(owner)) == 2)
-        song = await world.song()
-        assert status_of(await world.ended(song)) == "COMPLETED"
-    problem, clear = world.wire.direct_messages(owner)
-    assert "refuses the key" in problem.content
-    assert "accepts the key again" in clear.content
-    assert key not in problem.content + clear.content
-
-
 async def test_an_invalid_session_connects_to_the_given_gateway(
     world: World, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,27 +205,6 @@ async def test_an_invalid_session_connects_to_the_given_gateway(
         assert status_of(await world.ended(song)) == "COMPLETED"
 
 
-async def test_an_undelivered_song_is_handed_over(
-    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.slow(running=0.3)
-    async with running(world, monkeypatch):
-        song = await world.song()
-        status = await song.wait_message(lambda m: bool(m.embeds))
-        world.wire.permit(world.channel, BOT & ~Permission.ATTACH_FILES)
-        row = await world.ended(song)
-        assert (row["state"], status_of(row)) == ("undelivered", "COMPLETED")
-        assert row["reason"] in shown(status)
-        await world.wire.press(song.member, status, f"song:get:{song.id}")
-        await until(lambda: world.rows("SELECT 1 FROM songs WHERE state = 'completed'"))
-    assert world.posts == []
-    assert world.entries(song) == ["hold", "settle"]
-    (file,) = status.attachments
-    assert is_mp3(file.content or b"")
-    assert texts.HANDED_OVER in status.embeds[0]["fields"][0]["value"]
-    assert not (world.folder / "data/songs" / str(song.id)).exists()
-
-
 async def test_a_refused_token_says_how_to_get_one(world: World) -> None:
     process = BotProcess(world.folder, world.settings | {"DISCORD_TOKEN": "a.wrong.token"})
     await process.start()
@@ -292,17 +213,6 @@ async def test_a_refused_token_says_how_to_get_one(world: World) -> None:
     assert "Reset Token" in process.output
     for unwanted in ("a.wrong.token", "Unclosed", "Traceback"):
         assert unwanted not in process.output
-
-
-async def test_a_token_reset_while_it_runs(
-    world: World,
-    quick: None,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    async with running(world, monkeypatch, status=2):
-        world.wire.revoke_token()
-    assert "DISCORD_TOKEN is refused" in capsys.readouterr().err
 
 
 # --- two at once ----------------------------------------------------------------------------------

@@ -834,25 +834,3 @@ async def test_a_post_opens_an_archived_thread(stage: Stage, file: Path) -> None
     assert not await stage.announcer.can_post(song)
     with pytest.raises(CannotPost, match="The thread is locked"):
         await stage.announcer.post(song, file)
-
-
-async def test_song_of_a_private_thread_is_posted_once_the_bot_is_back(
-    stage: Stage,
-) -> None:
-    """Without waiting for the minutes after a refusal."""
-    stage.channel = thread = stage.wire.thread(stage.channel, "secret", kind=PRIVATE_THREAD)
-    _, song = await stage.undelivered()
-    audio = stage.application.config.data_dir / "songs" / str(song.song_id) / str(song.file)
-    audio.parent.mkdir(parents=True)
-    audio.write_bytes(b"ID3 some music")
-    guild = stage.client.get_guild(song.server_id)
-    assert guild is not None
-    stage.wire.remove_bot_from(thread)
-    await until(lambda: not guild.get_thread(thread.id))
-    delivery = stage.application.delivery
-    await delivery.once()
-    assert "private thread has to have me" in ((await stage.row(song.song_id)).reason or "")
-    stage.wire.add_bot(thread)
-    await until(lambda: bool(delivery._events))
-    await delivery.once()
-    assert (await stage.row(song.song_id)).post_id is not None

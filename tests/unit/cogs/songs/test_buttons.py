@@ -92,17 +92,6 @@ async def test_a_submitted_song_can_not_be_cancelled(world: World) -> None:
     assert await world.free() == 9
 
 
-@pytest.mark.parametrize("label", ["Cancel", "Refresh"])
-async def test_nobody_presses_another_members_buttons(world: World, label: str) -> None:
-    result = await world.song()
-    (before,) = await world.rows()
-    for member in (world.bob, world.mona):
-        pressed = await world.press(member, result.response, custom_id(result.response, label))
-        assert said(pressed).content == texts.NOT_YOUR_SONG
-        assert said(pressed).ephemeral
-    assert await world.rows() == [before]
-
-
 @pytest.mark.parametrize("verb", ["cancel", "refresh"])
 @pytest.mark.parametrize("song_id", ["1", "0", "0" * 18, "8" + "9" * 18])
 async def test_a_button_of_an_unknown_song(world: World, verb: str, song_id: str) -> None:
@@ -185,15 +174,6 @@ async def test_a_press_on_an_ended_song_shows_its_end(world: World, label: str) 
     assert pressed.followups == []
     assert "CANCELLED" in text_of(result.response)
     assert buttons_of(result.response) == []
-
-
-async def test_the_song_arrives_although_its_status_message_was_deleted(world: World) -> None:
-    result = await world.song()
-    world.env.backend.delete_message(world.channel.id, said(result).id)
-    async with world.working():
-        (song,) = await world.ended()
-    assert song.status is Status.COMPLETED
-    assert [message.id for message in world.posts()] == [song.post_id]
 
 
 @pytest.mark.parametrize(("status", "code"), [(403, 50_001), (404, 10_015), (400, 50_035)])

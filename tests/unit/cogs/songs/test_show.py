@@ -310,18 +310,6 @@ async def test_a_second_press_shows_that_nothing_is_stored(world: World) -> None
     assert buttons_of(result.response) == []
 
 
-async def test_the_button_refuses_others(world: World) -> None:
-    result = await undelivered(world)
-    for member in (world.bob, world.mona):
-        pressed = await world.press(
-            member, result.response, custom_id(result.response, "Get the song")
-        )
-        assert said(pressed).content == texts.NOT_YOUR_SONG
-        assert said(pressed).attachments == []
-    (song,) = await world.rows()
-    assert song.state is State.UNDELIVERED
-
-
 @pytest.mark.parametrize("verb", ["refresh", "cancel"])
 async def test_another_button_does_not_hand_the_song_over(world: World, verb: str) -> None:
     """Under a message from before its end, say: it may still be posted for all."""
