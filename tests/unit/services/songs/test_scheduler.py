@@ -1,8 +1,9 @@
-"""Who is started when, what is resumed, and what a stop leaves behind."""
+"""Which songs start when, which are resumed, and what a stop leaves."""
 
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from services.errors import CannotPost, NotReached
 from services.operations.incidents import Kind
 from services.providers.rate_limiter import Call as Budgeted
 from services.retry import Backoff
-from services.songs.scheduler import ACCOUNT_CHECK_EVERY, MOST_FAILURES, spawn
+from services.songs.scheduler import ACCOUNT_CHECK_EVERY, MOST_FAILURES
 from tests.factories import SERVER
 from tests.unit.services.songs.carrying import (
     FREE,
@@ -26,14 +27,13 @@ from tests.unit.services.songs.carrying import (
     eventually,
     kind_of,
     open_house,
-    script,
 )
 
 NOBODY = "http://127.0.0.1:9"
 """Discard's port: nobody listens."""
 GATE = 99.0
 UNTIL_IT_IS_OVER = Backoff().longest
-"""The seconds between two looks at whether a pause is over, of a song that sits it out."""
+"""Seconds between the checks of a song that waits for the end of a pause."""
 
 
 @pytest.fixture
@@ -63,21 +63,55 @@ def behind_a_gate(house: House, kind: str, *, first: int = 1_000) -> asyncio.Eve
     return gate
 
 
+@dataclass
+class Gate:
+    """Where something waits: `reached` is set by it, `opened` by the test."""
+
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def wait(self, *_: object) -> None:
+        self.reached.set()
+        await self.opened.wait()
+
+
+def gated_post(house: House, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """Posts wait at the gate."""
+    real, gate = house.channel.post, Gate()
+
+    async def post(*args: Any) -> int:
+        await gate.wait()
+        return await real(*args)
+
+    monkeypatch.setattr(house.channel, "post", post)
+    return gate
+
+
+async def until_waiting(house: House, count: int) -> None:
+    async def counted() -> bool:
+        return house.scheduler.waiting == count
+
+    await eventually(counted)
+
+
+async def add_songs(house: House, count: int, **fields: Any) -> None:
+    for song_id in range(1, count + 1):
+        await house.add(song_id, **fields)
+
+
+async def have_completed(house: House, *song_ids: int) -> None:
+    for song_id in song_ids:
+        await house.has_completed(song_id)
+
+
+def submitted_seeds(house: House) -> list[int]:
+    return [call.body["seed"] for call in house.server.calls if kind_of(call) == "submit"]
+
+
 # --- starting -----------------------------------------------------------------------------------
 
 
-async def test_what_waits_is_started(house: House) -> None:
-    for song_id in (1, 2, 3):
-        await house.add(song_id)
-    async with house.running():
-        await house.until("ended", "ended", "ended")
-    for song_id in (1, 2, 3):
-        await house.has_completed(song_id)
-    assert house.submits == 3
-    assert house.files() == []
-
-
-async def test_a_song_that_is_asked_for_later(house: House) -> None:
+async def test_a_song_requested_later_starts(house: House) -> None:
     await house.add(1)
     async with house.running():
         await house.until("ended")
@@ -87,7 +121,7 @@ async def test_a_song_that_is_asked_for_later(house: House) -> None:
     await house.has_completed(2)
 
 
-async def test_no_more_at_the_api_than_there_are_places(house: House) -> None:
+async def test_no_more_songs_at_the_api_than_its_limit(house: House) -> None:
     """A place is taken from the submit to the download."""
     there, most = 0, 0
 
@@ -97,8 +131,7 @@ async def test_no_more_at_the_api_than_there_are_places(house: House) -> None:
         most = max(most, there)
 
     house.server.fault = count
-    for song_id in range(1, 8):
-        await house.add(song_id)
+    await add_songs(house, 7)
     with_places(house, 3)
     async with house.running():
         await house.until(*["ended"] * 7)
@@ -106,40 +139,31 @@ async def test_no_more_at_the_api_than_there_are_places(house: House) -> None:
     assert house.submits == 7
 
 
-async def test_a_place_is_free_after_the_download(
+async def test_the_next_song_starts_after_the_download(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not after the post: Discord may be slow."""
-    real, gate = house.channel.post, asyncio.Event()
-
-    async def post(*args: Any) -> int:
-        await gate.wait()
-        return await real(*args)
-
-    monkeypatch.setattr(house.channel, "post", post)
-    for song_id in (1, 2, 3):
-        await house.add(song_id)
+    gate = gated_post(house, monkeypatch)
+    await add_songs(house, 3)
     with_places(house, 1)
     async with house.running():
         await house.until("posting", "posting", "posting")
-        gate.set()
+        gate.opened.set()
         await house.until("ended", "ended", "ended")
 
 
-async def test_fair_order(house: House) -> None:
-    """Server after server, within one member after member."""
+async def test_servers_take_turns_and_within_one_its_members(house: House) -> None:
     with_places(house, 1)
     people = [(1, 1), (1, 1), (1, 1), (1, 2), (2, 1), (2, 1), (1, 2)]
     for song_id, (server_id, member_id) in enumerate(people, start=1):
         await house.add(song_id, server_id=server_id, member_id=member_id, seed=song_id)
     async with house.running():
         await house.until(*["ended"] * len(people))
-    seeds = [call.body["seed"] for call in house.server.calls if kind_of(call) == "submit"]
-    assert seeds == [1, 5, 4, 6, 2, 7, 3]
+    assert submitted_seeds(house) == [1, 5, 4, 6, 2, 7, 3]
 
 
-async def test_how_many_wait_is_known(house: House) -> None:
-    """Also of those asked for while there is no place: a look is dearer then."""
+async def test_waiting_songs_are_counted(house: House) -> None:
+    """Also those requested while there is no place."""
     gate = behind_a_gate(house, "poll")
     with_places(house, 1)
     await house.add(1)
@@ -148,17 +172,13 @@ async def test_how_many_wait_is_known(house: House) -> None:
         for song_id in (2, 3):
             await house.add(song_id)
         house.scheduler.wake()
-
-        async def counted() -> bool:
-            return house.scheduler.waiting == 2
-
-        await eventually(counted)
+        await until_waiting(house, 2)
         gate.set()
         await house.until("ended", "ended", "ended")
     assert house.scheduler.waiting == 0
 
 
-async def test_a_song_that_is_cancelled_before_its_turn(house: House) -> None:
+async def test_a_song_cancelled_before_its_turn_is_not_submitted(house: House) -> None:
     gate = behind_a_gate(house, "submit", first=1)
     with_places(house, 1)
     await house.add(1)
@@ -172,49 +192,35 @@ async def test_a_song_that_is_cancelled_before_its_turn(house: House) -> None:
     assert house.submits == 1
 
 
-async def test_the_last_one_is_cancelled_while_its_place_is_awaited(
+async def test_a_song_cancelled_while_it_waits_for_the_rate_limit_is_not_submitted(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     song = await house.add(1)
-    real, found = songs.next_waiting, list[Song | None]()
-    asked, gate = asyncio.Event(), asyncio.Event()
+    real, found, gate = songs.next_waiting, list[Song | None](), Gate()
 
     async def next_waiting(connection: Any) -> Song | None:
         found.append(await real(connection))
         return found[-1]
 
-    async def take(call: object = None) -> None:
-        asked.set()
-        await gate.wait()
-
     monkeypatch.setattr(songs, "next_waiting", next_waiting)
-    monkeypatch.setattr(house.rate_limiter, "take", take)
+    monkeypatch.setattr(house.rate_limiter, "take", gate.wait)
     async with house.running():
-        await asked.wait()
+        await gate.reached.wait()
         assert await house.completion.cancel(song)
-        gate.set()
+        gate.opened.set()
 
-        async def looked() -> bool:
+        async def checked() -> bool:
             return found == [song, None, None]
 
-        await eventually(looked)
+        await eventually(checked)
     assert house.submits == 0
     assert await house.entries() == ["hold", "refund"]
-
-
-async def test_tasks_have_names() -> None:
-    async def work() -> None:
-        return None
-
-    task = spawn(work(), "song 1")
-    await task
-    assert task.get_name() == "song 1"
 
 
 # --- resuming -----------------------------------------------------------------------------------
 
 
-async def test_what_is_unfinished_is_resumed(house: House) -> None:
+async def test_unfinished_songs_are_resumed(house: House) -> None:
     await house.add_submitted(1)
     house.put(2, "source")
     await house.add(2, state="downloaded")
@@ -228,13 +234,12 @@ async def test_what_is_unfinished_is_resumed(house: House) -> None:
     with_places(house, 1)
     async with house.running():
         await house.until(*["ended"] * 6)
-    for song_id in range(1, 7):
-        await house.has_completed(song_id)
+    await have_completed(house, 1, 2, 3, 4, 5, 6)
     assert house.submits == 2  # 5 and 6
     assert (await house.song(5)).submits == 2
 
 
-async def test_only_what_another_process_had_is_looked_for(house: House) -> None:
+async def test_only_posts_of_an_earlier_process_are_searched_for(house: House) -> None:
     await house.add(1)
     async with house.running():
         await house.until("ended")
@@ -244,7 +249,7 @@ async def test_only_what_another_process_had_is_looked_for(house: House) -> None
     assert house.channel.looked_for == [1]
 
 
-async def test_what_another_process_leaves_later_is_taken_up(house: House) -> None:
+async def test_songs_that_another_process_leaves_later_are_resumed(house: House) -> None:
     """At a rolling deployment the old process ends after the new one has begun."""
     async with house.running():
         await eventually(minutes_are_over(house))
@@ -255,13 +260,12 @@ async def test_what_another_process_leaves_later_is_taken_up(house: House) -> No
         await house.add(3, state="submitting")
         house.minutes.put_nowait(None)
         await house.until("ended", "ended", "ended")
-    for song_id in (1, 2, 3):
-        await house.has_completed(song_id)
+    await have_completed(house, 1, 2, 3)
     assert house.submits == 1  # 3, whose answer may be lost
     assert sorted(house.channel.looked_for) == [1, 2, 3]
 
 
-async def test_what_another_process_may_still_run_is_left_alone(house: House) -> None:
+async def test_songs_that_another_process_may_still_run_are_not_resumed(house: House) -> None:
     """Without locks: its song that is being submitted would be made and paid twice."""
     house.alone = False
     house.restart()
@@ -276,7 +280,7 @@ async def test_what_another_process_may_still_run_is_left_alone(house: House) ->
     assert house.submits == 1
 
 
-async def test_what_is_under_way_here_is_not_taken_up(
+async def test_songs_that_run_in_this_process_are_not_resumed(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Also not between the mark of a song and its task."""
@@ -304,25 +308,11 @@ async def test_what_is_under_way_here_is_not_taken_up(
     assert house.channel.looked_for == [1]  # it waited when the process began
 
 
-async def test_too_much_for_the_minute(house: House) -> None:
-    house.server.fault = script(
-        submit=[Fault(429, headers={"Retry-After": "30"})] * 2, look=[Fault(429)]
-    )
-    await house.add(1)
-    await house.add(2)
-    async with house.running():
-        await house.until("ended", "ended")
-    for song_id in (1, 2):
-        await house.has_completed(song_id)
-        assert (await house.song(song_id)).submits == 1
-
-
-async def test_nobody_there_for_a_while(house: House) -> None:
-    """A song that waits again is in no hands: who asks for another one wakes the runner."""
+async def test_songs_wait_with_growing_pauses_until_the_api_is_reached(house: House) -> None:
+    """Each request for another song wakes the scheduler."""
     house.root = NOBODY
     with_places(house, 2)
-    for song_id in (1, 2, 3):
-        await house.add(song_id)
+    await add_songs(house, 3)
 
     def come_back() -> None:
         house.scheduler.wake()
@@ -339,10 +329,10 @@ async def test_nobody_there_for_a_while(house: House) -> None:
     assert house.pauses[0] <= 2 < house.pauses[3]
 
 
-async def test_a_song_that_waits_again_is_in_nobodys_hands(
+async def test_a_song_that_waits_again_may_be_started_again_at_once(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever asks for another song wakes the runner, and it may be started again at once."""
+    """A request for another song wakes the scheduler."""
     real, calls, gate = house.api.submit, list[SongRequest](), asyncio.Event()
 
     async def submit(request: SongRequest) -> str:
@@ -371,25 +361,24 @@ async def test_a_song_that_waits_again_is_in_nobodys_hands(
     assert sum(kind_of(call) == "result" for call in house.server.calls) == 1
 
 
-async def test_what_waits_for_a_connection_can_be_cancelled(
+async def test_a_song_waiting_for_a_connection_can_be_cancelled(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house.root = NOBODY
     house.restart()
     song = await house.add()
-    held, gate = asyncio.Event(), asyncio.Event()
+    gate = Gate()
 
     async def sleep(seconds: float) -> None:
         if seconds == ACCOUNT_CHECK_EVERY:
             await asyncio.Event().wait()
-        held.set()
         await gate.wait()
 
     monkeypatch.setattr(house.scheduler, "_sleep", sleep)
     async with house.running():
-        await held.wait()
+        await gate.reached.wait()
         assert await house.completion.cancel(song)
-        gate.set()
+        gate.opened.set()
     assert (await house.song()).status == "CANCELLED"
 
 
@@ -408,11 +397,10 @@ async def until_unpaused(house: House) -> None:
 
 
 @pytest.mark.parametrize("code", [401, 403, 404])
-async def test_a_refused_key(house: House, code: int) -> None:
+async def test_after_a_refused_key_probes_wait_for_the_account(house: House, code: int) -> None:
     house.server.fault = always(submit=Fault(code), credits=Fault(401))
     with_places(house, 1)
-    for song_id in (1, 2, 3):
-        await house.add(song_id)
+    await add_songs(house, 3)
     async with house.running():
         await house.until("ended", "waiting", "waiting")
         await house.has_failed(1)
@@ -421,7 +409,7 @@ async def test_a_refused_key(house: House, code: int) -> None:
         await minute(house)
         assert house.submits == 1
 
-        # The balance can be read; songs are still refused. The trial goes back to waiting.
+        # The balance can be read; songs are still refused. The probe waits again.
         house.server.fault = always(submit=Fault(code))
         await minute(house)
         await house.until_submits(2)
@@ -430,8 +418,7 @@ async def test_a_refused_key(house: House, code: int) -> None:
         house.server.fault = None
         await minute(house)
         await house.until("ended", "ended", "ended")
-    for song_id in (2, 3):
-        await house.has_completed(song_id)
+    await have_completed(house, 2, 3)
     assert house.submits == 4
     assert paused(house) is None
     assert len(house.owner.told) == 2
@@ -439,22 +426,26 @@ async def test_a_refused_key(house: House, code: int) -> None:
 
 
 async def minute(house: House) -> None:
-    """The account is looked at, and that is over."""
-    before = sum(kind_of(call) == "credits" for call in house.server.calls)
+    """Let a minute pass, until the account is checked."""
+
+    def checks() -> int:
+        return sum(kind_of(call) == "credits" for call in house.server.calls)
+
+    before = checks()
     house.minutes.put_nowait(None)
 
-    async def looked() -> bool:
-        return sum(kind_of(call) == "credits" for call in house.server.calls) > before
+    async def checked() -> bool:
+        return checks() > before
 
-    await eventually(looked)
+    await eventually(checked)
 
 
 @pytest.mark.parametrize(("kind", "probes"), [(Kind.KEY_REFUSED, 3), (Kind.OUT_OF_CREDITS, 1)])
 async def test_a_song_that_a_firewall_refuses_does_not_keep_songs_paused(
     house: House, kind: Kind, probes: int
 ) -> None:
-    """The account works again, and this song is the only one to try that with."""
-    await house.incidents.begin(kind, "told before")
+    """The account works again, and this song is the only possible probe."""
+    await house.incidents.begin(kind, "reported before")
     house.server.fault = always(submit=Fault(403))
     await house.add()
     async with house.running():
@@ -476,7 +467,7 @@ async def test_songs_that_a_firewall_refuses_take_turns_and_do_not_keep_songs_pa
     house: House,
 ) -> None:
     """A start moves its server to the end, so that no song is tried twice in a row."""
-    await house.incidents.begin(Kind.KEY_REFUSED, "told before")
+    await house.incidents.begin(Kind.KEY_REFUSED, "reported before")
     house.server.fault = always(submit=Fault(403))
     for song_id in (1, 2):
         await house.add(song_id, server_id=song_id, member_id=song_id)
@@ -495,11 +486,10 @@ async def test_songs_that_a_firewall_refuses_take_turns_and_do_not_keep_songs_pa
     assert house.submits == 6
 
 
-async def test_out_of_credits(house: House) -> None:
+async def test_songs_are_paused_while_the_account_has_no_credits(house: House) -> None:
     house.server.credits = 1
     with_places(house, 1)
-    for song_id in (1, 2, 3):
-        await house.add(song_id)
+    await add_songs(house, 3)
     async with house.running():
         await house.until("ended", "ended", "waiting")
         await house.has_completed(1)
@@ -516,7 +506,7 @@ async def test_out_of_credits(house: House) -> None:
     assert paused(house) is None
 
 
-async def test_a_pause_outlives_the_process(house: House) -> None:
+async def test_a_pause_survives_a_restart(house: House) -> None:
     await house.incidents.begin(Kind.OUT_OF_CREDITS, "406")
     await house.add()
     house.restart()
@@ -528,7 +518,7 @@ async def test_a_pause_outlives_the_process(house: House) -> None:
     assert [kind_of(call) for call in house.server.calls[:2]] == ["credits", "submit"]
 
 
-async def test_nobody_waits_to_be_the_trial(house: House) -> None:
+async def test_a_pause_ends_without_a_probe_if_no_song_waits(house: House) -> None:
     await house.incidents.begin(Kind.KEY_REFUSED, "401")
     async with house.running():
         await minute(house)
@@ -536,8 +526,8 @@ async def test_nobody_waits_to_be_the_trial(house: House) -> None:
     assert house.submits == 0
 
 
-async def test_the_trial_needs_no_place(house: House) -> None:
-    """One whose looks lead nowhere has the only one."""
+async def test_a_probe_needs_no_place(house: House) -> None:
+    """A song whose polls are refused may have the only one."""
     with_places(house, 1)
     await house.incidents.begin(Kind.KEY_REFUSED, "401")
     gate = behind_a_gate(house, "poll", first=1)
@@ -552,7 +542,7 @@ async def test_the_trial_needs_no_place(house: House) -> None:
 
 
 async def two_minutes(house: House) -> None:
-    """The watch has come by, whether or not it looked at the account: the first one is over."""
+    """Let two minutes pass: then the work of the first one is done."""
     for _ in range(2):
         house.minutes.put_nowait(None)
 
@@ -562,11 +552,10 @@ async def two_minutes(house: House) -> None:
     await eventually(taken)
 
 
-async def test_one_trial_at_a_time(house: House) -> None:
+async def test_one_probe_at_a_time(house: House) -> None:
     await house.incidents.begin(Kind.KEY_REFUSED, "401")
     gate = behind_a_gate(house, "submit", first=1)
-    for song_id in (1, 2):
-        await house.add(song_id)
+    await add_songs(house, 2)
     async with house.running():
         await minute(house)
         await house.until_submits(1)
@@ -575,26 +564,23 @@ async def test_one_trial_at_a_time(house: House) -> None:
         assert house.submits == 1
         gate.set()
         await house.until("ended", "ended")
-    for song_id in (1, 2):
-        await house.has_completed(song_id)
+    await have_completed(house, 1, 2)
 
 
-async def test_no_more_trials_lose_their_answers_than_there_are_places(
+async def test_probes_that_may_lose_their_answers_are_limited(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They can't be cancelled any more, and wait for the end of the pause."""
     with_places(house, 2)
-    for_ever = asyncio.Event()
 
     async def sleep(seconds: float) -> None:
         if seconds == UNTIL_IT_IS_OVER:
-            await for_ever.wait()
+            await asyncio.Event().wait()
 
     monkeypatch.setattr(house.pipeline, "_sleep", sleep)
     await house.incidents.begin(Kind.OUT_OF_CREDITS, "406")
     house.server.fault = always(submit=Fault(503))
-    for song_id in (1, 2, 3):
-        await house.add(song_id)
+    await add_songs(house, 3)
     async with house.running():
         for number in (1, 2):
             await minute(house)
@@ -609,7 +595,7 @@ async def test_no_more_trials_lose_their_answers_than_there_are_places(
         assert house.submits == 2
 
 
-async def test_a_trial_that_nobody_came_to_be_is_none_of_the_next_pause(
+async def test_an_unused_probe_is_not_kept_for_the_next_pause(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await house.incidents.begin(Kind.KEY_REFUSED, "401")
@@ -631,20 +617,15 @@ async def test_a_trial_that_nobody_came_to_be_is_none_of_the_next_pause(
         await house.incidents.begin(Kind.KEY_REFUSED, "401")
         await house.add(2)
         house.scheduler.wake()
-
-        async def counted() -> bool:
-            return house.scheduler.waiting == 1
-
-        await eventually(counted)
+        await until_waiting(house, 1)
         assert not house.scheduler._may_start()
     assert house.submits == 0
 
 
-async def test_the_others_do_not_wait_for_the_trial_to_be_made(house: House) -> None:
+async def test_songs_start_as_soon_as_a_probe_is_accepted(house: House) -> None:
     await house.incidents.begin(Kind.KEY_REFUSED, "401")
     gate = behind_a_gate(house, "poll", first=1)
-    for song_id in (1, 2):
-        await house.add(song_id)
+    await add_songs(house, 2)
     async with house.running():
         await minute(house)
         await house.until("submitted", "waiting")
@@ -655,7 +636,9 @@ async def test_the_others_do_not_wait_for_the_trial_to_be_made(house: House) -> 
         await house.until("ended", "ended")
 
 
-async def test_the_watch_survives_an_error(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_check_of_the_account_survives_an_error(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await house.incidents.begin(Kind.KEY_REFUSED, "401")
     real, errors = house.incidents.account_works, [sqlite3.OperationalError("disk I/O error")]
 
@@ -674,10 +657,10 @@ async def test_the_watch_survives_an_error(house: House, monkeypatch: pytest.Mon
 # --- the operator's budgets --------------------------------------------------------------------
 
 
-async def test_what_is_over_a_budget_waits_and_the_others_go_on_in_fair_order(
+async def test_songs_over_a_budget_wait_and_others_go_on_in_fair_order(
     house: House,
 ) -> None:
-    """Server 1 may have two songs, server 2 three credits, server 3 what it wants."""
+    """Server 1 may have two songs, server 2 three credits, server 3 any number."""
     await house.budgets.set(OperatorBudget("each", 0, None, 2))
     await house.budgets.set(OperatorBudget("server", 2, 3, None))
     await house.budgets.set(OperatorBudget("server", 3, None, None))
@@ -698,28 +681,16 @@ async def test_what_is_over_a_budget_waits_and_the_others_go_on_in_fair_order(
         house.minutes.put_nowait(None)
         house.scheduler.wake()
         await house.until_submits(7)
-    # Server after server; of server 2 the second song is too dear, and its third goes before it.
-    seeds = [call.body["seed"] for call in house.server.calls if kind_of(call) == "submit"]
-    assert seeds == [1, 4, 7, 2, 6, 8, 9]
+    # Server after server; the second song of server 2 is too expensive, so the third precedes it.
+    assert submitted_seeds(house) == [1, 4, 7, 2, 6, 8, 9]
     assert await house.entries(3) == await house.entries(5) == ["hold"]
 
 
-async def test_the_budget_for_all_is_for_all(house: House) -> None:
-    await house.budgets.set(OperatorBudget("all", 0, None, 2))
-    with_places(house, 2)
-    for song_id in (1, 2, 3):
-        await house.add(song_id, server_id=song_id)
-    async with house.running():
-        await house.until("ended", "ended", "waiting")
-    assert house.submits == 2
-
-
-async def test_what_waits_for_a_budget_starts_on_the_next_day(house: House) -> None:
-    """Nobody has to do anything for that: the runner looks each minute."""
+async def test_songs_waiting_for_a_budget_start_on_the_next_day(house: House) -> None:
+    """Without an event: the scheduler checks each minute."""
     await house.budgets.set(OperatorBudget("all", 0, 1, None))
     house.time.elapsed = timedelta(hours=11).total_seconds()
-    for song_id in (1, 2, 3):
-        await house.add(song_id)
+    await add_songs(house, 3)
     async with house.running():
         await house.until("ended", "waiting", "waiting")
         house.minutes.put_nowait(None)
@@ -732,7 +703,7 @@ async def test_what_waits_for_a_budget_starts_on_the_next_day(house: House) -> N
 
 
 def minutes_are_over(house: House) -> Callable[[], Awaitable[bool]]:
-    """The runner has looked at everything, and waits to be woken."""
+    """Return whether the scheduler has checked everything, and waits to be woken."""
 
     async def over() -> bool:
         woken = house.scheduler._woken
@@ -742,11 +713,10 @@ def minutes_are_over(house: House) -> Callable[[], Awaitable[bool]]:
     return over
 
 
-async def test_what_waits_for_a_budget_starts_when_it_is_raised_or_dropped(house: House) -> None:
+async def test_songs_waiting_for_a_budget_start_when_it_is_raised_or_dropped(house: House) -> None:
     await house.budgets.set(OperatorBudget("all", 0, None, 1))
     await house.budgets.set(OperatorBudget("server", SERVER, None, 0))
-    for song_id in (1, 2, 3):
-        await house.add(song_id)
+    await add_songs(house, 3)
     async with house.running():
         house.minutes.put_nowait(None)
         await eventually(minutes_are_over(house))
@@ -760,29 +730,24 @@ async def test_what_waits_for_a_budget_starts_when_it_is_raised_or_dropped(house
     assert house.submits == 2
 
 
-async def test_a_budget_that_is_lowered_while_a_place_is_awaited_counts(
+async def test_a_budget_lowered_while_a_song_waits_for_the_rate_limit_counts(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, gate = asyncio.Event(), asyncio.Event()
-
-    async def take(call: object = None) -> None:
-        asked.set()
-        await gate.wait()
-
-    monkeypatch.setattr(house.rate_limiter, "take", take)
+    gate = Gate()
+    monkeypatch.setattr(house.rate_limiter, "take", gate.wait)
     await house.add()
     async with house.running():
-        await asked.wait()
+        await gate.reached.wait()
         await house.budgets.set(OperatorBudget("all", 0, 0, None))
-        gate.set()
+        gate.opened.set()
         house.minutes.put_nowait(None)
         await eventually(minutes_are_over(house))
     await house.waits_again()
     assert house.submits == 0
 
 
-async def test_a_pause_ends_although_no_song_has_room_to_be_the_trial(house: House) -> None:
-    """Else nobody could ask for one that has, in another server."""
+async def test_a_pause_ends_although_no_budget_has_room_for_a_probe(house: House) -> None:
+    """Otherwise nobody could request a song in another server, whose budget has room."""
     await house.incidents.begin(Kind.OUT_OF_CREDITS, "406")
     await house.budgets.set(OperatorBudget("server", SERVER, None, 0))
     await house.add()
@@ -793,17 +758,17 @@ async def test_a_pause_ends_although_no_song_has_room_to_be_the_trial(house: Hou
     assert house.submits == 0
 
 
-# --- what nobody foresaw ------------------------------------------------------------------------
+# --- unexpected errors --------------------------------------------------------------------------
 
 
 def failing(house: House, monkeypatch: pytest.MonkeyPatch, method: str, times: int) -> list[int]:
-    """A worker's method fails so many times; the calls of it."""
+    """Make a method of the pipeline fail so many times; return the calls of it."""
     real, calls = getattr(house.pipeline, method), list[int]()
 
     async def fail(song_id: int, **options: bool) -> Any:
         calls.append(song_id)
         if len(calls) <= times:
-            raise RuntimeError("nobody foresaw this")
+            raise RuntimeError("unexpected")
         return await real(song_id, **options)
 
     monkeypatch.setattr(house.pipeline, method, fail)
@@ -811,7 +776,7 @@ def failing(house: House, monkeypatch: pytest.MonkeyPatch, method: str, times: i
 
 
 @pytest.mark.parametrize("method", ["make", "deliver"])
-async def test_an_error_is_tried_again_after_a_pause(
+async def test_a_step_is_retried_after_an_error(
     house: House,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -825,11 +790,11 @@ async def test_an_error_is_tried_again_after_a_pause(
     assert len(calls) == MOST_FAILURES
     assert len(house.pauses) == MOST_FAILURES - 1
     assert house.pauses[0] < house.pauses[-1]
-    assert caplog.text.count("nobody foresaw this") >= MOST_FAILURES - 1
+    assert caplog.text.count("unexpected") >= MOST_FAILURES - 1
 
 
 @pytest.mark.parametrize("method", ["make", "deliver"])
-async def test_a_song_is_given_up(
+async def test_a_song_is_given_up_after_many_errors(
     house: House, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     calls = failing(house, monkeypatch, method, 1_000)
@@ -842,10 +807,10 @@ async def test_a_song_is_given_up(
     assert await house.free() == FREE - 1
 
 
-async def test_giving_up_is_tried_until_it_is_done(
+async def test_giving_up_is_retried_until_it_succeeds(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What fails may be the database: the credits are still to be given back."""
+    """The database may be what fails: the credits must still be refunded."""
     failing(house, monkeypatch, "make", 1_000)
     calls = failing(house, monkeypatch, "give_up", 3)
     await house.add()
@@ -855,7 +820,7 @@ async def test_giving_up_is_tried_until_it_is_done(
     assert len(calls) == 4
 
 
-async def test_starting_survives_an_error(
+async def test_starting_songs_survives_an_error(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     real, errors = songs.next_waiting, [sqlite3.OperationalError("database or disk is full")] * 3
@@ -877,31 +842,20 @@ async def test_starting_survives_an_error(
 # --- stopping -----------------------------------------------------------------------------------
 
 
-async def test_a_stop_with_nothing_to_do(house: House) -> None:
-    async with house.running():
-        pass
-    await house.scheduler.stop(grace=10)
+def sleeping_forever(house: House, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """A song that sleeps does not wake up."""
+    gate = Gate()
+    monkeypatch.setattr(house.pipeline, "_sleep", gate.wait)
+    return gate
 
 
-def sleeping_for_ever(house: House, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """A song that sleeps does not wake up; set once one sleeps."""
-    asleep = asyncio.Event()
-
-    async def sleep(seconds: float) -> None:
-        asleep.set()
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(house.pipeline, "_sleep", sleep)
-    return asleep
-
-
-async def test_what_sleeps_is_stopped_at_once(
+async def test_a_song_that_only_waits_is_stopped_at_once(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asleep = sleeping_for_ever(house, monkeypatch)
+    asleep = sleeping_forever(house, monkeypatch)
     await house.add()
     async with house.running():
-        await asleep.wait()
+        await asleep.reached.wait()
         await house.scheduler.stop(grace=1_000)
         assert (await house.song()).state == "submitted"
     house.restart()
@@ -911,14 +865,16 @@ async def test_what_sleeps_is_stopped_at_once(
     assert house.submits == 1
 
 
-async def test_a_submit_comes_through(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    sleeping_for_ever(house, monkeypatch)
+async def test_a_stop_waits_for_the_answer_to_a_submit(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeping_forever(house, monkeypatch)
     gate = behind_a_gate(house, "submit")
     await house.add()
     async with house.running():
         await house.until_submits(1)
         stopping = asyncio.create_task(house.scheduler.stop(grace=1_000))
-        await asyncio.sleep(0)  # the stop has seen what is under way
+        await asyncio.sleep(0)  # the stop has seen what is in progress
         gate.set()
         await stopping
     song = await house.song()
@@ -931,25 +887,18 @@ async def test_a_submit_comes_through(house: House, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("refused", [False, True])
-async def test_a_post_comes_through(
+async def test_a_stop_waits_for_the_answer_to_a_post(
     house: House, monkeypatch: pytest.MonkeyPatch, refused: bool
 ) -> None:
-    real, reached, gate = house.channel.post, asyncio.Event(), asyncio.Event()
-
-    async def post(*args: Any) -> int:
-        reached.set()
-        await gate.wait()
-        if refused:
-            raise CannotPost("The channel is gone.")
-        return await real(*args)
-
-    monkeypatch.setattr(house.channel, "post", post)
+    gate = gated_post(house, monkeypatch)
+    if refused:
+        house.channel.before_post.append(CannotPost("The channel is gone."))
     await house.add()
     async with house.running():
-        await reached.wait()
+        await gate.reached.wait()
         stopping = asyncio.create_task(house.scheduler.stop(grace=1_000))
         await asyncio.sleep(0)  # as above
-        gate.set()
+        gate.opened.set()
         await stopping
     if not refused:
         await house.has_completed()
@@ -961,30 +910,24 @@ async def test_a_post_comes_through(
     assert await house.entries() == ["hold", "settle"]
 
 
-async def test_the_grace_is_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One posts and one submits for ever: both are resumed as after a crash."""
-    real, reached = house.channel.post, asyncio.Event()
-
-    async def post(*args: Any) -> int:
-        reached.set()
-        await asyncio.Event().wait()
-        return 0
-
-    monkeypatch.setattr(house.channel, "post", post)
+async def test_a_stop_waits_no_longer_than_its_grace(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One song posts and one submits forever: both are resumed as after a crash."""
+    posting = gated_post(house, monkeypatch)
     house.put(1, "1.mp3")
     await house.add(1, state="ready")
-    gate = behind_a_gate(house, "submit")
+    submitting = behind_a_gate(house, "submit")
     await house.add(2)
     async with house.running():
-        await reached.wait()
+        await posting.reached.wait()
         await house.until_submits(1)
         await house.scheduler.stop(grace=0.1)
     assert [(await house.song(n)).state for n in (1, 2)] == ["posting", "submitting"]
-    gate.set()
-    monkeypatch.setattr(house.channel, "post", real)
+    posting.opened.set()
+    submitting.set()
     house.restart()
     async with house.running():
         await house.until("ended", "ended")
-    for song_id in (1, 2):
-        await house.has_completed(song_id)
+    await have_completed(house, 1, 2)
     assert (await house.song(2)).submits == 2
