@@ -325,8 +325,9 @@ async def test_lot_that_changed_meanwhile_undoes_the_transaction(
 ) -> None:
     """Only a defect could cause it: nobody else writes."""
     song = await add_song(database)
+    await credits.balance(WHO)
     monkeypatch.setattr(ledger, "change_lot", AsyncMock(return_value=False))
-    with pytest.raises(RuntimeError, match="allowance:"):
+    with pytest.raises(RuntimeError, match="hold:1"):
         await hold(database, credits, song)
     assert (await credits.balance(WHO)).free == 10
 
