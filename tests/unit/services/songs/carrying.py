@@ -260,7 +260,8 @@ class House:
         self.channel = Channel(folder / "songs.db")
         self.reply = Reply()
         self.owner = Owner()
-        self.transcoder: Transcoder = Fitter()
+        self.fitter = Fitter()
+        self.transcoder: Transcoder = self.fitter
         self.gates: dict[float, asyncio.Event] = {}
         self.sync = False
         self.at_once = 2
@@ -279,8 +280,12 @@ class House:
         self.root = ""
         self.restart()
 
-    def restart(self) -> None:
-        """New objects over the same database, as after the process was started again."""
+    def restart(self, *, sync: bool | None = None) -> None:
+        """Make new objects over the same database, as after a start of the process.
+
+        `sync`: in the mode with a single call, or not.
+        """
+        self.sync = self.sync if sync is None else sync
         self.clock = WatchedClock(self.time, self.time.monotonic)
         self.incidents = Incidents(self.database, self.owner, clock=self.clock)
         self.credits = make_credits(self.database, self.clock)
@@ -429,6 +434,11 @@ class House:
         async with self.database.write() as connection:
             assert await self.budgets.mark_submitting(connection, await self.song(song_id))
         await self.carry(song_id, fresh=True)
+
+    async def run(self, song_id: int = 1, **fields: Any) -> None:
+        """Add a song and start it."""
+        await self.add(song_id, **fields)
+        await self.start(song_id)
 
     async def carry(self, song_id: int = 1, *, fresh: bool = False) -> None:
         """To its end, or as far as it goes."""

@@ -29,7 +29,6 @@ from tests.unit.services.songs.carrying import (
     LARGE,
     REASON,
     Crash,
-    Fitter,
     House,
     open_house,
     quiet,
@@ -40,11 +39,6 @@ from tests.unit.services.songs.carrying import (
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     async with open_house(tmp_path) as opened:
         yield opened
-
-
-def fitter(house: House) -> Fitter:
-    assert isinstance(house.transcoder, Fitter)
-    return house.transcoder
 
 
 @contextlib.contextmanager
@@ -150,7 +144,7 @@ async def test_a_file_too_large_for_the_answer_is_fitted_anew(house: House) -> N
     await house.undelivered()
     house.grow(20 * 2**20)
     assert await house.hand_over(limit=DEFAULT_UPLOAD_LIMIT)
-    assert fitter(house).limits == [DEFAULT_UPLOAD_LIMIT]
+    assert house.fitter.limits == [DEFAULT_UPLOAD_LIMIT]
     assert house.reply.got == [quiet()]
     await house.was_handed_over()
 
@@ -160,7 +154,7 @@ async def test_discord_may_take_less_than_it_says(house: House) -> None:
     house.grow(20 * 2**20)
     house.reply.errors.append(TooLargeToPost("413"))
     assert await house.hand_over()
-    assert fitter(house).limits == [DEFAULT_UPLOAD_LIMIT]
+    assert house.fitter.limits == [DEFAULT_UPLOAD_LIMIT]
     await house.was_handed_over()
 
 
@@ -179,7 +173,7 @@ async def test_a_size_that_discord_never_takes_keeps_it(
 
 async def test_what_can_not_be_made_to_fit_is_kept(house: House) -> None:
     await house.undelivered()
-    fitter(house).errors.append(DoesNotFit("It is too large for this server."))
+    house.fitter.errors.append(DoesNotFit("It is too large for this server."))
     with refusal(AudioUnusable("It is too large for this server.")):
         await house.hand_over(limit=1)
     await house.is_undelivered()
@@ -545,7 +539,7 @@ async def test_a_limit_that_has_shrunk_has_it_fitted_anew(house: House) -> None:
     await house.undelivered()
     house.grow(DEFAULT_UPLOAD_LIMIT + 1)
     await house.round()
-    assert fitter(house).limits == [DEFAULT_UPLOAD_LIMIT]
+    assert house.fitter.limits == [DEFAULT_UPLOAD_LIMIT]
     await house.was_posted()
 
 
@@ -555,7 +549,7 @@ async def test_what_discord_finds_too_large_is_fitted_anew_once(house: House) ->
     house.grow(DEFAULT_UPLOAD_LIMIT + 1)
     house.reply.errors.append(TooLargeToPost("413"))
     assert await house.hand_over()
-    assert fitter(house).limits == [DEFAULT_UPLOAD_LIMIT]
+    assert house.fitter.limits == [DEFAULT_UPLOAD_LIMIT]
     await house.was_handed_over()
 
 
@@ -586,7 +580,7 @@ async def test_only_one_small_file_of_an_undelivered_song_is_kept(house: House, 
     house.grow(size)
     for _ in range(2):
         await house.round()
-    assert fitter(house).limits == ([DEFAULT_UPLOAD_LIMIT] if size > DEFAULT_UPLOAD_LIMIT else [])
+    assert house.fitter.limits == ([DEFAULT_UPLOAD_LIMIT] if size > DEFAULT_UPLOAD_LIMIT else [])
     (only,) = kept_files(house)
     assert only == (await house.song()).file
     assert kept_files(house)[only] <= DEFAULT_UPLOAD_LIMIT
@@ -601,13 +595,13 @@ async def test_the_source_stays_until_a_smaller_file_is_there(
     await house.undelivered()
     house.channel.may_post = False
     house.grow(DEFAULT_UPLOAD_LIMIT + 1)
-    fitter(house).errors.append(OSError(errno.ENOSPC, "No space left on device"))
+    house.fitter.errors.append(OSError(errno.ENOSPC, "No space left on device"))
     await house.round()
     assert set(kept_files(house)) == {"source", "1.mp3"}
     assert "its source stays on the disk for now" in caplog.text
     await house.round()
     assert len(kept_files(house)) == 1
-    assert fitter(house).limits == [DEFAULT_UPLOAD_LIMIT] * 2
+    assert house.fitter.limits == [DEFAULT_UPLOAD_LIMIT] * 2
 
 
 async def test_without_its_source_the_file_is_made_smaller(house: House) -> None:
@@ -616,7 +610,7 @@ async def test_without_its_source_the_file_is_made_smaller(house: House) -> None
     await house.round()
     assert set(kept_files(house)) == {"1.mp3"}
     assert await house.hand_over(limit=1)
-    assert fitter(house).limits == [1]
+    assert house.fitter.limits == [1]
     await house.was_handed_over()
 
 
@@ -626,10 +620,10 @@ async def test_what_can_not_be_made_to_fit_waits_and_is_no_defect(
     for song_id in (1, 2):
         await house.undelivered(song_id)
     house.grow(DEFAULT_UPLOAD_LIMIT + 1, 1)
-    fitter(house).errors.extend([DoesNotFit("It is too large.")] * 2)
+    house.fitter.errors.extend([DoesNotFit("It is too large.")] * 2)
     await house.round()
     await house.round()
-    assert not fitter(house).errors
+    assert not house.fitter.errors
     assert set(kept_files(house)) == {"1.mp3"}
     assert "its file stays as large as it is: It is too large." in caplog.text
     assert "it can't be transcoded for the channel: It is too large." in caplog.text

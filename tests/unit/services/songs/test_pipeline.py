@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import errno
+import itertools
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -49,7 +50,6 @@ from tests.factories import MEMBER, NOON, SERVER, make_server_settings
 from tests.unit.services.songs.carrying import (
     FREE,
     Crash,
-    Fitter,
     House,
     always,
     kind_of,
@@ -58,6 +58,7 @@ from tests.unit.services.songs.carrying import (
     script,
 )
 
+REFUSED = "The song service did not accept this request."
 NOBODY = "http://127.0.0.1:9"
 """Discard's port: nobody listens."""
 HTML = Fault(200, "<html>Down for maintenance</html>")
@@ -87,11 +88,6 @@ async def test_from_waiting_to_the_channel(house: House) -> None:
     assert house.submits == 1
     assert house.files() == []
     assert await house.free() == FREE - 1
-
-
-async def test_each_change_is_shown(house: House) -> None:
-    await house.add()
-    await house.start()
     assert house.channel.shown == [
         ("QUEUED", "submitted"),
         ("PROCESSING", "submitted"),
@@ -103,8 +99,7 @@ async def test_each_change_is_shown(house: House) -> None:
 
 
 async def test_what_was_asked_for_is_sent_and_tagged(house: House) -> None:
-    await house.add(genres="jazz", lyrics="[verse]\nla", steps=60, cfg=5.5, shift=3.0, seed=11)
-    await house.start()
+    await house.run(genres="jazz", lyrics="[verse]\nla", steps=60, cfg=5.5, shift=3.0, seed=11)
     assert house.server.calls[0].body == {
         "genres": "jazz",
         "lyrics": "[verse]\nla",
@@ -116,17 +111,14 @@ async def test_what_was_asked_for_is_sent_and_tagged(house: House) -> None:
         "seed": 11,
         "base64": False,
     }
-    assert isinstance(house.transcoder, Fitter)
-    (tags,) = house.transcoder.tags
+    (tags,) = house.fitter.tags
     assert (tags.title, tags.genres, tags.seed, tags.number) == ("la", "jazz", 11, 1)
     assert tags.request == "10 s, 60 steps, cfg 5.5, shift 3, lyrics strength 1"
 
 
 async def test_in_one_call(house: House) -> None:
-    house.sync = True
-    house.restart()
-    await house.add()
-    await house.start()
+    house.restart(sync=True)
+    await house.run()
     await house.has_completed()
     assert [call.path for call in house.server.calls] == ["/v1/ace-step-music"]
     assert house.channel.shown[0] == ("PROCESSING", "submitting")
@@ -137,8 +129,7 @@ async def test_in_one_call(house: House) -> None:
 async def test_with_the_real_fitter(house: House) -> None:
     house.transcoder = Transcoder()
     house.restart()
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     (audio,) = house.channel.posts[1]
     assert audio.startswith(b"ID3")
@@ -150,17 +141,8 @@ async def test_the_real_fitter_refuses(house: House, audio: bytes) -> None:
     house.transcoder = Transcoder()
     house.audio = audio
     house.restart()
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_failed()
-
-
-async def test_the_servers_limit_is_the_fitters(house: House) -> None:
-    house.channel.limit = 50 * 2**20
-    await house.add()
-    await house.start()
-    assert isinstance(house.transcoder, Fitter)
-    assert house.transcoder.limits == [50 * 2**20]
 
 
 async def test_how_long_it_took_is_kept_and_learnt(
@@ -172,8 +154,7 @@ async def test_how_long_it_took_is_kept_and_learnt(
             house.pacer, name, lambda _, name=name, **ages: reported.append((name, ages))
         )
     house.timing = Timing(2.0, 20.0)
-    await house.add()
-    await house.start()
+    await house.run()
     song = await house.song()
     assert song.run_low is not None
     assert song.run_high is not None
@@ -188,37 +169,20 @@ async def test_how_long_it_took_is_kept_and_learnt(
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"),
+    ("code", "reason", "fault"),
     [
-        (400, "The song service did not accept this request."),
-        (401, "The song service refused the bot's account; its operator has been notified."),
-        (402, "The song service refused the bot's account; its operator has been notified."),
-        (403, "The song service did not accept this request."),
-        (404, "The song service did not accept this request."),
-        (406, "The song service refused the bot's account; its operator has been notified."),
-        (413, "The song service did not accept this request."),
-        (418, "The song service did not accept this request."),
+        *((code, REFUSED, "service") for code in (400, 413, 418)),
+        *((code, REFUSED, "request") for code in (403, 404)),
+        *((code, ACCOUNT_REFUSED, "account") for code in (401, 402, 406)),
     ],
 )
-async def test_a_refused_submit(house: House, code: int, reason: str) -> None:
+async def test_refused_submit(house: House, code: int, reason: str, fault: str) -> None:
     house.server.fault = always(submit=Fault(code, '{"error": "the operator only"}'))
-    await house.add()
-    await house.start()
+    await house.run()
     assert await house.has_failed() == reason
-    expected = "account" if "account" in reason else "service"
-    expected = "request" if code in (403, 404) else expected
-    assert (await house.song()).fault == expected
+    assert (await house.song()).fault == fault
     assert house.submits == 1
     assert await house.free() == FREE
-
-
-async def test_failed_at_once(house: House) -> None:
-    answer = Fault(422, '{"status": "FAILED", "error": {"message": "Not this one."}}')
-    house.server.fault = always(submit=answer)
-    await house.add()
-    await house.start()
-    assert await house.has_failed() == "Not this one."
-    assert house.submits == 1
 
 
 @pytest.mark.parametrize(
@@ -232,11 +196,9 @@ async def test_failed_at_once(house: House) -> None:
 async def test_a_member_does_not_pay_for_a_failure_before_anything_was_accepted(
     house: House, sync: bool, body: str, fault: str
 ) -> None:
-    house.sync = sync
-    house.restart()
+    house.restart(sync=sync)
     house.server.fault = always(submit=Fault(422, body))
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_failed()
     assert (await house.song()).fault == fault
     counts = 1 if fault == "request" else 0
@@ -258,8 +220,7 @@ async def test_a_member_does_not_pay_for_a_failure_before_anything_was_accepted(
 )
 async def test_a_lost_answer_is_asked_for_once_more(house: House, answer: Fault) -> None:
     house.server.fault = script(submit=[answer])
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     assert house.submits == 2
     assert (await house.song()).submits == 2
@@ -268,8 +229,7 @@ async def test_a_lost_answer_is_asked_for_once_more(house: House, answer: Fault)
 
 async def test_two_lost_answers_are_its_end(house: House) -> None:
     house.server.fault = always(submit=Fault(503))
-    await house.add()
-    await house.start()
+    await house.run()
     assert await house.has_failed() == "The song service's answer was lost twice."
     assert house.submits == 2
     assert await house.free() == FREE
@@ -277,8 +237,7 @@ async def test_two_lost_answers_are_its_end(house: House) -> None:
 
 async def test_too_many_requests_on_submit(house: House) -> None:
     house.server.fault = script(submit=[Fault(429, headers={"Retry-After": "7"})])
-    await house.add()
-    await house.start()
+    await house.run()
     await house.waits_again()
     assert house.rate_limiter.fill == 1.0
     await house.rate_limiter.take()
@@ -315,19 +274,9 @@ async def test_a_song_that_waits_again_is_not_touched_any_more(house: House) -> 
 async def test_an_answer_was_lost_and_then_it_is_too_much(house: House) -> None:
     """It can't wait with those that may be cancelled: it may have been accepted."""
     house.server.fault = script(submit=[Fault(503), Fault(429, headers={"Retry-After": "5"})])
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     assert house.submits == 3
-    assert (await house.song()).submits == 2
-
-
-async def test_a_restart_after_a_lost_answer_and_then_it_is_too_much(house: House) -> None:
-    house.server.fault = script(submit=[Fault(429, headers={"Retry-After": "5"})])
-    await house.add(state="submitting")
-    await house.carry()
-    await house.has_completed()
-    assert house.rate_limiter.waited == [pytest.approx(5)]
     assert (await house.song()).submits == 2
 
 
@@ -351,8 +300,7 @@ async def test_an_answer_was_lost_and_then_the_account_is_refused(
 
     monkeypatch.setattr(house.api, "submit", submit)
     monkeypatch.setattr(house.pipeline, "_sleep", sleep)
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     assert house.time.elapsed > 300
     assert house.submits == 3
@@ -415,8 +363,7 @@ async def test_the_first_song_fails_and_the_others_wait(
 
 async def test_an_accepted_song_ends_the_pause(house: House) -> None:
     await house.incidents.begin(Kind.OUT_OF_CREDITS, "406")
-    await house.add()
-    await house.start()
+    await house.run()
     assert house.incidents.paused is None
     assert len(house.owner.told) == 2
 
@@ -426,8 +373,7 @@ async def test_a_song_that_was_sent_before_a_refusal_ends_no_pause(
     house: House, monkeypatch: pytest.MonkeyPatch, sync: bool
 ) -> None:
     """Of the credits that were left, it had the last: a third song would pay for it too."""
-    house.sync = sync
-    house.restart()
+    house.restart(sync=sync)
     call = "make" if sync else "submit"
     real = getattr(house.api, call)
 
@@ -437,8 +383,7 @@ async def test_a_song_that_was_sent_before_a_refusal_ends_no_pause(
         return answer
 
     monkeypatch.setattr(house.api, call, answered_late)
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     assert house.incidents.paused is Kind.OUT_OF_CREDITS
     assert len(house.owner.told) == 1
@@ -447,9 +392,9 @@ async def test_a_song_that_was_sent_before_a_refusal_ends_no_pause(
 # --- no longer wanted while it was submitted ----------------------------------------------------
 
 
-async def block(house: House, *, until: datetime | None = None) -> None:
+async def block(house: House, *, until: datetime | None = None, member_id: int = MEMBER) -> None:
     server_settings = make_server_settings(house.database, house.credits)
-    await server_settings.set(Manager(SERVER, 9), BLOCK, Block("Spam.", until), MEMBER)
+    await server_settings.set(Manager(SERVER, 9), BLOCK, Block("Spam.", until), member_id)
 
 
 async def leave(house: House) -> None:
@@ -512,26 +457,21 @@ async def test_what_was_accepted_of_who_was_blocked_meanwhile_is_made(house: Hou
     await house.has_completed()
 
 
-async def test_a_block_that_is_over_by_then_cancels_nothing(house: House) -> None:
+@pytest.mark.parametrize(
+    "blocked", [{"until": NOON + timedelta(hours=1)}, {"member_id": MEMBER + 1}]
+)
+async def test_ended_block_or_one_of_another_member_cancels_nothing(
+    house: House, blocked: dict[str, Any]
+) -> None:
     house.server.fault = always(submit=Fault(429, delay=3_600.0))
     await submitting(house)
-    await block(house, until=house.time() + timedelta(hours=1))
-    await house.carry(fresh=True)
-    await house.waits_again()
-
-
-async def test_another_members_block_cancels_nothing(house: House) -> None:
-    house.server.fault = always(submit=Fault(429))
-    await submitting(house)
-    server_settings = make_server_settings(house.database, house.credits)
-    await server_settings.set(Manager(SERVER, 9), BLOCK, Block("Spam."), MEMBER + 1)
+    await block(house, **blocked)
     await house.carry(fresh=True)
     await house.waits_again()
 
 
 # --- one request's refusal ----------------------------------------------------------------------
 
-REFUSED = "The song service did not accept this request."
 POISON = "bomb"
 
 
@@ -555,8 +495,7 @@ async def start_as(house: House, song_id: int, member_id: int, genres: str = POI
 async def test_a_firewall_that_refuses_one_song_pauses_nobody(
     house: House, code: int, sync: bool
 ) -> None:
-    house.sync = sync
-    house.restart()
+    house.restart(sync=sync)
     house.server.fault = refusing_words(code=code)
     await start_as(house, 1, member_id=1)
     assert await house.has_failed(1) == REFUSED
@@ -634,8 +573,7 @@ async def test_where_the_account_check_is_refused_the_refusal_is_the_accounts(
     house: House, code: int
 ) -> None:
     house.server.fault = always(submit=Fault(403), credits=Fault(code))
-    await house.add()
-    await house.start()
+    await house.run()
     assert await house.has_failed() == ACCOUNT_REFUSED
     assert house.incidents.paused is Kind.KEY_REFUSED
 
@@ -662,20 +600,10 @@ async def test_an_account_check_without_a_verdict_blames_one_request(
 @pytest.mark.parametrize("code", [401, 402, 406, 302])
 async def test_what_is_always_the_accounts_is_not_checked(house: House, code: int) -> None:
     house.server.fault = always(submit=Fault(code))
-    await house.add()
-    await house.start()
+    await house.run()
     assert await house.has_failed() == ACCOUNT_REFUSED
     assert calls_of(house, "credits") == 0
     assert house.incidents.paused is not None
-
-
-@pytest.mark.parametrize("code", [401, 403])
-async def test_a_key_that_is_refused_later(house: House, code: int) -> None:
-    house.server.fault = always(poll=Fault(code))
-    await house.add()
-    await house.start()
-    await house.has_failed()
-    assert house.incidents.paused is Kind.KEY_REFUSED
 
 
 @pytest.mark.parametrize("path", ["poll", "result"])
@@ -698,6 +626,7 @@ async def test_a_refusal_that_lasts_ends_what_is_being_made_at_its_deadline(hous
     await asyncio.gather(*(house.carry(song_id) for song_id in (1, 2)))
     for song_id in (1, 2):
         assert await house.has_failed(song_id) == ACCOUNT_REFUSED
+    assert house.incidents.paused is Kind.KEY_REFUSED
     assert house.time.elapsed >= MINUTES_30.total_seconds()
     assert await house.free() == FREE
 
@@ -705,34 +634,17 @@ async def test_a_refusal_that_lasts_ends_what_is_being_made_at_its_deadline(hous
 # --- what the API answers to a look -------------------------------------------------------------
 
 
-async def test_a_song_that_is_gone(house: House) -> None:
-    await house.add(state="submitted", request_id="unknown")
-    await house.carry()
-    assert await house.has_failed() == "The song service has lost this song."
-    assert house.incidents.paused is None
-
-
-@pytest.mark.parametrize(
-    ("genres", "says"), [("fail", "The model failed"), ("blocked", "The content was blocked")]
-)
-async def test_a_song_that_failed_says_why(house: House, genres: str, says: str) -> None:
-    await house.add(genres=genres)
-    await house.start()
-    assert (await house.has_failed()).startswith(says)
-    assert (await house.song()).fault == "request"
-
-
+@pytest.mark.parametrize("sync", [False, True])
 @pytest.mark.parametrize("genres", ["fail", "blocked"])
-async def test_a_song_that_failed_in_one_call(house: House, genres: str) -> None:
-    house.sync = True
-    house.restart()
-    await house.add(genres=genres)
-    await house.start()
+async def test_failed_song_says_why(house: House, genres: str, sync: bool) -> None:
+    house.restart(sync=sync)
+    await house.run(genres=genres)
     assert "because the genres ask for it" in await house.has_failed()
     assert (await house.song()).fault == "request"
+    assert await counted(house) == twice(1, 1)
 
 
-PASSING = {
+TRANSIENT = {
     "408": Fault(408),
     "500": Fault(500),
     "503": Fault(503, "<html>Unavailable</html>"),
@@ -745,30 +657,24 @@ PASSING = {
 }
 
 
-@pytest.mark.parametrize("kind", ["poll", "result"])
-@pytest.mark.parametrize("name", PASSING)
-async def test_what_passes_is_tried_again(house: House, kind: str, name: str) -> None:
-    house.server.fault = script(**{kind: [PASSING[name]] * 3})
-    await house.add()
-    await house.start()
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *itertools.product(["poll", "result"], TRANSIENT),
+        *itertools.product(["file"], ["408", "500", "429", "cut", "half"]),
+    ],
+)
+async def test_transient_errors_are_retried(house: House, kind: str, name: str) -> None:
+    house.server.fault = script(**{kind: [TRANSIENT[name]] * 3})
+    await house.run()
     await house.has_completed()
     assert house.submits == 1
     assert house.incidents.paused is None
 
 
-@pytest.mark.parametrize("name", ["408", "500", "429", "cut", "half"])
-async def test_a_download_that_is_cut_off_is_tried_again(house: House, name: str) -> None:
-    house.server.fault = script(file=[PASSING[name]] * 2)
-    await house.add()
-    await house.start()
-    await house.has_completed()
-    assert house.channel.posts[1] == [house.audio]
-
-
 async def test_too_many_looks_wait_as_told(house: House) -> None:
     house.server.fault = script(poll=[Fault(429, headers={"Retry-After": "100"})])
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     (waited,) = house.rate_limiter.waited
     assert 0 < waited < 100
@@ -776,8 +682,7 @@ async def test_too_many_looks_wait_as_told(house: House) -> None:
 
 async def test_pauses_grow_while_the_api_fails(house: House) -> None:
     house.server.fault = script(poll=[Fault(503)] * 8)
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     first, *_, last = house.time.slept[1:9]
     assert last >= 30 > first
@@ -794,8 +699,7 @@ async def test_pauses_grow_while_the_api_fails(house: House) -> None:
 )
 async def test_a_result_that_is_no_song(house: House, audio: bytes, fault: str) -> None:
     house.audio = audio
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_failed()
     assert (await house.song()).fault == fault
     assert await house.free() == FREE
@@ -854,15 +758,11 @@ def calls_of(house: House, kind: str) -> int:
     return sum(kind_of(call) == kind for call in house.server.calls)
 
 
-@pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("name", NOT_THERE_YET)
-async def test_what_is_not_there_yet_is_requested_again(
-    house: House, name: str, times: int
-) -> None:
+async def test_what_is_not_there_yet_is_requested_again(house: House, name: str) -> None:
     kind, answer = NOT_THERE_YET[name]
-    house.server.fault = script(**{kind: [answer] * times})
-    await house.add()
-    await house.start()
+    house.server.fault = script(**{kind: [answer] * 3})
+    await house.run()
     await house.has_completed()
     assert house.channel.posts[1] == [house.audio]
     assert house.submits == 1
@@ -880,8 +780,7 @@ async def test_what_stays_away_fails_within_150_seconds(house: House, name: str)
         return None
 
     house.server.fault = fault
-    await house.add()
-    await house.start()
+    await house.run()
     lost = "lost this song" if name in ("result 404", "status 404") else "could not be fetched"
     assert lost in await house.has_failed()
     assert 119.0 < house.time.elapsed - first[0] <= MOST_WAITED
@@ -902,8 +801,7 @@ async def test_a_fresh_address_helps_where_the_first_one_is_wrong(house: House) 
         return None
 
     house.server.fault = fault
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     assert len(wrong) == 2
 
@@ -912,8 +810,7 @@ async def test_waiting_for_the_minute_is_not_counted(house: House) -> None:
     """Of 429s and full minutes: they say nothing about the song."""
     late = Fault(429, headers={"Retry-After": "200"})
     house.server.fault = script(file=[Fault(404)] * 4, result=[None, late])
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     assert sum(house.rate_limiter.waited) > MOST_WAITED
 
@@ -936,8 +833,7 @@ async def test_what_takes_long_to_say_that_it_is_not_there_is_counted(
         return Fault(delay=delay) if kind_of(call) == slow else None
 
     house.server.fault = fault
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_failed()
     answered = first[0] + (delay if slow == kind else 0.0)
     assert house.time.elapsed - answered <= MOST_WAITED
@@ -945,8 +841,7 @@ async def test_what_takes_long_to_say_that_it_is_not_there_is_counted(
 
 async def test_an_outage_of_the_storage_between_is_not_counted(house: House) -> None:
     house.server.fault = script(file=[Fault(404), *[Fault(503)] * 12, Fault(404)])
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     assert house.time.elapsed > MOST_WAITED
 
@@ -963,8 +858,7 @@ async def test_a_full_disk_between_is_not_counted(
 
     house.server.fault = script(file=[Fault(404)] * 2)
     monkeypatch.setattr(house.api, "download", download)
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     assert house.time.elapsed > MOST_WAITED
 
@@ -978,8 +872,7 @@ async def test_a_status_that_answers_again_starts_the_wait_over(house: House) ->
         return Fault(404) if missing else None
 
     house.server.fault = fault
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     assert calls_of(house, "poll") > 4 * 7  # each time 31 s or more were waited
 
@@ -991,14 +884,6 @@ async def test_what_another_process_left_is_waited_for_too(house: House, name: s
     await house.add_submitted()
     await house.carry()
     await house.has_completed()
-
-
-async def test_what_another_process_left_and_the_api_has_forgotten_is_not(house: House) -> None:
-    """Thousands that a start finds forgotten would take the minute of all others."""
-    await house.add(state="submitted", request_id="unknown")
-    await house.carry()
-    await house.has_failed()
-    assert calls_of(house, "poll") == 1
 
 
 async def test_what_is_not_there_after_its_deadline_is_not_waited_for(house: House) -> None:
@@ -1015,13 +900,11 @@ async def test_what_is_not_there_after_its_deadline_is_not_waited_for(house: Hou
 )
 async def test_not_there_yet_after_one_call(house: House, answers: list[Fault], ended: str) -> None:
     """There is no result to request again, and to make it again is a second submit."""
-    house.sync = True
-    house.restart()
+    house.restart(sync=True)
     url = f"{house.root}/files/{await finished_file(house)}"
     made = Fault(200, f'{{"status": "COMPLETED", "output": "{url}"}}')
     house.server.fault = script(submit=[made], file=answers)
-    await house.add()
-    await house.start()
+    await house.run()
     if ended == "posted":
         await house.has_completed()
     else:
@@ -1031,13 +914,11 @@ async def test_not_there_yet_after_one_call(house: House, answers: list[Fault], 
 
 
 async def test_storage_that_is_down_after_one_call_is_a_lost_answer(house: House) -> None:
-    house.sync = True
-    house.restart()
+    house.restart(sync=True)
     url = f"{house.root}/files/{await finished_file(house)}"
     made = Fault(200, f'{{"status": "COMPLETED", "output": "{url}"}}')
     house.server.fault = script(submit=[made], file=[Fault(503)])
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     assert house.submits == 2
 
@@ -1057,16 +938,13 @@ async def finished_file(house: House) -> str:
 async def test_three_lost_results_in_a_row_are_an_incident(house: House) -> None:
     """Of whatever kind; the operator hears why, and when it is over. Songs are not paused."""
     house.server.fault = script(file=[Fault(404)] * 99)
-    await house.add(1)
-    await house.start(1)
+    await house.run(1)
     house.audio = b"\0\1\2 no music"
     house.server.fault = None
-    await house.add(2)
-    await house.start(2)
+    await house.run(2)
     assert await open_incidents(house) == []
     house.server.fault = always(result=Fault(200, '{"output": "https://10.0.0.1/a.wav"}'))
-    await house.add(3)
-    await house.start(3)
+    await house.run(3)
     for song_id in (1, 2, 3):
         await house.has_failed(song_id)
     assert await open_incidents(house) == [Kind.RESULTS_LOST]
@@ -1076,8 +954,7 @@ async def test_three_lost_results_in_a_row_are_an_incident(house: House) -> None
     assert len(house.owner.told) == 1
 
     house.server.fault, house.audio = None, quiet()
-    await house.add(4)
-    await house.start(4)
+    await house.run(4)
     await house.has_completed(4)
     assert await open_incidents(house) == []
     assert len(house.owner.told) == 2
@@ -1087,8 +964,7 @@ async def test_lost_results_with_a_played_one_between_are_no_incident(house: Hou
     for song_id in range(1, 6):
         lost = song_id != 3
         house.audio = b"\0\1\2 no music" if lost else quiet()
-        await house.add(song_id)
-        await house.start(song_id)
+        await house.run(song_id)
         assert (await house.song(song_id)).status == ("FAILED" if lost else "COMPLETED")
     assert house.owner.told == []
 
@@ -1097,8 +973,7 @@ async def test_lost_results_with_a_played_one_between_are_no_incident(house: Hou
 async def test_a_song_that_is_too_short_can_be_played(house: House, seconds: int) -> None:
     await house.incidents.begin(Kind.RESULTS_LOST, "song 7")
     house.audio = quiet(seconds)
-    await house.add()
-    await house.start()
+    await house.run()
     assert await open_incidents(house) == []
 
 
@@ -1116,11 +991,12 @@ async def test_storage_that_can_not_be_reached_is_an_incident_after_two_minutes(
         return Fault(503)
 
     house.server.fault = fault
+    began = 0.0
     for song_id in (1, 2, 3):
-        await house.add(song_id)
-    await asyncio.gather(*(house.start(song_id) for song_id in (1, 2, 3)))
+        began = house.time.elapsed
+        await house.run(song_id)
     assert await open_incidents(house) == [Kind.RESULTS_LOST]
-    assert 120.0 <= opened[0] < 600.0
+    assert 120.0 <= opened[0] - began < 600.0
 
 
 async def test_results_whose_deadline_passes_after_one_failure_are_lost(
@@ -1136,21 +1012,18 @@ async def test_results_whose_deadline_passes_after_one_failure_are_lost(
 
     monkeypatch.setattr(house.pipeline, "_transient", stand_still)
     for song_id in (1, 2, 3):
-        await house.add(song_id)
-        await house.start(song_id)
+        await house.run(song_id)
         await house.has_failed(song_id)
     assert Kind.RESULTS_LOST in await open_incidents(house)
 
 
 async def test_storage_that_can_not_be_reached_after_one_call_is_an_incident(house: House) -> None:
-    house.sync = True
-    house.restart()
+    house.restart(sync=True)
     url = f"{house.root}/files/{await finished_file(house)}"
     made = Fault(200, f'{{"status": "COMPLETED", "output": "{url}"}}')
     house.server.fault = always(submit=made, file=Fault(503))
     for song_id in (1, 2, 3):
-        await house.add(song_id)
-        await house.start(song_id)
+        await house.run(song_id)
         await house.has_failed(song_id)
     assert Kind.RESULTS_LOST in await open_incidents(house)
 
@@ -1169,13 +1042,15 @@ async def test_storage_that_can_not_be_reached_after_the_bot_was_away_is_an_inci
     assert await open_incidents(house) == [Kind.RESULTS_LOST]
 
 
-async def test_what_the_api_has_forgotten_while_the_bot_was_away_is_no_incident(
+async def test_songs_that_the_api_has_forgotten_are_polled_once_and_no_incident(
     house: House,
 ) -> None:
+    """Thousands that a start finds forgotten would take the minute of all others."""
     for song_id in (1, 2, 3):
         await house.add(song_id, state="submitted", request_id="unknown")
         await house.carry(song_id)
-        await house.has_failed(song_id)
+        assert await house.has_failed(song_id) == "The song service has lost this song."
+    assert calls_of(house, "poll") == 3
     assert house.owner.told == []
 
 
@@ -1184,8 +1059,7 @@ async def test_what_the_api_has_forgotten_while_the_bot_was_away_is_no_incident(
 
 async def test_half_an_hour_after_its_submit(house: House) -> None:
     house.timing = Timing(10.0, 1e6)
-    await house.add()
-    await house.start()
+    await house.run()
     assert await house.has_failed() == "The song service did not finish it within 30 minutes."
     song = await house.song()
     assert song.ended_at is not None
@@ -1195,8 +1069,7 @@ async def test_half_an_hour_after_its_submit(house: House) -> None:
 
 async def test_half_an_hour_of_silence(house: House) -> None:
     house.server.fault = always(poll=Fault(503))
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_failed()
     assert await open_incidents(house) == [Kind.API_DOWN]
 
@@ -1243,8 +1116,7 @@ async def test_a_clock_set_back_while_a_song_is_made(
             house.time.setback = timedelta(hours=1)
 
     monkeypatch.setattr(house.pipeline, "_sleep", sleep)
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     song = await house.song()
     assert (song.run_low, song.run_high) == (None, None)
@@ -1273,14 +1145,12 @@ async def test_a_clock_that_is_set_fails_no_song(
     house: House, monkeypatch: pytest.MonkeyPatch, jump: timedelta, sync: bool
 ) -> None:
     """One was 7 s old when the clock was set by 2 h."""
-    house.sync = sync
-    house.restart()
+    house.restart(sync=sync)
     house.timing = Timing(2.0, 100.0)
     jumping(house, monkeypatch, jump, after=7.0)
     house.server.fault = script(submit=[Fault(503)], poll=[Fault(404)] * 4, file=[Fault(404)] * 2)
     house.channel.before_post.extend([PostUncertain("503")] * 3)
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     assert await open_incidents(house) == []
 
@@ -1291,8 +1161,7 @@ async def test_a_clock_that_is_set_moves_no_deadline(
 ) -> None:
     house.timing = Timing(10.0, 1e6)
     jumping(house, monkeypatch, jump, after=600.0)
-    await house.add()
-    await house.start()
+    await house.run()
     assert await house.has_failed() == "The song service did not finish it within 30 minutes."
     assert 1_799 <= house.time.elapsed < 1_920
 
@@ -1335,8 +1204,7 @@ async def test_no_room_for_the_download(house: House, monkeypatch: pytest.Monkey
         return await real(*args)
 
     monkeypatch.setattr(house.api, "download", download)
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     assert await open_incidents(house) == [Kind.DISK_NEARLY_FULL]
     assert len(house.owner.told) == 1
@@ -1347,16 +1215,14 @@ async def test_never_room_for_the_download(house: House, monkeypatch: pytest.Mon
         raise no_space()
 
     monkeypatch.setattr(house.api, "download", download)
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_failed()
     assert house.time.elapsed >= MINUTES_30.total_seconds()
 
 
 async def test_no_room_in_one_call(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was made and is lost: the same as a lost answer."""
-    house.sync = True
-    house.restart()
+    house.restart(sync=True)
     real, errors = house.api.make, [no_space()]
 
     async def make(*args: Any) -> None:
@@ -1365,38 +1231,31 @@ async def test_no_room_in_one_call(house: House, monkeypatch: pytest.MonkeyPatch
         await real(*args)
 
     monkeypatch.setattr(house.api, "make", make)
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     assert (await house.song()).submits == 2
     assert await open_incidents(house) == [Kind.DISK_NEARLY_FULL]
 
 
-async def test_no_room_for_fitting(house: House) -> None:
-    assert isinstance(house.transcoder, Fitter)
-    house.transcoder.errors.extend([no_space(), OSError(errno.EDQUOT, "Disk quota exceeded")])
-    await house.add()
-    await house.start()
+@pytest.mark.parametrize(
+    ("numbers", "incidents"),
+    [([errno.ENOSPC, errno.EDQUOT], [Kind.DISK_NEARLY_FULL]), ([errno.EAGAIN], [])],
+    ids=["no room", "no process"],
+)
+async def test_transcoding_is_retried(
+    house: House, numbers: list[int], incidents: list[str]
+) -> None:
+    house.fitter.errors.extend(OSError(number, "No.") for number in numbers)
+    await house.run()
     await house.has_completed()
-    assert await open_incidents(house) == [Kind.DISK_NEARLY_FULL]
+    assert await open_incidents(house) == incidents
 
 
 async def test_never_room_for_fitting(house: House) -> None:
-    assert isinstance(house.transcoder, Fitter)
-    house.transcoder.errors.extend(no_space() for _ in range(200))
-    await house.add()
-    await house.start()
+    house.fitter.errors.extend(no_space() for _ in range(200))
+    await house.run()
     assert await house.has_failed() == "There was no room here to prepare it for the channel."
     assert house.time.elapsed >= MINUTES_30.total_seconds()
-
-
-async def test_no_process_for_fitting(house: House) -> None:
-    assert isinstance(house.transcoder, Fitter)
-    house.transcoder.errors.append(OSError(errno.EAGAIN, "Resource temporarily unavailable"))
-    await house.add()
-    await house.start()
-    await house.has_completed()
-    assert await open_incidents(house) == []
 
 
 # --- to the channel -----------------------------------------------------------------------------
@@ -1408,17 +1267,14 @@ async def test_too_large_is_fitted_again_for_every_server(house: House) -> None:
     large = quiet(700)
     assert len(large) > DEFAULT_UPLOAD_LIMIT
     house.audio = large
-    await house.add(seconds=60)
-    await house.start()
+    await house.run(seconds=60)
     await house.has_completed()
-    assert isinstance(house.transcoder, Fitter)
-    assert house.transcoder.limits == [100 * 2**20, DEFAULT_UPLOAD_LIMIT]
+    assert house.fitter.limits == [100 * 2**20, DEFAULT_UPLOAD_LIMIT]
 
 
 async def test_too_large_at_ten_mebibytes(house: House) -> None:
     house.channel.before_post.append(TooLargeToPost("413"))
-    await house.add()
-    await house.start()
+    await house.run()
     song = await house.is_undelivered()
     assert song.reason == "Discord refused the file's size."
 
@@ -1430,8 +1286,7 @@ async def test_too_large_and_no_bit_rate_fits(house: House) -> None:
     await house.add(state="posting")
     house.put(1, "source")
     house.put(1, "1.mp3")
-    assert isinstance(house.transcoder, Fitter)
-    house.transcoder.errors.append(DoesNotFit("It does not fit."))
+    house.fitter.errors.append(DoesNotFit("It does not fit."))
     await house.carry()
     assert await house.has_failed() == "It does not fit."
 
@@ -1439,8 +1294,7 @@ async def test_too_large_and_no_bit_rate_fits(house: House) -> None:
 @pytest.mark.parametrize("scope", Scope)
 async def test_can_not_be_posted_and_is_kept(house: House, scope: Scope) -> None:
     house.channel.before_post.append(CannotPost("No permission.", scope=scope))
-    await house.add()
-    await house.start()
+    await house.run()
     song = await house.is_undelivered()
     assert song.reason == "No permission."
     assert song.file == "song.mp3"
@@ -1450,39 +1304,29 @@ async def test_can_not_be_posted_and_is_kept(house: House, scope: Scope) -> None
 
 async def test_what_was_looked_for_and_refused_is_not_there(house: House) -> None:
     house.channel.before_post.extend([PostUncertain("503"), CannotPost("No permission.")])
-    await house.add()
-    await house.start()
+    await house.run()
     assert house.channel.looked_for == [1]
     await house.is_undelivered(in_doubt=False)
 
 
 async def test_the_next_post_ends_what_kept_others_from_it(house: House) -> None:
     await house.incidents.begin(Kind.UNDELIVERED, "song 7")
-    await house.add()
-    await house.start()
+    await house.run()
     assert await open_incidents(house) == []
 
 
-async def test_a_post_that_may_be_there_is_looked_for(house: House) -> None:
-    house.channel.after_post.append(PostUncertain("the connection was cut"))
-    await house.add()
-    await house.start()
-    await house.has_completed()
-    assert house.channel.looked_for == [1]
-
-
-async def test_a_post_that_is_not_there_is_sent_again(house: House) -> None:
-    house.channel.before_post.append(PostUncertain("503"))
-    await house.add()
-    await house.start()
+@pytest.mark.parametrize("there", [True, False])
+async def test_post_that_may_be_there_is_searched_for(house: House, there: bool) -> None:
+    errors = house.channel.after_post if there else house.channel.before_post
+    errors.append(PostUncertain("the connection was cut"))
+    await house.run()
     await house.has_completed()
     assert house.channel.looked_for == [1]
 
 
 async def test_half_an_hour_without_an_answer(house: House) -> None:
     house.channel.before_post.extend([PostUncertain("503")] * 200)
-    await house.add()
-    await house.start()
+    await house.run()
     song = await house.is_undelivered(in_doubt=True)
     assert song.reason == "Discord did not answer for 30 minutes."
     assert song.ended_at is not None
@@ -1516,31 +1360,18 @@ async def test_the_source_has_vanished(house: House) -> None:
     assert reason == "The song's audio was lost before it could be posted."
 
 
-async def test_a_song_that_ended_elsewhere_while_it_was_posted(
-    house: House, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [None, CannotPost("gone")])
+async def test_song_that_ended_elsewhere_while_it_was_posted(
+    house: House, monkeypatch: pytest.MonkeyPatch, error: Exception | None
 ) -> None:
     house.put(1, "1.mp3")
     song = await house.add(state="posting")
 
     async def post(*_: Any) -> int:
         assert await house.completion.fail(song, "elsewhere")
+        if error:
+            raise error
         return 5
-
-    monkeypatch.setattr(house.channel, "post", post)
-    await house.carry()
-    assert await house.entries() == ["hold", "refund"]
-    assert (await house.song()).post_id is None
-
-
-async def test_a_song_that_ended_elsewhere_is_not_undelivered_too(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    house.put(1, "1.mp3")
-    song = await house.add(state="posting")
-
-    async def post(*_: Any) -> int:
-        assert await house.completion.fail(song, "elsewhere")
-        raise CannotPost("gone")
 
     monkeypatch.setattr(house.channel, "post", post)
     await house.carry()
@@ -1553,8 +1384,7 @@ async def test_a_song_may_take_what_its_seconds_need(
     house: House, monkeypatch: pytest.MonkeyPatch, *, sync: bool
 ) -> None:
     """240 s of the model's own WAV are 92,160,044 bytes."""
-    house.sync = sync
-    house.restart()
+    house.restart(sync=sync)
     limits: list[int] = []
     name = "make" if sync else "download"
     real = getattr(house.api, name)
@@ -1626,8 +1456,7 @@ async def test_the_reading_of_a_large_answer_is_counted_while_it_lasts(
         text = base64.b64encode(house.audio).decode()
         house.server.fault = script(submit=[Fault(200, json.dumps({"output": text}))])
     house.restart()
-    await house.add()
-    await house.start()
+    await house.run()
     await house.has_completed()
     assert house.channel.posts[1] == [house.audio]
     assert reading.counted == [1]
@@ -1756,8 +1585,7 @@ async def test_a_crash_after_each_commit(house: House, changes: int) -> None:
 @pytest.mark.parametrize("changes", range(5))
 async def test_a_crash_after_each_commit_in_one_call(house: House, changes: int) -> None:
     """A kill within the call is a lost answer; later ones cost nothing."""
-    house.sync = True
-    house.restart()
+    house.restart(sync=True)
     await crash_and_resume(house, changes)
     in_the_call = changes == 0
     assert (await house.song()).submits == 1 + in_the_call
@@ -1795,18 +1623,10 @@ async def test_a_second_crash_while_it_is_submitted(house: House) -> None:
     assert house.submits == 0
 
 
-async def test_a_restart_while_it_is_made(house: House) -> None:
+@pytest.mark.parametrize("sync", [False, True])
+async def test_restart_while_it_is_made(house: House, sync: bool) -> None:
     await house.add_submitted()
-    house.restart()
-    await house.carry()
-    await house.has_completed()
-    assert house.submits == 0
-
-
-async def test_a_restart_in_the_other_mode(house: House) -> None:
-    await house.add_submitted()
-    house.sync = True
-    house.restart()
+    house.restart(sync=sync)
     await house.carry()
     await house.has_completed()
     assert house.submits == 0
@@ -1821,14 +1641,6 @@ async def test_a_restart_after_the_download(house: House, left_over: bytes) -> N
     await house.has_completed()
     assert house.server.calls == []
     assert house.files() == []
-
-
-async def test_a_restart_after_fitting(house: House) -> None:
-    house.put(1, "1.mp3")
-    await house.add(state="ready")
-    await house.carry()
-    await house.has_completed()
-    assert house.channel.looked_for == []
 
 
 @pytest.mark.parametrize("state", ["downloaded", "ready"])
@@ -2111,29 +1923,18 @@ BLOCKED = Fault(422, '{"status": "FAILED", "request_id": "a1", "error": "Not thi
 async def test_what_was_or_may_have_been_accepted_counts(
     house: House, answers: list[Fault], songs: int, sync: bool
 ) -> None:
-    house.sync = sync
-    house.restart()
+    house.restart(sync=sync)
     house.server.fault = script(submit=answers)
-    await house.add(price=3)
-    await house.start()
+    await house.run(price=3)
     assert (await house.song()).ended
     assert await counted(house) == twice(songs, 3 * songs)
 
 
-async def test_what_fails_after_it_was_accepted_counts(house: House) -> None:
-    await house.add(genres="fail")
-    await house.start()
-    await house.has_failed()
-    assert await counted(house) == twice(1, 1)
-
-
 @pytest.mark.parametrize("sync", [False, True])
 async def test_what_waits_again_does_not_count_and_is_shown_so(house: House, sync: bool) -> None:
-    house.sync = sync
-    house.restart()
+    house.restart(sync=sync)
     house.server.fault = script(submit=[Fault(429)])
-    await house.add()
-    await house.start()
+    await house.run()
     await house.waits_again()
     assert await counted(house) == twice(0, 0)
     assert house.channel.shown[-1] == ("QUEUED", "waiting")
@@ -2148,8 +1949,7 @@ async def test_a_submit_is_uncounted_on_the_day_that_counted_it(house: House) ->
         return Fault(429)
 
     house.server.fault = refused
-    await house.add()
-    await house.start()
+    await house.run()
     assert house.time() == NOON + timedelta(hours=12, seconds=5)
     await house.waits_again()
     assert await counted(house) == twice(0, 0)
@@ -2170,8 +1970,7 @@ async def test_a_second_submit_that_finds_no_room_is_its_end(
 ) -> None:
     await house.budgets.set(budget)
     house.server.fault = always(submit=LOST)
-    await house.add(price=3)
-    await house.start()
+    await house.run(price=3)
     reason = await house.has_failed()
     assert reason == "The operator's budget for today leaves no second try."
     assert (await house.song()).fault == "account"
