@@ -225,7 +225,7 @@ def anchor_of(heading: str) -> str:
 
 PROVEN = {"reliability": ROOT / "docs/reliability.md", "security": ROOT / "docs/security.md"}
 TESTED = re.compile(r"tests/(\w+)/(test_\w+)\.py::(test_\w+)(?:\[([^\]]+)\])?")
-NOT_PROOFS = {"test_guarantees", "test_crash_points", "test_wal"}
+NOT_PROOFS = {"test_guarantees", "test_crash_points"}
 """They test the tools of the proofs."""
 IN_PARTS = {"fault", "permission"}
 """A test with a parameter of this name has a line for each: what breaks in many ways."""

@@ -1,4 +1,4 @@
-"""An hour in a minute: a loop whose time goes fast while nothing happens, sockets and all."""
+"""An event loop whose time passes quickly while nothing happens, with real sockets."""
 
 import asyncio
 import selectors
@@ -10,7 +10,7 @@ GRACE = 0.002
 
 
 class _FastSelector(selectors.DefaultSelector):
-    """Waits a part of what it is told to; what it has left out is time that has passed too."""
+    """Waits a part of each timeout; the rest counts as passed, too."""
 
     def __init__(self, speed: float) -> None:
         super().__init__()
@@ -36,10 +36,10 @@ class _FastSelector(selectors.DefaultSelector):
 
 
 class FastForward(asyncio.SelectorEventLoop):
-    """Time goes `speed` times as fast while nothing happens; what is done takes what it takes.
+    """Time passes `speed` times as fast while nothing happens.
 
-    So what is on its way over a socket arrives in time, and so does what a thread does. For
-    children it waits while `at_work` says that there are some.
+    So what is on its way over a socket arrives in time, and so does the work of threads. While
+    child processes are `at_work`, time passes as usual.
     """
 
     def __init__(self, speed: float = 60.0) -> None:
@@ -47,13 +47,13 @@ class FastForward(asyncio.SelectorEventLoop):
         super().__init__(self._fast)
 
     def time(self) -> float:
-        """Seconds that never go back: the loop's, and that of all that is to go with it."""
+        """Return seconds that never go back: for the loop, and for all that follows it."""
         return time.monotonic() + self._fast.ahead
 
     def wall(self) -> float:
-        """Seconds since 1970, as far ahead."""
+        """Return seconds since 1970, as far ahead."""
         return time.time() + self._fast.ahead
 
     def wait_for(self, at_work: Callable[[], bool]) -> None:
-        """Time goes as it does while this is true."""
+        """Let time pass as usual while this is true."""
         self._fast.at_work = at_work

@@ -1,4 +1,4 @@
-"""What is promised of every song, whatever broke meanwhile, looked at from outside."""
+"""What is guaranteed of every song, whatever broke meanwhile, checked from outside."""
 
 import re
 import sqlite3
@@ -20,10 +20,9 @@ STATE = re.compile(r"\*\*(QUEUED|PROCESSING|COMPLETED|FAILED|CANCELLED)\*\*")
 
 
 async def broken_guarantees(world: World, *, most_submits: int = 1) -> list[str]:
-    """What does not hold of the songs that were asked for, once all have ended; and of the money.
+    """Return what is wrong with songs and money, once all songs have ended.
 
-    `most_submits`: how often a song may have come to the API's door. 2 where the answer to the
-    first was lost.
+    `most_submits`: how often a song may have been submitted: 2 where the first answer was lost.
     """
     submits = Counter(
         call.body.get("seed") for call in world.api.calls if call.path in (SUBMIT, MAKE)
@@ -36,14 +35,14 @@ async def broken_guarantees(world: World, *, most_submits: int = 1) -> list[str]
         for seed, song in world.asked.items()
         for text in _of_song(world, song, posts.pop(song.id, []), submits[seed], most_submits)
     ]
-    strange = [
+    unknown = [
         f"{len(others)} posts of {song_id}, nobody's song" for song_id, others in posts.items()
     ]
-    return [*found, *strange, *_of_files(world), *await wrong_balances(world.folder / "data")]
+    return [*found, *unknown, *_of_files(world), *await wrong_balances(world.folder / "data")]
 
 
 def _song_of(post: Message) -> int | None:
-    """The id of the song that a post carries, by its card."""
+    """Return the id of the song in a post, by its card."""
     footers = [embed.get("footer", {}).get("text", "") for embed in post.embeds]
     marks = [found for footer in footers if (found := MARK.search(footer))]
     return int(marks[0][1]) if marks else None
@@ -55,7 +54,7 @@ def _of_song(
     row, entries = world.row(song), world.entries(song)
     name = f"song {song.id}"
     if submits > most_submits:
-        yield f"{name} came to the API {submits} times"
+        yield f"{name} was submitted {submits} times"
     if row is None:
         if entries or posts or submits:
             yield f"{name} is not there, but {entries}, {len(posts)} posts, {submits} submits"
@@ -69,7 +68,7 @@ def _of_song(
     elif status_of(row) in ("FAILED", "CANCELLED"):
         expected = (["hold", "refund"], [])
         if row["fault"] is None:
-            yield f"{name} is {status_of(row)}, and its row does not say by whose fault"
+            yield f"{name} is {status_of(row)}, and its row does not say whose fault it is"
     else:
         yield f"{name} has not ended: it is {row['state']}"
         return
@@ -81,24 +80,24 @@ def _of_song(
 
 
 def _of_status_message(world: World, song: Interaction, row: sqlite3.Row) -> Iterator[str]:
-    """It tells the truth for as long as it can be edited; a deleted one tells nothing."""
+    """It shows how the song ended, as long as it can be edited; a deleted one shows nothing."""
     shown = status_shown(song)
     editable = world.wire.clock.now() - song.dispatched < TOKEN_SECONDS
     if row["token"] is not None and row["state"] != "undelivered":
         yield f"song {song.id} has ended, and its message is still to be edited"
     elif shown is None and editable and not is_gone(song):
-        yield f"song {song.id} is {status_of(row)}, and its message does not say so"
+        yield f"song {song.id} is {status_of(row)}, and its message does not show it"
     elif shown is not None and shown != status_of(row):
-        yield f"song {song.id} is {status_of(row)}, and its message says {shown}"
+        yield f"song {song.id} is {status_of(row)}, and its message shows {shown}"
 
 
 def is_gone(song: Interaction) -> bool:
-    """Whether its status message was deleted, or never came to be."""
+    """Return whether its status message was deleted, or never existed."""
     return song.original is None or song.original.deleted
 
 
 def status_shown(song: Interaction) -> str | None:
-    """The state that a song's status message shows; None where it shows none."""
+    """Return the state that a song's status message shows, if any."""
     message: Message | None = song.original
     if message is None or message.deleted:
         return None
@@ -117,7 +116,7 @@ def _of_files(world: World) -> Iterator[str]:
 
 
 async def wrong_balances(data: Path) -> list[str]:
-    """What `bot.py check` finds in the database of a data folder, and in the files beside it."""
+    """Return what `bot.py check` finds in a data folder."""
     database = await Database.open(data / "songs.db")
     try:
         credits = make_credits(database, utc_now)

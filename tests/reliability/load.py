@@ -1,4 +1,4 @@
-"""Many at once: who asks, in which order they have to be served, and what the bot takes for it."""
+"""Many at once: who requests songs, the order in which they have to be served, unfinished songs."""
 
 import asyncio
 import itertools
@@ -22,13 +22,13 @@ from services.settings.settings import Defaults
 from services.settings.settings import Member as Who
 from tests.factories import make_credits, make_song
 from tests.music import mp3
-from tests.wire import Interaction, Member
+from tests.wire import Guild, Interaction, Member
 from tests.wire.calls import Call, Upload
 from tests.wire.interactions import COMMAND, new_interaction
 from tests.wire.limits import CALLBACK
 from tests.wire.rest import MESSAGES, THINK
 from tests.wire.state import EPHEMERAL
-from tests.world.sockets import SUBMIT, World, first_channel
+from tests.world.sockets import SUBMIT, World, first_channel, until
 
 LYRICS = (
     "[verse]\n" + "One more night on the midnight train, one more mile in the pouring rain\n" * 20
@@ -38,31 +38,21 @@ ENOUGH = 50
 """Songs of one member that may wait at once, where a test raises the limit."""
 
 
-# --- measured -------------------------------------------------------------------------------------
-
-
 def most_within(times: Sequence[float], seconds: float) -> int:
-    """How many of them, in order, lie closer together than that, at most."""
+    """Return how many of these ordered times are closer together than that, at most."""
     return max((n - bisect_right(times, at - seconds) for n, at in enumerate(times, 1)), default=0)
 
 
-async def patiently(look: Callable[[], bool]) -> None:
-    """Until it is true, looked at so seldom that the looks themselves are no load.
-
-    Raises TimeoutError after `PATIENCE` seconds.
-    """
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            if look():
-                return
-            await asyncio.sleep(0.2)
+async def patiently(condition: Callable[[], object]) -> None:
+    """Wait, polling so rarely that the polls themselves are no load. Raises TimeoutError."""
+    await until(condition, PATIENCE, every=0.2)
 
 
-# --- who asks -------------------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------
 
 
 def crowd(world: World, sizes: Sequence[int]) -> list[Member]:
-    """Members of as many servers, each with a channel for songs; one server after the other."""
+    """Create servers of these sizes, each with a channel; return their members."""
     members = []
     for number, size in enumerate(sizes, 1):
         guild = world.wire.guild(f"Crowd {number}")
@@ -74,9 +64,9 @@ def crowd(world: World, sizes: Sequence[int]) -> list[Member]:
 async def press(
     world: World, members: Sequence[Member], *, within: float, made: int = 1
 ) -> list[Interaction]:
-    """Each of them presses `/song`, evenly over so many seconds, whether or not it is answered.
+    """Let each of them use `/song`, evenly over so many seconds, without waiting for answers.
 
-    One in `made` songs is made; the others fail at the API: Discord takes a post a second in a
+    One in `made` songs is made; the others fail at the API: Discord accepts a post a second in a
     channel, and an encoder is a process.
     """
     loop = asyncio.get_running_loop()
@@ -89,43 +79,50 @@ async def press(
 
 
 async def raise_limit(world: World, members: Sequence[Member]) -> None:
-    """Their servers let a member have `ENOUGH` songs waiting, as set in `/quota show`."""
-    for guild in {member.guild.id: member.guild for member in members}.values():
-        manager = world.wire.member(guild, "manager", manage_guild=True)
-        channel = first_channel(guild)
-        shown = await world.wire.slash(manager, channel, "quota show")
-        panel = await shown.wait_message(lambda m: not m.loading, PATIENCE)
-        for topic in ("roles", "members", "limits"):  # three times at once
-            await world.wire.press(manager, panel, f"settings:tab:{topic}:1", forged=True)
-        # discord.py drops a press of a button that its message does not have.
-        button = "settings:form:unfinished:0:limits:1"
-        await shown.wait_message(lambda m: "form:unfinished" in str(m.components), PATIENCE)
-        opened = await world.wire.press(manager, panel, button)
-        await opened.acknowledged(PATIENCE)
-        sent = await world.wire.submit(manager, opened, unfinished=str(ENOUGH))
-        await sent.acknowledged(PATIENCE)
-    servers = {member.guild.id for member in members}
+    """Let their servers allow `ENOUGH` songs in progress to a member, by the panel."""
+    guilds = {member.guild.id: member.guild for member in members}.values()
+    async with asyncio.TaskGroup() as group:
+        for guild in guilds:
+            group.create_task(_raise_limit(world, guild))
     raised = f"SELECT server_id FROM settings WHERE name = 'unfinished' AND value = '{ENOUGH}'"
-    await patiently(lambda: {row["server_id"] for row in world.rows(raised)} == servers)
+    await patiently(lambda: len(world.rows(raised)) == len(guilds))
+
+
+async def _raise_limit(world: World, guild: Guild) -> None:
+    manager = world.wire.member(guild, "manager", manage_guild=True)
+    shown = await world.wire.slash(manager, first_channel(guild), "quota show")
+    panel = await shown.wait_message(lambda m: not m.loading, PATIENCE)
+    topics = [f"settings:tab:{topic}:1" for topic in ("roles", "members", "limits")]
+    hurried = [await world.wire.press(manager, panel, topic, forged=True) for topic in topics]
+    for one in hurried:
+        await one.acknowledged(PATIENCE)
+    await world.wire.press(manager, panel, topics[-1], forged=True)
+    # discord.py drops a press of a button that its message does not have.
+    button = "settings:form:unfinished:0:limits:1"
+    await shown.wait_message(lambda m: "form:unfinished" in str(m.components), PATIENCE)
+    opened = await world.wire.press(manager, panel, button)
+    await opened.acknowledged(PATIENCE)
+    sent = await world.wire.submit(manager, opened, unfinished=str(ENOUGH))
+    await sent.acknowledged(PATIENCE)
 
 
 async def all_over(world: World) -> None:
-    """Until every song has ended, and its message says so."""
-    under_way = "SELECT count(*) AS n FROM songs WHERE ended_at IS NULL OR token IS NOT NULL"
-    await patiently(lambda: world.rows(under_way)[0]["n"] == 0)
+    """Wait until every song has ended, and its message shows it."""
+    in_progress = "SELECT count(*) AS n FROM songs WHERE ended_at IS NULL OR token IS NOT NULL"
+    await patiently(lambda: world.rows(in_progress)[0]["n"] == 0)
 
 
-# --- in which order they are to be served ---------------------------------------------------------
+# --- the order of the starts ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A song's row, as far as the order goes. Times are in milliseconds."""
+    """When a song was requested and started, in milliseconds."""
 
     song_id: int
     server: int
     member: int
-    asked: int
+    requested: int
     started: int
 
 
@@ -141,10 +138,10 @@ def starts(world: World) -> list[Start]:
 
 
 def unfair(order: Sequence[Start]) -> list[str]:
-    """Every start before which another song had to come, by product.md's words.
+    """Return every start before which another song had to come.
 
-    "Next is the server whose last start is longest ago (never started first), within it the member
-    likewise, then the oldest." What happened within one millisecond may have been in any order.
+    Next is the server whose last start is longest ago (never started first), within it the member
+    likewise, then the oldest song. Within one millisecond any order is right.
     """
     found = []
     by_server: dict[int, int] = {}
@@ -153,8 +150,8 @@ def unfair(order: Sequence[Start]) -> list[str]:
     for song in order:
         waiting.remove(song)
         for other in waiting:
-            if other.asked >= song.started or other.started <= song.started:
-                continue  # it was perhaps not waiting when this one was chosen
+            if other.requested >= song.started or other.started <= song.started:
+                continue  # perhaps it was not waiting when this one was chosen
             if _is_before(other, song, by_server, by_member):
                 found.append(f"{song} came before {other}")
         by_server[song.server] = song.started
@@ -168,20 +165,20 @@ def _is_before(
     by_server: dict[int, int],
     by_member: dict[tuple[int, int], int],
 ) -> bool:
-    """Whether `other` had to start first: of servers that never started none is before another."""
+    """Return whether `other` had to start first; servers that never started are equal."""
     if other.server != song.server:
         return by_server.get(other.server, 0) < by_server.get(song.server, 0)
     if other.member != song.member:
         return by_member.get((other.server, other.member), 0) < by_member.get(
             (song.server, song.member), 0
         )
-    return other.asked < song.asked
+    return other.requested < song.requested
 
 
-# --- what a bot finds that comes back -------------------------------------------------------------
+# --- what a restarted bot finds -------------------------------------------------------------------
 
 ALLOWANCE = 100_000
-"""Credits a day: enough for whoever asks for thousands of songs. For DEFAULT_ALLOWANCE."""
+"""Credits a day, for thousands of songs. For DEFAULT_ALLOWANCE."""
 MIX = (
     # Of twenty unfinished songs.
     *(State.WAITING,) * 12,
@@ -192,7 +189,7 @@ MIX = (
 )
 BATCH = 500
 LONG_AGO, JUST_NOW = timedelta(minutes=20), timedelta(seconds=30)
-"""Before now: when the token of what was asked is over, and when it is not."""
+"""Before now: when a request's token has expired, and when it has not."""
 
 
 async def fill(
@@ -203,9 +200,9 @@ async def fill(
     mix: Sequence[State] = MIX,
     genres: str = "funk, pop",
 ) -> list[Interaction]:
-    """So many unfinished songs, as `mix` says, in the database of a bot that is not running.
+    """Add so many unfinished songs, as `mix` says, to the database of a bot that is not running.
 
-    Every other one was asked for long ago, so that its token is over. Every other one that was
+    Every other one was requested long ago, so that its token has expired. Every other one that was
     being posted is in its channel already.
     """
     asked = []
@@ -215,7 +212,7 @@ async def fill(
             whose = itertools.islice(itertools.cycle(members), count)
             for batch in _batches(whose, BATCH):
                 found = [await _unfinished(world, session, member, mix, genres) for member in batch]
-                await _keep(database, [song for song, _ in found])
+                await _write(database, [song for song, _ in found])
                 asked += [interaction for _, interaction in found]
     finally:
         await database.close()
@@ -235,7 +232,7 @@ async def _unfinished(
     mix: Sequence[State],
     genres: str,
 ) -> tuple[Song, Interaction]:
-    """One song, with what Discord, the song API and the disk know of it."""
+    """Make one song, with what Discord, the song API and the disk know of it."""
     seed = world.seeds()
     step = mix[seed % len(mix)]
     over = seed // len(mix) % 2 == 0
@@ -275,7 +272,7 @@ async def _unfinished(
 
 
 def _audio(folder: Path) -> Path:
-    """One file for all of them: thousands would fill the disk."""
+    """Return one file for all of them: thousands would fill the disk."""
     path = folder / "audio.mp3"
     if not path.exists():
         path.write_bytes(mp3(10))
@@ -283,7 +280,7 @@ def _audio(folder: Path) -> Path:
 
 
 def _asked(world: World, member: Member) -> Interaction:
-    """A /song of before, acknowledged by the bot that is gone."""
+    """Make a /song that the bot of before acknowledged."""
     channel = first_channel(member.guild)
     asked = new_interaction(world.wire.state, COMMAND, member, channel, {})
     params = {"interaction_id": str(asked.id), "interaction_token": asked.token}
@@ -293,7 +290,7 @@ def _asked(world: World, member: Member) -> Interaction:
 
 
 def _post(world: World, song: Song) -> None:
-    """It was posted, and the bot was killed before it knew."""
+    """Post it, as a bot that was killed before it knew."""
     body: dict[str, object] = {
         "content": f"<@{song.member_id}>",
         "embeds": [cards.post_card(song).to_dict()],
@@ -309,15 +306,15 @@ def _call(world: World, route: str, params: dict[str, str], body: dict[str, obje
 
 
 async def _submit(world: World, session: aiohttp.ClientSession, genres: str, seed: int) -> str:
-    """Hand a song to the API, as the bot that is gone did."""
+    """Submit a song, as the bot of before did."""
     body = {"genres": genres, "output_seconds": 10, "seed": seed}
     headers = {"x-api-key": world.api.key}
     async with session.post(world.api.root + SUBMIT, json=body, headers=headers) as answer:
         return str((await answer.json())["request_id"])
 
 
-async def _keep(database: Database, found: Sequence[Song]) -> None:
-    """Their rows and their holds, by the functions that move songs."""
+async def _write(database: Database, found: Sequence[Song]) -> None:
+    """Write their rows and their holds, by the functions that move songs."""
     credits = make_credits(database, utc_now, defaults=Defaults(allowance=ALLOWANCE))
 
     async def write(connection: Connection) -> None:
@@ -334,7 +331,7 @@ async def _keep(database: Database, found: Sequence[Song]) -> None:
 
 
 async def _move(connection: Connection, song: Song) -> None:
-    """To its step, one after the other."""
+    """Move it to its state, step by step."""
     song_id, at = song.song_id, utc_now()
     moves: dict[State, Callable[[], Awaitable[bool]]] = {
         State.SUBMITTED: lambda: songs.mark_submitted(

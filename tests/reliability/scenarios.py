@@ -1,11 +1,11 @@
-"""The ways that a song can go, each as often as it is wanted in one world.
+"""The ways that a song can go, each as often as needed in one world.
 
-What goes wrong in a scenario does so for each of its songs, and as often after a restart.
+What goes wrong in a scenario does so for each of its songs, and again after a restart.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from playground.song_api import Call as ApiCall
 from playground.song_api import Fault as ApiFault
@@ -13,9 +13,9 @@ from services.audio import transcoder
 from tests.music import COPYING_ENCODER, short
 from tests.reliability.killable_bot import Constants
 from tests.wire import Call, Fault, Interaction
+from tests.wire.rest import MESSAGES
 from tests.world.sockets import SOON, SUBMIT, World
 
-MESSAGES = "/channels/{channel_id}/messages"
 PROGRAM = "services.audio.transcoder._PROGRAM"
 QUICK: Constants = {
     # Most of what a song costs; it does nothing that a kill of the bot could break.
@@ -31,8 +31,8 @@ QUICK: Constants = {
 class Scenario:
     """One way of a song.
 
-    `refused` and `lost` are how many submits the API turns away in passing, and of how many the
-    answer never comes. `ends` are the states in which a song may end that was killed once.
+    `refused` and `lost`: how many submits the API defers, and of how many the answer never comes.
+    `ends` are the states in which a song may end that was killed once.
     """
 
     ask: Callable[[World], Awaitable[object]]
@@ -43,16 +43,16 @@ class Scenario:
     lost: int = 0
     ends: frozenset[str] = frozenset({"COMPLETED"})
     after_another: bool = False
-    """There has to be a song before the first."""
+    """A song is needed before the first one."""
     late: bool = False
-    """What Discord refuses to begin with is posted in the end."""
+    """What Discord refuses at first is posted in the end."""
     undelivered: bool = False
     """What Discord refuses is never posted."""
     may_wait: bool = False
-    """A song whose member was kept from cancelling it waits until the end of the world."""
+    """A song whose cancellation was killed waits until the end of the world."""
 
     def prepare(self, world: World) -> None:
-        """Once in a world, before its first song."""
+        """Prepare a world, before its first song."""
         world.wire.limits.edit_interval = None
         world.wire.limits.buckets = False
         world.api._compose = short
@@ -80,19 +80,20 @@ async def ask_by_form(world: World) -> None:
     world.asked[seed] = sent
 
 
-async def ask_and_cancel(world: World) -> None:
+async def _ask_and_press(world: World, action: str) -> None:
     song = await ask(world)
-    button = f"song:cancel:{song.id}"
+    button = f"song:{action}:{song.id}"
     status = await song.wait_message(lambda m: button in str(m.components), SOON)
     await world.wire.press(song.member, status, button)
+
+
+async def ask_and_cancel(world: World) -> None:
+    await _ask_and_press(world, "cancel")
 
 
 async def ask_and_get(world: World) -> None:
     """Its member has the audio although it could not be posted."""
-    song = await ask(world)
-    button = f"song:get:{song.id}"
-    status = await song.wait_message(lambda m: button in str(m.components), SOON)
-    await world.wire.press(song.member, status, button)
+    await _ask_and_press(world, "get")
 
 
 async def ask_for_what_fails(world: World) -> None:
@@ -101,26 +102,40 @@ async def ask_for_what_fails(world: World) -> None:
 
 # --- what goes wrong ------------------------------------------------------------------------------
 
+F = TypeVar("F", ApiFault, Fault)
 
-def _first_submit(world: World, fault: ApiFault) -> None:
-    """Each song's first submit meets this."""
-    met: set[int] = set()
 
-    def meet(call: ApiCall) -> ApiFault | None:
-        if call.path != SUBMIT or call.body["seed"] in met:
+def _first_each(key: Callable[[Any], object], fault: F) -> Callable[[Any], F | None]:
+    """The first call with each key meets the fault; calls whose key is None meet nothing."""
+    met: set[object] = {None}
+
+    def meet(call: Any) -> F | None:
+        if (this := key(call)) in met:
             return None
-        met.add(call.body["seed"])
+        met.add(this)
         return fault
 
-    world.api.fault = meet
+    return meet
+
+
+def _seed(call: ApiCall) -> object:
+    return call.body["seed"] if call.path == SUBMIT else None
+
+
+def _polled(call: ApiCall) -> object:
+    return call.path if call.path.endswith("/status") else None
+
+
+def _nonce(call: Call) -> object:
+    return call.body["nonce"] if (call.method, call.route) == ("POST", MESSAGES) else None
 
 
 def lose_submit(world: World) -> None:
-    _first_submit(world, ApiFault(cut="answer", carried_out=True))
+    world.api.fault = _first_each(_seed, ApiFault(cut="answer", carried_out=True))
 
 
 def refuse_submit(world: World) -> None:
-    _first_submit(world, ApiFault(status=429, headers={"Retry-After": "1"}))
+    world.api.fault = _first_each(_seed, ApiFault(status=429, headers={"Retry-After": "1"}))
 
 
 def reject_submit(world: World) -> None:
@@ -128,26 +143,14 @@ def reject_submit(world: World) -> None:
     world.api.fault = lambda call: rejected if call.path == SUBMIT else None
 
 
-def _first_look(world: World, fault: ApiFault) -> None:
-    """Each song's first look meets this."""
-    met: set[str] = set()
-
-    def meet(call: ApiCall) -> ApiFault | None:
-        if not call.path.endswith("/status") or call.path in met:
-            return None
-        met.add(call.path)
-        return fault
-
-    world.api.fault = meet
+def fail_first_poll(world: World) -> None:
+    world.api.fault = _first_each(_polled, ApiFault(status=500))
 
 
-def look_badly(world: World) -> None:
-    _first_look(world, ApiFault(status=500))
-
-
-def look_early(world: World) -> None:
+def poll_early(world: World) -> None:
     """However late it comes: a song that really takes a while is done first on a busy machine."""
-    _first_look(world, ApiFault(status=200, body='{"status": "PROCESSING"}'))
+    processing = ApiFault(status=200, body='{"status": "PROCESSING"}')
+    world.api.fault = _first_each(_polled, processing)
 
 
 def make_noise(world: World) -> None:
@@ -155,41 +158,29 @@ def make_noise(world: World) -> None:
     world.api._compose = lambda **_: b"RIFF\0, they said" * 1000
 
 
+def _at_posts(world: World, meet: Callable[[Call], Fault | None]) -> None:
+    async def hook(call: Call) -> Fault | None:
+        return meet(call)
+
+    world.wire.faults.hook = hook
+
+
 def lose_post(world: World) -> None:
     """The answer to each song's first post; and Discord has forgotten its nonce."""
-    met: set[str] = set()
+    _at_posts(world, _first_each(_nonce, Fault(cut="after")))
 
-    async def meet(call: Call) -> Fault | None:
-        if (call.method, call.route) != ("POST", MESSAGES) or call.body["nonce"] in met:
-            return None
-        met.add(call.body["nonce"])
-        return Fault(cut="after")
 
-    world.wire.faults.hook = meet
+REFUSED = Fault(status=403, body={"code": 50013, "message": "Missing Permissions"})
 
 
 def refuse_post(world: World) -> None:
     """A permission was withdrawn while the song was made."""
-
-    async def meet(call: Call) -> Fault | None:
-        if (call.method, call.route) != ("POST", MESSAGES):
-            return None
-        return Fault(status=403, body={"code": 50013, "message": "Missing Permissions"})
-
-    world.wire.faults.hook = meet
+    _at_posts(world, lambda call: None if _nonce(call) is None else REFUSED)
 
 
 def refuse_first_post(world: World) -> None:
-    """As `refuse_post`, and the permission is given back at once."""
-    met: set[str] = set()
-
-    async def meet(call: Call) -> Fault | None:
-        if (call.method, call.route) != ("POST", MESSAGES) or call.body["nonce"] in met:
-            return None
-        met.add(call.body["nonce"])
-        return Fault(status=403, body={"code": 50013, "message": "Missing Permissions"})
-
-    world.wire.faults.hook = meet
+    """As `refuse_post`, and the permission is granted again at once."""
+    _at_posts(world, _first_each(_nonce, REFUSED))
 
 
 def shrink_limit(world: World) -> None:
@@ -198,14 +189,14 @@ def shrink_limit(world: World) -> None:
 
 
 WAYS: Mapping[str, Scenario] = {
-    "plain": Scenario(ask, look_early),
+    "plain": Scenario(ask, poll_early),
     "sync": Scenario(ask, settings={"SEGMIND_MODE": "sync"}),
     "by form": Scenario(ask_by_form, settings={"SEGMIND_MODE": "sync"}),
     "fails at the API": Scenario(ask_for_what_fails, ends=frozenset({"FAILED"})),
     "submit lost": Scenario(ask, lose_submit, lost=1, ends=frozenset({"COMPLETED", "FAILED"})),
     "submit refused": Scenario(ask, refuse_submit, refused=1),
     "request rejected": Scenario(ask, reject_submit, ends=frozenset({"FAILED"})),
-    "look lost": Scenario(ask, look_badly),
+    "poll failed": Scenario(ask, fail_first_poll),
     "no song": Scenario(
         ask,
         make_noise,

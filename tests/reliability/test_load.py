@@ -1,6 +1,6 @@
 """Many at once: a crowd, thousands of songs in flight, thousands that a start finds unfinished.
 
-Memory, order and Discord's limits are held; times are figures, which say as much of the machine.
+Memory, order and Discord's limits are checked; times are figures, which depend on the machine.
 """
 
 import asyncio
@@ -8,7 +8,6 @@ import contextlib
 import random
 import sys
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 
 from db.records import State
 from tests.processes import most_memory, percentile, used
+from tests.reliability.fault_run import states
 from tests.reliability.guarantees import broken_guarantees, wrong_balances
 from tests.reliability.load import (
     ALLOWANCE,
@@ -54,7 +54,7 @@ DISCORDS_LIMIT = 50
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """Discord's limits hold in it; what is uploaded is not kept."""
+    """Discord's limits apply in it; uploads are not kept."""
     async with world_outside(tmp_path, wire=DiscordWire(keep_uploads=False)) as world:
         world.api.credits = 1_000_000
         world.settings |= {"DEFAULT_ALLOWANCE": str(ALLOWANCE)}
@@ -90,7 +90,7 @@ async def test_a_crowd_presses_at_once(
 
 
 def presses(members: Sequence[Member]) -> list[Member]:
-    """Each once and the greedy ones more often, in any order that is the same each time."""
+    """Each once and the greedy ones more often, in an order that is the same each time."""
     order = [*members, *list(members[::GREEDY]) * (SONGS_OF_GREEDY - 1)]
     random.Random(5).shuffle(order)
     return order
@@ -99,7 +99,7 @@ def presses(members: Sequence[Member]) -> list[Member]:
 async def test_thousands_of_songs_in_flight(
     world: World, long: bool, figure: Callable[[str], None]
 ) -> None:
-    """In a process that finds them at the API: what it takes beyond one that finds only a few."""
+    """In a process that finds them at the API, compared with one that finds only a few."""
     members = crowd(world, [100] * 5)
     few, many = (300, 5_000) if long else (30, 100)
     world.slow(running=FOR_EVER)
@@ -113,24 +113,24 @@ async def test_thousands_of_songs_in_flight(
         await asyncio.sleep(30.0 if long else 1.0)
         watched = time.monotonic() - began
         cores = (used(process.pid).cpu - there.cpu) / watched
-        looks = (len(world.api.calls) - calls) / watched
+        polls = (len(world.api.calls) - calls) / watched
         world.api._clock = lambda: time.monotonic() + FOR_EVER
         await all_over(world)
         assert await process.stop() == 0
     assert await broken_guarantees(world) == []
     assert broken_limits(world) == []
     memory = (there.resident - before.resident) / many
-    if long:  # fewer songs are not told from what grows once
+    if long:  # what fewer songs take is not distinguishable from what grows once
         assert memory < MOST_FOR_A_SONG
     figure(
         f"{many:,} songs: {memory / 1000:.1f} KB each (resident), {cores:.2f} of a core at "
-        f"{looks:.0f} looks a second"
+        f"{polls:.0f} polls a second"
     )
 
 
 @contextlib.asynccontextmanager
 async def in_flight(world: World) -> AsyncIterator[BotProcess]:
-    """A bot that has looked at every song there is at least once."""
+    """A bot that has polled every song at least once."""
     world.api.calls.clear()
     settings = {"SEGMIND_CONCURRENCY": "10000", "SEGMIND_RPM": "12000"}
     async with own_process(world, **settings) as process:
@@ -140,7 +140,7 @@ async def in_flight(world: World) -> AsyncIterator[BotProcess]:
 
 
 def polled_at(world: World) -> set[str]:
-    """The requests whose status was asked for."""
+    """Return the requests whose status was polled."""
     return {call.path for call in world.api.calls if call.path.endswith("/status")}
 
 
@@ -151,7 +151,7 @@ async def test_a_start_with_thousands_of_unfinished_songs(
     members = crowd(world, [count // 40] * 20)
     world.slow(running=20.0)
     await fill(world, members, count)
-    found = steps(world)
+    found = states(world)
     world.api.calls.clear()
     began = time.monotonic()
     async with own_process(world, SEGMIND_RPM=str(per_minute)) as process:
@@ -166,7 +166,7 @@ async def test_a_start_with_thousands_of_unfinished_songs(
     # The minute before the start counts as full, since nobody knows what was called in it.
     late = [at - began for at in calls_of(world)]
     assert [n for n, at in enumerate(late) if n > at * per_minute / 60] == []
-    assert sum(steps(world).values()) == sum(found.values()) == count
+    assert sum(states(world).values()) == sum(found.values()) == count
     assert await wrong_balances(world.folder / "data") == []
     assert broken_limits(world) == []
     assert peak < MOST_MEMORY
@@ -177,17 +177,12 @@ async def test_a_start_with_thousands_of_unfinished_songs(
 
 
 def calls_of(world: World) -> list[float]:
-    """When the account's calls were made; a file is none."""
+    """Return when the account's calls were made; a file is none."""
     return [call.at for call in world.api.calls if not call.path.startswith("/files/")]
 
 
-def steps(world: World) -> Counter[str]:
-    """How many songs are at each step."""
-    return Counter(row["state"] for row in world.rows("SELECT state FROM songs"))
-
-
 def broken_limits(world: World) -> list[str]:
-    """What Discord refused with 429; and whether one second had more requests than it takes."""
+    """Return what got 429, and whether one second had more requests than Discord accepts."""
     found = [
         f"429: {answer}, {n} times" for answer, n in world.wire.answers.items() if answer[2] == 429
     ]

@@ -1,4 +1,4 @@
-"""The power goes: of the database's log a part is on the disk, and the rest is not, or is rubbish.
+"""The power is cut: a part of the database's log is on the disk, the rest is lost or rubbish.
 
 An honest disk keeps what SQLite has synchronised, and a commit waits for that (`PRAGMA synchronous
 = FULL`). A disk that lies loses the end of the log, at any byte; then the database is an earlier
@@ -14,7 +14,8 @@ import random
 import shutil
 import signal
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
+import struct
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +24,9 @@ import pytest
 from tests.reliability.guarantees import broken_guarantees, wrong_balances
 from tests.reliability.killable_bot import Nursery, nursery
 from tests.reliability.killing import PATIENCE, forget_nonces
-from tests.reliability.scenarios import MESSAGES, QUICK, WAYS, ask, ask_for_what_fails
-from tests.reliability.wal import HEADER, Wal
+from tests.reliability.scenarios import QUICK, WAYS, ask, ask_for_what_fails
 from tests.wire import Call, Fault, Hook, Interaction
+from tests.wire.rest import MESSAGES
 from tests.world.sockets import World, status_of, until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
@@ -42,6 +43,55 @@ TAILS: Mapping[str, Tail] = {
 
 EVERY_BYTE = 50_000
 """Bytes of the last transactions, three at most, that are cut at each: 3 ms a cut."""
+
+
+MAGIC = (0x377F0682, 0x377F0683)
+HEADER = struct.Struct(">8I")  # magic, version, page size, checkpoints, two salts, two checksums
+FRAME = struct.Struct(">6I")  # page, pages after a commit or 0, two salts, two checksums
+
+
+@dataclass(frozen=True, slots=True)
+class Wal:
+    """SQLite's write-ahead log: https://www.sqlite.org/fileformat2.html#walformat"""
+
+    content: bytes
+
+    def __post_init__(self) -> None:
+        (magic,) = struct.unpack_from(">I", self.content)
+        if magic not in MAGIC:
+            raise ValueError(f"no write-ahead log: it begins with {magic:#x}")
+
+    @property
+    def frame(self) -> int:
+        """Bytes of a frame: a page and its header."""
+        return FRAME.size + int(HEADER.unpack_from(self.content)[2])
+
+    def boundaries(self) -> Iterator[tuple[int, bool]]:
+        """Return where each frame ends, and whether a transaction does too.
+
+        Frames of an earlier use of the file, which have other salts, are not counted.
+        """
+        salts = HEADER.unpack_from(self.content)[4:6]
+        start = HEADER.size
+        while start + self.frame <= len(self.content):
+            _, pages, *found = FRAME.unpack_from(self.content, start)
+            if tuple(found[:2]) != salts:
+                return
+            start += self.frame
+            yield start, pages > 0
+
+    def commits(self) -> list[int]:
+        """Return where each transaction ends."""
+        return [end for end, commit in self.boundaries() if commit]
+
+    def damaged_from(self, at: int, instead: bytes) -> int:
+        """Return the first byte that differs, with `instead` in place of all from `at` on.
+
+        It may be later than `at`, since zeros may replace zeros.
+        """
+        pairs = zip(self.content[at:], instead, strict=False)
+        differing = (n for n, (was, now) in enumerate(pairs) if was != now)
+        return at + next(differing, len(instead))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +135,7 @@ def digest(file: Path) -> str:
 
 @contextlib.asynccontextmanager
 async def a_busy_hour(world: World, bots: Nursery, scratch: Path) -> AsyncIterator[Disk]:
-    """A world in which songs ended well and badly and others are under way, and its disk."""
+    """A world with completed, failed and unfinished songs, and its disk."""
     WAYS["sync"].prepare(world)
     async with bots.bot(world, constants=QUICK) as bot:
         for begin in (ask, ask_for_what_fails, ask):
@@ -103,7 +153,7 @@ async def a_busy_hour(world: World, bots: Nursery, scratch: Path) -> AsyncIterat
 async def test_the_log_is_cut_at_any_byte(
     world: World, tmp_path: Path, long: bool, figure: Callable[[str], None]
 ) -> None:
-    """What is left is the last transaction that is whole: not one more, not one less, none torn."""
+    """What is left ends with the last complete transaction: not one more, not one less."""
     async with nursery() as bots, a_busy_hour(world, bots, tmp_path / "scratch") as disk:
         commits = disk.wal.commits()
         assert len(commits) > 25
@@ -112,8 +162,8 @@ async def test_the_log_is_cut_at_any_byte(
         cuts = every_cut(disk.wal) if long else sampled_cuts(disk.wal)
         wrong = []
         for at, name in cuts:
-            whole = bisect.bisect_right(commits, disk.damaged_from(at, TAILS[name])) - 1
-            if whole >= 0 and digest(disk.cut(at, TAILS[name])) != states[whole]:
+            complete = bisect.bisect_right(commits, disk.damaged_from(at, TAILS[name])) - 1
+            if complete >= 0 and digest(disk.cut(at, TAILS[name])) != states[complete]:
                 wrong.append((at, name))
         assert wrong == []
         figure(f"{len(cuts):,} cuts of {len(commits)} transactions")
@@ -201,7 +251,7 @@ async def test_the_bot_goes_on_from_a_cut_log(
             await until(lambda: not world.song_folders())
             assert await bot.stop() == 0
     assert lost > 6
-    # The one whose very ask was lost is in the channel, and nothing was spent for it.
+    # The one whose request was lost is in the channel, and nothing was spent for it.
     (song,) = forgotten
     expected = [f"1 posts of {song.id}, nobody's song"]
     assert await broken_guarantees(world, most_submits=2) == expected

@@ -1,4 +1,4 @@
-"""An hour of steady load, in fast-forward: nothing is more at its end than at its beginning."""
+"""An hour of steady load, in fast-forward: nothing has grown at its end."""
 
 import asyncio
 import functools
@@ -36,7 +36,7 @@ MINUTE = 60.0
 BETWEEN_SONGS = 20.0
 SETTLED = 30.0
 """Seconds after which connections that nobody uses have been closed: they are kept for 15."""
-LOOKS = ("queue", "credits", "history", "leaderboard")
+COMMANDS = ("queue", "credits", "history", "leaderboard")
 """Commands that members use meanwhile."""
 MOST_GROWTH = 150_000
 """Bytes that an hour may leave: a dictionary that was enlarged, say; not the words of its songs."""
@@ -64,7 +64,7 @@ def test_an_hour_of_steady_load(
     with asyncio.Runner(loop_factory=FastForward) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, FastForward)
-        take_along(loop, monkeypatch)
+        follow_loop(loop, monkeypatch)
         if long:
             gc.unfreeze()  # among what was imported are the caches that are emptied
             tracemalloc.start()
@@ -85,8 +85,8 @@ def test_an_hour_of_steady_load(
     )
 
 
-def take_along(loop: FastForward, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All clocks of the bot go with the loop's."""
+def follow_loop(loop: FastForward, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all clocks of the bot follow the loop's."""
     monkeypatch.setattr(bot, "utc_now", lambda: datetime.fromtimestamp(loop.wall(), UTC))
     monkeypatch.setattr(bot, "monotonic", loop.time)
     timed: dict[str, Callable[..., object]] = {
@@ -135,7 +135,7 @@ async def load(world: World, members: Sequence[Member], *, minutes: int) -> int:
         await asyncio.sleep(began + turn * BETWEEN_SONGS - loop.time())
         asked.append(await world.song(member, genres="fail" if turn % 3 == 1 else "funk"))
         channel = first_channel(member.guild)
-        await world.wire.slash(member, channel, LOOKS[turn % len(LOOKS)])
+        await world.wire.slash(member, channel, COMMANDS[turn % len(COMMANDS)])
         if turn % 3 == 2:  # a form that is never sent
             await world.wire.slash(member, channel, "song", genres="funk")
         if turn % 30 == 15:

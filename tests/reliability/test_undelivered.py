@@ -21,9 +21,10 @@ from tests.reliability.crash_points import Plan, all_points
 from tests.reliability.guarantees import broken_guarantees
 from tests.reliability.killable_bot import Constants, KillableBot, Nursery, nursery
 from tests.reliability.killing import forget_nonces
-from tests.reliability.scenarios import MESSAGES, PROGRAM, QUICK, refuse_post
+from tests.reliability.scenarios import PROGRAM, QUICK, refuse_post
 from tests.wire import Call, Fault, Interaction, Member, Permission
 from tests.wire.permissions import BOT
+from tests.wire.rest import MESSAGES
 from tests.wire.state import PRIVATE_THREAD
 from tests.world.sockets import SOON, World, own_process, running, status_of, until
 

@@ -201,13 +201,15 @@ async def world_outside(
         yield World(folder, wire, api, guild, channel, alice, settings)
 
 
-async def until(look: Callable[[], T | None], within: float = SOON) -> T:
-    """Wait for the first true result of `look`, for what no socket notifies of."""
+async def until(
+    condition: Callable[[], T | None], within: float = SOON, *, every: float = POLL_INTERVAL
+) -> T:
+    """Wait for the first true result of a condition that no socket notifies of."""
     async with asyncio.timeout(within):
         while True:
-            if found := look():
+            if found := condition():
                 return found
-            await asyncio.sleep(POLL_INTERVAL)
+            await asyncio.sleep(every)
 
 
 # --- the bot as a process -------------------------------------------------------------------------
