@@ -227,7 +227,7 @@ def _bass_pitch(sign: str, here: Chord, after: Chord, before: int) -> int:
     root = _root(here, before)
     root -= 12 * (root > 40)
     root += 12 * (root < _BASS_LOW)
-    if sign == "a":  # from a half or a whole step away, on the side one comes from
+    if sign == "a":  # from a half or a full step away, on the side one comes from
         target = _root(after, root)
         return target + (1 if root > target else -1)
     third = here.intervals[1] if len(here.intervals) > 2 else 12

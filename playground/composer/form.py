@@ -83,8 +83,8 @@ def _lay_out(stanzas: Sequence[Stanza], pace: float, phrase: int) -> list[Sectio
 def _ideal_bars(stanza: Stanza, pace: float, phrase: int) -> int:
     sung = len(stanza.lines) * pace
     if sung:
-        whole = 4 if sung > 2 else 2
-        return max(1, int(-(-sung // whole) * whole) if sung > 1 else 1)
+        unit = 4 if sung > 2 else 2
+        return max(1, int(-(-sung // unit) * unit) if sung > 1 else 1)
     return {"intro": 4, "outro": 4, "pre-chorus": 4}.get(stanza.kind, max(8, phrase))
 
 
@@ -107,13 +107,13 @@ def _shorten(sections: list[Section], bars: int) -> list[Section]:
             sections.pop()
             continue
         left = last.bars - spare
-        kept = max(1, len(last.lines) * left // last.bars)
-        sections[-1] = replace(last, bars=left, lines=last.lines[:kept])
+        lines = max(1, len(last.lines) * left // last.bars)
+        sections[-1] = replace(last, bars=left, lines=last.lines[:lines])
     return sections
 
 
 def _lengthen(sections: list[Section], bars: int, phrase: int) -> list[Section]:
-    """More of what is there: the verse and the refrain again, a solo, as long as they fit whole."""
+    """More of what is there: the verse and the refrain again, a solo, as long as they fit."""
     ends = sections[-1].kind == "outro" and len(sections) > 1
     body, outro = (sections[:-1], sections[-1:]) if ends else (sections, [])
     rounds = _encores(body, phrase)
@@ -121,15 +121,15 @@ def _lengthen(sections: list[Section], bars: int, phrase: int) -> list[Section]:
     while (spare := bars - _total(body) - _total(outro)) >= 4:
         choices = [rounds[turn % len(rounds)], *rounds]
         turn += 1
-        # A verse must lead to its refrain: what does not fit whole is passed over.
+        # A verse must lead to its refrain: what does not fit completely is left out.
         fitting = next((each for each in choices if _total(each) <= spare), None)
         body += fitting or [Section("instrumental", (), spare)]
-    whole = body + outro
-    stretchable = sorted(range(len(whole)), key=lambda i: (bool(whole[i].lines), -i))
-    for step in range(bars - _total(whole)):
+    form = body + outro
+    stretchable = sorted(range(len(form)), key=lambda i: (bool(form[i].lines), -i))
+    for step in range(bars - _total(form)):
         index = stretchable[step % len(stretchable)]
-        whole[index] = replace(whole[index], bars=whole[index].bars + 1)
-    return whole
+        form[index] = replace(form[index], bars=form[index].bars + 1)
+    return form
 
 
 def _encores(body: Sequence[Section], phrase: int) -> list[list[Section]]:

@@ -31,8 +31,8 @@ def master(
     frames = seconds * SAMPLE_RATE
     blocks = -(-frames // _BLOCK)
     mix = np.zeros((blocks * _BLOCK, 2), np.float32)
-    kept = min(frames, len(sound))
-    np.multiply(sound[:kept], np.float32(1 / 32768), out=mix[:kept])
+    audible = min(frames, len(sound))
+    np.multiply(sound[:audible], np.float32(1 / 32768), out=mix[:audible])
     _brighten(mix)
     if dusty:
         _dust(mix[:frames], seed)
@@ -66,7 +66,7 @@ def _brighten(mix: npt.NDArray[np.float32]) -> None:
 def _gain(blocks: npt.NDArray[np.float32], loudness: float) -> Curve:
     """The gain at the edges of the blocks: up to the loudness, and down before a peak arrives.
 
-    What the limiter takes off peaks makes the mix quieter than asked: so the gain is found twice.
+    The limiter makes the mix quieter than requested: so the gain is found twice.
     """
     peaks = np.maximum(blocks.max(axis=1), -blocks.min(axis=1)).astype(np.float64)
     powers = np.einsum("ij,ij->i", blocks, blocks).astype(np.float64) / blocks.shape[1]

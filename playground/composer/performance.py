@@ -42,14 +42,14 @@ def perform(
     """The sound as (samples, 2) at `SAMPLE_RATE`, about `seconds` long.
 
     Raises:
-        ValueError: there are more parts than the 15 channels MIDI has beside the drums'.
+        ValueError: there are more parts than the 15 channels MIDI has besides the drums'.
     """
     events: list[Event] = [(seconds, 9, b"\xff\x2f\x00")]
     channels = iter(_CHANNELS)
     for number, part in enumerate(parts):
         channel = _DRUM_CHANNEL if part.drums else next(channels, None)
         if channel is None:
-            raise ValueError("a score has at most 15 parts beside the drums")
+            raise ValueError("a score has at most 15 parts besides the drums")
         rng = Random(f"{seed}:hands:{number}")
         events += _settings(part, channel)
         events += _strokes(part, channel, clock, seconds, rng)

@@ -1,4 +1,4 @@
-"""The whole way from a request to a WAV."""
+"""From a request to a WAV."""
 
 from math import log10
 
@@ -61,7 +61,7 @@ def _arrange(style: Style, lyrics: str, seconds: int, seed: int) -> tuple[Arrang
     slower = _RITARDANDO - 1 if family.ritardando else 0.0
     bar = 60 / style.tempo * family.beats_in_bar
     ring = max(1.8, min(bar, 3.2))
-    leeway = 0.015 if style.tempo_is_asked else 0.05
+    leeway = 0.015 if style.tempo_is_requested else 0.05
     most = int((seconds - _SHORTEST_RING) / (bar * (1 - leeway)) - slower)
     bars = max(1, min(most, round((seconds - ring) / bar - slower)))
     stretch = (seconds - ring) / ((bars + slower) * bar)

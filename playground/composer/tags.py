@@ -10,7 +10,7 @@ from playground.composer.genres.family import PAD, PAD_3, Family, Layer, Progres
 from playground.composer.harmony import SCALES
 
 TEMPO = (50.0, 200.0)
-"""Beats a minute; what is asked beyond it is brought within."""
+"""Beats a minute; what is requested beyond it is brought within."""
 
 _BPM = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*bpm|bpm\s*[:=]?\s*(\d{1,9})", re.ASCII)
 _KEY = re.compile(
@@ -43,7 +43,7 @@ class Style:
 
     family: Family
     tempo: float
-    tempo_is_asked: bool
+    tempo_is_requested: bool
     minor: bool
     tonic: int
     energy: float
@@ -140,7 +140,7 @@ _PLAYERS: tuple[tuple[str, str, str], ...] = (
     ("brushes", "kit", "brush"),
 )
 
-# Where a layer that was asked for has no like in the family, it plays this.
+# Where a layer that was requested has no like in the family, it plays this.
 _GUESTS: dict[str, Layer] = {
     "keys": Layer("keys", (), "X-------X-----x-", "X--x--X---X-x---", 55, -4.0, -0.2),
     "guitar": Layer("guitar", (), "0-2-1-2-3-2-1-2-", "X---x-u-..u-x-u-", 52, -4.0, -0.4),
@@ -177,11 +177,11 @@ def read_tags(genres: str, *, seed: int, cfg: float, shift: float) -> Style:
     if minor is None:
         minor = rng.random() < FAMILIES[names[0]].minor + mood.minor
     family = _blend(names, minor=minor, freedom=max(0.0, min(1.0, (7 - cfg) / 6)), rng=rng)
-    tempo, asked = _tempo(text, family, mood, rng)
+    tempo, requested = _tempo(text, family, mood, rng)
     style = Style(
         family=family,
         tempo=tempo,
-        tempo_is_asked=asked,
+        tempo_is_requested=requested,
         minor=minor,
         tonic=(tonic + round(shift - 4)) % 12,
         energy=max(-0.2, min(0.2, mood.energy)),
@@ -249,12 +249,12 @@ def _blend(names: list[str], *, minor: bool, freedom: float, rng: Random) -> Fam
 
 
 def _tempo(text: str, family: Family, mood: Mood, rng: Random) -> tuple[float, bool]:
-    """Beats a minute, and whether they were asked for."""
+    """Beats a minute, and whether they were requested."""
     low, high = family.tempo
     drawn = rng.uniform(low, high) * mood.tempo
     if match := _BPM.search(text):
-        asked = float(match[1] or match[2])
-        return max(TEMPO[0], min(TEMPO[1], asked)), True
+        requested = float(match[1] or match[2])
+        return max(TEMPO[0], min(TEMPO[1], requested)), True
     return max(TEMPO[0], min(TEMPO[1], drawn)), False
 
 
@@ -271,13 +271,13 @@ def _singer(text: str, rng: Random) -> Singer:
 
 
 def _with_players(style: Style, text: str) -> Style:
-    """The instruments that were asked for, in place of the family's own, or as guests."""
+    """The instruments that were requested, in place of the family's own, or as guests."""
     layers = list(style.layers)
-    asked: set[str] = set()
+    requested: set[str] = set()
     for words, role, instrument in _PLAYERS:
-        if not _says(words, text) or role in asked:
+        if not _says(words, text) or role in requested:
             continue
-        asked.add(role)
+        requested.add(role)
         if role == "lead":
             style = replace(style, lead=instrument)
         elif role == "bass":
@@ -296,7 +296,7 @@ def _with_players(style: Style, text: str) -> Style:
 def _seat(layers: list[Layer], role: str, instrument: str, beats_in_bar: int) -> list[Layer]:
     for index, layer in enumerate(layers):
         if layer.role == role:
-            # Who was asked for is heard from the first verse on.
+            # Who was requested is heard from the first verse on.
             seated = replace(layer, instruments=(instrument,), above=min(layer.above, 0.4))
             return [*layers[:index], seated, *layers[index + 1 :]]
     guest = replace(_GUESTS[role], instruments=(instrument,))

@@ -1,6 +1,6 @@
 """What the pipeline needs of a service that makes songs: the port that each provider implements.
 
-A provider is one file beside this one. It speaks its API's language, keeps the account's rate
+A provider is one file next to this one. It speaks its API's language, keeps the account's rate
 limit and decides when to poll; the pipeline knows none of that. Whatever goes wrong becomes one of
 the `SongApiError`s of `services.errors`.
 """
@@ -22,14 +22,14 @@ Spent = Callable[[float], object]
 """Gets the seconds that a call took, without its wait for the rate limit."""
 
 BASE64_OVERHEAD = 2**20
-"""Bytes of an answer beside the song that it holds."""
+"""Bytes of an answer besides the song in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter(Generic[N]):
     """A number that a song is made with: its bounds, both allowed, and what it is by default.
 
-    `default` is None where it is drawn at random. Whole numbers have whole bounds.
+    `default` is None where it is drawn at random. Integers have integer bounds.
     """
 
     low: N
@@ -42,7 +42,7 @@ class Parameter(Generic[N]):
         return self.low, self.high
 
     def allows(self, value: float) -> bool:
-        """Whether it is a number of this kind within the bounds."""
+        """Return whether it is a number of this kind within the bounds."""
         kinds = (int,) if type(self.low) is int else (int, float)
         return type(value) in kinds and self.low <= value <= self.high  # no NaN is
 

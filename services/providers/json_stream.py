@@ -22,10 +22,10 @@ LONG = 16 * 2**10
 """Bytes of a string, as written, from which it is taken out."""
 
 MOST_SONGS = 16
-"""Strings that are taken out of one text and kept; of others their beginning is."""
+"""Long strings of one text that are saved; of others the beginning stays."""
 
-# Bytes that are kept of a long string that is no song: more than an address may have (8,190), so
-# that one that was cut is none.
+# Bytes of a long string that stay, if it is no song: more than an address may have (8,190), so that
+# one that was cut is none.
 _SHOWN = 9 * 2**10
 _DEEPEST = 2  # JSON in strings of JSON
 

@@ -318,7 +318,7 @@ class Learner:
             self._settle()
 
     def dropped(self, song_id: int) -> None:
-        """Forget a song that will never be made; one that ended is kept."""
+        """Forget a song that will never be made; one that ended counts."""
         if self._running(song_id):
             del self._followed[song_id]
             self._settle()

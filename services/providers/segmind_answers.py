@@ -172,7 +172,7 @@ def number(value: object) -> float | None:
         return None
     try:
         found = float(value)
-    except OverflowError:  # JSON's whole numbers have any number of digits
+    except OverflowError:  # JSON's integers have any number of digits
         return None
     return found if math.isfinite(found) else None
 

@@ -1,4 +1,4 @@
-"""The playground's music, held to numbers: what is written, and what can be heard of it."""
+"""The playground's music, in numbers: what is written, and what can be heard of it."""
 
 import hashlib
 import io
@@ -94,7 +94,7 @@ def pulse(sound: Sound) -> float:
 
 
 @pytest.mark.parametrize("seconds", [10, 13])
-def test_it_is_a_wav_of_exactly_the_seconds_asked_for(seconds: int) -> None:
+def test_it_is_a_wav_of_exactly_the_seconds_requested(seconds: int) -> None:
     wav = song(seconds=seconds)
     assert len(samples(wav)) == seconds * RATE
     assert len(wav) == 44 + seconds * RATE * 4
@@ -173,10 +173,10 @@ def test_it_ends_in_a_fade() -> None:
     assert np.abs(sound[-100:]).max() < 1e-3
 
 
-@pytest.mark.parametrize("asked", [96, 132])
-def test_an_explicit_tempo_is_heard(asked: int) -> None:
-    sound = samples(song(f"techno, {asked} bpm", "[instrumental]", seconds=15))
-    assert pulse(sound) == pytest.approx(asked, rel=0.025)
+@pytest.mark.parametrize("tempo", [96, 132])
+def test_an_explicit_tempo_is_heard(tempo: int) -> None:
+    sound = samples(song(f"techno, {tempo} bpm", "[instrumental]", seconds=15))
+    assert pulse(sound) == pytest.approx(tempo, rel=0.025)
 
 
 def test_genres_differ_in_colour() -> None:
@@ -280,7 +280,7 @@ def test_steps_add_second_voices() -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_every_family_is_whole(name: str) -> None:
+def test_every_family_is_complete(name: str) -> None:
     family = FAMILIES[name]
     steps = family.beats_in_bar * 4
     assert family.kit in KITS
@@ -441,7 +441,7 @@ def test_sections_are_read_as_they_are_written() -> None:
     assert read_lyrics(" \n ,.! 🎵") == []
 
 
-def test_long_lines_are_cut_where_one_breathes() -> None:
+def test_long_lines_are_split_where_one_breathes() -> None:
     (stanza,) = read_lyrics("la " * 40)
     assert sum(stanza.lines) == 40
     assert max(stanza.lines) <= 14

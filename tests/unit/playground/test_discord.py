@@ -27,11 +27,13 @@ def test_one_song_from_the_command_to_the_channel(
     monkeypatch.setattr(playground, "SECONDS", 10)
     monkeypatch.setenv("DISCORD_TOKEN", "not-to-be-read")
     assert play_once() == 0
-    told = capsys.readouterr().out
-    places = [told.index(word) for word in ("/song", "QUEUED", "PROCESSING", "COMPLETED", "posted")]
+    shown = capsys.readouterr().out
+    places = [
+        shown.index(word) for word in ("/song", "QUEUED", "PROCESSING", "COMPLETED", "posted")
+    ]
     assert places == sorted(places)
-    assert "1-midnight-train-carry-me-home.mp3" in told
-    assert "alice has 9 of 10 credits left" in told
+    assert "1-midnight-train-carry-me-home.mp3" in shown
+    assert "alice has 9 of 10 credits left" in shown
 
 
 def test_a_song_that_fails_is_status_1(
@@ -63,16 +65,16 @@ async def test_the_page_shows_what_happens(
 ) -> None:
     monkeypatch.setattr(playground, "SECONDS", 10)
     work = asyncio.create_task(playground._play(bot.composed, once=False, port=None))
-    told = ""
+    shown = ""
     async with asyncio.timeout(30):
-        while "Now try it" not in told and not work.done():
+        while "Now try it" not in shown and not work.done():
             await asyncio.sleep(0.05)
-            told += capsys.readouterr().out
+            shown += capsys.readouterr().out
     work.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await work
-    assert "http://127.0.0.1:" in told
-    assert "posted in #songs" in told
+    assert "http://127.0.0.1:" in shown
+    assert "posted in #songs" in shown
 
 
 async def test_the_audio_is_audio() -> None:
@@ -135,8 +137,8 @@ def test_a_message_that_shows_no_state_yet() -> None:
     assert playground.status_of(SimpleNamespace(embeds=[SimpleNamespace(description="-")])) == ""
 
 
-async def test_there_is_somebody_and_something_for_each_command_to_name() -> None:
-    """What the README's first set-up names is there, and alice has the role."""
+async def test_there_is_somebody_and_something_for_each_command() -> None:
+    """What the README's first set-up names exists, and alice has the role."""
     async with playground.playing(bot.composed) as stage:
         answer = await stage.mona.slash(
             stage.channel, "quota role", role=stage.artists, allowance=60

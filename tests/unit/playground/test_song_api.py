@@ -25,7 +25,6 @@ from playground.song_api import (
     RETENTION,
     SAMPLE_LYRICS,
     SAMPLE_SEED,
-    Call,
     Fault,
     SongApiServer,
     Timing,
@@ -53,7 +52,7 @@ def broken(**_: object) -> bytes:
 
 
 class Time:
-    """A clock that only moves when told, or when something sleeps by it."""
+    """A clock that only moves when a test moves it, or when something sleeps by it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -130,6 +129,8 @@ async def test_a_song_goes_through_its_states(start: Start, time: Time) -> None:
     assert submitted["status"] == "QUEUED"
     assert submitted["status_url"] == submitted["response_url"] + "/status"
 
+    code, body = await call("GET", submitted["response_url"])
+    assert (code, body["status"], "output" in body) == (200, "QUEUED", False)
     seen = []
     for _ in range(6):
         code, body = await call("GET", submitted["status_url"])
@@ -147,13 +148,7 @@ async def test_a_song_goes_through_its_states(start: Start, time: Time) -> None:
     assert await call("GET", body["output"]) == (200, tiny_wav(seconds=60, seed=7))
 
 
-async def test_a_result_before_its_time_has_no_output(start: Start) -> None:
-    call = await start()
-    code, body = await call("GET", f"/v2/requests/{await call.submit()}")
-    assert (code, body["status"], "output" in body) == (200, "QUEUED", False)
-
-
-async def test_a_result_is_kept_for_an_hour(start: Start, time: Time) -> None:
+async def test_result_is_available_for_an_hour(start: Start, time: Time) -> None:
     call = await start()
     request_id = await call.submit()
     time.now += 5
@@ -201,23 +196,10 @@ async def test_any_key_of_the_form_works_unless_one_is_set(start: Start) -> None
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"genres": " "},
-        {"genres": 7},
-        {"genres": None},
-        {"output_seconds": None},
-        {"output_seconds": 9},
-        {"output_seconds": 241},
-        {"output_seconds": "60"},
-        {"output_seconds": 60.5},
-        {"steps": 9},
-        {"steps": True},
-        {"cfg": 0.5},
-        {"cfg": 15.5},
-        {"shift": -1},
-        {"lyrics_strength": 0},
-        {"lyrics": ["la"]},
-        {"base64": "no"},
-        {"seed": "x"},
+        *({"genres": wrong} for wrong in (" ", 7, None)),
+        *({"output_seconds": wrong} for wrong in (None, 9, 241, "60", 60.5)),
+        *({"steps": 9}, {"steps": True}, {"cfg": 0.5}, {"cfg": 15.5}, {"shift": -1}),
+        *({"lyrics_strength": 0}, {"lyrics": ["la"]}, {"base64": "no"}, {"seed": "x"}),
     ],
 )
 async def test_wrong_parameters_are_400_and_cost_nothing(
@@ -280,12 +262,8 @@ async def test_over_the_limit_is_429_until_the_minute_has_slid(start: Start, tim
     time.now += 39.5
     assert (await call("GET", "/v1/get-user-credits"))[0] == 200
     assert (await call("GET", "/v1/get-user-credits"))[0] == 429
-
-
-async def test_without_a_limit_nothing_is_429(start: Start) -> None:
-    call = await start(rpm=0)
-    codes = [(await call("GET", "/v1/get-user-credits"))[0] for _ in range(60)]
-    assert codes == [200] * 60
+    call = await start(rpm=0)  # without a limit
+    assert {(await call("GET", "/v1/get-user-credits"))[0] for _ in range(60)} == {200}
 
 
 async def test_unknown_models_and_paths_are_404(start: Start) -> None:
@@ -328,7 +306,7 @@ async def test_shapes_with_an_address(
     assert (await call("GET", unpacked(body["output"])))[1][:4] == b"RIFF"
 
 
-async def test_base64_as_asked_for_or_as_set(start: Start, time: Time) -> None:
+async def test_base64_as_requested_or_as_set(start: Start, time: Time) -> None:
     song = tiny_wav(seconds=60, seed=5)
     call = await start()
     _, body = await call.finished(time, seed=5, base64=True)
@@ -403,45 +381,33 @@ async def test_a_fault_cuts_the_body(start: Start, time: Time) -> None:
             await call(method, path)
 
 
-async def test_the_vendors_own_sdk_gets_a_song() -> None:
+async def test_vendors_own_sdk_gets_songs_and_failures() -> None:
     server = SongApiServer(compose=tiny_wav, timing=lambda _: Timing(0.02, 0.03))
 
-    def a_song() -> tuple[dict[str, Any], bytes]:
+    def use() -> tuple[dict[str, Any], bytes, str]:
         client = segmind.SegmindClient(api_key=server.key, base_url=f"{server.root}/v1")
         try:
             job = client.submit_async("ace-step-music", **DEFAULT, seed=11, base64=False)
             result = job.wait(timeout=20, interval=0.01)
-            return result, client._client.get(result["output"]).content
-        finally:
-            client._client.close()
-
-    async with serve(server):
-        result, audio = await asyncio.to_thread(a_song)
-    assert result["status"] == "COMPLETED"
-    assert result["metrics"]["inference_time"] == 0.03
-    assert audio == tiny_wav(seconds=60, seed=11)
-
-
-async def test_the_vendors_own_sdk_hears_of_failures() -> None:
-    server = SongApiServer(compose=tiny_wav, timing=lambda _: Timing(0.0, 0.0))
-
-    def failing() -> str:
-        client = segmind.SegmindClient(api_key=server.key, base_url=f"{server.root}/v1")
-        try:
-            with pytest.raises(segmind.InferenceFailed) as caught:
+            audio = client._client.get(result["output"]).content
+            with pytest.raises(segmind.InferenceFailed) as failed:
                 client.run("ace-step-music", genres="fail", output_seconds=10)
             with pytest.raises(segmind.SegmindError) as refused:
                 client.run("ace-step-music", genres="jazz", output_seconds=1)
             assert refused.value.status == 400
-            return str(caught.value.detail)
+            return result, audio, str(failed.value.detail)
         finally:
             client._client.close()
 
     async with serve(server):
-        assert "fail" in await asyncio.to_thread(failing)
+        result, audio, failed = await asyncio.to_thread(use)
+    assert result["status"] == "COMPLETED"
+    assert result["metrics"]["inference_time"] == 0.03
+    assert audio == tiny_wav(seconds=60, seed=11)
+    assert "fail" in failed
 
 
-async def test_music_is_made_in_a_process_of_its_own(time: Time) -> None:
+async def test_music_is_made_in_a_separate_process(time: Time) -> None:
     with composing_pool() as pool:
         server = SongApiServer(compose=tiny_wav, executor=pool, clock=time, sleep=time.sleep)
         async with serve(server), aiohttp.ClientSession() as session:
@@ -464,33 +430,25 @@ def test_the_pool_ends_with_its_context_even_while_it_composes() -> None:
     assert all(w.done() for w in waiting)
 
 
-async def test_a_song_is_processing_until_it_is_composed(
+async def test_song_is_processing_until_it_is_composed_or_the_pool_has_ended(
     start: Start, time: Time, caplog: pytest.LogCaptureFixture
 ) -> None:
     with composing_pool() as pool:
         # A composer that never ends, until its process does with the pool.
         call = await start(compose=functools.partial(_never, None), executor=pool)
-        request_id = await call.submit()
+        requests = [await call.submit() for _ in range(5)]
         time.now += 100
-        _, body = await call("GET", f"/v2/requests/{request_id}/status")
+        _, body = await call("GET", f"/v2/requests/{requests[0]}/status")
         assert body["status"] == "PROCESSING"
-    code, body = await call("GET", f"/v2/requests/{request_id}/status")
-    assert (code, body["error"]) == (422, "The model failed.")
+    for request_id in (requests[0], requests[-1]):
+        code, body = await call("GET", f"/v2/requests/{request_id}/status")
+        assert (code, body["error"]) == (422, "The model failed.")
     assert "ended before its song" in caplog.text
 
 
 def _never(_: None, **__: object) -> bytes:
     hang()
     return b""
-
-
-async def test_a_song_that_waited_when_the_pool_ended_is_failed(start: Start, time: Time) -> None:
-    with composing_pool() as pool:
-        call = await start(compose=functools.partial(_never, None), executor=pool)
-        requests = [await call.submit() for _ in range(5)]
-        time.now += 100
-    code, body = await call("GET", f"/v2/requests/{requests[-1]}/status")
-    assert (code, body["error"]) == (422, "The model failed.")
 
 
 def test_the_default_composer_is_the_playgrounds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -506,7 +464,7 @@ def test_the_default_composer_is_the_playgrounds(monkeypatch: pytest.MonkeyPatch
 # The command line
 
 
-async def test_the_command_serves_until_it_is_told() -> None:
+async def test_command_serves_until_a_signal() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -530,7 +488,7 @@ async def test_the_command_serves_until_it_is_told() -> None:
 
 @pytest.fixture
 def signals() -> Iterator[None]:
-    """What stood on the signals before stands there again."""
+    """Restore the handlers of the signals."""
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():
@@ -545,7 +503,7 @@ async def test_a_signal_ends_the_serving(capsys: pytest.CaptureFixture[str]) -> 
         await asyncio.sleep(0)
         said += capsys.readouterr().out
     if serving.done():
-        pytest.fail(f"it ended before it was told to: {serving.exception()!r}")
+        pytest.fail(f"it ended before the signal: {serving.exception()!r}")
     signal.raise_signal(signal.SIGTERM)
     await serving
     assert PLAYGROUND_KEY in said
@@ -560,7 +518,7 @@ def test_a_taken_port_is_one_plain_line(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("port", ["65536", "-1", "http"])
-def test_a_port_that_is_none_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_malformed_port_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([f"--port={port}"])
     assert ended.value.code == 2
@@ -574,10 +532,6 @@ def test_other_errors_of_the_system_are_not_hidden(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(song_api, "_serve_until_stopped", broken_serving)
     with pytest.raises(FileNotFoundError):
         main([])
-
-
-def test_a_call_is_a_record() -> None:
-    assert "GET" in repr(Call("GET", "/", None, 0.0, {}))
 
 
 def test_an_ordinary_end_is_status_0(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,12 +103,12 @@ class Dns:
     """The system's resolver: `dead.example` and its like are never answered for."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.asked: list[str] = []
+        self.resolved: list[str] = []
         self.answer = threading.Event()
         monkeypatch.setattr(socket, "getaddrinfo", self)
 
     def __call__(self, host: str, port: int, **_: object) -> list[Any]:
-        self.asked.append(host)
+        self.resolved.append(host)
         if "dead" in host:
             assert self.answer.wait(30)
         if "none" in host:
@@ -137,7 +137,7 @@ async def test_names_without_an_answer_delay_no_file_work(
         await asyncio.gather(*(fetch(f"dead{n % 8}") for n in range(16)))
         # In the thread for files, which none of them has.
         assert await wire.download() == len(AUDIO)
-    assert sorted(dns.asked) == [f"dead{n}.example" for n in range(8)]  # one thread for each
+    assert sorted(dns.resolved) == [f"dead{n}.example" for n in range(8)]  # one thread for each
 
 
 async def test_lookup_ends_as_the_systems_does(dns: Dns) -> None:
@@ -150,12 +150,12 @@ async def test_lookup_ends_as_the_systems_does(dns: Dns) -> None:
     waiting = asyncio.create_task(resolver.resolve("dead.example", 80))
     await asyncio.sleep(0.01)
     waiting.cancel()
-    assert dns.asked == ["storage.example", "none.example", "none.example", "dead.example"]
+    assert dns.resolved == ["storage.example", "none.example", "none.example", "dead.example"]
     again = asyncio.create_task(resolver.resolve("dead.example", 80))
     await asyncio.sleep(0)
     dns.answer.set()
     assert await again == [found | {"hostname": "dead.example"}]
-    assert len(dns.asked) == 4
+    assert len(dns.resolved) == 4
 
 
 async def test_lookups_that_nobody_waits_for_end_with_the_resolver(dns: Dns) -> None:

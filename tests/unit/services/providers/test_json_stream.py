@@ -101,11 +101,11 @@ def test_what_stands_beside_a_song_is_kept(tmp_path: Path) -> None:
     body = json.dumps({"before": says, "output": [TEXT], "after": says}).encode()
     value, (song,) = read(body, tmp_path, piece=999)
     assert song.file.read_bytes() == AUDIO
-    for kept in (value["before"], value["after"]):
-        assert kept["list"] == [1, {"a": None}]
+    for left in (value["before"], value["after"]):
+        assert left["list"] == [1, {"a": None}]
         for name in ("error", "lyrics"):
-            assert says[name].startswith(kept[name])
-            assert 500 < len(kept[name]) < LONG
+            assert says[name].startswith(left[name])
+            assert 500 < len(left[name]) < LONG
 
 
 @pytest.mark.parametrize(

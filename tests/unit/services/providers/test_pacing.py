@@ -216,7 +216,7 @@ class TestForgottenSongs:
 
 
 class TestGoals:
-    """What the design asks for, on the benchmark's server: every run is the same."""
+    """The design's goals, on the benchmark's server: every run is the same."""
 
     def test_with_an_empty_minute_songs_are_seen_soon_and_cheaply(self) -> None:
         songs = bench.run_ours(bench.scripted(0.25), bench.Load(75.0, songs=220))

@@ -46,18 +46,18 @@ class TestRateLimiter:
     @settings(max_examples=60)
     @given(
         per_minute=st.integers(1, 60),
-        asks=st.lists(
+        requests=st.lists(
             st.tuples(st.floats(0, 90), st.sampled_from(Call), st.floats(0, 40) | st.none()),
             max_size=80,
         ),
         full=st.booleans(),
     )
     def test_no_minute_holds_more_than_the_limit_whoever_gives_up(
-        self, per_minute: int, asks: list[tuple[float, Call, float | None]], full: bool
+        self, per_minute: int, requests: list[tuple[float, Call, float | None]], full: bool
     ) -> None:
         made: list[float] = []
 
-        async def ask(
+        async def take(
             rate_limiter: RateLimiter, at: float, call: Call, patience: float | None
         ) -> None:
             await asyncio.sleep(at)
@@ -71,13 +71,13 @@ class TestRateLimiter:
         async def main() -> float:
             rate_limiter = limiter_of(per_minute, full=full)
             async with asyncio.TaskGroup() as group:
-                for each in asks:
-                    group.create_task(ask(rate_limiter, *each))
+                for each in requests:
+                    group.create_task(take(rate_limiter, *each))
             await asyncio.sleep(WINDOW + MARGIN)
             return rate_limiter.fill
 
         assert virtually(main) == 0.0, "a waiter or a place leaked"
-        patient = sum(patience is None for _, _, patience in asks)
+        patient = sum(patience is None for _, _, patience in requests)
         assert len(made) >= patient, "a wake-up was lost"
         for first in made:
             assert sum(first <= at < first + WINDOW + MARGIN - 0.01 for at in made) <= per_minute
@@ -98,7 +98,7 @@ class TestRateLimiter:
         async def main() -> list[str]:
             rate_limiter, served = limiter_of(1), []
 
-            async def ask(name: str, call: Call) -> None:
+            async def take(name: str, call: Call) -> None:
                 await rate_limiter.take(call)
                 served.append(name)
 
@@ -111,7 +111,7 @@ class TestRateLimiter:
                     ("poll 2", Call.POLL),
                     ("result", Call.RESULT),
                 ):
-                    group.create_task(ask(name, call))
+                    group.create_task(take(name, call))
             return served
 
         assert virtually(main) == ["result", "poll 1", "poll 2", "submit 1", "submit 2"]
@@ -152,14 +152,14 @@ class TestRateLimiter:
 
         assert virtually(main) == pytest.approx(WINDOW + MARGIN, abs=0.01)
 
-    def test_one_cancelled_in_the_turn_it_is_served_gives_its_place_back(self) -> None:
+    def test_one_cancelled_in_the_turn_it_is_served_returns_its_place(self) -> None:
         async def main() -> float:
             rate_limiter = limiter_of(1)
             await rate_limiter.take()
             first = asyncio.create_task(rate_limiter.take())
             second = asyncio.create_task(rate_limiter.take())
             await asyncio.sleep(0)
-            # In the same turn as the budget's own timer, just after it: served, but not yet awake.
+            # In the same turn as the limiter's own timer, just after it: served, but not yet awake.
             asyncio.get_running_loop().call_later(WINDOW + MARGIN + 1e-10, first.cancel)
             await second
             assert first.cancelled()
@@ -169,7 +169,7 @@ class TestRateLimiter:
         assert virtually(main) == pytest.approx(WINDOW + MARGIN, abs=0.01)
 
     @pytest.mark.parametrize(
-        ("told", "waited"),
+        ("said", "waited"),
         [
             (7.0, 7.0),
             (0.0, SHORTEST_REFUSAL),
@@ -179,11 +179,11 @@ class TestRateLimiter:
         ],
     )
     def test_a_refusal_silences_all_for_as_long_as_said_within_reason(
-        self, told: float, waited: float
+        self, said: float, waited: float
     ) -> None:
         async def main() -> float:
             rate_limiter = limiter_of(50)
-            rate_limiter.refused(told)
+            rate_limiter.refused(said)
             rate_limiter.refused(0.5)  # a later, shorter one does not shorten the first
             assert rate_limiter.fill >= 1.0
             await asyncio.gather(rate_limiter.take(), rate_limiter.take(Call.RESULT))

@@ -168,11 +168,11 @@ async def test_song_in_an_answer_that_does_not_count_leaves_no_file(wire: Wire) 
     assert wire.files == []
 
 
-@pytest.mark.parametrize("beside", [b"", b'"lyrics": "%b", ' % (b"la " * 30_000)])
-async def test_address_that_is_too_long_is_not_fetched(wire: Wire, beside: bytes) -> None:
+@pytest.mark.parametrize("alongside", [b"", b'"lyrics": "%b", ' % (b"la " * 30_000)])
+async def test_address_that_is_too_long_is_not_fetched(wire: Wire, alongside: bytes) -> None:
     """Nor is what is left of it in the outline of a larger answer."""
     address = b"https://s.example/" + b"a" * 40_000
-    body = b'{"status": "COMPLETED", %b"output": "%b"}' % (beside, address)
+    body = b'{"status": "COMPLETED", %b"output": "%b"}' % (alongside, address)
     await wire.start(answering(200, body))
     output = await wire.api.result(ID, wire.at())
     error = await failing(wire.api.download(output, wire.at()), BadOutput)

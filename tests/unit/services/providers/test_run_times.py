@@ -91,10 +91,10 @@ class TestRunTimes:
             took = truth(seconds, steps) * math.exp(0.2 * chance.gauss(0, 1))
             learner.learn(seen(took, seconds=seconds, steps=steps))
         for seconds, steps in ((30, 50), (60, 50), (120, 100), (240, 50)):
-            told = learner.expect(seconds, steps).median
-            assert told == pytest.approx(truth(seconds, steps), rel=0.3)
+            median = learner.expect(seconds, steps).median
+            assert median == pytest.approx(truth(seconds, steps), rel=0.3)
 
-    def test_a_song_given_up_unfinished_tells_that_it_took_long(self) -> None:
+    def test_a_song_given_up_unfinished_took_long(self) -> None:
         learner = RunTimes()
         learner.learn(Run(60, 50, 15.0, math.inf))
         assert 11.56 < learner.expect(60, 50).median < 30.0
@@ -182,7 +182,7 @@ def test_wave_that_ends_in_the_order_of_length_is_no_drift(clock: Clock) -> None
     assert learner.expect(60, 50).median == pytest.approx(12.0, rel=0.15)
 
 
-def test_what_still_runs_tells_that_songs_take_longer(clock: Clock, learner: Learner) -> None:
+def test_what_still_runs_shows_that_songs_take_longer(clock: Clock, learner: Learner) -> None:
     """The API became slower: known before the first of them has ended."""
     before = learner.expect(60, 50).median
     for song_id in submit(learner, 10):
