@@ -14,7 +14,7 @@ from typing import Any
 import discord
 from discord import ui
 
-from cogs.client.texts import BLURPLE, ago, calendar_text, shown
+from cogs.client.texts import BLURPLE, ago, calendar_text, counted, shown
 from cogs.credits.texts import bar
 from cogs.settings.channels import GONE
 from cogs.settings.pages import PanelPage, act_id, form_id, member_menu_id, tab_id, turn_id
@@ -42,21 +42,15 @@ LIST_SHOWN = 25
 DANGER, PLAIN = discord.ButtonStyle.danger, discord.ButtonStyle.secondary
 PRIMARY = discord.ButtonStyle.primary
 
-HEADINGS = {
-    Topic.CREDITS: "## Credits\nHow many credits members get, and when they refill.",
-    Topic.ROLES: "## Roles",
-    Topic.MEMBERS: "## Members",
-    Topic.LIMITS: "## Limits\nWhat members can request, where, and who can't.",
-    Topic.BLOCKED: "## Blocked members",
-    Topic.MORE: "## More\nWhat is posted for managers, and what members can do.",
+TITLES = {
+    Topic.CREDITS: ("Credits", "How many credits members get, and when they refill."),
+    Topic.ROLES: ("Roles", ""),
+    Topic.MEMBERS: ("Members", ""),
+    Topic.LIMITS: ("Limits", "What members can request, where, and who can't."),
+    Topic.BLOCKED: ("Blocked members", ""),
+    Topic.MORE: ("More", "What is posted for managers, and what members can do."),
 }
-TABS = {
-    Topic.CREDITS: "Credits",
-    Topic.ROLES: "Roles",
-    Topic.MEMBERS: "Members",
-    Topic.LIMITS: "Limits",
-    Topic.MORE: "More",
-}
+"""Each page's name, and what it is about."""
 LISTED = {setting.topic: setting for setting in (ROLE_ALLOWANCE, MEMBER_ALLOWANCE, BLOCK)}
 """The settings about one role or member, each with a separate page."""
 ADD = {ROLE_ALLOWANCE: "Add a role", MEMBER_ALLOWANCE: "Add a member", BLOCK: "Block a member"}
@@ -87,7 +81,7 @@ class PanelData:
 
     @property
     def each(self) -> str:
-        """The period in force, as in "10 credits a day"."""
+        """Return the period in force, as in "10 credits a day"."""
         return f"a {self.settings.timeline.at(self.at).every}"
 
 
@@ -102,33 +96,28 @@ class Layout(ui.LayoutView):
 
 
 def panel(data: PanelData, page: PanelPage) -> Layout:
-    """One page of the settings; the last one if its number is too high."""
-    topic = Topic(page.name)
-    items = _list_page(data, page) if topic in LISTED else _topic_page(data, page)
-    card = ui.Container[Layout](*items, accent_colour=BLURPLE)
-    return Layout(card, _tabs(topic))
-
-
-def _tabs(here: Topic) -> ui.ActionRow[Layout]:
+    """Return one page of the settings; the last one if its number is too high."""
+    here = Topic(page.name)
+    items = _list_page(data, page) if here in LISTED else _topic_page(data, page)
     current = Topic.LIMITS if here is Topic.BLOCKED else here
-    return ui.ActionRow(
-        *(
-            ui.Button(
-                label=label,
-                custom_id=tab_id(topic),
-                style=PRIMARY if topic is current else PLAIN,
-                disabled=topic is here,
-            )
-            for topic, label in TABS.items()
+    tabs = [
+        ui.Button[Layout](
+            label=title,
+            custom_id=tab_id(topic),
+            style=PRIMARY if topic is current else PLAIN,
+            disabled=topic is here,
         )
-    )
+        for topic, (title, _) in TITLES.items()
+        if topic is not Topic.BLOCKED
+    ]
+    return Layout(ui.Container(*items, accent_colour=BLURPLE), ui.ActionRow(*tabs))
 
 
 # --- settings of the server -----------------------------------------------------------------------
 
 
 def sections(topic: Topic) -> list[tuple[str, list[Setting[Any]]]]:
-    """The settings of a topic, those with the same group together: the form's name, and them."""
+    """Return the settings of a topic, those of a group together: the form's name, and them."""
     found = [s for s in CATALOGUE if s.topic is topic and s.about is About.SERVER]
     return [
         (group[0].key, group)
@@ -139,13 +128,13 @@ def sections(topic: Topic) -> list[tuple[str, list[Setting[Any]]]]:
 
 def _topic_page(data: PanelData, page: PanelPage) -> Iterator[ui.Item[Layout]]:
     topic = Topic(page.name)
-    yield ui.TextDisplay(HEADINGS[topic])
+    title, note = TITLES[topic]
+    yield ui.TextDisplay(f"## {title}\n{note}")
     yield ui.Separator()
     for form, group in sections(topic):
         yield from _section(data, page, form, group)
     if topic is Topic.LIMITS:
-        count = data.count
-        blocked = "1 member" if count == 1 else f"{count:,} members" if count else "nobody"
+        blocked = counted(data.count, "member") if data.count else "nobody"
         show = _button("Show", turn_id(PanelPage(Topic.BLOCKED)))
         yield _line("Blocked members", blocked, BLOCK.help, show)
     if topic is Topic.MORE:
@@ -156,30 +145,23 @@ def _topic_page(data: PanelData, page: PanelPage) -> Iterator[ui.Item[Layout]]:
 def _section(
     data: PanelData, page: PanelPage, form: str, group: Sequence[Setting[Any]]
 ) -> Iterator[ui.Item[Layout]]:
-    setting = group[0]
+    setting, current = group[0], data.settings[group[0]]
     change = _button("Change", form_id(form, page))
     if len(group) > 1:
         lines = "\n".join(f"{each.label}: {_current(data, each)}" for each in group)
         yield ui.Section(f"**{setting.group}**\n{lines}", accessory=change)
         return
-    button = change
-    is_on = bool(data.settings[setting]) or data.settings[setting] == ""
+    is_on = bool(current) or current == ""
+    act = act_id("reset" if is_on else "on", setting.key, page)
     if isinstance(setting.kind, kinds.Toggle):
-        button = _switch(setting, page, is_on=is_on, labels=("Allow", "Forbid"))
+        change = _button("Forbid" if is_on else "Allow", act)
     elif isinstance(setting.kind, kinds.Reason):
-        button = _switch(setting, page, is_on=is_on, labels=("Pause", "Resume"))
+        change = _button("Resume" if is_on else "Pause", act)
     value = "\n".join((_current(data, setting), *_details(data, setting)))
-    yield _line(setting.label, value, setting.help, button)
+    yield _line(setting.label, value, setting.help, change)
     if isinstance(setting.kind, kinds.Reason) and is_on:
-        label = "Change the reason" if data.settings[setting] else "Give a reason"
+        label = "Change the reason" if current else "Give a reason"
         yield ui.ActionRow(_button(label, form_id(form, page)))
-
-
-def _switch(
-    setting: Setting[Any], page: PanelPage, *, is_on: bool, labels: tuple[str, str]
-) -> ui.Button[Layout]:
-    act, label = ("reset", labels[1]) if is_on else ("on", labels[0])
-    return _button(label, act_id(act, setting.key, page))
 
 
 def _current(data: PanelData, setting: Setting[Any]) -> str:
@@ -189,7 +171,7 @@ def _current(data: PanelData, setting: Setting[Any]) -> str:
 
 
 def _details(data: PanelData, setting: Setting[Any]) -> Iterator[str]:
-    """What else is worth knowing about a setting's value now."""
+    """Say what is worth knowing about a setting's value now."""
     settings, now = data.settings, data.at
     if setting is ALLOWANCE:
         prices = settings.defaults.prices
@@ -221,13 +203,19 @@ def _list_page(data: PanelData, page: PanelPage) -> Iterator[ui.Item[Layout]]:
     setting = LISTED[topic]
     here, pages = nearest(page, data.count)
     add = _button(ADD[setting], form_id(setting.key, here))
-    yield ui.Section(f"{HEADINGS[topic]}\n{setting.help}", accessory=add)
+    yield ui.Section(f"## {TITLES[topic][0]}\n{setting.help}", accessory=add)
     yield ui.Separator()
     if not data.rows:
         yield ui.TextDisplay("Nobody is blocked." if setting is BLOCK else "None is set.")
     for subject_id, value in data.rows:
         yield _row(data, setting, subject_id, value, here)
-    yield from _turning(here, pages)
+    if pages > 1:
+        back, on = PanelPage(here.name, here.number - 1), PanelPage(here.name, here.number + 1)
+        yield ui.ActionRow(
+            ui.Button(label="Back", custom_id=turn_id(back), disabled=back.number < 1),
+            ui.Button(label=f"{here.number} of {pages}", custom_id=turn_id(here), disabled=True),
+            ui.Button(label="Next", custom_id=turn_id(on), disabled=on.number > pages),
+        )
     if setting is MEMBER_ALLOWANCE:
         menu = ui.UserSelect[Layout](
             custom_id=member_menu_id(), placeholder="See what a member has, and why"
@@ -242,44 +230,29 @@ def _row(
     value: Any,  # noqa: ANN401
     here: PanelPage,
 ) -> ui.Section[Layout]:
-    text = value_text(setting, value, each=data.each)
+    name, text = mention(setting, subject_id), value_text(setting, value, each=data.each)
     until = getattr(value, "until", None)
     if until is not None and until <= data.at:
         text += f" (ended {ago(until)})"
     remove = act_id("reset", setting.key, here, subject_id)
+    button = _button("Edit", form_id(setting.key, here, subject_id))
     if setting is BLOCK:
-        return ui.Section(
-            f"{mention(setting, subject_id)}\n{text}", accessory=_button("Unblock", remove)
-        )
-    if setting.about is About.ROLE and data.living is not None and subject_id not in data.living:
-        return ui.Section(
-            f"A deleted role\n{text}, which nobody gets",
-            accessory=_button("Remove", remove, DANGER),
-        )
-    edit = _button("Edit", form_id(setting.key, here, subject_id))
-    return ui.Section(f"{mention(setting, subject_id)}\n{text}", accessory=edit)
+        button = _button("Unblock", remove)
+    elif setting.about is About.ROLE and data.living is not None and subject_id not in data.living:
+        name, text = "A deleted role", f"{text}, which nobody gets"
+        button = _button("Remove", remove, DANGER)
+    return ui.Section(f"{name}\n{text}", accessory=button)
 
 
 def nearest(page: PanelPage, count: int) -> tuple[PanelPage, int]:
-    """The page within those that so many rows fill, and how many those are."""
+    """Return the page within those that so many rows fill, and how many those are."""
     pages = max(1, -(-count // ROWS_SHOWN))
     return PanelPage(page.name, min(max(1, page.number), pages)), pages
 
 
 def first_row(page: PanelPage) -> int:
-    """How many rows are on the pages before."""
+    """Return how many rows are on the pages before."""
     return (page.number - 1) * ROWS_SHOWN
-
-
-def _turning(here: PanelPage, pages: int) -> Iterator[ui.ActionRow[Layout]]:
-    if pages == 1:
-        return
-    back, on = PanelPage(here.name, here.number - 1), PanelPage(here.name, here.number + 1)
-    yield ui.ActionRow(
-        ui.Button(label="Back", custom_id=turn_id(back), disabled=back.number < 1),
-        ui.Button(label=f"{here.number} of {pages}", custom_id=turn_id(here), disabled=True),
-        ui.Button(label="Next", custom_id=turn_id(on), disabled=on.number > pages),
-    )
 
 
 # --- parts ----------------------------------------------------------------------------------------
