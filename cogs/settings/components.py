@@ -5,6 +5,7 @@ person manages the server, and only that server's settings are touched.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import discord
@@ -21,11 +22,11 @@ from cogs.settings.forms import FORMS, Current, Form, Sent, Typed, member_by_id
 from cogs.settings.member_view import member_view
 from cogs.settings.pages import (
     MEMBER,
+    MEMBER_MENU,
     PAGE,
     PanelPage,
     act_id,
     form_id,
-    member_menu_id,
     turn_id,
 )
 from cogs.settings.panel import (
@@ -41,7 +42,6 @@ from services.errors import NotPossible
 from services.settings import kinds
 from services.settings.catalogue import BY_KEY, CATALOGUE, ROLE_ALLOWANCE, Topic
 from services.settings.reader import Settings
-from services.settings.server_settings import Manager
 from services.settings.settings import Member
 
 FORM_ID = re.compile(rf"settings:form:(?P<form>[a-z_]+):(?P<subject_id>{ID}):{PAGE}")
@@ -59,7 +59,7 @@ ACTS = [
 
 
 async def view_of(interaction: discord.Interaction[Any], page: PanelPage) -> Layout:
-    """A page of the settings, or the explanation of one member's credits, as of now.
+    """Return a page of the settings, or the explanation of one member's credits, as of now.
 
     Raises:
         NotPermitted: the person lacks Manage Server.
@@ -67,37 +67,20 @@ async def view_of(interaction: discord.Interaction[Any], page: PanelPage) -> Lay
     by = manager_of(interaction)
     if page.name == MEMBER:
         return await explained(interaction, await member_by_id(interaction, page.number))
-    return panel(await _data(interaction, by.server_id, page), page)
-
-
-async def explained(interaction: discord.Interaction[Any], member: Member) -> Layout:
-    """One member's credits, explained."""
-    known = quota_of(interaction)
-    return member_view(await known.credits.statement(member, entries=0), at=known.clock())
-
-
-async def _data(
-    interaction: discord.Interaction[Any], server_id: int, page: PanelPage
-) -> PanelData:
     known, guild, topic = quota_of(interaction), interaction.guild, Topic(page.name)
-    settings, now = await known.server_settings.read(server_id), known.clock()
+    settings, now = await known.server_settings.read(by.server_id), known.clock()
     used = count = 0
-    rows: list[tuple[int, Any]] = []
+    rows: Sequence[tuple[int, Any]] = ()
     if topic is Topic.CREDITS:
-        used = await known.server_budget.used(server_id, settings.timeline.period(now))
+        used = await known.server_budget.used(by.server_id, settings.timeline.period(now))
     elif topic is Topic.LIMITS:
-        count = await known.server_settings.blocked(server_id)
+        count = await known.server_settings.blocked(by.server_id)
     elif topic in LISTED:
-        rows, count = await _rows(known, server_id, settings, page)
-    return PanelData(
-        settings=settings,
-        at=now,
-        used=used,
-        rows=rows,
-        count=count,
-        living=None
-        if guild is None or guild.unavailable
-        else frozenset(role.id for role in guild.roles),
+        rows, count = await _rows(known, by.server_id, settings, page)
+    roles = None if guild is None or guild.unavailable else guild.roles
+    data = PanelData(
+        *(settings, now, used, rows, count),
+        living=None if roles is None else frozenset(role.id for role in roles),
         obstacles={
             setting: why
             for setting in CATALOGUE
@@ -105,15 +88,23 @@ async def _data(
             and (why := obstacle(guild, settings[setting], songs=kind.takes_songs))
         },
     )
+    return panel(data, page)
+
+
+async def explained(interaction: discord.Interaction[Any], member: Member) -> Layout:
+    """Explain one member's credits."""
+    known = quota_of(interaction)
+    return member_view(await known.credits.statement(member, entries=0), at=known.clock())
 
 
 async def _rows(
     known: QuotaCommands, server_id: int, settings: Settings, page: PanelPage
-) -> tuple[list[tuple[int, Any]], int]:
-    """The roles or members that a page shows, and how many there are in all."""
+) -> tuple[Sequence[tuple[int, Any]], int]:
+    """Return the roles or members that a page shows, and how many there are in all."""
     setting = LISTED[Topic(page.name)]
     if setting is ROLE_ALLOWANCE:
-        found = sorted(settings.roles.items(), key=_highest_first)
+        # The highest first, and unlimited before all.
+        found = sorted(settings.roles.items(), key=lambda row: (row[1] is not None, -(row[1] or 0)))
         first = first_row(nearest(page, len(found))[0])
         return found[first : first + ROWS_SHOWN], len(found)
     count = await known.server_settings.count(server_id, setting)
@@ -122,11 +113,6 @@ async def _rows(
         server_id, setting, limit=ROWS_SHOWN, offset=first
     )
     return rows, count
-
-
-def _highest_first(row: tuple[int, int | None]) -> tuple[bool, int]:
-    credits = row[1]
-    return credits is not None, -(credits or 0)
 
 
 async def _show(interaction: discord.Interaction[Any], page: PanelPage) -> None:
@@ -151,7 +137,7 @@ class PageButton(
         super().__init__(ui.Button(custom_id=turn_id(self.page)))
 
     async def respond(self, interaction: discord.Interaction[Any]) -> None:
-        """Show the page in place, by the callback: unlike edits, it has no rate limit."""
+        # By the callback: unlike edits, it has no rate limit.
         await interaction.response.edit_message(view=await view_of(interaction, self.page))
 
 
@@ -170,7 +156,6 @@ class ActButton(
         super().__init__(ui.Button(custom_id=act_id(act, key, self.page, subject_id)))
 
     async def respond(self, interaction: discord.Interaction[Any]) -> None:
-        """Change the setting and show the page again."""
         by = manager_of(interaction)
         if (self.act, self.key) not in ACTS:
             raise NotPossible(EXPIRED)
@@ -193,7 +178,6 @@ class FormButton(Persistent, ui.DynamicItem[ui.Button[Any]], template=FORM_ID):
         super().__init__(ui.Button(custom_id=custom_id))
 
     async def respond(self, interaction: discord.Interaction[Any]) -> None:
-        """Open the form."""
         by, known = manager_of(interaction), quota_of(interaction)
         form = _form(self.form)
         # Of a role's id there are no settings about a member.
@@ -202,14 +186,13 @@ class FormButton(Persistent, ui.DynamicItem[ui.Button[Any]], template=FORM_ID):
         await interaction.response.send_modal(form.open(str(self.item.custom_id), current))
 
 
-class MemberMenu(Persistent, ui.DynamicItem[ui.UserSelect[Any]], template=member_menu_id()):
+class MemberMenu(Persistent, ui.DynamicItem[ui.UserSelect[Any]], template=MEMBER_MENU):
     """Explains what one member has."""
 
     def __init__(self) -> None:
-        super().__init__(ui.UserSelect(custom_id=member_menu_id()))
+        super().__init__(ui.UserSelect(custom_id=MEMBER_MENU))
 
     async def respond(self, interaction: discord.Interaction[Any]) -> None:
-        """Explain the credits of the member who was chosen."""
         manager_of(interaction)
         data = data_of(interaction)
         chosen = Typed({"member": data.get("values")}, data.get("resolved") or {})
@@ -232,29 +215,23 @@ class PanelForms(commands.Cog):
         match = FORM_ID.fullmatch(str(data_of(interaction).get("custom_id", "")))
         if match is None:
             return
-        typed = Typed.of(data_of(interaction))
+        typed, name = Typed.of(data_of(interaction)), match["form"]
         try:
-            await _apply(interaction, match, typed)
+            check_private(interaction)
+            by, form = manager_of(interaction), _form(name)
+            if interaction.message is None:
+                await acknowledged(interaction)
+            else:
+                await interaction.response.defer()
+            subject_id = int(match["subject_id"])
+            await form.apply(Sent(interaction, quota_of(interaction), by, subject_id, typed))
+            await _show(interaction, PanelPage(match["page"], int(match["number"])))
         except Exception as error:  # noqa: BLE001 - the one handler answers and logs it
-            await answer(interaction, error, file=_returned(FORMS.get(match["form"]), typed))
-
-
-async def _apply(interaction: discord.Interaction[Any], match: re.Match[str], typed: Typed) -> None:
-    check_private(interaction)
-    by: Manager = manager_of(interaction)
-    form = _form(match["form"])
-    if interaction.message is None:
-        await acknowledged(interaction)
-    else:
-        await interaction.response.defer()
-    await form.apply(Sent(interaction, quota_of(interaction), by, int(match["subject_id"]), typed))
-    await _show(interaction, PanelPage(match["page"], int(match["number"])))
-
-
-def _returned(form: Form | None, typed: Typed) -> discord.File | None:
-    """What was long to type is never lost: it comes back with the refusal."""
-    text = typed.text(form.returned) if form is not None and form.returned is not None else ""
-    return text_file(text, f"{form.returned}.txt") if form and text else None
+            # What was long to type is never lost: it comes back with the refusal.
+            field = FORMS[name].returned if name in FORMS else None
+            text = typed.text(field) if field else ""
+            file = text_file(text, f"{field}.txt") if text else None
+            await answer(interaction, error, file=file)
 
 
 def _form(name: str) -> Form:

@@ -16,51 +16,38 @@ from cogs.settings.panel import DANGER, PLAIN, Layout
 from cogs.settings.texts import per
 from services.credits.credits import Balance, CreditStatement
 from services.settings.catalogue import BLOCK, MEMBER_ALLOWANCE, PAUSE, Topic
-from services.settings.settings import Allowance, Source
+from services.settings.settings import Source
 
 LOTS_SHOWN = 6
 ROLES_SHOWN = 5
+FORMS = {"grant": "Grant", "take": "Take", MEMBER_ALLOWANCE.key: "Own allowance"}
 
 
-def member_view(standing: CreditStatement, *, at: datetime) -> Layout:
-    """What a member has, which rule gave it, where it went and when it refills; and what to do."""
-    member_id = standing.member.member_id
-    parts = [f"## Credits of <@{member_id}>", "\n".join(_amounts(standing))]
-    parts.append("### Why\n" + "\n".join(_reasons(standing)))
-    parts.append("### In this period\n" + "\n".join(_period(standing)))
-    if given := list(_given(standing.balance)):
-        parts.append("### Granted\n" + "\n".join(given))
-    if notes := list(_notes(standing, at=at)):
-        parts.append("### Songs\n" + "\n".join(notes))
+def member_view(statement: CreditStatement, *, at: datetime) -> Layout:
+    """Explain what a member has, which rule gave it, where it went and what can be done."""
+    here = PanelPage(MEMBER, statement.member.member_id)
+    parts = [f"## Credits of <@{here.number}>", *_amounts(statement)]
+    parts += ["### Why", *_reasons(statement), "### In this period", *_period(statement)]
+    if granted := list(_granted(statement.balance)):
+        parts += ["### Granted", *granted]
+    parts += ["### Songs", *_notes(statement, at=at)]
     card = ui.Container[Layout](ui.TextDisplay("\n".join(parts)), accent_colour=BLURPLE)
-    return Layout(card, _buttons(standing, at=at))
-
-
-def _buttons(standing: CreditStatement, *, at: datetime) -> ui.ActionRow[Layout]:
-    member_id = standing.member.member_id
-    here = PanelPage(MEMBER, member_id)
-    forms = {"grant": "Grant", "take": "Take", MEMBER_ALLOWANCE.key: "Own allowance"}
-    row = ui.ActionRow[Layout](
-        *(
-            ui.Button(label=label, custom_id=form_id(form, here, member_id), style=PLAIN)
-            for form, label in forms.items()
-        )
-    )
-    if standing.settings.block(at=at):
-        row.add_item(
-            ui.Button(label="Unblock", custom_id=act_id("reset", BLOCK.key, here, member_id))
-        )
+    buttons = [
+        ui.Button[Layout](label=label, custom_id=form_id(form, here, here.number), style=PLAIN)
+        for form, label in FORMS.items()
+    ]
+    if statement.settings.block(at=at):
+        unblock = act_id("reset", BLOCK.key, here, here.number)
+        buttons.append(ui.Button(label="Unblock", custom_id=unblock))
     else:
-        form = form_id(BLOCK.key, here, member_id)
-        row.add_item(ui.Button(label="Block", custom_id=form, style=DANGER))
-    return row.add_item(ui.Button(label="All settings", custom_id=tab_id(Topic.CREDITS)))
+        block = form_id(BLOCK.key, here, here.number)
+        buttons.append(ui.Button(label="Block", custom_id=block, style=DANGER))
+    all_settings = ui.Button[Layout](label="All settings", custom_id=tab_id(Topic.CREDITS))
+    return Layout(card, ui.ActionRow(*buttons, all_settings))
 
 
-# --- how much -------------------------------------------------------------------------------------
-
-
-def _amounts(standing: CreditStatement) -> Iterator[str]:
-    balance = standing.balance
+def _amounts(statement: CreditStatement) -> Iterator[str]:
+    balance = statement.balance
     allowed = balance.allowance.credits
     if balance.unlimited:
         yield "**No limit**: songs cost them nothing."
@@ -68,92 +55,74 @@ def _amounts(standing: CreditStatement) -> Iterator[str]:
             yield f"They also have {credits_text(balance.free)}, which stay as they are."
         return
     yield f"**{credits_text(balance.free)}** to spend now."
-    if allowed and standing.member.roles is not None:
-        yield (
-            f"{bar(balance.sums.allowance, allowed)} {balance.sums.allowance:,} left of "
-            f"{allowed:,} a {balance.every}"
-        )
+    if allowed and statement.member.roles is not None:
+        left = balance.sums.allowance
+        yield f"{bar(left, allowed)} {left:,} left of {allowed:,} a {balance.every}"
 
 
-# --- why ------------------------------------------------------------------------------------------
-
-
-def _reasons(standing: CreditStatement) -> Iterator[str]:
-    allowance, settings = standing.balance.allowance, standing.settings
-    amount = per(allowance.credits, f"a {standing.balance.every}")
-    yield f"{amount}: {_rule(standing, allowance)}"
-    own = settings[MEMBER_ALLOWANCE]
+def _reasons(statement: CreditStatement) -> Iterator[str]:
+    allowance, each = statement.balance.allowance, f"a {statement.balance.every}"
+    roles, own = statement.member.roles, statement.settings[MEMBER_ALLOWANCE]
+    without = roles is not None and statement.settings.roles
+    no_role = " None of their roles has an allowance." if without else ""
+    match allowance.source:
+        case Source.MEMBER:
+            until = f" until {shown(allowance.until)}" if allowance.until else ""
+            rule = f"their own allowance{until}. It counts before their roles."
+        case Source.ROLE:
+            role = _role(statement, allowance.role_id or 0)
+            rule = f"from {role}, the highest of their roles that have an allowance."
+        case Source.SERVER:
+            rule = f"what this server gives everyone.{no_role}"
+        case Source.DEFAULT:
+            rule = f"the bot's default, because this server has set nothing.{no_role}"
+    yield f"{per(allowance.credits, each)}: {rule}"
     if own is not None and allowance.source is not Source.MEMBER and own.until is not None:
-        was = per(own.credits, f"a {standing.balance.every}")
-        yield f"Their own allowance ({was}) ended {ago(own.until)}."
-    if standing.member.roles is None:
+        yield f"Their own allowance ({per(own.credits, each)}) ended {ago(own.until)}."
+    if roles is None:
         yield (
             "They are not in this server now, so their roles aren't known. Their credits stay, "
             "and their allowance is worked out again when they are back."
         )
-    elif others := _other_roles(standing):
+    elif others := _other_roles(statement):
         yield f"Not counted, because allowances don't add up: {others}."
 
 
-def _rule(standing: CreditStatement, allowance: Allowance) -> str:
-    match allowance.source:
-        case Source.MEMBER:
-            until = f" until {shown(allowance.until)}" if allowance.until else ""
-            return f"their own allowance{until}. It counts before their roles."
-        case Source.ROLE:
-            return (
-                f"from {_role(standing, allowance.role_id or 0)}, the highest of their roles that "
-                "have an allowance."
-            )
-        case Source.SERVER:
-            return f"what this server gives everyone.{_no_role(standing)}"
-        case Source.DEFAULT:
-            return f"the bot's default, because this server has set nothing.{_no_role(standing)}"
-
-
-def _no_role(standing: CreditStatement) -> str:
-    known = standing.member.roles is not None and standing.settings.roles
-    return " None of their roles has an allowance." if known else ""
-
-
-def _other_roles(standing: CreditStatement) -> str:
-    """The allowances of their other roles, the highest first; empty where there are none."""
-    settings, counted = standing.settings, standing.balance.allowance
+def _other_roles(statement: CreditStatement) -> str:
+    """List the allowances of their other roles, the highest first; empty where there are none."""
+    balance, each = statement.balance, f"a {statement.balance.every}"
     others = [
         (credits, role_id)
-        for role_id, credits in settings.roles.items()
-        if role_id in (standing.member.roles or ()) and role_id != counted.role_id
+        for role_id, credits in statement.settings.roles.items()
+        if role_id in (statement.member.roles or ()) and role_id != balance.allowance.role_id
     ]
     others.sort(key=lambda rule: (rule[0] is None, rule[0] or 0), reverse=True)
     named = [
-        f"{_role(standing, role_id)} ({per(credits, f'a {standing.balance.every}')})"
+        f"{_role(statement, role_id)} ({per(credits, each)})"
         for credits, role_id in others[:ROLES_SHOWN]
     ]
     more = [f"{len(others) - ROLES_SHOWN:,} more"] if len(others) > ROLES_SHOWN else []
     return ", ".join(named + more)
 
 
-def _role(standing: CreditStatement, role_id: int) -> str:
-    """A role; that of @everyone has its server's id (Discord, "Role Object")."""
-    return "@everyone" if role_id == standing.member.server_id else f"<@&{role_id}>"
+def _role(statement: CreditStatement, role_id: int) -> str:
+    """Name a role; that of @everyone has its server's id (Discord, "Role Object")."""
+    return "@everyone" if role_id == statement.member.server_id else f"<@&{role_id}>"
 
 
-# --- where it went, and what else there is --------------------------------------------------------
-
-
-def _period(standing: CreditStatement) -> Iterator[str]:
-    balance = standing.balance
+def _period(statement: CreditStatement) -> Iterator[str]:
+    balance = statement.balance
     worth = "worth " if balance.unlimited else ""
-    yield f"Spent: {worth}{credits_text(standing.spent)}"
-    yield f"Held for songs in progress: {worth}{credits_text(standing.held)}"
+    yield f"Spent: {worth}{credits_text(statement.spent)}"
+    yield f"Held for songs in progress: {worth}{credits_text(statement.held)}"
     if balance.allowance.credits:
         yield f"Refills {ago(balance.period.end)}, to {credits_text(balance.allowance.credits)}"
-    if following := standing.settings.timeline.next(balance.period.start):
+    if following := statement.settings.timeline.next(balance.period.start):
         begins, calendar = following
         yield f"From {shown(begins)} on the period is a {calendar.every}"
 
 
-def _given(balance: Balance) -> Iterator[str]:
+def _granted(balance: Balance) -> Iterator[str]:
     # A limit that was lifted leaves the running period's credits behind.
     lots = [lot for lot in balance.lots if balance.unlimited or lot.kind != "allowance"]
     yield from map(lot_line, lots[:LOTS_SHOWN])
@@ -161,13 +130,10 @@ def _given(balance: Balance) -> Iterator[str]:
         yield f"and {rest_text(balance, lots[:LOTS_SHOWN])}"
 
 
-def _notes(standing: CreditStatement, *, at: datetime) -> Iterator[str]:
-    """What keeps them from making songs."""
-    pause = standing.settings[PAUSE]
-    if block := standing.settings.block(at=at):
-        until = f" until {shown(block.until)}" if block.until else ""
-        yield f"**Blocked{until}**: {plain(block.reason)}"
-    else:
-        yield "Not blocked."
+def _notes(statement: CreditStatement, *, at: datetime) -> Iterator[str]:
+    """Say what keeps them from making songs."""
+    pause, block = statement.settings[PAUSE], statement.settings.block(at=at)
+    until = f" until {shown(block.until)}" if block and block.until else ""
+    yield f"**Blocked{until}**: {plain(block.reason)}" if block else "Not blocked."
     if pause is not None:
         yield "New songs are paused for everyone" + (f": {plain(pause)}" if pause else ".")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from cogs.client.components import ID
 from services.settings.catalogue import Topic
 
+MEMBER_MENU = "settings:member"
 MEMBER = "member"
 """The page that explains one member's credits."""
 
@@ -29,25 +30,20 @@ PAGE = rf"(?P<page>{'|'.join((*Topic, MEMBER))}):(?P<number>{ID})"
 
 
 def tab_id(topic: str) -> str:
-    """Of a button that opens a topic."""
+    """Name a button that opens a topic."""
     return f"settings:tab:{topic}:1"
 
 
 def turn_id(page: PanelPage) -> str:
-    """Of a button that turns to another page of a topic: beside the tabs, ids must differ."""
+    """Name a button that turns to another page: ids must differ from those of the tabs."""
     return f"settings:turn:{page}"
 
 
 def form_id(form: str, page: PanelPage, subject_id: int = 0) -> str:
-    """Of a form and of its button. `subject_id`: the role or member that it is about."""
+    """Name a form and its button. `subject_id`: the role or member that it is about."""
     return f"settings:form:{form}:{subject_id}:{page}"
 
 
 def act_id(act: str, key: str, page: PanelPage, subject_id: int = 0) -> str:
-    """Of a button that changes a setting at once: `on`, or `reset` to the default."""
+    """Name a button that changes a setting at once: `on`, or `reset` to the default."""
     return f"settings:act:{act}:{key}:{subject_id}:{page}"
-
-
-def member_menu_id() -> str:
-    """Of the menu that finds a member."""
-    return "settings:member"

@@ -17,7 +17,7 @@ from discord import ui
 from cogs.client.texts import BLURPLE, ago, calendar_text, counted, shown
 from cogs.credits.texts import bar
 from cogs.settings.channels import GONE
-from cogs.settings.pages import PanelPage, act_id, form_id, member_menu_id, tab_id, turn_id
+from cogs.settings.pages import MEMBER_MENU, PanelPage, act_id, form_id, tab_id, turn_id
 from cogs.settings.texts import mention, value_text
 from services.settings import kinds
 from services.settings.catalogue import (
@@ -51,7 +51,7 @@ TITLES = {
     Topic.MORE: ("More", "What is posted for managers, and what members can do."),
 }
 """Each page's name, and what it is about."""
-LISTED = {setting.topic: setting for setting in (ROLE_ALLOWANCE, MEMBER_ALLOWANCE, BLOCK)}
+LISTED = {setting.topic: setting for setting in CATALOGUE if setting.about is not About.SERVER}
 """The settings about one role or member, each with a separate page."""
 ADD = {ROLE_ALLOWANCE: "Add a role", MEMBER_ALLOWANCE: "Add a member", BLOCK: "Block a member"}
 OTHER_COMMANDS = (
@@ -218,7 +218,7 @@ def _list_page(data: PanelData, page: PanelPage) -> Iterator[ui.Item[Layout]]:
         )
     if setting is MEMBER_ALLOWANCE:
         menu = ui.UserSelect[Layout](
-            custom_id=member_menu_id(), placeholder="See what a member has, and why"
+            custom_id=MEMBER_MENU, placeholder="See what a member has, and why"
         )
         yield ui.ActionRow(menu)
 
