@@ -201,6 +201,18 @@ def test_every_path_that_is_named_exists(document: Path) -> None:
 
 
 @each_document
+def test_every_test_that_is_named_exists(document: Path) -> None:
+    if document.parent.name == "decisions":
+        return
+    named = re.findall(r"(tests/[\w/]+\.py)::(test_\w+)", text(document))
+    files = {file: text(ROOT / file) for file, _ in named if (ROOT / file).exists()}
+    missing = [
+        f"{file}::{test}" for file, test in named if f"def {test}(" not in files.get(file, "")
+    ]
+    assert missing == []
+
+
+@each_document
 def test_every_relative_link_resolves(document: Path) -> None:
     links = LINK.findall(FENCE.sub("", text(document)))
     assert [link for link in links if not resolves(document, link)] == []
