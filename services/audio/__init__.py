@@ -1,1 +1,1 @@
-"""Audio: files made fit for Discord, in a child process."""
+"""Transcoding songs for Discord in a child process."""

@@ -26,7 +26,7 @@ class TooLateToCancel(NotPossible):
 
 
 class FormExpired(NotPossible):
-    """The options of a form are gone, or somebody else's."""
+    """The options of a form were deleted, or are somebody else's."""
 
 
 class SongFileLost(NotPossible):
@@ -35,6 +35,6 @@ class SongFileLost(NotPossible):
 
 @dataclass(eq=False)
 class AudioUnusable(NotPossible):
-    """The song's audio can't be made to fit."""
+    """The song's audio can't be transcoded for the channel."""
 
     reason: str

@@ -1,4 +1,4 @@
-"""The sandbox' rules, handed to a kernel that only notes them. tests/security proves them real."""
+"""What the sandbox asks a fake kernel for. tests/security tests it with the real one."""
 
 import ctypes
 import errno
@@ -16,14 +16,14 @@ import pytest
 from services.audio import sandbox
 from services.audio.sandbox import Sandbox
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has it")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
 
 PID = 4_711
 REFUSED = "EPERM"
 
 
 class Kernel:
-    """Stands for the C library: nothing is restricted by it."""
+    """Replaces the C library, and restricts nothing."""
 
     def __init__(self, landlock: int, *, refuses: int | None = None) -> None:
         self.landlock = landlock
@@ -52,8 +52,8 @@ class Kernel:
 
 
 @pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process' threads are not counted: pytest may have some."""
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count only one thread: pytest may have more."""
     monkeypatch.setattr(Path, "iterdir", lambda path: iter([path]))
 
 
@@ -74,8 +74,8 @@ def enter(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
         (9, (2**16 - 1, 3, 3)),
     ],
 )
-def test_each_version_of_landlock_gets_what_it_knows(
-    version: int, rights: tuple[int, ...], alone: None, monkeypatch: pytest.MonkeyPatch
+def test_each_version_of_landlock_gets_the_rights_that_it_supports(
+    version: int, rights: tuple[int, ...], one_thread: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel = Kernel(version)
     assert enter(kernel, monkeypatch).landlock == version
@@ -87,34 +87,40 @@ def test_each_version_of_landlock_gets_what_it_knows(
     assert {struct.unpack("=Qi", rule)[0] for rule in kernel.rules} == {0b1100}
 
 
-def test_without_landlock(alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel = Kernel(-1)
-    assert enter(kernel, monkeypatch).landlock == 0
-    assert kernel.rules == []
-
-
 @pytest.mark.parametrize("call", [sandbox._ADD_RULE, sandbox._RESTRICT_SELF])
 def test_a_kernel_that_refuses_is_an_error(
-    call: int, alone: None, monkeypatch: pytest.MonkeyPatch
+    call: int, one_thread: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(OSError, match="too long"):
         enter(Kernel(7, refuses=call), monkeypatch)
 
 
-def test_a_second_thread_would_stay_free(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_thread_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "iterdir", lambda path: iter([path, path]))
     with pytest.raises(RuntimeError, match="before any thread"):
         sandbox.enter()
 
 
-def test_elsewhere_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_systems_have_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert sandbox.enter() == Sandbox(0, seccomp=False)
 
 
-def test_an_architecture_without_numbers(alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine="riscv64"))
-    assert enter(Kernel(7), monkeypatch) == Sandbox(7, seccomp=False)
+@pytest.mark.parametrize(
+    ("machine", "landlock", "expected"),
+    [("x86_64", -1, Sandbox(0, seccomp=True)), ("riscv64", 7, Sandbox(7, seccomp=False))],
+)
+def test_parts_that_the_system_lacks_are_left_out(
+    machine: str,
+    landlock: int,
+    expected: Sandbox,
+    one_thread: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine=machine))
+    kernel = Kernel(landlock)
+    assert enter(kernel, monkeypatch) == expected
+    assert bool(kernel.rules) is (landlock > 0)
 
 
 def test_the_projects_folder_is_not_among_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +140,7 @@ AUDIT = {machine: number for machine, (number, _) in sandbox._MACHINES.items()}
 def verdict(
     machine: str, number: int, argument: int = 0, second: int = 0, *, audit: int | None = None
 ) -> str:
-    """What the filter for a machine says to a call."""
+    """Return what a machine's filter does with a call."""
     steps = sandbox._filter(AUDIT[machine], list(AUDIT).index(machine), PID)
     architecture = AUDIT[machine] if audit is None else audit
     loaded = {0: number, 4: architecture, 16: argument, 24: second}
@@ -161,7 +167,7 @@ def run(steps: Sequence[tuple[int, int, int, int]], loaded: dict[int, int]) -> i
 
 
 @pytest.mark.parametrize("machine", AUDIT)
-def test_filter_refuses_what_is_listed_and_no_more(machine: str) -> None:
+def test_the_filter_refuses_only_the_listed_calls(machine: str) -> None:
     column = list(AUDIT).index(machine)
     refused = set(sandbox._numbers(sandbox._DENIED.values(), column))
     of_itself = set(sandbox._numbers(sandbox._OF_ITSELF.values(), column))
@@ -178,7 +184,7 @@ def test_filter_refuses_what_is_listed_and_no_more(machine: str) -> None:
 
 
 @pytest.mark.parametrize("machine", AUDIT)
-def test_filter_lets_threads_begin_and_no_processes(machine: str) -> None:
+def test_the_filter_allows_new_threads_and_no_processes(machine: str) -> None:
     column = list(AUDIT).index(machine)
     assert verdict(machine, sandbox._CLONE3[column]) == "ENOSYS"
     assert verdict(machine, sandbox._CLONE[column], 0x3D0F00) == "allowed"
@@ -188,7 +194,7 @@ def test_filter_lets_threads_begin_and_no_processes(machine: str) -> None:
 
 
 @pytest.mark.parametrize("machine", AUDIT)
-def test_filter_lets_no_file_signal_another(machine: str) -> None:
+def test_the_filter_lets_no_file_signal_another_process(machine: str) -> None:
     fcntl_number = sandbox._FCNTL[list(AUDIT).index(machine)]
     for command in (fcntl.F_SETOWN, 15):  # F_SETOWN_EX
         assert verdict(machine, fcntl_number, 3, command) == REFUSED
@@ -196,7 +202,7 @@ def test_filter_lets_no_file_signal_another(machine: str) -> None:
         assert verdict(machine, fcntl_number, 3, command) == "allowed"
 
 
-def test_filter_knows_one_set_of_numbers_only() -> None:
+def test_the_filter_allows_one_set_of_numbers_only() -> None:
     assert verdict("x86_64", 0) == "allowed"
     assert verdict("x86_64", 0, audit=0x40000003) == REFUSED  # that of 32 bits
     assert verdict("x86_64", 0x40000000) == REFUSED  # x32
