@@ -265,7 +265,7 @@ class OperatorBudget:
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """Credits that came in together and expire together."""
+    """Credits that came together and expire together."""
 
     lot_id: str
     kind: str
@@ -274,17 +274,17 @@ class Lot:
     revision: int
     expires_at: datetime | None
     reason: str | None = None
-    """Why it was granted, where that was asked for."""
+    """Why it was granted; None if the query does not read it."""
     actor_id: int | None = None
-    """Who granted or gave it, where that was asked for; None, too, where the operator did."""
+    """Who granted or gave it; None if the query does not read it, or for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class LotSums:
-    """What a member's lots hold that have not expired, however many there are.
+    """Sums over all of a member's lots with something left that have not expired.
 
-    `allowance` is of the period's, the rest of granted, given and returned ones: `granted` is what
-    is left of these, `granted_amount` what they were filled with.
+    `allowance`: what is left of the period's. The others are grants, gifts and late refunds:
+    `granted` is what is left of them, `granted_amount` how much they were.
     """
 
     lots: int = 0

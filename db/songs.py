@@ -131,9 +131,9 @@ async def price_of_unfinished(connection: Connection, server_id: int, member_id:
 
 
 async def last_requested(connection: Connection, server_id: int, member_id: int) -> datetime | None:
-    """When a member asked for their newest song that was not given back; None: never.
+    """Return when a member requested their newest song that was not refunded; None if never.
 
-    Of the newest ten: whoever failed so often need not wait for long.
+    Only the newest ten count: after ten refunds there is no cooldown.
     """
     rows = await connection.execute_fetchall(
         """
@@ -192,7 +192,7 @@ async def ends_by_choice(
 async def price_of_completed(
     connection: Connection, server_id: int, member_id: int, *, since: datetime
 ) -> int:
-    """The prices together of what a member asked for since then, was made, and not given back."""
+    """Return the sum of the prices of a member's songs since then that were made, less refunds."""
     rows = await connection.execute_fetchall(
         """
         SELECT coalesce(sum(hold.price), 0) AS total
@@ -255,7 +255,7 @@ async def undelivered_of_member(
 
 
 async def count_of_member(connection: Connection, server_id: int, member_id: int) -> int:
-    """How many songs a member has asked for in a server."""
+    """Count a member's requests in a server."""
     rows = await connection.execute_fetchall(
         "SELECT count(*) AS n FROM songs WHERE server_id = ? AND member_id = ?",
         (server_id, member_id),

@@ -129,7 +129,7 @@ def refusal(error: discord.HTTPException) -> CannotPost | TooLargeToPost:
 
 
 def may_succeed_later(error: discord.HTTPException) -> bool:
-    """Return whether the same message may be accepted later, as when a permission is given back."""
+    """Return whether the same message may be accepted later, as when a permission returns."""
     if error.code in MALFORMED or error.code == UNKNOWN_CHANNEL:
         return False
     refused = refusal(error)

@@ -59,9 +59,8 @@ class Usage:
     async def report(self, server_id: int, *, days: int = 30, zone: str) -> UsageReport:
         """The last `days` days (1 to 366) as clocks in `zone` count them, today among them.
 
-        What counts is the price of each song, those of unlimited members too, unless it was given
-        back: FAILED, CANCELLED, or not delivered in time. All parts of the report are counted from
-        the same songs.
+        The price of each song counts, those of unlimited members too, unless it was refunded:
+        FAILED, CANCELLED, or not delivered in time. All parts of the report count the same songs.
 
         Raises:
             OutOfRange: `days` is out of bounds.
