@@ -258,7 +258,7 @@ async def save(response: aiohttp.ClientResponse, workspace: Workspace, start: by
 
 
 def starts_as_markup(start: bytes) -> bool:
-    """Whether it is JSON or HTML: no audio format begins with these."""
+    """Return whether it is JSON or HTML: no audio format begins with these."""
     return start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[", b'"', b"<")
 
 

@@ -8,7 +8,6 @@ import contextlib
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from services.providers.rate_limiter import (
     CALLS_A_SONG,
@@ -73,15 +72,6 @@ def best_gap(expected: Expectation, age: float, price: float) -> float:
     return _GAPS[min(best, len(_GAPS) - 1)]
 
 
-@dataclass(slots=True)
-class _AtApi:
-    """A song that was submitted, or is just being so."""
-
-    next_poll: float
-    """On the rate limiter's clock."""
-    lost: bool = False
-
-
 class Pacer:
     """Says when to poll a song next.
 
@@ -104,7 +94,8 @@ class Pacer:
         self._rate_limiter = rate_limiter
         self._waiting = waiting
         self._learner = Learner(runs, clock=rate_limiter.clock)
-        self._at_api: dict[int, _AtApi] = {}
+        # When a song is polled next, on the rate limiter's clock, and whether it is `LOST`.
+        self._at_api: dict[int, tuple[float, bool]] = {}
         self._latest = USUAL
         if polled:
             rate_limiter.planned = self._planned
@@ -113,7 +104,7 @@ class Pacer:
     def submitting(self, song_id: int, *, seconds: int, steps: int) -> Iterator[None]:
         """Count the calls to come of a song whose submit has its place in the minute."""
         self._latest = seconds, steps
-        self._at_api[song_id] = _AtApi(self._first_poll(seconds, steps))
+        self._at_api[song_id] = self._first_poll(seconds, steps), False
         try:
             yield
         finally:
@@ -171,8 +162,8 @@ class Pacer:
         job = self._worth_it(expected, age, lost=lost, processing=processing, waiting=waiting)
         job = max(job, age + SHORTEST_GAP)
         job = min(job, DEADLINE) if age < DEADLINE else age + LONGEST_GAP
-        if song := self._at_api.get(song_id) if song_id is not None else None:
-            song.next_poll, song.lost = self._rate_limiter.clock() + job - age, lost
+        if song_id in self._at_api:
+            self._at_api[song_id] = self._rate_limiter.clock() + job - age, lost
         return job
 
     def _worth_it(
@@ -201,13 +192,10 @@ class Pacer:
         that ends will have made room for another's submit.
         """
         soon = self._rate_limiter.clock() + WINDOW
-        one_more = _AtApi(self._first_poll(*self._latest))
+        one_more = self._first_poll(*self._latest), False
         return [
-            Planned(
-                song.next_poll,
-                1.0 if song.lost else CALLS_TO_COME if song.next_poll < soon else CALLS_A_SONG,
-            )
-            for song in (*self._at_api.values(), one_more)
+            Planned(at, 1.0 if lost else CALLS_TO_COME if at < soon else CALLS_A_SONG)
+            for at, lost in (*self._at_api.values(), one_more)
         ]
 
     def _first_poll(self, seconds: int, steps: int) -> float:

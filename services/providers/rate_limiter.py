@@ -103,11 +103,11 @@ class RateLimiter:
 
     @property
     def fill(self) -> float:
-        """How full the minute is: 0 is empty, 1 is full, more when calls wait for a place."""
+        """Return how full the minute is: 0 is empty, 1 is full, more when calls wait for a place."""
         return self.fill_ahead(0.0, calls=0.0)
 
     def fill_ahead(self, seconds: float, *, calls: float) -> float:
-        """How full it will be in so many seconds, if that many more calls are made until then."""
+        """Return how full it will be in so many seconds, if that many more calls are made until then."""
         now = self.clock()
         self._forget(now)
         used = self._used_at(now + seconds) if now >= self._refused_until else self.per_minute
@@ -134,9 +134,9 @@ class RateLimiter:
             raise
 
     def refused(self, retry_after: float) -> None:
-        """A 429 came in: let nobody call for `retry_after` seconds.
+        """Let nobody call for `retry_after` seconds, after a 429.
 
-        What makes no sense is bounded to `SHORTEST_REFUSAL` and `LONGEST_REFUSAL`: a server that
+        The pause is bounded to `SHORTEST_REFUSAL` and `LONGEST_REFUSAL`: a server that
         answers "0" must not be hammered, and "a year" must not stop the bot permanently.
         """
         pause = SHORTEST_REFUSAL if math.isnan(retry_after) else retry_after
@@ -148,7 +148,7 @@ class RateLimiter:
             self._sent.popleft()
 
     def _used_at(self, at: float) -> int:
-        """How many of the calls made will still be in the minute then."""
+        """Return how many of the calls made will still be in the minute then."""
         return len(self._sent) - bisect_right(self._sent, at - WINDOW - MARGIN)
 
     def _free_in(self, now: float, call: Call) -> float:
@@ -157,21 +157,16 @@ class RateLimiter:
         wait = self._refused_until - now
         if len(self._sent) >= self.per_minute:
             wait = max(wait, self._sent[0] + WINDOW + MARGIN - now)
-        elif call is Call.SUBMIT and not self._overdue:
-            wait = max(wait, self._held_back(now))
+        elif call is Call.SUBMIT and self.planned is not None and not self._overdue:
+            apart = APART * WINDOW / self.per_minute
+            if len(self._sent) > CROWDED * self.per_minute and now < self._submitted_at + apart:
+                wait = max(wait, self._submitted_at + apart - now)
+            elif not self._has_room(self.planned(), now + PATIENCE + apart):
+                wait = max(wait, CHECK_AGAIN)
         return wait if wait > GRAIN else 0.0
 
-    def _held_back(self, now: float) -> float:
-        """Seconds until a submit may go where there is a place; or be weighed again."""
-        if self.planned is None:
-            return 0.0
-        apart = APART * WINDOW / self.per_minute
-        if len(self._sent) > CROWDED * self.per_minute and now < self._submitted_at + apart:
-            return self._submitted_at + apart - now
-        return 0.0 if self._carries_another(self.planned(), now + PATIENCE + apart) else CHECK_AGAIN
-
-    def _carries_another(self, planned: Sequence[Planned], earliest: float) -> bool:
-        """Whether there will be places for all planned calls, if a song is submitted now.
+    def _has_room(self, planned: Sequence[Planned], earliest: float) -> bool:
+        """Return whether there will be places for all planned calls, if a song is submitted now.
 
         In each minute that ends with one of them, or `earliest`, no more than the limit may be
         made, planned or this submit.
@@ -193,7 +188,7 @@ class RateLimiter:
 
     @property
     def _overdue(self) -> bool:
-        """Whether it is the turn of a submit."""
+        """Return whether it is the turn of a submit."""
         return self._since_submit >= SUBMIT_TURN - 1
 
     def _serve(self) -> None:
@@ -215,7 +210,7 @@ class RateLimiter:
             self._takers[call].popleft().set_result(now)
 
     def _line(self) -> list[Call]:
-        """What calls are waited for, first the one whose turn it is."""
+        """Return what calls are waited for, first the one whose turn it is."""
         for takers in self._takers.values():
             while takers and takers[0].done():
                 takers.popleft()

@@ -216,12 +216,8 @@ class RunTimes:
     """
 
     def __init__(self, fits: tuple[_Fit, ...] = (_Fit(),)) -> None:
-        self._fits = fits
+        self.fits = fits
         self._expected: dict[tuple[int, int], Expectation] = {}
-
-    def copy(self) -> "RunTimes":
-        """Return another one that knows the same, to learn what may turn out differently."""
-        return RunTimes(self._fits)
 
     def expect(self, seconds: int, steps: int) -> Expectation:
         """Return what is known of a song of this length and these steps.
@@ -230,7 +226,7 @@ class RunTimes:
         """
         if (seconds, steps) not in self._expected:
             x = _features(seconds, steps)
-            predicted = [(fit.weight, *fit.predict(x)) for fit in self._fits]
+            predicted = [(fit.weight, *fit.predict(x)) for fit in self.fits]
             location = sum(weight * at for weight, at, *_ in predicted)
             variance = sum(w * (scale**2 + (at - location) ** 2) for w, at, scale, _ in predicted)
             median = page_time(seconds, steps) * math.exp(location)
@@ -245,6 +241,8 @@ class RunTimes:
         """
         if run.seconds < 1 or run.steps < 1 or not run.possible:
             raise ValueError(f"not a run: {run}")
+        if run.low == 0.0 and run.high == math.inf:
+            return  # nothing is known of it yet
         x = _features(run.seconds, run.steps)
         usual = math.log(page_time(run.seconds, run.steps))
         low = math.log(run.low) - usual if run.low else -math.inf
@@ -252,12 +250,12 @@ class RunTimes:
         if high - low < 0.002:
             low, high = low - 0.001, high + 0.001  # a point has no probability
         by_weight = attrgetter("weight")
-        best = max(self._fits, key=by_weight)
+        best = max(self.fits, key=by_weight)
         jumped = replace(best, weight=CHANGE).loosened((JUMP / NOISE) ** 2, NEW_SHAPE)
-        posterior = [fit.after(x, low, high) for fit in (*self._fits, jumped)]
+        posterior = [fit.after(x, low, high) for fit in (*self.fits, jumped)]
         heaviest = heapq.nlargest(HYPOTHESES, posterior, key=by_weight)
         total = sum(fit.weight for fit in heaviest)
-        self._fits = tuple(replace(fit, weight=fit.weight / total) for fit in heaviest)
+        self.fits = tuple(replace(fit, weight=fit.weight / total) for fit in heaviest)
         self._expected.clear()
 
 
@@ -290,9 +288,9 @@ class Learner:
         if self._stale and not self._followed:
             self._provisional, self._stale = self._settled, False
         elif self._stale and (now := self._clock()) - self._counted_at >= PAUSE:
-            self._provisional = self._settled.copy()
+            self._provisional = RunTimes(self._settled.fits)
             for run in self._followed.values():
-                _learn_what_is_known(self._provisional, run)
+                self._provisional.learn(run)
             self._stale, self._counted_at = False, now
         return self._provisional.expect(seconds, steps)
 
@@ -334,11 +332,6 @@ class Learner:
                 expected = self.expect(run.seconds, run.steps)
                 if run.low <= expected.median * math.exp(OVERDUE * expected.spread):
                     break
-            _learn_what_is_known(self._settled, run)
+            self._settled.learn(run)
             del self._followed[song_id]
         self._stale = True
-
-
-def _learn_what_is_known(times: RunTimes, run: Run) -> None:
-    if run.low > 0.0 or run.high < math.inf:
-        times.learn(run)

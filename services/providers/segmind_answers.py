@@ -29,12 +29,7 @@ from services.errors import (
     SubmitForbidden,
 )
 from services.providers.base import BASE64_OVERHEAD, Output, Workspace
-from services.providers.downloads import (
-    LOST,
-    MAX_ADDRESS,
-    in_thread,
-    read_pieces,
-)
+from services.providers.downloads import LOST, MAX_ADDRESS, in_thread, read_pieces
 from services.providers.json_stream import DATA, LONG, Inner, Outline, Song, Spool, parse, texts
 from services.providers.redaction import (
     MAX_LOGGED,
@@ -132,12 +127,12 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """Whether the code is a good one."""
+        """Return whether the code is a good one."""
         return 200 <= self.code < 300
 
     @property
     def valid(self) -> bool:
-        """Whether what it says counts: COMPLETED is final whatever the code."""
+        """Return whether what it says counts: COMPLETED is final whatever the code."""
         return self.ok or self.word == "COMPLETED"
 
     @property
@@ -149,12 +144,12 @@ class Answer:
 
     @property
     def completed(self) -> bool:
-        """Whether the song was made."""
+        """Return whether the song was made."""
         return self.word == "COMPLETED" or (self.ok and self.word in _SUCCEEDED)
 
     @property
     def failed(self) -> bool:
-        """Whether it will not be made: FAILED is final whatever the code, and comes as 422."""
+        """Return whether it will not be made: FAILED is final whatever the code, and comes as 422."""
         good = self.ok or self.code == 422
         return self.word == "FAILED" or (good and self.word in _ENDED_BADLY)
 

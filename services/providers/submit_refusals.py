@@ -44,12 +44,12 @@ class SubmitRefusals:
         self._one_at_a_time = asyncio.Lock()
 
     def accepted(self) -> None:
-        """Hear that the API has accepted a submit: the account works."""
+        """Note that the API has accepted a submit: the account works."""
         self._last = self._blamed = None
         self._probes.clear()
 
     async def concerns_request(self, member_id: int) -> bool:
-        """Whether the refusal of a member's song is that request's alone.
+        """Return whether the refusal of a member's song is that request's alone.
 
         Not if the account check is refused, too. But a readable balance does not prove that the
         key may submit. So a second member's song, refused within ten minutes and with nothing
@@ -70,7 +70,7 @@ class SubmitRefusals:
             return True
 
     async def concerns_probe(self, song_id: int) -> bool:
-        """Whether the refusal of a song is that request's alone, while the key is refused.
+        """Return whether a song's refusal is that request's alone, while the key is refused.
 
         Such a song waits again, since the refusal is known. But no new songs come then: if those
         left to probe the account with are refused for their lyrics, songs would stay paused until
@@ -81,7 +81,7 @@ class SubmitRefusals:
             return self._probes[song_id] >= MOST_PROBES and await self._key_works() is True
 
     async def _key_works(self) -> bool | None:
-        """Whether the balance can be read, checked once a minute at most.
+        """Return whether the balance can be read, checked once a minute at most.
 
         None: the check has no verdict. A 429, an outage or a lost answer says nothing of the key.
         """
