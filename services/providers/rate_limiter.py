@@ -103,11 +103,11 @@ class RateLimiter:
 
     @property
     def fill(self) -> float:
-        """Return how full the minute is: 0 is empty, 1 is full, more when calls wait for a place."""
+        """Return how full the minute is: 0 is empty, 1 full, more when calls wait for a place."""
         return self.fill_ahead(0.0, calls=0.0)
 
     def fill_ahead(self, seconds: float, *, calls: float) -> float:
-        """Return how full it will be in so many seconds, if that many more calls are made until then."""
+        """Return how full it will be in so many seconds, with that many more calls until then."""
         now = self.clock()
         self._forget(now)
         used = self._used_at(now + seconds) if now >= self._refused_until else self.per_minute

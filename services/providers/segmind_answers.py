@@ -149,7 +149,7 @@ class Answer:
 
     @property
     def failed(self) -> bool:
-        """Return whether it will not be made: FAILED is final whatever the code, and comes as 422."""
+        """Return whether it will not be made: FAILED is final whatever the code."""
         good = self.ok or self.code == 422
         return self.word == "FAILED" or (good and self.word in _ENDED_BADLY)
 
