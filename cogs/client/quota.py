@@ -88,14 +88,20 @@ def check_no_bot(person: discord.Member | discord.User) -> None:
         raise InvalidRequest(NO_BOTS)
 
 
-def check_role_exists(role: discord.Role) -> None:
-    """Check that a role still exists: it was chosen a moment ago.
+def check_role(guild: discord.Guild | None, role_id: int, *, everyone: bool = False) -> None:
+    """Check that a role exists, as far as the server is known, and is only @everyone if it may be.
 
     Raises:
-        NotPossible: it was deleted meanwhile.
+        NotPossible: it was deleted since it was chosen.
+        InvalidRequest: everyone has it.
     """
-    if role.guild.get_role(role.id) is None:
+    if guild is None or guild.unavailable:
+        return
+    role = guild.get_role(role_id)
+    if role is None:
         raise NotPossible("That role was deleted meanwhile: please choose another one.")
+    if role.is_default() and not everyone:
+        raise InvalidRequest("Everyone has that role. Use `/quota server` for it.")
 
 
 async def moment_of(interaction: discord.Interaction[Any], typed: str | None) -> datetime | None:

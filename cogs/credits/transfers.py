@@ -13,7 +13,7 @@ from cogs.client.people import manager_of, member_of
 from cogs.client.quota import (
     QuotaCommands,
     check_no_bot,
-    check_role_exists,
+    check_role,
     complete_moment,
     moment_of,
     quota_of,
@@ -71,7 +71,7 @@ class GrantCommands(QuotaCommands):
             )
             answer = texts.granted(member.mention, moved, reason, expires_at)
         elif role is not None and member is None:
-            check_role_exists(role)
+            check_role(role.guild, role.id, everyone=True)
             role_grant = await self.transfers.role_grant(
                 by,
                 role.id,
@@ -115,7 +115,7 @@ class GrantCommands(QuotaCommands):
             held = (await self.credits.statement(whose, entries=0)).held
             answer = texts.taken(member.mention, moved, amount, reason, held=held)
         elif role is not None and member is None:
-            check_role_exists(role)
+            check_role(role.guild, role.id, everyone=True)
             role_grant = await self.transfers.role_grant(
                 by, role.id, role_grant_id=interaction.id, kind="take", amount=amount, reason=reason
             )

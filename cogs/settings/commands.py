@@ -15,7 +15,7 @@ from cogs.client.quota import (
     QuotaCommands,
     acknowledged_manager,
     check_no_bot,
-    check_role_exists,
+    check_role,
     complete_moment,
     moment_of,
 )
@@ -134,12 +134,10 @@ class SettingCommands(QuotaCommands):
         """Set what the members of a role get instead."""
         by = await acknowledged_manager(interaction)
         _check_one_chosen(allowance, unlimited=unlimited, remove=remove)
-        if role.is_default():
-            raise InvalidRequest("Everyone has that role. Use `/quota server` for it.")
         if remove:
             change = await self.server_settings.reset(by, ROLE_ALLOWANCE, role.id)
         else:
-            check_role_exists(role)
+            check_role(role.guild, role.id)
             change = await self.server_settings.set(by, ROLE_ALLOWANCE, allowance, role.id)
         await self._reply(interaction, change)
 

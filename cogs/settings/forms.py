@@ -18,12 +18,12 @@ from discord import ui
 
 from cogs.client.components import ID
 from cogs.client.people import roles_of
-from cogs.client.quota import NO_BOTS, QuotaCommands, moment_of
+from cogs.client.quota import NO_BOTS, QuotaCommands, check_role, moment_of
 from cogs.settings.channels import REQUESTED_IN, WRITTEN_IN, check_channels
 from cogs.settings.panel import LISTED, sections
 from services.amounts import MAX_AMOUNT, MAX_REASON
 from services.calendar import LONGEST_NAME, Calendar, Every
-from services.errors import InvalidRequest, NotPossible
+from services.errors import InvalidRequest
 from services.moments import LONGEST_TYPED
 from services.settings import kinds
 from services.settings.blocked_words import MAX_TYPED, parse_words
@@ -326,15 +326,8 @@ async def _apply_settings(settings: Sequence[Setting[Any]], sent: Sent) -> None:
     if sent.typed.values.get("remove") is True:
         await server_settings.reset(sent.by, first, subject_id)
         return
-    guild = sent.interaction.guild
-    if is_role and guild is not None and not guild.unavailable:
-        role = guild.get_role(subject_id)
-        if role is None:
-            raise NotPossible("That role was deleted meanwhile: please choose another one.")
-        if role.is_default():
-            raise InvalidRequest(
-                "Everyone has that role. Change the allowance under Credits instead."
-            )
+    if is_role:
+        check_role(sent.interaction.guild, subject_id)
     await server_settings.set(sent.by, first, await _typed_value(first, sent), subject_id)
 
 

@@ -16,6 +16,7 @@ from services.providers.registry import PARAMETERS
 from services.settings import kinds
 from services.settings.settings import Block, Defaults, Override
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 INCREASES = "Increases apply right away. Decreases only remove credits nobody has spent yet."
@@ -66,16 +67,9 @@ class Setting(Generic[T_co]):
     most: int = 1
 
 
-def _none(_: Defaults) -> None:
-    return None
-
-
-def _off(_: Defaults) -> bool:
-    return False
-
-
-def _empty(_: Defaults) -> Sequence[Any]:
-    return ()
+def _always(value: T) -> Callable[[Defaults], T]:
+    """Return a default that is the same whatever the operator's defaults are."""
+    return lambda _: value
 
 
 ALLOWANCE: Setting[int | None] = Setting(
@@ -93,7 +87,7 @@ CALENDAR: Setting[Calendar] = Setting(
     "When a new period begins. What is left of the allowance expires then.",
     Topic.CREDITS,
     kinds.Refill(),
-    lambda _: Calendar(),
+    _always(Calendar()),
     effect="Takes effect when the current period ends.",
 )
 BUDGET: Setting[int | None] = Setting(
@@ -102,7 +96,7 @@ BUDGET: Setting[int | None] = Setting(
     "The most that all members together may spend in a period.",
     Topic.CREDITS,
     kinds.Number(1, MAX_BUDGET, "credits", optional=True),
-    _none,
+    _always(None),
 )
 ROLE_ALLOWANCE: Setting[int | None] = Setting(
     "role",
@@ -110,7 +104,7 @@ ROLE_ALLOWANCE: Setting[int | None] = Setting(
     "A different allowance for members with a role. The highest of a member's roles counts.",
     Topic.ROLES,
     kinds.Credits(),
-    _none,
+    _always(None),
     about=About.ROLE,
     effect=INCREASES,
     most=250,  # Discord's limit of roles
@@ -121,7 +115,7 @@ MEMBER_ALLOWANCE: Setting[Override | None] = Setting(
     "An allowance for one member, instead of what their roles or the server give.",
     Topic.MEMBERS,
     kinds.CreditsUntil(),
-    _none,
+    _always(None),
     about=About.MEMBER,
     effect=INCREASES,
     most=1_000,
@@ -132,7 +126,7 @@ PAUSE: Setting[str | None] = Setting(
     "While paused, nobody can start a song. Songs in progress are finished.",
     Topic.LIMITS,
     kinds.Reason(),
-    _none,
+    _always(None),
 )
 UNFINISHED: Setting[int] = Setting(
     "unfinished",
@@ -176,7 +170,7 @@ HOURLY_IN_CHANNEL: Setting[int | None] = Setting(
     "Keeps each channel calm. A thread counts as its channel.",
     Topic.LIMITS,
     kinds.Number(1, 1_000, "songs", optional=True),
-    _none,
+    _always(None),
 )
 CHANNELS: Setting[Sequence[int]] = Setting(
     "channels",
@@ -184,7 +178,7 @@ CHANNELS: Setting[Sequence[int]] = Setting(
     "Where songs can be requested. A thread counts as its channel.",
     Topic.LIMITS,
     kinds.Channels(25, none="everywhere"),  # what one menu of Discord holds
-    _empty,
+    _always(()),
 )
 POST_IN: Setting[int | None] = Setting(
     "post_in",
@@ -196,7 +190,7 @@ POST_IN: Setting[int | None] = Setting(
         without="songs are posted where they are requested",
         takes_songs=True,
     ),
-    _none,
+    _always(None),
 )
 BLOCKED_WORDS: Setting[Sequence[str]] = Setting(
     "blocked_words",
@@ -204,7 +198,7 @@ BLOCKED_WORDS: Setting[Sequence[str]] = Setting(
     "Songs with one of them in genres or lyrics are refused before anything is spent.",
     Topic.LIMITS,
     kinds.Words(),
-    _empty,
+    _always(()),
 )
 BLOCK: Setting[Block | None] = Setting(
     "block",
@@ -212,7 +206,7 @@ BLOCK: Setting[Block | None] = Setting(
     "Blocked members can't make songs. They see the reason.",
     Topic.BLOCKED,
     kinds.BlockUntil(),
-    _none,
+    _always(None),
     about=About.MEMBER,
     effect="Their waiting songs are cancelled and refunded. Songs that have started are finished.",
     most=1_000,
@@ -223,7 +217,7 @@ LOG: Setting[int | None] = Setting(
     "Every change is posted there: who, what, before and after, and why.",
     Topic.MORE,
     kinds.Channel(none="none", without="changes are posted nowhere"),
-    _none,
+    _always(None),
 )
 GIFTS: Setting[bool] = Setting(
     "gifts",
@@ -231,7 +225,7 @@ GIFTS: Setting[bool] = Setting(
     "Members can give each other credits with `/gift`.",
     Topic.MORE,
     kinds.Toggle(),
-    _off,
+    _always(value=False),
 )
 LEADERBOARD: Setting[bool] = Setting(
     "leaderboard",
@@ -239,25 +233,13 @@ LEADERBOARD: Setting[bool] = Setting(
     "Members can see with `/leaderboard` who made the most songs.",
     Topic.MORE,
     kinds.Toggle(),
-    _off,
+    _always(value=False),
 )
 
 CATALOGUE: tuple[Setting[Any], ...] = (
-    *(ALLOWANCE, CALENDAR, BUDGET),
-    *(ROLE_ALLOWANCE, MEMBER_ALLOWANCE),
-    *(
-        PAUSE,
-        UNFINISHED,
-        LONGEST,
-        MOST_STEPS,
-        COOLDOWN,
-        HOURLY_IN_CHANNEL,
-        CHANNELS,
-        POST_IN,
-        BLOCKED_WORDS,
-        BLOCK,
-    ),
-    *(GIFTS, LEADERBOARD, LOG),
+    *(ALLOWANCE, CALENDAR, BUDGET, ROLE_ALLOWANCE, MEMBER_ALLOWANCE, PAUSE),
+    *(UNFINISHED, LONGEST, MOST_STEPS, COOLDOWN, HOURLY_IN_CHANNEL, CHANNELS, POST_IN),
+    *(BLOCKED_WORDS, BLOCK, GIFTS, LEADERBOARD, LOG),
 )
 """All of them, in the order that people see."""
 BY_KEY = {setting.key: setting for setting in CATALOGUE}

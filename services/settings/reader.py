@@ -48,27 +48,27 @@ class Settings:
         return setting.default(self.defaults)
 
     def is_default(self, setting: Setting[Any]) -> bool:
-        """Whether the server has not set it."""
+        """Return whether the server has not set it."""
         return setting not in self.values
 
     def block(self, *, at: datetime) -> Block | None:
-        """The member's block, if one is in force."""
+        """Return the member's block, if one is in force."""
         block = self[BLOCK]
         return block if block is not None and block.holds(at) else None
 
     @property
     def limits(self) -> Limits:
-        """What one member may request."""
+        """Return what one member may request."""
         return Limits(self[UNFINISHED], self[LONGEST], self[MOST_STEPS], self[COOLDOWN])
 
     @property
     def allowance(self) -> Allowance:
-        """What every member gets, unless something else is set for them."""
+        """Return what every member gets, unless something else is set for them."""
         source = Source.DEFAULT if self.is_default(ALLOWANCE) else Source.SERVER
         return Allowance(self[ALLOWANCE], source)
 
     def allowance_of(self, roles: Collection[int], *, at: datetime) -> Allowance:
-        """The member's own, otherwise the highest of their roles', otherwise the server's."""
+        """Return the member's own, or the highest of their roles', or the server's."""
         own = self[MEMBER_ALLOWANCE]
         if own is not None and own.holds(at):
             return Allowance(own.credits, Source.MEMBER, until=own.until)
@@ -86,25 +86,25 @@ class SettingsReader:
         self.defaults = defaults
 
     async def read(self, connection: Connection, server_id: int, member_id: int = 0) -> Settings:
-        """A server's settings, with those about one member."""
+        """Return a server's settings, with those about one member."""
         found = await rows.in_force(connection, server_id, member_id)
         calendars = await rows.calendars(connection, server_id)
         return parse(tuple(found), tuple(calendars), self.defaults)
 
     async def timeline(self, connection: Connection, server_id: int) -> Timeline:
-        """How a server counts its periods."""
+        """Return how a server counts its periods."""
         return timeline_of(await rows.calendars(connection, server_id))
 
 
 def timeline_of(calendars: Iterable[CalendarRow]) -> Timeline:
-    """As its rows say."""
+    """Return a timeline from its rows."""
     return Timeline(
         tuple((row.from_at, Calendar(Every(row.every), row.hour, row.zone)) for row in calendars)
     )
 
 
 def rows_of(timeline: Timeline) -> list[CalendarRow]:
-    """What `timeline_of` reads."""
+    """Return the rows that `timeline_of` reads."""
     return [
         CalendarRow(from_at, calendar.every, calendar.hour, calendar.zone)
         for from_at, calendar in timeline.spans
@@ -115,7 +115,7 @@ def rows_of(timeline: Timeline) -> list[CalendarRow]:
 def parse(
     found: tuple[SettingRow, ...], calendars: tuple[CalendarRow, ...], defaults: Defaults
 ) -> Settings:
-    """Settings from their rows. Cached, since each song reads the same rows: it takes 0.1 ms."""
+    """Parse rows. Cached, since each song reads the same ones: it takes 0.1 ms."""
     values: dict[Setting[Any], Any] = {}
     roles: dict[int, int | None] = {}
     for row in found:

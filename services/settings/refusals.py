@@ -1,4 +1,4 @@
-"""Refusals of values and of undoing, with their facts; `cogs/settings/texts.py` has sentences."""
+"""Refusals of values and of undoing, with their facts."""
 
 from dataclasses import dataclass
 
