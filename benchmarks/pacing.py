@@ -1,7 +1,7 @@
 """Calls a song, and how late its end is noticed: this project, the vendor's SDK, a naive bot.
 
 All three meet the same scripted server with the same run times, in virtual time. The limit that
-they are held against is what the best schedule could do if it knew the distribution beforehand.
+they are compared with is what the best schedule could do if it knew the distribution beforehand.
 """
 
 import asyncio
@@ -114,7 +114,7 @@ def scripted(sigma: float, seed: int = 1) -> Server:
 # --- the three callers ----------------------------------------------------------------------------
 
 
-async def asked(server: Server, song: Song, call: Call) -> Answer:
+async def called(server: Server, song: Song, call: Call) -> Answer:
     """One call over the wire and back."""
     await asyncio.sleep(server.on_the_wire())
     answer = server.answer(asyncio.get_running_loop().time(), song, call)
@@ -123,7 +123,7 @@ async def asked(server: Server, song: Song, call: Call) -> Answer:
 
 
 class Ours:
-    """What the pipeline does with a song, with the real rate limiter and the real pacer."""
+    """Makes a song as the pipeline does, with the real rate limiter and the real pacer."""
 
     def __init__(self, server: Server, rate_limiter: RateLimiter, pacer: Pacer) -> None:
         self._server, self._rate_limiter, self._pacer = server, rate_limiter, pacer
@@ -166,14 +166,14 @@ class Ours:
                 await self._rate_limiter.take(call)
             placed = False
             sent = asyncio.get_running_loop().time()
-            answer = await asked(self._server, song, call)
+            answer = await called(self._server, song, call)
             if answer.code == 200:
                 return answer, sent
             self._rate_limiter.refused(answer.retry_after)
 
 
 class Naive:
-    """Polls each second; when one of its calls is refused, all wait as long as told."""
+    """Polls each second; when one of its calls is refused, all wait as long as the answer says."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -195,7 +195,7 @@ class Naive:
         clock = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(self._refused_until - clock())
-            answer = await asked(self._server, song, call)
+            answer = await called(self._server, song, call)
             if answer.code == 200:
                 return answer
             self._refused_until = max(self._refused_until, clock() + answer.retry_after)
@@ -255,14 +255,14 @@ Make = Callable[[Song], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True)
 class Load:
-    """When songs are asked for: `every` so many seconds (0: all at the start), or about that."""
+    """When songs are requested: `every` so many seconds (0: all at the start), or about that."""
 
     every: float
     at_random: bool = False
     songs: int = 400
 
     def starts(self) -> list[float]:
-        """Seconds at which each song is asked for."""
+        """Seconds at which each song is requested."""
         chance = random.Random(5)
         gaps = [
             chance.expovariate(1.0 / self.every) if self.at_random else self.every
@@ -290,12 +290,12 @@ class Slots:
     ) -> None:
         self.waiting = self.at_api = 0
         self._concurrency, self._place = concurrency, place
-        self._first_in_line, self._freed = asyncio.Lock(), asyncio.Event()
+        self._first, self._freed = asyncio.Lock(), asyncio.Event()
 
-    async def carry(self, make: Make, song: Song) -> None:
+    async def run(self, make: Make, song: Song) -> None:
         """Wait for a slot and a place, and make the song."""
         self.waiting += 1
-        async with self._first_in_line:
+        async with self._first:
             while self.at_api >= self._concurrency:
                 self._freed.clear()
                 await self._freed.wait()
@@ -314,7 +314,7 @@ async def all_made(slots: Slots, make: Make, load: Load) -> list[Song]:
     async with asyncio.TaskGroup() as group:
         for song, start in zip(songs, load.starts(), strict=True):
             await asyncio.sleep(began + start - clock())
-            group.create_task(slots.carry(make, song))
+            group.create_task(slots.run(make, song))
     return songs
 
 
@@ -340,7 +340,7 @@ def run_naive(server: Server, load: Load) -> list[Song]:
 
 
 def run_sdk(server: Server, load: Load) -> list[Song]:
-    """The vendor's SDK, each song in a thread, as its synchronous client wants it."""
+    """The vendor's SDK, each song in a thread, as its synchronous client needs it."""
     songs = [Song(number) for number in range(load.songs)]
     threads = VirtualThreads()
     sdk = Sdk(server, threads)
@@ -574,7 +574,7 @@ def print_margin() -> None:
 
 def print_cost() -> None:
     """What a song in flight costs the processor."""
-    pacer, now = pacer_in_hand()
+    pacer, now = manual_pacer()
     chance = log_normal(0.25, 1)
 
     def learn() -> None:
@@ -603,7 +603,7 @@ def print_cost() -> None:
     )
 
 
-def pacer_in_hand() -> tuple[Pacer, list[float]]:
+def manual_pacer() -> tuple[Pacer, list[float]]:
     """A pacer, and the time of its clock."""
     now = [0.0]
     return Pacer(RateLimiter(PER_MINUTE, clock=lambda: now[0])), now
@@ -626,7 +626,7 @@ def main() -> None:
         f"{SLOWEST * 1e3:.0f} ms on the wire each way; run times log-normal around {MEDIAN} s;"
         f" means over the songs after the first {WARM_UP}. `calls` are all of a song's, `polls`"
         " are those but the early one for PROCESSING, `late` is from the end at the server to the"
-        " answer that tells it, and `limit` is the least lateness that so many polls can buy"
+        " answer that says so, and `limit` is the least lateness that so many polls can buy"
         f" whoever knows the distribution, on a wire without delay (an answer takes"
         f" {ON_THE_WIRE:.2f} s: `less wire` is"
         " the ratio without that)."

@@ -127,12 +127,12 @@ def _row(name: str, before: list[float], after: list[float]) -> str:
 def _timed_transactions() -> Iterator[list[float]]:
     """Seconds that each transaction in one trip takes, without the trip."""
     took: list[float] = []
-    whole: Any = database_module._run_transaction  # noqa: SLF001 - the transaction without its trip
+    run: Any = database_module._run_transaction  # noqa: SLF001 - the transaction without its trip
 
     def timed(*arguments: Any) -> Any:
         began = time.perf_counter()
         try:
-            return whole(*arguments)
+            return run(*arguments)
         finally:
             took.append(time.perf_counter() - began)
 
@@ -140,7 +140,7 @@ def _timed_transactions() -> Iterator[list[float]]:
     try:
         yield took
     finally:
-        database_module._run_transaction = whole  # noqa: SLF001
+        database_module._run_transaction = run  # noqa: SLF001
 
 
 @contextlib.asynccontextmanager

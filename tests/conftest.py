@@ -32,7 +32,7 @@ LONGEST_FIRST = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--long`: what `make test-long` runs."""
-    parser.addoption("--long", action="store_true", help="the whole of what is proven, not a part")
+    parser.addoption("--long", action="store_true", help="all that is proven, not a part")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,15 +51,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Twice as many as there are processors: half of the time tests wait for processes."""
+    """Twice the number of processors: half of the time tests wait for processes."""
     return 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(trylast=True)  # hypothesis begins first
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Each worker begins to import at another file, so that a fresh clone is compiled by all.
+    """Let each worker begin its imports at another file, so that all compile a fresh clone.
 
-    Side by side, each would compile each file: 7 s of CPU for each worker.
+    Otherwise each would compile every file, which takes 7 s of CPU.
     """
     worker = getattr(session.config, "workerinput", None)
     if worker is None or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
@@ -74,9 +74,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes minutes is left out, not skipped, unless it is asked for.
+    """Deselect what takes minutes, unless `--long` is given.
 
-    What takes longest goes first: at the end one worker would have it alone.
+    What takes longest goes first: at the end it would keep one worker busy, and the others idle.
     """
     if not config.getoption("--long"):
         late = [item for item in items if item.get_closest_marker("long")]
@@ -86,34 +86,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: looked through at each full collection, it took 4 % of the time."""
+    """Keep what was imported out of garbage collections, which took 4% of the time."""
     gc.collect()
     gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """The figures of the run, for docs/reliability.md and docs/security.md."""
-    told = [
+    figures = [
         (report.nodeid, text)
         for report in terminalreporter.getreports("passed")
         for name, text in report.user_properties
         if name == FIGURE
     ]
-    if told:
+    if figures:
         terminalreporter.section("figures")
-        for nodeid, text in sorted(told):
+        for nodeid, text in sorted(figures):
             terminalreporter.write_line(f"{nodeid}: {text}")
 
 
 @pytest.fixture
 def long(request: pytest.FixtureRequest) -> bool:
-    """Whether this is the long run: tests that are there in both do more of the same in it."""
+    """Return whether this is the long run, in which tests do more of the same."""
     return bool(request.config.getoption("--long"))
 
 
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Tells what was measured, at the end of the run."""
+    """Return a function that adds what was measured to the end of the run."""
     return lambda text: request.node.user_properties.append((FIGURE, text))
 
 

@@ -31,7 +31,7 @@ _REASONS = {
 
 
 class SettableClock(WatchedClock):
-    """One that stands still until it is moved."""
+    """A clock that stands still until it is moved."""
 
     def __init__(self, now: datetime = NOON) -> None:
         self.now = now
@@ -52,7 +52,7 @@ class SettableClock(WatchedClock):
         return WatchedClock(lambda: self.now, self._elapsed)
 
     def advance(self, **by: float) -> datetime:
-        """Move on by a `timedelta(**by)`; back, where it is negative."""
+        """Move by a `timedelta(**by)`; back, where it is negative."""
         self.now += timedelta(**by)
         return self.now
 
@@ -131,7 +131,7 @@ async def add_held_song(
 async def hold(
     database: Database, credits: Credits, song: Song, *, roles: frozenset[int] = frozenset()
 ) -> None:
-    """Set a song's price aside, as asking for it does."""
+    """Hold a song's price, as requesting it does."""
     member = Member(song.server_id, song.member_id, roles)
     async with database.write() as connection:
         settings = await credits._settings_reader.read(connection, song.server_id, song.member_id)
@@ -140,7 +140,7 @@ async def hold(
 
 
 def sums_of(lots: Iterable[Lot]) -> LotSums:
-    """What these lots hold, as the database would sum it up."""
+    """Sum these lots up, as the database does."""
     lots = list(lots)
     own = [lot for lot in lots if lot.kind == "allowance"]
     others = [lot for lot in lots if lot.kind != "allowance"]
@@ -154,7 +154,7 @@ def sums_of(lots: Iterable[Lot]) -> LotSums:
 
 
 def make_credits(database: Database, clock: Clock, *, defaults: Defaults = Defaults()) -> Credits:
-    """Credits with all that they need; nobody is told of anything."""
+    """Make credits with all that they need; nobody is notified."""
     settings_reader = SettingsReader(defaults)
     changelog = Changelog(database, clock=clock, notify=lambda: None)
     budget = ServerBudget(database, settings_reader, changelog)
@@ -162,7 +162,7 @@ def make_credits(database: Database, clock: Clock, *, defaults: Defaults = Defau
 
 
 def make_server_settings(database: Database, credits: Credits) -> ServerSettings:
-    """What managers decide, beside those credits."""
+    """Make a server's settings for those credits."""
     changelog = credits._budget._changelog
     return ServerSettings(
         database,
@@ -175,7 +175,7 @@ def make_server_settings(database: Database, credits: Credits) -> ServerSettings
 
 
 def make_giving(database: Database, credits: Credits) -> CreditTransfers:
-    """Grants and gifts, beside those credits."""
+    """Make grants and gifts for those credits."""
     changelog = credits._budget._changelog
     return CreditTransfers(
         database, credits._settings_reader, credits, changelog, clock=credits._clock

@@ -1,4 +1,4 @@
-"""What the song API makes where a test does not listen to it."""
+"""Audio that the song API makes in tests."""
 
 import io
 import math
@@ -26,12 +26,12 @@ print(json.dumps({"format": "mp3", "seconds": 10.0, "size": os.stat(job["part"])
 
 
 def short(**_: Any) -> bytes:
-    """Ten seconds, whatever was asked for."""
+    """Ten seconds, whatever was requested."""
     return mp3(10)
 
 
 def music(*, seconds: int, **_: Any) -> bytes:
-    """As long as was asked for, and soon fitted: it only gets its tags."""
+    """As long as requested, and soon transcoded: it only gets its tags."""
     return mp3(seconds)
 
 
@@ -47,7 +47,7 @@ def is_mp3(content: bytes) -> bool:
 
 @lru_cache(maxsize=8)
 def mp3(seconds: int, *, kilobits: int = 64) -> bytes:
-    """Noise in 32 kHz mono, soon decoded: one second, over and over."""
+    """One second of noise in 32 kHz mono, repeated."""
     second = io.BytesIO()
     plain = {"write_xing": "0", "id3v2_version": "0"}
     with av.open(second, "w", format="mp3", options=plain) as out:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 TICKS = os.sysconf("SC_CLK_TCK")
 TICK = 0.002
-"""Seconds between two looks at how late the loop is."""
+"""Seconds between two measurements of the loop's lateness."""
 MEMORY_INTERVAL = 0.1
 """Seconds between two measurements of memory."""
 

@@ -22,7 +22,7 @@ class SmallDisk:
         self._ballast = folder / "ballast"
 
     async def fill_beside(self, database: Database) -> None:
-        """Leave no room for another transaction: what the log of writes has free goes too."""
+        """Leave no room for another transaction: not even in the write-ahead log."""
         async with database._lock:
             await database._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self.fill()

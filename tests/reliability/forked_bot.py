@@ -29,29 +29,29 @@ STARTED, ENDED = "started", "ended"
 
 
 def serve() -> None:
-    """A line of JSON for each bot that is wished for; a line back when it begins, and at its end.
+    """Read a line of JSON for each bot; write a line when it begins, and one at its end.
 
-    No threads and no event loop here: a fork would carry their locks along.
+    No threads and no event loop here: a fork would inherit their locks.
     """
     points = Points()
     install(points)
     points.subject = importlib.import_module("services.logs").context_id
     main = importlib.import_module("bot").main
-    _carry_subjects_into_threads()
+    _pass_subjects_to_threads()
     gc.freeze()  # a collection in a fork would copy every page
     signal.signal(signal.SIGCHLD, _reap)
     for line in iter(sys.stdin.buffer.readline, b""):
-        # Not told of its end before its beginning.
+        # Its end is not reported before its beginning.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         if (pid := os.fork()) == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             os._exit(_be_a_bot(json.loads(line), points, main))
-        _tell(STARTED, pid, 0)
+        _report(STARTED, pid, 0)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
 
-def _tell(what: str, pid: int, status: int) -> None:
+def _report(what: str, pid: int, status: int) -> None:
     os.write(1, json.dumps([what, pid, status]).encode() + b"\n")
 
 
@@ -62,22 +62,24 @@ def _reap(_number: int, _frame: FrameType | None) -> None:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            _tell(ENDED, pid, os.waitstatus_to_exitcode(status))
+            _report(ENDED, pid, os.waitstatus_to_exitcode(status))
 
 
-def _be_a_bot(wish: Mapping[str, Any], points: Points, main: Callable[[Sequence[str]], int]) -> int:
+def _be_a_bot(
+    order: Mapping[str, Any], points: Points, main: Callable[[Sequence[str]], int]
+) -> int:
     try:
-        os.chdir(wish["folder"])
+        os.chdir(order["folder"])
         log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        os.environ.update(wish["environment"])
+        os.environ.update(order["environment"])
         random.seed()  # not the same pauses in each fork
-        for name, value in wish["constants"].items():
+        for name, value in order["constants"].items():
             module, _, constant = name.rpartition(".")
             setattr(importlib.import_module(module), constant, value)
-        plan = wish["plan"]
+        plan = order["plan"]
         points.follow(Plan(**plan | {"kill": plan["kill"] and tuple(plan["kill"])}))
         status = main([])
         sys.stdout.flush()
@@ -87,7 +89,7 @@ def _be_a_bot(wish: Mapping[str, Any], points: Points, main: Callable[[Sequence[
         return 70
 
 
-def _carry_subjects_into_threads() -> None:
+def _pass_subjects_to_threads() -> None:
     """A step in a thread serves the song of the task that waits for it."""
     parts: list[tuple[Any, str, int]] = [
         (aiosqlite.Connection, "_execute", 0),

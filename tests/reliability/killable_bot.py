@@ -60,8 +60,8 @@ class Nursery:
             raise EOFError("the process that bots are forked from is dead")
         *lines, self._unread = (self._unread + read).split(b"\n")
         for line in lines:
-            told, pid, status = json.loads(line)
-            if told == STARTED:
+            event, pid, status = json.loads(line)
+            if event == STARTED:
                 self._bots[pid] = KillableBot(pid, asyncio.get_running_loop().create_future())
                 self._starting.put_nowait(pid)
             else:
@@ -85,18 +85,18 @@ class Nursery:
             await bot.stop(signal.SIGKILL)
 
     async def _fork(self, world: World, plan: Plan, constants: Constants) -> KillableBot:
-        wish = {
+        order = {
             "folder": str(world.folder),
             "environment": world.settings,
             "plan": asdict(plan),
             "constants": constants,
         }
         async with self._turn:
-            os.write(_fd(self._process.stdin), json.dumps(wish).encode() + b"\n")
+            os.write(_fd(self._process.stdin), json.dumps(order).encode() + b"\n")
             return self._bots[await asyncio.wait_for(self._starting.get(), 30.0)]
 
     async def close(self) -> None:
-        """Wait until no bot is left, and give the process free."""
+        """Wait until no bot is left, and release the process."""
         async with asyncio.timeout(30.0):
             await asyncio.gather(*(bot.status for bot in self._bots.values()))
         asyncio.get_running_loop().remove_reader(_fd(self._process.stdout))
@@ -124,7 +124,7 @@ _free: list[Popen[bytes]] = []
 
 @contextlib.asynccontextmanager
 async def nursery() -> AsyncIterator[Nursery]:
-    """Where bots come from while the block runs."""
+    """Yield the process that forks bots."""
     process = _free.pop() if _free else await asyncio.to_thread(_start)
     opened = Nursery(process)
     yield opened

@@ -74,8 +74,8 @@ def chained_ogg() -> bytes:
 
 def ogg_without_an_end() -> bytes:
     """Its last page is missing (music-metadata 608)."""
-    whole = encoded("ogg", "libopus", hertz=48_000)
-    return whole[: whole.rindex(b"OggS")]
+    complete = encoded("ogg", "libopus", hertz=48_000)
+    return complete[: complete.rindex(b"OggS")]
 
 
 def fragmented_mp4() -> bytes:

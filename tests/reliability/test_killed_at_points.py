@@ -66,6 +66,9 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "db.database._run_transaction: connection.rollback()",
         "services.songs.scheduler.Scheduler._run_to_end.attempt: self._pipeline.give_up(",
     ],
+    "The API could not be reached: the song waits as before.": [
+        "services.songs.scheduler.Scheduler._start_all: self._sleep(",
+    ],
     "Its acknowledgement is said to have failed: nothing is there yet, before and after it.": [
         "cogs.client.answers.acknowledged: interaction.original_response(",
     ],

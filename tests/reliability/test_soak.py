@@ -39,7 +39,7 @@ SETTLED = 30.0
 COMMANDS = ("queue", "credits", "history", "leaderboard")
 """Commands that members use meanwhile."""
 MOST_GROWTH = 150_000
-"""Bytes that an hour may leave: a dictionary that was enlarged, say; not the words of its songs."""
+"""Bytes that an hour may leave: such as an enlarged dictionary, not the lyrics of songs."""
 
 
 class Held(NamedTuple):

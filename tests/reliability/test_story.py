@@ -1,4 +1,4 @@
-"""What the log tells: a song's whole story under its id."""
+"""The log has a song's complete story under its id."""
 
 import signal
 from collections.abc import Callable
@@ -12,10 +12,8 @@ def story(output: str, song_id: int) -> list[str]:
     return [line.partition(mark)[2] for line in output.splitlines() if mark in line]
 
 
-async def test_one_number_finds_the_whole_story(
-    world: World, figure: Callable[[str], None]
-) -> None:
-    """Killed in the middle, and gone on with; its neighbour fails at the API."""
+async def test_one_id_finds_the_complete_story(world: World, figure: Callable[[str], None]) -> None:
+    """Killed in the middle and continued; another song fails at the API."""
     world.slow(running=1.0)
     async with own_process(world) as process:
         song, failing = await world.song(genres="sea shanty"), await world.song(genres="fail")
@@ -25,14 +23,14 @@ async def test_one_number_finds_the_whole_story(
         row = await world.ended(song)
         await world.ended(failing)
         assert await process.stop() == 0
-    told = story(process.output, song.id)
-    assert told[0].startswith(f"requested: song 1 of server {world.guild.id}, by member ")
-    assert told[1] == "started: it is its turn to be submitted"
-    assert told[2] == f"submitted, request_id {row['request_id']}"
-    assert "resumed: it is submitted" in told
+    lines = story(process.output, song.id)
+    assert lines[0].startswith(f"requested: song 1 of server {world.guild.id}, by member ")
+    assert lines[1] == "started: it is its turn to be submitted"
+    assert lines[2] == f"submitted, request_id {row['request_id']}"
+    assert "resumed: it is submitted" in lines
     end = f"posting -> completed: posted as {row['post_id']}"
-    assert told[-3:] == ["ready, file song.mp3", "posting", end]
+    assert lines[-3:] == ["ready, file song.mp3", "posting", end]
     assert story(process.output, failing.id)[-1].startswith("FAILED and refunded: The model failed")
-    for words in ("sea", "shanty", "train"):  # what members write is theirs
-        assert words not in process.output
-    figure(f"{len(told)} lines of one song, over 2 runs of the bot")
+    for text in ("sea", "shanty", "train"):  # what members write is theirs
+        assert text not in process.output
+    figure(f"{len(lines)} lines of one song, over 2 runs of the bot")

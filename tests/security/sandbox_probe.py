@@ -1,6 +1,6 @@
 """The audio encoder as it is, but that it tries what a hostile file would once it decodes.
 
-`python -m tests.security.sandbox_probe LAYERS PORT`. What became of each try is the error's words.
+`python -m tests.security.sandbox_probe LAYERS PORT`. The error's text says what each attempt did.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ def tries(port: int) -> dict[str, Callable[[], object]]:
         "read the project's folder": (root / "README.md").read_bytes,
         "read the system's settings": Path("/etc/passwd").read_bytes,
         "read the song's folder": lambda: list(here.iterdir()),
-        "write beside the song": lambda: (here / "av.py").write_text("import this"),
+        "write next to the song": lambda: (here / "av.py").write_text("import this"),
         "write elsewhere": lambda: (here.parent / "escaped").write_text("x"),
         "remove the source": (here / "source").unlink,
         "connect by TCP": connect,
@@ -112,8 +112,8 @@ def main() -> None:
         sandbox._seccomp = lambda libc: False
 
     def probe(source: BinaryIO) -> NoReturn:
-        told: dict[str, Any] = {name: outcome(one) for name, one in tries(port).items()}
-        raise NotAudio(json.dumps(told))
+        outcomes: dict[str, Any] = {name: outcome(one) for name, one in tries(port).items()}
+        raise NotAudio(json.dumps(outcomes))
 
     encoder.measure = probe
     encoder.main()

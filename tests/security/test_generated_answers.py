@@ -32,7 +32,7 @@ from services.providers.segmind_answers import MAX_DETAIL
 from tests.factories import add_held_song
 from tests.security import answers
 from tests.security.answers import AUDIO, ID, SIGNED, kind_of
-from tests.security.trials import rows
+from tests.security.examples import rows
 from tests.unit.services.songs.carrying import SECONDS
 from tests.world.answered import (
     KEY,

@@ -16,9 +16,9 @@ import pytest
 from hypothesis.strategies import SearchStrategy
 
 from tests.security import inputs
+from tests.security.examples import rows
 from tests.security.inputs import Pressed, Sent, Used
 from tests.security.population import Population, places_of_forms, population
-from tests.security.trials import rows
 from tests.wire import Interaction
 from tests.wire.interactions import AUTOCOMPLETE, COMMAND
 

@@ -30,7 +30,7 @@ OF_FILES = (
     "read the project's folder",
     "read the system's settings",
     "read the song's folder",
-    "write beside the song",
+    "write next to the song",
     "write elsewhere",
     "remove the source",
 )
@@ -64,11 +64,11 @@ def probed(folder: Path, layers: str) -> dict[str, str]:
         patch.setattr(transcoder, "_PROGRAM", program)
         patch.setattr(transcoder, "_LONGEST_MESSAGE", 4_000)
         patch.setenv("DISCORD_TOKEN", "s3cret")
-        fitting = Transcoder().transcode(
+        transcoding = Transcoder().transcode(
             folder / "source", folder, stem="song", limit=2**20, tags=TAGS, requested_seconds=1
         )
         with pytest.raises(NotAudio) as refused:
-            asyncio.run(fitting)
+            asyncio.run(transcoding)
     outcomes: dict[str, str] = json.loads(str(refused.value))
     return outcomes
 

@@ -1,7 +1,7 @@
 """The token, the key, signed addresses and interactions' tokens, searched where they may leak.
 
 The bot is a separate process that logs all it can. Songs succeed, fail with the secrets in the
-API's own words, and meet unexpected errors, whose tracebacks show local values.
+API's own errors, and meet unexpected errors, whose tracebacks show local values.
 """
 
 import json
@@ -54,10 +54,10 @@ def leaks(world: World, *interactions: Interaction, killed: bool = False) -> lis
 
 @pytest.mark.parametrize("style", STYLES)
 async def test_no_secret_is_written_while_songs_go_well_and_fail(world: World, style: str) -> None:
-    words = f"{world.api.key} at https://s.example/a?signature=SIGNED"
+    text = f"{world.api.key} at https://s.example/a?signature=SIGNED"
     given = {
-        101: Fault(status=422, body=json.dumps({"status": "FAILED", "error": words})),
-        102: Fault(status=400, body=words),
+        101: Fault(status=422, body=json.dumps({"status": "FAILED", "error": text})),
+        102: Fault(status=400, body=text),
     }
     world.api.fault = lambda call: given.get((call.body or {}).get("seed", 0))
     async with own_process(world, LOG_LEVEL="DEBUG", LOG_FORMAT=style) as process:

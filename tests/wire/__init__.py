@@ -1,6 +1,6 @@
 """A stand-in of Discord over real sockets: REST v10 and gateway v10 on 127.0.0.1.
 
-What it keeps to is in each module beside the rule. What it leaves out, because this bot has no
+Each module names the rules that it follows. What it leaves out, because this bot has no
 use for it: message events, presences, voice, reactions, pins, webhooks other than interactions'.
 """
 

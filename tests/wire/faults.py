@@ -9,9 +9,9 @@ from .calls import Call
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to a request instead of, or besides, what it asked for.
+    """What happens to a request instead of, or in addition to, what it requests.
 
-    `delay`: seconds before it is looked at. `answer_delay`: seconds before the answer leaves.
+    `delay`: seconds before it is read. `answer_delay`: seconds before the answer leaves.
     `status`, `body`, `headers`: the answer. Without `carried_out` nothing else happens.
     `cut`: the connection ends "before" it is carried out, "after" it without an answer, or
     "midway" through the answer.

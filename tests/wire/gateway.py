@@ -32,7 +32,7 @@ Compress = Callable[[bytes], bytes]
 
 
 def compressor(kind: str | None) -> Compress | None:
-    """The transport compression asked for in the URL, one stream for the whole connection.
+    """Return the compression that the URL requests, one stream for the connection.
 
     Raises ModuleNotFoundError for zstd-stream where no zstd is installed.
     """

@@ -20,7 +20,7 @@ class Interaction:
 
     `dispatched` is `Clock.now()`. `acknowledged_in` is seconds from there to the arrival of the
     accepted callback, `callback` its type; `modal` and `choices` are what it carried.
-    `delivered` tells whether a gateway session took the event (at once, or to be replayed).
+    `delivered`: whether a gateway session took the event (at once, or to be replayed).
     """
 
     id: int
@@ -59,14 +59,14 @@ class Interaction:
     ) -> Message:
         """The first message of this interaction that satisfies `predicate`, now or later.
 
-        Raises TimeoutError after `within` seconds, telling the messages that there are.
+        Raises TimeoutError after `within` seconds, with the messages that there are.
         """
 
-        def look() -> Message | None:
+        def find() -> Message | None:
             return next((m for m in self.messages if not m.deleted and predicate(m)), None)
 
         return await self.changed.until(
-            look, within, lambda: f"among {[m.now for m in self.messages]}"
+            find, within, lambda: f"among {[m.now for m in self.messages]}"
         )
 
     def __repr__(self) -> str:

@@ -192,7 +192,7 @@ def guild_create(g: Guild, bot: User, *, known: bool) -> dict[str, Any]:
     """As the gateway gives it to a bot without the members intent: the bot is the only member.
 
     A server that the bot already knew as unavailable says that it no longer is; one that the bot
-    has just joined says nothing of it. By this discord.py tells the two apart.
+    has just joined says nothing of it. So discord.py distinguishes the two.
     """
     channels = list(g.channels.values())
     threads = [c for c in channels if c.type in THREADS and c.visible and not c.archived]
@@ -284,7 +284,7 @@ def message(m: Message, state: State) -> dict[str, Any]:
 def callback(
     interaction_id: int, kind: int, of_type: int, made: Message | None, state: State
 ) -> dict[str, Any]:
-    """The answer to an interaction's callback that was asked for with `with_response`."""
+    """The answer to an interaction's callback that was sent with `with_response`."""
     about: dict[str, Any] = {"id": str(interaction_id), "type": of_type}
     if made is not None:
         about["response_message_id"] = str(made.id)

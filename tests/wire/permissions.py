@@ -31,7 +31,7 @@ EVERYONE = (
     | Permission.USE_APPLICATION_COMMANDS
     | Permission.SEND_MESSAGES_IN_THREADS
 )
-# What the invitation of a bot like this one asks for.
+# What the invitation of a bot like this one requests.
 BOT = EVERYONE & ~Permission.USE_APPLICATION_COMMANDS
 ALL = (
     EVERYONE

@@ -57,7 +57,7 @@ class Recorded:
 class DiscordWire:
     """`async with DiscordWire() as wire:` listens on a port of 127.0.0.1 that the OS chose.
 
-    Leaving it raises AssertionError if a request was not as Discord's description wants it, or
+    Leaving it raises AssertionError if a request was not as Discord describes it, or
     went to a route that is not here: `violations` holds what was found.
     """
 
@@ -441,13 +441,13 @@ class DiscordWire:
         """Until every shard of a bot is connected and has been sent its servers."""
         await self.until(lambda: len(self.gateway.connected) >= self._rest.shards, within)
 
-    async def until(self, look: Callable[[], T | None], within: float = 5.0) -> T:
-        """The first answer of `look` that is true. It is asked again after each change here.
+    async def until(self, condition: Callable[[], T | None], within: float = 5.0) -> T:
+        """Wait for the first true result of the condition, checked after each change here.
 
         Raises TimeoutError after `within` seconds.
         """
         return await self.state.changed.until(
-            lambda: look() or None, within, lambda: f"last requests {list(self.requests)[-5:]}"
+            lambda: condition() or None, within, lambda: f"last requests {list(self.requests)[-5:]}"
         )
 
     async def wait_message(

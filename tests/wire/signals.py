@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class Signal:
-    """Wakes those who wait each time something changed, so that they look again."""
+    """Wakes those who wait for a condition each time that something changed."""
 
     __slots__ = ("_waiting",)
 
@@ -22,15 +22,15 @@ class Signal:
                 future.set_result(None)
 
     async def until(
-        self, look: Callable[[], T | None], within: float, otherwise: Callable[[], str]
+        self, condition: Callable[[], T | None], within: float, otherwise: Callable[[], str]
     ) -> T:
-        """The first answer of `look` that is neither None nor False.
+        """Wait for the first result of the condition that is neither None nor False.
 
-        Raises TimeoutError with the words of `otherwise` after `within` seconds of real time.
+        Raises TimeoutError with the text of `otherwise` after `within` seconds of real time.
         """
         try:
             async with asyncio.timeout(within):
-                while (found := look()) is None or found is False:
+                while (found := condition()) is None or found is False:
                     future = asyncio.get_running_loop().create_future()
                     self._waiting.add(future)
                     try:

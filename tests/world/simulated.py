@@ -31,14 +31,14 @@ from tests.databases import write_new
 
 SOON = 60.0
 """Seconds after which a test gives up waiting for what it started."""
-LOOK_EVERY = 0.002
+POLL_INTERVAL = 0.002
 """Seconds."""
-SETTLED = 20.0
-"""Seconds in which a command has to be done: drawing a picture takes several on a busy machine."""
+SETTLE_TIMEOUT = 20.0
+"""Seconds for a command: drawing a picture takes several on a busy machine."""
 
 
 class Clock:
-    """Runs with the machine's, from where the simulated Discord's begins, and can be moved."""
+    """Runs with the machine's clock, from where the simulated Discord's begins; can be moved."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
@@ -52,13 +52,13 @@ class Clock:
         return time.perf_counter() - self._began + self.moved.total_seconds()
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let bots go by it."""
+        """Let bots use it."""
         monkeypatch.setattr(bot, "utc_now", self)
         monkeypatch.setattr(bot, "monotonic", self.monotonic)
 
 
 class Spawner:
-    """Background work that belongs to nobody: it runs in real time and no command waits for it."""
+    """Runs background tasks in real time, outside the simulation: no command waits for them."""
 
     LONG = (
         *("runner", "announcer", "audit log", "delivery", "housekeeping", "heartbeat"),
@@ -70,7 +70,7 @@ class Spawner:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def enter(self) -> None:
-        """From the main task, once the simulation is up."""
+        """Call it from the main task, once the simulation is up."""
         self._context = copy_context()
 
     def __call__(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -80,14 +80,14 @@ class Spawner:
         return task
 
     async def rest(self) -> None:
-        """Wait until every edit of a status message is through; raises what one of them raised."""
+        """Wait until every edit of a status message is done; raise what one of them raised."""
         while tasks := [t for t in self._tasks if not t.get_name().startswith(self.LONG)]:
             async with asyncio.timeout(SOON):
                 await asyncio.gather(*tasks)
 
 
 def tiny_wav(*, seconds: int, **_: object) -> bytes:
-    """A WAV of the length that was asked for, small."""
+    """Return a small WAV of the requested length."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setparams((1, 2, 8000, 0, "NONE", ""))
@@ -105,7 +105,7 @@ class World:
         self.spawner = Spawner()
         self.api = SongApiServer(tiny_wav, timing=lambda _: Timing(0.01, 0.01), rpm=0)
         self.foreseen: list[BaseException] = []
-        """What breaks in this test because it is meant to."""
+        """Errors that the test expects."""
         self.env: simcord.Env
         self.application: bot.Application
         self._composed = contextlib.AsyncExitStack()
@@ -131,8 +131,7 @@ class World:
         )
 
     async def compose(self) -> Client:
-        """The bot on this world's database."""
-
+        """Put the bot together on this world's database."""
         self.application = await self._composed.enter_async_context(
             bot.composed(
                 self.settings(), spawn=self.spawner, prepare=lambda client: client.tree.sync()
@@ -142,7 +141,7 @@ class World:
         return self.client
 
     async def restart(self) -> None:
-        """A fresh bot on the same database; messages and their buttons are still there."""
+        """Start another bot on the same database; messages and their buttons stay."""
         await self.spawner.rest()
         await self._composed.aclose()
         await self.env.restart_bot(await self.compose())
@@ -169,7 +168,7 @@ class World:
     async def song(
         self, member: simcord.MemberActor | None = None, **options: Any
     ) -> simcord.InteractionResult:
-        """`/song` with everything it needs; waits for its status message."""
+        """Send `/song` with everything it needs; wait for its status message."""
         options = {"genres": "funk, pop", "instrumental": True, "seconds": 10, **options}
         options = {name: value for name, value in options.items() if value is not None}
         result = await (member or self.alice).slash(self.channel, "song", **options)
@@ -184,7 +183,7 @@ class World:
         *,
         values: list[str] | None = None,
     ) -> simcord.InteractionResult:
-        """Send any `custom_id` as a press on a message, as if it had such a button or menu."""
+        """Press any `custom_id` on a message, as if it had such a button or menu."""
         assert message is not None
         backend = self.env.backend
         stored = backend.get_message(message.channel_id, message.id)
@@ -216,14 +215,14 @@ class World:
     async def raw_slash(
         self, member: simcord.MemberActor, name: str, *options: dict[str, Any]
     ) -> simcord.InteractionResult:
-        """A command as it would come from a Discord that checks nothing."""
+        """Send a command as a Discord would that checks nothing."""
         root = self.env.backend.find_command(name, None)
         assert root is not None
         data = {"id": root["id"], "name": name, "type": 1, "options": list(options)}
         return await dispatch(member, InteractionType.APPLICATION_COMMAND, self.channel, data)
 
     async def again(self) -> None:
-        """Deliver the last interaction once more, as Discord does where a session is resumed."""
+        """Deliver the last interaction again, as Discord does when a session is resumed."""
         (payload,) = [
             p for _, name, p in self.env.backend.transcript if name == "INTERACTION_CREATE"
         ][-1:]
@@ -235,7 +234,7 @@ class World:
 
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        """Songs are made while the block runs."""
+        """Make songs while the block runs."""
         async with self.application.working(self.spawner):
             yield
 
@@ -245,41 +244,41 @@ class World:
         return song
 
     async def rows(self) -> list[Song]:
-        """Every song, oldest first."""
+        """Return every song, oldest first."""
         cursor = await self.application.database.reader.execute_fetchall(
             "SELECT song_id FROM songs ORDER BY number"
         )
         return [await self.row(row["song_id"]) for row in cursor]
 
-    async def until(self, reached: Callable[[Song], bool], count: int = 1) -> None:
-        """Wait until so many songs have come so far."""
+    async def until(self, condition: Callable[[Song], bool], count: int = 1) -> None:
+        """Wait until the condition is true for so many songs."""
         async with asyncio.timeout(SOON):
-            while sum(map(reached, await self.rows())) < count:  # noqa: ASYNC110
+            while sum(map(condition, await self.rows())) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
     async def ended(self, count: int = 1) -> list[Song]:
-        """Wait until so many songs have ended and their messages say so; all songs."""
+        """Wait until so many songs have ended and their messages show it; return all songs."""
         await self.until(lambda song: song.ended, count)
         await self.spawner.rest()
         return await self.rows()
 
     async def free(self, member: simcord.MemberActor | None = None) -> int:
-        """A member's credits."""
+        """Return a member's credits."""
         who = member or self.alice
         balance = await self.application.credits.balance(Member(self.guild.id, who.id))
         return balance.free
 
     def errors(self) -> list[BaseException]:
-        """What commands and listeners raised, as they raised it."""
+        """Return what commands and listeners raised."""
         return [getattr(error, "original", error) for error in self.env.errors]
 
     def posts(self, channel: simcord.ChannelHandle | None = None) -> list[discord.Message]:
-        """What everyone sees in the channel."""
+        """Return what everyone sees in the channel."""
         seen = (channel or self.channel).history()
         return [message for message in seen if not message.flags.ephemeral]
 
     def file(self, message: simcord.ResponseMessage | discord.Message | None) -> bytes:
-        """What is attached to a message."""
+        """Return what is attached to a message."""
         assert message is not None
         (attached,) = message.attachments
         content = self.env.backend.cdn.get(attached.url)
@@ -288,24 +287,24 @@ class World:
 
 
 class _Env(simcord.Env):
-    """One that looks more often whether the bot has come to rest than every 50 ms.
+    """Checks more often than every 50 ms whether the bot is idle.
 
-    It does not know of the database's threads, each of whose answers takes less than one.
+    It does not know the database's threads, each of whose answers takes less than 1 ms.
     """
 
     async def _settle_internal(self, **how: Any) -> None:
-        await super()._settle_internal(**how | {"idle": LOOK_EVERY})
+        await super()._settle_internal(**how | {"idle": POLL_INTERVAL})
 
 
 @contextlib.asynccontextmanager
 async def running(world: World) -> AsyncIterator[World]:
-    """The world, with its bot logged in."""
+    """Log the world's bot in."""
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(serve(world.api))
         stack.push_async_callback(world.close)
         await write_new(world.folder / "songs.db")
         client = await world.compose()
-        world.env = _Env(client, settle_timeout=SETTLED)
+        world.env = _Env(client, settle_timeout=SETTLE_TIMEOUT)
         await world.env.start()
         stack.push_async_callback(world.env.shutdown)
         world.people()
@@ -316,13 +315,13 @@ async def running(world: World) -> AsyncIterator[World]:
 
 
 def said(result: simcord.InteractionResult) -> simcord.ResponseMessage:
-    """The message that answered."""
+    """Return the message that answered."""
     assert result.response is not None
     return result.response
 
 
 def text_of(message: simcord.ResponseMessage | discord.Message | None) -> str:
-    """Everything a message says, in one string."""
+    """Return all texts of a message, in one string."""
     assert message is not None
     parts = [message.content]
     for embed in message.embeds:
@@ -331,16 +330,18 @@ def text_of(message: simcord.ResponseMessage | discord.Message | None) -> str:
     return "\n".join(filter(None, parts))
 
 
-def buttons_of(message: simcord.ResponseMessage | None) -> list[str]:
-    """The labels of a message's buttons that can be pressed, and its menus' placeholders."""
+def _parts(message: simcord.ResponseMessage | None) -> list[dict[str, Any]]:
     assert message is not None
-    parts: list[dict[str, Any]] = [part for row in message.components for part in row["components"]]
-    return [part.get("label") or part["placeholder"] for part in parts if not part.get("disabled")]
+    return [part for row in message.components for part in row["components"]]
+
+
+def buttons_of(message: simcord.ResponseMessage | None) -> list[str]:
+    """Return the labels of a message's enabled buttons, and its menus' placeholders."""
+    enabled = [part for part in _parts(message) if not part.get("disabled")]
+    return [part.get("label") or part["placeholder"] for part in enabled]
 
 
 def custom_id(message: simcord.ResponseMessage | None, label: str) -> str:
-    """What a button says to the bot."""
-    assert message is not None
-    parts: list[dict[str, Any]] = [part for row in message.components for part in row["components"]]
-    (found,) = (part["custom_id"] for part in parts if part.get("label") == label)
+    """Return a button's `custom_id`."""
+    (found,) = (part["custom_id"] for part in _parts(message) if part.get("label") == label)
     return str(found)

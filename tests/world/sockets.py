@@ -317,7 +317,7 @@ async def running(
 
 
 def configure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set the world's settings; undo what a bot sets for its whole process afterwards."""
+    """Set the world's settings; undo what a bot sets for its process afterwards."""
     set_environment(monkeypatch, world.folder, world.settings)
     monkeypatch.setattr(discord.http.Route, "BASE", discord.http.Route.BASE)
     gateway = discord.gateway.DiscordWebSocket

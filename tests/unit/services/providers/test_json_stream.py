@@ -20,7 +20,7 @@ from services.providers.json_stream import (
     Spool,
     texts,
 )
-from tests.security.trials import rows
+from tests.security.examples import rows
 
 AUDIO = bytes(range(256)) * 400
 TEXT = base64.b64encode(AUDIO).decode()
