@@ -7,7 +7,7 @@ from commands.exit_status import reject
 
 
 def play(compose: Callable[..., Any], *, once: bool) -> int:
-    """Open the playground, with `once` for one song only; the exit status."""
+    """Open the playground, with `once` for one song only, and return the exit status."""
     # Imported here: a server does not install what the playground needs.
     try:
         from playground.discord import play as open_playground  # noqa: PLC0415
