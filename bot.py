@@ -287,7 +287,7 @@ class Application(DatabaseServices):
 
 
 async def prepare_gateway(client: Client) -> None:
-    """Ask Discord where to connect, with how many shards, and how often today."""
+    """Get the gateway's address, the number of shards and of sessions left today."""
     shards, address, limit = await client.http.get_bot_gateway()
     client.session_starts.count(limit)
     client.shard_count = shards

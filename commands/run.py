@@ -110,7 +110,7 @@ def _disconnected(code: int) -> int:
     if code in OTHER_SHARDS:
         log.critical(
             "Discord requires more shards for this bot's servers (gateway close code %d). "
-            "Start it again: it asks for their number at each start.",
+            "Start it again: it gets their number at each start.",
             code,
         )
         return FAILED

@@ -51,7 +51,7 @@ class Client(commands.AutoShardedBot):
     ) -> None:
         """Called by discord.py for each shard at the start, and again where that failed."""
         # Before it connects: discord.py gives a connection up after 180 s, with a trace.
-        with contextlib.suppress(*TRANSIENT, discord.GatewayNotFound):  # `take` asks again
+        with contextlib.suppress(*TRANSIENT, discord.GatewayNotFound):  # `take` tries again
             await self.session_starts.wait()
         await super().launch_shard(gateway, shard_id, initial=initial)
 

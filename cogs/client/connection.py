@@ -29,7 +29,7 @@ UNKNOWN_LIMIT = 60.0
 """Seconds to wait at least where a rate limit does not say for how long."""
 TRANSIENT = (discord.DiscordServerError, aiohttp.ClientError, OSError)
 RESERVE = 20
-"""With so many sessions left, Discord is asked before each: other processes may begin some too."""
+"""With so few sessions left, count again before each: other processes may begin some too."""
 POLL_INTERVAL = 300.0
 """Seconds between two calls while no session is left, at most."""
 
@@ -111,7 +111,7 @@ class SessionStarts:
         """Wait until a session may be begun.
 
         Raises:
-            discord.GatewayNotFound, aiohttp.ClientError, OSError: Discord can't be asked.
+            discord.GatewayNotFound, aiohttp.ClientError, OSError: Discord can't be reached.
         """
         while self._left <= RESERVE:
             try:

@@ -190,7 +190,7 @@ class SongCog(commands.Cog):
         opens_by = clock() + FORM_WAITS
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(opens_by):
-                # Refuse now rather than after the lyrics were typed. `ask` checks again.
+                # Refuse now rather than after the lyrics were typed. `create` checks again.
                 request = await self._request(interaction, options, None)
                 member = requester(interaction, at=self._clock(), message_id=None)
                 await self._songs.check(member, request)

@@ -307,7 +307,7 @@ def hidden_request(song: Song) -> str:
 
 
 def settings(song: Song) -> str:
-    """List the parameters that are seldom changed."""
+    """List the parameters that are rarely changed."""
     return (
         f"steps {song.steps}, cfg {song.cfg:g}, shift {song.shift:g}, "
         f"lyrics strength {song.lyrics_strength:g}"
