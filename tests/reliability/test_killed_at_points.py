@@ -73,8 +73,6 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "cogs.client.answers.acknowledged: interaction.original_response(",
     ],
     "It was refused, and nothing was spent.": [
-        "services.songs.admission.check_pace: songs.last_requested(",
-        "services.songs.admission.check_pace: songs.requested_in_channel(",
         "services.songs.songs.Songs.create: self._budget.refused(",
         "services.songs.songs.Songs.cancel: self.get(song_id, server_id=server_id) (2)",
     ],
