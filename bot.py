@@ -407,10 +407,7 @@ def _run_command(options: argparse.Namespace) -> int:
     config = load()
     if options.command == "health":
         return health(config.data_dir)
-    secrets = (config.discord_token, config.segmind_api_key)
-    logs.set_up(
-        config.log_level, config.log_format, tuple(secret.get_secret_value() for secret in secrets)
-    )
+    logs.set_up(config.log_level, config.log_format, config.secrets)
     match options.command:
         case "servers":
             return run_printing(list_servers(config))

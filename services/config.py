@@ -239,6 +239,11 @@ class Config(BaseSettings):
         return init_settings, env_settings, dotenv_settings, named, file_secret_settings
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret, so that no log line shows one."""
+        return tuple(getattr(self, name).get_secret_value() for name in SECRETS)
+
+    @property
     def database_path(self) -> Path:
         """The database's path, relative to the working directory unless absolute."""
         return Path(self.database_url.removeprefix(_SQLITE))

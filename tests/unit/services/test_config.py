@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from services.config import Config, load
 from services.errors import ConfigurationError
@@ -44,6 +45,9 @@ def given(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
 
 def secrets() -> tuple[str, str]:
     config = load()
+    assert config.secrets == tuple(
+        value.get_secret_value() for _, value in config if isinstance(value, SecretStr)
+    )
     return config.discord_token.get_secret_value(), config.segmind_api_key.get_secret_value()
 
 
