@@ -101,12 +101,12 @@ def test_it_is_a_wav_of_exactly_the_seconds_requested(seconds: int) -> None:
     assert struct.unpack_from("<I", wav, 4) == (len(wav) - 8,)
 
 
-def test_a_song_takes_ten_seconds_at_least() -> None:
+def test_song_takes_ten_seconds_at_least() -> None:
     with pytest.raises(ValueError, match="10 s or more, not 9"):
         song(seconds=9)
 
 
-def test_the_same_request_gives_the_same_bytes_in_another_process() -> None:
+def test_same_request_gives_the_same_bytes_in_another_process() -> None:
     code = (
         "import hashlib, sys; from playground.composer import compose;"
         "w = compose(genres='lo-fi, jazz', lyrics=sys.argv[1], seconds=10, seed=3);"
@@ -153,7 +153,7 @@ def test_every_part_of_the_request_counts() -> None:
 @pytest.mark.parametrize(
     "genres", ["pop", "metal", "ambient", "solo piano", "jazz", "lo-fi", "techno", "waltz"]
 )
-def test_the_mix_is_loud_enough_never_clips_and_never_stops(genres: str) -> None:
+def test_mix_is_loud_enough_never_clips_and_never_stops(genres: str) -> None:
     sound = samples(song(genres, seconds=10))
     peak = 20 * np.log10(np.abs(sound).max())
     assert -4.0 < peak <= -0.99
@@ -174,7 +174,7 @@ def test_it_ends_in_a_fade() -> None:
 
 
 @pytest.mark.parametrize("tempo", [96, 132])
-def test_an_explicit_tempo_is_heard(tempo: int) -> None:
+def test_explicit_tempo_is_heard(tempo: int) -> None:
     sound = samples(song(f"techno, {tempo} bpm", "[instrumental]", seconds=15))
     assert pulse(sound) == pytest.approx(tempo, rel=0.025)
 
@@ -191,7 +191,7 @@ def test_genres_differ_in_colour() -> None:
 
 
 @pytest.mark.parametrize("genres", ["pop", "classical"])
-def test_the_chorus_is_louder_and_denser_than_the_verse(genres: str) -> None:
+def test_chorus_is_louder_and_denser_than_the_verse(genres: str) -> None:
     arrangement, clock = arranged(genres, seconds=32)
     sound = samples(song(genres, seconds=32))
     parts = _parts(arrangement, 0.0, lavish=True)
@@ -209,7 +209,7 @@ def test_the_chorus_is_louder_and_denser_than_the_verse(genres: str) -> None:
     assert many > few * 1.15
 
 
-def test_the_pitch_is_concert_pitch() -> None:
+def test_pitch_is_concert_pitch() -> None:
     part = Part(80, 34.0, notes=[Note(0.0, 8.0, 69, 0.8)], looseness=0.0, reverb=0.0)
     sound = performance.perform([part], Clock(0.5, 0.5, 1.0, 100.0, 1.0), 4.0, 1)
     assert len(sound) == pytest.approx(4 * RATE, abs=RATE // 10)
@@ -220,7 +220,7 @@ def test_the_pitch_is_concert_pitch() -> None:
 # What is written
 
 
-def test_a_chorus_that_comes_again_has_the_same_tune() -> None:
+def test_chorus_that_comes_again_has_the_same_tune() -> None:
     arrangement, _ = arranged()
     sung = soloists(arrangement, voice_level=0.0, lavish=False)[0].notes
     tunes = []
@@ -259,14 +259,14 @@ def test_long_notes_fit_the_chord_and_the_last_is_home(genres: str) -> None:
     assert max(n.pitch for n in sung) - min(n.pitch for n in sung) <= 24
 
 
-def test_an_instrumental_is_led_by_an_instrument() -> None:
+def test_instrumental_is_led_by_an_instrument() -> None:
     arrangement, _ = arranged("jazz, clarinet", "[instrumental]")
     programs = {p.program for p in _parts(arrangement, 0.0, lavish=True) if not p.drums}
     assert INSTRUMENTS["clarinet"].program in programs
     assert not programs & {INSTRUMENTS["voice"].program, INSTRUMENTS["choir"].program}
 
 
-def test_the_voice_stands_where_lyrics_strength_puts_it() -> None:
+def test_lyrics_strength_sets_the_level_of_the_voice() -> None:
     arrangement, _ = arranged()
     near = soloists(arrangement, voice_level=4.0, lavish=False)[0]
     far = soloists(arrangement, voice_level=-4.0, lavish=False)[0]
@@ -362,13 +362,13 @@ def test_tags_are_understood() -> None:
         ("popcorn rocket, house", "house"),
     ],
 )
-def test_the_family_is_found(genres: str, family: str) -> None:
+def test_family_is_found(genres: str, family: str) -> None:
     assert family in style_of(genres, cfg=15).family.names or FAMILIES[family].layers == (
         style_of(genres, cfg=15).family.layers
     )
 
 
-def test_a_guest_takes_a_seat_or_brings_a_chair() -> None:
+def test_requested_instrument_replaces_a_layer_or_adds_one() -> None:
     def played(genres: str) -> set[str]:
         return {each.instruments[0] for each in style_of(genres, cfg=15).layers}
 
@@ -378,7 +378,7 @@ def test_a_guest_takes_a_seat_or_brings_a_chair() -> None:
     assert len(style_of("techno, banjo", cfg=15).layers) == len(FAMILIES["techno"].layers) + 1
 
 
-def test_moods_bend_the_style() -> None:
+def test_moods_change_key_tempo_and_energy() -> None:
     seeds = range(12)
     sad = [style_of("pop, sad", seed=seed) for seed in seeds]
     happy = [style_of("pop, happy", seed=seed) for seed in seeds]
@@ -388,7 +388,7 @@ def test_moods_bend_the_style() -> None:
     assert all(s.tempo < f.tempo and s.energy < f.energy for s, f in zip(sad, fast, strict=True))
 
 
-def test_a_second_genre_colours_the_first_the_more_the_lower_cfg_is() -> None:
+def test_second_genre_colours_the_first_the_more_the_lower_cfg_is() -> None:
     def coloured(cfg: float) -> int:
         own = FAMILIES["funk"]
         return sum(style_of("funk, jazz, rock", seed=s, cfg=cfg).family != own for s in range(40))
@@ -463,7 +463,7 @@ stanzas = st.lists(
 
 @settings(max_examples=80)
 @given(stanzas, st.integers(1, 200), st.floats(1.2, 4.8), st.sampled_from([4, 8, 12]))
-def test_the_form_fills_the_time_exactly(
+def test_form_fills_the_time_exactly(
     given_stanzas: list[Stanza], bars: int, bar_seconds: float, phrase: int
 ) -> None:
     sections = plan(given_stanzas, bars, bar_seconds=bar_seconds, phrase=phrase)
@@ -476,7 +476,7 @@ def test_the_form_fills_the_time_exactly(
     assert first == bars
 
 
-def test_a_song_has_the_form_of_a_song() -> None:
+def test_song_has_the_form_of_a_song() -> None:
     def kinds(lyrics: str, seconds: int) -> list[str]:
         return [s.kind for s in arranged("pop, 100 bpm", lyrics, seconds)[0].sections]
 
@@ -516,7 +516,7 @@ def test_more_lines_than_half_bars_are_rushed_but_sung_in_order() -> None:
     assert len(sung) > 2 * sum(section.bars for section in arrangement.sections)
 
 
-def test_a_note_too_short_to_hear_is_made_longer_and_none_cuts_off_another() -> None:
+def test_short_notes_are_lengthened_and_none_cuts_off_another() -> None:
     notes = [Note(0.0, 0.01, 60, 0.8), Note(0.0, 4.0, 62, 0.8), Note(0.1, 0.1, 62, 0.8)]
     part = Part(0, 0.0, looseness=0.0, notes=notes)
     clock = Clock(0.5, 0.5, 1.0, 100.0, 1.0)
@@ -525,7 +525,7 @@ def test_a_note_too_short_to_hear_is_made_longer_and_none_cuts_off_another() -> 
     assert struck == [(0.0, 0x90, 60), (0.03, 0x80, 60), (0.0, 0x90, 62), (2.0, 0x80, 62)]
 
 
-def test_a_band_may_do_without_drums_and_bass() -> None:
+def test_no_drums_and_no_bass() -> None:
     arrangement, _ = arranged("techno, no drums, no bass", "[instrumental]", 30)
     parts = _parts(arrangement, 0.0, lavish=True)
     assert parts
@@ -535,18 +535,18 @@ def test_a_band_may_do_without_drums_and_bass() -> None:
 # What cannot be played
 
 
-def test_sixteen_players_are_one_too_many() -> None:
+def test_more_than_15_parts_are_refused() -> None:
     parts = [Part(0, 0.0) for _ in range(16)]
     with pytest.raises(ValueError, match="15 parts"):
         performance.perform(parts, Clock(0.5, 0.5, 1.0, 8.0, 1.0), 1.0, 1)
 
 
-def test_a_renderer_of_another_rate_is_refused() -> None:
+def test_renderer_of_another_rate_is_refused() -> None:
     with pytest.raises(ValueError, match="2 channels, 44100 Hz, 16 bits"):
         performance._samples(song(seconds=10))
 
 
-def test_a_missing_sound_font_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_sound_font_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(performance, "find_spec", lambda _: None)
     with pytest.raises(FileNotFoundError, match="pretty_midi"):
         performance._sound_font.__wrapped__()

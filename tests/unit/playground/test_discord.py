@@ -36,7 +36,7 @@ def test_one_song_from_the_command_to_the_channel(
     assert "alice has 9 of 10 credits left" in shown
 
 
-def test_a_song_that_fails_is_status_1(
+def test_song_that_fails_is_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(playground, "GENRES", "funk, fail")
@@ -44,7 +44,7 @@ def test_a_song_that_fails_is_status_1(
     assert "FAILED" in capsys.readouterr().out
 
 
-def test_a_song_that_does_not_come_is_status_1(
+def test_song_that_does_not_come_is_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(playground, "TIMEOUT", 0.0)
@@ -52,7 +52,7 @@ def test_a_song_that_does_not_come_is_status_1(
     assert "in time" in capsys.readouterr().err
 
 
-def test_ctrl_c_is_a_good_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_is_status_0(monkeypatch: pytest.MonkeyPatch) -> None:
     async def interrupted(*_: Any, **__: Any) -> int:
         raise KeyboardInterrupt
 
@@ -60,7 +60,7 @@ def test_ctrl_c_is_a_good_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert play_once() == 0
 
 
-async def test_the_page_shows_what_happens(
+async def test_page_is_served_while_a_song_is_made(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(playground, "SECONDS", 10)
@@ -77,7 +77,7 @@ async def test_the_page_shows_what_happens(
     assert "posted in #songs" in shown
 
 
-async def test_the_audio_is_audio() -> None:
+async def test_posted_file_is_an_mp3() -> None:
     async with playground.playing(bot.composed) as world:
         async with asyncio.timeout(30):
             await world.alice.slash(
@@ -89,7 +89,7 @@ async def test_the_audio_is_audio() -> None:
         assert is_mp3(await post.attachments[0].read())
 
 
-async def test_a_refresh_waits_for_an_action_and_is_tried_again() -> None:
+async def test_refresh_waits_for_an_action_and_is_tried_again() -> None:
     refreshed: list[int] = []
     env = SimpleNamespace(http_requests=[1])
 
@@ -114,7 +114,7 @@ async def test_a_refresh_waits_for_an_action_and_is_tried_again() -> None:
     task.cancel()
 
 
-async def test_an_action_is_made_on_what_is_shown_now() -> None:
+async def test_action_is_made_on_what_is_shown_now() -> None:
     class Page:
         def _get_page(self, _: str | None) -> SimpleNamespace:
             return SimpleNamespace(revision=7)
@@ -131,7 +131,7 @@ async def test_an_action_is_made_on_what_is_shown_now() -> None:
     assert await page._action(None, {"kind": "resync"}) == (None, {"kind": "resync"})
 
 
-def test_a_message_that_shows_no_state_yet() -> None:
+def test_message_that_shows_no_state_yet() -> None:
     assert playground.status_of(None) == ""
     assert playground.status_of(SimpleNamespace(embeds=[])) == ""
     assert playground.status_of(SimpleNamespace(embeds=[SimpleNamespace(description="-")])) == ""

@@ -122,7 +122,7 @@ async def start(time: Time) -> AsyncIterator[Start]:
         yield start
 
 
-async def test_a_song_goes_through_its_states(start: Start, time: Time) -> None:
+async def test_song_goes_through_its_states(start: Start, time: Time) -> None:
     call = await start()
     status, submitted = await call("POST", "/v2/ace-step-music", DEFAULT | {"seed": 7})
     assert status == 200
@@ -165,7 +165,7 @@ async def test_result_is_available_for_an_hour(start: Start, time: Time) -> None
     assert [file.stem for file in call.server._folder.iterdir()] == list(call.server._songs)
 
 
-async def test_a_files_signature_is_checked_and_no_key_is_needed(start: Start, time: Time) -> None:
+async def test_files_signature_is_checked_and_no_key_is_needed(start: Start, time: Time) -> None:
     call = await start()
     _, body = await call.finished(time)
     call.key = None
@@ -176,7 +176,7 @@ async def test_a_files_signature_is_checked_and_no_key_is_needed(start: Start, t
 @pytest.mark.parametrize(
     "key", [None, "", "SG_short", "sg_0123456789abcdef", "SG_0123456789ABCDEx"]
 )
-async def test_a_missing_or_malformed_key_is_401(start: Start, key: str | None) -> None:
+async def test_missing_or_malformed_key_is_401(start: Start, key: str | None) -> None:
     call = await start()
     call.key = key
     code, body = await call("GET", "/v1/get-user-credits", Authorization=f"Bearer {PLAYGROUND_KEY}")
@@ -212,7 +212,7 @@ async def test_wrong_parameters_are_400_and_cost_nothing(
     assert await call("GET", "/v1/get-user-credits") == (200, {"credits": 3})
 
 
-async def test_a_body_that_is_no_object_is_400(start: Start) -> None:
+async def test_body_that_is_no_object_is_400(start: Start) -> None:
     call = await start()
     for data in (b"", b"[1]", b"{", b"\xff\xfe{", b"[" * 100_000, b'"' + b"x" * 2**21 + b'"'):
         async with call.session.post(
@@ -223,7 +223,7 @@ async def test_a_body_that_is_no_object_is_400(start: Start) -> None:
             assert (response.status, "error" in await response.json()) == (400, True)
 
 
-def test_what_is_left_out_is_as_on_the_page() -> None:
+def test_missing_parameters_have_the_defaults_of_the_page() -> None:
     parameters = read_parameters({"genres": "jazz", "output_seconds": 30, "mood": "ignored"})
     assert parameters == {
         "genres": "jazz",
@@ -283,7 +283,7 @@ async def test_magic_genres_fail(start: Start, time: Time, tag: str, word: str) 
     assert (code, body["status"]) == (422, "FAILED")
 
 
-async def test_a_composer_that_breaks_is_a_failed_song(
+async def test_composer_that_breaks_is_a_failed_song(
     start: Start, time: Time, caplog: pytest.LogCaptureFixture
 ) -> None:
     call = await start(compose=broken)
@@ -348,7 +348,7 @@ async def test_calls_are_recorded(start: Start, time: Time) -> None:
     assert PLAYGROUND_KEY not in repr(first)
 
 
-async def test_a_fault_answers_instead(start: Start, time: Time) -> None:
+async def test_fault_replaces_the_answer(start: Start, time: Time) -> None:
     call = await start()
     call.server.fault = lambda c: Fault(503, "<h1>Down</h1>", {"X-Why": "test"}, delay=2)
     before = time.now
@@ -362,7 +362,7 @@ async def test_a_fault_answers_instead(start: Start, time: Time) -> None:
     assert (await call("POST", "/v2/ace-step-music", DEFAULT))[0] == 200
 
 
-async def test_a_fault_cuts_the_answer(start: Start) -> None:
+async def test_fault_cuts_the_answer(start: Start) -> None:
     call = await start()
     for carried_out in (False, True):
         fault = Fault(cut="answer", carried_out=carried_out)
@@ -372,7 +372,7 @@ async def test_a_fault_cuts_the_answer(start: Start) -> None:
         assert len(call.server._songs) == carried_out
 
 
-async def test_a_fault_cuts_the_body(start: Start, time: Time) -> None:
+async def test_fault_cuts_the_body(start: Start, time: Time) -> None:
     call = await start()
     _, body = await call.finished(time)
     call.server.fault = lambda c: Fault(cut="body")
@@ -422,7 +422,7 @@ def hang() -> None:
     threading.Event().wait()
 
 
-def test_the_pool_ends_with_its_context_even_while_it_composes() -> None:
+def test_pool_ends_with_its_context_even_while_it_composes() -> None:
     with composing_pool() as pool:
         work = pool.submit(hang)
         waiting = [pool.submit(hang) for _ in range(3)]
@@ -451,7 +451,7 @@ def _never(_: None, **__: object) -> bytes:
     return b""
 
 
-def test_the_default_composer_is_the_playgrounds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_composer_is_the_playgrounds(monkeypatch: pytest.MonkeyPatch) -> None:
     class Fake:
         @staticmethod
         def compose(**request: Any) -> bytes:
@@ -496,7 +496,7 @@ def signals() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("signals")
-async def test_a_signal_ends_the_serving(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_signal_ends_the_serving(capsys: pytest.CaptureFixture[str]) -> None:
     serving = asyncio.create_task(song_api._serve_until_stopped(0))
     said = ""
     while "Ctrl-C" not in said and not serving.done():
@@ -510,7 +510,7 @@ async def test_a_signal_ends_the_serving(capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.usefixtures("signals")
-def test_a_taken_port_is_one_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_port_in_use_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["--port", str(port)]) == 2
@@ -534,7 +534,7 @@ def test_other_errors_of_the_system_are_not_hidden(monkeypatch: pytest.MonkeyPat
         main([])
 
 
-def test_an_ordinary_end_is_status_0(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exit_status_is_0(monkeypatch: pytest.MonkeyPatch) -> None:
     ports = []
 
     async def serve_on(port: int) -> None:

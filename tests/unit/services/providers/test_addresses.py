@@ -49,7 +49,7 @@ def test_not_public(address: str) -> None:
     ("address", "own"), [("127.0.0.1", True), ("8.8.8.8", False), ("192.0.2.1", False)]
 )
 @pytest.mark.parametrize("binds_anything", [False, True])
-def test_the_kernel_knows_this_machines_addresses(
+def test_kernel_knows_this_machines_addresses(
     monkeypatch: pytest.MonkeyPatch, address: str, *, own: bool, binds_anything: bool
 ) -> None:
     if binds_anything:  # as where `ip_nonlocal_bind` is set
@@ -57,7 +57,7 @@ def test_the_kernel_knows_this_machines_addresses(
     assert is_own(socket.AF_INET, (address, 80)) is own
 
 
-def test_an_address_without_a_way_to_it_is_not_this_machines(
+def test_unreachable_address_is_not_this_machines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(addresses, "_can_bind", lambda *_: True)

@@ -59,7 +59,7 @@ DRESSES: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("piece", PIECES)
 @pytest.mark.parametrize("dress", DRESSES)
-def test_a_song_is_decoded_to_a_file(tmp_path: Path, dress: str, piece: int) -> None:
+def test_song_is_decoded_to_a_file(tmp_path: Path, dress: str, piece: int) -> None:
     audio = AUDIO[:13_000] if piece == 1 else AUDIO  # a call for each byte
     written = DRESSES[dress](base64.b64encode(audio).decode())
     body = f'{{"status": "COMPLETED", "output": "{written}", "seed": 7}}'.encode()
@@ -70,7 +70,7 @@ def test_a_song_is_decoded_to_a_file(tmp_path: Path, dress: str, piece: int) -> 
 
 
 @pytest.mark.parametrize("piece", PIECES[1:])
-def test_a_song_in_json_in_a_string_is_decoded_too(tmp_path: Path, piece: int) -> None:
+def test_song_in_json_in_a_string_is_decoded_too(tmp_path: Path, piece: int) -> None:
     inner = json.dumps({"audio": "data:audio/wav;base64," + TEXT, "seconds": 10})
     body = json.dumps({"output": inner}).encode()
     assert only_song(body, tmp_path, piece=piece).file.read_bytes() == AUDIO
@@ -81,7 +81,7 @@ def test_a_song_in_json_in_a_string_is_decoded_too(tmp_path: Path, piece: int) -
     assert songs == []
 
 
-def test_json_in_a_string_with_a_wrong_escape_says_nothing(tmp_path: Path) -> None:
+def test_json_in_a_string_with_a_wrong_escape_is_malformed(tmp_path: Path) -> None:
     inner = json.dumps(["la " * LONG])[1:-1].replace('"', '\\"')
     body = f'{{"output": "[{inner}\\q]", "seed": 7}}'.encode()
     spool = Spool(tmp_path / "source", 2**20)
@@ -92,7 +92,7 @@ def test_json_in_a_string_with_a_wrong_escape_says_nothing(tmp_path: Path) -> No
     assert part.value() is None
 
 
-def test_what_stands_beside_a_song_is_kept(tmp_path: Path) -> None:
+def test_values_next_to_a_song_are_read(tmp_path: Path) -> None:
     says: dict[str, Any] = {
         "error": "why? " * LONG,
         "lyrics": 'la\\"\u5929 ' * LONG,
@@ -120,7 +120,7 @@ def test_what_stands_beside_a_song_is_kept(tmp_path: Path) -> None:
         ("data:audio/wav;base64," + " " * LONG, "empty"),
     ],
 )
-def test_a_broken_song_leaves_no_file(tmp_path: Path, written: str, error: str) -> None:
+def test_broken_song_leaves_no_file(tmp_path: Path, written: str, error: str) -> None:
     body = f'{{"output": "{written}"}}'.encode()
     spool = Spool(tmp_path / "source", 2**20)
     reading = Outline(spool)
@@ -147,7 +147,7 @@ def test_only_so_many_songs_are_kept_and_one_at_last(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_song_that_breaks_off_can_be_discarded(tmp_path: Path) -> None:
+def test_song_that_breaks_off_can_be_discarded(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "source", 2**20)
     reading = Outline(spool)
     reading.feed(f'{{"output": "{TEXT}'.encode())
@@ -181,7 +181,7 @@ def test_where_no_song_belongs_none_is_kept(tmp_path: Path) -> None:
         b"[" + b'"",' * MOST_KEPT + b'""]',
     ],
 )
-def test_what_makes_no_sense_says_nothing(tmp_path: Path, body: bytes) -> None:
+def test_malformed_json_has_no_value(tmp_path: Path, body: bytes) -> None:
     assert read(body, tmp_path) == (None, [])
     assert list(tmp_path.iterdir()) == []
 
@@ -198,7 +198,7 @@ JSON = st.recursive(
 )
 
 
-def test_the_outline_is_what_json_says_but_for_long_strings(tmp_path: Path) -> None:
+def test_outline_equals_json_but_for_long_strings(tmp_path: Path) -> None:
     def shortened(value: Any, like: Any) -> bool:
         if isinstance(value, dict):
             pairs = zip(value.values(), like.values(), strict=True)
@@ -248,7 +248,7 @@ def test_no_shape_takes_memory(tmp_path: Path, shape: str) -> None:
     assert most < 3 * 2**20
 
 
-def test_a_long_name_above_many_texts_is_not_copied_for_each() -> None:
+def test_long_name_above_many_texts_is_not_copied_for_each() -> None:
     """0.9 MB of it would have taken 19 GiB."""
     value = {"k" * 450_000: ["x"] * 100_000}
     tracemalloc.start()

@@ -58,7 +58,7 @@ class TestBestGap:
             cost += age - took
         assert cost / count < 1.05 * (price * polls + late)
 
-    def test_there_is_an_answer_for_songs_that_hardly_run_at_all(self) -> None:
+    def test_gap_for_run_times_near_zero(self) -> None:
         assert best_gap(Expectation(1e-300, 0.25), 60.0, 1.0) > 0.0
 
 
@@ -98,7 +98,7 @@ def polls_of(pacer: Pacer, took: float, *, processing: bool = True) -> list[floa
 
 
 class TestPacer:
-    def test_an_empty_minute_has_an_early_poll_and_then_the_paced_ones(self) -> None:
+    def test_empty_minute_has_an_early_poll_and_then_the_paced_ones(self) -> None:
         pacer = pacer_at(0.1)
         assert pacer.next_poll(seconds=60, steps=50, age=0.0) == 2.0
         assert pacer.next_poll(seconds=60, steps=50, age=2.1, processing=True) > 5.0
@@ -118,7 +118,7 @@ class TestPacer:
         first = pacer_at(0.1, runs=runs).next_poll(seconds=60, steps=50, age=0.0)
         assert 1.0 < first < 3.0
 
-    def test_the_fuller_the_minute_and_the_more_wait_the_fewer_the_polls(self) -> None:
+    def test_fuller_the_minute_and_the_more_wait_the_fewer_the_polls(self) -> None:
         counts = [
             len(polls_of(pacer_at(fill, waiting=waiting), 20.0))
             for fill, waiting in ((0.1, 0), (0.6, 0), (1.0, 0), (1.0, 3), (1.0, 20))
@@ -127,7 +127,7 @@ class TestPacer:
         assert counts[0] > 2 * counts[-1]
 
     @pytest.mark.parametrize("fill", [0.0, 0.5, 1.0, 1.5])
-    def test_a_song_far_beyond_its_time_is_polled_with_growing_gaps_until_its_deadline(
+    def test_song_far_beyond_its_time_is_polled_with_growing_gaps_until_its_deadline(
         self, fill: float
     ) -> None:
         polls = polls_of(pacer_at(fill), DEADLINE)
@@ -142,17 +142,17 @@ class TestPacer:
         poll = pacer_at(0.0).next_poll(seconds=60, steps=50, age=DEADLINE + 5.0)
         assert poll == DEADLINE + 5.0 + LONGEST_GAP
 
-    def test_a_song_met_midway_goes_on_in_the_middle_of_its_plan(self) -> None:
+    def test_first_poll_of_a_song_that_already_runs(self) -> None:
         pacer = pacer_at(0.1)
         poll = pacer.next_poll(seconds=60, steps=50, age=13.0, processing=True)
         assert 13.0 < poll < 16.0
 
-    def test_a_negative_age_is_a_song_just_submitted(self) -> None:
+    def test_negative_age_is_a_song_just_submitted(self) -> None:
         pacer = pacer_at(0.6)
         first = pacer.next_poll(seconds=60, steps=50, age=0.0)
         assert pacer.next_poll(seconds=60, steps=50, age=-1.0) == first
 
-    def test_long_song_is_never_worth_less_than_a_poll_is(self) -> None:
+    def test_price_of_a_poll_of_a_long_song_is_limited(self) -> None:
         """In a full minute it is not left unseen for as long as its length would allow."""
         runs = tuple(seen(took) for took in itertools.islice(run_times(100.0), 40))
         polls = polls_of(pacer_at(1.0, waiting=50, runs=runs), 150.0)
@@ -208,7 +208,7 @@ def submits_beside_forgotten_songs(count: int, *, minutes: int) -> int:
 class TestForgottenSongs:
     """The API has lost songs, which never end."""
 
-    def test_a_few_leave_most_of_the_minute(self) -> None:
+    def test_few_leave_most_of_the_minute(self) -> None:
         assert submits_beside_forgotten_songs(17, minutes=10) >= 300
 
     def test_however_many_leave_a_submit_its_turn(self) -> None:
@@ -228,7 +228,7 @@ class TestGoals:
         assert seen.late - bench.ON_THE_WIRE <= 1.2 * least
         assert all(song.early == 1 for song in songs)
 
-    def test_with_a_full_one_songs_are_many_and_no_call_is_refused(self) -> None:
+    def test_full_minute_makes_many_songs_and_no_call_is_refused(self) -> None:
         songs = bench.run_ours(bench.scripted(0.25), bench.Load(0.0, songs=220))
         assert bench.songs_a_minute(songs) >= 15.0
         assert bench.Figures.of(songs).refused == 0
@@ -242,7 +242,7 @@ class TestGoals:
         assert seen.calls <= 9.3
         assert seen.late <= 0.6
 
-    def test_crowd_is_submitted_as_the_minute_can_carry_it(self) -> None:
+    def test_crowd_is_submitted_as_the_minute_has_room(self) -> None:
         crowds = [bench.crowd(seed) for seed in range(4)]
         assert fmean(songs_a_minute for songs_a_minute, _ in crowds) >= 15.0
         assert max(longest for _, longest in crowds) <= 15.0

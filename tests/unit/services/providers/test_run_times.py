@@ -51,13 +51,13 @@ class TestRunTimes:
         assert learner.expect(60, 50).median == pytest.approx(11.6, rel=0.15)
 
     @pytest.mark.parametrize("factor", [0.5, 2.0, 3.0])
-    def test_a_changed_model_is_learnt_within_ten_songs(self, factor: float) -> None:
+    def test_changed_model_is_learnt_within_ten_songs(self, factor: float) -> None:
         learner = taught(run_times(11.6), 100)
         taught(run_times(11.6 * factor, seed=2), 10, learner)
         assert learner.expect(60, 50).median == pytest.approx(11.6 * factor, rel=0.2)
         assert learner.expect(60, 50).spread < 0.45
 
-    def test_a_slow_day_is_followed(self) -> None:
+    def test_slow_day_is_followed(self) -> None:
         learner = taught(run_times(11.6), 50)
         for day in range(30):
             taught(run_times(11.6 * 1.02**day, 0.2, seed=day), 1, learner)
@@ -71,14 +71,14 @@ class TestRunTimes:
         taught(run_times(11.6, seed=3), 2, learner)
         assert learner.expect(60, 50).spread == pytest.approx(before.spread, rel=0.3)
 
-    def test_a_cold_start_as_the_first_song_is_outweighed_by_the_next(self) -> None:
+    def test_cold_start_as_the_first_song_is_outweighed_by_the_next(self) -> None:
         learner = RunTimes()
         learner.learn(Run(60, 50, 170.0, 190.0))
         assert learner.expect(60, 50).median < 40.0
         taught(iter((11.0, 12.5, 11.6)), 3, learner)
         assert learner.expect(60, 50).median == pytest.approx(11.6, rel=0.2)
 
-    def test_what_one_length_teaches_helps_the_others_and_each_finds_its_own(self) -> None:
+    def test_lengths_learn_from_each_other(self) -> None:
         def truth(seconds: int, steps: int) -> float:
             return 5.0 + 30.0 * (seconds / 60) * (steps / 50)
 
@@ -94,7 +94,7 @@ class TestRunTimes:
             median = learner.expect(seconds, steps).median
             assert median == pytest.approx(truth(seconds, steps), rel=0.3)
 
-    def test_a_song_given_up_unfinished_took_long(self) -> None:
+    def test_song_given_up_unfinished_took_long(self) -> None:
         learner = RunTimes()
         learner.learn(Run(60, 50, 15.0, math.inf))
         assert 11.56 < learner.expect(60, 50).median < 30.0
@@ -108,7 +108,7 @@ class TestRunTimes:
             max_size=25,
         )
     )
-    def test_whatever_is_seen_the_numbers_stay_numbers(
+    def test_expectation_is_finite_for_any_runs(
         self, runs: list[tuple[int, int, float, float]]
     ) -> None:
         learner = RunTimes()
@@ -122,19 +122,19 @@ class TestRunTimes:
         "wrong",
         [(0, 50, 1.0, 2.0), (60, 50, -1.0, 2.0), (60, 50, 0.0, 0.0), (60, 50, 1.0, math.nan)],
     )
-    def test_what_is_no_run_is_refused(self, wrong: tuple[int, int, float, float]) -> None:
+    def test_impossible_run_is_refused(self, wrong: tuple[int, int, float, float]) -> None:
         with pytest.raises(ValueError, match="not a run"):
             RunTimes().learn(Run(*wrong))
 
 
 class TestExpectation:
-    def test_what_remains_shrinks_at_first_and_is_never_negative(self) -> None:
+    def test_remaining_time_is_never_negative(self) -> None:
         expected = Expectation(11.56, 0.25)
         assert expected.remaining(0.0) == pytest.approx(11.56, abs=0.01)
         assert expected.remaining(8.0) == pytest.approx(4.0, abs=0.8)
         assert all(expected.remaining(float(age)) > 0.0 for age in range(0, 4000, 7))
 
-    def test_far_beyond_its_time_a_song_is_a_stray_and_may_take_as_long_again(self) -> None:
+    def test_song_far_beyond_its_time_may_take_as_long_again(self) -> None:
         assert 20.0 < Expectation(11.56, 0.25).remaining(60.0) < 120.0
 
 
@@ -182,7 +182,7 @@ def test_wave_that_ends_in_the_order_of_length_is_no_drift(clock: Clock) -> None
     assert learner.expect(60, 50).median == pytest.approx(12.0, rel=0.15)
 
 
-def test_what_still_runs_shows_that_songs_take_longer(clock: Clock, learner: Learner) -> None:
+def test_songs_that_still_run_raise_the_expectation(clock: Clock, learner: Learner) -> None:
     """The API became slower: known before the first of them has ended."""
     before = learner.expect(60, 50).median
     for song_id in submit(learner, 10):
@@ -202,7 +202,7 @@ def test_provisional_counts_are_a_pause_apart(clock: Clock, learner: Learner) ->
     assert learner.expect(60, 50) != counted
 
 
-def test_what_all_have_ended_is_known_at_once(clock: Clock, learner: Learner) -> None:
+def test_end_of_the_last_song_counts_at_once(clock: Clock, learner: Learner) -> None:
     (song_id,) = submit(learner, 1)
     learner.unfinished(song_id, age=9.0)
     before = learner.expect(60, 50)
@@ -223,7 +223,7 @@ def test_order_of_the_ends_makes_no_difference(clock: Clock) -> None:
     assert in_order.expect(60, 50) == learners[0].expect(60, 50)
 
 
-def test_cold_start_does_not_hold_up_what_others_teach(clock: Clock, learner: Learner) -> None:
+def test_cold_start_does_not_delay_learning_from_others(clock: Clock, learner: Learner) -> None:
     cold, *others = submit(learner, 40)
     for song_id in others:
         learner.ended(song_id, low=23.0, high=24.0)
@@ -261,7 +261,7 @@ def test_songs_beyond_the_most_followed_teach_nothing(clock: Clock, learner: Lea
 
 
 @pytest.mark.parametrize(("low", "high"), [(5.0, 4.0), (0.0, 0.0), (-2.0, 3.0)])
-def test_nothing_is_learnt_from_an_interval_that_never_was(
+def test_nothing_is_learnt_from_an_impossible_interval(
     clock: Clock, learner: Learner, low: float, high: float
 ) -> None:
     before = learner.expect(60, 50)
