@@ -24,7 +24,8 @@ from services.retry import Backoff
 from tests.music import is_mp3, short
 from tests.reliability.faults import During, FaultGates, Length, fault_gates
 from tests.reliability.guarantees import broken_guarantees, is_gone, status_shown
-from tests.wire import Member
+from tests.wire import Interaction, Member
+from tests.wire.limits import ACK_SECONDS
 from tests.world.sockets import (
     BotProcess,
     World,
@@ -228,7 +229,9 @@ class FaultRun:
         world.api._compose = short
         world.api._timing = lambda _: Timing(0.0, 0.05 if next(submitted) < READY else HELD)
         world.settings |= {"SEGMIND_CONCURRENCY": str(AT_ONCE), "DEFAULT_ALLOWANCE": "1000"}
-        if not self.long:
+        if self.long:
+            world.wire.limits.acknowledgement = ACK_SECONDS
+        else:
             shorten_pauses(world, self.monkeypatch)
 
     @contextlib.asynccontextmanager
@@ -267,8 +270,6 @@ def shorten_pauses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     # Who hardly pauses keeps no limit: that they are kept is proven in the long form.
     world.wire.limits.edit_interval, world.wire.limits.buckets = None, False
-    # How soon the bot acknowledges is measured where it has the machine to itself.
-    monkeypatch.setattr("tests.wire.rest.ACK_SECONDS", PATIENCE)
     monkeypatch.setattr(Transcoder, "transcode", _copied)
     for name, seconds in PAUSES.items():
         monkeypatch.setattr(name, PAUSE_FACTOR * seconds)
@@ -342,8 +343,7 @@ async def check_guarantees(world: World, *bots: Bot, most_submits: int = 1) -> N
     found += [
         f"{song} shows {status_shown(song)}"
         for song in world.asked.values()
-        if world.row(song) is None
-        and (status_shown(song) or (song.original and song.original.loading and not is_gone(song)))
+        if world.row(song) is None and (status_shown(song) or is_thinking(song))
     ]
     if found:
         raise AssertionError("\n".join(found))
@@ -362,21 +362,25 @@ def states(world: World) -> Counter[str]:
 
 
 async def until_all_over(world: World, length: Length) -> None:
-    """Wait until every song that was accepted has ended, and its message shows it.
-
-    A request whose row is not there yet was lost or refused, or is about to be written.
+    """Wait until every song that was accepted has ended, and its message shows it; until every
+    other request that was acknowledged shows that it was refused.
     """
 
     def over() -> bool:
         rows = {row["song_id"]: row for row in world.rows("SELECT * FROM songs")}
-        accepted = [song for song in world.asked.values() if song.id in rows]
         return all(row["ended_at"] for row in rows.values()) and all(
-            is_shown(song, rows[song.id]) for song in accepted
+            is_shown(song, rows[song.id]) if song.id in rows else not is_thinking(song)
+            for song in world.asked.values()
         )
 
     # What was requested during the fault may still be on its way: to the bot, and back.
     await asyncio.sleep(2 * length.slow)
     await until(over, length.patience)
+
+
+def is_thinking(song: Interaction) -> bool:
+    """Return whether a request was acknowledged, and has got no reply yet."""
+    return song.original is not None and song.original.loading and not is_gone(song)
 
 
 def refusals(world: World) -> list[str]:
@@ -385,7 +389,7 @@ def refusals(world: World) -> list[str]:
     return [
         song.original.content
         for song in songs
-        if song.original and not song.original.loading and not is_gone(song)
+        if song.original and not is_gone(song) and not is_thinking(song)
     ]
 
 

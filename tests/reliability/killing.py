@@ -14,7 +14,7 @@ from tests.reliability.guarantees import broken_guarantees
 from tests.reliability.killable_bot import NOTHING, KillableBot, Nursery
 from tests.reliability.scenarios import QUICK, Scenario, ask
 from tests.wire import Interaction
-from tests.wire.rest import ACK_SECONDS
+from tests.wire.limits import ACK_SECONDS
 from tests.world.sockets import World, is_shown, status_of, until
 
 AFTERWARDS = 0.3

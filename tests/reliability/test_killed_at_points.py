@@ -250,7 +250,7 @@ async def test_a_press_that_was_not_answered_in_time_is_not_waited_for(tmp_path:
         async with songs._bot() as bot:
             os.kill(bot.pid, signal.SIGSTOP)
             pressed = await ask(songs._world)
-            songs._world.wire.clock.advance(10.0)
+            songs._world.wire.clock.advance(100.0)
             os.kill(bot.pid, signal.SIGCONT)
             await songs._all_over()
             assert await bot.stop() == 0

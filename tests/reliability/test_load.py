@@ -31,7 +31,7 @@ from tests.reliability.load import (
     unfair,
 )
 from tests.wire import DiscordWire, Member
-from tests.wire.limits import CALLBACK
+from tests.wire.limits import ACK_SECONDS, CALLBACK
 from tests.world.sockets import BotProcess, World, first_channel, own_process, world_outside
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -53,10 +53,12 @@ DISCORDS_LIMIT = 50
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path, *, long: bool) -> AsyncIterator[World]:
     """Discord's limits apply in it; uploads are not kept."""
     async with world_outside(tmp_path, wire=DiscordWire(keep_uploads=False)) as world:
         world.api.credits = 1_000_000
+        if long:  # then it has the machine to itself
+            world.wire.limits.acknowledgement = ACK_SECONDS
         world.settings |= {"DEFAULT_ALLOWANCE": str(ALLOWANCE)}
         yield world
 

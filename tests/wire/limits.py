@@ -22,6 +22,7 @@ BUCKETS = {
 }
 WEBHOOK_BUCKET = (5, 2.0)
 OTHER_BUCKET = (50, 1.0)
+ACK_SECONDS = 3.0
 MAJOR = ("channel_id", "guild_id", "webhook_id", "webhook_token")
 
 
@@ -32,11 +33,13 @@ class Limits:
     `edit_interval`: seconds between two edits of one message, None for no such limit.
     `per_second`: requests a second over all routes but interactions', None for no such limit.
     `buckets`: whether routes have separate buckets.
+    `acknowledgement`: seconds within which an interaction must be acknowledged.
     """
 
     edit_interval: float | None = 1.5
     per_second: int | None = 50
     buckets: bool = True
+    acknowledgement: float = ACK_SECONDS
 
     @classmethod
     def none(cls) -> "Limits":

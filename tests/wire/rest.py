@@ -25,7 +25,6 @@ from .state import (
     Version,
 )
 
-ACK_SECONDS = 3.0
 TOKEN_SECONDS = 15 * 60.0
 REPLY, THINK, DEFER_UPDATE, UPDATE, CHOICES, FORM = 4, 5, 6, 7, 8, 9
 
@@ -386,7 +385,7 @@ class Rest:
             raise refusal(404, 10062, "Unknown interaction")
         if interaction.callback is not None:
             raise refusal(400, 40060, "Interaction has already been acknowledged.")
-        if call.arrived - interaction.dispatched > ACK_SECONDS:
+        if call.arrived - interaction.dispatched > self.limiter.limits.acknowledgement:
             raise refusal(404, 10062, "Unknown interaction")
         kind = self._callback_kind(call, interaction)
         made = self._respond(kind, call, interaction)

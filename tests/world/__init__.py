@@ -4,6 +4,7 @@
 - `sockets`: `tests.wire` as Discord, over sockets; the bot in the test's loop or as a process. For
   reliability, security and benchmarks.
 - `direct`: `tests.wire` without sockets; the bot in the test's loop. For generated inputs.
+- `answered`: no Discord; the services, and a song API without sockets. For its odd answers.
 """
 
 from tests.world.simulated import (
