@@ -66,11 +66,11 @@ async def run(config: Config, compose: Compose) -> int:
         locking = asyncio.ensure_future(
             stack.enter_async_context(exclusive_process(config.database_path, config.data_dir))
         )
-        await _first(locking, stopped.wait())
+        await _wait_for_first(locking, stopped.wait())
         if stopped.is_set():
             return 0
         application = await stack.enter_async_context(compose(config, alone=locking.result()))
-        await stack.enter_async_context(_closing(application.client))
+        await stack.enter_async_context(_close_at_end(application.client))
         try:
             await _serve(application, config, stopped)
         except discord.LoginFailure:
@@ -91,13 +91,13 @@ async def _serve(application: Application, config: Config, stopped: asyncio.Even
         application.transcoder.check_sandbox(),
     )
     # A bot that waits for Discord's rate limits is alive: a restart would lengthen them.
-    await _first(login, heartbeat.beat(config.data_dir), stopped.wait())
+    await _wait_for_first(login, heartbeat.beat(config.data_dir), stopped.wait())
     if stopped.is_set():
         return
     _log_who_can_add_it(client, config)
     async with application.working() as loops:
-        await _first(application.registration.tried(), stopped.wait())
-        await _first(client.connect(), loops, stopped.wait())
+        await _wait_for_first(application.registration.tried(), stopped.wait())
+        await _wait_for_first(client.connect(), loops, stopped.wait())
 
 
 def _disconnected(code: int) -> int:
@@ -135,7 +135,7 @@ def _log_who_can_add_it(client: Client, config: Config) -> None:
         )
 
 
-async def _first(*works: Awaitable[object]) -> None:
+async def _wait_for_first(*works: Awaitable[object]) -> None:
     """Wait until the first of them ends, raise what it raises, and cancel the others."""
     futures = [asyncio.ensure_future(work) for work in works]
     try:
@@ -150,7 +150,7 @@ async def _first(*works: Awaitable[object]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _closing(client: Client) -> AsyncIterator[None]:
+async def _close_at_end(client: Client) -> AsyncIterator[None]:
     """Close the connection at the end; don't wait long for Discord."""
     try:
         yield

@@ -39,12 +39,12 @@ _SQLITE = "sqlite:///"
 _ADDRESS = TypeAdapter(HttpUrl)
 
 
-def _address(url: str) -> str:
+def _check_url(url: str) -> str:
     _ADDRESS.validate_python(url)
     return url.rstrip("/")
 
 
-def _one_word(secret: SecretStr) -> SecretStr:
+def _check_one_word(secret: SecretStr) -> SecretStr:
     word = secret.get_secret_value().strip()
     # Docker's env files keep quotes. What JSON escapes could not be redacted in a log line.
     valid = word.isascii() and word.isprintable() and not any(c in " \"'\\" for c in word)
@@ -53,14 +53,14 @@ def _one_word(secret: SecretStr) -> SecretStr:
     return SecretStr(word)
 
 
-def _sqlite(url: str) -> str:
+def _check_sqlite_url(url: str) -> str:
     path = url.removeprefix(_SQLITE)
     if path in ("", url, ":memory:"):  # a song must survive a restart
         raise ValueError("not an SQLite file's address")
     return url
 
 
-def _reachable(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | str:
+def _parse_reachable(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | str:
     """Parse a network, or a host name, which becomes lower case.
 
     Raises:
@@ -74,10 +74,10 @@ def _reachable(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | str
 
 
 Reachable = Annotated[
-    ipaddress.IPv4Network | ipaddress.IPv6Network | str, PlainValidator(_reachable)
+    ipaddress.IPv4Network | ipaddress.IPv6Network | str, PlainValidator(_parse_reachable)
 ]
-Address = Annotated[str, AfterValidator(_address)]
-Secret = Annotated[SecretStr, AfterValidator(_one_word)]
+Address = Annotated[str, AfterValidator(_check_url)]
+Secret = Annotated[SecretStr, AfterValidator(_check_one_word)]
 
 
 class _NamedFiles(PydanticBaseSettingsSource):
@@ -102,7 +102,7 @@ class _NamedFiles(PydanticBaseSettingsSource):
                 problems.append(f"{name.upper()} and {variable} are both set: remove one of them.")
                 continue
             try:
-                found[name] = _content(path)
+                found[name] = _read_word(path)
             except (OSError, ValueError) as error:
                 # The path is not shown: it may be the secret itself, put in the wrong place.
                 why = (isinstance(error, OSError) and error.strerror) or "it is not one word"
@@ -115,7 +115,7 @@ class _NamedFiles(PydanticBaseSettingsSource):
         return found
 
 
-def _content(path: str) -> str:
+def _read_word(path: str) -> str:
     """Read the one word in a file.
 
     Raises:
@@ -172,7 +172,7 @@ class Config(BaseSettings):
     segmind_mode: Literal["async", "sync"] = Field("async", description="async or sync")
     segmind_rpm: int = _integer(50, 1, None, "requests per minute")
     segmind_concurrency: int = _integer(8, 1, None, "songs at the API at the same time")
-    database_url: Annotated[str, AfterValidator(_sqlite)] = Field(
+    database_url: Annotated[str, AfterValidator(_check_sqlite_url)] = Field(
         "sqlite:///data/songs.db",
         description="sqlite:/// and a path, like sqlite:///data/songs.db",
     )
@@ -261,23 +261,23 @@ def load() -> Config:
     try:
         return Config(_secrets_dir=SECRETS_DIR if readable else None)
     except SettingsError as error:
-        raise ConfigurationError(_unreadable(error.__cause__)) from None
+        raise ConfigurationError(_describe_unreadable(error.__cause__)) from None
     except ValidationError as error:
         # `from None`: the cause would carry the values, secrets among them.
-        raise ConfigurationError("\n".join(_lines(error))) from None
+        raise ConfigurationError("\n".join(_describe_invalid(error))) from None
     except UnicodeDecodeError:
         raise ConfigurationError(".env can't be read: expected UTF-8 text.") from None
     except OSError as error:
-        raise ConfigurationError(_unreadable(error)) from None
+        raise ConfigurationError(_describe_unreadable(error)) from None
 
 
-def _unreadable(error: BaseException | None) -> str:
+def _describe_unreadable(error: BaseException | None) -> str:
     if isinstance(error, OSError):
         return f"{error.filename} can't be read: {error.strerror}. Let the bot's user read it."
     return f"A secret in {SECRETS_DIR} can't be read: expected UTF-8 text."
 
 
-def _lines(error: ValidationError) -> list[str]:
+def _describe_invalid(error: ValidationError) -> list[str]:
     lines = {}
     for problem in error.errors(include_input=False, include_context=False):
         name = str(problem["loc"][0])

@@ -93,22 +93,22 @@ class Text(logging.Formatter):
         """Format the message without line breaks."""
         id_ = context_id()
         record.about = "" if id_ is None else f" [{id_}]"
-        return _escaped(" ".join(super().formatMessage(record).splitlines()))
+        return _escape(" ".join(super().formatMessage(record).splitlines()))
 
     def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802 - logging's name
         """Indent the traceback."""
-        return _indented(super().formatException(ei))
+        return _indent(super().formatException(ei))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's name
         """Indent the stack."""
-        return _indented(super().formatStack(stack_info))
+        return _indent(super().formatStack(stack_info))
 
 
-def _indented(trace: str) -> str:
-    return "\n".join(f"  {_escaped(line)}" for line in trace.splitlines())
+def _indent(trace: str) -> str:
+    return "\n".join(f"  {_escape(line)}" for line in trace.splitlines())
 
 
-def _escaped(line: str) -> str:
+def _escape(line: str) -> str:
     """Escape control characters, and those that change the order of the text."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 

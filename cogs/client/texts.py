@@ -39,10 +39,10 @@ def refusal_text(refusal: Refusal) -> str:
 def register_sentences(sentences: Mapping[type[Refusal], str]) -> None:
     """Add sentences in which `{name}` stands for a refusal's fact; a time counts down."""
     for kind, sentence in sentences.items():
-        refusal_text.register(kind, partial(_filled, sentence))
+        refusal_text.register(kind, partial(_fill, sentence))
 
 
-def _filled(sentence: str, refusal: Refusal) -> str:
+def _fill(sentence: str, refusal: Refusal) -> str:
     facts = vars(refusal).items()
     return sentence.format(**{k: ago(v) if isinstance(v, datetime) else v for k, v in facts})
 
