@@ -178,13 +178,16 @@ class Credits:
         await servers.ensure_member(connection, member.server_id, member.member_id)
         period = settings.timeline.period(at)
         own_id = _allowance_lot(member, period)
-        # The period's own lot is not closed here: `_allow` corrects its end.
+        # The period's own lot stays open: `_allow` corrects its end.
         own = await ledger.get_lot(connection, own_id)
         for lot in await ledger.expired(connection, member, at=at, except_id=own_id):
-            entry_id = f"expire:{lot.lot_id}:{lot.revision}"
-            by = -lot.remaining
-            await ledger.insert(connection, entry_id, member, kind="expire", amount=by, at=at)
-            _require(await ledger.change_lot(connection, entry_id, lot, by=by), entry_id)
+            entry_id, by = f"expire:{lot.lot_id}:{lot.revision}", -lot.remaining
+            entered = await ledger.insert(
+                connection, entry_id, member, kind="expire", amount=by, at=at
+            )
+            _require(
+                entered and await ledger.change_lot(connection, entry_id, lot, by=by), entry_id
+            )
         allowance = settings.allowance_of(member.roles or (), at=at)
         if member.roles is not None:
             if allowance.credits is not None:
@@ -341,14 +344,15 @@ class Credits:
         used = lot.amount - lot.remaining
         if by := max(0, credits - used) - lot.remaining:
             entry_id = f"{lot_id}:{lot.revision}"
-            await ledger.insert(connection, entry_id, member, kind="allowance", amount=by, at=at)
-            done = await ledger.change_lot(connection, entry_id, lot, by=by, resize=True)
+            done = await ledger.insert(
+                connection, entry_id, member, kind="allowance", amount=by, at=at
+            ) and await ledger.change_lot(connection, entry_id, lot, by=by, resize=True)
             _require(done, entry_id)
 
     async def _apply_role_grants(
         self, connection: Connection, member: Member, *, at: datetime
     ) -> None:
-        """Give and take what was granted to the member's roles, or taken from them, once each."""
+        """Apply each grant to the member's roles, or taking from them, once."""
         for role_grant in await role_grants.open_at(connection, member.server_id, at):
             if role_grant.role_id not in (member.roles or ()):
                 continue
