@@ -13,8 +13,8 @@ from hypothesis.strategies import SearchStrategy
 from yarl import URL
 
 from tests.security.inputs import BEYOND, NASTY
-from tests.unit.services.songs.carrying import quiet
 from tests.world.answered import KEY, REFUSED, ROOT, Reply
+from tests.world.services import quiet
 
 SIGNED = "Signature=0a1b2c3d"
 """In every address: it opens the file to whoever reads it."""

@@ -33,7 +33,6 @@ from tests.factories import add_held_song
 from tests.security import answers
 from tests.security.answers import AUDIO, ID, SIGNED, kind_of
 from tests.security.examples import rows
-from tests.unit.services.songs.carrying import SECONDS
 from tests.world.answered import (
     KEY,
     REFUSED,
@@ -45,6 +44,7 @@ from tests.world.answered import (
     answered_world,
 )
 from tests.world.direct import LoggedErrors, logged_errors
+from tests.world.services import SECONDS
 
 SHORT, LONG = 500, 34_000
 """Answers to the client."""

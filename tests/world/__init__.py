@@ -4,7 +4,9 @@
 - `sockets`: `tests.wire` as Discord, over sockets; the bot in the test's loop or as a process. For
   reliability, security and benchmarks.
 - `direct`: `tests.wire` without sockets; the bot in the test's loop. For generated inputs.
-- `answered`: no Discord; the services, and a song API without sockets. For its odd answers.
+- `services`: no Discord; the services, and the song API over sockets. Time passes when somebody
+  sleeps. For the pipeline, the scheduler and the delivery.
+- `answered`: as `services`, but a test answers for the song API, without sockets.
 """
 
 from tests.world.simulated import (

@@ -21,7 +21,7 @@ from playground.song_api import PLAYGROUND_KEY
 from services.providers.addresses import Network
 from services.providers.segmind import Segmind
 from tests.databases import new_database
-from tests.unit.services.songs.carrying import Channel, House
+from tests.world.services import Channel, House
 
 ROOT = "http://songs.example/api"
 KEY = PLAYGROUND_KEY

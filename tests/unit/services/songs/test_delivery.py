@@ -25,7 +25,7 @@ from services.songs.poster import DEFAULT_UPLOAD_LIMIT
 from services.songs.refusals import AudioUnusable, NotYourSong, SongFileLost
 from tests.factories import CHANNEL, MEMBER, SERVER
 from tests.refusals import refusal
-from tests.unit.services.songs.carrying import (
+from tests.world.services import (
     LARGE,
     REASON,
     Crash,

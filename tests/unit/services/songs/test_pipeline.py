@@ -47,7 +47,7 @@ from services.settings.settings import Block
 from services.songs.pipeline import ACCOUNT_REFUSED, _fault_of
 from services.songs.poster import DEFAULT_UPLOAD_LIMIT
 from tests.factories import MEMBER, NOON, SERVER, make_server_settings
-from tests.unit.services.songs.carrying import (
+from tests.world.services import (
     FREE,
     Crash,
     House,

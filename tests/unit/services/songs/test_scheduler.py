@@ -20,7 +20,7 @@ from services.providers.rate_limiter import Call as Budgeted
 from services.retry import Backoff
 from services.songs.scheduler import ACCOUNT_CHECK_EVERY, MOST_FAILURES
 from tests.factories import SERVER
-from tests.unit.services.songs.carrying import (
+from tests.world.services import (
     FREE,
     House,
     always,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_provider import AUDIO, FakeProvider
-from tests.unit.services.songs.carrying import House, open_house
+from tests.world.services import House, open_house
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A whole house for songs, but for Discord and the wall clock: what carries them is the real thing.
+"""All services that make songs, without Discord and the wall clock.
 
 The database is real, the song API is the playground's on loopback, spoken to by the real client.
 Time passes when somebody sleeps, for the bot and for the API alike.
