@@ -14,7 +14,7 @@ from services.amounts import Prices
 from services.clock import Clock
 from services.credits.budgets import OperatorBudgets, ServerBudget, ServerBudgetExceeded
 from services.credits.credits import Credits
-from services.errors import ServerNotAllowed
+from services.errors import NotPermitted, ServerNotAllowed
 from services.operations.incidents import Incidents
 from services.providers import registry
 from services.settings.catalogue import POST_IN
@@ -127,7 +127,12 @@ class Songs:
             ServerNotAllowed, SongsPaused, TooManyUndelivered, DeniedBySettings, TooManySongs,
                 BudgetExceeded, NotEnoughCredits, NotPermitted: nothing was spent.
         """
-        channel_id = await self._post_in(requester)
+        try:
+            channel_id = await self._post_in(requester)
+        except NotPermitted:
+            if existing := await songs.get(self._database.reader, requester.interaction_id):
+                return existing  # the interaction was delivered again
+            raise
 
         try:
             song, warned = await self._database.transact(

@@ -72,6 +72,9 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
     "Its acknowledgement is said to have failed: nothing is there yet, before and after it.": [
         "cogs.client.answers.acknowledged: interaction.original_response(",
     ],
+    "The interaction was delivered again, and the channel for posts refuses meanwhile.": [
+        "services.songs.songs.Songs.create: songs.get(",
+    ],
     "It was refused, and nothing was spent.": [
         "services.songs.songs.Songs.create: self._budget.refused(",
         "services.songs.songs.Songs.cancel: self.get(song_id, server_id=server_id) (2)",

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from services.errors import (
     BudgetExceeded,
     DeniedBySettings,
     NotEnoughCredits,
+    NotPermitted,
     Refusal,
     ServerNotAllowed,
     SongsPaused,
@@ -34,6 +36,7 @@ from services.settings.catalogue import (
     LONGEST,
     MOST_STEPS,
     PAUSE,
+    POST_IN,
     UNFINISHED,
 )
 from services.settings.settings import Block, Defaults, Member
@@ -103,12 +106,22 @@ async def test_the_same_interaction_is_the_same_song_after_settings_changed(
     product: Product, tmp_path: Path
 ) -> None:
     song = await product.create()
-    await product.server_settings.set_all(BY, {PAUSE: "", UNFINISHED: 1, ALLOWANCE: 0, BUDGET: 1})
+    await product.server_settings.set_all(
+        BY, {PAUSE: "", UNFINISHED: 1, ALLOWANCE: 0, BUDGET: 1, POST_IN: CHANNEL + 1}
+    )
     await product.operator.set(OperatorBudget("all", 0, 0, 0))
     await product.incidents.begin(Kind.OUT_OF_CREDITS, "406")
+
+    def lack_permission(channel_id: int) -> bool:
+        raise NotPermitted
+
+    request = parse_request(PARAMETERS, genres="funk", random_seed=lambda: 7)
+    again = requester(1, at=NOON, may_post_in=lack_permission)
     before = dump(tmp_path)
-    assert await product.create() == song
+    assert await product.songs.create(again, request) == song
     assert dump(tmp_path) == before
+    with pytest.raises(NotPermitted):
+        await product.songs.create(replace(again, interaction_id=2), request)
 
 
 async def test_racing_requests_do_not_pass_the_limit_of_songs_in_progress(
