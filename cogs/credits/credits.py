@@ -45,7 +45,7 @@ class CreditsCog(commands.Cog):
 
     @app_commands.command()
     async def credits(self, interaction: discord.Interaction) -> None:
-        """What you have here, where it comes from, and when it refills."""
+        """See your credits, where they come from, and when they refill."""
         await acknowledged(interaction)
         statement = await self._credits.statement(member_of(interaction), entries=ENTRIES)
         card = credits_card(statement, at=self._clock())
@@ -79,7 +79,7 @@ class CreditsCog(commands.Cog):
 
     @app_commands.command()
     async def leaderboard(self, interaction: discord.Interaction) -> None:
-        """Who made the most songs here in the last 30 days."""
+        """See who made the most songs here in the last 30 days."""
         await acknowledged(interaction)
         server_id = server_of(interaction)
         if not (await self._credits.settings(server_id))[LEADERBOARD]:

@@ -61,7 +61,7 @@ async def test_gifts_have_to_be_allowed(world: World) -> None:
     await check_refused(world, GiftsNotAllowed)
 
 
-async def test_gift_is_refused(generous: World) -> None:
+async def test_gift_to_a_bot_is_refused(generous: World) -> None:
     world = generous
     robot = world.guild.add_member(world.env.create_user("robot", bot=True))
     await check_refused(world, InvalidRequest, receiver=robot)
