@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, TypeVar
+from typing import Literal
 from urllib.parse import quote
 
 import aiohttp
@@ -54,8 +54,6 @@ from services.providers.segmind_answers import (
 )
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 NAME = "segmind"
 MODEL = "ace-step-music"
@@ -131,6 +129,9 @@ class Segmind:
         clock: seconds that never go back; only differences count.
     """
 
+    name = NAME
+    parameters = PARAMETERS
+
     def __init__(
         self,
         session: aiohttp.ClientSession,
@@ -146,8 +147,6 @@ class Segmind:
         resolver: AbstractResolver | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name = NAME
-        self.parameters = PARAMETERS
         self.pacer = Pacer(rate_limiter, runs, waiting=waiting, polled=not single_call)
         self.at_once = at_once
         self.seconds_per_song = CALLS_A_SONG * WINDOW / rate_limiter.per_minute

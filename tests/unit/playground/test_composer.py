@@ -94,7 +94,7 @@ def pulse(sound: Sound) -> float:
 
 
 @pytest.mark.parametrize("seconds", [10, 13])
-def test_it_is_a_wav_of_exactly_the_seconds_requested(seconds: int) -> None:
+def test_song_is_a_wav_of_exactly_the_seconds_requested(seconds: int) -> None:
     wav = song(seconds=seconds)
     assert len(samples(wav)) == seconds * RATE
     assert len(wav) == 44 + seconds * RATE * 4
@@ -131,7 +131,7 @@ def test_two_at_once_do_not_disturb_each_other() -> None:
     assert together[0] != together[1]
 
 
-def test_every_part_of_the_request_counts() -> None:
+def test_each_parameter_changes_the_song() -> None:
     base = {"genres": "pop, jazz", "lyrics": LYRICS, "seconds": 10, "seed": 7}
     changes: list[dict[str, object]] = [
         {},
@@ -165,7 +165,7 @@ def test_mix_is_loud_enough_never_clips_and_never_stops(genres: str) -> None:
     assert -20.0 < side < -2.0  # neither mono nor two songs
 
 
-def test_it_ends_in_a_fade() -> None:
+def test_song_ends_in_a_fade() -> None:
     sound = samples(song(seconds=15))
     ends = [decibels(sound[RATE * 15 - RATE * k // 2 :][: RATE // 2]) for k in (4, 3, 2, 1)]
     assert ends == sorted(ends, reverse=True)
@@ -174,7 +174,7 @@ def test_it_ends_in_a_fade() -> None:
 
 
 @pytest.mark.parametrize("tempo", [96, 132])
-def test_explicit_tempo_is_heard(tempo: int) -> None:
+def test_requested_tempo_is_played(tempo: int) -> None:
     sound = samples(song(f"techno, {tempo} bpm", "[instrumental]", seconds=15))
     assert pulse(sound) == pytest.approx(tempo, rel=0.025)
 
@@ -220,7 +220,7 @@ def test_pitch_is_concert_pitch() -> None:
 # What is written
 
 
-def test_chorus_that_comes_again_has_the_same_tune() -> None:
+def test_repeated_chorus_has_the_same_tune() -> None:
     arrangement, _ = arranged()
     sung = soloists(arrangement, voice_level=0.0, lavish=False)[0].notes
     tunes = []
@@ -388,7 +388,7 @@ def test_moods_change_key_tempo_and_energy() -> None:
     assert all(s.tempo < f.tempo and s.energy < f.energy for s, f in zip(sad, fast, strict=True))
 
 
-def test_second_genre_colours_the_first_the_more_the_lower_cfg_is() -> None:
+def test_second_genre_counts_more_with_a_lower_cfg() -> None:
     def coloured(cfg: float) -> int:
         own = FAMILIES["funk"]
         return sum(style_of("funk, jazz, rock", seed=s, cfg=cfg).family != own for s in range(40))

@@ -525,21 +525,15 @@ def test_malformed_port_is_refused(port: str, capsys: pytest.CaptureFixture[str]
     assert "--port" in capsys.readouterr().err
 
 
-def test_other_errors_of_the_system_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken_serving(_: int) -> None:
-        raise FileNotFoundError(2, "no room for files")
-
-    monkeypatch.setattr(song_api, "_serve_until_stopped", broken_serving)
-    with pytest.raises(FileNotFoundError):
-        main([])
-
-
-def test_exit_status_is_0(monkeypatch: pytest.MonkeyPatch) -> None:
-    ports = []
-
+@pytest.mark.parametrize("error", [None, FileNotFoundError(2, "no room for files")])
+def test_exit_status_or_an_unforeseen_error(
+    monkeypatch: pytest.MonkeyPatch, error: OSError | None
+) -> None:
     async def serve_on(port: int) -> None:
-        ports.append(port)
+        assert port == 8100
+        if error is not None:
+            raise error
 
     monkeypatch.setattr(song_api, "_serve_until_stopped", serve_on)
-    assert main(["--port", "8100"]) == 0
-    assert ports == [8100]
+    with contextlib.nullcontext() if error is None else pytest.raises(FileNotFoundError):
+        assert main(["--port", "8100"]) == 0

@@ -44,9 +44,7 @@ class TestBestGap:
         assert firsts == sorted(set(firsts))
 
     @pytest.mark.parametrize(("price", "polls", "late"), [(0.1, 5.14, 0.51), (0.5, 2.54, 1.1)])
-    def test_its_cost_is_near_the_least_there_is(
-        self, price: float, polls: float, late: float
-    ) -> None:
+    def test_cost_is_near_the_least_possible(self, price: float, polls: float, late: float) -> None:
         # `polls` and `late`: the dynamic programme over the very distribution, for 11.6 s and 0.25.
         expected, runs = Expectation(11.6, 0.25), run_times(11.6)
         cost, count = 0.0, 2000
@@ -58,8 +56,12 @@ class TestBestGap:
             cost += age - took
         assert cost / count < 1.05 * (price * polls + late)
 
-    def test_gap_for_run_times_near_zero(self) -> None:
-        assert best_gap(Expectation(1e-300, 0.25), 60.0, 1.0) > 0.0
+    @pytest.mark.parametrize("median", [1e-300, 1e300])
+    @pytest.mark.parametrize("spread", [1e-9, 60.0])
+    def test_gap_for_extreme_run_times(self, median: float, spread: float) -> None:
+        for age in (0.0, 60.0):
+            gap = best_gap(Expectation(median, spread), age, 1.0)
+            assert SHORTEST_GAP <= gap <= DEADLINE
 
 
 class TestPrice:
@@ -69,7 +71,7 @@ class TestPrice:
         more=st.floats(0, 1),
         waiting=st.integers(0, 1000),
     )
-    def test_it_rises_with_the_fill_and_with_those_who_wait(
+    def test_price_rises_with_the_fill_and_with_waiting_songs(
         self, per_minute: int, fill: float, more: float, waiting: int
     ) -> None:
         price = price_of_call(per_minute=per_minute, fill=fill, waiting=waiting)
@@ -118,7 +120,7 @@ class TestPacer:
         first = pacer_at(0.1, runs=runs).next_poll(seconds=60, steps=50, age=0.0)
         assert 1.0 < first < 3.0
 
-    def test_fuller_the_minute_and_the_more_wait_the_fewer_the_polls(self) -> None:
+    def test_polls_get_fewer_as_the_minute_fills_and_songs_wait(self) -> None:
         counts = [
             len(polls_of(pacer_at(fill, waiting=waiting), 20.0))
             for fill, waiting in ((0.1, 0), (0.6, 0), (1.0, 0), (1.0, 3), (1.0, 20))
@@ -138,7 +140,7 @@ class TestPacer:
         assert all(gap >= min(0.1 * age, LONGEST_GAP) - 1e-9 for age, gap in far)
         assert far[-1][1] == pytest.approx(LONGEST_GAP)
 
-    def test_beyond_the_deadline_there_is_still_an_answer(self) -> None:
+    def test_poll_after_the_deadline(self) -> None:
         poll = pacer_at(0.0).next_poll(seconds=60, steps=50, age=DEADLINE + 5.0)
         assert poll == DEADLINE + 5.0 + LONGEST_GAP
 
@@ -169,7 +171,7 @@ class TestPacer:
         assert pacer.next_poll(seconds=60, steps=50, age=3.0, processing=True) > 20.0
 
 
-def submits_beside_forgotten_songs(count: int, *, minutes: int) -> int:
+def submits_next_to_forgotten_songs(count: int, *, minutes: int) -> int:
     """In those minutes, with `count` songs at the API that never end; whoever waits submits."""
     submitted = 0
 
@@ -209,10 +211,10 @@ class TestForgottenSongs:
     """The API has lost songs, which never end."""
 
     def test_few_leave_most_of_the_minute(self) -> None:
-        assert submits_beside_forgotten_songs(17, minutes=10) >= 300
+        assert submits_next_to_forgotten_songs(17, minutes=10) >= 300
 
     def test_however_many_leave_a_submit_its_turn(self) -> None:
-        assert submits_beside_forgotten_songs(500, minutes=10) >= 10
+        assert submits_next_to_forgotten_songs(500, minutes=10) >= 10
 
 
 class TestGoals:
