@@ -194,7 +194,7 @@ async def _name(guild: discord.Guild, member_id: int) -> str:
             with wrap_parse_errors():
                 return (await guild.fetch_member(member_id)).display_name
     except (*TRANSIENT, discord.HTTPException):
-        # The last digits: the first ones tell when an account was made, and many share them.
+        # The last digits: the first ones show when an account was made, and many share them.
         return f"Member \N{HORIZONTAL ELLIPSIS}{str(member_id)[-4:]}"
 
 

@@ -33,7 +33,7 @@ from services.errors import InvalidRequest
 log = logging.getLogger(__name__)
 
 LIMIT = 10 * 2**20
-"""Bytes that Discord takes in one file where nobody pays for more."""
+"""Discord's limit for a file where nobody pays for more, in bytes."""
 COLUMNS = ("time", "entry", "kind", "member_id", "song", "amount", "price", "actor_id", "reason")
 
 T = TypeVar("T")

@@ -138,7 +138,7 @@ def _check(number: int, word: str, phrase: str) -> None:
         raise WordWithoutLetters(number)
     signs = sum(_FOLDED[ord(c)] == " " for c in word if not c.isspace())
     if signs > len(phrase.replace(" ", "")):
-        # Signs are not looked for: "a**" would refuse every song with an "a".
+        # Signs are not searched: "a**" would refuse every song with an "a".
         raise WordOfSigns(number)
 
 
@@ -185,7 +185,7 @@ def _read(char: str) -> str:
 def _is_accent(char: str) -> bool:
     """Whether a combining mark leaves its letter the same letter.
 
-    Unicode's combining classes tell: 1 is drawn across a letter, 10 to 36 are the points of Hebrew,
+    By Unicode's combining classes: 1 is drawn across a letter, 10 to 36 are the points of Hebrew,
     Arabic and Syriac, from 200 on are accents. The others (kana's voicing, the nuktas, viramas and
     vowels of India and South-East Asia) make another letter. Enclosing marks and variation
     selectors, which have no class, only change how a letter looks.

@@ -157,7 +157,7 @@ class Pipeline:
                 return False
             song = await self._rows.read(song_id)
         if song.state is State.SUBMITTED:
-            # Thousands may be looked at for minutes: their words stay in the database meanwhile.
+            # Thousands may be polled for minutes: their lyrics stay in the database meanwhile.
             song = replace(song, genres="", lyrics="")
             with self._followed(song):
                 await self._await_audio(song, resumed=resumed)
@@ -319,16 +319,16 @@ class Pipeline:
                 return
 
     async def _await_audio(self, song: Song, *, resumed: bool) -> None:
-        """Look at the paced times until the song is done, then fetch it.
+        """Poll at the paced times until the song is done, then fetch it.
 
         `resumed`: the API had it before this process. What it says has failed was never made then,
-        and need not be looked for: thousands at once would wait for Discord's limits.
+        and need not be searched for: thousands at once would wait for Discord's limits.
         """
         submitted_at = require(song.submitted_at)
         low, failures, polled_at = 0.0, 0, self._age(submitted_at)
         why_not, absence = NOT_IN_TIME, _Absence()
         while True:
-            # One that is overdue already (the bot was away for long) is looked at once, now.
+            # One that is overdue already (the bot was away for long) is polled once, now.
             if not self._overdue(submitted_at):
                 await self._sleep(self._until_next_poll(song, polled_at, failures))
             polled_at = self._age(submitted_at)
