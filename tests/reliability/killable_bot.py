@@ -15,7 +15,7 @@ from typing import IO, Any
 from tests.reliability import forked_bot
 from tests.reliability.crash_points import Plan
 from tests.reliability.forked_bot import STARTED
-from tests.world.sockets import KEPT_VARIABLES, ROOT, World, until
+from tests.world.sockets import KEPT_VARIABLES, ROOT, SOON, World, until
 
 NOTHING = Plan()
 Constants = Mapping[str, object]
@@ -34,7 +34,7 @@ class KillableBot:
     def ended(self) -> bool:
         return self.status.done()
 
-    async def stop(self, number: signal.Signals = signal.SIGTERM, within: float = 15.0) -> int:
+    async def stop(self, number: signal.Signals = signal.SIGTERM, within: float = SOON) -> int:
         """Send it a signal; its status. Raises TimeoutError where it does not end in time."""
         if not self.ended:
             with contextlib.suppress(ProcessLookupError):
@@ -93,11 +93,11 @@ class Nursery:
         }
         async with self._turn:
             os.write(_fd(self._process.stdin), json.dumps(order).encode() + b"\n")
-            return self._bots[await asyncio.wait_for(self._starting.get(), 30.0)]
+            return self._bots[await asyncio.wait_for(self._starting.get(), SOON)]
 
     async def close(self) -> None:
         """Wait until no bot is left, and release the process."""
-        async with asyncio.timeout(30.0):
+        async with asyncio.timeout(SOON):
             await asyncio.gather(*(bot.status for bot in self._bots.values()))
         asyncio.get_running_loop().remove_reader(_fd(self._process.stdout))
 

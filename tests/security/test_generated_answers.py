@@ -53,7 +53,7 @@ MOST_DOWNLOADED = 2**19
 STALLED = 1.0
 """Seconds for an answer. Nobody reads the body of one with a code of 1xx, so that aiohttp stops to
 read from its connection, and no timeout of reading ends that: that of the complete call does."""
-SOON = 5.0
+SOON = 60.0
 """Seconds after which an example has failed."""
 
 SONG = SongRequest(

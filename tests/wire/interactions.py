@@ -7,7 +7,7 @@ from typing import Any
 from . import payloads
 from .permissions import Permission
 from .rules import BUTTON, LABEL, ROW, TEXT_INPUT, text_limit, walk
-from .signals import Signal
+from .signals import PATIENCE, Signal
 from .state import Channel, Member, Message, Role, State, User, Version
 
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 2, 3, 4, 5
@@ -47,7 +47,7 @@ class Interaction:
         every = [version for message in self.messages for version in message.versions]
         return sorted(every, key=lambda version: version.at)
 
-    async def acknowledged(self, within: float = 5.0) -> "Interaction":
+    async def acknowledged(self, within: float = PATIENCE) -> "Interaction":
         """Raises TimeoutError after `within` seconds."""
         await self.changed.until(
             lambda: self.callback is not None, within, lambda: f"no callback for {self}"
@@ -55,7 +55,7 @@ class Interaction:
         return self
 
     async def wait_message(
-        self, predicate: Callable[[Message], bool] = bool, within: float = 5.0
+        self, predicate: Callable[[Message], bool] = bool, within: float = PATIENCE
     ) -> Message:
         """The first message of this interaction that satisfies `predicate`, now or later.
 

@@ -23,6 +23,7 @@ from .limits import Limits, RateLimiter
 from .openapi import Description
 from .permissions import BOT, Permission
 from .rest import Handler, Rest
+from .signals import PATIENCE
 from .state import (
     PUBLIC_THREAD,
     TEXT_CHANNEL,
@@ -437,11 +438,11 @@ class DiscordWire:
 
     # Waiting
 
-    async def ready(self, within: float = 10.0) -> None:
+    async def ready(self, within: float = PATIENCE) -> None:
         """Until every shard of a bot is connected and has been sent its servers."""
         await self.until(lambda: len(self.gateway.connected) >= self._rest.shards, within)
 
-    async def until(self, condition: Callable[[], T | None], within: float = 5.0) -> T:
+    async def until(self, condition: Callable[[], T | None], within: float = PATIENCE) -> T:
         """Wait for the first true result of the condition, checked after each change here.
 
         Raises TimeoutError after `within` seconds.
@@ -454,7 +455,7 @@ class DiscordWire:
         self,
         channel: Channel,
         predicate: Callable[[Message], bool] = bool,
-        within: float = 5.0,
+        within: float = PATIENCE,
     ) -> Message:
         """The first message all can see in `channel` that satisfies `predicate`."""
         return await channel.changed.until(

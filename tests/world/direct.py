@@ -29,7 +29,7 @@ from tests.wire import DiscordWire, Guild, Interaction, Limits, payloads
 from tests.wire.calls import Answer, Call, Upload
 from tests.wire.rest import Handler
 
-SOON = 5.0
+SOON = 60.0
 """Seconds after which a test gives up waiting for what it started."""
 EXPECTED_REFUSAL = ("/guilds/{guild_id}/members/{user_id}", 404)
 """The bot asks whether somebody is still a member."""

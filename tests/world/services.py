@@ -557,7 +557,7 @@ class House:
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
     """Return when it holds. The timeout is for a test that fails."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await condition():  # noqa: ASYNC110 - a database sets no event
             await asyncio.sleep(0.001)
 

@@ -254,13 +254,13 @@ class BotProcess:
                 stderr=log,
             )
 
-    async def ended(self, within: float = 10.0) -> int:
+    async def ended(self, within: float = SOON) -> int:
         """Return its status, negative where a signal ended it. Raises TimeoutError."""
         status = await asyncio.wait_for(self.process.wait(), within)
         self.output = (self._folder / "log").read_text()
         return status
 
-    async def stop(self, number: signal.Signals = signal.SIGTERM, within: float = 10.0) -> int:
+    async def stop(self, number: signal.Signals = signal.SIGTERM, within: float = SOON) -> int:
         """Send it a signal and return its status. Raises TimeoutError."""
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
