@@ -96,8 +96,7 @@ async def register_commands(client: Client, database: Database) -> bool:
     A digest is stored for each application, of what was sent and of what Discord made of it (ids
     and versions). So a change on either side is noticed, and an unchanged start costs one GET.
     """
-    application_id = client.application_id
-    if application_id is None:
+    if (application_id := client.application_id) is None:
         raise RuntimeError("the bot is not logged in")
     ours = [command.to_dict(client.tree) for command in client.tree.get_commands()]
     # With translations, which an overwrite would otherwise drop. The bot has slash commands alone;

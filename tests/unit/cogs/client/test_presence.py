@@ -122,15 +122,6 @@ def joins_in_progress() -> bool:
     return any("on_guild_join" in task.get_name() for task in asyncio.all_tasks())
 
 
-async def test_unavailable_server_is_still_one_of_ours(stage: Stage) -> None:
-    guild = guild_of(stage)
-    stage.wire.outage(guild)
-    cached = stage.client.get_guild(guild.id)
-    assert cached is not None
-    await until(lambda: cached.unavailable)
-    assert guild.id in stage.client.presence
-
-
 async def test_commands_alone_are_not_served(stage: Stage) -> None:
     """discord-api-docs 2671 and 3085: added with the scope `applications.commands` only."""
     guild = guild_of(stage)

@@ -1,7 +1,7 @@
 """The commands are given to Discord once, and again when either side has changed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import discord
@@ -9,12 +9,10 @@ import pytest
 from discord import app_commands
 
 from cogs.client import registration
-from cogs.client.client import Client
 from cogs.client.registration import (
     BACKOFF,
     NOTIFY_AFTER,
     Registration,
-    digest,
     register_commands,
 )
 from db import operations
@@ -61,24 +59,6 @@ async def test_each_application_has_its_own(stage: Stage, monkeypatch: pytest.Mo
         await connection.execute("UPDATE command_sets SET application_id = application_id + 1")
     assert await register_commands(stage.client, database)
     assert len(await (await database.reader.execute("SELECT * FROM command_sets")).fetchall()) == 2  # type: ignore[arg-type]
-
-
-async def test_not_before_the_login(stage: Stage) -> None:
-    async def nothing(_: Client) -> None:
-        """Nothing to prepare."""
-
-    prepare: Callable[[Client], Awaitable[None]] = nothing
-    with pytest.raises(RuntimeError, match="not logged in"):
-        await register_commands(Client(prepare), stage.application.database)
-
-
-def test_the_digest_is_of_both_sides_and_of_no_order() -> None:
-    ours, theirs = [{"name": "song"}], [{"id": "1", "version": "1"}, {"id": "2", "version": "1"}]
-    known = digest(ours, theirs)
-    assert digest(ours, theirs[::-1]) == known
-    assert digest([{"name": "sing"}], theirs) != known
-    assert digest(ours, theirs[:1]) != known
-    assert digest(ours, [theirs[0], {"id": "2", "version": "2"}]) != known
 
 
 # --- What is not the bot's own --------------------------------------------------------------------
