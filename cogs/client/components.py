@@ -14,7 +14,7 @@ from cogs.client.people import data_of
 
 ID = r"[0-8]?[0-9]{1,18}"
 """Discord's ids have 63 bits, and so do the database's integers."""
-EXPIRED = "That is not in use any more: please use the command again. Nothing was done."
+EXPIRED = "This has expired. Use the command again. Nothing was done."
 
 CogT = TypeVar("CogT", bound=commands.Cog)
 

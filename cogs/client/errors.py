@@ -159,7 +159,7 @@ def check_private(interaction: discord.Interaction) -> None:
         NotPossible: others see it.
     """
     if interaction.message is not None and not interaction.message.flags.ephemeral:
-        raise NotPossible("That button is not in use here: please use the command again.")
+        raise NotPossible("This button doesn't work here. Use the command again.")
 
 
 async def answer(
@@ -203,7 +203,7 @@ def sentence(interaction: discord.Interaction, error: BaseException) -> str:
             number = logs.context_id() or interaction.id
             log.error("error %d in interaction %d", number, interaction.id, exc_info=error)
             return (
-                "Sorry, that went wrong here. Nothing more was done; please try again. If it "
+                "Sorry, something went wrong, and nothing more was done. Please try again. If it "
                 f"happens again, send the bot's operator this number: `{number}`."
             )
     log.warning("interaction %d: %r", interaction.id, error)
