@@ -302,11 +302,11 @@ def texts(
             yield name, part
             return
         inner: object = None
-        if part is not None:
+        if depth < 5 and part is not None:
             inner = part.value()
-        elif JSON.match(value):
+        elif depth < 5 and JSON.match(value):
             inner = parse(value.encode(errors="replace"))
-        if depth < 5 and isinstance(inner, dict | list):
+        if isinstance(inner, dict | list):
             yield from texts(inner, taken, name, depth + 1)
         else:
             yield name, value
