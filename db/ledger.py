@@ -135,10 +135,10 @@ async def insert_lot(
     connection: Connection,
     lot_id: str,
     account: Account,
-    *,
     kind: str,
+    amount: int,
+    *,
     expires_at: datetime | None,
-    amount: int = 0,
     entry_id: str | None = None,
 ) -> None:
     """Insert a new lot: empty, or filled by an entry."""
@@ -220,9 +220,9 @@ async def insert(
     connection: Connection,
     entry_id: str,
     account: Account,
-    *,
     kind: str,
     amount: int,
+    *,
     at: datetime,
     song_id: int | None = None,
     after_id: str | None = None,

@@ -182,9 +182,7 @@ class Credits:
         own = await ledger.get_lot(connection, own_id)
         for lot in await ledger.expired(connection, member, at=at, except_id=own_id):
             entry_id, by = f"expire:{lot.lot_id}:{lot.revision}", -lot.remaining
-            entered = await ledger.insert(
-                connection, entry_id, member, kind="expire", amount=by, at=at
-            )
+            entered = await ledger.insert(connection, entry_id, member, "expire", by, at=at)
             _require(
                 entered and await ledger.change_lot(connection, entry_id, lot, by=by), entry_id
             )
@@ -215,7 +213,7 @@ class Credits:
         amount = 0 if opened.unlimited else -song.price
         period_at = opened.period.start
         entry_id = await self._enter(connection, song, "hold", amount=amount, period_at=period_at)
-        await self.take_out(connection, entry_id, song, amount=-amount, at=opened.at)
+        await self.take_out(connection, entry_id, song, -amount, at=opened.at)
         return warned
 
     async def settle(self, connection: Connection, song: Song) -> None:
@@ -242,36 +240,23 @@ class Credits:
         if takes:
             sums = await ledger.sums(connection, member, at=at)
             amount = min(amount, sums.granted + (0 if granted_only else sums.allowance))
+        entry_id, by = move.entry_id, -amount if takes else amount
+        actor_id, reason = move.actor_id, move.reason
         if not await ledger.insert(
-            connection,
-            move.entry_id,
-            member,
-            kind=move.kind,
-            amount=-amount if takes else amount,
-            actor_id=move.actor_id,
-            reason=move.reason,
-            at=at,
+            connection, entry_id, member, move.kind, by, at=at, actor_id=actor_id, reason=reason
         ):
             return None
         if takes:
             await self.take_out(
-                connection,
-                move.entry_id,
-                member,
-                amount=amount,
+                *(connection, entry_id, member, amount),
                 at=at,
                 longest_first=True,
                 granted_only=granted_only,
             )
         else:
+            ends = move.expires_at
             await ledger.insert_lot(
-                connection,
-                move.entry_id,
-                member,
-                kind="grant",
-                amount=amount,
-                expires_at=move.expires_at,
-                entry_id=move.entry_id,
+                connection, entry_id, member, "grant", amount, expires_at=ends, entry_id=entry_id
             )
         return amount
 
@@ -280,8 +265,8 @@ class Credits:
         connection: Connection,
         entry_id: str,
         account: ledger.Account,
-        *,
         amount: int,
+        *,
         at: datetime,
         longest_first: bool = False,
         granted_only: bool = False,
@@ -334,7 +319,7 @@ class Credits:
         lot_id = _allowance_lot(member, period)
         if lot is None:
             await ledger.insert_lot(
-                connection, lot_id, member, kind="allowance", expires_at=period.end
+                connection, lot_id, member, "allowance", 0, expires_at=period.end
             )
             lot = Lot(lot_id, "allowance", 0, 0, 0, period.end)
         elif lot.expires_at != period.end:
@@ -344,10 +329,11 @@ class Credits:
         used = lot.amount - lot.remaining
         if by := max(0, credits - used) - lot.remaining:
             entry_id = f"{lot_id}:{lot.revision}"
-            done = await ledger.insert(
-                connection, entry_id, member, kind="allowance", amount=by, at=at
-            ) and await ledger.change_lot(connection, entry_id, lot, by=by, resize=True)
-            _require(done, entry_id)
+            entered = await ledger.insert(connection, entry_id, member, "allowance", by, at=at)
+            _require(
+                entered and await ledger.change_lot(connection, entry_id, lot, by=by, resize=True),
+                entry_id,
+            )
 
     async def _apply_role_grants(
         self, connection: Connection, member: Member, *, at: datetime
@@ -380,10 +366,10 @@ class Credits:
             connection,
             entry_id,
             song,
-            kind=kind,
+            kind,
+            amount,
             song_id=song.song_id,
             after_id=None if after is None else f"{after}:{song.song_id}",
-            amount=amount,
             price=song.price,
             period_at=period_at,
             at=self._clock(),
@@ -409,14 +395,9 @@ class Credits:
                 _require(done, f"{entry_id}, {lot.lot_id}")
         if late:
             timeline = await self._settings_reader.timeline(connection, song.server_id)
+            lot_id, ends = f"return:{song.song_id}", timeline.period(now).end
             await ledger.insert_lot(
-                connection,
-                f"return:{song.song_id}",
-                song,
-                kind="return",
-                amount=late,
-                expires_at=timeline.period(now).end,
-                entry_id=entry_id,
+                connection, lot_id, song, "return", late, expires_at=ends, entry_id=entry_id
             )
 
 

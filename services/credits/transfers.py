@@ -271,32 +271,20 @@ class CreditTransfers:
         if balance.free < amount:
             raise NotEnoughToGive(balance.free)
         now, received = self._clock(), f"{entry_id}:received"
-        for entry, whose, other, change in (
-            (entry_id, giver, receiver, -amount),
-            (received, receiver, giver, amount),
-        ):
-            await ledger.insert(
-                connection,
-                entry,
-                whose,
-                kind="gift",
-                amount=change,
-                actor_id=other.member_id,
-                at=now,
-            )
+        await ledger.insert(
+            connection, entry_id, giver, "gift", -amount, at=now, actor_id=receiver.member_id
+        )
+        await ledger.insert(
+            connection, received, receiver, "gift", amount, at=now, actor_id=giver.member_id
+        )
         # What lasts longest goes first: what expires today would be a poor gift.
         taken = await self._credits.take_out(
-            connection, entry_id, giver, amount=amount, at=balance.at, longest_first=True
+            connection, entry_id, giver, amount, at=balance.at, longest_first=True
         )
         for place, (lot, part) in enumerate(taken):
+            lot_id, ends = f"{entry_id}:{place}", lot.expires_at
             await ledger.insert_lot(
-                connection,
-                f"{entry_id}:{place}",
-                receiver,
-                kind="gift",
-                amount=part,
-                expires_at=lot.expires_at,
-                entry_id=received,
+                connection, lot_id, receiver, "gift", part, expires_at=ends, entry_id=received
             )
 
     async def _reset_batch(

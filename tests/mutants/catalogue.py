@@ -77,8 +77,8 @@ MUTANTS = (
         "hold_takes_from_lots",
         "what an entry moves stands in its lots",
         CREDITS,
-        "song, amount=-amount, at=opened.at)",
-        "song, amount=0, at=opened.at)",
+        "song, -amount, at=opened.at)",
+        "song, 0, at=opened.at)",
         (T_CREDITS, T_SONGS),
     ),
     Mutant(
@@ -199,8 +199,8 @@ MUTANTS = (
         "returned_credits_expire",
         "what returns late expires with the running period",
         CREDITS,
-        "expires_at=timeline.period(now).end,",
-        "expires_at=None,",
+        'ends = f"return:{song.song_id}", timeline.period(now).end',
+        'ends = f"return:{song.song_id}", None',
         (T_CREDITS,),
     ),
     Mutant(
@@ -248,8 +248,8 @@ MUTANTS = (
         "gift_keeps_its_expiry",
         "given credits expire when they would have",
         GIVING,
-        "expires_at=lot.expires_at,",
-        "expires_at=None,",
+        '{place}", lot.expires_at',
+        '{place}", None',
         (T_GIVING,),
     ),
     Mutant(
