@@ -531,15 +531,3 @@ async def test_a_database_that_cannot_be_read_ends_it(
 
 
 # --- the table ------------------------------------------------------------------------------------
-
-
-async def test_what_is_marked_together_is_marked_once(stage: Stage) -> None:
-    await stage.log_to(stage.logs)
-    await stage.allow(20)
-    changes = await stage.changelog.pending()
-    assert [change.number for change in changes] == [1, 2]
-    assert await stage.changelog.pending(besides=[stage.logs.id]) == []
-    assert await stage.changelog.pending(besides=[stage.others.id]) == changes
-    assert await stage.changelog.mark_notified(*changes)
-    assert await stage.changelog.pending() == []
-    assert not await stage.changelog.mark_notified(changes[0])
