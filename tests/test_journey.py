@@ -1,4 +1,4 @@
-"""A member's whole way. Everything of ours is real; Discord and the model are stood in for."""
+"""A member's first song, end to end; only Discord and the song API are simulated."""
 
 from collections.abc import AsyncIterator
 from itertools import groupby
@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from cogs.songs import texts
-from db.records import State, Status
-from playground.song_api import Call, Fault
+from db.records import Status
 from services.providers.pacing import Pacer
 from tests.world import World, buttons_of, running, said, text_of
 
@@ -40,7 +39,7 @@ def submits(world: World) -> list[Any]:
 
 
 async def test_from_help_to_a_song_in_the_channel(world: World) -> None:
-    # A newcomer looks around.
+    # A newcomer reads the help.
     assert "Type `/song`" in text_of((await world.alice.slash(world.channel, "help")).response)
     before = await world.alice.slash(world.channel, "credits")
     assert "You have 10 credits" in text_of(before.response)
@@ -50,22 +49,22 @@ async def test_from_help_to_a_song_in_the_channel(world: World) -> None:
     # They name genres, a form opens, and while they write the bot is restarted.
     form = await world.song(genres="funk, <@&1>", seconds=60, seed=7, instrumental=None)
     await world.restart()
-    asked = await world.alice.submit_modal(form, {"lyrics": LYRICS})
+    requested = await world.alice.submit_modal(form, {"lyrics": LYRICS})
     await world.spawner.rest()
-    assert said(asked).ephemeral
-    assert buttons_of(asked.response) == ["Cancel", "Refresh"]
+    assert said(requested).ephemeral
+    assert buttons_of(requested.response) == ["Cancel", "Refresh"]
     assert world.posts() == []
 
     # The song is made, which only they see, and it arrives where all do.
     async with world.working():
         (song,) = await world.ended()
     assert states_shown(world) == ["QUEUED", "PROCESSING", "COMPLETED"]
-    assert buttons_of(asked.response) == []
+    assert buttons_of(requested.response) == []
     (post,) = world.posts()
     assert post.id == song.post_id
-    assert f"/{world.channel.id}/{post.id}" in text_of(asked.response)
+    assert f"/{world.channel.id}/{post.id}" in text_of(requested.response)
 
-    # The API was asked for just what they asked for.
+    # The API got just what they requested.
     assert submits(world) == [
         {
             "genres": "funk, <@&1>",
@@ -114,12 +113,12 @@ async def test_from_help_to_a_song_in_the_channel(world: World) -> None:
     assert not list((world.folder / "songs").glob("[!.]*"))
 
 
-async def test_a_song_that_fails_costs_nothing_and_says_why(world: World) -> None:
-    asked = await world.song(genres="funk, blocked", seconds=60)
+async def test_a_failed_song_costs_nothing_and_says_why(world: World) -> None:
+    requested = await world.song(genres="funk, blocked", seconds=60)
     async with world.working():
         (song,) = await world.ended()
     assert song.status is Status.FAILED
-    text = text_of(asked.response)
+    text = text_of(requested.response)
     assert "**FAILED**" in text
     assert "The content was blocked" in text
     assert texts.REFUNDED in text
@@ -127,26 +126,7 @@ async def test_a_song_that_fails_costs_nothing_and_says_why(world: World) -> Non
     assert await world.free() == 10
 
 
-async def test_a_song_under_way_survives_a_restart(world: World) -> None:
-    def no_news(call: Call) -> Fault | None:
-        return Fault(status=503) if call.path.endswith("/status") else None
-
-    world.api.fault = no_news
-    asked = await world.song()
-    async with world.working():
-        await world.until(lambda song: song.state is State.SUBMITTED)
-    world.api.fault = None
-    await world.restart()
-    async with world.working():
-        (song,) = await world.ended()
-    assert song.status is Status.COMPLETED
-    assert "**COMPLETED**" in text_of(asked.response)
-    assert len(submits(world)) == 1
-    assert len(world.posts()) == 1
-    assert await world.free() == 9
-
-
-async def test_a_server_is_run_by_those_who_manage_it(world: World) -> None:
+async def test_a_manager_sets_allowances_and_grants(world: World) -> None:
     await world.mona.slash(world.channel, "quota server", allowance=1)
     refused = await world.song(seconds=60)
     assert "costs 2 credits, but you have 1" in text_of(refused.response)

@@ -17,6 +17,6 @@ def test_mutant_applies_and_names_tests_that_exist(mutant: Mutant) -> None:
     assert [test for test in mutant.tests if not (ROOT / test.partition("::")[0]).exists()] == []
 
 
-def test_mutants_are_enough_and_have_names_of_their_own() -> None:
+def test_mutants_are_enough_and_have_unique_names() -> None:
     names = [mutant.name for mutant in MUTANTS]
     assert len(set(names)) == len(names) >= 40

@@ -13,7 +13,7 @@ from tests.world import World, running
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits between edits of a message, between looks at a song, or for its encoding."""
+    """Don't wait between edits of a message, between polls, or for the encoding."""
     monkeypatch.setattr(transcoder, "_PROGRAM", COPYING_ENCODER)
     monkeypatch.setattr("cogs.songs.announcer.BETWEEN_EDITS", 0.0)
     monkeypatch.setattr(Pacer, "next_poll", lambda self, *, age, **_: age + 0.02)
