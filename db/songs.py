@@ -8,7 +8,7 @@ answer, not an accident. A trigger writes each move to `song_events`.
 import dataclasses
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from db.connection import Connection
@@ -24,11 +24,12 @@ from db.records import (
     to_ms,
 )
 
+Values = Sequence[object] | Mapping[str, object]
+
 
 async def insert(connection: Connection, song: Song) -> bool:
     """Write a new song, waiting. False if its interaction has one already."""
-    cursor = await connection.execute(
-        """
+    sql = """
         INSERT INTO songs (song_id, server_id, member_id, channel_id, origin_id, parent_id, number,
                            genres, lyrics, seconds, steps, cfg, shift, lyrics_strength, seed,
                            provider, price, state_at, requested_at, application_id, message_id,
@@ -38,7 +39,10 @@ async def insert(connection: Connection, song: Song) -> bool:
                 :provider, :price, :state_at, :requested_at, :application_id, :message_id,
                 :token, :token_until)
         ON CONFLICT (song_id) DO NOTHING
-        """,
+    """
+    return await _moved(
+        connection,
+        sql,
         {
             **dataclasses.asdict(song),
             "state_at": to_ms(song.state_at),
@@ -46,19 +50,15 @@ async def insert(connection: Connection, song: Song) -> bool:
             "token_until": None if song.token_until is None else to_ms(song.token_until),
         },
     )
-    return cursor.rowcount == 1
 
 
 async def move_to_origin(connection: Connection, song_id: int) -> bool:
     """Let a song be posted where it was requested. Return False if it is already."""
-    cursor = await connection.execute(
-        """
+    sql = """
         UPDATE songs SET channel_id = origin_id, origin_id = NULL
         WHERE song_id = ? AND origin_id IS NOT NULL AND post_id IS NULL
-        """,
-        (song_id,),
-    )
-    return cursor.rowcount == 1
+    """
+    return await _moved(connection, sql, (song_id,))
 
 
 async def get(connection: Connection, song_id: int) -> Song | None:
@@ -77,13 +77,11 @@ async def by_number(connection: Connection, server_id: int, number: int) -> Song
 
 async def unfinished(connection: Connection) -> list[Song]:
     """The songs whose work has begun and not ended, oldest submit first."""
-    rows = await connection.execute_fetchall(
-        """
+    sql = """
         SELECT * FROM songs WHERE ended_at IS NULL AND state <> 'waiting'
         ORDER BY submitted_at, song_id
-        """
-    )
-    return list(map(_song, rows))
+    """
+    return await _songs(connection, sql)
 
 
 async def running(connection: Connection) -> set[int]:
@@ -96,38 +94,29 @@ async def running(connection: Connection) -> set[int]:
 
 async def count_unfinished(connection: Connection, server_id: int, member_id: int) -> int:
     """How many of a member's songs wait or run in a server."""
-    rows = await connection.execute_fetchall(
-        """
+    sql = """
         SELECT count(*) AS n FROM songs
         WHERE server_id = ? AND member_id = ? AND ended_at IS NULL
-        """,
-        (server_id, member_id),
-    )
-    return _number(rows)
+    """
+    return await _number(connection, sql, (server_id, member_id))
 
 
 async def count_unfinished_elsewhere(connection: Connection, server_id: int, member_id: int) -> int:
     """How many of a member's songs wait or run in all servers but this one."""
-    rows = await connection.execute_fetchall(
-        """
+    sql = """
         SELECT count(*) AS n FROM songs
         WHERE member_id = ? AND server_id <> ? AND ended_at IS NULL
-        """,
-        (member_id, server_id),
-    )
-    return _number(rows)
+    """
+    return await _number(connection, sql, (member_id, server_id))
 
 
 async def price_of_unfinished(connection: Connection, server_id: int, member_id: int) -> int:
     """The prices together of a member's songs that wait or run in a server."""
-    rows = await connection.execute_fetchall(
-        """
+    sql = """
         SELECT coalesce(sum(price), 0) AS total FROM songs
         WHERE server_id = ? AND member_id = ? AND ended_at IS NULL
-        """,
-        (server_id, member_id),
-    )
-    return _number(rows)
+    """
+    return await _number(connection, sql, (server_id, member_id))
 
 
 async def last_requested(connection: Connection, server_id: int, member_id: int) -> datetime | None:
@@ -193,74 +182,57 @@ async def price_of_completed(
     connection: Connection, server_id: int, member_id: int, *, since: datetime
 ) -> int:
     """Return the sum of the prices of a member's songs since then that were made, less refunds."""
-    rows = await connection.execute_fetchall(
-        """
+    sql = """
         SELECT coalesce(sum(hold.price), 0) AS total
         FROM ledger AS hold JOIN songs USING (song_id)
         WHERE hold.server_id = ? AND hold.member_id = ? AND hold.at >= ? AND hold.kind = 'hold'
               AND songs.state IN ('undelivered', 'completed')
-        """,
-        (server_id, member_id, to_ms(since)),
-    )
-    return _number(rows)
+    """
+    return await _number(connection, sql, (server_id, member_id, to_ms(since)))
 
 
 async def count_waiting(connection: Connection) -> int:
     """How many songs wait here to be submitted."""
-    rows = await connection.execute_fetchall(
-        "SELECT count(*) AS n FROM songs WHERE state = 'waiting'"
-    )
-    return _number(rows)
+    sql = "SELECT count(*) AS n FROM songs WHERE state = 'waiting'"
+    return await _number(connection, sql)
 
 
 async def unfinished_of_server(connection: Connection, server_id: int) -> list[Song]:
     """What runs and waits in a server, oldest first."""
-    rows = await connection.execute_fetchall(
-        """
+    sql = """
         SELECT * FROM songs WHERE server_id = ? AND ended_at IS NULL
         ORDER BY requested_at, song_id
-        """,
-        (server_id,),
-    )
-    return list(map(_song, rows))
+    """
+    return await _songs(connection, sql, (server_id,))
 
 
 async def of_member(
     connection: Connection, server_id: int, member_id: int, *, limit: int, offset: int
 ) -> list[Song]:
     """A member's songs in a server, newest first."""
-    rows = await connection.execute_fetchall(
-        """
+    sql = """
         SELECT * FROM songs WHERE server_id = ? AND member_id = ?
         ORDER BY song_id DESC LIMIT ? OFFSET ?
-        """,
-        (server_id, member_id, limit, offset),
-    )
-    return list(map(_song, rows))
+    """
+    return await _songs(connection, sql, (server_id, member_id, limit, offset))
 
 
 async def undelivered_of_member(
     connection: Connection, server_id: int, member_id: int
 ) -> list[Song]:
     """A member's songs in a server that wait to be delivered, newest first."""
-    rows = await connection.execute_fetchall(
-        """
+    sql = """
         SELECT * FROM songs
         WHERE server_id = ? AND member_id = ? AND state = 'undelivered'
         ORDER BY song_id DESC
-        """,
-        (server_id, member_id),
-    )
-    return list(map(_song, rows))
+    """
+    return await _songs(connection, sql, (server_id, member_id))
 
 
 async def count_of_member(connection: Connection, server_id: int, member_id: int) -> int:
     """Count a member's requests in a server."""
-    rows = await connection.execute_fetchall(
-        "SELECT count(*) AS n FROM songs WHERE server_id = ? AND member_id = ?",
-        (server_id, member_id),
-    )
-    return _number(rows)
+    sql = "SELECT count(*) AS n FROM songs WHERE server_id = ? AND member_id = ?"
+    return await _number(connection, sql, (server_id, member_id))
 
 
 async def genres_of_member(
@@ -288,10 +260,8 @@ async def genres_of_server(connection: Connection, server_id: int, *, limit: int
 
 async def any_submitted(connection: Connection) -> bool:
     """Whether the song API was ever called for a song."""
-    rows = await connection.execute_fetchall(
-        "SELECT EXISTS (SELECT 1 FROM songs WHERE submits > 0) AS called"
-    )
-    return bool(_number(rows))
+    sql = "SELECT EXISTS (SELECT 1 FROM songs WHERE submits > 0) AS called"
+    return bool(await _number(connection, sql))
 
 
 async def run_times(connection: Connection, *, limit: int) -> list[RunTime]:
@@ -405,38 +375,28 @@ async def next_waiting_with_room(
 
 async def waiting_since_before(connection: Connection, moment: datetime) -> list[Song]:
     """The songs that have waited here since before `moment`."""
-    rows = await connection.execute_fetchall(
-        "SELECT * FROM songs WHERE state = 'waiting' AND requested_at < ? ORDER BY requested_at",
-        (to_ms(moment),),
-    )
-    return list(map(_song, rows))
+    sql = "SELECT * FROM songs WHERE state = 'waiting' AND requested_at < ? ORDER BY requested_at"
+    return await _songs(connection, sql, (to_ms(moment),))
 
 
 async def waiting_of_server(connection: Connection, server_id: int) -> list[Song]:
     """A server's waiting songs."""
-    rows = await connection.execute_fetchall(
-        "SELECT * FROM songs WHERE state = 'waiting' AND server_id = ? ORDER BY requested_at",
-        (server_id,),
-    )
-    return list(map(_song, rows))
+    sql = "SELECT * FROM songs WHERE state = 'waiting' AND server_id = ? ORDER BY requested_at"
+    return await _songs(connection, sql, (server_id,))
 
 
 async def waiting_of_member(connection: Connection, server_id: int, member_id: int) -> list[Song]:
     """A member's waiting songs in a server."""
-    rows = await connection.execute_fetchall(
-        """
+    sql = """
         SELECT * FROM songs WHERE state = 'waiting' AND server_id = ? AND member_id = ?
         ORDER BY requested_at, song_id
-        """,
-        (server_id, member_id),
-    )
-    return list(map(_song, rows))
+    """
+    return await _songs(connection, sql, (server_id, member_id))
 
 
 async def is_unwanted(connection: Connection, song_id: int, *, at: datetime) -> bool:
     """Whether a song's member is blocked at that moment, or the bot has left its server."""
-    rows = await connection.execute_fetchall(
-        """
+    sql = """
         SELECT EXISTS (
             SELECT 1 FROM songs JOIN servers USING (server_id)
             WHERE song_id = :song_id AND (left_at IS NOT NULL OR EXISTS (
@@ -446,10 +406,8 @@ async def is_unwanted(connection: Connection, song_id: int, *, at: datetime) -> 
                       AND coalesce(json_extract(value, '$.until') > :at, TRUE)
             ))
         ) AS n
-        """,
-        {"song_id": song_id, "at": to_ms(at)},
-    )
-    return bool(_number(rows))
+    """
+    return bool(await _number(connection, sql, {"song_id": song_id, "at": to_ms(at)}))
 
 
 # --- A song's way -------------------------------------------------------------------------------
@@ -457,16 +415,13 @@ async def is_unwanted(connection: Connection, song_id: int, *, at: datetime) -> 
 
 async def mark_submitting(connection: Connection, song_id: int, *, at: datetime) -> bool:
     """About to submit: the attempt is counted before it is made, two at most."""
-    cursor = await connection.execute(
-        """
+    sql = """
         UPDATE songs SET state = 'submitting', state_at = :at, submits = submits + 1,
                          counted_at = :at
         WHERE song_id = :song_id AND submits < 2
               AND state IN (SELECT from_state FROM song_transitions WHERE to_state = 'submitting')
-        """,
-        {"song_id": song_id, "at": to_ms(at)},
-    )
-    return cursor.rowcount == 1
+    """
+    return await _moved(connection, sql, {"song_id": song_id, "at": to_ms(at)})
 
 
 async def unmark_submitting(
@@ -493,28 +448,24 @@ async def mark_submitted(
     connection: Connection, song_id: int, *, request_id: str | None, at: datetime
 ) -> bool:
     """The API has accepted it."""
-    cursor = await connection.execute(
-        """
+    sql = """
         UPDATE songs SET state = 'submitted', state_at = :at, request_id = :request_id,
                          submitted_at = :at
         WHERE song_id = :song_id
               AND state IN (SELECT from_state FROM song_transitions WHERE to_state = 'submitted')
-        """,
-        {"song_id": song_id, "request_id": request_id, "at": to_ms(at)},
+    """
+    return await _moved(
+        connection, sql, {"song_id": song_id, "request_id": request_id, "at": to_ms(at)}
     )
-    return cursor.rowcount == 1
 
 
 async def mark_processing(connection: Connection, song_id: int) -> bool:
     """The API is making it. False if that was known."""
-    cursor = await connection.execute(
-        """
+    sql = """
         UPDATE songs SET processing = 1
         WHERE song_id = ? AND processing = 0 AND state IN ('submitting', 'submitted')
-        """,
-        (song_id,),
-    )
-    return cursor.rowcount == 1
+    """
+    return await _moved(connection, sql, (song_id,))
 
 
 async def mark_downloaded(
@@ -527,14 +478,16 @@ async def mark_downloaded(
     run_high: int | None,
 ) -> bool:
     """Its audio is in the data folder. `run_low`, `run_high`: see the schema."""
-    cursor = await connection.execute(
-        """
+    sql = """
         UPDATE songs SET state = 'downloaded', state_at = :at,
                          submitted_at = coalesce(submitted_at, :submitted_at),
                          run_low = :run_low, run_high = :run_high
         WHERE song_id = :song_id
               AND state IN (SELECT from_state FROM song_transitions WHERE to_state = 'downloaded')
-        """,
+    """
+    return await _moved(
+        connection,
+        sql,
         {
             "song_id": song_id,
             "submitted_at": to_ms(submitted_at),
@@ -543,54 +496,41 @@ async def mark_downloaded(
             "run_high": run_high,
         },
     )
-    return cursor.rowcount == 1
 
 
 async def begin_large_read(connection: Connection, song_id: int) -> bool:
     """About to read its large answer. False where that ended three processes, or it moved on."""
-    cursor = await connection.execute(
-        """
+    sql = """
         UPDATE songs SET large_reads = large_reads + 1
         WHERE song_id = ? AND state IN ('submitting', 'submitted') AND large_reads < 3
-        """,
-        (song_id,),
-    )
-    return cursor.rowcount == 1
+    """
+    return await _moved(connection, sql, (song_id,))
 
 
 async def end_large_read(connection: Connection, song_id: int) -> bool:
     """The process has outlived it, whatever became of the answer. False if none was begun."""
-    cursor = await connection.execute(
-        "UPDATE songs SET large_reads = large_reads - 1 WHERE song_id = ? AND large_reads > 0",
-        (song_id,),
-    )
-    return cursor.rowcount == 1
+    sql = "UPDATE songs SET large_reads = large_reads - 1 WHERE song_id = ? AND large_reads > 0"
+    return await _moved(connection, sql, (song_id,))
 
 
 async def mark_ready(connection: Connection, song_id: int, *, file: str, at: datetime) -> bool:
     """It can be posted. From `posting` too, where Discord refused its size."""
-    cursor = await connection.execute(
-        """
+    sql = """
         UPDATE songs SET state = 'ready', state_at = ?, file = ?
         WHERE song_id = ?
               AND state IN (SELECT from_state FROM song_transitions WHERE to_state = 'ready')
-        """,
-        (to_ms(at), file, song_id),
-    )
-    return cursor.rowcount == 1
+    """
+    return await _moved(connection, sql, (to_ms(at), file, song_id))
 
 
 async def mark_posting(connection: Connection, song_id: int, *, at: datetime) -> bool:
     """About to send it. The first mark's time stays: every post of it is younger."""
-    cursor = await connection.execute(
-        """
+    sql = """
         UPDATE songs SET state = 'posting', state_at = :at, posting_at = coalesce(posting_at, :at)
         WHERE song_id = :song_id
               AND state IN (SELECT from_state FROM song_transitions WHERE to_state = 'posting')
-        """,
-        {"song_id": song_id, "at": to_ms(at)},
-    )
-    return cursor.rowcount == 1
+    """
+    return await _moved(connection, sql, {"song_id": song_id, "at": to_ms(at)})
 
 
 async def end(
@@ -611,8 +551,7 @@ async def end(
     a mark of it, which was found in the channel, was sent at some time after the request. The
     lyrics of a cancelled song go at once.
     """
-    cursor = await connection.execute(
-        """
+    sql = """
         UPDATE songs SET state = :state, state_at = :at, ended_at = coalesce(ended_at, :at),
                          reason = CASE WHEN :post_id IS NULL THEN coalesce(:reason, reason) END,
                          post_id = :post_id, in_doubt = :in_doubt, fault = :fault,
@@ -624,7 +563,10 @@ async def end(
                                            THEN coalesce(next_attempt_at, :at) END
         WHERE song_id = :song_id AND (:expected IS NULL OR state = :expected)
               AND state IN (SELECT from_state FROM song_transitions WHERE to_state = :state)
-        """,
+    """
+    return await _moved(
+        connection,
+        sql,
         {
             "song_id": song_id,
             "state": state,
@@ -636,7 +578,6 @@ async def end(
             "expected": expected,
         },
     )
-    return cursor.rowcount == 1
 
 
 # --- What could not be posted -------------------------------------------------------------------
@@ -644,14 +585,8 @@ async def end(
 
 async def undelivered(connection: Connection) -> list[Song]:
     """The songs that could not be posted and wait to be delivered, oldest end first."""
-    rows = await connection.execute_fetchall(
-        """
-        SELECT * FROM songs
-        WHERE state = 'undelivered'
-        ORDER BY ended_at, song_id
-        """
-    )
-    return list(map(_song, rows))
+    sql = "SELECT * FROM songs WHERE state = 'undelivered' ORDER BY ended_at, song_id"
+    return await _songs(connection, sql)
 
 
 async def count_undelivered(connection: Connection, server_id: int) -> Counter[int]:
@@ -682,28 +617,22 @@ async def mark_posting_late(connection: Connection, song_id: int, *, at: datetim
 
     Where it may be there already, the mark of the first of these tries stays.
     """
-    cursor = await connection.execute(
-        """
+    sql = """
         UPDATE songs SET posting_at = CASE in_doubt WHEN 1 THEN posting_at ELSE ? END, in_doubt = 1
         WHERE song_id = ? AND state = 'undelivered'
-        """,
-        (to_ms(at), song_id),
-    )
-    return cursor.rowcount == 1
+    """
+    return await _moved(connection, sql, (to_ms(at), song_id))
 
 
 async def postpone(
     connection: Connection, song_id: int, *, at: datetime, next_attempt_at: datetime
 ) -> bool:
     """Count a late attempt that failed. False if it waits no more."""
-    cursor = await connection.execute(
-        """
+    sql = """
         UPDATE songs SET attempts = attempts + 1, state_at = ?, next_attempt_at = ?
         WHERE song_id = ? AND state = 'undelivered'
-        """,
-        (to_ms(at), to_ms(next_attempt_at), song_id),
-    )
-    return cursor.rowcount == 1
+    """
+    return await _moved(connection, sql, (to_ms(at), to_ms(next_attempt_at), song_id))
 
 
 async def expedite(
@@ -713,29 +642,27 @@ async def expedite(
 
     `pause`: seconds after each was last tried.
     """
-    cursor = await connection.execute(
-        """
+    sql = """
         UPDATE songs SET next_attempt_at = state_at + :pause
         WHERE server_id = :server_id AND state = 'undelivered'
               AND channel_id = coalesce(:channel_id, channel_id)
               AND next_attempt_at > state_at + :pause
-        """,
+    """
+    return await _changed(
+        connection,
+        sql,
         {
             "server_id": server_id,
             "channel_id": channel_id,
             "pause": round(pause * 1000),
         },
     )
-    return cursor.rowcount
 
 
 async def set_file(connection: Connection, song_id: int, *, file: str) -> bool:
     """It was transcoded again while it is ready or undelivered."""
-    cursor = await connection.execute(
-        "UPDATE songs SET file = ? WHERE song_id = ? AND state IN ('ready', 'undelivered')",
-        (file, song_id),
-    )
-    return cursor.rowcount == 1
+    sql = "UPDATE songs SET file = ? WHERE song_id = ? AND state IN ('ready', 'undelivered')"
+    return await _moved(connection, sql, (file, song_id))
 
 
 async def needing_files(connection: Connection) -> set[int]:
@@ -777,8 +704,8 @@ async def events(connection: Connection, song_id: int) -> list[SongEvent]:
 
 async def delete_events_before(connection: Connection, moment: datetime) -> int:
     """Delete the events from before then; return how many there were."""
-    cursor = await connection.execute("DELETE FROM song_events WHERE at < ?", (to_ms(moment),))
-    return cursor.rowcount
+    sql = "DELETE FROM song_events WHERE at < ?"
+    return await _changed(connection, sql, (to_ms(moment),))
 
 
 # --- The status message -------------------------------------------------------------------------
@@ -791,53 +718,38 @@ async def set_token(
 
     False where nothing will be shown any more: it has ended, and does not wait to be delivered.
     """
-    cursor = await connection.execute(
-        """
+    sql = """
         UPDATE songs SET message_id = coalesce(?, message_id), token = ?, token_until = ?
         WHERE song_id = ? AND (ended_at IS NULL OR state = 'undelivered')
-        """,
-        (message_id, token, to_ms(until), song_id),
-    )
-    return cursor.rowcount == 1
+    """
+    return await _moved(connection, sql, (message_id, token, to_ms(until), song_id))
 
 
 async def forget_token(connection: Connection, song_id: int, *, token: str) -> bool:
     """`token` works no longer, or is needed no longer."""
-    cursor = await connection.execute(
-        "UPDATE songs SET token = NULL, token_until = NULL WHERE song_id = ? AND token = ?",
-        (song_id, token),
-    )
-    return cursor.rowcount == 1
+    sql = "UPDATE songs SET token = NULL, token_until = NULL WHERE song_id = ? AND token = ?"
+    return await _moved(connection, sql, (song_id, token))
 
 
 async def forget_tokens_until(connection: Connection, moment: datetime) -> int:
     """Forget every token whose time is over; how many there were."""
-    cursor = await connection.execute(
-        "UPDATE songs SET token = NULL, token_until = NULL WHERE token_until <= ?",
-        (to_ms(moment),),
-    )
-    return cursor.rowcount
+    sql = "UPDATE songs SET token = NULL, token_until = NULL WHERE token_until <= ?"
+    return await _changed(connection, sql, (to_ms(moment),))
 
 
 async def forget_lyrics_of_failed(connection: Connection, *, ended_before: datetime) -> int:
     """Drop the lyrics of songs that failed before then; how many there were."""
-    cursor = await connection.execute(
-        "UPDATE songs SET lyrics = '' WHERE state = 'failed' AND lyrics <> '' AND ended_at < ?",
-        (to_ms(ended_before),),
-    )
-    return cursor.rowcount
+    sql = "UPDATE songs SET lyrics = '' WHERE state = 'failed' AND lyrics <> '' AND ended_at < ?"
+    return await _changed(connection, sql, (to_ms(ended_before),))
 
 
 async def with_token(connection: Connection, *, ended: bool) -> list[Song]:
     """Songs whose status message can still be edited."""
-    rows = await connection.execute_fetchall(
-        """
+    sql = """
         SELECT * FROM songs WHERE token_until IS NOT NULL AND (ended_at IS NOT NULL) = ?
         ORDER BY song_id
-        """,
-        (ended,),
-    )
-    return list(map(_song, rows))
+    """
+    return await _songs(connection, sql, (ended,))
 
 
 # --- A server that is gone ----------------------------------------------------------------------
@@ -845,14 +757,11 @@ async def with_token(connection: Connection, *, ended: bool) -> list[Song]:
 
 async def forget_words_of_server(connection: Connection, server_id: int) -> int:
     """Drop the genres and lyrics of a server's songs; numbers and prices stay."""
-    cursor = await connection.execute(
-        """
+    sql = """
         UPDATE songs SET genres = '', lyrics = '' WHERE server_id = ? AND ended_at IS NOT NULL
         AND (genres <> '' OR lyrics <> '')
-        """,
-        (server_id,),
-    )
-    return cursor.rowcount
+    """
+    return await _changed(connection, sql, (server_id,))
 
 
 _TIMES = (
@@ -876,6 +785,21 @@ def _song(row: sqlite3.Row) -> Song:
     return Song(**values)
 
 
-def _number(rows: Iterable[sqlite3.Row]) -> int:
-    (row,) = rows
+async def _songs(connection: Connection, sql: str, values: Values = ()) -> list[Song]:
+    return [_song(row) for row in await connection.execute_fetchall(sql, values)]
+
+
+async def _number(connection: Connection, sql: str, values: Values = ()) -> int:
+    """Return the only value of a query."""
+    (row,) = await connection.execute_fetchall(sql, values)
     return int(row[0])
+
+
+async def _moved(connection: Connection, sql: str, values: Values = ()) -> bool:
+    """Return whether an update of one row has changed it."""
+    return await _changed(connection, sql, values) == 1
+
+
+async def _changed(connection: Connection, sql: str, values: Values = ()) -> int:
+    """Return how many rows an update has changed."""
+    return (await connection.execute(sql, values)).rowcount

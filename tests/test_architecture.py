@@ -231,8 +231,18 @@ def test_every_statement_is_a_literal_inside_its_callers_transaction(file: Path)
         return
     module = tree(file)
     if name(file) != "db/connection.py":  # passes on the statements of the others
-        for call in calls(module, "execute", "executemany", "execute_fetchall"):
-            assert isinstance(call.args[0], ast.Constant), f"{name(file)}:{call.lineno}"
+        statements = [
+            c.args[0] for c in calls(module, "execute", "executemany", "execute_fetchall")
+        ]
+        statements += [call.args[1] for call in calls(module, "_songs", "_number", "_moved")]
+        statements += [
+            part.value
+            for part in parts(module)
+            if isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) == "sql"
+        ]
+        for statement in statements:
+            literal = isinstance(statement, ast.Constant) or ast.unparse(statement) == "sql"
+            assert literal, f"{name(file)}:{statement.lineno}"
     assert not calls(module, "commit", "rollback", "executescript")
     assert not [text for text in texts(module) if re.match(r"\s*(BEGIN|COMMIT|ROLLBACK)\b", text)]
 

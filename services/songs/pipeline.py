@@ -67,6 +67,13 @@ POSTING_DEADLINE = timedelta(minutes=30)
 MOST_SUBMITS = 2
 NOT_IN_TIME = "The song service did not finish it within 30 minutes."
 ACCOUNT_REFUSED = "The song service refused the bot's account; its operator has been notified."
+REASONS: Mapping[type[Exception], str] = {
+    AccountProblem: ACCOUNT_REFUSED,
+    RequestRejected: "The song service did not accept this request.",
+    SongGone: "The song service has lost this song.",
+    BadOutput: "The song service's result could not be fetched.",
+    OutputMissing: "The song service's result could not be fetched.",
+}
 
 
 @dataclass(slots=True)
@@ -84,9 +91,9 @@ class _Absence:
     output: Output | None = None
     """Where it was last said to be."""
     failing_since: datetime | None = None
-    """When it could not be fetched first, whatever kept it from that."""
+    """When fetching it failed first."""
     failure: str = ""
-    """What kept it from that the last time."""
+    """Why fetching it failed last."""
 
     def answered(self, took: float) -> None:
         """Count the seconds of a call; not the first one's, since no time ran before its answer."""
@@ -159,7 +166,9 @@ class Pipeline:
         if song.state is State.SUBMITTED:
             # Thousands may be polled for minutes: their lyrics stay in the database meanwhile.
             song = replace(song, genres="", lyrics="")
-            with self._followed(song):
+            # An age that is a guess (see `_downloaded`) teaches nothing.
+            certain = require(song.submitted_at) <= self._clock()
+            with self._paced(song, learn=certain):
                 await self._await_audio(song, resumed=resumed)
         return True
 
@@ -174,7 +183,8 @@ class Pipeline:
             fresh = False
             song = await self._rows.read(song.song_id)
             try:
-                with self._uninterrupted(song), self._counted(song):
+                single_call = self._provider(song).single_call
+                with self._uninterrupted(song), self._paced(song, learn=single_call):
                     await self._submit_once(song)
             except NotReached as error:
                 await self._transient(error)
@@ -257,18 +267,10 @@ class Pipeline:
             self._poster.close(song)
         return uncounted and song.submits == 1
 
-    def _counted(self, song: Song) -> AbstractContextManager[object]:
-        """Count the calls of its submit, which is the complete run in a single call."""
-        provider = self._provider(song)
-        pacer = provider.pacer
-        follow = pacer.running if provider.single_call else pacer.submitting
-        return follow(song.song_id, seconds=song.seconds, steps=song.steps)
-
-    def _followed(self, song: Song) -> AbstractContextManager[object]:
-        """Count the calls of a run; where its age is a guess (`_downloaded`), learn nothing."""
-        certain = require(song.submitted_at) <= self._clock()
+    def _paced(self, song: Song, *, learn: bool) -> AbstractContextManager[object]:
+        """Count the song's calls while the block runs; `learn` how long such songs take."""
         pacer = self._provider(song).pacer
-        follow = pacer.running if certain else pacer.submitting
+        follow = pacer.running if learn else pacer.submitting
         return follow(song.song_id, seconds=song.seconds, steps=song.steps)
 
     async def _submit_once(self, song: Song) -> None:
@@ -292,7 +294,7 @@ class Pipeline:
                 if output is not None:
                     await self._fetch_made(song, output, workspace)
         except TimeoutError:
-            raise SubmitUncertain("the song did not come whole within 30 minutes") from None
+            raise SubmitUncertain("the complete song did not come within 30 minutes") from None
         took = self._age(began)
         self._provider(song).pacer.ended(song.song_id, low=took, high=took)
         await self._downloaded(song, began, low=took, high=took)
@@ -322,7 +324,7 @@ class Pipeline:
         """Poll at the paced times until the song is done, then fetch it.
 
         `resumed`: the API had it before this process. What it says has failed was never made then,
-        and need not be searched for: thousands at once would wait for Discord's limits.
+        and no post is searched for: thousands at once would wait for Discord's limits.
         """
         submitted_at = require(song.submitted_at)
         low, failures, polled_at = 0.0, 0, self._age(submitted_at)
@@ -388,10 +390,12 @@ class Pipeline:
         provider = self._provider(song)
         request_id, workspace = require(song.request_id), await self._with_folder(song)
         while True:
+            left = MAKING_DEADLINE.total_seconds() - self._age(require(song.submitted_at))
+            limit = max(left, LAST_DOWNLOAD.total_seconds())
             try:
                 if output is None:
                     output = await provider.result(request_id, workspace, absence.answered)
-                await self._timed_download(song, output, workspace, absence, limit=self._left(song))
+                await self._timed_download(song, output, workspace, absence, limit=limit)
             except ApiUnavailable as error:
                 absence.failing_since = absence.failing_since or self._clock()
                 absence.failure = str(error)
@@ -459,11 +463,6 @@ class Pipeline:
         except TimeoutError:
             raise ApiUnavailable("the download did not end in time") from None
 
-    def _left(self, song: Song) -> float:
-        """Seconds that a download may take."""
-        left = MAKING_DEADLINE.total_seconds() - self._age(require(song.submitted_at))
-        return max(left, LAST_DOWNLOAD.total_seconds())
-
     def _until_next_poll(self, song: Song, polled_at: float, failures: int) -> float:
         """Seconds to wait from now: as paced, and longer after failures."""
         at = self._provider(song).pacer.next_poll(
@@ -529,12 +528,9 @@ class Pipeline:
     async def _uncount(self, song: Song) -> None:
         """Its last submit was certainly not accepted: it is no cost of the operator's."""
         counted_at = require(song.counted_at)
-
-        async def write() -> None:
-            async with self._rows.database.write() as connection:
-                await self._operator_budgets.uncount(connection, song, counted_at)
-
-        await self._rows.until_written(write)
+        await self._rows.transact(
+            lambda connection: self._operator_budgets.uncount(connection, song, counted_at)
+        )
 
     # --- to the channel ---------------------------------------------------------------------------
 
@@ -629,12 +625,7 @@ class Pipeline:
 
     async def _count(self, song: Song, move: Callable[[Connection, Song], Awaitable[bool]]) -> bool:
         """Count a submit, or one that was none, with the move that it is."""
-
-        async def write() -> bool:
-            async with self._rows.database.write() as connection:
-                return await move(connection, song)
-
-        moved = await self._rows.until_written(write)
+        moved = await self._rows.transact(lambda connection: move(connection, song))
         log_move(move.__name__, moved=moved)
         if moved:
             self._rows.changed(song.song_id)
@@ -655,12 +646,9 @@ class Pipeline:
         Raises:
             BadOutput: the process has died three times meanwhile.
         """
-
-        async def begin() -> bool:
-            async with self._rows.database.write() as connection:
-                return await songs.begin_large_read(connection, song.song_id)
-
-        if not await self._rows.until_written(begin):
+        if not await self._rows.transact(
+            lambda connection: songs.begin_large_read(connection, song.song_id)
+        ):
             raise BadOutput("reading the answer has ended the process three times")
         try:
             yield
@@ -711,20 +699,11 @@ class Pipeline:
 
 
 def _for_member(error: SongApiError) -> str:
-    """Why the API did not make a song, without what is the operator's business alone."""
-    match error:
-        case GenerationFailed():
-            return error.detail
-        case AccountProblem():
-            return ACCOUNT_REFUSED
-        case RequestRejected():
-            return "The song service did not accept this request."
-        case SongGone():
-            return "The song service has lost this song."
-        case BadOutput() | OutputMissing():
-            return "The song service's result could not be fetched."
-        case _:
-            return "The song service could not make this song."
+    """Return why the API did not make a song, without details that only concern the operator."""
+    if isinstance(error, GenerationFailed):
+        return error.detail
+    reasons = (reason for kind, reason in REASONS.items() if isinstance(error, kind))
+    return next(reasons, "The song service could not make this song.")
 
 
 def _was_not_accepted(error: SongApiError) -> bool:

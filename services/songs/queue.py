@@ -1,4 +1,4 @@
-"""What waits and runs, as people see it: places and expected times."""
+"""The queue as people see it: places and expected times of songs in progress."""
 
 import asyncio
 import time
@@ -38,9 +38,8 @@ that wait it takes 34 ms."""
 class _Places:
     """The place of each song that waits.
 
-    When a crowd asks, each of its messages shows a place in an order that is as long as the crowd.
-    Whoever asks while the places are being read shares the next reading: none gets one that began
-    before they asked.
+    When a crowd requests songs, each status message shows a place in an order as long as the crowd.
+    Calls while the places are being read share the next reading: none gets one that began earlier.
     """
 
     def __init__(
@@ -53,14 +52,14 @@ class _Places:
         self._monotonic = monotonic
         self._sleep = sleep
         self._turn = asyncio.Lock()
-        self._asked = self._answered = 0
+        self._calls = self._answered = 0
         self._known: Mapping[int, int] = {}
         self._not_before = 0.0
 
     async def read(self) -> Mapping[int, int]:
         """From 1, by the songs' ids, in their order."""
-        self._asked += 1
-        mine = self._asked
+        self._calls += 1
+        mine = self._calls
         async with self._turn:
             if self._answered < mine:
                 await self._read()
@@ -68,10 +67,10 @@ class _Places:
 
     async def _read(self) -> None:
         await self._sleep(max(0.0, self._not_before - self._monotonic()))
-        began, asked = self._monotonic(), self._asked
+        began, calls = self._monotonic(), self._calls
         order = await songs.waiting_in_order(self._database.reader)
         self._known = {song_id: place for place, song_id in enumerate(order, 1)}
-        self._answered = asked
+        self._answered = calls
         ended = self._monotonic()
         self._not_before = ended + PAUSE * (ended - began)
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from db import songs
+from db.connection import Connection
 from db.database import Database
 from db.errors import NO_ROOM, NOT_NOW
 from db.records import Song
@@ -54,16 +55,20 @@ class SongRows:
 
         Returns False, and has changed nothing, if the song's state does not allow that move.
         """
-
-        async def write() -> bool:
-            async with self.database.write() as connection:
-                return await update(connection, song.song_id, **values)
-
-        moved = await self.until_written(write)
+        moved = await self.transact(lambda connection: update(connection, song.song_id, **values))
         log_move(update.__name__, moved=moved, **values)
         if moved:
             self.changed(song.song_id)
         return moved
+
+    async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Do `work` in a transaction, once the database takes it."""
+
+        async def write() -> T:
+            async with self.database.write() as connection:
+                return await work(connection)
+
+        return await self.until_written(write)
 
     async def until_written(self, write: Callable[[], Awaitable[T]]) -> T:
         """Repeat a write until the database takes it: what it says has happened already."""

@@ -37,7 +37,7 @@ STEPS: Mapping[str, str] = {
     "ready": "services.songs.poster.Poster._transcode: self._rows.move(song, songs.mark_ready",
     "posting": "services.songs.poster.Poster._mark: self._rows.move(song, songs.mark_posting",
     "posted": "cogs.songs.announcer.DiscordAnnouncer._post: self._channel(song).send(",
-    "settled": "services.songs.completion.SongCompletion.complete: self._database.write(), left",
+    "settled": "services.songs.completion.SongCompletion._end: self._database.write(), left",
     "message edited": "cogs.songs.announcer.DiscordAnnouncer._edit: webhook.edit_message(",
 }
 """The steps of a song's life by their names in words, each by how its points begin."""

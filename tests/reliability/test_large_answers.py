@@ -13,7 +13,7 @@ from tests.reliability.killable_bot import nursery
 from tests.world.sockets import status_of, world_outside
 
 WITHIN = 45.0
-MARKED = "services.songs.pipeline.Pipeline._reading_large: self._rows.until_written(begin)"
+MARKED = "services.songs.pipeline.Pipeline._reading_large: self._rows.transact("
 """Its answer is about to be read, and the row says so."""
 
 
