@@ -245,20 +245,6 @@ async def test_set_budgets_replace_the_defaults(database: Database, clock: Setta
         await product.create(4)
 
 
-async def test_budget_for_a_server_replaces_that_for_each(
-    product: Product,
-) -> None:
-    await set_operator(product, "each", songs=0)
-    await set_operator(product, "server", SERVER, songs=1)
-    assert {b.scope for b in await product.operator.in_force()} == {"each", "server"}
-    await product.create(1)
-    with pytest.raises(BudgetExceeded):
-        await product.create(2, who=OUTSIDER)
-    await product.operator.drop("server", SERVER)
-    with refusal(OperatorBudgetExceeded("each", TOMORROW)):
-        await product.create(3)
-
-
 async def test_submit_that_was_not_accepted_is_uncounted_on_its_day(
     product: Product, clock: SettableClock
 ) -> None:

@@ -71,20 +71,6 @@ async def test_each_period_grants_its_allowance_once(
     assert kinds == ["allowance", "allowance", "expire"]
 
 
-async def test_changed_calendar_applies_after_the_running_period(
-    product: Product, clock: SettableClock
-) -> None:
-    await product.create(1, seconds=240)
-    await product.server_settings.update(BY, CALENDAR, lambda c: replace(c, hour=18))
-    clock.now = NOON.replace(hour=18)
-    assert await product.free() == 2
-    clock.now = TOMORROW
-    assert await product.free() == 10
-    await product.create(2, seconds=240)
-    clock.now = TOMORROW.replace(hour=18)
-    assert await product.free() == 10
-
-
 async def test_clock_set_back_over_midnight_grants_nothing_twice(
     product: Product, clock: SettableClock
 ) -> None:
@@ -159,13 +145,6 @@ async def test_allowance_changed_back_and_forth_grants_nothing_twice(product: Pr
         assert await product.free() == max(0, allowance - 5)
     await product.completion.fail(song, "No.")
     assert await product.free() == 10
-
-
-async def test_allowance_of_zero(product: Product) -> None:
-    await product.server_settings.set(BY, ALLOWANCE, 0)
-    assert await product.free() == 0
-    with refusal(NotEnoughCredits(1, 0, 0, "day", TOMORROW)):
-        await product.create(1)
 
 
 # --- roles ----------------------------------------------------------------------------------------
