@@ -229,7 +229,7 @@ class Application(DatabaseServices):
     def _cogs(self) -> Iterator[commands.Cog]:
         show, clock = self.announcer.show, self.clock
         yield song.SongCog(self.songs, self.credits, clock=clock, show=show)
-        yield LibraryCog(self.songs, self.queue, self.poster)
+        yield LibraryCog(self.songs, self.queue)
         yield buttons.SongButtons(self.songs, self.queue, self.poster, clock=clock, show=show)
         yield CreditsCog(self.credits, self.transfers, self.usage, clock=clock)
         yield quota.QuotaCog(

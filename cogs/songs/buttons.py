@@ -3,27 +3,37 @@
 A `custom_id` can be forged, so the owner of a song is read from its row.
 """
 
+import asyncio
+import contextlib
+import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import discord
 from discord import ButtonStyle, ui
 from discord.ext import commands
 
+from cogs.client.answers import map_discord_errors
 from cogs.client.components import ID, Persistent, Row, cog_of
 from cogs.client.people import data_of, requester, server_of
 from cogs.client.permissions import as_seen, manages, may_read
-from cogs.songs import cards, show, texts
+from cogs.songs import cards, texts
 from db.records import Song, SongEvent, State
 from services.clock import Clock
+from services.errors import CannotPost, DeliveryError, NotPossible
 from services.songs.poster import Poster
 from services.songs.queue import Queue, View
 from services.songs.refusals import NotYourSong, UnknownSong
 from services.songs.song_request import title_of
 from services.songs.songs import Page, Songs
 
+log = logging.getLogger(__name__)
+
+LONGEST_UPLOAD = 180.0
+"""Seconds for an upload and its response; discord.py sets none for webhooks, see `Client`."""
 MOST_OPTIONS = 25
 """Discord, "Select Menus"."""
 OPTION_LABEL = 100
@@ -107,10 +117,43 @@ class GetButton(SongButton, verb="get", label=texts.GET_SONG, style=ButtonStyle.
         await interaction.response.defer()
         # If Discord refuses the file, the status message continues to be updated.
         renewed = await _renew_token(interaction, self.song_id)
-        if not renewed or not await show.hand_over(
-            interaction, _cog(interaction).poster, view.song, in_status=True
-        ):
+        if not renewed or not await hand_over(interaction, view.song, in_status=True):
             await _show_now(interaction, self.song_id)
+
+
+async def hand_over(interaction: Press, song: Song, *, in_status: bool = False) -> bool:
+    """Attach an undelivered song to the deferred reply, if the person is its requester.
+
+    `in_status`: the reply is the song's status message. Returns False if there is nothing to give.
+
+    Raises:
+        NotPossible: Discord refused it, or its file is lost.
+    """
+    if song.state is not State.UNDELIVERED or song.member_id != interaction.user.id:
+        return False
+
+    async def send(song: Song, file: Path) -> None:
+        attachment = await asyncio.to_thread(discord.File, file, cards.audio_filename(song, file))
+        with contextlib.closing(attachment), map_discord_errors("handing it over"):
+            async with asyncio.timeout(LONGEST_UPLOAD):
+                # An edit, so that a retry after a lost response does not make a second message.
+                await interaction.edit_original_response(
+                    embed=cards.handed_over_card(song), attachments=[attachment], view=None
+                )
+
+    try:
+        return await _cog(interaction).poster.hand_over(
+            song,
+            interaction.user.id,
+            limit=interaction.filesize_limit,
+            send=send,
+            in_status=in_status,
+        )
+    except DeliveryError as error:
+        log.warning("upload to the requester failed: %s", error)
+        why = str(error) if isinstance(error, CannotPost) else texts.UPLOAD_FAILED
+        sentence = texts.HANDOVER_FAILED.format(reason=why, number=song.number)
+        raise NotPossible(sentence) from error
 
 
 async def _renew(interaction: Press, song_id: int) -> bool:

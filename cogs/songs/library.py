@@ -10,12 +10,11 @@ from discord.ext import commands
 
 from cogs.client.answers import acknowledged
 from cogs.client.people import server_of
-from cogs.songs import show, texts
-from cogs.songs.buttons import history_answer, song_answer
+from cogs.songs import texts
+from cogs.songs.buttons import hand_over, history_answer, song_answer
 from db.records import Song, State
 from services import logs
 from services.errors import InvalidRequest
-from services.songs.poster import Poster
 from services.songs.queue import Queue
 from services.songs.song_request import title_of
 from services.songs.songs import Songs
@@ -30,10 +29,9 @@ CHOICE = 100
 class LibraryCog(commands.Cog):
     """Shows songs that were made."""
 
-    def __init__(self, songs: Songs, queue: Queue, poster: Poster) -> None:
+    def __init__(self, songs: Songs, queue: Queue) -> None:
         self._songs = songs
         self._queue = queue
-        self._poster = poster
 
     @app_commands.command()
     @app_commands.describe(member=texts.HISTORY_MEMBER)
@@ -55,7 +53,7 @@ class LibraryCog(commands.Cog):
         server_id = server_of(interaction)
         found = await self._songs.by_number(number, server_id=server_id)
         with logs.context(found.song_id):
-            if await show.hand_over(interaction, self._poster, found):
+            if await hand_over(interaction, found):
                 return
         # It may have been posted or refunded meanwhile.
         found = await self._songs.get(found.song_id, server_id=server_id)

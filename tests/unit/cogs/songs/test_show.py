@@ -7,8 +7,7 @@ import discord
 import pytest
 import simcord
 
-from cogs.songs import show as show_module
-from cogs.songs import texts
+from cogs.songs import buttons, texts
 from cogs.songs.library import CHOICE, MOST_CHOICES, choices, number_of
 from db.records import Song, State
 from services.errors import InvalidRequest
@@ -199,12 +198,12 @@ async def test_an_upload_does_not_wait_for_a_long_rate_limit(
     silence = {"message": "scripted", "code": 0, "retry_after": 3600.0, "global": False}
     fault = Fault(status=429, body=silence, headers={"Retry-After": "3600"})
     stage.wire.faults.plan(fault, method="PATCH", route=ORIGINAL)
-    monkeypatch.setattr(show_module, "LONGEST_UPLOAD", 0.2)
+    monkeypatch.setattr(buttons, "LONGEST_UPLOAD", 0.2)
     shown = await stage.wire.slash(stage.alice, stage.channel, "show", song="1")
     refused = await shown.wait_message(lambda m: texts.UPLOAD_FAILED in m.content, SOON)
     assert refused.ephemeral
     assert not stage.application.poster.is_locked(song.song_id)
-    monkeypatch.setattr(show_module, "LONGEST_UPLOAD", SOON)
+    monkeypatch.setattr(buttons, "LONGEST_UPLOAD", SOON)
     shown = await stage.wire.slash(stage.alice, stage.channel, "show", song="1")
     given = await shown.wait_message(lambda m: bool(m.attachments), SOON)
     assert (given.ephemeral, given.attachments[0].content) == (True, AUDIO)
