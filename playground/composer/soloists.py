@@ -1,4 +1,4 @@
-"""Who carries the tune: the singer, those who sing along, and the lead instrument."""
+"""Who has the tune: the singer, those who sing along, and the lead instrument."""
 
 from collections.abc import Iterator
 from random import Random

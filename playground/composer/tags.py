@@ -310,7 +310,7 @@ def _says(words: str, text: str) -> bool:
 
 
 def _places(word: str, text: str) -> Iterator[int]:
-    """Where the word stands in the text as a separate word."""
+    """Find a word in the text, where it is not part of a longer one."""
     at = text.find(word)
     while at >= 0:
         after = at + len(word)

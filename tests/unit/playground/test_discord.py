@@ -77,18 +77,6 @@ async def test_page_is_served_while_a_song_is_made(
     assert "posted in #songs" in shown
 
 
-async def test_posted_file_is_an_mp3() -> None:
-    async with playground.playing(bot.composed) as world:
-        async with asyncio.timeout(30):
-            await world.alice.slash(
-                world.channel, "song", genres="piano", instrumental=True, seconds=10
-            )
-            while not any(message.attachments for message in world.channel.history()):  # noqa: ASYNC110 - the simulation has no event for it
-                await asyncio.sleep(0.05)
-        (post,) = [message for message in world.channel.history() if message.attachments]
-        assert is_mp3(await post.attachments[0].read())
-
-
 async def test_refresh_waits_for_an_action_and_is_tried_again() -> None:
     refreshed: list[int] = []
     env = SimpleNamespace(http_requests=[1])
@@ -137,8 +125,7 @@ def test_message_that_shows_no_state_yet() -> None:
     assert playground.status_of(SimpleNamespace(embeds=[SimpleNamespace(description="-")])) == ""
 
 
-async def test_there_is_somebody_and_something_for_each_command() -> None:
-    """What the README's first set-up names exists, and alice has the role."""
+async def test_first_set_up_of_the_readme_works_and_the_song_is_an_mp3() -> None:
     async with playground.playing(bot.composed) as stage:
         answer = await stage.mona.slash(
             stage.channel, "quota role", role=stage.artists, allowance=60
@@ -150,6 +137,14 @@ async def test_there_is_somebody_and_something_for_each_command() -> None:
         roles = frozenset({stage.artists.id})
         balance = await credits.balance(Member(stage.guild.id, stage.alice.id, roles))
         assert balance.free == 60
+        await stage.alice.slash(
+            stage.channel, "song", genres="piano", instrumental=True, seconds=10
+        )
+        async with asyncio.timeout(30):
+            while not any(message.attachments for message in stage.channel.history()):  # noqa: ASYNC110 - the simulation has no event for it
+                await asyncio.sleep(0.05)
+        (post,) = [message for message in stage.channel.history() if message.attachments]
+        assert is_mp3(await post.attachments[0].read())
 
 
 def test_simcord_has_the_private_parts_in_use() -> None:

@@ -27,22 +27,22 @@ TEXT = base64.b64encode(AUDIO).decode()
 PIECES = (1, 7, 4_096, 2**16)
 
 
-def read(
+def outlined(
     body: bytes, folder: Path, *, piece: int = 2**16, limit: int = 2**20
-) -> tuple[Any, list[Song]]:
-    """What a body says, with the songs that were taken out in the order of their names."""
+) -> tuple[Any, Spool]:
+    """What a body says, with all that was taken out."""
     spool = Spool(folder / "source", limit)
     reading = Outline(spool)
     for start in range(0, len(body), piece):
         reading.feed(body[start : start + piece])
-    value = reading.value()
+    return reading.value(), spool
+
+
+def read(body: bytes, folder: Path, **options: int) -> tuple[Any, list[Song]]:
+    """What a body says, with the songs that were taken out in the order of their names."""
+    value, spool = outlined(body, folder, **options)
     found = [part for _, part in texts(value, spool.taken) if isinstance(part, Song)]
     return value, found
-
-
-def only_song(body: bytes, folder: Path, **options: int) -> Song:
-    (song,) = read(body, folder, **options)[1]
-    return song
 
 
 DRESSES: dict[str, Callable[[str], str]] = {
@@ -72,10 +72,9 @@ def test_song_is_decoded_to_a_file(tmp_path: Path, dress: str, piece: int) -> No
 @pytest.mark.parametrize("piece", PIECES[1:])
 def test_song_in_json_in_a_string_is_decoded_too(tmp_path: Path, piece: int) -> None:
     inner = json.dumps({"audio": "data:audio/wav;base64," + TEXT, "seconds": 10})
-    body = json.dumps({"output": inner}).encode()
-    assert only_song(body, tmp_path, piece=piece).file.read_bytes() == AUDIO
-    twice = json.dumps({"output": json.dumps([inner])}).encode()
-    assert only_song(twice, tmp_path, piece=piece).file.read_bytes() == AUDIO
+    for output in (inner, json.dumps([inner])):
+        _, (song,) = read(json.dumps({"output": output}).encode(), tmp_path, piece=piece)
+        assert song.file.read_bytes() == AUDIO
     value, songs = read(json.dumps({"output": json.dumps([json.dumps(inner)])}).encode(), tmp_path)
     assert value is not None  # deeper is a text
     assert songs == []
@@ -84,9 +83,7 @@ def test_song_in_json_in_a_string_is_decoded_too(tmp_path: Path, piece: int) -> 
 def test_json_in_a_string_with_a_wrong_escape_is_malformed(tmp_path: Path) -> None:
     inner = json.dumps(["la " * LONG])[1:-1].replace('"', '\\"')
     body = f'{{"output": "[{inner}\\q]", "seed": 7}}'.encode()
-    spool = Spool(tmp_path / "source", 2**20)
-    reading = Outline(spool)
-    reading.feed(body)
+    _, spool = outlined(body, tmp_path)
     (part,) = spool.taken.values()
     assert isinstance(part, Inner)
     assert part.value() is None
@@ -122,9 +119,7 @@ def test_values_next_to_a_song_are_read(tmp_path: Path) -> None:
 )
 def test_broken_song_leaves_no_file(tmp_path: Path, written: str, error: str) -> None:
     body = f'{{"output": "{written}"}}'.encode()
-    spool = Spool(tmp_path / "source", 2**20)
-    reading = Outline(spool)
-    reading.feed(body)
+    _, spool = outlined(body, tmp_path)
     (song,) = spool.taken.values()
     assert isinstance(song, Song)
     assert error in str(song.error)
@@ -133,10 +128,7 @@ def test_broken_song_leaves_no_file(tmp_path: Path, written: str, error: str) ->
 
 def test_only_so_many_songs_are_kept_and_one_at_last(tmp_path: Path) -> None:
     body = json.dumps({"output": [TEXT[:20_000]] * (MOST_SONGS + 5)}).encode()
-    spool = Spool(tmp_path / "source", 2**20)
-    reading = Outline(spool)
-    reading.feed(body)
-    value: Any = reading.value()
+    value, spool = outlined(body, tmp_path)
     assert len(list(tmp_path.iterdir())) == MOST_SONGS
     assert value["output"][-1] == TEXT[:9_216]
     last = spool.taken["\0" + str(MOST_SONGS - 1)]
@@ -148,10 +140,8 @@ def test_only_so_many_songs_are_kept_and_one_at_last(tmp_path: Path) -> None:
 
 
 def test_song_that_breaks_off_can_be_discarded(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "source", 2**20)
-    reading = Outline(spool)
-    reading.feed(f'{{"output": "{TEXT}'.encode())
-    assert reading.value() is None
+    value, spool = outlined(f'{{"output": "{TEXT}'.encode(), tmp_path)
+    assert value is None
     assert len(list(tmp_path.iterdir())) == 1
     spool.discard()
     assert list(tmp_path.iterdir()) == []
