@@ -36,10 +36,10 @@ import json, resource, subprocess, sys
 child = subprocess.Popen(sys.argv[2:], stdin=-1, stdout=-1)
 child.stdin.write(sys.argv[1].encode() + b"\\n")
 child.stdin.flush()
-answer = json.loads(child.stdout.read())
+child.stdout.read()
 child.wait()
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(json.dumps([answer["size"], used.ru_utime + used.ru_stime, used.ru_maxrss]))
+print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss]))
 """
 
 
@@ -102,22 +102,16 @@ def _written(path: Path, seconds: int) -> Path:
 
 
 def _cost(source: Path, seconds: int) -> str:
-    job = {
-        "source": str(source),
-        "part": str(source.with_suffix(".part")),
-        "limit": LIMIT,
-        "requested_seconds": seconds,
-        "tags": {field: getattr(TAGS, field) for field in TAGS.__dataclass_fields__},
-        "sandboxed": True,
-    }
+    job = Job(source, source.with_suffix(".part"), LIMIT, seconds, TAGS)
     program = (sys.executable, "-m", encoder.__name__)
     done = subprocess.run(
-        [sys.executable, "-c", WITNESS, json.dumps(job), *program],
+        [sys.executable, "-c", WITNESS, job.to_line().strip(), *program],
         stdout=subprocess.PIPE,
         check=True,
         cwd=Path(__file__).resolve().parents[1],
     )
-    size, cpu, peak = json.loads(done.stdout)
+    cpu, peak = json.loads(done.stdout)
+    size = job.part.stat().st_size
     return (
         f"| {seconds} s, {source.stat().st_size:,} bytes | {cpu:.2f} | {cpu / seconds * 1000:.1f} "
         f"| {peak / 1024:.0f} | {size:,} | {size * 8 / seconds / 1000:.0f} |"

@@ -16,10 +16,10 @@ HERTZ = 44_100
 COPYING_ENCODER = (
     *(sys.executable, "-I", "-S", "-c"),
     """
-import json, os, shutil, sys
+import json, shutil, sys
 job = json.loads(sys.stdin.readline())
 shutil.copyfile(job["source"], job["part"])
-print(json.dumps({"format": "mp3", "seconds": 10.0, "size": os.stat(job["part"]).st_size}))
+print(json.dumps({"format": "mp3"}))
 """,
 )
 """A program that leaves a song as it is, where a test is about what comes before and after it."""

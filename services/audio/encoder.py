@@ -122,8 +122,8 @@ class Sound:
     broken: frozenset[int]
 
 
-def transcode(job: Job, opened: Callable[[], None] = lambda: None) -> tuple[AudioFormat, float]:
-    """Write `job.part`; return its format and its seconds.
+def transcode(job: Job, opened: Callable[[], None] = lambda: None) -> AudioFormat:
+    """Write `job.part`; return its format.
 
     `opened` is called when all files are open.
 
@@ -144,7 +144,7 @@ def transcode(job: Job, opened: Callable[[], None] = lambda: None) -> tuple[Audi
         kind = _remux(job, source, part, sound) or _encode_to_fit(job, source, part, sound)
         part.flush()
         os.fsync(part.fileno())  # a power cut after the rename must not leave an empty song
-    return kind, sound.seconds
+    return kind
 
 
 def measure(source: BinaryIO) -> Sound:
@@ -427,14 +427,14 @@ def _answer(job: Job, enter: Callable[[], Sandbox | None] = lambda: None) -> dic
     A denied access in the sandbox is a defect, since all files are open.
     """
     entered: Sandbox | None = None
+    answer: dict[str, Any]
 
     def opened() -> None:
         nonlocal entered
         entered = enter()
 
     try:
-        kind, seconds = transcode(job, opened)
-        answer = {"format": kind.value, "seconds": seconds, "size": job.part.stat().st_size}
+        answer = {"format": transcode(job, opened).value}
     except AudioError as error:
         answer = {"error": type(error).__name__, "message": str(error)}
     except (OSError, MutagenError) as error:

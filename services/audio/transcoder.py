@@ -15,7 +15,6 @@ import sys
 import tempfile
 import wave
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,16 +43,6 @@ _CHILD_ERRORS: dict[str, type[AudioError]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Transcoded:
-    """A file ready to be posted. `seconds` is measured by decoding, `size` is in bytes."""
-
-    path: Path
-    format: AudioFormat
-    seconds: float
-    size: int
-
-
 class Transcoder:
     """Transcodes songs for posting, `at_once` at a time; the others wait.
 
@@ -76,8 +65,8 @@ class Transcoder:
         limit: int,
         tags: Tags,
         requested_seconds: int,
-    ) -> Transcoded:
-        """Write `source`, tagged and at most `limit` bytes long, to `folder` as `<stem>.<format>`.
+    ) -> Path:
+        """Write `source`, tagged and at most `limit` bytes long, to `<folder>/<stem>.<format>`.
 
         MP3, Vorbis, Opus and AAC under the limit are copied, packet by packet, to MP3, Ogg or M4A
         with our tags and nothing else. Everything else becomes MP3 at the best bit rate that fits.
@@ -145,7 +134,7 @@ class Transcoder:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _in_turn(self, job: Job, stem: str) -> Transcoded:
+    async def _in_turn(self, job: Job, stem: str) -> Path:
         async with self._places:
             try:
                 answer = await _run_child(job)
@@ -158,10 +147,7 @@ class Transcoder:
                     raise NotAudio("The song could not be prepared for the channel.")
                 if "error" in answer:
                     raise OSError(answer["errno"], answer["message"])
-                kind = AudioFormat(answer["format"])
-                path = job.part.with_name(f"{stem}.{kind}")
-                job.part.replace(path)
-                return Transcoded(path, kind, answer["seconds"], answer["size"])
+                return job.part.replace(job.part.with_name(f"{stem}.{answer['format']}"))
             finally:
                 try:
                     job.part.unlink(missing_ok=True)
@@ -257,8 +243,4 @@ def _checked(answer: Any) -> dict[str, Any]:  # noqa: ANN401 - what JSON holds
             "errno": int(answer.get("errno", errno.EIO)),
             "message": str(answer["message"])[:_LONGEST_MESSAGE],
         }
-    return common | {
-        "format": AudioFormat(answer["format"]),
-        "seconds": float(answer["seconds"]),
-        "size": int(answer["size"]),
-    }
+    return common | {"format": AudioFormat(answer["format"])}

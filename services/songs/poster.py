@@ -374,7 +374,7 @@ class Poster:
         source = folder / SOURCE
         if song.file is not None and not source.exists():
             source = folder / song.file
-        transcoded = await self._transcoder.transcode(
+        ready = await self._transcoder.transcode(
             source,
             folder,
             stem=STEM,
@@ -382,7 +382,7 @@ class Poster:
             tags=_tags(song),
             requested_seconds=song.seconds,
         )
-        file = transcoded.path.name
+        file = ready.name
         if song.state in (State.DOWNLOADED, State.POSTING):
             await self._rows.move(song, songs.mark_ready, file=file, at=self._clock())
         else:

@@ -17,8 +17,7 @@ import discord
 import pytest
 
 from playground.song_api import Timing
-from services.audio.audio_file import AudioFormat
-from services.audio.transcoder import Transcoded, Transcoder
+from services.audio.transcoder import Transcoder
 from services.errors import NotAudio
 from services.retry import Backoff
 from tests.music import is_mp3, short
@@ -284,14 +283,11 @@ def shorten_pauses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "asyncio", _QuickAsyncio())
 
 
-async def _copied(
-    _: Transcoder, source: Path, folder: Path, *, stem: str, requested_seconds: int, **__: object
-) -> Transcoded:
-    def copy() -> Transcoded:
+async def _copied(_: Transcoder, source: Path, folder: Path, *, stem: str, **__: object) -> Path:
+    def copy() -> Path:
         if not is_mp3(source.read_bytes()):
             raise NotAudio("The song API sent something that can't be played.")
-        path = Path(shutil.copyfile(source, folder / f"{stem}.mp3"))
-        return Transcoded(path, AudioFormat.MP3, float(requested_seconds), path.stat().st_size)
+        return Path(shutil.copyfile(source, folder / f"{stem}.mp3"))
 
     return await asyncio.to_thread(copy)
 

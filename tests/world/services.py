@@ -22,8 +22,8 @@ from db import ledger, songs
 from db.database import Database
 from db.records import Song, State, status_in
 from playground.song_api import PLAYGROUND_KEY, Call, Fault, SongApiServer, Timing, serve
-from services.audio.audio_file import AudioFormat, Tags
-from services.audio.transcoder import Transcoded, Transcoder
+from services.audio.audio_file import Tags
+from services.audio.transcoder import Transcoder
 from services.clock import WatchedClock
 from services.credits.budgets import OperatorBudgets
 from services.errors import NotAudio, TooShort
@@ -203,7 +203,7 @@ class Fitter(Transcoder):
         limit: int,
         tags: Tags,
         requested_seconds: int,
-    ) -> Transcoded:
+    ) -> Path:
         self.limits.append(limit)
         self.tags.append(tags)
         await asyncio.sleep(0)
@@ -216,7 +216,7 @@ class Fitter(Transcoder):
             raise TooShort("The song is too short.")
         path = folder / f"{stem}.mp3"
         await asyncio.to_thread(path.write_bytes, audio)
-        return Transcoded(path, AudioFormat.MP3, SECONDS, len(audio))
+        return path
 
 
 class Owner:
