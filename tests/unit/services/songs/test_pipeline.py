@@ -235,10 +235,14 @@ async def test_two_lost_answers_are_its_end(house: House) -> None:
     assert await house.free() == FREE
 
 
-async def test_too_many_requests_on_submit(house: House) -> None:
+@pytest.mark.parametrize("sync", [False, True])
+async def test_rate_limited_submit_waits_again_and_does_not_count(house: House, sync: bool) -> None:
+    house.restart(sync=sync)
     house.server.fault = script(submit=[Fault(429, headers={"Retry-After": "7"})])
     await house.run()
     await house.waits_again()
+    assert await counted(house) == twice(0, 0)
+    assert house.channel.shown[-1] == ("QUEUED", "waiting")
     assert house.rate_limiter.fill == 1.0
     await house.rate_limiter.take()
     assert house.rate_limiter.waited == [pytest.approx(7)]
@@ -1074,24 +1078,17 @@ async def test_half_an_hour_of_silence(house: House) -> None:
     assert await open_incidents(house) == [Kind.API_DOWN]
 
 
-async def test_away_for_long_and_ready(house: House) -> None:
+@pytest.mark.parametrize("ready", [True, False])
+async def test_overdue_song_is_polled_once(house: House, ready: bool) -> None:
+    """The bot was away for long."""
+    house.timing = Timing(2.0, 8.0 if ready else 1e6)
     await house.add_submitted()
     house.time.elapsed = 3_000.0
     house.restart()
     await house.carry()
-    await house.has_completed()
+    await (house.has_completed() if ready else house.has_failed())
     assert house.time.slept == []
-    assert house.calls("GET") == 2  # the look, the result
-
-
-async def test_away_for_long_and_not_ready(house: House) -> None:
-    house.timing = Timing(10.0, 1e6)
-    await house.add_submitted()
-    house.time.elapsed = 3_000.0
-    house.restart()
-    await house.carry()
-    await house.has_failed()
-    assert house.calls("GET") == 1
+    assert house.calls("GET") == 1 + ready
 
 
 async def test_a_clock_set_back_an_hour(house: House) -> None:
@@ -1195,8 +1192,11 @@ async def test_a_clock_that_is_set_while_it_is_posted(
 # --- a full disk --------------------------------------------------------------------------------
 
 
-async def test_no_room_for_the_download(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, errors = house.api.download, [no_space(), no_space()]
+@pytest.mark.parametrize("times", [2, 999])
+async def test_no_room_for_the_download(
+    house: House, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    real, errors = house.api.download, [no_space()] * times
 
     async def download(*args: Any) -> int:
         if errors:
@@ -1205,19 +1205,13 @@ async def test_no_room_for_the_download(house: House, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(house.api, "download", download)
     await house.run()
-    await house.has_completed()
     assert await open_incidents(house) == [Kind.DISK_NEARLY_FULL]
     assert len(house.owner.told) == 1
-
-
-async def test_never_room_for_the_download(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def download(*_: Any) -> int:
-        raise no_space()
-
-    monkeypatch.setattr(house.api, "download", download)
-    await house.run()
-    await house.has_failed()
-    assert house.time.elapsed >= MINUTES_30.total_seconds()
+    if times == 2:
+        await house.has_completed()
+    else:
+        await house.has_failed()
+        assert house.time.elapsed >= MINUTES_30.total_seconds()
 
 
 async def test_no_room_in_one_call(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1463,25 +1457,20 @@ async def test_the_reading_of_a_large_answer_is_counted_while_it_lasts(
     assert (await house.song()).large_reads == 0
 
 
-async def test_a_song_fails_whose_large_answer_ended_three_processes(
-    house: House, reading: Reading
+@pytest.mark.parametrize("deaths", [2, 3])
+async def test_song_fails_if_its_large_answer_ended_three_processes(
+    house: House, reading: Reading, deaths: int
 ) -> None:
     await house.add_submitted()
-    for died in (1, 2, 3):
+    for died in range(1, deaths + 1):
         await reading.dies()
         assert (await house.song()).large_reads == died
     await house.carry()
-    assert await house.has_failed() == "The song service's result could not be fetched."
     assert reading.counted == [1, 2, 3]
-
-
-async def test_two_deaths_are_no_three(house: House, reading: Reading) -> None:
-    await house.add_submitted()
-    for _ in range(2):
-        await reading.dies()
-    await house.carry()
-    await house.has_completed()
-    assert reading.counted == [1, 2, 3]
+    if deaths == 2:
+        await house.has_completed()
+    else:
+        assert await house.has_failed() == "The song service's result could not be fetched."
 
 
 async def test_a_stop_and_an_error_are_no_deaths(
@@ -1540,34 +1529,24 @@ async def test_a_reading_that_cannot_be_uncounted_stays_counted(
     assert "nobody had counted that" in caplog.text
 
 
-async def test_a_song_that_ended_elsewhere_while_it_was_made(
-    house: House, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("method", ["result", "get_status"])
+async def test_song_that_ended_elsewhere_while_it_was_made(
+    house: House, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    song = await house.add_submitted()
-    real = house.api.result
+    """Its status is a 404 then, its result a song."""
+    if method == "result":
+        song = await house.add_submitted()
+    else:
+        song = await house.add(state="submitted", request_id="unknown")
+    real = getattr(house.api, method)
 
-    async def result(*args: Any) -> Any:
+    async def called(*args: Any) -> Any:
         assert await house.completion.fail(song, "elsewhere")
         return await real(*args)
 
-    monkeypatch.setattr(house.api, "result", result)
+    monkeypatch.setattr(house.api, method, called)
     await house.carry()
     assert house.channel.posts == {}
-    assert await house.entries() == ["hold", "refund"]
-
-
-async def test_a_song_that_ended_elsewhere_while_it_failed(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    song = await house.add(state="submitted", request_id="unknown")
-    real = house.api.get_status
-
-    async def get_status(*args: Any) -> Any:
-        assert await house.completion.fail(song, "elsewhere")
-        return await real(*args)
-
-    monkeypatch.setattr(house.api, "get_status", get_status)
-    await house.carry()
     assert await house.entries() == ["hold", "refund"]
     assert (await house.song()).reason == "elsewhere"
 
@@ -1655,21 +1634,17 @@ async def test_a_post_whose_mark_was_lost_is_found(house: House, state: str) -> 
     assert song.posting_at == song.requested_at
 
 
-async def test_a_post_is_found_although_the_api_has_forgotten_the_song(house: House) -> None:
+@pytest.mark.parametrize("there", [True, False])
+async def test_post_of_a_song_that_the_api_has_forgotten_is_searched_for(
+    house: House, there: bool
+) -> None:
     """The power was away for longer than the API keeps a result."""
     await house.add(state="submitted", request_id="unknown")
-    house.channel.posts[1] = [house.audio]
+    if there:
+        house.channel.posts[1] = [house.audio]
     await house.poster.load()
     await house.carry()
-    await house.has_completed()
-    assert house.channel.looked_for == [1]
-
-
-async def test_what_the_api_has_forgotten_is_looked_for_once(house: House) -> None:
-    await house.add(state="submitted", request_id="unknown")
-    await house.poster.load()
-    await house.carry()
-    assert await house.has_failed() == "The song service has lost this song."
+    await (house.has_completed() if there else house.has_failed())
     assert house.channel.looked_for == [1]
 
 
@@ -1928,16 +1903,6 @@ async def test_what_was_or_may_have_been_accepted_counts(
     await house.run(price=3)
     assert (await house.song()).ended
     assert await counted(house) == twice(songs, 3 * songs)
-
-
-@pytest.mark.parametrize("sync", [False, True])
-async def test_what_waits_again_does_not_count_and_is_shown_so(house: House, sync: bool) -> None:
-    house.restart(sync=sync)
-    house.server.fault = script(submit=[Fault(429)])
-    await house.run()
-    await house.waits_again()
-    assert await counted(house) == twice(0, 0)
-    assert house.channel.shown[-1] == ("QUEUED", "waiting")
 
 
 async def test_a_submit_is_uncounted_on_the_day_that_counted_it(house: House) -> None:
