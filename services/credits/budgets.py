@@ -7,7 +7,6 @@ in UTC; refunds change nothing there.
 The methods that take a connection are for use inside one transaction of their caller.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
@@ -181,13 +180,9 @@ class OperatorBudgets:
         Raises:
             OperatorBudgetExceeded: it has none.
         """
-        now = self._clock()
-        limits = await self._limits(connection, server_id)
-        ahead = await budgets.waiting_of_server(connection, server_id) if limits else Tally(0, 0)
-        more = Tally(ahead.songs + 1, ahead.credits + price)
-        scope = await self._exceeded(connection, server_id, limits, more, at=now)
+        day, tomorrow = utc_day(self._clock())
+        scope = await self._exceeded(connection, server_id, price, day=day, after_waiting=True)
         if scope is not None:
-            _, tomorrow = utc_day(now)
             raise OperatorBudgetExceeded(scope, tomorrow)
 
     async def next_waiting(self, connection: Connection) -> Song | None:
@@ -205,13 +200,11 @@ class OperatorBudgets:
     async def mark_submitting(self, connection: Connection, song: Song) -> bool:
         """Count a submit that is about to be made. False where none may be made."""
         now, server_id = self._clock(), song.server_id
-        limits = await self._limits(connection, server_id)
-        more = Tally(1, song.price)
-        if await self._exceeded(connection, server_id, limits, more, at=now) is not None:
+        day, _ = utc_day(now)
+        if await self._exceeded(connection, server_id, song.price, day=day) is not None:
             return False
         if not await songs.mark_submitting(connection, song.song_id, at=now):
             return False
-        day, _ = utc_day(now)
         await budgets.count_submit(connection, server_id, day, songs=1, credits=song.price)
         return True
 
@@ -228,32 +221,34 @@ class OperatorBudgets:
         day, _ = utc_day(counted_at)
         await budgets.count_submit(connection, song.server_id, day, songs=-1, credits=-song.price)
 
-    async def _limits(self, connection: Connection, server_id: int) -> list[OperatorBudget]:
-        """Return the budgets that limit a server's songs."""
-        found = {budget.scope: budget for budget in self._by_default}
-        found |= {b.scope: b for b in await budgets.operators(connection, server_id)}
-        if "server" in found:
-            found.pop("each", None)
-        return list(found.values())
-
     async def _exceeded(
         self,
         connection: Connection,
         server_id: int,
-        limits: Sequence[OperatorBudget],
-        more: Tally,
+        price: int,
         *,
-        at: datetime,
+        day: datetime,
+        after_waiting: bool = False,
     ) -> str | None:
-        """Return the scope of a budget that has no room for so much more on that day."""
-        day, _ = utc_day(at)
-        for limit in limits:
-            counted = budgets.ALL if limit.scope == "all" else server_id
+        """Return the scope of a budget that has no room for one more song on that day.
+
+        `after_waiting`: count the waiting songs of its server as well.
+        """
+        limits = {budget.scope: budget for budget in self._by_default}
+        limits |= {b.scope: b for b in await budgets.operators(connection, server_id)}
+        if "server" in limits:
+            limits.pop("each", None)
+        ahead = Tally(0, 0)
+        if limits and after_waiting:
+            ahead = await budgets.waiting_of_server(connection, server_id)
+        more = Tally(ahead.songs + 1, ahead.credits + price)
+        for scope, limit in limits.items():
+            counted = budgets.ALL if scope == "all" else server_id
             used = await budgets.submitted(connection, counted, day)
             if limit.credits is not None and used.credits + more.credits > limit.credits:
-                return limit.scope
+                return scope
             if limit.songs is not None and used.songs + more.songs > limit.songs:
-                return limit.scope
+                return scope
         return None
 
 

@@ -297,7 +297,7 @@ MUTANTS = (
         "operator_budget_is_checked_at_the_submit",
         "no submit is made beyond the operator's budget",
         BUDGETS,
-        """        if await self._exceeded(connection, server_id, limits, more, at=now) is not None:
+        """        if await self._exceeded(connection, server_id, song.price, day=day) is not None:
             return False""",
         "        pass",
         (T_BUDGETS,),
