@@ -171,7 +171,9 @@ def _value_fields(setting: Setting[Any], current: Current) -> Iterator[Field]:
             yield _credits_field(setting, current, value)
         case kinds.CreditsUntil():
             yield _credits_field(setting, current, value and value.credits)
-            yield _until_field(until_typed(current.settings, value and value.until, at=current.at))
+            zone = ZoneInfo(current.settings.timeline.at(current.at).zone)
+            until = value and value.until and f"{value.until.astimezone(zone):%Y-%m-%d %H:%M}"
+            yield _until_field(until or "")
         case kinds.BlockUntil():
             yield text_field(key, "Reason", "They see it", longest=MAX_REASON)
             yield _until_field("")
@@ -343,7 +345,7 @@ async def _typed_value(setting: Setting[Any], sent: Sent) -> Any:  # noqa: ANN40
         case kinds.Credits():
             return allowance_typed(text)
         case kinds.CreditsUntil():
-            return Override(allowance_typed(text), await _override_end(setting, sent))
+            return Override(allowance_typed(text), await sent.moment("until"))
         case kinds.BlockUntil():
             return Block(text, await sent.moment("until"))
         case kinds.Number():
@@ -363,22 +365,6 @@ async def _typed_value(setting: Setting[Any], sent: Sent) -> Any:  # noqa: ANN40
             zone = typed.text("zone") or Calendar().zone
             return Calendar.parse(typed.text("every"), hour, zone)
     return text
-
-
-async def _override_end(setting: Setting[Any], sent: Sent) -> datetime | None:
-    """Return the end that was typed; left as it was filled in, it stays the same to the second."""
-    settings = await sent.services.server_settings.read(sent.by.server_id, sent.member_id())
-    until: datetime | None = settings[setting] and settings[setting].until
-    if until and sent.typed.text("until") == until_typed(settings, until, at=sent.services.clock()):
-        return until
-    return await sent.moment("until")
-
-
-def until_typed(settings: Settings, moment: datetime | None, *, at: datetime) -> str:
-    """Return a moment as it would be typed, on the server's clocks; empty if there is none."""
-    if moment is None:
-        return ""
-    return f"{moment.astimezone(ZoneInfo(settings.timeline.at(at).zone)):%Y-%m-%d %H:%M}"
 
 
 def number_typed(what: str, text: str, *, otherwise: str = "") -> int:

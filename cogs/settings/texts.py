@@ -30,7 +30,6 @@ from services.settings.refusals import (
     TooManySet,
     TooManyWords,
     WordOfSigns,
-    WordsTooLong,
     WordTooLong,
     WordWithoutLetters,
 )
@@ -262,6 +261,5 @@ register_sentences(
         "{limit:,}.",
         WordWithoutLetters: "Word {number} of the list has no letter or digit. Leave it out, or "
         "write it in full.",
-        WordsTooLong: "The list has {length:,} characters, but the limit is {limit:,}.",
     }
 )

@@ -19,10 +19,10 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
+from services.errors import TooLong
 from services.settings.refusals import (
     TooManyWords,
     WordOfSigns,
-    WordsTooLong,
     WordTooLong,
     WordWithoutLetters,
 )
@@ -87,7 +87,7 @@ def parse_words(typed: str) -> tuple[str, ...]:
     if len(typed) <= MAX_TYPED:
         typed = clean(typed)  # can lengthen it: some characters have no composed form
     if len(typed) > MAX_TYPED:
-        raise WordsTooLong(len(typed), MAX_TYPED)
+        raise TooLong("blocked words", len(typed), MAX_TYPED)
     pieces = [" ".join(piece.split()) for piece in _COMMAS.split(typed)]
     words = [piece for piece in pieces if piece]
     once: dict[str, str] = {}

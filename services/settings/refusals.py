@@ -21,14 +21,6 @@ class TooManySet(InvalidRequest):
 
 
 @dataclass(eq=False)
-class WordsTooLong(InvalidRequest):
-    """The list of blocked words has more characters than a form can hold."""
-
-    length: int
-    limit: int
-
-
-@dataclass(eq=False)
 class TooManyWords(InvalidRequest):
     """The list of blocked words has more than `limit`."""
 

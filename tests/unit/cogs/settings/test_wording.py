@@ -56,7 +56,6 @@ from services.settings.refusals import (
     TooManySet,
     TooManyWords,
     WordOfSigns,
-    WordsTooLong,
     WordTooLong,
     WordWithoutLetters,
 )
@@ -94,7 +93,6 @@ VALUES: dict[Setting[Any], list[Any]] = {
 REFUSALS = (
     TooManyChannels(26, 25),
     TooManySet(1_000),
-    WordsTooLong(4_001, 4_000),
     TooManyWords(501, 500),
     WordTooLong(2, 61, 60),
     WordWithoutLetters(2),

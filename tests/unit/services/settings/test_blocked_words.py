@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.errors import InvalidRequest, Refusal
+from services.errors import InvalidRequest, Refusal, TooLong
 from services.settings.blocked_words import (
     MAX_TYPED,
     MAX_WORD,
@@ -17,7 +17,6 @@ from services.settings.blocked_words import (
 from services.settings.refusals import (
     TooManyWords,
     WordOfSigns,
-    WordsTooLong,
     WordTooLong,
     WordWithoutLetters,
 )
@@ -51,12 +50,12 @@ def test_each_word_stands_once_as_it_was_typed_first() -> None:
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
-        ("x" * 4_001, WordsTooLong(4_001, 4_000)),
+        ("x" * 4_001, TooLong("blocked words", 4_001, 4_000)),
         (
             ",".join(f"word{n}" for n in range(10_000)),
-            WordsTooLong(88_889, 4_000),
+            TooLong("blocked words", 88_889, 4_000),
         ),
-        ("\u0958" * 2_001, WordsTooLong(4_002, 4_000)),
+        ("\u0958" * 2_001, TooLong("blocked words", 4_002, 4_000)),
         (
             ",".join(f"{n}" for n in range(501)),
             TooManyWords(501, 500),
