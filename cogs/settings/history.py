@@ -124,7 +124,7 @@ class ChangesButton(
 
 
 class UndoMenu(Persistent, ui.DynamicItem[ui.Select[Any]], template=r"changes:undo"):
-    """Takes one change back."""
+    """Undoes the change that is chosen."""
 
     def __init__(self, can_be: list[Change] | None = None) -> None:
         options = [

@@ -66,7 +66,7 @@ class PanelData:
     """A server's settings, as far as one page shows them.
 
     `used` is counted against the budget in the current period. `rows` are the roles or members of
-    this page with their values, and `count` is how many there are; beside the limits it is how many
+    this page with their values, and `count` is how many there are; on the page of limits, how many
     members are blocked now. `living` are the roles that exist, None if that isn't known.
     `obstacles`: why nothing can be posted in the channels of settings, as far as that is known.
     """

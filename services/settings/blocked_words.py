@@ -3,11 +3,11 @@
 Pure. Lists and texts are folded alike before they are compared:
 
 - Case, accents and the form of a letter (fullwidth, bold) don't count, nor do invisible characters
-  inside a word. A few letters that Unicode leaves whole count as those they are read as: the
+  inside a word. A few letters that Unicode does not decompose count as those they look like: the
   dotless i of Turkish as i, a barred o as o.
 - Marks that make another letter stay: a vowel sign of Hindi or Thai, the voicing of Japanese kana.
 - A word is what stands between spaces and signs. `$` and `@` are letters here, as they are to those
-  who write `a$$`. An apostrophe parts a word only where whole words meet: see `_APART`.
+  who write `a$$`. An apostrophe separates words only as `_APART` says.
 - Chinese, Japanese, Thai, Lao, Khmer and Burmese put no spaces between words, so where one begins
   can't be known without a dictionary. There each character stands alone, and a blocked word is
   found wherever its characters follow each other, also inside a longer word.
@@ -75,7 +75,7 @@ _READ_AS: dict[str, str | None] = {
 
 
 def parse_words(typed: str) -> tuple[str, ...]:
-    """The words of a list, tidied, each once, in their order; an empty list has none.
+    """Return the words of a list, tidied, each once, in their order.
 
     Commas or line breaks stand between them. Joined with line breaks they are at most `MAX_TYPED`
     characters, so that they fit the form again.
@@ -100,7 +100,7 @@ def parse_words(typed: str) -> tuple[str, ...]:
 
 
 def find_blocked(words: Sequence[str], *texts: str) -> str | None:
-    """The first of the words that is in one of the texts, as it was typed; None if there is none.
+    """Return the first of the words that is in one of the texts, as it was typed; None if none is.
 
     `words` come from `parse_words`.
     """
@@ -110,9 +110,9 @@ def find_blocked(words: Sequence[str], *texts: str) -> str | None:
     begun: set[str] = set()
     for text in parts:
         begun.update(text)
-    sought = _by_beginning(tuple(words))
+    wanted = _by_beginning(tuple(words))
     # The sets answer for nearly every word; only what begins in a text is searched for.
-    maybe = [each for first in sought.keys() & begun for each in sought[first]]
+    maybe = [each for first in wanted.keys() & begun for each in wanted[first]]
     if not maybe:
         return None
     spoken = "\n".join(f" {' '.join(text)} " for text in parts)
@@ -121,7 +121,7 @@ def find_blocked(words: Sequence[str], *texts: str) -> str | None:
 
 @lru_cache(maxsize=64)
 def _by_beginning(words: tuple[str, ...]) -> dict[str, list[tuple[int, str, str]]]:
-    """By its first word: each one's place in the list, itself, and its phrase between spaces.
+    """Return, by its first word, each one's place in the list, itself, and its phrase.
 
     A server's list is the same for song after song; a full one takes up to 0.25 MB.
     """
@@ -143,21 +143,21 @@ def _check(number: int, word: str, phrase: str) -> None:
 
 
 def _phrases(words: Sequence[str]) -> list[str]:
-    """Each word, folded, with single spaces. All at once is several times quicker than each."""
+    """Fold each word, with single spaces. All at once is several times quicker than each."""
     lines = _fold("\n".join(words)).split("\n") if words else []  # no text is one empty line
     return [" ".join(line.split()) for line in lines]
 
 
 def _fold(text: str) -> str:
-    """The text with only what counts, and spaces between its words. Line breaks stay."""
+    """Keep only what counts of a text, and spaces between its words. Line breaks stay."""
     folded = unicodedata.normalize("NFKC", text).translate(_FOLDED)
     return _APART.sub(" ", folded) if "'" in folded else folded
 
 
 class _Folded(dict[int, str]):
-    """What each character becomes, for `str.translate`: worked out when it is first met."""
+    """What each character becomes, for `str.translate`: worked out at its first use."""
 
-    most = 16_384  # more than any living script's; rather forgotten than kept for every language
+    most = 16_384  # more than any living script's; cleared, rather than to grow with each language
 
     def __missing__(self, code: int) -> str:
         if len(self) >= self.most:
@@ -172,7 +172,7 @@ _FOLDED = _Folded()
 
 
 def _read(char: str) -> str:
-    """Itself for a letter or digit, nothing for an accent, a space for a sign."""
+    """Return a letter or digit itself, nothing for an accent, a space for a sign."""
     if char in _READ_AS:
         known = _READ_AS[char]
         return char if known is None else known
@@ -183,7 +183,7 @@ def _read(char: str) -> str:
 
 
 def _is_accent(char: str) -> bool:
-    """Whether a combining mark leaves its letter the same letter.
+    """Return whether a combining mark leaves its letter the same letter.
 
     By Unicode's combining classes: 1 is drawn across a letter, 10 to 36 are the points of Hebrew,
     Arabic and Syriac, from 200 on are accents. The others (kana's voicing, the nuktas, viramas and

@@ -20,7 +20,7 @@ POSTED_AT_ONCE = 50
 class History:
     """One page of a server's changes, newest first. Pages count from 1.
 
-    `undone_by` says, by their numbers, which of them a later change took back, and which one.
+    `undone_by` says, by their numbers, which of them a later change undid, and which one.
     """
 
     changes: Sequence[Change]

@@ -1,4 +1,4 @@
-"""What was decided by whom: numbered in each server, told once."""
+"""Changes: numbered in each server, each posted once."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -42,8 +42,8 @@ async def add(database: Database, **fields: Any) -> int:
         return await changes.insert(connection, a_change(0, **fields))
 
 
-async def test_what_was_taken_back_is_known_with_the_last_that_did(database: Database) -> None:
-    """A change may be taken back, made again by undoing that, and taken back again."""
+async def test_an_undone_change_is_known_with_the_last_that_undid_it(database: Database) -> None:
+    """A change may be undone, restored by undoing that, and undone again."""
     for undoes in (None, None, 1, 3, 1, 2):
         await add(database, undoes=undoes)
     await add(database, server_id=OTHER)
@@ -54,12 +54,12 @@ async def test_what_was_taken_back_is_known_with_the_last_that_did(database: Dat
     assert await changes.undone_by(reader, SERVER, first=4, last=6) == {}
 
 
-async def told(database: Database, server_id: int, number: int, at: datetime = NOON) -> bool:
+async def mark(database: Database, server_id: int, number: int, at: datetime = NOON) -> bool:
     async with database.write() as connection:
         return await changes.mark_logged(connection, server_id, number, at=at)
 
 
-async def test_what_has_a_log_channel_is_told_once_oldest_first(database: Database) -> None:
+async def test_changes_with_a_log_channel_are_posted_once_oldest_first(database: Database) -> None:
     later = NOON + timedelta(minutes=1)
     await add(database, log_channel_id=LOG, at=later)
     await add(database, log_channel_id=LOG, at=NOON)
@@ -75,8 +75,8 @@ async def test_what_has_a_log_channel_is_told_once_oldest_first(database: Databa
     assert await left(limit=1) == [(SERVER, 2)]
     assert await left(besides=[LOG]) == [(OTHER, 1)]
     assert await left(besides=[LOG, LOG + 1]) == []
-    assert await told(database, SERVER, 2)
-    assert not await told(database, SERVER, 2)
-    assert not await told(database, SERVER, 3)  # it had no channel
-    assert not await told(database, SERVER, 404)
+    assert await mark(database, SERVER, 2)
+    assert not await mark(database, SERVER, 2)
+    assert not await mark(database, SERVER, 3)  # it had no channel
+    assert not await mark(database, SERVER, 404)
     assert await left() == [(OTHER, 1), (SERVER, 1)]

@@ -1,4 +1,4 @@
-"""Servers and members: their rules and their places in the fair order."""
+"""Servers and members, and their places in the fair order."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What servers have decided: one value for each rule, and their calendars."""
+"""Settings and calendars: what the schema refuses, and what is deleted."""
 
 import sqlite3
 from datetime import timedelta
@@ -30,9 +30,7 @@ async def put(database: Database, *those: SettingRow, server_id: int = SERVER) -
 @pytest.mark.parametrize(
     "wrong", [SettingRow("pause", 7, "1"), SettingRow("role", 0, "1"), SettingRow("block", 0, "1")]
 )
-async def test_a_setting_about_nobody_or_about_too_much_is_refused(
-    database: Database, wrong: SettingRow
-) -> None:
+async def test_a_setting_must_name_whom_it_is_about(database: Database, wrong: SettingRow) -> None:
     with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
         await put(database, wrong)
 
@@ -61,22 +59,20 @@ async def set_calendars(database: Database, *rows: CalendarRow, server_id: int =
         CalendarRow(NOON, "day", -1, "UTC"),
     ],
 )
-async def test_a_calendar_that_makes_no_sense_leaves_those_before(
-    database: Database, wrong: CalendarRow
-) -> None:
+async def test_a_malformed_calendar_changes_nothing(database: Database, wrong: CalendarRow) -> None:
     await set_calendars(database, FIRST)
     with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
         await set_calendars(database, SECOND, wrong)
     assert await settings.calendars(database.reader, SERVER) == [FIRST]
 
 
-async def test_of_two_calendars_from_one_moment_none_is_taken(database: Database) -> None:
+async def test_two_calendars_from_one_moment_are_refused(database: Database) -> None:
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
         await set_calendars(database, FIRST, CalendarRow(FIRST.from_at, "day", 0, "UTC"))
     assert await settings.calendars(database.reader, SERVER) == []
 
 
-async def test_a_server_that_is_forgotten_has_decided_nothing(database: Database) -> None:
+async def test_forgetting_a_server_deletes_its_settings(database: Database) -> None:
     for server_id in (SERVER, OTHER):
         await put(
             database, SettingRow("pause", 0, "1"), SettingRow("member", 7, "1"), server_id=server_id

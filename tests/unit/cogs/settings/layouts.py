@@ -1,4 +1,4 @@
-"""What stands in messages of components."""
+"""Read messages of components."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -40,7 +40,7 @@ def shown_in(result: simcord.InteractionResult) -> str:
 
 
 def filled_in(form: simcord.InteractionResult) -> dict[str, Any]:
-    """What stands in each field of a form that was opened."""
+    """Return what each field of an opened form is filled in with."""
     assert form.modal is not None
     fields = [part["component"] for part in form.modal["components"] if "component" in part]
     return {field["custom_id"]: _stands(field) for field in fields}
@@ -60,7 +60,7 @@ def sent_by(view: Layout) -> list[dict[str, Any]]:
 
 
 def check_limits(view: Layout) -> list[dict[str, Any]]:
-    """Hold a message against Discord's limits and its description; what it sends."""
+    """Check a message against Discord's limits and its description; return what it sends."""
     components = sent_by(view)
     found = list(parts(components))
     assert len(found) <= 40

@@ -70,9 +70,9 @@ async def filled(world: World, form: str, topic: str, **typed: Any) -> simcord.I
 
 def refused(result: simcord.InteractionResult) -> str:
     """The refusal that came beside the panel."""
-    (told,) = result.followups
-    assert told.ephemeral
-    return told.content
+    (text,) = result.followups
+    assert text.ephemeral
+    return text.content
 
 
 def resolved_role(role_id: int) -> dict[str, Any]:

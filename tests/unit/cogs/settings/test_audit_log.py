@@ -69,8 +69,8 @@ class Stage:
             await task
         await self.application.audit_log.stop(grace=SOON)
 
-    async def told(self) -> None:
-        """Wait until nothing is left to tell."""
+    async def all_posted(self) -> None:
+        """Wait until every change is posted or given up."""
         async with asyncio.timeout(SOON):
             while await self.changelog.pending():  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
@@ -132,17 +132,17 @@ async def until(look: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
-# --- what is told ---------------------------------------------------------------------------------
+# --- what is posted -------------------------------------------------------------------------------
 
 
-async def test_what_was_changed_before_the_start_is_told_and_what_comes(stage: Stage) -> None:
+async def test_changes_before_and_after_the_start_are_posted(stage: Stage) -> None:
     await stage.log_to(stage.logs)
     await stage.allow(20)
     async with stage.running():
-        await stage.told()
+        await stage.all_posted()
         assert len(stage.wire.messages(stage.logs)) == 1
         await stage.allow(30)
-        await stage.told()
+        await stage.all_posted()
     assert (
         f"**1. Log channel**: none (the default) → <#{stage.logs.id}> · <@{MONA}>" in stage.text()
     )
@@ -160,7 +160,7 @@ async def test_mentions_are_shown_and_ping_nobody(stage: Stage) -> None:
         stage.by(stage.logs), BLOCK, Block(f"@everyone <@{member.id}> **wow**"), member.id
     )
     async with stage.running():
-        await stage.told()
+        await stage.all_posted()
     assert f"Role allowance of <@&{ROLE}>" in stage.text()
     assert f"Block of <@{member.id}>" in stage.text()
     assert "@\u200beveryone <\u200b@\u200b" in stage.text()
@@ -171,7 +171,7 @@ async def test_mentions_are_shown_and_ping_nobody(stage: Stage) -> None:
     assert message.content == ""
 
 
-async def test_a_servers_changes_go_to_its_own_channel_of_that_time(stage: Stage) -> None:
+async def test_changes_are_posted_in_the_channel_of_that_time(stage: Stage) -> None:
     elsewhere = stage.wire.channel(stage.guild, "elsewhere")
     await stage.allow(15)
     await stage.log_to(stage.logs)
@@ -181,7 +181,7 @@ async def test_a_servers_changes_go_to_its_own_channel_of_that_time(stage: Stage
     await stage.log_to(elsewhere)
     await stage.allow(30)
     async with stage.running():
-        await stage.told()
+        await stage.all_posted()
     assert "→ 15" not in stage.text()
     assert "→ 20" in stage.text()
     assert "→ 40" in stage.text(stage.others)
@@ -189,7 +189,7 @@ async def test_a_servers_changes_go_to_its_own_channel_of_that_time(stage: Stage
     assert "→ 30" not in stage.text()
 
 
-async def test_a_budgets_warnings_are_told_once_each_with_when_it_opens_again(
+async def test_each_warning_of_a_budget_is_posted_once(
     stage: Stage,
 ) -> None:
     services = stage.application
@@ -205,11 +205,11 @@ async def test_a_budgets_warnings_are_told_once_each_with_when_it_opens_again(
             for _ in range(2):
                 await budget._warn(connection, server_id, period, 10, 8, percent=80)
         stage.changelog.notify()
-        await stage.told()
+        await stage.all_posted()
         reached = ServerBudgetExceeded(make_song(server_id=server_id, price=3), period)
         await budget.refused(reached)
         await budget.refused(reached)
-        await stage.told()
+        await stage.all_posted()
     opens = f"<t:{int(period.end.timestamp())}:R>"
     assert stage.text().count("Warning: 80% of the budget") == 1
     assert stage.text().count("Warning: 100% of the budget") == 1
@@ -223,7 +223,7 @@ async def test_many_changes_are_few_messages_in_their_order(stage: Stage) -> Non
     await stage.log_to(stage.logs)
     await stage.allow(*range(20, 20 + POSTED_AT_ONCE + 10))
     async with stage.running():
-        await stage.told()
+        await stage.all_posted()
     numbers = [line.partition(".")[0] for line in stage.text().split("\n")]
     assert numbers == [f"**{n}" for n in range(1, POSTED_AT_ONCE + 12)]
     assert len(stage.wire.messages(stage.logs)) < 10
@@ -259,7 +259,7 @@ def test_a_nonce_is_of_these_changes_alone() -> None:
     assert len({nonce(a_change(1)), *others}) == 4
 
 
-async def test_what_another_process_wrote_down_is_told_too(
+async def test_changes_by_another_process_are_posted(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`bot.py grant` can't wake it."""
@@ -267,9 +267,9 @@ async def test_what_another_process_wrote_down_is_told_too(
     await stage.log_to(stage.logs)
     monkeypatch.setattr(stage.changelog, "notify", lambda: None)
     async with stage.running():
-        await stage.told()
+        await stage.all_posted()
         await stage.allow(20)
-        await stage.told()
+        await stage.all_posted()
     assert "→ 20" in stage.text()
 
 
@@ -295,14 +295,14 @@ async def test_a_crash_between_sending_and_marking_does_not_double(
     assert await stage.changelog.pending()
     again = stage.another_log()
     running = asyncio.create_task(again.run())
-    await stage.told()
+    await stage.all_posted()
     running.cancel()
     assert stage.sent == 2
     assert len(stage.wire.messages(stage.logs)) == 1
 
 
 @pytest.mark.parametrize("trouble", ["cut", "503", "429", "401"])
-async def test_what_fails_in_passing_is_told_later(
+async def test_transient_errors_are_retried(
     stage: Stage, trouble: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await stage.log_to(stage.logs)
@@ -312,7 +312,7 @@ async def test_what_fails_in_passing_is_told_later(
     else:
         stage.answer(int(trouble), times=5)  # as often as discord.py tries
     async with stage.running():
-        await stage.told()
+        await stage.all_posted()
     assert stage.text().count("Log channel") == 1
     assert "its message waits" in caplog.text
 
@@ -323,23 +323,23 @@ async def test_a_lost_answer_is_no_second_message(stage: Stage) -> None:
     async with stage.running():
         await until(lambda: stage.sent)
         await stage.allow(20)  # comes while the first is being repeated, and is not joined to it
-        await stage.told()
+        await stage.all_posted()
     assert stage.text().count("Log channel") == 1
     assert stage.text().count("→ 20") == 1
 
 
 @pytest.mark.parametrize(("status", "code"), [(404, 10003), (400, 50035), (413, 40005)])
-async def test_what_fails_for_good_is_given_up_with_a_warning(
+async def test_permanent_errors_are_given_up_with_a_warning(
     stage: Stage, status: int, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     await stage.log_to(stage.logs)
     await stage.allow(20)
     stage.answer(status, code)
     async with stage.running():
-        await stage.told()
+        await stage.all_posted()
         assert stage.sent == 1
         await stage.allow(30)
-        await stage.told()
+        await stage.all_posted()
     assert "→ 20" not in stage.text()
     assert "→ 30" in stage.text()
     (warning,) = [r for r in caplog.records if "can't be posted" in r.getMessage()]
@@ -358,12 +358,12 @@ async def test_a_channel_that_is_gone_and_a_permission_that_is_withdrawn(stage: 
         await stage.allow(20, channel=stage.others)
         assert stage.wire.messages(stage.others) == []
         stage.wire.permit(stage.others, BOT)
-        await stage.told()
+        await stage.all_posted()
     numbers = [line.partition(".")[0] for line in stage.text(stage.others).split("\n")]
     assert numbers == ["**1", "**2"]  # in their order
 
 
-async def test_what_is_refused_for_a_while_survives_a_restart(stage: Stage) -> None:
+async def test_refused_changes_are_retried_after_a_restart(stage: Stage) -> None:
     await stage.log_to(stage.logs)
     stage.wire.permit(stage.logs, BOT & ~Permission.VIEW_CHANNEL)
     async with stage.running():
@@ -371,12 +371,12 @@ async def test_what_is_refused_for_a_while_survives_a_restart(stage: Stage) -> N
     stage.wire.permit(stage.logs, BOT)
     again = stage.another_log()
     running = asyncio.create_task(again.run())
-    await stage.told()
+    await stage.all_posted()
     running.cancel()
     assert stage.text().count("Log channel") == 1
 
 
-async def test_what_is_refused_for_a_day_is_given_up_and_the_rest_is_not(
+async def test_a_change_refused_for_a_day_is_given_up_alone(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = stage.application.audit_log
@@ -393,7 +393,7 @@ async def test_what_is_refused_for_a_day_is_given_up_and_the_rest_is_not(
         (left,) = await stage.changelog.pending()
         assert left.number == 2
         stage.wire.faults.clear()
-        await stage.told()
+        await stage.all_posted()
     assert "→ 20" in stage.text()
     assert "Log channel" not in stage.text()
     assert "1 changes can't be posted" in caplog.text
@@ -412,14 +412,14 @@ async def test_a_line_that_automod_blocks_takes_no_other_with_it(
 
     stage.wire.faults.hook = automod
     async with stage.running():
-        await stage.told()
+        await stage.all_posted()
     assert "Log channel" in stage.text()
     assert "→ 20" not in stage.text()
     assert "→ 30" in stage.text()
     assert "1 changes can't be posted" in caplog.text
 
 
-async def test_nothing_is_asked_where_it_is_known_that_nothing_can_be_written(
+async def test_nothing_is_sent_while_a_permission_is_known_to_be_missing(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, known = stage.application.audit_log, ["I lack Send Messages there"] * 3
@@ -432,23 +432,23 @@ async def test_nothing_is_asked_where_it_is_known_that_nothing_can_be_written(
     monkeypatch.setattr(log, "_sleep", sleep)
     await stage.log_to(stage.logs)
     async with stage.running():
-        await stage.told()
+        await stage.all_posted()
     assert slept == [module.POLL_EVERY] * 3
     assert stage.sent == 1
 
 
-async def test_of_many_messages_only_the_first_is_tried_in_vain(stage: Stage) -> None:
+async def test_of_many_messages_to_a_deleted_channel_only_one_is_sent(stage: Stage) -> None:
     """10,000 refused requests in ten minutes ban the machine's address."""
     await stage.log_to(stage.logs)
     await stage.allow(*range(20, 19 + POSTED_AT_ONCE))
     stage.answer(404, 10003, times=None)
     async with stage.running():
-        await stage.told()
+        await stage.all_posted()
     assert stage.sent == 1
 
 
-async def test_a_channel_that_hangs_holds_up_no_other(stage: Stage) -> None:
-    """Not even with more to tell than is looked at together."""
+async def test_a_channel_that_hangs_delays_no_other(stage: Stage) -> None:
+    """Not even with more to post than is read at once."""
     await stage.log_to(stage.logs)
     await stage.allow(*range(20, 20 + 2 * POSTED_AT_ONCE))
     release = asyncio.Event()
@@ -465,7 +465,7 @@ async def test_a_channel_that_hangs_holds_up_no_other(stage: Stage) -> None:
         await until(lambda: stage.wire.messages(stage.others))
         assert stage.wire.messages(stage.logs) == []
         release.set()
-        await stage.told()
+        await stage.all_posted()
     assert f"→ {19 + 2 * POSTED_AT_ONCE}" in stage.text()
 
 
@@ -482,12 +482,12 @@ async def test_a_mark_that_fails_is_made_later_and_nothing_is_sent_again(
 
     monkeypatch.setattr(Changelog, "mark_notified", fail_first)
     async with stage.running():
-        await stage.told()
+        await stage.all_posted()
     assert stage.sent == 1
     assert caplog.text.count("disk full") >= 2
 
 
-async def test_a_change_that_cannot_be_put_into_words_ends_nothing(
+async def test_a_malformed_change_stops_no_other(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A grant without its facts, say."""
@@ -495,15 +495,15 @@ async def test_a_change_that_cannot_be_put_into_words_ends_nothing(
     async with stage.application.database.write() as connection:
         await stage.changelog.record(connection, stage.by(stage.logs).server_id, "grant")
     async with stage.running():
-        await stage.told()
+        await stage.all_posted()
         await stage.allow(20)
-        await stage.told()
+        await stage.all_posted()
     assert "→ 20" in stage.text()
     assert "can't be posted: " in caplog.text
     assert "Traceback" in caplog.text
 
 
-async def test_a_stop_lets_what_is_under_way_come_through(stage: Stage) -> None:
+async def test_a_stop_waits_for_messages_in_progress(stage: Stage) -> None:
     await stage.log_to(stage.logs)
     slow = Fault(answer_delay=0.1)
     stage.wire.faults.plan(slow, method="POST", route=MESSAGES)
@@ -513,7 +513,7 @@ async def test_a_stop_lets_what_is_under_way_come_through(stage: Stage) -> None:
     assert await stage.changelog.pending() == []
 
 
-async def test_a_stop_with_nothing_under_way(stage: Stage) -> None:
+async def test_a_stop_with_nothing_in_progress(stage: Stage) -> None:
     await stage.application.audit_log.stop(grace=SOON)
 
 

@@ -293,9 +293,9 @@ async def test_a_refused_form_changes_nothing(
 async def test_a_refused_list_of_words_comes_back_as_a_file(world: World) -> None:
     listed = "\n".join(f"word {number}" for number in range(400)) + "\n" + "x" * 61
     result = await filled(world, "blocked_words", "limits", blocked_words=listed)
-    (told,) = result.followups
-    assert told.ephemeral
-    assert world.file(told).decode() == listed
+    (text,) = result.followups
+    assert text.ephemeral
+    assert world.file(text).decode() == listed
     assert await changed(world) == []
 
 

@@ -46,8 +46,8 @@ async def log_channel(world: World) -> int | None:
     return settings[LOG]
 
 
-async def told(world: World) -> None:
-    """Wait until every change is."""
+async def all_posted(world: World) -> None:
+    """Wait until every change is posted."""
     async with asyncio.timeout(SOON):
         while await world.application.changelog.pending():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
@@ -65,7 +65,7 @@ def options(result: simcord.InteractionResult) -> list[tuple[str, str]]:
 # --- the history ----------------------------------------------------------------------------------
 
 
-async def test_where_nothing_was_changed(world: World) -> None:
+async def test_a_history_without_changes(world: World) -> None:
     result = await history(world)
     assert result.ephemeral
     assert "Nothing was changed here yet" in text_of(result.response)
@@ -105,10 +105,10 @@ async def test_a_page_that_is_too_long_for_one_embed_takes_two(
         assert f"**{number}. Blocked words**" in text_of(result.response)
 
 
-# --- taking back ----------------------------------------------------------------------------------
+# --- undoing ----------------------------------------------------------------------------------
 
 
-async def test_a_change_is_taken_back_and_both_lines_say_so(world: World) -> None:
+async def test_undoing_a_change_is_shown_at_both_changes(world: World) -> None:
     await allow(world, 20, 30)
     result = await history(world)
     assert options(result) == [
@@ -117,13 +117,13 @@ async def test_a_change_is_taken_back_and_both_lines_say_so(world: World) -> Non
     ]
     taken = await world.mona.select(said(result), ["2"])
     assert await allowance(world) == 20
-    (told,), shown = map(text_of, taken.followups), text_of(taken.response)
-    assert "Change 2 is undone. **Allowance**: 20 credits a period." in told
+    (reply,), shown = map(text_of, taken.followups), text_of(taken.response)
+    assert "Change 2 is undone. **Allowance**: 20 credits a period." in reply
     assert "undoes change 2" in shown
     assert "*undone by change 3*" in shown
 
 
-async def test_grants_are_no_settings_and_mentions_are_words_in_the_menu(world: World) -> None:
+async def test_the_menu_offers_settings_only_and_without_mentions(world: World) -> None:
     services = world.application
     await world.mona.slash(
         world.channel, "quota grant", member=world.alice, amount=5, reason="for winning"
@@ -163,7 +163,7 @@ async def test_each_press_checks_who_presses(world: World) -> None:
 # --- the log's channel ----------------------------------------------------------------------------
 
 
-async def test_the_channel_is_chosen_shown_and_given_up(world: World) -> None:
+async def test_a_log_channel_is_chosen_shown_and_switched_off(world: World) -> None:
     result = await world.mona.slash(world.channel, "quota log")
     assert result.ephemeral
     assert said(result).content.startswith("Changes are posted nowhere.")
@@ -177,7 +177,7 @@ async def test_the_channel_is_chosen_shown_and_given_up(world: World) -> None:
     assert await log_channel(world) is None
 
 
-async def test_a_log_channel_that_is_gone_is_shown_as_gone_and_promised_nowhere(
+async def test_a_deleted_log_channel_is_shown_as_deleted(
     world: World,
 ) -> None:
     logs = world.guild.create_text_channel("logs")
@@ -248,14 +248,14 @@ async def test_only_managers_see_and_choose(world: World, name: str) -> None:
     assert said(result).ephemeral
 
 
-async def test_the_chosen_channel_hears_of_it_and_of_its_end(world: World) -> None:
+async def test_choosing_and_removing_a_log_channel_is_posted_there(world: World) -> None:
     logs = world.guild.create_text_channel("logs")
     async with world.working():
         await world.mona.slash(world.channel, "quota log", channel=logs)
         await allow(world, 20)
         await world.mona.slash(world.channel, "quota log", off=True)
         await allow(world, 30)
-        await told(world)
+        await all_posted(world)
     text = "\n".join(text_of(post) for post in reversed(world.posts(logs)))
     assert "**1. Log channel**: none" in text
     assert "**2. Allowance**" in text

@@ -42,7 +42,7 @@ def standing(
 
 
 @pytest.mark.parametrize("credits", [1_000_000, None])
-async def test_as_much_as_can_be_said_keeps_to_discords_limits(credits: int | None) -> None:
+async def test_the_longest_explanation_is_within_discords_limits(credits: int | None) -> None:
     settings = Settings(
         {
             MEMBER_ALLOWANCE: Override(5, NOON - timedelta(days=1)),
@@ -54,35 +54,35 @@ async def test_as_much_as_can_be_said_keeps_to_discords_limits(credits: int | No
     )
     allowance = Allowance(credits, Source.ROLE, role_id=LONG_ID)
     full = standing(allowance, settings, roles=frozenset(MANY), lots=list(map(lot, range(100))))
-    told = text_in(check_limits(member_view(full, at=NOON)))
-    assert ", 244 more" in told
-    assert "and 94 more" in told
+    text = text_in(check_limits(member_view(full, at=NOON)))
+    assert ", 244 more" in text
+    assert "and 94 more" in text
 
 
 async def test_an_allowance_of_nothing_refills_to_nothing() -> None:
     allowance = Allowance(0, Source.SERVER)
-    told = text_in(
+    text = text_in(
         check_limits(member_view(standing(allowance, Settings(), roles=frozenset()), at=NOON))
     )
-    assert "0 credits a day: what this server gives everyone." in told
-    assert "Refills" not in told
-    assert "left of" not in told
+    assert "0 credits a day: what this server gives everyone." in text
+    assert "Refills" not in text
+    assert "left of" not in text
 
 
 async def test_a_block_that_is_over_blocks_nobody() -> None:
     settings = Settings({BLOCK: Block("was loud", NOON)})
-    told = text_in(
+    text = text_in(
         check_limits(
             member_view(standing(settings.allowance, settings, roles=frozenset()), at=NOON)
         )
     )
-    assert "Not blocked." in told
+    assert "Not blocked." in text
 
 
-async def test_roles_that_are_not_known_are_not_said_to_give_nothing() -> None:
+async def test_unknown_roles_are_shown_as_unknown() -> None:
     settings = Settings(roles={5: 50})
-    told = text_in(
+    text = text_in(
         check_limits(member_view(standing(settings.allowance, settings, roles=None), at=NOON))
     )
-    assert "None of their roles" not in told
-    assert "their roles aren't known" in told
+    assert "None of their roles" not in text
+    assert "their roles aren't known" in text

@@ -55,23 +55,23 @@ async def explained(world: World, member: simcord.MemberActor | None = None) -> 
     return shown_in(await show(world, member or world.alice))
 
 
-async def test_the_bots_default_is_said_to_be_one(world: World) -> None:
-    told = await explained(world)
-    assert f"Credits of <@{world.alice.id}>" in told
-    assert "**10 credits** to spend now." in told
-    assert "10 left of 10 a day" in told
-    assert "10 credits a day: the bot's default, because this server has set nothing." in told
-    assert re.search(r"Refills <t:\d+:R>, to 10 credits", told)
-    assert "Not blocked." in told
+async def test_the_bots_default_is_named_as_such(world: World) -> None:
+    text = await explained(world)
+    assert f"Credits of <@{world.alice.id}>" in text
+    assert "**10 credits** to spend now." in text
+    assert "10 left of 10 a day" in text
+    assert "10 credits a day: the bot's default, because this server has set nothing." in text
+    assert re.search(r"Refills <t:\d+:R>, to 10 credits", text)
+    assert "Not blocked." in text
 
 
 async def test_what_the_server_gives_everyone(world: World) -> None:
     await server_settings(world).set(by(world), ALLOWANCE, 20)
     other = world.guild.create_role("others")
     await server_settings(world).set(by(world), ROLE_ALLOWANCE, 50, other.id)
-    told = await explained(world)
-    assert "20 credits a day: what this server gives everyone." in told
-    assert "None of their roles has an allowance." in told
+    text = await explained(world)
+    assert "20 credits a day: what this server gives everyone." in text
+    assert "None of their roles has an allowance." in text
 
 
 async def test_the_highest_of_their_roles_counts_and_the_others_are_named(world: World) -> None:
@@ -79,9 +79,9 @@ async def test_the_highest_of_their_roles_counts_and_the_others_are_named(world:
     carol = world.guild.add_member(world.env.create_user("carol"), roles=[low, high])
     await server_settings(world).set(by(world), ROLE_ALLOWANCE, 5, low.id)
     await server_settings(world).set(by(world), ROLE_ALLOWANCE, 50, high.id)
-    told = await explained(world, carol)
-    assert f"50 credits a day: from <@&{high.id}>, the highest of their roles" in told
-    assert f"Not counted, because allowances don't add up: <@&{low.id}> (5 credits a day)." in told
+    text = await explained(world, carol)
+    assert f"50 credits a day: from <@&{high.id}>, the highest of their roles" in text
+    assert f"Not counted, because allowances don't add up: <@&{low.id}> (5 credits a day)." in text
 
 
 async def test_the_role_of_everyone_is_called_so(world: World) -> None:
@@ -94,8 +94,8 @@ async def test_an_allowance_of_their_own_counts_before_all(world: World) -> None
     await server_settings(world).set(
         by(world), MEMBER_ALLOWANCE, Override(99, until), world.alice.id
     )
-    told = await explained(world)
-    assert re.search(r"99 credits a day: their own allowance until <t:\d+:f>", told)
+    text = await explained(world)
+    assert re.search(r"99 credits a day: their own allowance until <t:\d+:f>", text)
     world.clock.moved += timedelta(days=3)
     assert re.search(r"Their own allowance \(99 credits a day\) ended <t:", await explained(world))
 
@@ -103,20 +103,20 @@ async def test_an_allowance_of_their_own_counts_before_all(world: World) -> None
 async def test_without_a_limit_songs_cost_nothing(world: World) -> None:
     await server_settings(world).set(by(world), MEMBER_ALLOWANCE, Override(None), world.alice.id)
     await world.song(seconds=60)
-    told = await explained(world)
-    assert "**No limit**: songs cost them nothing." in told
-    assert "unlimited: their own allowance." in told
-    assert "Held for songs in progress: worth 2 credits" in told
-    assert "Refills" not in told
+    text = await explained(world)
+    assert "**No limit**: songs cost them nothing." in text
+    assert "unlimited: their own allowance." in text
+    assert "Held for songs in progress: worth 2 credits" in text
+    assert "Refills" not in text
 
 
-async def test_what_was_left_before_a_limit_was_lifted_stays(world: World) -> None:
+async def test_credits_left_before_a_limit_was_lifted_stay(world: World) -> None:
     await world.free()
     await server_settings(world).set(by(world), MEMBER_ALLOWANCE, Override(None), world.alice.id)
     assert "They also have 10 credits" in await explained(world)
 
 
-async def test_what_is_spent_held_and_granted(world: World) -> None:
+async def test_spent_held_and_granted_credits_are_shown(world: World) -> None:
     async with world.working():
         await world.song(seconds=60)
         await world.ended()
@@ -131,38 +131,38 @@ async def test_what_is_spent_held_and_granted(world: World) -> None:
             reason=f"for song {number}",
             expires_at=world.clock() + timedelta(days=1 + number),
         )
-    told = await explained(world)
-    assert "**52 credits** to spend now." in told
-    assert "Spent: 2 credits\nHeld for songs in progress: 1 credit" in told
-    assert "for song 0" in told
-    assert "and 3 more \N{MIDDLE DOT} 15 credits" in told
+    text = await explained(world)
+    assert "**52 credits** to spend now." in text
+    assert "Spent: 2 credits\nHeld for songs in progress: 1 credit" in text
+    assert "for song 0" in text
+    assert "and 3 more \N{MIDDLE DOT} 15 credits" in text
 
 
-async def test_a_block_and_a_pause_are_said(world: World) -> None:
+async def test_a_block_and_a_pause_are_shown(world: World) -> None:
     await server_settings(world).set(by(world), BLOCK, Block("was *loud*"), world.alice.id)
     await server_settings(world).set(by(world), PAUSE, "upkeep")
     result = await show(world, world.alice)
-    told = shown_in(result)
-    assert "**Blocked**: was \\*loud\\*" in told
-    assert "New songs are paused for everyone: upkeep" in told
+    text = shown_in(result)
+    assert "**Blocked**: was \\*loud\\*" in text
+    assert "New songs are paused for everyone: upkeep" in text
     assert "Unblock" in buttons(result)
     assert "Block" not in buttons(result)
 
 
-async def test_a_period_to_come_is_said(world: World) -> None:
+async def test_a_coming_period_is_shown(world: World) -> None:
     await server_settings(world).update(by(world), CALENDAR, lambda c: replace(c, every=Every.WEEK))
     assert re.search(r"From <t:\d+:f> on the period is a week", await explained(world))
 
 
-async def test_of_who_has_left_the_roles_are_not_known(world: World) -> None:
+async def test_roles_of_a_former_member_are_unknown(world: World) -> None:
     await world.song(seconds=60)
     result = await show(world)
     world.guild.remove_member(world.alice)
     await world.env.settle()
     place = f"settings:turn:member:{world.alice.id}"
-    told = shown_in(await world.press(world.mona, said(result), place))
-    assert "They are not in this server now, so their roles aren't known." in told
-    assert "**8 credits** to spend now." in told
+    text = shown_in(await world.press(world.mona, said(result), place))
+    assert "They are not in this server now, so their roles aren't known." in text
+    assert "**8 credits** to spend now." in text
 
 
 async def test_a_bot_has_no_credits(world: World) -> None:

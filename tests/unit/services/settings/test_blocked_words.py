@@ -75,7 +75,7 @@ def test_each_word_stands_once_as_it_was_typed_first() -> None:
         ("s, c++", WordOfSigns(2)),
     ],
 )
-def test_what_can_not_be_a_list_is_refused(typed: str, expected: Refusal) -> None:
+def test_malformed_lists_are_refused(typed: str, expected: Refusal) -> None:
     with refusal(expected):
         parse_words(typed)
 
@@ -111,7 +111,7 @@ def test_the_most_fits() -> None:
 @given(ANY_TEXT | st.lists(PLAIN | ANY_TEXT, max_size=8).map(",".join))
 @example("\u0958," * 1_000)
 @example("'" * MAX_TYPED)
-def test_a_list_that_was_taken_is_taken_again(typed: str) -> None:
+def test_an_accepted_list_is_accepted_again(typed: str) -> None:
     try:
         words = parse_words(typed)
     except InvalidRequest:
@@ -268,7 +268,7 @@ def test_a_phrase_does_not_run_from_one_text_into_the_next() -> None:
     assert find_blocked(["black friday"], "black\nfriday") == "black friday"
 
 
-def test_the_first_word_of_the_list_is_told() -> None:
+def test_the_first_word_of_the_list_is_returned() -> None:
     assert find_blocked(["b", "a"], "a b") == "b"
     assert find_blocked(("b", "a"), "a") == "a"
 

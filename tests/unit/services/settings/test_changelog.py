@@ -1,4 +1,4 @@
-"""What was done: in its order, page by page, and to be told once."""
+"""The history of changes: in its order, page by page, each posted once."""
 
 import pytest
 
@@ -40,12 +40,12 @@ async def test_servers_number_their_changes_for_themselves(product: Product) -> 
     assert len((await product.changelog.history(SERVER, page=1)).changes) == 1
 
 
-async def test_changes_are_told_in_the_log_channel_that_there_is(product: Product) -> None:
+async def test_changes_are_posted_in_the_log_channel_of_that_time(product: Product) -> None:
     await allow(product, 20)
     await product.server_settings.set(BY, LOG, CHANNEL)
     await allow(product, 30)
     await product.server_settings.set(BY, LOG, OTHER_CHANNEL)
-    await product.server_settings.set(BY, LOG, None)  # its end is told where the rest was
+    await product.server_settings.set(BY, LOG, None)  # its end is posted where the rest was
     await allow(product, 40)
     pending = await product.changelog.pending()
     assert [(c.number, c.log_channel_id) for c in pending] == [
@@ -55,7 +55,7 @@ async def test_changes_are_told_in_the_log_channel_that_there_is(product: Produc
     assert len(product.notified) == 6
 
 
-async def test_what_was_told_is_told_once(product: Product) -> None:
+async def test_a_posted_change_is_not_posted_again(product: Product) -> None:
     await product.server_settings.set(BY, LOG, CHANNEL)
     await allow(product, *range(20, 20 + POSTED_AT_ONCE))
     first = await product.changelog.pending()
@@ -73,7 +73,7 @@ def test_one_value_is_one_text() -> None:
     assert as_json({"a": 1, "b": 2}) == as_json({"b": 2, "a": 1})
 
 
-async def test_the_bots_own_doing_has_nobody_beside_it(product: Product) -> None:
+async def test_a_warning_has_no_actor(product: Product) -> None:
     await product.server_settings.set(BY, BUDGET, 1)
     await product.create(1)
     (warning,) = [c for c in await product.changes() if c.name == "warning"]

@@ -1,4 +1,4 @@
-"""What managers decide: bounded, written down with what stood before, and taken back."""
+"""Changes of settings: checked, recorded with what was before, and undone."""
 
 import asyncio
 import json
@@ -176,7 +176,7 @@ async def test_a_changed_calendar_begins_at_the_end_of_the_running_period(
     )
 
 
-async def test_a_calendar_that_did_not_begin_is_taken_back_and_changed_again(
+async def test_a_calendar_that_did_not_begin_is_undone_and_changed_again(
     product: Product,
 ) -> None:
     server_settings = product.server_settings
@@ -193,7 +193,7 @@ async def test_a_calendar_that_did_not_begin_is_taken_back_and_changed_again(
     assert await server_settings.to_reset(SERVER) == []
 
 
-async def test_a_calendar_in_force_is_taken_back_from_the_end_of_its_period(
+async def test_a_calendar_in_force_is_undone_from_the_end_of_its_period(
     product: Product, clock: SettableClock
 ) -> None:
     await product.server_settings.update(BY, CALENDAR, lambda c: replace(c, every=Every.WEEK))
@@ -207,7 +207,7 @@ async def test_a_calendar_in_force_is_taken_back_from_the_end_of_its_period(
 # --- undoing --------------------------------------------------------------------------------------
 
 
-async def test_only_what_nobody_changed_since_is_taken_back(product: Product) -> None:
+async def test_only_what_nobody_changed_since_is_undone(product: Product) -> None:
     server_settings = product.server_settings
     await server_settings.set(BY, ALLOWANCE, 20)
     await server_settings.set(BY, ROLE_ALLOWANCE, 5, 21)
@@ -218,12 +218,12 @@ async def test_only_what_nobody_changed_since_is_taken_back(product: Product) ->
     with refusal(ChangedSince(3)):
         await server_settings.undo(BY, 3)
     await server_settings.undo(BY, 1)
-    rules = await reading(product)
-    assert (rules.allowance.credits, rules.roles) == (10, {21: 5})
+    settings = await reading(product)
+    assert (settings.allowance.credits, settings.roles) == (10, {21: 5})
 
 
 @pytest.mark.parametrize("number", [0, -1, 2, 10**15])
-async def test_what_was_never_done_is_not_taken_back(
+async def test_a_change_that_does_not_exist_is_not_undone(
     server_settings: ServerSettings, number: int
 ) -> None:
     await server_settings.set(BY, ALLOWANCE, 20)
@@ -233,14 +233,14 @@ async def test_what_was_never_done_is_not_taken_back(
         await server_settings.undo(Manager(SERVER + 1, MANAGER), 1)
 
 
-async def test_what_was_granted_is_not_taken_back_so(product: Product) -> None:
+async def test_a_grant_is_not_undone(product: Product) -> None:
     await product.grant(4)
     with refusal(NotASetting(1)):
         await product.server_settings.undo(BY, 1)
     assert await product.free() == 14
 
 
-async def test_taking_back_a_removal_needs_room_too(
+async def test_undoing_a_removal_needs_room_too(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     most(monkeypatch, ROLE_ALLOWANCE, 1)
@@ -255,7 +255,7 @@ async def test_taking_back_a_removal_needs_room_too(
 # --- back to the defaults -------------------------------------------------------------------------
 
 
-async def test_all_settings_go_back_each_as_a_change_and_can_be_taken_back(
+async def test_all_settings_are_reset_each_as_a_change_and_can_be_undone(
     product: Product,
 ) -> None:
     server_settings, nothing = product.server_settings, await reading(product)
@@ -273,7 +273,7 @@ async def test_all_settings_go_back_each_as_a_change_and_can_be_taken_back(
     assert await reading(product) == nothing
     assert await server_settings.to_reset(SERVER) == []
     assert await server_settings.reset_all(BY) == 0
-    # The log channel hears of all that was reset.
+    # All that was reset is posted in the log channel.
     assert {c.log_channel_id for c in (await product.changes())[5:]} == {31}
     for number in range(6, 11):
         await server_settings.undo(BY, number)
@@ -283,7 +283,7 @@ async def test_all_settings_go_back_each_as_a_change_and_can_be_taken_back(
 # --- seeing ---------------------------------------------------------------------------------------
 
 
-async def test_rules_about_somebody_are_listed_by_whom(server_settings: ServerSettings) -> None:
+async def test_settings_about_roles_are_listed_by_role(server_settings: ServerSettings) -> None:
     for role in (23, 21, 22):
         await server_settings.set(BY, ROLE_ALLOWANCE, role, role)
     assert await server_settings.of_setting(SERVER, ROLE_ALLOWANCE, limit=2) == [
@@ -359,7 +359,7 @@ def most(monkeypatch: pytest.MonkeyPatch, setting: Setting[Any], count: int) -> 
 
 
 @pytest.mark.parametrize("setting", [ROLE_ALLOWANCE, MEMBER_ALLOWANCE, BLOCK])
-async def test_so_many_roles_or_members_and_no_more(
+async def test_roles_or_members_with_a_setting_are_limited(
     product: Product, monkeypatch: pytest.MonkeyPatch, setting: Setting[Any]
 ) -> None:
     most(monkeypatch, setting, 2)
@@ -393,7 +393,7 @@ async def test_a_block_cancels_and_refunds_what_the_member_has_waiting(product: 
     ]
 
 
-async def test_a_block_that_comes_back_cancels_too(product: Product, clock: SettableClock) -> None:
+async def test_undoing_an_unblock_cancels_songs_too(product: Product, clock: SettableClock) -> None:
     until = clock() + timedelta(hours=1)
     await product.server_settings.set(BY, BLOCK, Block("Spam.", until), MEMBER)
     for _ in range(2):
