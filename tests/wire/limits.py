@@ -16,8 +16,6 @@ CALLBACK = "/interactions/{interaction_id}/{interaction_token}/callback"
 # (method, route) -> (requests, seconds)
 BUCKETS = {
     ("POST", "/channels/{channel_id}/messages"): (5, 5.0),
-    ("PATCH", "/channels/{channel_id}/messages/{message_id}"): (5, 5.0),
-    ("DELETE", "/channels/{channel_id}/messages/{message_id}"): (5, 1.0),
     ("GET", "/channels/{channel_id}/messages"): (5, 5.0),
 }
 WEBHOOK_BUCKET = (5, 2.0)

@@ -35,7 +35,6 @@ ENTRY_POINT = 4
 COMMANDS = "/applications/{application_id}/commands"
 CHANNEL = "/channels/{channel_id}"
 MESSAGES = f"{CHANNEL}/messages"
-MESSAGE = f"{MESSAGES}/{{message_id}}"
 WEBHOOK = "/webhooks/{webhook_id}/{webhook_token}"
 WEBHOOK_ORIGINAL = f"{WEBHOOK}/messages/@original"
 WEBHOOK_MESSAGE = f"{WEBHOOK}/messages/{{message_id}}"
@@ -59,27 +58,19 @@ class Rest:
             ("POST", f"{ME}/channels"): self.open_direct_channel,
             ("GET", "/users/{user_id}"): self.get_user,
             ("GET", "/oauth2/applications/@me"): self.get_application,
-            ("GET", "/applications/@me"): self.get_application,
             ("GET", "/gateway/bot"): self.get_gateway,
             ("GET", COMMANDS): self.get_commands,
             ("PUT", COMMANDS): self.put_commands,
-            ("POST", COMMANDS): self.post_command,
-            ("GET", GUILD): self.get_guild,
             ("GET", f"{GUILD}/members/{{user_id}}"): self.get_member,
             ("GET", CHANNEL): self.get_channel,
             ("GET", MESSAGES): self.get_messages,
             ("POST", MESSAGES): self.post_message,
-            ("GET", MESSAGE): self.get_message,
-            ("PATCH", MESSAGE): self.patch_message,
-            ("DELETE", MESSAGE): self.delete_message,
             ("POST", CALLBACK): self.call_back,
             ("POST", WEBHOOK): self.follow_up,
             ("GET", WEBHOOK_ORIGINAL): self.get_by_token,
             ("PATCH", WEBHOOK_ORIGINAL): self.patch_by_token,
-            ("DELETE", WEBHOOK_ORIGINAL): self.delete_by_token,
             ("GET", WEBHOOK_MESSAGE): self.get_by_token,
             ("PATCH", WEBHOOK_MESSAGE): self.patch_by_token,
-            ("DELETE", WEBHOOK_MESSAGE): self.delete_by_token,
         }
 
     def authorize(self, call: Call) -> None:
@@ -132,16 +123,6 @@ class Rest:
         self.state.command_puts += 1
         return Answer(body=self.state.commands)
 
-    def post_command(self, call: Call) -> Answer:
-        self._own_application(call)
-        old = next((c for c in self.state.commands if c["name"] == call.body["name"]), None)
-        command = self._register(call.body, old["id"] if old else None)
-        if old:
-            self.state.commands[self.state.commands.index(old)] = command
-        else:
-            self.state.commands.append(command)
-        return Answer(200 if old else 201, command)
-
     def _own_application(self, call: Call) -> None:
         if call.id("application_id") != self.state.application_id:
             raise refusal(403, 20012, "You are not authorized to perform this action")
@@ -160,9 +141,6 @@ class Rest:
         }
 
     # Guilds and channels
-
-    def get_guild(self, call: Call) -> Answer:
-        return Answer(body=payloads.guild(self._guild(call), self.state.bot))
 
     def get_member(self, call: Call) -> Answer:
         guild = self._guild(call)
@@ -211,12 +189,6 @@ class Rest:
             return Answer(body=[])
         found = channel.history(limit=limit, **bounds)
         return Answer(body=[payloads.message(m, self.state) for m in found])
-
-    def get_message(self, call: Call) -> Answer:
-        channel = self._channel(call)
-        if not channel.allows(Permission.READ_MESSAGE_HISTORY):
-            raise refusal(403, 50001, "Missing Access")
-        return Answer(body=payloads.message(self._message(call, channel), self.state))
 
     def post_message(self, call: Call) -> Answer:
         channel = self._channel(call)
@@ -267,28 +239,6 @@ class Rest:
         v2 = bool(flags & COMPONENTS_V2)
         has_files = bool(call.uploads or body.get("attachments") or body.get("sticker_ids"))
         rules.check_message(body, components_v2=v2, has_files=has_files or bool(body.get("poll")))
-
-    def patch_message(self, call: Call) -> Answer:
-        channel = self._channel(call)
-        message = self._message(call, channel)
-        if message.author is not self.state.bot:
-            raise refusal(403, 50005, "Cannot edit a message authored by another user")
-        return self._edit(message, call)
-
-    def delete_message(self, call: Call) -> Answer:
-        channel = self._channel(call)
-        message = self._message(call, channel)
-        own = message.author is self.state.bot
-        if not own and not channel.allows(Permission.MANAGE_MESSAGES):
-            raise refusal(403, 50013, "Missing Permissions")
-        self.state.delete_message(message)
-        return Answer(204)
-
-    def _message(self, call: Call, channel: Channel) -> Message:
-        message = channel.messages.get(call.id("message_id"))
-        if message is None or message.ephemeral:
-            raise refusal(404, 10008, "Unknown Message")
-        return message
 
     # Making and changing
 
@@ -461,10 +411,6 @@ class Rest:
 
     def patch_by_token(self, call: Call) -> Answer:
         return self._edit(self._message_by_token(call), call)
-
-    def delete_by_token(self, call: Call) -> Answer:
-        self.state.delete_message(self._message_by_token(call))
-        return Answer(204)
 
     def _by_token(self, call: Call) -> Interaction:
         interaction = self.state.by_token.get(call.params["webhook_token"])

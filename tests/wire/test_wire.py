@@ -89,7 +89,7 @@ async def test_answers_are_as_described(call: Caller) -> None:
     thread = call.wire.thread(call.songs, "demos")
     for path in (
         *("/users/@me", f"/users/{call.alice.id}", "/gateway/bot", f"{application}/commands"),
-        *("/oauth2/applications/@me", "/applications/@me", guild, f"/channels/{thread.id}"),
+        *("/oauth2/applications/@me", f"/channels/{thread.id}"),
         *(f"{guild}/members/{call.alice.id}", f"{guild}/members/{call.wire.state.bot.id}"),
     ):
         status, answer = await call("GET", path)
@@ -100,11 +100,10 @@ async def test_answers_are_as_described(call: Caller) -> None:
     ("path", "refusal"),
     [
         ("/users/5", (404, 10013)),
-        ("/guilds/5", (404, 10004)),
+        ("/guilds/5/members/5", (404, 10004)),
         ("/guilds/{guild}/members/5", (404, 10007)),
         ("/channels/5", (404, 10003)),
         ("/channels/x", (404, 10003)),
-        ("/channels/{channel}/messages/5", (404, 10008)),
         ("/channels/{channel}/messages?limit=101", (400, 50035)),
         ("/applications/5/commands", (403, 20012)),
     ],
@@ -150,8 +149,7 @@ async def test_interaction_token_works_for_fifteen_minutes(call: Caller) -> None
     for address in (f"{hook}/messages/@original", one):
         assert (await call("GET", address))[0] == 200
         assert (await call("PATCH", address, TEXT))[0] == 200
-    assert await call.code("GET", f"{call.path}/{second['id']}") == (404, 10008)
-    assert (await call("DELETE", one))[0] == 204
+    call.wire.state.delete_message(song.messages[1])
     assert await call.code("GET", one) == (404, 10008)
     call.wire.clock.advance(15 * 60)
     assert await call.code("PATCH", f"{hook}/messages/@original", TEXT) == (401, 50027)
@@ -194,7 +192,6 @@ async def test_permissions(call: Caller) -> None:
     call.wire.permit(call.songs, BOT & ~Permission.ATTACH_FILES & ~Permission.READ_MESSAGE_HISTORY)
     assert (await call.upload({}, b"x"))[1]["code"] == 50013
     assert await call("GET", call.path) == (200, [])
-    assert await call.code("GET", f"{call.path}/{call.messages[0].id}") == (403, 50001)
     thread = call.wire.thread(call.songs, "demos")
     in_thread = f"/channels/{thread.id}/messages"
     call.wire.permit(thread, BOT & ~Permission.SEND_MESSAGES_IN_THREADS)
@@ -213,9 +210,6 @@ async def test_uploads(call: Caller) -> None:
     (message,) = call.messages
     assert [a.filename for a in message.attachments] == ["0.mp3", "named.mp3"]
     assert message.attachments[0].content == b"0" * 100
-    kept = {"content": "new", "attachments": [{"id": str(message.attachments[1].id)}]}
-    assert (await call("PATCH", f"{call.path}/{message.id}", kept))[0] == 200
-    assert [a.filename for a in message.attachments] == ["named.mp3"]
 
 
 def row(kind: int, **fields: Any) -> dict[str, Any]:
@@ -267,16 +261,6 @@ async def test_malformed_forms_and_choices(call: Caller) -> None:
     body["data"]["choices"] = []
     assert (await call("POST", callback(typed), body))[0] == 204
     assert typed.choices == []
-
-
-async def test_messages_of_others(call: Caller) -> None:
-    _, message = await call("POST", call.path, TEXT)
-    call.messages[0].author = call.alice.user
-    one = f"{call.path}/{message['id']}"
-    assert await call.code("PATCH", one, TEXT) == (403, 50005)
-    assert await call.code("DELETE", one) == (403, 50013)
-    call.wire.permit(call.songs, BOT | Permission.MANAGE_MESSAGES)
-    assert (await call("DELETE", one))[0] == 204
 
 
 async def test_pings(call: Caller) -> None:
@@ -353,7 +337,7 @@ async def violate() -> None:
     async with DiscordWire() as wire, aiohttp.ClientSession() as session:
         call = Caller(wire, session)
         wire.state.guilds[5] = "not a guild"  # type: ignore[assignment]
-        assert (await call("GET", "/guilds/5"))[0] == 500
+        assert (await call("GET", "/guilds/5/members/5"))[0] == 500
         assert (await call("GET", "/nowhere"))[0] == 404
         await call("POST", call.path, {"content": 5})
 
