@@ -406,6 +406,7 @@ async def run_here(world: World, monkeypatch: pytest.MonkeyPatch) -> int:
 @pytest.mark.parametrize(
     ("code", "status", "says"),
     [
+        (4004, 2, "DISCORD_TOKEN is refused by Discord: it was reset"),
         (4011, 1, "more shards for this bot's servers (gateway close code 4011). Start it again"),
         (4014, 2, "the way this bot connects (gateway close code 4014)"),
     ],
