@@ -76,7 +76,7 @@ class Spool:
             file = self.file.with_name(f"{self.file.name}.answer{len(self.taken)}")
             part = Song(file, self.limit)
         elif depth < _DEEPEST and JSON.match(start):
-            part = Inner(Outline(self, depth + 1))
+            part = Inner(self, depth + 1)
         else:
             return None
         self.taken[name] = part
@@ -138,7 +138,7 @@ class Outline:
             end = len(text)
         self._add(text[at:end])
         if end < len(text) and text[end] == _QUOTE:
-            if self._part is not None:
+            if isinstance(self._part, Song):
                 self._part.close()
             self._keep(bytes(self._start) + b'"')
             self._start.clear()
@@ -178,24 +178,14 @@ class Outline:
             self._kept.clear()
 
 
-class Inner:
+class Inner(Outline):
     """JSON in a string, as the vendor's own SDK expects of some models."""
 
-    def __init__(self, outline: Outline) -> None:
-        self._outline = outline
-        self._broken = False
-
-    def feed(self, raw: bytes) -> None:
-        text = _unescaped(raw)
-        self._broken = self._broken or text is None
-        self._outline.feed((text or "").encode(errors="replace"))
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def value(self) -> object:
-        """Return what it says; None if malformed."""
-        return None if self._broken else self._outline.value()
+    def feed(self, piece: bytes) -> None:
+        """Read the next part of the string, as written in JSON."""
+        text = _unescaped(piece)
+        self._fits = self._fits and text is not None
+        super().feed((text or "").encode(errors="replace"))
 
 
 class Song:
