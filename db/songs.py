@@ -62,13 +62,13 @@ async def move_to_origin(connection: Connection, song_id: int) -> bool:
 
 
 async def get(connection: Connection, song_id: int) -> Song | None:
-    """One song."""
+    """Return one song."""
     rows = await connection.execute_fetchall("SELECT * FROM songs WHERE song_id = ?", (song_id,))
     return next(map(_song, rows), None)
 
 
 async def by_number(connection: Connection, server_id: int, number: int) -> Song | None:
-    """A server's song by what people call it."""
+    """Return a server's song by what people call it."""
     rows = await connection.execute_fetchall(
         "SELECT * FROM songs WHERE server_id = ? AND number = ?", (server_id, number)
     )
@@ -76,7 +76,7 @@ async def by_number(connection: Connection, server_id: int, number: int) -> Song
 
 
 async def unfinished(connection: Connection) -> list[Song]:
-    """The songs whose work has begun and not ended, oldest submit first."""
+    """Return the songs whose work has begun and not ended, oldest submit first."""
     sql = """
         SELECT * FROM songs WHERE ended_at IS NULL AND state <> 'waiting'
         ORDER BY submitted_at, song_id
@@ -85,7 +85,7 @@ async def unfinished(connection: Connection) -> list[Song]:
 
 
 async def running(connection: Connection) -> set[int]:
-    """The songs whose work has begun and not ended."""
+    """Return the songs whose work has begun and not ended."""
     rows = await connection.execute_fetchall(
         "SELECT song_id FROM songs WHERE ended_at IS NULL AND state <> 'waiting'"
     )
@@ -93,7 +93,7 @@ async def running(connection: Connection) -> set[int]:
 
 
 async def count_unfinished(connection: Connection, server_id: int, member_id: int) -> int:
-    """How many of a member's songs wait or run in a server."""
+    """Count a member's songs that wait or run in a server."""
     sql = """
         SELECT count(*) AS n FROM songs
         WHERE server_id = ? AND member_id = ? AND ended_at IS NULL
@@ -102,7 +102,7 @@ async def count_unfinished(connection: Connection, server_id: int, member_id: in
 
 
 async def count_unfinished_elsewhere(connection: Connection, server_id: int, member_id: int) -> int:
-    """How many of a member's songs wait or run in all servers but this one."""
+    """Count a member's songs that wait or run in all servers but this one."""
     sql = """
         SELECT count(*) AS n FROM songs
         WHERE member_id = ? AND server_id <> ? AND ended_at IS NULL
@@ -111,7 +111,7 @@ async def count_unfinished_elsewhere(connection: Connection, server_id: int, mem
 
 
 async def price_of_unfinished(connection: Connection, server_id: int, member_id: int) -> int:
-    """The prices together of a member's songs that wait or run in a server."""
+    """Sum the prices of a member's songs that wait or run in a server."""
     sql = """
         SELECT coalesce(sum(price), 0) AS total FROM songs
         WHERE server_id = ? AND member_id = ? AND ended_at IS NULL
@@ -139,7 +139,7 @@ async def last_requested(connection: Connection, server_id: int, member_id: int)
 async def requested_in_channel(
     connection: Connection, server_id: int, channel_id: int, *, since: datetime, limit: int
 ) -> list[datetime]:
-    """When songs were requested in a channel or its threads after `since`, newest first.
+    """Return when songs were requested in a channel or its threads after `since`, newest first.
 
     Those that failed, were cancelled or could not be delivered don't count.
     """
@@ -164,7 +164,7 @@ async def requested_in_channel(
 async def ends_by_choice(
     connection: Connection, member_id: int, *, since: datetime, until: datetime, limit: int
 ) -> list[datetime]:
-    """When songs of a member, in any server, were cancelled by them or failed for what they
+    """Return when songs of a member, in any server, were cancelled by them or failed for what they
     requested; the newest `limit` of them, newest first.
     """
     rows = await connection.execute_fetchall(
@@ -192,13 +192,13 @@ async def price_of_completed(
 
 
 async def count_waiting(connection: Connection) -> int:
-    """How many songs wait here to be submitted."""
+    """Count the songs that wait to be submitted."""
     sql = "SELECT count(*) AS n FROM songs WHERE state = 'waiting'"
     return await _number(connection, sql)
 
 
 async def unfinished_of_server(connection: Connection, server_id: int) -> list[Song]:
-    """What runs and waits in a server, oldest first."""
+    """Return what runs and waits in a server, oldest first."""
     sql = """
         SELECT * FROM songs WHERE server_id = ? AND ended_at IS NULL
         ORDER BY requested_at, song_id
@@ -209,7 +209,7 @@ async def unfinished_of_server(connection: Connection, server_id: int) -> list[S
 async def of_member(
     connection: Connection, server_id: int, member_id: int, *, limit: int, offset: int
 ) -> list[Song]:
-    """A member's songs in a server, newest first."""
+    """Return a member's songs in a server, newest first."""
     sql = """
         SELECT * FROM songs WHERE server_id = ? AND member_id = ?
         ORDER BY song_id DESC LIMIT ? OFFSET ?
@@ -220,7 +220,7 @@ async def of_member(
 async def undelivered_of_member(
     connection: Connection, server_id: int, member_id: int
 ) -> list[Song]:
-    """A member's songs in a server that wait to be delivered, newest first."""
+    """Return a member's undelivered songs in a server, newest first."""
     sql = """
         SELECT * FROM songs
         WHERE server_id = ? AND member_id = ? AND state = 'undelivered'
@@ -238,7 +238,7 @@ async def count_of_member(connection: Connection, server_id: int, member_id: int
 async def genres_of_member(
     connection: Connection, server_id: int, member_id: int, *, limit: int
 ) -> list[str]:
-    """The genres of a member's newest songs, newest first."""
+    """Return the genres of a member's newest songs, newest first."""
     rows = await connection.execute_fetchall(
         """
         SELECT genres FROM songs WHERE server_id = ? AND member_id = ?
@@ -250,7 +250,7 @@ async def genres_of_member(
 
 
 async def genres_of_server(connection: Connection, server_id: int, *, limit: int) -> list[str]:
-    """The genres of a server's newest songs, newest first."""
+    """Return the genres of a server's newest songs, newest first."""
     rows = await connection.execute_fetchall(
         "SELECT genres FROM songs WHERE server_id = ? ORDER BY number DESC LIMIT ?",
         (server_id, limit),
@@ -259,13 +259,13 @@ async def genres_of_server(connection: Connection, server_id: int, *, limit: int
 
 
 async def any_submitted(connection: Connection) -> bool:
-    """Whether the song API was ever called for a song."""
+    """Return whether the song API was ever called for a song."""
     sql = "SELECT EXISTS (SELECT 1 FROM songs WHERE submits > 0) AS called"
     return bool(await _number(connection, sql))
 
 
 async def run_times(connection: Connection, *, limit: int) -> list[RunTime]:
-    """How long the latest songs took at the API, in the order in which they were submitted.
+    """Return how long the latest songs took at the API, in the order in which they were submitted.
 
     Without those whose interval a clock set back has turned round.
     """
@@ -291,7 +291,7 @@ async def run_times(connection: Connection, *, limit: int) -> list[RunTime]:
 
 
 async def waiting_in_order(connection: Connection) -> list[int]:
-    """Every waiting song's id, in the order in which they will be started."""
+    """Return every waiting song's id, in the order in which they will be started."""
     rows = await connection.execute_fetchall(
         """
         WITH of_member AS (
@@ -319,7 +319,7 @@ async def waiting_in_order(connection: Connection) -> list[int]:
 
 
 async def next_waiting(connection: Connection) -> Song | None:
-    """The song to start next."""
+    """Return the song to start next."""
     rows = await connection.execute_fetchall(
         """
         SELECT songs.* FROM songs
@@ -337,7 +337,7 @@ async def next_waiting(connection: Connection) -> Song | None:
 async def next_waiting_with_room(
     connection: Connection, *, day: datetime, all_songs: int | None, each_songs: int | None
 ) -> Song | None:
-    """`next_waiting`, of the songs that still fit into the operator's budgets of the day.
+    """Return the song to start next of those that the operator's budgets of the day leave room for.
 
     `all_songs`, `each_songs`: the budgets where `operator_budgets` has no row for that scope.
     """
@@ -374,19 +374,19 @@ async def next_waiting_with_room(
 
 
 async def waiting_since_before(connection: Connection, moment: datetime) -> list[Song]:
-    """The songs that have waited here since before `moment`."""
+    """Return the songs that have waited here since before `moment`."""
     sql = "SELECT * FROM songs WHERE state = 'waiting' AND requested_at < ? ORDER BY requested_at"
     return await _songs(connection, sql, (to_ms(moment),))
 
 
 async def waiting_of_server(connection: Connection, server_id: int) -> list[Song]:
-    """A server's waiting songs."""
+    """Return a server's waiting songs."""
     sql = "SELECT * FROM songs WHERE state = 'waiting' AND server_id = ? ORDER BY requested_at"
     return await _songs(connection, sql, (server_id,))
 
 
 async def waiting_of_member(connection: Connection, server_id: int, member_id: int) -> list[Song]:
-    """A member's waiting songs in a server."""
+    """Return a member's waiting songs in a server."""
     sql = """
         SELECT * FROM songs WHERE state = 'waiting' AND server_id = ? AND member_id = ?
         ORDER BY requested_at, song_id
@@ -395,7 +395,7 @@ async def waiting_of_member(connection: Connection, server_id: int, member_id: i
 
 
 async def is_unwanted(connection: Connection, song_id: int, *, at: datetime) -> bool:
-    """Whether a song's member is blocked at that moment, or the bot has left its server."""
+    """Return whether a song's member is blocked at that moment, or the bot has left its server."""
     sql = """
         SELECT EXISTS (
             SELECT 1 FROM songs JOIN servers USING (server_id)
@@ -414,7 +414,7 @@ async def is_unwanted(connection: Connection, song_id: int, *, at: datetime) -> 
 
 
 async def mark_submitting(connection: Connection, song_id: int, *, at: datetime) -> bool:
-    """About to submit: the attempt is counted before it is made, two at most."""
+    """Mark it as being submitted: the attempt is counted before it is made, two at most."""
     sql = """
         UPDATE songs SET state = 'submitting', state_at = :at, submits = submits + 1,
                          counted_at = :at
@@ -427,9 +427,9 @@ async def mark_submitting(connection: Connection, song_id: int, *, at: datetime)
 async def unmark_submitting(
     connection: Connection, song_id: int, *, at: datetime
 ) -> datetime | None:
-    """The submit was not accepted: it does not count, and the song waits again.
+    """Let a song wait again whose submit was not accepted; return when that was counted.
 
-    Gives when it was counted, None if it was not. A song whose earlier answer was lost may be at
+    None if it was not counted. A song whose earlier answer was lost may be at
     the API, so that it stays.
     """
     rows = await connection.execute_fetchall(
@@ -447,7 +447,7 @@ async def unmark_submitting(
 async def mark_submitted(
     connection: Connection, song_id: int, *, request_id: str | None, at: datetime
 ) -> bool:
-    """The API has accepted it."""
+    """Note that the API has accepted it."""
     sql = """
         UPDATE songs SET state = 'submitted', state_at = :at, request_id = :request_id,
                          submitted_at = :at
@@ -460,7 +460,7 @@ async def mark_submitted(
 
 
 async def mark_processing(connection: Connection, song_id: int) -> bool:
-    """The API is making it. False if that was known."""
+    """Note that the API is making it. False if that was known."""
     sql = """
         UPDATE songs SET processing = 1
         WHERE song_id = ? AND processing = 0 AND state IN ('submitting', 'submitted')
@@ -477,7 +477,7 @@ async def mark_downloaded(
     run_low: int | None,
     run_high: int | None,
 ) -> bool:
-    """Its audio is in the data folder. `run_low`, `run_high`: see the schema."""
+    """Mark that its audio is in the data folder. `run_low`, `run_high`: see the schema."""
     sql = """
         UPDATE songs SET state = 'downloaded', state_at = :at,
                          submitted_at = coalesce(submitted_at, :submitted_at),
@@ -499,7 +499,7 @@ async def mark_downloaded(
 
 
 async def begin_large_read(connection: Connection, song_id: int) -> bool:
-    """About to read its large answer. False where that ended three processes, or it moved on."""
+    """Count the reading of its large answer. False if that ended three processes."""
     sql = """
         UPDATE songs SET large_reads = large_reads + 1
         WHERE song_id = ? AND state IN ('submitting', 'submitted') AND large_reads < 3
@@ -508,13 +508,13 @@ async def begin_large_read(connection: Connection, song_id: int) -> bool:
 
 
 async def end_large_read(connection: Connection, song_id: int) -> bool:
-    """The process has outlived it, whatever became of the answer. False if none was begun."""
+    """Note that the process has outlived it. False if none was begun."""
     sql = "UPDATE songs SET large_reads = large_reads - 1 WHERE song_id = ? AND large_reads > 0"
     return await _moved(connection, sql, (song_id,))
 
 
 async def mark_ready(connection: Connection, song_id: int, *, file: str, at: datetime) -> bool:
-    """It can be posted. From `posting` too, where Discord refused its size."""
+    """Mark that it can be posted. From `posting` too, if Discord refused its size."""
     sql = """
         UPDATE songs SET state = 'ready', state_at = ?, file = ?
         WHERE song_id = ?
@@ -524,7 +524,7 @@ async def mark_ready(connection: Connection, song_id: int, *, file: str, at: dat
 
 
 async def mark_posting(connection: Connection, song_id: int, *, at: datetime) -> bool:
-    """About to send it. The first mark's time stays: every post of it is younger."""
+    """Mark it as being sent. The first mark's time stays: every post of it is younger."""
     sql = """
         UPDATE songs SET state = 'posting', state_at = :at, posting_at = coalesce(posting_at, :at)
         WHERE song_id = :song_id
@@ -584,13 +584,13 @@ async def end(
 
 
 async def undelivered(connection: Connection) -> list[Song]:
-    """The songs that could not be posted and wait to be delivered, oldest end first."""
+    """Return the undelivered songs, oldest end first."""
     sql = "SELECT * FROM songs WHERE state = 'undelivered' ORDER BY ended_at, song_id"
     return await _songs(connection, sql)
 
 
 async def count_undelivered(connection: Connection, server_id: int) -> Counter[int]:
-    """How many of a server's songs could not be posted and wait to be delivered, by member."""
+    """Count a server's undelivered songs by member."""
     # Grouped here: for GROUP BY, SQLite would go through all of the server's songs in order.
     rows = await connection.execute_fetchall(
         """
@@ -602,7 +602,7 @@ async def count_undelivered(connection: Connection, server_id: int) -> Counter[i
 
 
 async def undelivered_by_reason(connection: Connection) -> list[Undelivered]:
-    """How many songs wait to be delivered, for each reason; the most first."""
+    """Count the undelivered songs for each reason, the most first."""
     rows = await connection.execute_fetchall(
         """
         SELECT reason, count(*) AS songs, min(ended_at) AS oldest FROM songs
@@ -613,7 +613,7 @@ async def undelivered_by_reason(connection: Connection) -> list[Undelivered]:
 
 
 async def mark_posting_late(connection: Connection, song_id: int, *, at: datetime) -> bool:
-    """About to send it once more. Every post of it is younger than `posting_at`.
+    """Mark an undelivered song as being sent. Every post of it is younger than `posting_at`.
 
     Where it may be there already, the mark of the first of these tries stays.
     """
@@ -660,13 +660,13 @@ async def expedite(
 
 
 async def set_file(connection: Connection, song_id: int, *, file: str) -> bool:
-    """It was transcoded again while it is ready or undelivered."""
+    """Store the name of a file that was transcoded again."""
     sql = "UPDATE songs SET file = ? WHERE song_id = ? AND state IN ('ready', 'undelivered')"
     return await _moved(connection, sql, (file, song_id))
 
 
 async def needing_files(connection: Connection) -> set[int]:
-    """The songs whose files are still needed: unfinished, or not delivered yet."""
+    """Return the songs whose files are still needed: unfinished, or not delivered yet."""
     rows = await connection.execute_fetchall(
         """
         SELECT song_id FROM songs WHERE ended_at IS NULL
@@ -677,7 +677,7 @@ async def needing_files(connection: Connection) -> set[int]:
 
 
 async def with_kept_files(connection: Connection) -> dict[int, str]:
-    """The files that wait to be posted or handed over, by their songs."""
+    """Return the files that wait to be posted or handed over, by their songs."""
     rows = await connection.execute_fetchall(
         "SELECT song_id, file FROM songs WHERE file IS NOT NULL"
     )
@@ -714,7 +714,7 @@ async def delete_events_before(connection: Connection, moment: datetime) -> int:
 async def set_token(
     connection: Connection, song_id: int, *, message_id: int | None, token: str, until: datetime
 ) -> bool:
-    """A newer interaction's token edits the status message from now on.
+    """Let a newer interaction's token edit the status message from now on.
 
     False where nothing will be shown any more: it has ended, and does not wait to be delivered.
     """
@@ -726,7 +726,7 @@ async def set_token(
 
 
 async def forget_token(connection: Connection, song_id: int, *, token: str) -> bool:
-    """`token` works no longer, or is needed no longer."""
+    """Forget `token`, which works no longer or is needed no longer."""
     sql = "UPDATE songs SET token = NULL, token_until = NULL WHERE song_id = ? AND token = ?"
     return await _moved(connection, sql, (song_id, token))
 
@@ -744,7 +744,7 @@ async def forget_lyrics_of_failed(connection: Connection, *, ended_before: datet
 
 
 async def with_token(connection: Connection, *, ended: bool) -> list[Song]:
-    """Songs whose status message can still be edited."""
+    """Return songs whose status message can still be edited."""
     sql = """
         SELECT * FROM songs WHERE token_until IS NOT NULL AND (ended_at IS NOT NULL) = ?
         ORDER BY song_id

@@ -78,7 +78,7 @@ REASONS: Mapping[type[Exception], str] = {
 
 @dataclass(slots=True)
 class _Absence:
-    """A song that is said not to be there yet: for how long, and what was done about it.
+    """How long a result has not been there yet, and what was done about it.
 
     `waited` counts, in seconds, the pauses, the downloads that found nothing, and what the API took
     to answer. So what has other deadlines is left out: the account's minute, 429s, 5xx, incidents
@@ -89,7 +89,7 @@ class _Absence:
     tries: int = 0
     fresh_addresses: int = 0
     output: Output | None = None
-    """Where it was last said to be."""
+    """Its last known address."""
     failing_since: datetime | None = None
     """When fetching it failed first."""
     failure: str = ""
@@ -173,7 +173,7 @@ class Pipeline:
         return True
 
     async def _submit(self, song: Song, *, fresh: bool) -> bool:
-        """Submit a song as often as that may be done. False: see `make`.
+        """Submit a song, twice at most. False: see `make`.
 
         Raises:
             NotReached: see `make`.
@@ -212,9 +212,9 @@ class Pipeline:
         return True
 
     async def _attributed(self, song: Song, error: SongApiError) -> SongApiError:
-        """The refusal of a submit; one that is this request's alone does not blame the account.
+        """Return the refusal of a submit as the account's, or as this request's alone.
 
-        Once the key is known to be refused, what meets that waits, but not for ever.
+        Once the key is known to be refused, songs that meet that wait, but not for ever.
         """
         if not isinstance(error, SubmitForbidden):
             return error
@@ -226,7 +226,7 @@ class Pipeline:
         return RequestForbidden(f"{error} (this request alone: the key works)") if alone else error
 
     async def _mark_again(self, song: Song, began: datetime) -> bool:
-        """Count another submit of a song whose answer was lost; its end if it may have none."""
+        """Count another submit of a song whose answer was lost. False: it has failed instead."""
         if song.submits >= MOST_SUBMITS:
             await self._fail(song, "The song service's answer was lost twice.")
             return False
@@ -248,9 +248,9 @@ class Pipeline:
         return True
 
     async def _waits_again(self, song: Song) -> bool:
-        """Its submit was certainly not accepted and does not count. Not wanted, it is cancelled.
+        """Let a song wait again whose submit was certainly not accepted, or cancel it if unwanted.
 
-        Its last write, since the next one to start a song may take it. False: an earlier answer was
+        It must not be changed afterwards: another task may start it. False: an earlier answer was
         lost, so that it may be at the API, and can't wait with those that may be cancelled.
         """
         cancelled = False
@@ -284,41 +284,34 @@ class Pipeline:
         await self._incidents.account_works(refusals=refusals)
 
     async def _make_at_once(self, song: Song) -> None:
-        """v1: one call that lasts as long as the song takes. A kill in it is a lost answer."""
+        """Make it in one call, which lasts as long as the song takes. A kill is a lost answer.
+
+        Raises:
+            SubmitUncertain: it may be made and paid for, but is lost.
+            SongApiError, OSError: see `Provider.make`, `Provider.download`.
+        """
         await self._rows.move(song, songs.mark_processing)
         began, refusals = self._clock(), self._incidents.refusals
-        workspace = await self._with_folder(song)
+        workspace, output = await self._with_folder(song), None
         try:
             async with asyncio.timeout(MAKING_DEADLINE.total_seconds()):
                 output = await self._provider(song).make(song, workspace)
                 if output is not None:
-                    await self._fetch_made(song, output, workspace)
+                    # There is no result to request again, for a fresh address.
+                    absence = _Absence(fresh_addresses=len(FRESH_ADDRESS_AFTER))
+                    await self._fetch(replace(song, submitted_at=began), output, absence)
         except TimeoutError:
             raise SubmitUncertain("the complete song did not come within 30 minutes") from None
+        except ApiUnavailable as error:
+            if output is None:
+                raise
+            await self._incidents.result_lost(song.song_id, str(error))
+            raise SubmitUncertain(f"made, but {error}") from error
         took = self._age(began)
         self._provider(song).pacer.ended(song.song_id, low=took, high=took)
         await self._downloaded(song, began, low=took, high=took)
         self._submit_refusals[song.provider].accepted()
         await self._incidents.account_works(refusals=refusals)
-
-    async def _fetch_made(self, song: Song, output: Output, workspace: Workspace) -> None:
-        """Fetch what the one call has made; there is no result to request again.
-
-        Raises:
-            SubmitUncertain: made and paid for, but lost: to make it again is a second submit.
-            SongApiError, OSError: see `Provider.download`.
-        """
-        absence = _Absence()
-        while True:
-            try:
-                await self._timed_download(song, output, workspace, absence)
-            except NotThereYet as error:
-                await self._wait_until_there(absence, error)
-            except ApiUnavailable as error:
-                await self._incidents.result_lost(song.song_id, str(error))
-                raise SubmitUncertain(f"made, but {error}") from error
-            else:
-                return
 
     async def _await_audio(self, song: Song, *, resumed: bool) -> None:
         """Poll at the paced times until the song is done, then fetch it.
@@ -361,7 +354,7 @@ class Pipeline:
                 return
 
     async def _poll(self, song: Song, absence: _Absence, *, resumed: bool) -> JobStatus:
-        """See how far it is, and again where the API does not know it yet: it was just submitted.
+        """Get its status, repeatedly if the API does not know it yet: it was just submitted.
 
         Raises:
             SongApiError: see `Provider.get_status`. If it was `resumed`, a 404 is final.
@@ -380,7 +373,7 @@ class Pipeline:
                 return job
 
     async def _fetch(self, song: Song, output: Output | None, absence: _Absence) -> None:
-        """Fetch the audio of a song that is COMPLETED, again where it is not there yet.
+        """Fetch the audio of a song that is COMPLETED, repeatedly if it is not there yet.
 
         Raises:
             SongApiError, OSError: see `Provider.result`, `Provider.download`.
@@ -388,14 +381,13 @@ class Pipeline:
         """
         output = output or absence.output
         provider = self._provider(song)
-        request_id, workspace = require(song.request_id), await self._with_folder(song)
+        workspace = await self._with_folder(song)
         while True:
-            left = MAKING_DEADLINE.total_seconds() - self._age(require(song.submitted_at))
-            limit = max(left, LAST_DOWNLOAD.total_seconds())
             try:
                 if output is None:
+                    request_id = require(song.request_id)
                     output = await provider.result(request_id, workspace, absence.answered)
-                await self._timed_download(song, output, workspace, absence, limit=limit)
+                await self._download(song, output, workspace, absence)
             except ApiUnavailable as error:
                 absence.failing_since = absence.failing_since or self._clock()
                 absence.failure = str(error)
@@ -436,26 +428,19 @@ class Pipeline:
         await self._sleep(min(pause, left))
         absence.waited = min(absence.waited + pause, NOT_YET)
 
-    async def _timed_download(
-        self,
-        song: Song,
-        output: Output,
-        workspace: Workspace,
-        absence: _Absence,
-        *,
-        limit: float | None = None,
+    async def _download(
+        self, song: Song, output: Output, workspace: Workspace, absence: _Absence
     ) -> None:
-        """Fetch audio; a storage that sends a byte now and then does not hold it for ever.
-
-        `limit`: seconds that it may take.
+        """Fetch audio in the time that the song has left: a storage may send a byte now and then.
 
         Raises:
             SongApiError, OSError: see `Provider.download`.
             ApiUnavailable: also where it takes longer.
         """
         began = self._clock()
+        left = MAKING_DEADLINE.total_seconds() - self._age(require(song.submitted_at))
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(max(left, LAST_DOWNLOAD.total_seconds())):
                 await self._provider(song).download(output, workspace)
         except NotThereYet:
             absence.waited += self._age(began)
@@ -464,7 +449,7 @@ class Pipeline:
             raise ApiUnavailable("the download did not end in time") from None
 
     def _until_next_poll(self, song: Song, polled_at: float, failures: int) -> float:
-        """Seconds to wait from now: as paced, and longer after failures."""
+        """Return the seconds to wait from now: as paced, and longer after failures."""
         at = self._provider(song).pacer.next_poll(
             seconds=song.seconds,
             steps=song.steps,
@@ -478,7 +463,7 @@ class Pipeline:
     async def _downloaded(
         self, song: Song, submitted_at: datetime, *, low: float, high: float
     ) -> None:
-        """Its audio is on disk. It ended between the ages `low` and `high`, in seconds."""
+        """Note that its audio is here. It ended between the ages `low` and `high`, in seconds."""
         await self._incidents.api_answered()
         run_low, run_high = round(low * 1000), round(high * 1000)
         # How old a song is that was submitted at a time still to come is a guess, after the clock
@@ -500,7 +485,7 @@ class Pipeline:
             await self._incidents.api_silent(str(error))
 
     async def _refused(self, song: Song, error: SongApiError, *, resumed: bool = False) -> bool:
-        """The API's last word on a song; whether that was its end.
+        """Handle a permanent refusal by the API; return whether it was the song's end.
 
         `resumed`: see `_await_audio`. What the API has forgotten by then is no lost result.
 
@@ -526,7 +511,7 @@ class Pipeline:
         return True
 
     async def _uncount(self, song: Song) -> None:
-        """Its last submit was certainly not accepted: it is no cost of the operator's."""
+        """Uncount its last submit, which was certainly not accepted and costs nothing."""
         counted_at = require(song.counted_at)
         await self._rows.transact(
             lambda connection: self._operator_budgets.uncount(connection, song, counted_at)
@@ -599,7 +584,7 @@ class Pipeline:
 
     @contextlib.contextmanager
     def _uninterrupted(self, song: Song) -> Iterator[None]:
-        """A stop should not cut off the block: its outcome would have to be found out later."""
+        """Keep a stop from cutting off the block: its outcome would have to be found out later."""
         self.submitting.add(song.song_id)
         try:
             yield
@@ -612,19 +597,18 @@ class Pipeline:
         return self.submitting | self._poster.sending
 
     def _age(self, moment: datetime) -> float:
-        """Seconds since then."""
+        """Return the seconds since then."""
         return self._clock.elapsed_since(moment).total_seconds()
 
     def _overdue(self, submitted_at: datetime) -> bool:
-        """Whether its time at the API is over."""
+        """Return whether its time at the API is over."""
         return self._clock.elapsed_since(submitted_at) >= MAKING_DEADLINE
 
     def _provider(self, song: Song) -> Provider:
-        """The one that has the song's job."""
         return self._providers[song.provider]
 
     async def _count(self, song: Song, move: Callable[[Connection, Song], Awaitable[bool]]) -> bool:
-        """Count a submit, or one that was none, with the move that it is."""
+        """Move a song with an update that also counts its submit, or uncounts it."""
         moved = await self._rows.transact(lambda connection: move(connection, song))
         log_move(move.__name__, moved=moved)
         if moved:
@@ -632,7 +616,7 @@ class Pipeline:
         return moved
 
     def _workspace(self, song: Song) -> Workspace:
-        """Where its audio goes, and what it may take by what was requested."""
+        """Return where its audio goes, and how large it may be."""
         return Workspace(
             self._poster.folder(song.song_id) / SOURCE,
             self._provider(song).largest_file(song.seconds),
@@ -664,7 +648,7 @@ class Pipeline:
             log.warning("the reading of its large answer stays counted: %s", error)
 
     async def _with_folder(self, song: Song) -> Workspace:
-        """The same, its folder made."""
+        """Return its workspace, and make its folder."""
         workspace = self._workspace(song)
         await asyncio.to_thread(workspace.file.parent.mkdir, parents=True, exist_ok=True)
         return workspace
@@ -707,14 +691,14 @@ def _for_member(error: SongApiError) -> str:
 
 
 def _was_not_accepted(error: SongApiError) -> bool:
-    """Whether a submit that was answered so was certainly not accepted."""
+    """Return whether a submit that was answered so was certainly not accepted."""
     if isinstance(error, GenerationFailed):
         return not error.accepted
     return isinstance(error, AccountProblem | RequestRejected)
 
 
 def _fault_of(error: SongwrightError) -> Fault:
-    """Whether the member pays for trying it again and again, or somebody else is at fault."""
+    """Return who caused it: a member may cause only so many failures an hour."""
     match error:
         case GenerationFailed(by_request=True) | RequestForbidden() | TooShort() | SilentAudio():
             return Fault.REQUEST

@@ -92,7 +92,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "cogs.songs.buttons.GetButton.respond: _show_now(",
     ],
     "The same as what is passed, for an answer or an address of another shape.": [
-        "services.songs.pipeline.Pipeline._make_at_once: self._fetch_made(",
+        "services.songs.pipeline.Pipeline._make_at_once: self._fetch(",
         "services.providers.downloads.Downloader.download: in_thread(_put_in_place",
         "services.providers.segmind.Segmind.make: answer.output()",
         "services.providers.segmind.Segmind.make: contextlib.aclosing(answer)",
@@ -138,6 +138,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
     "An incident is told: the song's row is written before or after it, not with it.": [
         "services.songs.pipeline.Pipeline._refused: self._incidents.begin(",
         "services.songs.pipeline.Pipeline._refused: self._incidents.result_lost(",
+        "services.songs.pipeline.Pipeline._make_at_once: self._incidents.result_lost(",
         "services.songs.pipeline.Pipeline._unplayable: self._incidents.result_played()",
         "services.songs.pipeline.Pipeline._fetch: self._note_failing(",
         "services.songs.poster.Poster._undelivered: self._incidents.begin(",
