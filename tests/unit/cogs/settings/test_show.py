@@ -1,22 +1,14 @@
 """/quota show: all settings in view, or one member's credits explained."""
 
 import re
-from dataclasses import replace
 from datetime import timedelta
 
 import simcord
 
-from services.calendar import Every
 from services.settings.catalogue import (
-    ALLOWANCE,
-    BLOCK,
     BUDGET,
-    CALENDAR,
-    MEMBER_ALLOWANCE,
-    PAUSE,
-    ROLE_ALLOWANCE,
 )
-from services.settings.settings import Block, Member, Override
+from services.settings.settings import Member
 from tests.unit.cogs.settings.layouts import buttons_in, shown_in
 from tests.unit.cogs.settings.quota import by, server_settings, show
 from tests.world import World, said
@@ -65,57 +57,6 @@ async def test_the_bots_default_is_named_as_such(world: World) -> None:
     assert "Not blocked." in text
 
 
-async def test_what_the_server_gives_everyone(world: World) -> None:
-    await server_settings(world).set(by(world), ALLOWANCE, 20)
-    other = world.guild.create_role("others")
-    await server_settings(world).set(by(world), ROLE_ALLOWANCE, 50, other.id)
-    text = await explained(world)
-    assert "20 credits a day: what this server gives everyone." in text
-    assert "None of their roles has an allowance." in text
-
-
-async def test_the_highest_of_their_roles_counts_and_the_others_are_named(world: World) -> None:
-    low, high = world.guild.create_role("low"), world.guild.create_role("high")
-    carol = world.guild.add_member(world.env.create_user("carol"), roles=[low, high])
-    await server_settings(world).set(by(world), ROLE_ALLOWANCE, 5, low.id)
-    await server_settings(world).set(by(world), ROLE_ALLOWANCE, 50, high.id)
-    text = await explained(world, carol)
-    assert f"50 credits a day: from <@&{high.id}>, the highest of their roles" in text
-    assert f"Not counted, because allowances don't add up: <@&{low.id}> (5 credits a day)." in text
-
-
-async def test_the_role_of_everyone_is_called_so(world: World) -> None:
-    await server_settings(world).set(by(world), ROLE_ALLOWANCE, 7, world.guild.id)
-    assert "7 credits a day: from @everyone" in await explained(world)
-
-
-async def test_an_allowance_of_their_own_counts_before_all(world: World) -> None:
-    until = world.clock() + timedelta(days=2)
-    await server_settings(world).set(
-        by(world), MEMBER_ALLOWANCE, Override(99, until), world.alice.id
-    )
-    text = await explained(world)
-    assert re.search(r"99 credits a day: their own allowance until <t:\d+:f>", text)
-    world.clock.moved += timedelta(days=3)
-    assert re.search(r"Their own allowance \(99 credits a day\) ended <t:", await explained(world))
-
-
-async def test_without_a_limit_songs_cost_nothing(world: World) -> None:
-    await server_settings(world).set(by(world), MEMBER_ALLOWANCE, Override(None), world.alice.id)
-    await world.song(seconds=60)
-    text = await explained(world)
-    assert "**No limit**: songs cost them nothing." in text
-    assert "unlimited: their own allowance." in text
-    assert "Held for songs in progress: worth 2 credits" in text
-    assert "Refills" not in text
-
-
-async def test_credits_left_before_a_limit_was_lifted_stay(world: World) -> None:
-    await world.free()
-    await server_settings(world).set(by(world), MEMBER_ALLOWANCE, Override(None), world.alice.id)
-    assert "They also have 10 credits" in await explained(world)
-
-
 async def test_spent_held_and_granted_credits_are_shown(world: World) -> None:
     async with world.working():
         await world.song(seconds=60)
@@ -136,22 +77,6 @@ async def test_spent_held_and_granted_credits_are_shown(world: World) -> None:
     assert "Spent: 2 credits\nHeld for songs in progress: 1 credit" in text
     assert "for song 0" in text
     assert "and 3 more \N{MIDDLE DOT} 15 credits" in text
-
-
-async def test_a_block_and_a_pause_are_shown(world: World) -> None:
-    await server_settings(world).set(by(world), BLOCK, Block("was *loud*"), world.alice.id)
-    await server_settings(world).set(by(world), PAUSE, "upkeep")
-    result = await show(world, world.alice)
-    text = shown_in(result)
-    assert "**Blocked**: was \\*loud\\*" in text
-    assert "New songs are paused for everyone: upkeep" in text
-    assert "Unblock" in buttons(result)
-    assert "Block" not in buttons(result)
-
-
-async def test_a_coming_period_is_shown(world: World) -> None:
-    await server_settings(world).update(by(world), CALENDAR, lambda c: replace(c, every=Every.WEEK))
-    assert re.search(r"From <t:\d+:f> on the period is a week", await explained(world))
 
 
 async def test_roles_of_a_former_member_are_unknown(world: World) -> None:
