@@ -171,24 +171,6 @@ async def test_mentions_are_shown_and_ping_nobody(stage: Stage) -> None:
     assert message.content == ""
 
 
-async def test_changes_are_posted_in_the_channel_of_that_time(stage: Stage) -> None:
-    elsewhere = stage.wire.channel(stage.guild, "elsewhere")
-    await stage.allow(15)
-    await stage.log_to(stage.logs)
-    await stage.log_to(stage.others)
-    await stage.allow(20)
-    await stage.allow(40, channel=stage.others)
-    await stage.log_to(elsewhere)
-    await stage.allow(30)
-    async with stage.running():
-        await stage.all_posted()
-    assert "→ 15" not in stage.text()
-    assert "→ 20" in stage.text()
-    assert "→ 40" in stage.text(stage.others)
-    assert "→ 30" in stage.text(elsewhere)
-    assert "→ 30" not in stage.text()
-
-
 async def test_each_warning_of_a_budget_is_posted_once(
     stage: Stage,
 ) -> None:

@@ -72,6 +72,8 @@ async def test_the_bot_checks_too(world: World) -> None:
         ("pause", {}),
         ("resume", {}),
         ("show", {}),
+        ("history", {}),
+        ("log", {}),
     ):
         result = await world.alice.slash(world.channel, f"quota {name}", **options)
         assert said(result).content == NOT_ALLOWED

@@ -214,12 +214,6 @@ async def test_a_member_is_blocked(world: World) -> None:
     assert (await settings(world, world.bob))[BLOCK] is None
 
 
-async def test_a_bot_gets_no_allowance(world: World) -> None:
-    robot = world.guild.add_member(world.env.create_user("robot", bot=True))
-    result = await filled(world, "member", "members", subject=[robot], member="5")
-    assert "Bots make no songs" in refused(result)
-
-
 # --- below a member's credits ---------------------------------------------------------------------
 
 
@@ -297,13 +291,6 @@ async def test_a_refused_list_of_words_comes_back_as_a_file(world: World) -> Non
     assert text.ephemeral
     assert world.file(text).decode() == listed
     assert await changed(world) == []
-
-
-async def test_of_two_managers_the_later_one_counts_and_the_history_has_both(world: World) -> None:
-    forms = [await opened(world, "allowance", "credits") for _ in range(2)]
-    for form, credits in zip(forms, ("20", "30"), strict=True):
-        await world.mona.submit_modal(form, {"allowance": credits})
-    assert [change.after for change in await changed(world)] == ['{"credits":30}', '{"credits":20}']
 
 
 async def test_a_form_outlives_a_restart_while_it_is_being_typed(world: World) -> None:
