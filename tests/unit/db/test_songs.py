@@ -69,7 +69,7 @@ async def _start_next(database: Database, at: datetime) -> Song | None:
     asks=_ASKS,
     clock=st.lists(st.integers(-2, 2), min_size=12, max_size=12),
 )
-async def test_the_order_that_is_shown_is_the_order_of_the_starts(
+async def test_shown_order_is_the_order_of_the_starts(
     before: list[tuple[tuple[int, int], int]], asks: list[Waiting], clock: list[int]
 ) -> None:
     """Also where the clock stands still or is set back between the starts."""
@@ -96,7 +96,7 @@ async def test_the_order_that_is_shown_is_the_order_of_the_starts(
 
 @settings(max_examples=50)
 @given(asks=_ASKS)
-async def test_nobodys_second_song_is_before_anothers_first(asks: list[Waiting]) -> None:
+async def test_first_songs_come_before_second_songs(asks: list[Waiting]) -> None:
     """Within a server by members; among all by servers."""
     async with database_in_memory() as database:
         await _ask_all(database, asks)
@@ -229,7 +229,7 @@ MOVES: dict[str, tuple[Callable[[Connection], Awaitable[object]], set[State]]] =
 
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("move", MOVES)
-async def test_a_song_moves_only_from_the_right_step(
+async def test_song_moves_only_from_allowed_states(
     database: Database, move: str, state: State
 ) -> None:
     make, allowed = MOVES[move]
@@ -246,7 +246,7 @@ async def test_a_song_moves_only_from_the_right_step(
 
 @pytest.mark.parametrize("to_state", State)
 @pytest.mark.parametrize("from_state", State)
-async def test_a_song_takes_no_way_that_is_not_in_the_table(
+async def test_transition_outside_the_table_is_refused(
     database: Database, from_state: State, to_state: State
 ) -> None:
     """Whoever updates a row: the event of a transition refers to the table."""
@@ -282,7 +282,7 @@ async def read(database: Database, song_id: int = 1) -> Song:
     return song
 
 
-async def test_a_songs_way_leaves_its_marks(database: Database) -> None:
+async def test_moves_fill_the_row_and_the_events(database: Database) -> None:
     await add_song(database, token="t", token_until=LATER)
     async with database.write() as connection:
         await songs.mark_submitting(connection, 1, at=LATER)
@@ -329,7 +329,7 @@ async def test_a_song_is_submitted_twice_at_most(database: Database) -> None:
     assert (await read(database)).submits == 2
 
 
-async def test_an_attempt_that_surely_failed_does_not_count(database: Database) -> None:
+async def test_refused_submit_does_not_count(database: Database) -> None:
     await add_song(database)
     async with database.write() as connection:
         await songs.mark_submitting(connection, 1, at=LATER)
@@ -373,7 +373,7 @@ async def test_an_undelivered_song_keeps_its_file_until_it_is_handed_over(
 KEPT: dict[str, Any] = {"state": State.UNDELIVERED, "reason": "No.", "file": "1.mp3"}
 
 
-async def test_the_file_nobody_came_for_is_forgotten_once(database: Database) -> None:
+async def test_refunded_song_forgets_its_file(database: Database) -> None:
     await add_song(database, **KEPT, in_doubt=True)
     assert await songs.undelivered(database.reader) == [await read(database)]
     async with database.write() as connection:
@@ -391,7 +391,7 @@ async def test_the_file_nobody_came_for_is_forgotten_once(database: Database) ->
     assert (song.file, song.state, song.in_doubt) == (None, State.REFUNDED, False)
 
 
-async def test_what_waits_is_marked_before_it_is_sent_late(database: Database) -> None:
+async def test_late_post_is_marked(database: Database) -> None:
     await add_song(database, **KEPT)
     async with database.write() as connection:
         assert await songs.mark_posting_late(connection, 1, at=LATER)
@@ -405,12 +405,6 @@ async def test_what_waits_is_marked_before_it_is_sent_late(database: Database) -
     song = await read(database)
     assert (song.post_id, song.reason, song.file) == (9, None, None)
     assert (song.state_at, song.in_doubt) == (LATER, False)
-
-
-# --- What is read -------------------------------------------------------------------------------
-
-
-# --- The status message -------------------------------------------------------------------------
 
 
 # --- How it is found ------------------------------------------------------------------------------
@@ -431,6 +425,7 @@ OFTEN: dict[str, Callable[[Connection], Awaitable[object]]] = {
     "with_token": lambda c: songs.with_token(c, ended=True),
     "forget_tokens_until": lambda c: songs.forget_tokens_until(c, NOON),
     "undelivered": songs.undelivered,
+    "expedite": lambda c: songs.expedite(c, SERVER, channel_id=None, pause=60.0),
     "count_undelivered": lambda c: songs.count_undelivered(c, SERVER),
     "count_unfinished_elsewhere": lambda c: songs.count_unfinished_elsewhere(c, SERVER, MEMBER),
     "undelivered_of_member": lambda c: songs.undelivered_of_member(c, SERVER, MEMBER),
@@ -470,9 +465,7 @@ class Explaining:
 
 
 @pytest.mark.parametrize("name", OFTEN)
-async def test_what_is_read_often_never_reads_the_whole_history(
-    database: Database, name: str
-) -> None:
+async def test_frequent_queries_never_scan_the_history(database: Database, name: str) -> None:
     explaining = Explaining(database._writer)
     await OFTEN[name](cast("Connection", explaining))
     assert explaining.plan

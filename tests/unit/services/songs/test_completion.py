@@ -63,7 +63,7 @@ FROM = {
 
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("end", ENDS)
-async def test_a_song_ends_only_from_where_it_can(
+async def test_song_ends_only_from_allowed_states(
     database: Database, credits: Credits, completion: SongCompletion, end: str, state: State
 ) -> None:
     song = await add_held_song(database, credits, state=state)
@@ -80,7 +80,7 @@ async def test_a_song_ends_only_from_where_it_can(
     assert await ENDS[end](completion, song) is again
 
 
-async def test_a_song_that_was_posted_is_paid_for(
+async def test_posted_song_is_settled(
     database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
     song = await add_held_song(database, credits, state=State.POSTING)
@@ -91,7 +91,7 @@ async def test_a_song_that_was_posted_is_paid_for(
     assert await songs.price_of_unfinished(database.reader, SERVER, MEMBER) == 0
 
 
-async def test_a_song_that_failed_is_given_back(
+async def test_failed_song_is_refunded(
     database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
     song = await add_held_song(database, credits, state=State.SUBMITTED)
@@ -101,7 +101,7 @@ async def test_a_song_that_failed_is_given_back(
     assert await free(credits) == 10
 
 
-async def test_of_two_ends_at_once_one_counts(
+async def test_only_one_of_simultaneous_ends_counts(
     database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
     song = await add_held_song(database, credits)
@@ -111,7 +111,7 @@ async def test_of_two_ends_at_once_one_counts(
 
 
 @pytest.mark.parametrize("end", ["complete", "undelivered", "fail", "cancel"])
-async def test_an_entry_that_fails_undoes_the_end(
+async def test_failing_entry_undoes_the_end(
     database: Database,
     credits: Credits,
     completion: SongCompletion,
@@ -140,7 +140,7 @@ async def undelivered(
     return await read(database, song)
 
 
-async def test_what_could_not_be_delivered_is_given_back_once(
+async def test_undelivered_song_is_refunded_once(
     database: Database, credits: Credits, completion: SongCompletion, clock: SettableClock
 ) -> None:
     song = await undelivered(database, credits, completion, 1)
@@ -159,7 +159,7 @@ async def test_what_could_not_be_delivered_is_given_back_once(
     assert await free(credits) == 12
 
 
-async def test_what_was_handed_over_is_not_given_back(
+async def test_handed_over_song_is_not_refunded(
     database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
     song = await undelivered(database, credits, completion, 1)
@@ -171,7 +171,7 @@ async def test_what_was_handed_over_is_not_given_back(
     assert await kinds(database) == {"hold", "settle"}
 
 
-async def test_what_is_posted_late_is_as_if_it_had_been_posted(
+async def test_late_post_completes_the_song(
     database: Database, credits: Credits, completion: SongCompletion, clock: SettableClock
 ) -> None:
     song = await undelivered(database, credits, completion, 1)
@@ -188,7 +188,7 @@ async def test_what_is_posted_late_is_as_if_it_had_been_posted(
     assert await kinds(database) == {"hold", "settle"}
 
 
-async def test_a_song_without_a_hold_can_not_end(
+async def test_song_without_a_hold_can_not_end(
     database: Database, completion: SongCompletion
 ) -> None:
     song = await add_song(database)
@@ -197,7 +197,7 @@ async def test_a_song_without_a_hold_can_not_end(
     assert await read(database, song) == song
 
 
-async def test_who_ended_a_song_stands_in_its_row(
+async def test_fault_is_stored(
     database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
     ends: list[tuple[Fault, Callable[[Song], Awaitable[bool]]]] = [

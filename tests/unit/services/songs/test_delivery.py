@@ -62,7 +62,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, *, for_writes: int) -> Iterator[N
 # --- to its member --------------------------------------------------------------------------------
 
 
-async def test_its_member_gets_it_and_that_is_its_delivery(house: House) -> None:
+async def test_handover_delivers_the_song(house: House) -> None:
     await house.undelivered()
     assert await house.hand_over()
     assert house.reply.got == [quiet()]
@@ -70,7 +70,7 @@ async def test_its_member_gets_it_and_that_is_its_delivery(house: House) -> None
     assert await house.free() == 9
 
 
-async def test_what_was_handed_over_is_neither_given_again_nor_posted_nor_given_back(
+async def test_handed_over_song_is_neither_posted_nor_refunded(
     house: House,
 ) -> None:
     await house.undelivered()
@@ -84,7 +84,7 @@ async def test_what_was_handed_over_is_neither_given_again_nor_posted_nor_given_
     assert house.channel.posts == {}
 
 
-async def test_nobody_else_gets_it(house: House) -> None:
+async def test_only_the_requester_gets_it(house: House) -> None:
     await house.undelivered()
     with pytest.raises(NotYourSong):
         await house.hand_over(to=MEMBER + 1)
@@ -93,7 +93,7 @@ async def test_nobody_else_gets_it(house: House) -> None:
 
 
 @pytest.mark.parametrize("error", [PostUncertain("no answer"), CannotPost("No.")])
-async def test_what_discord_does_not_take_is_kept(house: House, error: Exception) -> None:
+async def test_refused_handover_leaves_the_song_undelivered(house: House, error: Exception) -> None:
     await house.undelivered()
     house.reply.errors.append(error)
     with pytest.raises(type(error)):
@@ -102,7 +102,7 @@ async def test_what_discord_does_not_take_is_kept(house: House, error: Exception
     assert await house.hand_over()
 
 
-async def test_two_presses_at_once_give_it_once(house: House) -> None:
+async def test_simultaneous_presses_hand_it_over_once(house: House) -> None:
     await house.undelivered()
     assert sorted(
         await asyncio.gather(house.hand_over(), house.hand_over(), house.hand_over())
@@ -111,7 +111,7 @@ async def test_two_presses_at_once_give_it_once(house: House) -> None:
     await house.was_handed_over()
 
 
-async def test_a_kill_before_the_row_says_so_is_the_members_gain(house: House) -> None:
+async def test_kill_before_the_handover_is_saved_hands_it_over_again(house: House) -> None:
     """It was sent, and nobody wrote that down: it is given once more rather than never."""
     await house.undelivered()
 
@@ -127,7 +127,7 @@ async def test_a_kill_before_the_row_says_so_is_the_members_gain(house: House) -
     await house.was_handed_over()
 
 
-async def test_that_it_was_handed_over_is_written_once_the_disk_has_room(
+async def test_handover_is_saved_once_the_disk_has_room(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else it would be posted as well, or its price given back to who has it."""
@@ -169,7 +169,7 @@ async def test_song_of_a_size_that_discord_never_accepts_stays_undelivered(
     await house.is_undelivered()
 
 
-async def test_what_can_not_be_made_to_fit_is_kept(house: House) -> None:
+async def test_song_that_fits_no_limit_stays_undelivered(house: House) -> None:
     await house.undelivered()
     house.fitter.errors.append(DoesNotFit("It is too large for this server."))
     with refusal(AudioUnusable("It is too large for this server.")):
@@ -177,7 +177,7 @@ async def test_what_can_not_be_made_to_fit_is_kept(house: House) -> None:
     await house.is_undelivered()
 
 
-async def test_a_lost_file_is_given_back_at_once(house: House) -> None:
+async def test_lost_file_is_refunded_at_once(house: House) -> None:
     await house.undelivered()
     (house.folder / "songs" / "1/1.mp3").unlink()
     with pytest.raises(SongFileLost):
@@ -187,7 +187,7 @@ async def test_a_lost_file_is_given_back_at_once(house: House) -> None:
     assert not await house.hand_over()
 
 
-async def test_what_is_in_its_channel_after_all_is_not_given_too(house: House) -> None:
+async def test_posted_song_is_not_handed_over(house: House) -> None:
     await house.undelivered(in_doubt=True)
     house.channel.posts[1] = [quiet()]
     assert not await house.hand_over()
@@ -195,21 +195,21 @@ async def test_what_is_in_its_channel_after_all_is_not_given_too(house: House) -
     await house.was_posted()
 
 
-async def test_what_is_not_in_its_channel_is_given(house: House) -> None:
+async def test_song_that_is_not_found_is_handed_over(house: House) -> None:
     await house.undelivered(in_doubt=True)
     assert await house.hand_over()
     assert house.channel.looked_for == [1]
     await house.was_handed_over()
 
 
-async def test_a_doubt_that_nobody_can_clear_up_is_the_members_gain(house: House) -> None:
+async def test_unreadable_history_does_not_prevent_the_handover(house: House) -> None:
     await house.undelivered(in_doubt=True)
     house.channel.before_find.append(CannotPost("I can't read the channel's history."))
     assert await house.hand_over()
     await house.was_handed_over()
 
 
-async def test_a_doubt_that_can_not_be_cleared_up_now_keeps_it(house: House) -> None:
+async def test_uncertain_search_prevents_the_handover(house: House) -> None:
     await house.undelivered(in_doubt=True)
     house.channel.before_find.append(PostUncertain("no answer"))
     with pytest.raises(PostUncertain):
@@ -218,7 +218,7 @@ async def test_a_doubt_that_can_not_be_cleared_up_now_keeps_it(house: House) -> 
     await house.is_undelivered(in_doubt=True)
 
 
-async def test_who_takes_it_while_it_is_posted_waits_for_that(house: House) -> None:
+async def test_handover_waits_for_a_post_in_progress(house: House) -> None:
     await house.undelivered()
     house.channel.hold = asyncio.Event()
     posting = asyncio.create_task(house.round())
@@ -235,9 +235,7 @@ async def test_who_takes_it_while_it_is_posted_waits_for_that(house: House) -> N
 
 
 @pytest.mark.parametrize("overdue", [False, True])
-async def test_what_its_member_takes_right_now_is_not_touched_and_holds_up_no_other(
-    house: House, overdue: bool
-) -> None:
+async def test_locked_song_is_skipped_in_a_round(house: House, overdue: bool) -> None:
     await house.undelivered(1)
     house.time.advance(seconds=1)
     await house.undelivered(2)
@@ -256,7 +254,7 @@ async def test_what_its_member_takes_right_now_is_not_touched_and_holds_up_no_ot
 
 
 @pytest.mark.parametrize("hours", [25, -25])
-async def test_a_clock_that_is_set_gives_nothing_back(house: House, hours: int) -> None:
+async def test_changed_clock_refunds_nothing(house: House, hours: int) -> None:
     await house.undelivered()
     house.channel.may_post = False
     house.time.advance(seconds=7)
@@ -271,7 +269,7 @@ async def test_a_clock_that_is_set_gives_nothing_back(house: House, hours: int) 
 # --- to its channel -------------------------------------------------------------------------------
 
 
-async def test_it_is_posted_as_soon_as_it_can_be(house: House) -> None:
+async def test_song_is_posted_once_its_channel_is_open(house: House) -> None:
     await house.undelivered()
     house.channel.may_post = False
     for _ in range(3):
@@ -288,14 +286,14 @@ async def test_it_is_posted_as_soon_as_it_can_be(house: House) -> None:
     assert await house.free() == 9
 
 
-async def test_a_late_post_is_the_end_of_the_incident(house: House) -> None:
+async def test_late_post_ends_the_incident(house: House) -> None:
     await house.incidents.begin(Kind.UNDELIVERED, "song 1")
     await house.undelivered()
     await house.round()
     assert house.incidents._open == set()
 
 
-async def test_what_was_refused_is_tried_ever_more_seldom(house: House) -> None:
+async def test_refused_song_is_retried_with_growing_delays(house: House) -> None:
     """Refusals that nothing explains are not to become too many."""
     await house.undelivered()
     house.channel.before_post.extend([CannotPost("No.")] * 1_000)
@@ -305,7 +303,7 @@ async def test_what_was_refused_is_tried_ever_more_seldom(house: House) -> None:
     await house.is_undelivered()
 
 
-async def test_a_change_has_it_tried_soon_but_not_at_once_each_time(house: House) -> None:
+async def test_change_in_the_server_causes_one_retry_a_minute(house: House) -> None:
     await house.undelivered()
     house.channel.before_post.extend([CannotPost("No.")] * 1_000)
     for _ in range(3):
@@ -321,7 +319,7 @@ async def test_a_change_has_it_tried_soon_but_not_at_once_each_time(house: House
     assert len(house.channel.tried) - tries == 600 // SOONEST  # nothing has changed since
 
 
-async def test_a_channel_that_was_opened_to_the_bot_is_tried_at_once(house: House) -> None:
+async def test_opened_channel_is_tried_at_once(house: House) -> None:
     await house.undelivered(1)
     await house.undelivered(2, channel_id=CHANNEL + 1)
     house.channel.before_post.extend([CannotPost("No.")] * 2)
@@ -334,7 +332,7 @@ async def test_a_channel_that_was_opened_to_the_bot_is_tried_at_once(house: Hous
     await house.was_posted(1)
 
 
-async def test_one_refusal_speaks_for_the_channel_and_for_no_other(house: House) -> None:
+async def test_refusal_skips_the_channel_for_one_round(house: House) -> None:
     for song_id, channel_id in ((1, CHANNEL), (2, CHANNEL), (3, CHANNEL + 1)):
         await house.undelivered(song_id, channel_id=channel_id)
     house.channel.before_post.append(CannotPost("No."))
@@ -356,7 +354,7 @@ async def test_one_refusal_speaks_for_the_channel_and_for_no_other(house: House)
         (Scope.EVERYBODY, [1]),
     ],
 )
-async def test_a_refusal_keeps_from_a_round_only_what_its_reason_reaches(
+async def test_refusal_skips_the_songs_in_its_scope(
     house: House, scope: Scope, tried: list[int]
 ) -> None:
     """AutoMod blocks one message; the next song in that channel is posted."""
@@ -374,7 +372,7 @@ async def test_a_refusal_keeps_from_a_round_only_what_its_reason_reaches(
     assert (house.incidents._open == {Kind.UNDELIVERED}) == (scope is Scope.EVERYBODY)
 
 
-async def test_a_channel_that_can_not_be_posted_in_is_asked_for_once_a_round(
+async def test_unknown_channel_is_fetched_once_a_round(
     house: House,
 ) -> None:
     for song_id in (1, 2):
@@ -399,7 +397,7 @@ async def test_post_whose_answer_was_lost_is_searched_for(house: House, there: b
     await house.was_posted()
 
 
-async def test_a_history_that_can_not_be_read_has_it_wait(house: House) -> None:
+async def test_unreadable_history_makes_a_doubtful_song_wait(house: House) -> None:
     await house.undelivered(in_doubt=True)
     house.channel.before_find.append(CannotPost("I can't read the channel's history."))
     await house.round()
@@ -408,9 +406,7 @@ async def test_a_history_that_can_not_be_read_has_it_wait(house: House) -> None:
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["before it was sent", "after it was sent"])
-async def test_a_kill_in_the_middle_of_a_late_post_doubles_nothing(
-    house: House, there: bool
-) -> None:
+async def test_kill_during_a_late_post_posts_once(house: House, there: bool) -> None:
     await house.undelivered()
     (house.channel.after_post if there else house.channel.before_post).append(Crash())
     with pytest.raises(Crash):
@@ -421,7 +417,7 @@ async def test_a_kill_in_the_middle_of_a_late_post_doubles_nothing(
     await house.was_posted()
 
 
-async def test_a_kill_and_then_a_day_gives_back_only_what_is_not_there(house: House) -> None:
+async def test_kill_during_a_late_post_and_a_day_later(house: House) -> None:
     for song_id in (1, 2):
         await house.undelivered(song_id)
         errors = house.channel.after_post if song_id == 1 else house.channel.before_post
@@ -449,7 +445,7 @@ async def lose_the_late_post(house: House, song_id: int = 1) -> None:
 
 
 @pytest.mark.parametrize("files", ["with its files", "without its files"])
-async def test_a_lost_mark_doubles_nothing(house: House, files: str) -> None:
+async def test_lost_mark_posts_once(house: House, files: str) -> None:
     await lose_the_late_post(house)
     if files == "without its files":
         shutil.rmtree(house.folder / "songs" / "1")
@@ -458,7 +454,7 @@ async def test_a_lost_mark_doubles_nothing(house: House, files: str) -> None:
     await house.was_posted()
 
 
-async def test_what_has_lost_its_mark_is_not_given_too(house: House) -> None:
+async def test_posted_song_without_a_mark_is_not_handed_over(house: House) -> None:
     """Its member asks before the first round."""
     await lose_the_late_post(house)
     assert not await house.hand_over()
@@ -466,7 +462,7 @@ async def test_what_has_lost_its_mark_is_not_given_too(house: House) -> None:
     await house.was_posted()
 
 
-async def test_what_has_lost_its_mark_is_not_given_back(house: House) -> None:
+async def test_posted_song_without_a_mark_is_not_refunded(house: House) -> None:
     await lose_the_late_post(house)
     house.channel.may_post = False
     house.time.advance(days=2)
@@ -474,7 +470,7 @@ async def test_what_has_lost_its_mark_is_not_given_back(house: House) -> None:
     await house.was_posted()
 
 
-async def test_what_another_process_left_is_posted_where_nobody_can_look(
+async def test_inherited_song_is_posted_if_the_history_is_unreadable(
     house: House,
 ) -> None:
     await house.undelivered()
@@ -484,7 +480,7 @@ async def test_what_another_process_left_is_posted_where_nobody_can_look(
     await house.was_posted()
 
 
-async def test_what_another_process_left_without_a_file_waits_where_nobody_can_look(
+async def test_inherited_song_without_a_file_waits_for_the_history(
     house: House,
 ) -> None:
     await lose_the_late_post(house)
@@ -496,7 +492,7 @@ async def test_what_another_process_left_without_a_file_waits_where_nobody_can_l
     await house.was_posted()
 
 
-async def test_what_another_process_left_waits_while_discord_does_not_say(
+async def test_inherited_song_waits_for_an_uncertain_search(
     house: House,
 ) -> None:
     await house.undelivered()
@@ -507,7 +503,7 @@ async def test_what_another_process_left_waits_while_discord_does_not_say(
     await house.is_undelivered()
 
 
-async def test_a_limit_that_has_shrunk_has_it_fitted_anew(house: House) -> None:
+async def test_lower_limit_transcodes_again(house: House) -> None:
     await house.undelivered()
     house.grow(DEFAULT_UPLOAD_LIMIT + 1)
     await house.round()
@@ -516,7 +512,7 @@ async def test_a_limit_that_has_shrunk_has_it_fitted_anew(house: House) -> None:
 
 
 @pytest.mark.parametrize("size", [1, DEFAULT_UPLOAD_LIMIT + 1])
-async def test_a_size_that_is_never_taken_waits(house: House, size: int) -> None:
+async def test_refused_size_waits(house: House, size: int) -> None:
     await house.undelivered()
     house.channel.limit = LARGE
     house.grow(size)
@@ -535,7 +531,7 @@ def kept_files(house: House, song_id: int = 1) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("size", [DEFAULT_UPLOAD_LIMIT, DEFAULT_UPLOAD_LIMIT + 1])
-async def test_only_one_small_file_of_an_undelivered_song_is_kept(house: House, size: int) -> None:
+async def test_undelivered_song_keeps_one_small_file(house: House, size: int) -> None:
     """46 MiB of each stayed for a day; a source may be 92 MB."""
     await house.undelivered()
     house.channel.may_post, house.channel.limit = False, LARGE
@@ -576,7 +572,7 @@ async def test_without_its_source_the_file_is_made_smaller(house: House) -> None
     await house.was_handed_over()
 
 
-async def test_what_can_not_be_made_to_fit_waits_and_is_no_defect(
+async def test_song_that_fits_no_limit_waits_without_a_traceback(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
     for song_id in (1, 2):
@@ -594,7 +590,7 @@ async def test_what_can_not_be_made_to_fit_waits_and_is_no_defect(
     await house.was_posted(2)
 
 
-async def test_a_lost_file_is_given_back_when_it_should_be_posted(house: House) -> None:
+async def test_lost_file_is_refunded_in_a_round(house: House) -> None:
     await house.undelivered()
     (house.folder / "songs" / "1/1.mp3").unlink()
     await house.round()
@@ -602,7 +598,7 @@ async def test_a_lost_file_is_given_back_when_it_should_be_posted(house: House) 
     await house.was_refunded()
 
 
-async def test_a_full_disk_has_it_wait_for_a_minute_only(
+async def test_full_disk_delays_a_post_by_a_round(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     await house.undelivered()
@@ -636,9 +632,7 @@ async def test_late_post_is_saved_once_the_database_takes_it(
     await house.was_posted()
 
 
-async def test_what_was_delivered_meanwhile_is_left_alone(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_delivered_song_is_skipped(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """The round had read it before its member took it."""
     await house.undelivered()
     stale = await songs.undelivered(house.database.reader)
@@ -655,7 +649,7 @@ async def test_what_was_delivered_meanwhile_is_left_alone(
     assert await house.entries() == ["hold", "settle"]
 
 
-async def test_a_mark_that_finds_it_elsewhere_sends_nothing(
+async def test_song_that_can_not_be_marked_is_not_sent(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody but us moves it; if somebody did, it would be theirs."""
@@ -670,7 +664,7 @@ async def test_a_mark_that_finds_it_elsewhere_sends_nothing(
     await house.is_undelivered()
 
 
-async def test_what_is_given_back_by_another_is_not_over_twice(
+async def test_song_that_ended_elsewhere_is_not_closed(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await house.undelivered()
@@ -688,7 +682,7 @@ async def test_what_is_given_back_by_another_is_not_over_twice(
     assert await house.entries() == ["hold", "settle"]
 
 
-async def test_an_error_that_nobody_foresaw_holds_up_no_other(
+async def test_unforeseen_error_delays_no_other_song(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
     for song_id in (1, 2):
@@ -702,7 +696,7 @@ async def test_an_error_that_nobody_foresaw_holds_up_no_other(
     await house.was_posted(1)
 
 
-async def test_a_database_that_fails_is_logged_and_asked_again(
+async def test_failing_database_is_logged_and_retried(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     await house.undelivered()
@@ -756,7 +750,7 @@ async def test_locks_are_forgotten(house: House) -> None:
 # --- back -----------------------------------------------------------------------------------------
 
 
-async def test_after_a_day_its_price_goes_back_and_its_file_goes(house: House) -> None:
+async def test_price_is_refunded_after_a_day(house: House) -> None:
     await house.undelivered()
     house.channel.may_post = False
     await house.round(after=KEPT.total_seconds())
@@ -771,7 +765,7 @@ async def test_after_a_day_its_price_goes_back_and_its_file_goes(house: House) -
     assert await house.entries() == ["hold", "settle", "compensate"]
 
 
-async def test_a_day_in_which_the_bot_was_away_counts(house: House) -> None:
+async def test_absence_counts_towards_the_day(house: House) -> None:
     await house.undelivered()
     house.time.advance(days=61)
     await house.restarted()
@@ -781,7 +775,7 @@ async def test_a_day_in_which_the_bot_was_away_counts(house: House) -> None:
 
 
 @pytest.mark.parametrize("answer", [None, CannotPost("I am no longer in the server.")])
-async def test_a_doubt_is_cleared_up_before_its_price_goes_back(
+async def test_doubtful_song_is_searched_for_before_the_refund(
     house: House, answer: Exception | None
 ) -> None:
     await house.undelivered(in_doubt=True)
@@ -792,7 +786,7 @@ async def test_a_doubt_is_cleared_up_before_its_price_goes_back(
     await house.was_refunded()
 
 
-async def test_while_discord_does_not_say_nothing_is_given_back(house: House) -> None:
+async def test_uncertain_search_delays_the_refund(house: House) -> None:
     await house.undelivered(in_doubt=True)
     house.channel.before_find.append(PostUncertain("no answer"))
     house.time.advance(days=2)
@@ -802,7 +796,7 @@ async def test_while_discord_does_not_say_nothing_is_given_back(house: House) ->
     await house.was_refunded()
 
 
-async def test_what_is_overdue_goes_back_although_its_channel_refuses(house: House) -> None:
+async def test_overdue_song_is_refunded_although_its_channel_refuses(house: House) -> None:
     await house.undelivered(1)
     house.time.advance(hours=20)
     await house.undelivered(2)
@@ -813,7 +807,7 @@ async def test_what_is_overdue_goes_back_although_its_channel_refuses(house: Hou
     await house.is_undelivered(2)
 
 
-async def test_of_all_at_once_one_thing_happens(house: House) -> None:
+async def test_simultaneous_deliveries_have_one_outcome(house: House) -> None:
     """Its member, its channel and its day, in whatever order the loop takes them."""
     for song_id in range(1, 10):
         await house.undelivered(song_id, price=0)
@@ -838,7 +832,7 @@ async def test_of_all_at_once_one_thing_happens(house: House) -> None:
 # --- what it tells --------------------------------------------------------------------------------
 
 
-async def test_the_log_is_told_how_many_wait_and_why_once(
+async def test_reasons_are_logged_when_they_change(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "services.songs.delivery")
@@ -857,7 +851,7 @@ async def test_the_log_is_told_how_many_wait_and_why_once(
     assert caplog.text.count("no undelivered songs any more") == 1
 
 
-async def test_rounds_come_soon_after_a_change_and_else_each_minute(
+async def test_rounds_follow_changes_and_minutes(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SETTLE", 0.0)

@@ -98,7 +98,7 @@ async def test_from_waiting_to_the_channel(house: House) -> None:
     ]
 
 
-async def test_what_was_asked_for_is_sent_and_tagged(house: House) -> None:
+async def test_request_is_submitted_and_tagged(house: House) -> None:
     await house.run(genres="jazz", lyrics="[verse]\nla", steps=60, cfg=5.5, shift=3.0, seed=11)
     assert house.server.calls[0].body == {
         "genres": "jazz",
@@ -116,7 +116,7 @@ async def test_what_was_asked_for_is_sent_and_tagged(house: House) -> None:
     assert tags.request == "10 s, 60 steps, cfg 5.5, shift 3, lyrics strength 1"
 
 
-async def test_in_one_call(house: House) -> None:
+async def test_single_call(house: House) -> None:
     house.restart(sync=True)
     await house.run()
     await house.has_completed()
@@ -126,7 +126,7 @@ async def test_in_one_call(house: House) -> None:
     assert (song.run_low, song.run_high) == (10_000, 10_000)
 
 
-async def test_with_the_real_fitter(house: House) -> None:
+async def test_real_transcoder(house: House) -> None:
     house.transcoder = Transcoder()
     house.restart()
     await house.run()
@@ -137,7 +137,7 @@ async def test_with_the_real_fitter(house: House) -> None:
 
 
 @pytest.mark.parametrize("audio", [b"I am no music. " * 100, quiet(4)])
-async def test_the_real_fitter_refuses(house: House, audio: bytes) -> None:
+async def test_real_transcoder_refuses(house: House, audio: bytes) -> None:
     house.transcoder = Transcoder()
     house.audio = audio
     house.restart()
@@ -145,9 +145,7 @@ async def test_the_real_fitter_refuses(house: House, audio: bytes) -> None:
     await house.has_failed()
 
 
-async def test_how_long_it_took_is_kept_and_learnt(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_run_time_is_stored_and_learnt(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     reported: list[tuple[str, dict[str, float]]] = []
     for name in ("unfinished", "ended"):
         monkeypatch.setattr(
@@ -193,7 +191,7 @@ async def test_refused_submit(house: House, code: int, reason: str, fault: str) 
         (True, '{"status": "FAILED"}', "request"),  # the one call is the making, too
     ],
 )
-async def test_a_member_does_not_pay_for_a_failure_before_anything_was_accepted(
+async def test_failure_before_acceptance_is_not_the_members_fault(
     house: House, sync: bool, body: str, fault: str
 ) -> None:
     house.restart(sync=sync)
@@ -218,7 +216,7 @@ async def test_a_member_does_not_pay_for_a_failure_before_anything_was_accepted(
         HTML,
     ],
 )
-async def test_a_lost_answer_is_asked_for_once_more(house: House, answer: Fault) -> None:
+async def test_lost_answer_is_submitted_once_more(house: House, answer: Fault) -> None:
     house.server.fault = script(submit=[answer])
     await house.run()
     await house.has_completed()
@@ -227,7 +225,7 @@ async def test_a_lost_answer_is_asked_for_once_more(house: House, answer: Fault)
     assert house.time.slept[0] > 0
 
 
-async def test_two_lost_answers_are_its_end(house: House) -> None:
+async def test_two_lost_answers_fail_the_song(house: House) -> None:
     house.server.fault = always(submit=Fault(503))
     await house.run()
     assert await house.has_failed() == "The song service's answer was lost twice."
@@ -251,7 +249,7 @@ async def test_rate_limited_submit_waits_again_and_does_not_count(house: House, 
     assert (await house.song()).submits == 1
 
 
-async def test_nobody_there_on_submit(house: House) -> None:
+async def test_submit_without_a_connection_waits_again(house: House) -> None:
     house.root = NOBODY
     house.restart()
     await house.add()
@@ -265,7 +263,7 @@ async def test_nobody_there_on_submit(house: House) -> None:
     assert (await house.song()).submits == 1
 
 
-async def test_a_song_that_waits_again_is_not_touched_any_more(house: House) -> None:
+async def test_song_that_waits_again_is_not_changed(house: House) -> None:
     """From that commit on it may be in other hands."""
     house.server.fault = script(submit=[Fault(429)])
     await house.add()
@@ -275,7 +273,7 @@ async def test_a_song_that_waits_again_is_not_touched_any_more(house: House) -> 
     assert house.time.slept == []
 
 
-async def test_an_answer_was_lost_and_then_it_is_too_much(house: House) -> None:
+async def test_rate_limit_after_a_lost_answer(house: House) -> None:
     """It can't wait with those that may be cancelled: it may have been accepted."""
     house.server.fault = script(submit=[Fault(503), Fault(429, headers={"Retry-After": "5"})])
     await house.run()
@@ -284,7 +282,7 @@ async def test_an_answer_was_lost_and_then_it_is_too_much(house: House) -> None:
     assert (await house.song()).submits == 2
 
 
-async def test_an_answer_was_lost_and_then_the_account_is_refused(
+async def test_refused_account_after_a_lost_answer(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another song has met the refusal first: this one sits the pause out."""
@@ -311,7 +309,7 @@ async def test_an_answer_was_lost_and_then_the_account_is_refused(
     assert (await house.song()).submits == 2
 
 
-async def test_an_answer_was_lost_and_then_nobody_is_there(house: House) -> None:
+async def test_no_connection_after_a_lost_answer(house: House) -> None:
     await house.add(state="submitting")
     house.root = NOBODY
     house.restart()
@@ -347,9 +345,7 @@ async def open_incidents(house: House) -> list[str]:
         (406, Kind.OUT_OF_CREDITS),
     ],
 )
-async def test_the_first_song_fails_and_the_others_wait(
-    house: House, code: int, kind: Kind
-) -> None:
+async def test_first_song_fails_and_the_others_wait(house: House, code: int, kind: Kind) -> None:
     house.server.fault = always(submit=Fault(code), credits=Fault(401))
     for song_id in (1, 2, 3):
         await house.add(song_id)
@@ -365,7 +361,7 @@ async def test_the_first_song_fails_and_the_others_wait(
     assert len(house.owner.told) == 1
 
 
-async def test_an_accepted_song_ends_the_pause(house: House) -> None:
+async def test_accepted_song_ends_the_pause(house: House) -> None:
     await house.incidents.begin(Kind.OUT_OF_CREDITS, "406")
     await house.run()
     assert house.incidents.paused is None
@@ -373,7 +369,7 @@ async def test_an_accepted_song_ends_the_pause(house: House) -> None:
 
 
 @pytest.mark.parametrize("sync", [False, True])
-async def test_a_song_that_was_sent_before_a_refusal_ends_no_pause(
+async def test_song_sent_before_a_refusal_ends_no_pause(
     house: House, monkeypatch: pytest.MonkeyPatch, sync: bool
 ) -> None:
     """Of the credits that were left, it had the last: a third song would pay for it too."""
@@ -415,7 +411,7 @@ async def submitting(house: House) -> None:
 @pytest.mark.parametrize("sync", [False, True])
 @pytest.mark.parametrize("answer", ["429", "no connection", "a known refusal"])
 @pytest.mark.parametrize("unwanted", [block, leave])
-async def test_what_is_not_accepted_and_no_longer_wanted_is_cancelled(
+async def test_unwanted_song_that_was_not_accepted_is_cancelled(
     house: House, unwanted: Callable[[House], Awaitable[None]], answer: str, sync: bool
 ) -> None:
     """Its member was blocked, or the bot left its server, while it was submitted."""
@@ -437,7 +433,7 @@ async def test_what_is_not_accepted_and_no_longer_wanted_is_cancelled(
     assert not house.poster.folder(1).exists()
 
 
-async def test_a_crash_while_it_is_cancelled_undoes_both(
+async def test_crash_during_the_cancellation_undoes_both_changes(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def crash(*_: Any, **__: Any) -> None:
@@ -454,7 +450,7 @@ async def test_a_crash_while_it_is_cancelled_undoes_both(
     assert await house.entries() == ["hold"]
 
 
-async def test_what_was_accepted_of_who_was_blocked_meanwhile_is_made(house: House) -> None:
+async def test_accepted_song_of_a_blocked_member_is_made(house: House) -> None:
     await submitting(house)
     await block(house)
     await house.carry(fresh=True)
@@ -496,7 +492,7 @@ async def start_as(house: House, song_id: int, member_id: int, genres: str = POI
 
 @pytest.mark.parametrize("sync", [False, True])
 @pytest.mark.parametrize("code", [403, 404])
-async def test_a_firewall_that_refuses_one_song_pauses_nobody(
+async def test_firewall_that_refuses_one_song_pauses_nothing(
     house: House, code: int, sync: bool
 ) -> None:
     house.restart(sync=sync)
@@ -510,7 +506,7 @@ async def test_a_firewall_that_refuses_one_song_pauses_nobody(
     await house.has_completed(2)
 
 
-async def test_however_often_one_member_is_refused_nobody_else_pays(house: House) -> None:
+async def test_refusals_of_one_member_affect_nobody_else(house: House) -> None:
     """And the account is checked once a minute at most."""
     house.server.fault = refusing_words()
     for song_id in range(1, 7):
@@ -521,7 +517,7 @@ async def test_however_often_one_member_is_refused_nobody_else_pays(house: House
     assert house.incidents.paused is None
 
 
-async def test_refusals_of_two_members_are_the_accounts(house: House) -> None:
+async def test_refusals_of_two_members_pause_songs(house: House) -> None:
     """A key may read the balance and not submit."""
     house.server.fault = refusing_words()
     await start_as(house, 1, member_id=1)
@@ -534,7 +530,7 @@ async def test_refusals_of_two_members_are_the_accounts(house: House) -> None:
     await house.waits_again(3)
 
 
-async def test_an_accomplice_helps_to_pause_songs_once(house: House) -> None:
+async def test_two_members_can_pause_songs_only_once(house: House) -> None:
     """Else one refusal of theirs would do for each pause of the next ten minutes."""
     house.server.fault = refusing_words()
     await start_as(house, 1, member_id=1)
@@ -549,7 +545,7 @@ async def test_an_accomplice_helps_to_pause_songs_once(house: House) -> None:
 
 
 @pytest.mark.parametrize("between", ["ten minutes", "an accepted song"])
-async def test_refusals_that_have_nothing_to_do_with_each_other(house: House, between: str) -> None:
+async def test_unrelated_refusals_pause_nothing(house: House, between: str) -> None:
     house.server.fault = refusing_words()
     await start_as(house, 1, member_id=1)
     if between == "ten minutes":
@@ -561,7 +557,7 @@ async def test_refusals_that_have_nothing_to_do_with_each_other(house: House, be
     assert house.incidents.paused is None
 
 
-async def test_refused_together_two_pay_and_the_others_wait(house: House) -> None:
+async def test_simultaneous_refusals_fail_two_songs(house: House) -> None:
     house.server.fault = refusing_words()
     for song_id in (1, 2, 3, 4):
         await house.add(song_id, member_id=song_id, genres=POISON)
@@ -573,9 +569,7 @@ async def test_refused_together_two_pay_and_the_others_wait(house: House) -> Non
 
 
 @pytest.mark.parametrize("code", [401, 402, 403, 404, 406])
-async def test_where_the_account_check_is_refused_the_refusal_is_the_accounts(
-    house: House, code: int
-) -> None:
+async def test_refused_account_check_blames_the_account(house: House, code: int) -> None:
     house.server.fault = always(submit=Fault(403), credits=Fault(code))
     await house.run()
     assert await house.has_failed() == ACCOUNT_REFUSED
@@ -587,9 +581,7 @@ async def test_where_the_account_check_is_refused_the_refusal_is_the_accounts(
     [Fault(429), Fault(503), Fault(408), Fault(400), Fault(cut="answer"), Fault(200, "<html>")],
     ids=["429", "503", "408", "400", "lost", "HTML"],
 )
-async def test_an_account_check_without_a_verdict_blames_one_request(
-    house: House, answer: Fault
-) -> None:
+async def test_inconclusive_account_check_blames_the_request(house: House, answer: Fault) -> None:
     """It says nothing of the key; so the second member's refusal decides."""
     house.server.fault = always(submit=Fault(403), credits=answer)
     for song_id in (1, 2):
@@ -602,7 +594,7 @@ async def test_an_account_check_without_a_verdict_blames_one_request(
 
 
 @pytest.mark.parametrize("code", [401, 402, 406, 302])
-async def test_what_is_always_the_accounts_is_not_checked(house: House, code: int) -> None:
+async def test_account_errors_need_no_account_check(house: House, code: int) -> None:
     house.server.fault = always(submit=Fault(code))
     await house.run()
     assert await house.has_failed() == ACCOUNT_REFUSED
@@ -611,9 +603,7 @@ async def test_what_is_always_the_accounts_is_not_checked(house: House, code: in
 
 
 @pytest.mark.parametrize("path", ["poll", "result"])
-async def test_a_refusal_is_paid_for_by_one_song_of_those_being_made(
-    house: House, path: str
-) -> None:
+async def test_refusal_while_polling_fails_one_song(house: House, path: str) -> None:
     for song_id in (1, 2, 3):
         await house.add_submitted(song_id)
     mended_at, refused = house.time.monotonic() + 600.0, always(**{path: Fault(401)})
@@ -623,7 +613,7 @@ async def test_a_refusal_is_paid_for_by_one_song_of_those_being_made(
     assert ends == {"FAILED": 1, "COMPLETED": 2}
 
 
-async def test_a_refusal_that_lasts_ends_what_is_being_made_at_its_deadline(house: House) -> None:
+async def test_lasting_refusal_fails_songs_at_their_deadline(house: House) -> None:
     for song_id in (1, 2):
         await house.add_submitted(song_id)
     house.server.fault = always(poll=Fault(403))
@@ -676,7 +666,7 @@ async def test_transient_errors_are_retried(house: House, kind: str, name: str) 
     assert house.incidents.paused is None
 
 
-async def test_too_many_looks_wait_as_told(house: House) -> None:
+async def test_rate_limited_poll_waits_as_long_as_requested(house: House) -> None:
     house.server.fault = script(poll=[Fault(429, headers={"Retry-After": "100"})])
     await house.run()
     await house.has_completed()
@@ -701,7 +691,7 @@ async def test_pauses_grow_while_the_api_fails(house: House) -> None:
         (quiet(1), "request"),
     ],
 )
-async def test_a_result_that_is_no_song(house: House, audio: bytes, fault: str) -> None:
+async def test_result_that_is_no_song(house: House, audio: bytes, fault: str) -> None:
     house.audio = audio
     await house.run()
     await house.has_failed()
@@ -722,11 +712,11 @@ async def test_a_result_that_is_no_song(house: House, audio: bytes, fault: str) 
         (RequestForbidden("403"), "request"),
     ],
 )
-def test_whose_fault_an_error_is(error: SongwrightError, fault: str) -> None:
+def test_fault_of_an_error(error: SongwrightError, fault: str) -> None:
     assert _fault_of(error) == fault
 
 
-async def test_a_refusal_without_a_name_of_its_own(
+async def test_unknown_kind_of_refusal_fails_the_song(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A kind of error that comes later must not hang a song."""
@@ -763,7 +753,7 @@ def calls_of(house: House, kind: str) -> int:
 
 
 @pytest.mark.parametrize("name", NOT_THERE_YET)
-async def test_what_is_not_there_yet_is_requested_again(house: House, name: str) -> None:
+async def test_missing_result_is_requested_again(house: House, name: str) -> None:
     kind, answer = NOT_THERE_YET[name]
     house.server.fault = script(**{kind: [answer] * 3})
     await house.run()
@@ -773,7 +763,7 @@ async def test_what_is_not_there_yet_is_requested_again(house: House, name: str)
 
 
 @pytest.mark.parametrize("name", NOT_THERE_YET)
-async def test_what_stays_away_fails_within_150_seconds(house: House, name: str) -> None:
+async def test_result_that_stays_missing_fails_within_150_seconds(house: House, name: str) -> None:
     kind, answer = NOT_THERE_YET[name]
     first: list[float] = []
 
@@ -794,7 +784,7 @@ async def test_what_stays_away_fails_within_150_seconds(house: House, name: str)
     assert await house.free() == FREE
 
 
-async def test_a_fresh_address_helps_where_the_first_one_is_wrong(house: House) -> None:
+async def test_fresh_address_replaces_a_wrong_one(house: House) -> None:
     """Its signature was wrong, say: the same one is refused however often."""
     wrong: list[str] = []
 
@@ -810,7 +800,7 @@ async def test_a_fresh_address_helps_where_the_first_one_is_wrong(house: House) 
     assert len(wrong) == 2
 
 
-async def test_waiting_for_the_minute_is_not_counted(house: House) -> None:
+async def test_rate_limited_time_is_not_counted(house: House) -> None:
     """Of 429s and full minutes: they say nothing about the song."""
     late = Fault(429, headers={"Retry-After": "200"})
     house.server.fault = script(file=[Fault(404)] * 4, result=[None, late])
@@ -824,9 +814,7 @@ async def test_waiting_for_the_minute_is_not_counted(house: House) -> None:
     ("kind", "slow"),
     [("file", "file"), ("poll", "poll"), ("result", "result"), ("file", "result")],
 )
-async def test_what_takes_long_to_say_that_it_is_not_there_is_counted(
-    house: House, kind: str, slow: str, delay: float
-) -> None:
+async def test_slow_answers_are_counted(house: House, kind: str, slow: str, delay: float) -> None:
     """Also a result that says where the song is, where nothing is there."""
     first: list[float] = []
 
@@ -843,16 +831,14 @@ async def test_what_takes_long_to_say_that_it_is_not_there_is_counted(
     assert house.time.elapsed - answered <= MOST_WAITED
 
 
-async def test_an_outage_of_the_storage_between_is_not_counted(house: House) -> None:
+async def test_storage_outage_is_not_counted(house: House) -> None:
     house.server.fault = script(file=[Fault(404), *[Fault(503)] * 12, Fault(404)])
     await house.run()
     await house.has_completed()
     assert house.time.elapsed > MOST_WAITED
 
 
-async def test_a_full_disk_between_is_not_counted(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_full_disk_is_not_counted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     real, errors = house.api.download, [no_space() for _ in range(12)]
 
     async def download(*args: Any) -> int:
@@ -867,7 +853,7 @@ async def test_a_full_disk_between_is_not_counted(
     assert house.time.elapsed > MOST_WAITED
 
 
-async def test_a_status_that_answers_again_starts_the_wait_over(house: House) -> None:
+async def test_answered_status_restarts_the_wait(house: House) -> None:
     """Replicas of the API's own database may disagree for a while."""
     house.timing = Timing(2.0, 1_500.0)
 
@@ -882,7 +868,9 @@ async def test_a_status_that_answers_again_starts_the_wait_over(house: House) ->
 
 
 @pytest.mark.parametrize("name", ["storage 404", "result null"])
-async def test_what_another_process_left_is_waited_for_too(house: House, name: str) -> None:
+async def test_missing_result_of_an_inherited_song_is_requested_again(
+    house: House, name: str
+) -> None:
     kind, answer = NOT_THERE_YET[name]
     house.server.fault = script(**{kind: [answer] * 3})
     await house.add_submitted()
@@ -890,7 +878,7 @@ async def test_what_another_process_left_is_waited_for_too(house: House, name: s
     await house.has_completed()
 
 
-async def test_what_is_not_there_after_its_deadline_is_not_waited_for(house: House) -> None:
+async def test_missing_result_after_the_deadline_fails_at_once(house: House) -> None:
     await house.add_submitted()
     house.server.fault = always(file=Fault(404))
     house.time.elapsed = 3_000.0
@@ -902,7 +890,9 @@ async def test_what_is_not_there_after_its_deadline_is_not_waited_for(house: Hou
 @pytest.mark.parametrize(
     ("answers", "ended"), [([Fault(404)] * 3, "posted"), ([Fault(404)] * 99, "failed")]
 )
-async def test_not_there_yet_after_one_call(house: House, answers: list[Fault], ended: str) -> None:
+async def test_missing_result_of_a_single_call(
+    house: House, answers: list[Fault], ended: str
+) -> None:
     """There is no result to request again, and to make it again is a second submit."""
     house.restart(sync=True)
     url = f"{house.root}/files/{await finished_file(house)}"
@@ -917,7 +907,7 @@ async def test_not_there_yet_after_one_call(house: House, answers: list[Fault], 
     assert house.submits == 1
 
 
-async def test_storage_that_is_down_after_one_call_is_a_lost_answer(house: House) -> None:
+async def test_storage_outage_after_a_single_call_is_a_lost_answer(house: House) -> None:
     house.restart(sync=True)
     url = f"{house.root}/files/{await finished_file(house)}"
     made = Fault(200, f'{{"status": "COMPLETED", "output": "{url}"}}')
@@ -964,7 +954,7 @@ async def test_three_lost_results_in_a_row_are_an_incident(house: House) -> None
     assert len(house.owner.told) == 2
 
 
-async def test_lost_results_with_a_played_one_between_are_no_incident(house: House) -> None:
+async def test_lost_results_around_a_playable_one_are_no_incident(house: House) -> None:
     for song_id in range(1, 6):
         lost = song_id != 3
         house.audio = b"\0\1\2 no music" if lost else quiet()
@@ -974,14 +964,14 @@ async def test_lost_results_with_a_played_one_between_are_no_incident(house: Hou
 
 
 @pytest.mark.parametrize("seconds", [1, 10])
-async def test_a_song_that_is_too_short_can_be_played(house: House, seconds: int) -> None:
+async def test_short_song_counts_as_playable(house: House, seconds: int) -> None:
     await house.incidents.begin(Kind.RESULTS_LOST, "song 7")
     house.audio = quiet(seconds)
     await house.run()
     assert await open_incidents(house) == []
 
 
-async def test_storage_that_can_not_be_reached_is_an_incident_after_two_minutes(
+async def test_unreachable_storage_is_an_incident_after_two_minutes(
     house: House,
 ) -> None:
     """Not only when the songs' half hours are over."""
@@ -1003,7 +993,7 @@ async def test_storage_that_can_not_be_reached_is_an_incident_after_two_minutes(
     assert 120.0 <= opened[0] - began < 600.0
 
 
-async def test_results_whose_deadline_passes_after_one_failure_are_lost(
+async def test_deadline_after_one_failure_counts_as_a_lost_result(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a machine that stood still, say: nobody would have been notified."""
@@ -1021,7 +1011,7 @@ async def test_results_whose_deadline_passes_after_one_failure_are_lost(
     assert Kind.RESULTS_LOST in await open_incidents(house)
 
 
-async def test_storage_that_can_not_be_reached_after_one_call_is_an_incident(house: House) -> None:
+async def test_unreachable_storage_after_a_single_call_is_an_incident(house: House) -> None:
     house.restart(sync=True)
     url = f"{house.root}/files/{await finished_file(house)}"
     made = Fault(200, f'{{"status": "COMPLETED", "output": "{url}"}}')
@@ -1032,7 +1022,7 @@ async def test_storage_that_can_not_be_reached_after_one_call_is_an_incident(hou
     assert Kind.RESULTS_LOST in await open_incidents(house)
 
 
-async def test_storage_that_can_not_be_reached_after_the_bot_was_away_is_an_incident(
+async def test_unreachable_storage_after_an_absence_is_an_incident(
     house: House,
 ) -> None:
     for song_id in (1, 2, 3):
@@ -1061,7 +1051,7 @@ async def test_songs_that_the_api_has_forgotten_are_polled_once_and_no_incident(
 # --- deadlines and clocks -----------------------------------------------------------------------
 
 
-async def test_half_an_hour_after_its_submit(house: House) -> None:
+async def test_song_fails_half_an_hour_after_its_submit(house: House) -> None:
     house.timing = Timing(10.0, 1e6)
     await house.run()
     assert await house.has_failed() == "The song service did not finish it within 30 minutes."
@@ -1071,7 +1061,7 @@ async def test_half_an_hour_after_its_submit(house: House) -> None:
     assert MINUTES_30 <= song.ended_at - song.submitted_at < MINUTES_30 + timedelta(minutes=2)
 
 
-async def test_half_an_hour_of_silence(house: House) -> None:
+async def test_silent_api_is_an_incident(house: House) -> None:
     house.server.fault = always(poll=Fault(503))
     await house.run()
     await house.has_failed()
@@ -1091,7 +1081,7 @@ async def test_overdue_song_is_polled_once(house: House, ready: bool) -> None:
     assert house.calls("GET") == 1 + ready
 
 
-async def test_a_clock_set_back_an_hour(house: House) -> None:
+async def test_clock_set_back_before_the_poll(house: House) -> None:
     before = house.pacer.expected(seconds=60, steps=50)
     await house.add_submitted()
     house.time.setback = timedelta(hours=1)
@@ -1102,7 +1092,7 @@ async def test_a_clock_set_back_an_hour(house: House) -> None:
     assert (song.run_low, song.run_high) == (None, None)
 
 
-async def test_a_clock_set_back_while_a_song_is_made(
+async def test_clock_set_back_while_a_song_is_made(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The looks then make an interval that never was."""
@@ -1138,7 +1128,7 @@ def jumping(
 
 @pytest.mark.parametrize("sync", [False, True])
 @pytest.mark.parametrize("jump", JUMPS)
-async def test_a_clock_that_is_set_fails_no_song(
+async def test_changed_clock_fails_no_song(
     house: House, monkeypatch: pytest.MonkeyPatch, jump: timedelta, sync: bool
 ) -> None:
     """One was 7 s old when the clock was set by 2 h."""
@@ -1153,7 +1143,7 @@ async def test_a_clock_that_is_set_fails_no_song(
 
 
 @pytest.mark.parametrize("jump", JUMPS)
-async def test_a_clock_that_is_set_moves_no_deadline(
+async def test_changed_clock_moves_no_deadline(
     house: House, monkeypatch: pytest.MonkeyPatch, jump: timedelta
 ) -> None:
     house.timing = Timing(10.0, 1e6)
@@ -1163,7 +1153,7 @@ async def test_a_clock_that_is_set_moves_no_deadline(
     assert 1_799 <= house.time.elapsed < 1_920
 
 
-async def test_a_clock_that_was_set_back_while_the_bot_was_away_moves_no_deadline(
+async def test_clock_set_back_during_an_absence_moves_no_deadline(
     house: House,
 ) -> None:
     house.timing = Timing(10.0, 1e6)
@@ -1176,7 +1166,7 @@ async def test_a_clock_that_was_set_back_while_the_bot_was_away_moves_no_deadlin
 
 
 @pytest.mark.parametrize("jump", JUMPS)
-async def test_a_clock_that_is_set_while_it_is_posted(
+async def test_changed_clock_while_posting(
     house: House, monkeypatch: pytest.MonkeyPatch, jump: timedelta
 ) -> None:
     jumping(house, monkeypatch, jump, after=3.5)
@@ -1214,7 +1204,7 @@ async def test_no_room_for_the_download(
         assert house.time.elapsed >= MINUTES_30.total_seconds()
 
 
-async def test_no_room_in_one_call(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_room_in_a_single_call(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was made and is lost: the same as a lost answer."""
     house.restart(sync=True)
     real, errors = house.api.make, [no_space()]
@@ -1245,7 +1235,7 @@ async def test_transcoding_is_retried(
     assert await open_incidents(house) == incidents
 
 
-async def test_never_room_for_fitting(house: House) -> None:
+async def test_never_room_for_transcoding(house: House) -> None:
     house.fitter.errors.extend(no_space() for _ in range(200))
     await house.run()
     assert await house.has_failed() == "There was no room here to prepare it for the channel."
@@ -1255,7 +1245,7 @@ async def test_never_room_for_fitting(house: House) -> None:
 # --- to the channel -----------------------------------------------------------------------------
 
 
-async def test_too_large_is_fitted_again_for_every_server(house: House) -> None:
+async def test_too_large_file_is_transcoded_to_the_default_limit(house: House) -> None:
     house.channel.limit = 100 * 2**20
     house.channel.before_post.append(TooLargeToPost("413"))
     large = quiet(700)
@@ -1266,14 +1256,14 @@ async def test_too_large_is_fitted_again_for_every_server(house: House) -> None:
     assert house.fitter.limits == [100 * 2**20, DEFAULT_UPLOAD_LIMIT]
 
 
-async def test_too_large_at_ten_mebibytes(house: House) -> None:
+async def test_refused_size_below_the_default_limit(house: House) -> None:
     house.channel.before_post.append(TooLargeToPost("413"))
     await house.run()
     song = await house.is_undelivered()
     assert song.reason == "Discord refused the file's size."
 
 
-async def test_too_large_and_no_bit_rate_fits(house: House) -> None:
+async def test_too_large_at_every_bit_rate(house: House) -> None:
     house.channel.limit = 100 * 2**20
     house.channel.before_post.append(TooLargeToPost("413"))
     house.audio = quiet(700)
@@ -1286,7 +1276,7 @@ async def test_too_large_and_no_bit_rate_fits(house: House) -> None:
 
 
 @pytest.mark.parametrize("scope", Scope)
-async def test_can_not_be_posted_and_is_kept(house: House, scope: Scope) -> None:
+async def test_refused_post_leaves_the_song_undelivered(house: House, scope: Scope) -> None:
     house.channel.before_post.append(CannotPost("No permission.", scope=scope))
     await house.run()
     song = await house.is_undelivered()
@@ -1296,14 +1286,14 @@ async def test_can_not_be_posted_and_is_kept(house: House, scope: Scope) -> None
     assert len(house.owner.told) == (scope is Scope.EVERYBODY)
 
 
-async def test_what_was_looked_for_and_refused_is_not_there(house: House) -> None:
+async def test_refusal_after_a_search_leaves_no_doubt(house: House) -> None:
     house.channel.before_post.extend([PostUncertain("503"), CannotPost("No permission.")])
     await house.run()
     assert house.channel.looked_for == [1]
     await house.is_undelivered(in_doubt=False)
 
 
-async def test_the_next_post_ends_what_kept_others_from_it(house: House) -> None:
+async def test_post_ends_the_incident(house: House) -> None:
     await house.incidents.begin(Kind.UNDELIVERED, "song 7")
     await house.run()
     assert await open_incidents(house) == []
@@ -1318,7 +1308,7 @@ async def test_post_that_may_be_there_is_searched_for(house: House, there: bool)
     assert house.channel.looked_for == [1]
 
 
-async def test_half_an_hour_without_an_answer(house: House) -> None:
+async def test_posting_ends_after_half_an_hour_without_an_answer(house: House) -> None:
     house.channel.before_post.extend([PostUncertain("503")] * 200)
     await house.run()
     song = await house.is_undelivered(in_doubt=True)
@@ -1329,7 +1319,7 @@ async def test_half_an_hour_without_an_answer(house: House) -> None:
     assert await open_incidents(house) == [Kind.UNDELIVERED]
 
 
-async def test_away_for_long_while_posting(house: House) -> None:
+async def test_absence_does_not_count_as_posting_time(house: House) -> None:
     """The servers are not known yet in a bot's first seconds: that is no half hour of silence."""
     house.put(1, "1.mp3")
     await house.add(state="posting")
@@ -1340,14 +1330,14 @@ async def test_away_for_long_while_posting(house: House) -> None:
     await house.has_completed()
 
 
-async def test_the_file_has_vanished(house: House) -> None:
+async def test_missing_file_fails_the_song(house: House) -> None:
     await house.add(state="posting")
     await house.carry()
     assert await house.has_failed() == "The song's audio was lost before it could be posted."
     assert (await house.song()).fault == "machine"
 
 
-async def test_the_source_has_vanished(house: House) -> None:
+async def test_missing_source_fails_the_song(house: House) -> None:
     await house.add(state="downloaded")
     await house.carry()
     reason = await house.has_failed()
@@ -1374,7 +1364,7 @@ async def test_song_that_ended_elsewhere_while_it_was_posted(
 
 
 @pytest.mark.parametrize("sync", [False, True])
-async def test_a_song_may_take_what_its_seconds_need(
+async def test_download_limit_follows_the_seconds(
     house: House, monkeypatch: pytest.MonkeyPatch, *, sync: bool
 ) -> None:
     """240 s of the model's own WAV are 92,160,044 bytes."""
@@ -1442,7 +1432,7 @@ def reading(house: House, monkeypatch: pytest.MonkeyPatch) -> Reading:
 
 
 @pytest.mark.parametrize("sync", [False, True])
-async def test_the_reading_of_a_large_answer_is_counted_while_it_lasts(
+async def test_large_answer_is_counted_while_it_is_read(
     house: House, reading: Reading, *, sync: bool
 ) -> None:
     house.sync = sync
@@ -1473,7 +1463,7 @@ async def test_song_fails_if_its_large_answer_ended_three_processes(
         assert await house.has_failed() == "The song service's result could not be fetched."
 
 
-async def test_a_stop_and_an_error_are_no_deaths(
+async def test_stop_and_error_do_not_count_as_deaths(
     house: House, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await house.add_submitted()
@@ -1505,7 +1495,7 @@ async def test_a_stop_and_an_error_are_no_deaths(
     assert (await house.song()).large_reads == 0
 
 
-async def test_a_reading_that_cannot_be_uncounted_stays_counted(
+async def test_large_read_that_cannot_be_uncounted_stays_counted(
     house: House,
     reading: Reading,
     monkeypatch: pytest.MonkeyPatch,
@@ -1555,14 +1545,14 @@ async def test_song_that_ended_elsewhere_while_it_was_made(
 
 
 @pytest.mark.parametrize("changes", range(6))
-async def test_a_crash_after_each_commit(house: House, changes: int) -> None:
+async def test_crash_after_each_commit(house: House, changes: int) -> None:
     """A request id is never asked for twice, wherever it happened."""
     await crash_and_resume(house, changes)
     assert house.submits == (await house.song()).submits == 1
 
 
 @pytest.mark.parametrize("changes", range(5))
-async def test_a_crash_after_each_commit_in_one_call(house: House, changes: int) -> None:
+async def test_crash_after_each_commit_in_a_single_call(house: House, changes: int) -> None:
     """A kill within the call is a lost answer; later ones cost nothing."""
     house.restart(sync=True)
     await crash_and_resume(house, changes)
@@ -1585,7 +1575,7 @@ async def crash_and_resume(house: House, changes: int) -> None:
 
 
 @pytest.mark.parametrize("carried_out", [False, True])
-async def test_a_crash_while_it_is_submitted(house: House, carried_out: bool) -> None:
+async def test_crash_during_the_submit(house: House, carried_out: bool) -> None:
     await house.add(state="submitting")
     if carried_out:
         await house.submit()
@@ -1595,7 +1585,7 @@ async def test_a_crash_while_it_is_submitted(house: House, carried_out: bool) ->
     assert (await house.song()).submits == 2
 
 
-async def test_a_second_crash_while_it_is_submitted(house: House) -> None:
+async def test_second_crash_during_the_submit(house: House) -> None:
     await house.add(state="submitting", submits=2)
     await house.carry()
     assert await house.has_failed() == "The song service's answer was lost twice."
@@ -1612,7 +1602,7 @@ async def test_restart_while_it_is_made(house: House, sync: bool) -> None:
 
 
 @pytest.mark.parametrize("left_over", [b"", b"half of a so"])
-async def test_a_restart_after_the_download(house: House, left_over: bytes) -> None:
+async def test_restart_after_the_download(house: House, left_over: bytes) -> None:
     house.put(1, "source")
     house.put(1, "source.part", left_over)
     await house.add(state="downloaded")
@@ -1623,7 +1613,7 @@ async def test_a_restart_after_the_download(house: House, left_over: bytes) -> N
 
 
 @pytest.mark.parametrize("state", ["downloaded", "ready"])
-async def test_a_post_whose_mark_was_lost_is_found(house: House, state: str) -> None:
+async def test_post_whose_mark_was_lost_is_found(house: House, state: str) -> None:
     """By a disk that lied and a power cut; what was posted has no file any more."""
     await house.add(state=state)
     house.channel.posts[1] = [house.audio]
@@ -1649,7 +1639,7 @@ async def test_post_of_a_song_that_the_api_has_forgotten_is_searched_for(
 
 
 @pytest.mark.parametrize("state", ["submitting", "submitted"])
-async def test_only_what_was_never_made_is_not_looked_for(house: House, state: str) -> None:
+async def test_failed_generation_needs_no_search(house: House, state: str) -> None:
     """The API had it before and says that it failed; or it was handed in here once more."""
     if state == "submitted":
         await house.add_submitted(genres="fail")
@@ -1661,7 +1651,7 @@ async def test_only_what_was_never_made_is_not_looked_for(house: House, state: s
     assert house.channel.looked_for == ([1] if state == "submitting" else [])
 
 
-async def test_what_is_lost_here_and_could_not_be_found_is_looked_for_again(house: House) -> None:
+async def test_song_without_files_is_searched_for_again(house: House) -> None:
     """Its files may be gone because it was posted."""
     await house.add(state="downloaded")
     house.channel.posts[1] = [house.audio]
@@ -1681,7 +1671,7 @@ async def test_what_is_lost_here_and_could_not_be_found_is_looked_for_again(hous
     ],
     ids=["not there", "not now", "not for 30 minutes", "never"],
 )
-async def test_what_has_no_mark_is_posted_unless_it_is_found(
+async def test_inherited_song_is_posted_unless_it_is_found(
     house: House, found_out: list[Exception]
 ) -> None:
     house.put(1, "1.mp3")
@@ -1709,7 +1699,7 @@ async def test_undelivered_song_that_could_not_be_found_is_searched_for_before_a
 
 
 @pytest.mark.parametrize("there", [True, False])
-async def test_a_restart_while_posting(house: House, there: bool) -> None:
+async def test_restart_while_posting(house: House, there: bool) -> None:
     house.put(1, "1.mp3")
     await house.add(state="posting")
     if there:
@@ -1719,7 +1709,7 @@ async def test_a_restart_while_posting(house: House, there: bool) -> None:
     assert house.channel.looked_for == [1]
 
 
-async def test_a_restart_while_posting_and_the_history_is_unreadable(house: House) -> None:
+async def test_restart_while_posting_with_an_unreadable_history(house: House) -> None:
     house.put(1, "1.mp3")
     await house.add(state="posting")
     house.channel.before_find.append(CannotPost("I can't read the channel's history."))
@@ -1729,7 +1719,7 @@ async def test_a_restart_while_posting_and_the_history_is_unreadable(house: Hous
     assert house.channel.posts == {}
 
 
-async def test_a_restart_while_posting_and_the_history_comes_later(house: House) -> None:
+async def test_restart_while_posting_with_a_late_history(house: House) -> None:
     house.put(1, "1.mp3")
     await house.add(state="posting")
     house.channel.posts[1] = [house.audio]
@@ -1739,7 +1729,7 @@ async def test_a_restart_while_posting_and_the_history_comes_later(house: House)
     assert house.channel.looked_for == [1] * 4
 
 
-async def test_a_crash_right_after_the_post(house: House) -> None:
+async def test_crash_right_after_the_post(house: House) -> None:
     house.channel.after_post.append(Crash())
     await house.add()
     with pytest.raises(Crash):
@@ -1751,7 +1741,7 @@ async def test_a_crash_right_after_the_post(house: House) -> None:
 
 
 @pytest.mark.parametrize("state", ["completed", "refunded", "failed", "cancelled"])
-async def test_what_has_ended_stays_so(house: House, state: str) -> None:
+async def test_ended_song_stays_as_it_is(house: House, state: str) -> None:
     before = await house.add(state=state)
     await house.carry()
     await house.pipeline.give_up(1)
@@ -1771,7 +1761,7 @@ async def cancelled(house: House, task: asyncio.Task[None]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["submit", "poll", "result", "file"])
-async def test_a_cancelled_song_goes_on_where_it_was(house: House, kind: str) -> None:
+async def test_stopped_song_continues_where_it_was(house: House, kind: str) -> None:
     reached, gate = asyncio.Event(), asyncio.Event()
     house.gates[99.0] = gate
 
@@ -1793,7 +1783,7 @@ async def test_a_cancelled_song_goes_on_where_it_was(house: House, kind: str) ->
     assert (await house.song()).submits == (2 if kind == "submit" else 1)
 
 
-async def test_a_post_that_was_cancelled_is_looked_for(
+async def test_interrupted_post_is_searched_for(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reached = asyncio.Event()
@@ -1825,7 +1815,7 @@ async def test_given_up(house: House, state: str) -> None:
     assert "operator" in await house.has_failed()
 
 
-async def test_what_is_given_up_is_not_looked_for(
+async def test_given_up_song_is_not_searched_for(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That may be the very thing that nobody foresaw."""
@@ -1851,7 +1841,7 @@ async def test_given_up_while_posting(house: House) -> None:
     assert await open_incidents(house) == [Kind.UNDELIVERED]
 
 
-async def test_a_song_that_is_not_there(house: House) -> None:
+async def test_unknown_song(house: House) -> None:
     with pytest.raises(RuntimeError):
         await house.pipeline.make(404)
 
@@ -1895,7 +1885,7 @@ BLOCKED = Fault(422, '{"status": "FAILED", "request_id": "a1", "error": "Not thi
     ],
 )
 @pytest.mark.parametrize("sync", [False, True])
-async def test_what_was_or_may_have_been_accepted_counts(
+async def test_submits_that_may_have_been_accepted_count(
     house: House, answers: list[Fault], songs: int, sync: bool
 ) -> None:
     house.restart(sync=sync)
@@ -1905,7 +1895,7 @@ async def test_what_was_or_may_have_been_accepted_counts(
     assert await counted(house) == twice(songs, 3 * songs)
 
 
-async def test_a_submit_is_uncounted_on_the_day_that_counted_it(house: House) -> None:
+async def test_submit_is_uncounted_on_the_day_that_counted_it(house: House) -> None:
     """It was sent at the end of a day, and refused at the beginning of the next."""
     house.time.elapsed = timedelta(hours=12).total_seconds() - 5
 
@@ -1930,7 +1920,7 @@ async def test_a_submit_is_uncounted_on_the_day_that_counted_it(house: House) ->
     ],
     ids=lambda budget: budget.scope,
 )
-async def test_a_second_submit_that_finds_no_room_is_its_end(
+async def test_second_submit_beyond_the_budget_fails_the_song(
     house: House, budget: OperatorBudget
 ) -> None:
     await house.budgets.set(budget)
@@ -1944,7 +1934,7 @@ async def test_a_second_submit_that_finds_no_room_is_its_end(
     assert await house.free() == FREE
 
 
-async def test_a_second_submit_on_the_next_day_has_that_days_room(house: House) -> None:
+async def test_second_submit_uses_the_next_days_budget(house: House) -> None:
     await house.budgets.set(OperatorBudget("all", 0, 1, 1))
     await house.add()
     async with house.database.write() as connection:
@@ -1956,9 +1946,7 @@ async def test_a_second_submit_on_the_next_day_has_that_days_room(house: House) 
     assert await counted(house, house.time()) == twice(1, 1)
 
 
-async def test_python_that_is_missing_for_a_moment_is_no_lost_audio(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_missing_python_is_retried(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """The operator renews the bot's folder while it runs."""
     program = transcoder._PROGRAM
     house.poster._transcoder = Transcoder()

@@ -47,7 +47,7 @@ async def test_a_waiting_song_has_a_place_among_all_servers(
     assert times == sorted(set(times))
 
 
-async def test_what_runs_or_is_over_has_no_place(queue: Queue, database: Database) -> None:
+async def test_running_and_ended_songs_have_no_place(queue: Queue, database: Database) -> None:
     await add_song(database, 1)
     await add_song(database, 2, state=State.READY)
     await add_song(database, 3, state=State.COMPLETED)
@@ -58,11 +58,11 @@ async def test_what_runs_or_is_over_has_no_place(queue: Queue, database: Databas
         assert view.expected_at == NOON + timedelta(seconds=AFTERWARDS)
 
 
-async def test_a_song_that_is_not_there_has_no_view(queue: Queue) -> None:
+async def test_unknown_song_has_no_view(queue: Queue) -> None:
     assert await queue.view(404) is None
 
 
-async def test_a_view_says_what_its_member_has_left(
+async def test_view_has_the_members_free_credits(
     queue: Queue, database: Database, credits: Credits
 ) -> None:
     await add_held_song(database, credits, 1, price=4)
@@ -71,9 +71,7 @@ async def test_a_view_says_what_its_member_has_left(
     assert view.free == 6
 
 
-async def test_a_server_sees_what_runs_then_what_waits_in_its_order(
-    queue: Queue, database: Database
-) -> None:
+async def test_queue_of_a_server_is_in_order(queue: Queue, database: Database) -> None:
     await add_song(database, 1, requested_at=NOON)
     await add_song(database, 2, requested_at=NOON + timedelta(seconds=1))
     await add_song(database, 3, requested_at=NOON + timedelta(seconds=2), member_id=MEMBER + 1)
@@ -86,9 +84,7 @@ async def test_a_server_sees_what_runs_then_what_waits_in_its_order(
     assert await queue.of_server(404) == []
 
 
-async def test_only_messages_that_can_be_edited_are_kept_true(
-    queue: Queue, database: Database
-) -> None:
+async def test_only_editable_messages_are_updated(queue: Queue, database: Database) -> None:
     await add_song(database, 1, token="a", token_until=LATER, requested_at=LATER)
     await add_song(database, 2, requested_at=NOON)
     await add_song(database, 3, token="c", token_until=LATER, state=State.POSTING)
@@ -113,7 +109,7 @@ async def test_a_token_is_forgotten_unless_a_newer_one_has_come(
     assert await queue.shown(ended=False) == []
 
 
-async def test_what_is_left_is_not_known_once_a_new_period_has_begun(
+async def test_free_credits_are_unknown_in_a_new_period(
     queue: Queue, database: Database, credits: Credits, clock: SettableClock
 ) -> None:
     """What it gives depends on the member's roles, which come only with what they do."""
@@ -132,7 +128,7 @@ async def test_what_is_left_is_not_known_once_a_new_period_has_begun(
     assert view.free == 10
 
 
-async def test_looking_changes_nothing(
+async def test_view_changes_nothing(
     queue: Queue, database: Database, credits: Credits, clock: SettableClock
 ) -> None:
     await add_held_song(database, credits, 1)
@@ -144,7 +140,7 @@ async def test_looking_changes_nothing(
     assert tuple(after) == tuple(before)
 
 
-async def test_a_song_that_cost_its_member_nothing_says_so(
+async def test_view_of_a_song_that_cost_nothing(
     queue: Queue, database: Database, credits: Credits
 ) -> None:
     """Also when their rule has changed since, and beside one that was paid for."""
@@ -158,7 +154,7 @@ async def test_a_song_that_cost_its_member_nothing_says_so(
     assert [view.unlimited for view in await queue.of_server(SERVER)] == [False, True]
 
 
-async def test_what_only_unlimited_members_have_left_is_not_known(
+async def test_free_credits_of_unlimited_members_are_unknown(
     queue: Queue, database: Database, credits: Credits
 ) -> None:
     """They need no allowance, so none was opened for them."""
@@ -169,7 +165,7 @@ async def test_what_only_unlimited_members_have_left_is_not_known(
     assert (view.free, view.unlimited) == (None, True)
 
 
-async def test_a_crowd_shares_the_reading_of_its_places(
+async def test_simultaneous_views_share_a_reading(
     queue: Queue, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for song_id in range(1, 51):
@@ -188,7 +184,7 @@ async def test_a_crowd_shares_the_reading_of_its_places(
     assert readings <= 2
 
 
-async def test_nobody_gets_places_from_before_they_asked(
+async def test_places_are_never_older_than_the_call(
     queue: Queue, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reading, read_on = asyncio.Event(), asyncio.Event()
@@ -212,7 +208,7 @@ async def test_nobody_gets_places_from_before_they_asked(
     assert [(view.place, view.waiting) for view in views if view] == [(1, 1), (2, 2)]
 
 
-async def test_the_places_are_read_again_after_a_pause(
+async def test_places_are_read_again_after_a_pause(
     database: Database, credits: Credits, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reading of 0.02 s is followed by four times as long without one."""
