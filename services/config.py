@@ -76,6 +76,7 @@ def _parse_reachable(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network
 Reachable = Annotated[
     ipaddress.IPv4Network | ipaddress.IPv6Network | str, PlainValidator(_parse_reachable)
 ]
+Ids = Annotated[frozenset[PositiveInt], NoDecode]
 Address = Annotated[str, AfterValidator(_check_url)]
 Secret = Annotated[SecretStr, AfterValidator(_check_one_word)]
 
@@ -196,13 +197,11 @@ class Config(BaseSettings):
     daily_songs: int = _integer(
         500, 0, 1_000_000_000, "songs per day (UTC) from all servers together; 0: no limit"
     )
-    allowed_servers: Annotated[frozenset[PositiveInt], NoDecode] = Field(
+    allowed_servers: Ids = Field(
         frozenset(),
         description="Discord server ids, separated by commas; empty allows every server",
     )
-    operator_ids: Annotated[frozenset[PositiveInt], NoDecode] = Field(
-        frozenset(), description="Discord user ids, separated by commas"
-    )
+    operator_ids: Ids = Field(frozenset(), description="Discord user ids, separated by commas")
     download_allow: Annotated[frozenset[Reachable], NoDecode] = Field(
         frozenset(),
         description="networks and host names, separated by commas, like "

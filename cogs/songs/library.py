@@ -23,7 +23,7 @@ from services.text import clean
 NUMBER = re.compile(r"#?\s*([0-9]{1,9})")
 MOST_CHOICES = 25
 CHOICE = 100
-"""Characters of a choice (Discord, "Autocomplete")."""
+"""Discord, "Application Command Option Choice": 25 names of up to 100 characters."""
 
 
 class LibraryCog(commands.Cog):

@@ -5,7 +5,7 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
@@ -20,7 +20,6 @@ from cogs.client.errors import answer, text_file
 from cogs.client.people import data_of, member_of, requester, server_of, typed_text
 from cogs.client.permissions import check_can_post, check_is_member, manages
 from cogs.songs import cards, texts
-from cogs.songs import genres as completion
 from cogs.songs.buttons import queue_answer
 from db.records import Draft, SongRequest
 from services import logs
@@ -43,6 +42,23 @@ FORM_WAITS = 1.5
 """Seconds that a form waits for the database; Discord allows 3 for the reply."""
 MAX_OPTION = 6_000
 """Characters of an option (Discord, "Application Command Option"); `parse_request` checks ours."""
+
+CHOICE = 100
+MOST_CHOICES = 25
+"""Discord, "Application Command Option Choice": 25 names of up to 100 characters."""
+
+CURATED = (
+    *("pop", "rock", "funk", "soul", "jazz", "blues", "hip hop", "lo-fi", "electronic", "house"),
+    *("techno", "trance", "drum and bass", "ambient", "synthwave", "chiptune", "folk", "country"),
+    *("acoustic", "indie", "metal", "punk", "reggae", "ska", "latin", "bossa nova", "salsa"),
+    *("classical", "orchestral", "cinematic", "gospel", "r&b", "disco", "waltz", "celtic"),
+    *("piano", "acoustic guitar", "electric guitar", "strings", "saxophone", "trumpet", "violin"),
+    *("flute", "synthesizer", "808 bass", "choir"),
+    *("female vocals", "male vocals", "rap"),
+    *("energetic", "calm", "happy", "sad", "dark", "dreamy", "epic", "romantic", "groovy"),
+    *("nostalgic", "uplifting", "melancholic", "aggressive", "playful"),
+    *("70 BPM", "90 BPM", "105 BPM", "120 BPM", "140 BPM", "174 BPM"),
+)
 
 T = TypeVar("T")
 
@@ -161,7 +177,7 @@ class SongCog(commands.Cog):
 
     async def _genres(self, interaction: discord.Interaction, typed: str) -> list[Choice[str]]:
         used = await self._songs.genres_used(server_of(interaction), interaction.user.id)
-        return [Choice(name=text, value=text) for text in completion.complete(typed, used)]
+        return [Choice(name=text, value=text) for text in suggested_genres(typed, used)]
 
     @song.autocomplete("seconds")
     async def _complete_seconds(
@@ -256,6 +272,25 @@ async def or_no_suggestions(suggested: Awaitable[list[T]]) -> list[T]:
     except Exception:
         log.exception("autocomplete failed")
         return []
+
+
+def suggested_genres(typed: str, used: Iterable[str]) -> list[str]:
+    """Suggest lists of genres whose last term contains the typed one.
+
+    Terms of the lists in `used` come before the curated ones.
+    """
+    before, comma, last = typed.rpartition(",")
+    prefix = f"{before}{comma} " if comma else ""
+    seen = {term.strip().casefold() for term in before.split(",")}
+    wanted = last.strip().casefold()
+    found = []
+    for term in (term.strip() for text in (*used, *CURATED) for term in text.split(",")):
+        if term and term.casefold() not in seen and wanted in term.casefold():
+            seen.add(term.casefold())
+            found.append(term)
+    found.sort(key=lambda term: not term.casefold().startswith(wanted))
+    lists = [prefix.lstrip() + term for term in found]
+    return [text for text in lists if len(text) <= CHOICE][:MOST_CHOICES]
 
 
 def usual_size(limits: Limits) -> tuple[int, int]:

@@ -370,17 +370,12 @@ HELLO_MANAGERS = (
 NOT_ALLOWED_TITLE = "Hello! I can't make songs here yet."
 
 
-def prices_text(prices: Prices) -> str:
-    """Say what a song of any length and any steps costs."""
-    return (
-        f"1 credit per {prices.seconds:,} seconds, times 1 per {prices.steps:,} `steps`, both "
-        "rounded up"
-    )
-
-
 def help_prices(prices: Prices) -> str:
     """Say what songs cost and when that is refunded."""
-    return f"{prices_text(prices)}. You see the price first. Failed songs are refunded."
+    return (
+        f"1 credit per {prices.seconds:,} seconds, times 1 per {prices.steps:,} `steps`, both "
+        "rounded up. You see the price first. Failed songs are refunded."
+    )
 
 
 def commands(settings: Settings) -> Iterator[str]:
