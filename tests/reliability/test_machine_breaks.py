@@ -10,10 +10,10 @@ from datetime import timedelta
 import pytest
 
 from tests import quota
-from tests.reliability.conftest import BotsClock
 from tests.reliability.fault_run import DURING, LONG, SHORT, FaultRun, all_refused, refusals
 from tests.reliability.faults import During, FaultGates, Length
 from tests.small_disk import SmallDisk, small_disk
+from tests.world.clock import BotClock
 from tests.world.sockets import World
 
 BACKUP, SHORT_BACKUP = replace(LONG, fault=10.0, slow=0.0), replace(SHORT, fault=1.0, slow=0.0)
@@ -94,7 +94,7 @@ async def locked(gates: FaultGates, length: Length) -> AsyncIterator[None]:
 )
 async def test_the_clock_is_set(
     fault_run: FaultRun,
-    bots_clock: BotsClock,
+    bots_clock: BotClock,
     figure: Callable[[str], None],
     hours: tuple[int, int, int],
 ) -> None:

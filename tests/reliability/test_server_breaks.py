@@ -9,7 +9,6 @@ from datetime import timedelta
 import pytest
 
 from playground.song_api import Fault as ApiFault
-from tests.reliability.conftest import BotsClock
 from tests.reliability.fault_run import (
     BEFORE,
     DURING,
@@ -31,6 +30,7 @@ from tests.reliability.fault_run import (
 from tests.reliability.faults import During, FaultGates, Length, fault_gates
 from tests.wire import Permission
 from tests.wire.permissions import BOT
+from tests.world.clock import BotClock
 from tests.world.sockets import World, until
 
 PERMISSIONS = {
@@ -151,7 +151,7 @@ async def remove_bot(gates: FaultGates, length: Length) -> None:
 
 async def test_bot_is_removed_and_not_invited_again(
     fault_run: FaultRun,
-    bots_clock: BotsClock,
+    bots_clock: BotClock,
     monkeypatch: pytest.MonkeyPatch,
     figure: Callable[[str], None],
 ) -> None:
@@ -172,7 +172,7 @@ async def test_bot_is_removed_and_not_invited_again(
             gates.release()
             await until_all_over(world, SHORT)
             undelivered = len(world.rows(UNDELIVERED))
-            bots_clock.passed = timedelta(hours=25)
+            bots_clock.moved = timedelta(hours=25)
             began = time.monotonic()
             await all_delivered(world, SHORT)
             outcome = Outcome.of(world, until_over=time.monotonic() - began)
@@ -180,7 +180,7 @@ async def test_bot_is_removed_and_not_invited_again(
             assert world.rows(spent)[0][0] == 0
             assert world.rows("SELECT 1 FROM settings")
             assert not world.rows("SELECT 1 FROM songs WHERE genres = ''")
-            bots_clock.passed = timedelta(days=31)
+            bots_clock.moved = timedelta(days=31)
             await until(lambda: not world.rows("SELECT 1 FROM songs WHERE genres != ''"))
             assert not world.rows("SELECT 1 FROM settings")
             assert len(world.rows("SELECT 1 FROM ledger WHERE song_id IS NOT NULL")) == (

@@ -16,7 +16,6 @@ from cogs.client.client import Client
 from cogs.songs.texts import COULD_NOT_POST, LISTEN
 from services.songs.delivery import Delivery
 from tests.music import short
-from tests.reliability.conftest import BotsClock
 from tests.reliability.crash_points import Plan, all_points
 from tests.reliability.guarantees import broken_guarantees
 from tests.reliability.killable_bot import Constants, KillableBot, Nursery, nursery
@@ -26,6 +25,7 @@ from tests.wire import Call, Fault, Interaction, Member, Permission
 from tests.wire.permissions import BOT
 from tests.wire.rest import MESSAGES
 from tests.wire.state import PRIVATE_THREAD
+from tests.world.clock import BotClock
 from tests.world.sockets import SOON, World, own_process, running, status_of, until
 
 forked = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked")
@@ -325,18 +325,18 @@ def permissions(client: Client, world: World) -> int:
 async def test_a_day_passes(
     world: World,
     monkeypatch: pytest.MonkeyPatch,
-    bots_clock: BotsClock,
+    bots_clock: BotClock,
     figure: Callable[[str], None],
 ) -> None:
     """The permission that comes back then comes too late."""
     rounds = Rounds(monkeypatch)
     async with running(world, monkeypatch):
         song = await undelivered(world)
-        bots_clock.passed = timedelta(hours=23, minutes=59)
+        bots_clock.moved = timedelta(hours=23, minutes=59)
         await rounds.more(2)
         assert world.entries(song) == ["hold", "settle"]
         assert file_of(world, song) is not None
-        bots_clock.passed = DAY
+        bots_clock.moved = DAY
         await until(lambda: "compensate" in world.entries(song))
         await until(lambda: not (world.folder / "data/songs" / str(song.id)).exists())
         world.wire.permit(world.channel, BOT)

@@ -3,16 +3,14 @@
 import asyncio
 import contextlib
 import io
-import time
 import wave
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextvars import Context, copy_context
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import discord
-import pytest
 import simcord
 from simcord.backend import serializers
 from simcord.enums import InteractionType
@@ -28,6 +26,7 @@ from services.config import Config
 from services.errors import Refusal
 from services.settings.settings import Member
 from tests.databases import write_new
+from tests.world.clock import BotClock
 
 SOON = 60.0
 """Seconds after which a test gives up waiting for what it started."""
@@ -35,26 +34,6 @@ POLL_INTERVAL = 0.002
 """Seconds."""
 SETTLE_TIMEOUT = 20.0
 """Seconds for a command: drawing a picture takes several on a busy machine."""
-
-
-class Clock:
-    """Runs with the machine's clock, from where the simulated Discord's begins; can be moved."""
-
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-        self.moved = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.monotonic())
-
-    def monotonic(self) -> float:
-        """Seconds that have passed."""
-        return time.perf_counter() - self._began + self.moved.total_seconds()
-
-    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let bots use it."""
-        monkeypatch.setattr(bot, "utc_now", self)
-        monkeypatch.setattr(bot, "monotonic", self.monotonic)
 
 
 class Spawner:
@@ -101,7 +80,9 @@ class World:
     def __init__(self, folder: Path, **values: Any) -> None:
         self.folder = folder
         self._values = values
-        self.clock = Clock()
+        self.clock = BotClock(
+            datetime(2026, 1, 1, tzinfo=UTC)
+        )  # when the simulated Discord's begins
         self.spawner = Spawner()
         self.api = SongApiServer(tiny_wav, timing=lambda _: Timing(0.01, 0.01), rpm=0)
         self.foreseen: list[BaseException] = []
