@@ -49,7 +49,7 @@ async def _measured() -> list[str]:
         "|---|---|",
         f"| a warm child, median of {PICTURES} | {_ms(statistics.median(warm))} |",
         f"| a new child, median of {FRESH} | {_ms(statistics.median(fresh))} |",
-        f"| the first ever, which looks for fonts | {_ms(first[0])} |",
+        f"| the first ever, which searches for fonts | {_ms(first[0])} |",
         f"| the event loop's lateness, p99, drawing and idle | {late:.1f} ms, {idle:.1f} ms |",
     ]
 

@@ -166,7 +166,7 @@ async def test_checked_address_is_the_connected_one(
 async def test_no_song_is_fetched_from_this_machine(
     tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not even from a public address of its own: a firewall may protect its ports from others."""
+    """Not even from its public address: a firewall may protect its ports from others."""
     monkeypatch.setattr(addresses, "is_public", lambda _: True)
     hosts = ("127.0.0.1", "me.example")
     api = with_outputs([f"http://{host}:{inside.port}/a.wav?{SIGNED}" for host in hosts])

@@ -177,7 +177,7 @@ class Gateway:
             connection.send_op(RECONNECT)
 
     def invalidate(self, *, resumable: bool) -> None:
-        """Tell every bot that its session is invalid; if not `resumable`, it is forgotten."""
+        """Send every bot that its session is invalid; if not `resumable`, it is forgotten."""
         for connection in list(self._connections):
             connection.send_op(INVALID_SESSION, data=resumable)
         if not resumable:

@@ -1,4 +1,4 @@
-"""Rate limits, with the headers that tell a client about them.
+"""Rate limits, with the headers that describe them to a client.
 
 https://docs.discord.com/developers/topics/rate-limits. Discord does not publish the figures of its
 buckets and wants clients to read the headers; those below are of the order that clients see.

@@ -187,7 +187,7 @@ class Bot:
         return interaction
 
     async def announce(self, guild: Guild) -> None:
-        """Tell the bot about a server, once everything is in it."""
+        """Announce a server to the bot, once everything is in it."""
         payload = payloads.guild_create(guild, self.wire.state.bot, known=True)
         await self.dispatch("GUILD_CREATE", payload)
 

@@ -98,7 +98,7 @@ async def test_unlimited_wins_over_the_default(world: World) -> None:
     )
 
 
-async def test_a_server_may_have_a_budget_of_its_own(world: World) -> None:
+async def test_a_server_may_have_a_separate_budget(world: World) -> None:
     await budget(world, scope="each", songs=0)
     answer = await budget(world, scope="server", songs=5, credits=1)
     assert f"server {world.guild.id} is now 1 credit and 5 songs per day" in text_of(said(answer))

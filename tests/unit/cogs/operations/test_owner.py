@@ -9,23 +9,23 @@ from tests.wire import Fault
 __all__ = ["stage"]  # a fixture
 
 
-async def test_the_owner_is_told(stage: Stage) -> None:
+async def test_the_owner_is_notified(stage: Stage) -> None:
     assert await OwnerMessages(stage.client).notify("The disk is full.")
     (message,) = stage.wire.direct_messages(stage.wire.state.owner)
     assert message.content == "The disk is full."
 
 
 async def test_what_a_stranger_said_is_no_markdown(stage: Stage) -> None:
-    says = "401\n[mend it](https://evil.example) @everyone" + "*" * 3_000
+    says = "401\n[fix it](https://evil.example) @everyone" + "*" * 3_000
     assert await OwnerMessages(stage.client).notify("The key is refused.", detail=says)
     (message,) = stage.wire.direct_messages(stage.wire.state.owner)
     first, quoted = message.content.split("\n")
     assert first == "The key is refused."
-    assert quoted.startswith("> 401 \\[mend it\\](https:\u200b//evil.example) @\u200beveryone\\*")
+    assert quoted.startswith("> 401 \\[fix it\\](https:\u200b//evil.example) @\u200beveryone\\*")
     assert len(message.content) <= 2_000
 
 
-async def test_of_a_team_its_owner_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_teams_owner_is_notified(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     application = await stage.client.application_info()
     leader = stage.wire.state.add_user("leader")
 

@@ -122,7 +122,7 @@ async def test_days_are_the_servers(world: World, drawn: list[UsagePicture]) -> 
 
 
 @pytest.mark.parametrize("error", [CannotDraw("no picture within 30 s"), RuntimeError("a defect")])
-async def test_what_cannot_be_drawn_is_told_in_words(
+async def test_what_cannot_be_drawn_is_written(
     world: World,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -165,7 +165,7 @@ class Answer:
     status, reason = 404, "Not Found"
 
 
-async def test_names_are_those_that_discord_tells_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_names_are_those_that_discord_sends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "NAMES_WITHIN", 0.05)
     late = 1_234_567_890_123_456_789
     guild: Any = Guild()

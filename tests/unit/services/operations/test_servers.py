@@ -149,7 +149,7 @@ async def test_who_is_gone_after_an_absence_is_left(
     assert set(await server_rows.names_present(database.reader)) == {OTHER}
 
 
-async def test_shard_leaves_servers_of_its_own_alone(servers: Servers, database: Database) -> None:
+async def test_shard_leaves_only_its_own_servers(servers: Servers, database: Database) -> None:
     theirs = {shard << 22 | n: Shard(shard, 2) for shard in (0, 1) for n in (1, 2)}
     for server_id, shard in theirs.items():
         await servers.join(server_id, "Synths")

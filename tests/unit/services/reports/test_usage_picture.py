@@ -416,7 +416,7 @@ async def test_a_real_child_draws_and_stays_warm(
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="it is read from /proc")
-async def test_the_child_is_told_no_secrets(
+async def test_the_child_gets_no_secrets(
     artist: UsageArtist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DISCORD_TOKEN", "a-secret")
@@ -555,7 +555,7 @@ async def test_an_idle_child_is_ended_and_the_next_picture_starts_one(
     await artist.close()
 
 
-async def test_closing_tells_whoever_waits(
+async def test_closing_ends_every_wait(
     artist: UsageArtist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(usage_picture, "_PROGRAM", program(HANGS))
