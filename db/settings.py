@@ -8,7 +8,7 @@ from db.records import CalendarRow, SettingRow, from_ms, to_ms
 
 
 async def in_force(connection: Connection, server_id: int, member_id: int) -> list[SettingRow]:
-    """A server's settings, except those about other members."""
+    """Return a server's settings, except those about other members."""
     rows = await connection.execute_fetchall(
         """
         SELECT name, subject_id, value FROM settings
@@ -22,22 +22,20 @@ async def in_force(connection: Connection, server_id: int, member_id: int) -> li
     return list(map(SettingRow._make, rows))
 
 
-async def named(
-    connection: Connection, server_id: int, name: str, *, limit: int, offset: int = 0
-) -> list[SettingRow]:
-    """A server's settings of one name, by the role or member that each is about."""
+async def named(connection: Connection, server_id: int, name: str) -> list[SettingRow]:
+    """Return a server's settings of one name, by the role or member that each is about."""
     rows = await connection.execute_fetchall(
         """
         SELECT name, subject_id, value FROM settings WHERE server_id = ? AND name = ?
-        ORDER BY subject_id LIMIT ? OFFSET ?
+        ORDER BY subject_id
         """,
-        (server_id, name, limit, offset),
+        (server_id, name),
     )
     return list(map(SettingRow._make, rows))
 
 
 async def names(connection: Connection, server_id: int) -> list[tuple[str, int]]:
-    """Every setting of a server: its name, and the role or member that it is about."""
+    """Return the name of each setting of a server, and the role or member it is about."""
     rows = await connection.execute_fetchall(
         "SELECT name, subject_id FROM settings WHERE server_id = ? ORDER BY name, subject_id",
         (server_id,),
@@ -48,7 +46,7 @@ async def names(connection: Connection, server_id: int) -> list[tuple[str, int]]
 async def count(
     connection: Connection, server_id: int, name: str, *, at: datetime | None = None
 ) -> int:
-    """How many settings of one name a server has; with `at`, those that have not ended by then."""
+    """Count a server's settings of one name; with `at`, those that have not ended by then."""
     rows = await connection.execute_fetchall(
         """
         SELECT count(*) AS n FROM settings
@@ -93,7 +91,7 @@ async def drop(connection: Connection, server_id: int, name: str, subject_id: in
 
 
 async def calendars(connection: Connection, server_id: int) -> list[CalendarRow]:
-    """How a server counts its periods, oldest first."""
+    """Return how a server counts its periods, oldest first."""
     rows = await connection.execute_fetchall(
         "SELECT from_at, every, hour, zone FROM calendars WHERE server_id = ? ORDER BY from_at",
         (server_id,),

@@ -16,7 +16,7 @@ from cogs.client.answers import acknowledged
 from cogs.client.components import ID, Persistent
 from cogs.client.errors import answer, check_private, text_file
 from cogs.client.people import data_of, manager_of
-from cogs.client.quota import QuotaCommands, quota_of
+from cogs.client.quota import quota_of
 from cogs.settings.channels import obstacle
 from cogs.settings.forms import FORMS, Current, Form, Sent, Typed, member_by_id
 from cogs.settings.member_view import member_view
@@ -34,14 +34,12 @@ from cogs.settings.panel import (
     ROWS_SHOWN,
     Layout,
     PanelData,
-    first_row,
     nearest,
     panel,
 )
 from services.errors import NotPossible
 from services.settings import kinds
-from services.settings.catalogue import BY_KEY, CATALOGUE, ROLE_ALLOWANCE, Topic
-from services.settings.reader import Settings
+from services.settings.catalogue import BY_KEY, CATALOGUE, Topic
 from services.settings.settings import Member
 
 FORM_ID = re.compile(rf"settings:form:(?P<form>[a-z_]+):(?P<subject_id>{ID}):{PAGE}")
@@ -76,7 +74,12 @@ async def view_of(interaction: discord.Interaction[Any], page: PanelPage) -> Lay
     elif topic is Topic.LIMITS:
         count = await known.server_settings.blocked(by.server_id)
     elif topic in LISTED:
-        rows, count = await _rows(known, by.server_id, settings, page)
+        found = await known.server_settings.of_setting(by.server_id, LISTED[topic])
+        if topic is Topic.ROLES:  # the highest first, and unlimited before all
+            found.sort(key=lambda row: (row[1] is not None, -(row[1] or 0)))
+        count = len(found)
+        first = (nearest(page, count)[0].number - 1) * ROWS_SHOWN
+        rows = found[first : first + ROWS_SHOWN]
     roles = None if guild is None or guild.unavailable else guild.roles
     data = PanelData(
         *(settings, now, used, rows, count),
@@ -95,24 +98,6 @@ async def explained(interaction: discord.Interaction[Any], member: Member) -> La
     """Explain one member's credits."""
     known = quota_of(interaction)
     return member_view(await known.credits.statement(member, entries=0), at=known.clock())
-
-
-async def _rows(
-    known: QuotaCommands, server_id: int, settings: Settings, page: PanelPage
-) -> tuple[Sequence[tuple[int, Any]], int]:
-    """Return the roles or members that a page shows, and how many there are in all."""
-    setting = LISTED[Topic(page.name)]
-    if setting is ROLE_ALLOWANCE:
-        # The highest first, and unlimited before all.
-        found = sorted(settings.roles.items(), key=lambda row: (row[1] is not None, -(row[1] or 0)))
-        first = first_row(nearest(page, len(found))[0])
-        return found[first : first + ROWS_SHOWN], len(found)
-    count = await known.server_settings.count(server_id, setting)
-    first = first_row(nearest(page, count)[0])
-    rows = await known.server_settings.of_setting(
-        server_id, setting, limit=ROWS_SHOWN, offset=first
-    )
-    return rows, count
 
 
 async def _show(interaction: discord.Interaction[Any], page: PanelPage) -> None:

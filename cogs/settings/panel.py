@@ -250,11 +250,6 @@ def nearest(page: PanelPage, count: int) -> tuple[PanelPage, int]:
     return PanelPage(page.name, min(max(1, page.number), pages)), pages
 
 
-def first_row(page: PanelPage) -> int:
-    """Return how many rows are on the pages before."""
-    return (page.number - 1) * ROWS_SHOWN
-
-
 # --- parts ----------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from services.settings.settings import Block, Defaults, Override
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+EACH = "Limits for each member"
 INCREASES = "Increases apply right away. Decreases only remove credits nobody has spent yet."
 
 
@@ -135,7 +136,7 @@ UNFINISHED: Setting[int] = Setting(
     Topic.LIMITS,
     kinds.Number(1, 100, "songs"),
     lambda defaults: defaults.limits.unfinished,
-    group="Limits for each member",
+    group=EACH,
 )
 LONGEST: Setting[int] = Setting(
     "seconds",
@@ -144,7 +145,7 @@ LONGEST: Setting[int] = Setting(
     Topic.LIMITS,
     kinds.Number(*PARAMETERS.seconds.bounds, "seconds"),
     lambda defaults: defaults.limits.seconds,
-    group="Limits for each member",
+    group=EACH,
 )
 MOST_STEPS: Setting[int] = Setting(
     "steps",
@@ -153,7 +154,7 @@ MOST_STEPS: Setting[int] = Setting(
     Topic.LIMITS,
     kinds.Number(*PARAMETERS.steps.bounds, "steps"),
     lambda defaults: defaults.limits.steps,
-    group="Limits for each member",
+    group=EACH,
 )
 COOLDOWN: Setting[int] = Setting(
     "cooldown",
@@ -162,7 +163,7 @@ COOLDOWN: Setting[int] = Setting(
     Topic.LIMITS,
     kinds.Number(0, 7 * 86_400, "seconds"),
     lambda defaults: defaults.limits.cooldown,
-    group="Limits for each member",
+    group=EACH,
 )
 HOURLY_IN_CHANNEL: Setting[int | None] = Setting(
     "hourly_in_channel",

@@ -147,17 +147,10 @@ class ServerSettings:
         """Return a server's settings, with those about one member."""
         return await self._settings_reader.read(self._database.reader, server_id, member_id)
 
-    async def of_setting(
-        self, server_id: int, setting: Setting[Any], *, limit: int, offset: int = 0
-    ) -> list[tuple[int, Any]]:
+    async def of_setting(self, server_id: int, setting: Setting[Any]) -> list[tuple[int, Any]]:
         """Return the roles or members that have a setting, by their ids, with its values."""
-        reader = self._database.reader
-        found = await rows.named(reader, server_id, setting.key, limit=limit, offset=offset)
+        found = await rows.named(self._database.reader, server_id, setting.key)
         return [(row.subject_id, setting.kind.decode(json.loads(row.value))) for row in found]
-
-    async def count(self, server_id: int, setting: Setting[Any]) -> int:
-        """Return how many roles or members have a setting, those whose time is over included."""
-        return await rows.count(self._database.reader, server_id, setting.key)
 
     async def blocked(self, server_id: int) -> int:
         """Return how many members are blocked now."""

@@ -268,7 +268,7 @@ async def test_a_blocked_member_makes_no_songs_until_then(world: World) -> None:
 async def test_a_block_without_an_end_is_ended(world: World) -> None:
     gone = world.env.create_user("gone")
     await quota(world, "block", member=gone, reason="spam")
-    found = await server_settings(world).of_setting(world.guild.id, BLOCK, limit=5)
+    found = await server_settings(world).of_setting(world.guild.id, BLOCK)
     assert found == [(gone.id, Block("spam"))]
     await quota(world, "unblock", member=gone)
     assert await quota(world, "unblock", member=gone) == NO_CHANGE
