@@ -21,7 +21,7 @@ from cogs.client.quota import (
 )
 from cogs.settings.channels import REQUESTED_IN, ChannelOption, check_channels
 from cogs.settings.components import explained, view_of
-from cogs.settings.pages import PanelPage
+from cogs.settings.panel import PanelPage
 from cogs.settings.texts import NO_CHANGE, changed_text
 from db.records import Change
 from services.amounts import MAX_AMOUNT, MAX_BUDGET, MAX_REASON

@@ -20,22 +20,20 @@ from cogs.client.quota import quota_of
 from cogs.settings.channels import obstacle
 from cogs.settings.forms import FORMS, Current, Form, Sent, Typed, member_by_id
 from cogs.settings.member_view import member_view
-from cogs.settings.pages import (
+from cogs.settings.panel import (
+    LISTED,
     MEMBER,
     MEMBER_MENU,
     PAGE,
-    PanelPage,
-    act_id,
-    form_id,
-    turn_id,
-)
-from cogs.settings.panel import (
-    LISTED,
     ROWS_SHOWN,
     Layout,
     PanelData,
+    PanelPage,
+    act_id,
+    form_id,
     nearest,
     panel,
+    turn_id,
 )
 from services.errors import NotPossible
 from services.settings import kinds

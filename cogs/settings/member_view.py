@@ -11,8 +11,7 @@ from discord import ui
 
 from cogs.client.texts import BLURPLE, ago, credits_text, plain, shown
 from cogs.credits.texts import bar, lot_line, rest_text
-from cogs.settings.pages import MEMBER, PanelPage, act_id, form_id, tab_id
-from cogs.settings.panel import DANGER, PLAIN, Layout
+from cogs.settings.panel import DANGER, MEMBER, PLAIN, Layout, PanelPage, act_id, form_id, tab_id
 from cogs.settings.texts import per
 from services.credits.credits import Balance, CreditStatement
 from services.settings.catalogue import BLOCK, MEMBER_ALLOWANCE, PAUSE, Topic

@@ -14,10 +14,10 @@ from typing import Any
 import discord
 from discord import ui
 
+from cogs.client.components import ID
 from cogs.client.texts import BLURPLE, ago, calendar_text, counted, shown
 from cogs.credits.texts import bar
 from cogs.settings.channels import GONE
-from cogs.settings.pages import MEMBER_MENU, PanelPage, act_id, form_id, tab_id, turn_id
 from cogs.settings.texts import mention, value_text
 from services.settings import kinds
 from services.settings.catalogue import (
@@ -35,6 +35,9 @@ from services.settings.catalogue import (
 )
 from services.settings.reader import Settings
 
+MEMBER_MENU = "settings:member"
+MEMBER = "member"
+"""The page that explains one member's credits."""
 ROWS_SHOWN = 7
 """Roles or members on one page: each takes three components."""
 LIST_SHOWN = 25
@@ -59,6 +62,49 @@ OTHER_COMMANDS = (
     "`/quota usage` shows what is spent, `/quota export` has it all as a table.\n"
     "`/quota grant` and `/quota take` give and take credits."
 )
+
+
+# --- pages, and how buttons and forms name them ---------------------------------------------------
+# All that a button or a form needs is in its `custom_id`, so both outlive a restart of the bot. It
+# is never trusted: permissions are checked when it is used.
+
+
+@dataclass(frozen=True, slots=True)
+class PanelPage:
+    """A topic and the number of its page, from 1; of `MEMBER` the number is the member's id."""
+
+    name: str
+    number: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.number}"
+
+
+PAGE = rf"(?P<page>{'|'.join((*Topic, MEMBER))}):(?P<number>{ID})"
+"""What `PanelPage` writes, as the end of a `custom_id`."""
+
+
+def tab_id(topic: str) -> str:
+    """Name a button that opens a topic."""
+    return f"settings:tab:{topic}:1"
+
+
+def turn_id(page: PanelPage) -> str:
+    """Name a button that turns to another page: ids must differ from those of the tabs."""
+    return f"settings:turn:{page}"
+
+
+def form_id(form: str, page: PanelPage, subject_id: int = 0) -> str:
+    """Name a form and its button. `subject_id`: the role or member that it is about."""
+    return f"settings:form:{form}:{subject_id}:{page}"
+
+
+def act_id(act: str, key: str, page: PanelPage, subject_id: int = 0) -> str:
+    """Name a button that changes a setting at once: `on`, or `reset` to the default."""
+    return f"settings:act:{act}:{key}:{subject_id}:{page}"
+
+
+# --- a page ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

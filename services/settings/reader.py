@@ -103,14 +103,6 @@ def timeline_of(calendars: Iterable[CalendarRow]) -> Timeline:
     )
 
 
-def rows_of(timeline: Timeline) -> list[CalendarRow]:
-    """Return the rows that `timeline_of` reads."""
-    return [
-        CalendarRow(from_at, calendar.every, calendar.hour, calendar.zone)
-        for from_at, calendar in timeline.spans
-    ]
-
-
 @functools.lru_cache(maxsize=1_024)
 def parse(
     found: tuple[SettingRow, ...], calendars: tuple[CalendarRow, ...], defaults: Defaults

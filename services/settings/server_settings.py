@@ -10,12 +10,12 @@ from db import changes, servers
 from db import settings as rows
 from db.connection import Connection
 from db.database import Database
-from db.records import Change, SettingRow, Song
+from db.records import CalendarRow, Change, SettingRow, Song
 from services.calendar import Calendar
 from services.clock import Clock
 from services.settings.catalogue import BLOCK, BY_KEY, CALENDAR, LOG, Setting
 from services.settings.changelog import Changelog, as_json
-from services.settings.reader import Settings, SettingsReader, rows_of
+from services.settings.reader import Settings, SettingsReader
 from services.settings.refusals import ChangedSince, NoSuchChange, NotASetting, TooManySet
 
 T = TypeVar("T")
@@ -209,7 +209,10 @@ class ServerSettings:
         elif setting is CALENDAR:
             timeline = await self._settings_reader.timeline(connection, server_id)
             changed = timeline.changed(CALENDAR.kind.decode(json.loads(after)), at=self._clock())
-            await rows.set_calendars(connection, server_id, rows_of(changed))
+            spans = [
+                CalendarRow(at, each.every, each.hour, each.zone) for at, each in changed.spans
+            ]
+            await rows.set_calendars(connection, server_id, spans)
         else:
             if before is None and (
                 await rows.count(connection, server_id, setting.key) >= setting.most

@@ -8,8 +8,7 @@ import simcord
 
 from cogs.settings.components import ACTS
 from cogs.settings.forms import FORMS
-from cogs.settings.pages import PanelPage
-from cogs.settings.panel import ROWS_SHOWN, PanelData, panel
+from cogs.settings.panel import ROWS_SHOWN, PanelData, PanelPage, panel
 from services.calendar import Calendar, Every, Timeline
 from services.settings import kinds
 from services.settings.blocked_words import MAX_WORD, MAX_WORDS

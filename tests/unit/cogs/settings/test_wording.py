@@ -18,8 +18,7 @@ from cogs.client.texts import refusal_text
 from cogs.settings import texts
 from cogs.settings.channels import GONE
 from cogs.settings.forms import FORMS, Current
-from cogs.settings.pages import PanelPage
-from cogs.settings.panel import PanelData, panel
+from cogs.settings.panel import PanelData, PanelPage, panel
 from db.records import Change, to_ms
 from services.calendar import Calendar, Every
 from services.settings.catalogue import (

@@ -17,7 +17,7 @@ from services.settings.catalogue import (
     ROLE_ALLOWANCE,
     UNFINISHED,
 )
-from services.settings.reader import Settings, SettingsReader, rows_of, timeline_of
+from services.settings.reader import Settings, SettingsReader
 from services.settings.server_settings import Manager
 from services.settings.settings import Allowance, Block, Defaults, Limits, Override, Source
 from tests.factories import MEMBER, NOON, SERVER, SettableClock
@@ -62,7 +62,6 @@ async def test_a_calendar_is_read_back(product: Product) -> None:
     settings = await read(product)
     assert settings[CALENDAR] == calendar
     assert settings.timeline.at(NOON + timedelta(days=8)) == calendar
-    assert timeline_of(rows_of(settings.timeline)) == settings.timeline
 
 
 async def test_those_of_other_members_and_servers_are_not_read(product: Product) -> None:
