@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -133,9 +134,13 @@ async def test_failing_entry_undoes_the_end(
 
 
 async def undelivered(
-    database: Database, credits: Credits, completion: SongCompletion, song_id: int
+    database: Database,
+    credits: Credits,
+    completion: SongCompletion,
+    song_id: int,
+    **fields: Any,
 ) -> Song:
-    song = await add_held_song(database, credits, song_id, state=State.POSTING)
+    song = await add_held_song(database, credits, song_id, state=State.POSTING, **fields)
     assert await completion.mark_undelivered(song, "The bot may not post there.")
     return await read(database, song)
 
@@ -159,11 +164,14 @@ async def test_undelivered_song_is_refunded_once(
     assert await free(credits) == 12
 
 
+@pytest.mark.parametrize("in_status", [False, True])
 async def test_handed_over_song_is_not_refunded(
-    database: Database, credits: Credits, completion: SongCompletion
+    database: Database, credits: Credits, completion: SongCompletion, in_status: bool
 ) -> None:
-    song = await undelivered(database, credits, completion, 1)
-    assert await completion.hand_over(song)
+    """A status message with the song's audio is not edited any more."""
+    song = await undelivered(database, credits, completion, 1, token="t", token_until=NOON)
+    assert await completion.hand_over(song, in_status=in_status)
+    assert ((await read(database, song)).token is None) is in_status
     assert not await completion.hand_over(song)
     assert not await completion.compensate(song)
     after = await read(database, song)

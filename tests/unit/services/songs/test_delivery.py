@@ -741,6 +741,21 @@ async def test_event_is_kept_until_the_database_takes_it(
     await house.was_posted()
 
 
+async def test_attempt_that_can_not_be_counted_is_logged(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def full(*_: object, **__: object) -> bool:
+        raise DiskFullError(Path("songs.db"))
+
+    await house.undelivered()
+    house.channel.before_post.append(CannotPost("No."))
+    monkeypatch.setattr(songs, "postpone", full)
+    await house.round()
+    assert "its next attempt can't be saved" in caplog.text
+    await house.round()
+    await house.was_posted()
+
+
 async def test_locks_are_forgotten(house: House) -> None:
     await house.undelivered()
     assert await house.hand_over()

@@ -1624,18 +1624,23 @@ async def test_post_whose_mark_was_lost_is_found(house: House, state: str) -> No
     assert song.posting_at == song.requested_at
 
 
-@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize(("there", "uncertain"), [(True, 0), (True, 3), (True, 99), (False, 0)])
 async def test_post_of_a_song_that_the_api_has_forgotten_is_searched_for(
-    house: House, there: bool
+    house: House, there: bool, uncertain: int
 ) -> None:
-    """The power was away for longer than the API keeps a result."""
+    """The power was away for longer than the API keeps a result. After 30 minutes it fails."""
+    house.channel.before_find.extend([PostUncertain("503")] * uncertain)
     await house.add(state="submitted", request_id="unknown")
     if there:
         house.channel.posts[1] = [house.audio]
     await house.poster.load()
     await house.carry()
-    await (house.has_completed() if there else house.has_failed())
-    assert house.channel.looked_for == [1]
+    if uncertain == 99:
+        assert (await house.song()).status == "FAILED"
+        assert house.time.elapsed >= MINUTES_30.total_seconds()
+    else:
+        await (house.has_completed() if there else house.has_failed())
+        assert house.channel.looked_for == [1] * (1 + uncertain)
 
 
 @pytest.mark.parametrize("state", ["submitting", "submitted"])

@@ -14,7 +14,7 @@ from services.settings.catalogue import ALLOWANCE, MEMBER_ALLOWANCE
 from services.settings.server_settings import Manager
 from services.settings.settings import Member, Override
 from services.songs.forecast import AFTERWARDS, Forecast
-from services.songs.queue import Queue
+from services.songs.queue import Queue, View
 from tests.factories import (
     MEMBER,
     NOON,
@@ -35,15 +35,21 @@ def queue(database: Database, credits: Credits, clock: SettableClock) -> Queue:
     return Queue(database, credits, Forecast(FakeProvider(), clock=clock))
 
 
+async def viewed(queue: Queue, song_id: int = 1) -> View:
+    view = await queue.view(song_id)
+    assert view is not None
+    return view
+
+
 async def test_a_waiting_song_has_a_place_among_all_servers(
     queue: Queue, database: Database
 ) -> None:
     await add_song(database, 1, requested_at=NOON)
     await add_song(database, 2, server_id=OTHER, requested_at=NOON + timedelta(seconds=1))
     await add_song(database, 3, requested_at=NOON + timedelta(seconds=2))
-    views = [await queue.view(song_id) for song_id in (1, 2, 3)]
-    assert [(view.place, view.waiting) for view in views if view] == [(1, 3), (2, 3), (3, 3)]
-    times = [view.expected_at for view in views if view]
+    views = [await viewed(queue, song_id) for song_id in (1, 2, 3)]
+    assert [(view.place, view.waiting) for view in views] == [(1, 3), (2, 3), (3, 3)]
+    times = [view.expected_at for view in views]
     assert times == sorted(set(times))
 
 
@@ -52,8 +58,7 @@ async def test_running_and_ended_songs_have_no_place(queue: Queue, database: Dat
     await add_song(database, 2, state=State.READY)
     await add_song(database, 3, state=State.COMPLETED)
     for song_id in (2, 3):
-        view = await queue.view(song_id)
-        assert view is not None
+        view = await viewed(queue, song_id)
         assert (view.place, view.song.song_id) == (None, song_id)
         assert view.expected_at == NOON + timedelta(seconds=AFTERWARDS)
 
@@ -66,8 +71,7 @@ async def test_view_has_the_members_free_credits(
     queue: Queue, database: Database, credits: Credits
 ) -> None:
     await add_held_song(database, credits, 1, price=4)
-    view = await queue.view(1)
-    assert view is not None
+    view = await viewed(queue)
     assert view.free == 6
 
 
@@ -115,16 +119,13 @@ async def test_free_credits_are_unknown_in_a_new_period(
     """What it gives depends on the member's roles, which come only with what they do."""
     await add_held_song(database, credits, 1, price=4)
     clock.now = NOON.replace(hour=0) + timedelta(days=1, milliseconds=-1)
-    view = await queue.view(1)
-    assert view is not None
+    view = await viewed(queue)
     assert view.free == 6
     clock.advance(milliseconds=1)
-    view = await queue.view(1)
-    assert view is not None
+    view = await viewed(queue)
     assert (view.free, view.unlimited) == (None, False)
     await credits.balance(Member(SERVER, MEMBER))
-    view = await queue.view(1)
-    assert view is not None
+    view = await viewed(queue)
     assert view.free == 10
 
 
@@ -160,8 +161,7 @@ async def test_free_credits_of_unlimited_members_are_unknown(
     """They need no allowance, so none was opened for them."""
     await make_server_settings(database, credits).set(Manager(SERVER, 99), ALLOWANCE, None)
     await add_held_song(database, credits, 1)
-    view = await queue.view(1)
-    assert view is not None
+    view = await viewed(queue)
     assert (view.free, view.unlimited) == (None, True)
 
 
