@@ -1,10 +1,9 @@
-"""A server's ledger as CSV, for spreadsheets: how a cell is written, and how the files are made.
+"""Export a server's ledger as CSV for spreadsheets.
 
-Files begin with a byte order mark, since Excel takes a CSV without one for the machine's code page.
-Ids of members are written as mentions. Spreadsheets keep 15 digits of a number and Discord's ids
-have up to 19, so an id must not look like a number: quotes around it don't help, a formula is what
-must not be there, an apostrophe before it is shown as a part of it. A mention is text to all of
-them, and pasted into Discord it is the member.
+Files begin with a byte order mark, since Excel reads a CSV without one in the machine's code page.
+Members' ids are written as mentions: spreadsheets keep 15 digits of a number, Discord's ids have up
+to 19, and quotes around a number don't make it text. A mention is text to all of them, and pasted
+into Discord it is the member.
 """
 
 import asyncio
@@ -14,11 +13,11 @@ import io
 import logging
 import re
 import shutil
-import tempfile
+import uuid
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -50,7 +49,7 @@ class DaysReversed(InvalidRequest):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One file. `rows` are those below its header, `size` is in bytes."""
+    """One file: the number of rows below its header, and its size in bytes."""
 
     name: str
     path: Path
@@ -60,7 +59,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The files in the order of their rows, at least one, and all their rows together."""
+    """The files in the order of their rows, at least one, and the number of all rows."""
 
     parts: Sequence[Part]
     rows: int
@@ -70,31 +69,31 @@ class Export:
     """Writes a server's ledger to files, and removes them after their use."""
 
     def __init__(self, database: Database, *, folder: Path) -> None:
-        """`folder` is for exports alone; it is made when one needs it."""
+        """`folder` is only for exports, and is created by the first one."""
         self._database = database
         self._folder = folder
 
     async def clear(self) -> None:
-        """Remove what a process that was killed has left. For the start: it takes every export."""
-        await asyncio.to_thread(_clear, self._folder)
+        """Remove the files of a process that was killed. Only for the start."""
+        for folder in await asyncio.to_thread(lambda: list(self._folder.glob(f"{_PREFIX}*"))):
+            await asyncio.to_thread(_remove, folder)
 
     @contextlib.asynccontextmanager
     async def write(
         self, server_id: int, *, since: datetime, until: datetime, limit: int = LIMIT
     ) -> AsyncIterator[Exported]:
-        """The entries from `since` to just before `until`, as files that last as long as the block.
+        """Write the entries from `since` to just before `until` to files; remove them afterwards.
 
-        One CSV; if that is over `limit` bytes, the same with gzip; if that is still over it,
-        several with gzip, none over it, each with the header and complete rows. Their names say the
-        first and the last day, as the zones of `since` and `until` count them. Entries that are
-        made meanwhile may or may not be there; none is there twice.
+        One CSV; if that is over `limit` bytes, one with gzip; if that is still over it, several
+        with gzip, none over it, each with the header and complete rows. Their names contain the
+        first and the last day in the zones of `since` and `until`. Entries made meanwhile may be
+        missing; none is there twice.
 
-        The work is done in a separate thread. It stops soon after the task is cancelled, and then
-        too the files are removed.
+        The work is done in a separate thread, which stops soon after the task is cancelled.
 
         Raises:
             DaysReversed: `since` is not before `until`.
-            ValueError: not even a single row fits into `limit`.
+            ValueError: a single row does not fit into `limit`.
             OSError: the files can't be written.
         """
         first, end = to_ms(since), to_ms(until)
@@ -104,8 +103,7 @@ class Export:
         stem = f"songwright-ledger-{since.date()}-to-{last_day}"
         entries = reports.ledger_of_server(self._database.reader, server_id, since=first, until=end)
         async with (
-            _own_thread() as thread,
-            _own_folder(thread, self._folder) as folder,
+            _workspace(self._folder) as (thread, folder),
             contextlib.aclosing(entries) as pages,
         ):
             files = await _run(thread, partial(_Files, folder, stem, limit))
@@ -116,55 +114,34 @@ class Export:
 
 
 _PREFIX = "tmp"
-"""What the names of exports' folders begin with: other folders there are left alone."""
-
-# --- The thread and the folder --------------------------------------------------------------------
+"""How the names of exports' folders begin; other folders are left alone."""
 
 
 @contextlib.asynccontextmanager
-async def _own_thread() -> AsyncIterator[Executor]:
-    """A thread that does one thing after the other, so that what removes files comes last."""
+async def _workspace(parent: Path) -> AsyncIterator[tuple[Executor, Path]]:
+    """Provide a folder, and a thread that does one thing after the other: removal comes last."""
+    folder = parent / f"{_PREFIX}{uuid.uuid4().hex}"
     thread = ThreadPoolExecutor(1, thread_name_prefix="export")
     try:
-        yield thread
+        await _run(thread, partial(folder.mkdir, mode=0o700, parents=True))
+        yield thread, folder
     finally:
-        thread.shutdown(wait=False)  # what it has been given is done nevertheless
-
-
-@contextlib.asynccontextmanager
-async def _own_folder(thread: Executor, parent: Path) -> AsyncIterator[Path]:
-    made: list[Path] = []
-
-    def make() -> Path:
-        parent.mkdir(parents=True, exist_ok=True)
-        made.append(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent)))
-        return made[0]
-
-    def remove() -> None:
-        for folder in made:  # none, if it could not be made
-            _remove(folder)
-
-    try:
-        yield await _run(thread, make)
-    finally:
-        await _run(thread, remove)
+        try:
+            await _run(thread, partial(_remove, folder))
+        finally:
+            thread.shutdown(wait=False)  # submitted work is done anyway
 
 
 async def _run(thread: Executor, work: Callable[[], T]) -> T:
-    """Shielded: work that has been handed over is done, however often the task is cancelled."""
+    """Run on the thread. Shielded: submitted work is done even if the task is cancelled."""
     return await asyncio.shield(asyncio.get_running_loop().run_in_executor(thread, work))
-
-
-def _clear(parent: Path) -> None:
-    for folder in parent.glob(f"{_PREFIX}*"):
-        _remove(folder)
 
 
 def _remove(folder: Path) -> None:
     try:
         shutil.rmtree(folder)
-    except FileNotFoundError:
-        pass  # there was nothing to remove
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # it could not be created
     except OSError as error:
         log.warning("the exported files in %s could not be removed: %s", folder, error)
 
@@ -174,7 +151,7 @@ def _remove(folder: Path) -> None:
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SKIPPED = (
     r"\s'\"`\u00ab\u00bb\u2018-\u201f\uff02\uff07"  # spaces and quotes
-    r"\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"  # what is not seen
+    r"\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"  # invisible
 )
 _STARTS = (
     r"=+\-@"
@@ -185,47 +162,38 @@ _FORMULA = re.compile(rf"(?:^|(?<=;))(?=[{_SKIPPED}]*[{_STARTS}])")
 
 
 def _cells(entry: LedgerLine) -> tuple[Cell, ...]:
-    """One row, in the order of `COLUMNS`."""
+    """Return one row, in the order of `COLUMNS`."""
     return (
         from_ms(entry.at).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         _text(entry.entry_id),
         entry.kind,
-        _mention(entry.member_id),
+        f"<@{entry.member_id}>",
         entry.number,
         entry.amount,
         entry.price,
-        _mention(entry.actor_id),
+        None if entry.actor_id is None else f"<@{entry.actor_id}>",
         _text(entry.reason),
     )
 
 
 def _text(text: str | None) -> str | None:
-    """On one line, and nothing that a spreadsheet would run.
+    """Return the text on one line, without anything that a spreadsheet would run.
 
-    An apostrophe goes before what could begin a formula, as OWASP's "CSV Injection" and CWE-1236
-    have it; and before what could after a semicolon too, since that parts the cells where a comma
-    is the decimal sign, whatever quotes there are. Whoever reads the file with a program takes one
-    apostrophe away before such a beginning, and has the text again, but for its control characters.
+    An apostrophe goes before what could begin a formula (OWASP "CSV Injection", CWE-1236), also
+    after a semicolon, which separates cells where a comma is the decimal sign. A program that reads
+    the file removes one apostrophe before such a beginning to restore all but control characters.
     """
-    if text is None:
-        return None
-    return _FORMULA.sub("'", _CONTROL.sub(" ", text))
-
-
-def _mention(user_id: int | None) -> str | None:
-    return None if user_id is None else f"<@{user_id}>"
+    return None if text is None else _FORMULA.sub("'", _CONTROL.sub(" ", text))
 
 
 def _lines(rows: Iterable[Iterable[Cell]]) -> list[bytes]:
-    """Each row as one line of CSV (RFC 4180)."""
+    """Return each row as one line of CSV (RFC 4180)."""
     written = io.StringIO(newline="")
     csv.writer(written).writerows(rows)
     return written.getvalue().encode().splitlines(keepends=True)
 
 
-def _header() -> bytes:
-    return b"\xef\xbb\xbf" + b"".join(_lines([COLUMNS]))
-
+_HEADER = b"\xef\xbb\xbf" + b"".join(_lines([COLUMNS]))
 
 # --- Files ----------------------------------------------------------------------------------------
 
@@ -238,20 +206,19 @@ _BLOCK = 2**16
 
 
 class _Files:
-    """Entries in, files out. Everything here blocks: it is work for a thread.
+    """Writes entries to one plain file, or to gzip files if that gets too large.
 
-    Nothing is kept open between two calls, so that it may end after any of them.
+    All methods block: they are work for a thread. No file is open between two calls.
     """
 
     def __init__(self, folder: Path, stem: str, limit: int) -> None:
-        self._folder = folder
         self._stem = stem
         self._limit = limit
         self._plain = folder / f"{stem}.csv"
-        self._packed: _GzipParts | None = None
+        self._gzip: _GzipParts | None = None
         self._rows = 0
-        self._size = 0  # of what is plain
-        self._append([_header()])
+        self._size = 0  # of the plain file
+        self._append([_HEADER])
 
     def add(self, entries: Sequence[LedgerLine]) -> None:
         """Write these after those before."""
@@ -259,62 +226,64 @@ class _Files:
         self._append(_lines(map(_cells, entries)))
 
     def finish(self) -> tuple[Part, ...]:
-        """That was all: the files as they are to be handed out."""
-        if self._packed is None:
+        """Return the complete files."""
+        if self._gzip is None:
             return (Part(self._plain.name, self._plain, self._rows, self._size),)
-        return self._packed.finish(self._stem)
+        return self._gzip.finish(self._stem)
 
     def _append(self, lines: Sequence[bytes]) -> None:
         self._size += sum(map(len, lines))
         if self._size <= self._limit:
             _write(self._plain, *lines)
             return
-        if self._packed is None:
-            self._packed = self._compressed()
-        self._packed.add(lines)
-
-    def _compressed(self) -> "_GzipParts":
-        """What is there so far, which is no longer needed as it was."""
-        packed = _GzipParts(self._folder, self._limit)
-        with self._plain.open("rb") as lines:
-            next(lines)  # each part has a header
-            packed.add(lines)
-        self._plain.unlink()
-        return packed
+        if self._gzip is None:
+            self._gzip = _GzipParts(self._plain.parent, self._limit)
+            with self._plain.open("rb") as written:
+                next(written)  # each part has a header
+                self._gzip.add(written)
+            self._plain.unlink()
+        self._gzip.add(lines)
 
 
 class _GzipParts:
-    """Lines, compressed as they come, into files of at most `limit` bytes."""
+    """Compresses lines into files of at most `limit` bytes."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder = folder
         self._limit = limit
-        self._ended: list[Part] = []
+        self._ended: list[tuple[Path, int, int]] = []
         self._begin()
 
     def add(self, lines: Iterable[bytes]) -> None:
-        """Write these after those before, into as many parts as it takes."""
+        """Write these after those before, into as many parts as needed."""
         for block in _blocks(lines, min(_BLOCK, self._limit // 4)):
             self._put(block)
 
     def finish(self, stem: str) -> tuple[Part, ...]:
-        """End the last part, and give them all their names, now that their number is known."""
+        """End the last part and name all, now that their number is known."""
         self._end()
-        return tuple(
-            _named(part, f"{stem}{_which(number, len(self._ended))}.csv.gz")
-            for number, part in enumerate(self._ended, start=1)
-        )
+        parts = []
+        for number, (path, rows, size) in enumerate(self._ended, start=1):
+            which = f"-part-{number}-of-{len(self._ended)}" if len(self._ended) > 1 else ""
+            named = path.rename(path.with_name(f"{stem}{which}.csv.gz"))
+            parts.append(Part(named.name, named, rows, size))
+        return tuple(parts)
 
     def _begin(self) -> None:
         self._path = self._folder / f"part-{len(self._ended) + 1}"
         self._rows = self._size = 0
         self._compressor = zlib.compressobj(wbits=_GZIP)
-        if not self._fits([_header()]):
+        if not self._write_if_room([_HEADER]):
             raise ValueError(f"no CSV with a header fits into {self._limit} bytes")
 
+    def _end(self) -> None:
+        rest = self._compressor.flush()
+        _write(self._path, rest)
+        self._ended.append((self._path, self._rows, self._size + len(rest)))
+
     def _put(self, block: Sequence[bytes]) -> None:
-        """Write into this part what fits, and the rest into the next."""
-        if self._fits(block):
+        """Write as much as there is room for into this part, and the rest into the next."""
+        if self._write_if_room(block):
             self._rows += len(block)
         elif len(block) > 1:
             half = len(block) // 2
@@ -327,10 +296,10 @@ class _GzipParts:
             self._begin()
             self._put(block)
 
-    def _fits(self, lines: Sequence[bytes]) -> bool:
-        """Whether there was room for them; then they are written.
+    def _write_if_room(self, lines: Sequence[bytes]) -> bool:
+        """Write the lines; False if there is no room for them.
 
-        How small they become is only known when they are compressed: so that is tried on a copy.
+        The compressed size is known only after compressing, so a copy of the compressor tries it.
         """
         compressor = self._compressor.copy()
         packed = compressor.compress(b"".join(lines)) + compressor.flush(zlib.Z_SYNC_FLUSH)
@@ -341,14 +310,9 @@ class _GzipParts:
         _write(self._path, packed)
         return True
 
-    def _end(self) -> None:
-        rest = self._compressor.flush()
-        _write(self._path, rest)
-        self._ended.append(Part("", self._path, self._rows, self._size + len(rest)))
-
 
 def _blocks(lines: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
-    """The lines in groups of about `size` bytes: at least one, and one more than would be over."""
+    """Yield the lines in groups of at least `size` bytes, except the last."""
     block, length = list[bytes](), 0
     for line in lines:
         block.append(line)
@@ -358,14 +322,6 @@ def _blocks(lines: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
             block, length = [], 0
     if block:
         yield block
-
-
-def _which(number: int, parts: int) -> str:
-    return f"-part-{number}-of-{parts}" if parts > 1 else ""
-
-
-def _named(part: Part, name: str) -> Part:
-    return replace(part, name=name, path=part.path.rename(part.path.with_name(name)))
 
 
 def _write(path: Path, *data: bytes) -> None:

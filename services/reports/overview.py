@@ -1,4 +1,4 @@
-"""Every server with its use: what the operator pays for, and where; and what got stuck."""
+"""Usage of all servers, and undelivered songs, for the operator."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class ServerUse:
 
 
 class Overview:
-    """Reads what all servers use."""
+    """Reads the usage of all servers."""
 
     def __init__(
         self, database: Database, settings_reader: SettingsReader, *, clock: Clock
@@ -35,21 +35,16 @@ class Overview:
         self._clock = clock
 
     async def servers(self) -> list[ServerUse]:
-        """Every server, those that the bot was removed from too; the busiest of today first."""
+        """Return every server, also those that the bot left; the busiest of today first."""
         found = await servers.all_counted(self._database.reader)
         uses = [await self._use(server) for server in found]
         return sorted(
             uses,
-            key=lambda use: (
-                -use.today.credits,
-                -use.used,
-                -use.server.songs,
-                use.server.server_id,
-            ),
+            key=lambda u: (-u.today.credits, -u.used, -u.server.songs, u.server.server_id),
         )
 
     async def undelivered(self) -> list[Undelivered]:
-        """The songs of all servers that are undelivered, by reason."""
+        """Return the undelivered songs of all servers by reason."""
         return await songs.undelivered_by_reason(self._database.reader)
 
     async def _use(self, server: ServerCount) -> ServerUse:
@@ -67,7 +62,7 @@ class Overview:
 
 
 def as_table(uses: Sequence[ServerUse]) -> str:
-    """For a terminal: a line for each server under a heading."""
+    """Format a heading and a line for each server, for a terminal."""
     head = ("server", "name", "members", "songs", "submitted today", "spent in its period", "")
     lines = [head, *map(_line, uses)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
@@ -78,13 +73,13 @@ def as_table(uses: Sequence[ServerUse]) -> str:
 
 
 def as_lines(undelivered: Sequence[Undelivered]) -> str:
-    """For a terminal: how many songs could not be posted, and a line for each reason."""
+    """Format the number of undelivered songs and a line for each reason, for a terminal."""
     total = sum(each.songs for each in undelivered)
     lines = [
         f"  {each.songs:,} since {each.oldest:%Y-%m-%d %H:%M} UTC: {each.reason}"
         for each in undelivered
     ]
-    return "\n".join([f"Could not be posted, and kept for their members: {total:,}", *lines])
+    return "\n".join([f"Could not be posted yet: {total:,}", *lines])
 
 
 def _line(use: ServerUse) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a server's songs took: for its managers' picture, and for the members' leaderboard."""
+"""Credits that a server's songs took, and who made most of them."""
 
 import asyncio
 import contextlib
@@ -31,15 +31,15 @@ Name = TypeVar("Name", int, str)
 
 @dataclass(frozen=True, slots=True)
 class UsageReport:
-    """Credits that a server's songs took in a span of days, and did not get back.
+    """Credits spent in a span of days and not refunded.
 
     Attributes:
         days: every day of the span and its credits, oldest first; today is the last.
         members: the ids of those who spent most and their credits, at most `TOP`.
-        genres: the single genres that most was spent on, in small letters, at most `TOP`. A song
+        genres: the single genres that most was spent on, in lower case, at most `TOP`. A song
             counts with its full price for each of its genres.
-        songs: how many songs.
-        credits: what they took together: the sum of `days`.
+        songs: the number of songs.
+        credits: the sum of `days`.
     """
 
     days: Sequence[tuple[date, int]]
@@ -50,7 +50,7 @@ class UsageReport:
 
 
 class Usage:
-    """Reads what was spent. Everything here is counted by when a song was requested."""
+    """Reads what was spent. A song counts at the time of its request."""
 
     def __init__(self, database: Database, *, clock: Clock) -> None:
         self._database = database
@@ -66,7 +66,9 @@ class Usage:
             OutOfRange: `days` is out of bounds.
             zoneinfo.ZoneInfoNotFoundError: there is no such zone.
         """
-        tally = _Tally(_days_until_now(self._clock(), _checked(days), ZoneInfo(zone)))
+        if not 1 <= days <= LONGEST:
+            raise OutOfRange("days", 1, LONGEST)
+        tally = _Tally(_days_until_now(self._clock(), days, ZoneInfo(zone)))
         songs = reports.counted_songs(
             self._database.reader, server_id, since=tally.since, until=tally.until
         )
@@ -78,15 +80,11 @@ class Usage:
     async def leaderboard(
         self, server_id: int, *, days: int = 30, limit: int = 10
     ) -> Sequence[Place]:
-        """Who has the most COMPLETED songs of the last `days` (1 to 366) times 24 hours.
+        """Return who has the most COMPLETED songs of the last `days` times 24 hours.
 
-        At most `limit` places, the first rank first, and within a rank the lowest id. After two
-        members of rank 1 comes rank 3.
-
-        Raises:
-            OutOfRange: `days` is out of bounds.
+        At most `limit` places by rank, then by id. After two members of rank 1 comes rank 3.
         """
-        since = self._clock() - timedelta(days=_checked(days))
+        since = self._clock() - timedelta(days=days)
         return await reports.leaderboard(
             self._database.reader, server_id, since=to_ms(since), limit=limit
         )
@@ -105,16 +103,15 @@ class _Tally:
         self._songs = 0
 
     def add(self, songs: Sequence[CountedSong]) -> None:
-        """Count these too."""
         self._songs += len(songs)
         for song in songs:
             self._by_day[bisect_right(self._starts, song.requested_at) - 1] += song.price
             self._by_member[song.member_id] += song.price
-            for genre in _single(song.genres):
+            terms = {" ".join(term.split()) for term in _COMMA.split(song.genres.lower())}
+            for genre in filter(None, terms):
                 self._by_genre[genre] += song.price
 
     def report(self) -> UsageReport:
-        """What was counted so far."""
         return UsageReport(
             days=tuple(zip(self._days, self._by_day, strict=True)),
             members=_top(self._by_member),
@@ -125,28 +122,16 @@ class _Tally:
 
 
 def _days_until_now(now: datetime, days: int, zone: ZoneInfo) -> dict[date, int]:
-    """The last days and tomorrow, each with the moment when it begins, in milliseconds.
+    """Return the last days and tomorrow, each with its beginning in milliseconds.
 
-    A midnight that clocks skip is the moment when they jump; of one that they show twice it is the
-    first. So the moments never go backwards, which dates of single moments can: clocks that were
-    set back at 00:01 showed the day before once more.
+    A midnight that clocks skip is the moment when they jump; of one shown twice it is the first. So
+    beginnings always ascend, unlike the dates of moments: clocks that were set back at 00:01 showed
+    the previous day again.
     """
     today = now.astimezone(zone).date()
     span = (today + timedelta(days=n) for n in range(1 - days, 2))
     return {day: to_ms(datetime.combine(day, time.min, zone)) for day in span}
 
 
-def _single(genres: str) -> set[str]:
-    """The single genres of what was typed: in small letters, each once."""
-    terms = (" ".join(term.split()) for term in _COMMA.split(genres.lower()))
-    return set(filter(None, terms))
-
-
 def _top(credits: Mapping[Name, int]) -> tuple[tuple[Name, int], ...]:
     return tuple(heapq.nsmallest(TOP, credits.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _checked(days: int) -> int:
-    if not 1 <= days <= LONGEST:
-        raise OutOfRange("days", 1, LONGEST)
-    return days

@@ -1,9 +1,8 @@
-"""The picture of a server's usage, drawn by a child process that stays warm for some minutes.
+"""The picture of a server's usage, drawn by a child process that stays for some minutes.
 
-Matplotlib is never imported here: it would stay in the bot's memory for ever, and drawing would
-hold the event loop. The child (`services/reports/usage_plot.py`) is started for the first picture,
-draws the next ones without that start, and ends when it is idle. The figures stand
-in docs/decisions/0013.
+Matplotlib is never imported here: it would stay in the bot's memory, and drawing would block the
+event loop. The child (`services/reports/usage_plot.py`) starts for the first picture, draws the
+next ones without that delay, and ends when it is idle. Measurements: docs/decisions/0013.
 """
 
 import asyncio
@@ -26,12 +25,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MOST_BARS = 10
-"""Members, and genres, that fit below each other in a picture Discord shows 350 px high."""
-
-MOST_DAYS = 92
-"""Days whose bars can still be distinguished: a quarter of a year."""
-
 _PROGRAM = (sys.executable, "-m", "services.reports.usage_plot")
 _FONT_VARIABLES = ("HOME", "USERPROFILE", "LOCALAPPDATA", "WINDIR")
 """They name the folders of the system's fonts."""
@@ -50,10 +43,11 @@ class CannotDraw(SongwrightError):
 
 @dataclass(frozen=True, slots=True)
 class UsagePicture:
-    """What is drawn. All figures are credits, at least 0.
+    """The data of a picture. All figures are credits, at least 0.
 
-    `days` come oldest first, at most `MOST_DAYS`; `members` and `genres` most first, at most
-    `MOST_BARS` of each. Labels may hold anything: what no font here can draw is left out.
+    `days` come oldest first, `members` and `genres` highest first, as in a `UsageReport`: ten bars
+    fit into a picture that Discord shows 350 px high. Labels may contain anything: characters that
+    no font here can draw are left out.
     """
 
     title: str
@@ -61,17 +55,8 @@ class UsagePicture:
     members: Sequence[tuple[str, int]]
     genres: Sequence[tuple[str, int]]
 
-    def __post_init__(self) -> None:
-        if len(self.days) > MOST_DAYS:
-            raise ValueError(f"{len(self.days)} days are more than {MOST_DAYS}")
-        for bars in (self.members, self.genres):
-            if len(bars) > MOST_BARS:
-                raise ValueError(f"{len(bars)} bars are more than {MOST_BARS}")
-        if any(amount < 0 for _, amount in (*self.days, *self.members, *self.genres)):
-            raise ValueError("credits that were used can't be under 0")
-
     def to_line(self) -> bytes:
-        """One line of JSON, for the child."""
+        """Return one line of JSON, for the child."""
         fields = {
             "title": self.title[:_LONGEST_LABEL],
             "days": [(day.isoformat(), amount) for day, amount in self.days],
@@ -82,7 +67,7 @@ class UsagePicture:
 
     @classmethod
     def from_line(cls, line: bytes) -> Self:
-        """The picture that `to_line` wrote."""
+        """Return the picture that `to_line` wrote."""
         fields = json.loads(line)
         return cls(
             title=fields["title"],
@@ -95,9 +80,9 @@ class UsagePicture:
 class UsageArtist:
     """Draws pictures, one at a time; the others wait their turn.
 
-    `cache` is a folder for Matplotlib's list of the system's fonts, made if it is not there; where
-    it can't be written, each child scans the fonts again. `patience` is the
-    seconds a caller waits at most, `linger` the seconds that an idle child is kept.
+    `cache` is a folder for Matplotlib's list of the system's fonts, created if absent; if it can't
+    be written, each child scans the fonts again. `patience`: seconds that a caller waits at most.
+    `linger`: seconds until an idle child ends.
     """
 
     def __init__(self, cache: Path, *, patience: float = 30.0, linger: float = 300.0) -> None:
@@ -110,9 +95,9 @@ class UsageArtist:
         self._closed = False
 
     async def draw(self, picture: UsagePicture) -> bytes:
-        """The picture as a PNG, 1,100 px wide, under 150 KB.
+        """Return the picture as a PNG, 1,100 px wide, under 150 KB.
 
-        Cancelled, it ends the child that was drawing.
+        A cancellation ends the child that was drawing.
 
         Raises:
             CannotDraw: no child can be started, it died, `patience` is over, or this is closed.
@@ -125,7 +110,7 @@ class UsageArtist:
             raise CannotDraw(f"no picture within {self._patience:.0f} s") from None
 
     async def close(self) -> None:
-        """End the child; whoever waits for a picture gets `CannotDraw`. Twice is once."""
+        """End the child. Pending pictures fail with `CannotDraw`. May be called twice."""
         self._closed = True
         if self._child:
             self._child.kill()
@@ -177,10 +162,10 @@ class _Child:
 
     @classmethod
     async def start(cls, cache: Path) -> Self:
-        """Start one. It ends with the bot, since its stdin does.
+        """Start one. It ends with the bot, which closes its stdin.
 
         Raises:
-            CannotDraw: the system won't.
+            CannotDraw: the system can't start it.
         """
         try:
             process = await child_process.start(
@@ -199,13 +184,12 @@ class _Child:
         return self._process.returncode is not None
 
     async def draw(self, line: bytes) -> bytes:
-        """Its answer to one picture.
+        """Return the answer to one picture.
 
         Raises:
-            CannotDraw: it ended, or answered something else. It can't be used any more.
+            CannotDraw: the child ended, or answered something malformed. It can't be used again.
         """
-        # Not drained: the line is shorter than any pipe, and a child that has died shows by its
-        # missing answer.
+        # Not drained: the line is short, and a dead child is noticed by its missing answer.
         self._stdin.write(line)
         try:
             size = int(await self._stdout.readline())
@@ -225,7 +209,7 @@ class _Child:
                 self._process.kill()
 
     async def end(self) -> None:
-        """Return when it is gone; what it complained about goes to the log."""
+        """Kill it, wait for its end and log what it wrote to stderr."""
         self.kill()
         await asyncio.shield(self._process.wait())
         if said := await asyncio.shield(self._said):
@@ -233,5 +217,5 @@ class _Child:
 
 
 def _outliving(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-    """A task that has nothing of the context of whoever happened to ask for a picture."""
+    """Start a task without the context of the request that needed the picture."""
     return Context().run(asyncio.create_task, work, name=name)

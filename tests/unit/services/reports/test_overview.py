@@ -66,7 +66,7 @@ async def test_what_could_not_be_posted_is_counted_by_reason(
         assert await completion.mark_undelivered(song, reason)
         clock.advance(hours=1)
     assert as_lines(await overview.undelivered()).splitlines() == [
-        "Could not be posted, and kept for their members: 3",
+        "Could not be posted yet: 3",
         "  2 since 2026-03-14 12:00 UTC: The channel is gone.",
         "  1 since 2026-03-14 14:00 UTC: I lack a permission.",
     ]

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -58,6 +58,7 @@ async def test_songs_are_added_up(database: Database, usage: Usage) -> None:
     await add_song(
         database, 3, price=5, member_id=1, requested_at=NOON - timedelta(days=1), **ENDED
     )
+    await add_song(database, 4, server_id=SERVER + 1, **ENDED)
     read = await report(usage, days=2)
     assert read == UsageReport(
         days=((date(2026, 3, 13), 5), (date(2026, 3, 14), 5)),
@@ -80,7 +81,7 @@ async def test_songs_are_added_up(database: Database, usage: Usage) -> None:
         ({"state": State.REFUNDED}, False),
     ],
 )
-async def test_what_was_given_back_does_not_count(
+async def test_refunded_songs_do_not_count(
     database: Database, usage: Usage, fields: dict[str, Any], *, counts: bool
 ) -> None:
     await add_song(database, **fields)
@@ -88,13 +89,7 @@ async def test_what_was_given_back_does_not_count(
     assert (read.songs, read.credits) == ((1, 2) if counts else (0, 0))
 
 
-async def test_another_servers_songs_are_not_read(database: Database, usage: Usage) -> None:
-    await add_song(database, server_id=SERVER + 1, **ENDED)
-    assert (await report(usage)).songs == 0
-    assert await usage.leaderboard(SERVER) == []
-
-
-async def test_the_ten_that_took_most_in_a_certain_order(database: Database, usage: Usage) -> None:
+async def test_top_ten_are_ordered_by_credits_then_id(database: Database, usage: Usage) -> None:
     for number in range(12, 0, -1):  # those of the same price are not in the order of their songs
         price = {4: 9, 11: 1}.get(number, 3)
         await add_song(database, 13 - number, price=price, genres=f"g{number:02}", member_id=number)
@@ -114,7 +109,7 @@ async def test_the_ten_that_took_most_in_a_certain_order(database: Database, usa
         ("", set()),  # blanked, since the bot left
     ],
 )
-async def test_genres_are_single(
+async def test_genres_are_counted_one_by_one(
     database: Database, usage: Usage, typed: str, genres: set[str]
 ) -> None:
     await add_song(database, genres=typed)
@@ -125,7 +120,7 @@ async def test_genres_are_single(
 
 
 @pytest.mark.parametrize(
-    ("zone", "asked", "day"),
+    ("zone", "requested", "day"),
     [
         ("UTC", "2026-03-13T23:59:59.999", "2026-03-13"),
         ("UTC", "2026-03-14T00:00", "2026-03-14"),
@@ -138,10 +133,10 @@ async def test_genres_are_single(
         ("America/New_York", "2026-03-09T04:00", "2026-03-09"),
     ],
 )
-async def test_a_day_is_the_servers_own(
-    database: Database, usage: Usage, zone: str, asked: str, day: str
+async def test_days_follow_the_servers_zone(
+    database: Database, usage: Usage, zone: str, requested: str, day: str
 ) -> None:
-    await add_song(database, requested_at=datetime.fromisoformat(asked).replace(tzinfo=UTC))
+    await add_song(database, requested_at=datetime.fromisoformat(requested).replace(tzinfo=UTC))
     assert await spent(usage, zone=zone) == {day: 2}
 
 
@@ -151,22 +146,6 @@ async def test_the_span_begins_at_its_first_midnight(database: Database, usage: 
     assert await spent(usage, days=2, zone="Asia/Kolkata") == {}
     await add_song(database, 2, requested_at=midnight)
     assert await spent(usage, days=2, zone="Asia/Kolkata") == {"2026-03-13": 2}
-
-
-async def test_the_span_ends_with_today(database: Database, usage: Usage) -> None:
-    midnight = datetime(2026, 3, 15, tzinfo=ZoneInfo("Asia/Kolkata"))
-    await add_song(database, 1, requested_at=midnight)  # the clock was set back since
-    assert await spent(usage, zone="Asia/Kolkata") == {}
-    await add_song(database, 2, requested_at=midnight - timedelta(milliseconds=1))
-    assert await spent(usage, zone="Asia/Kolkata") == {"2026-03-14": 2}
-
-
-async def test_a_clock_that_was_set_back_hides_no_song_of_today(
-    database: Database, usage: Usage, clock: SettableClock
-) -> None:
-    await add_song(database)
-    clock.advance(hours=-5)
-    assert await spent(usage) == {"2026-03-14": 2}
 
 
 async def test_a_day_shown_twice_is_counted_where_it_was_first_over(database: Database) -> None:
@@ -232,17 +211,6 @@ def test_each_song_counts_on_the_day_that_its_date_says(
 async def test_a_span_out_of_bounds_is_refused(usage: Usage, days: int) -> None:
     with refusal(OutOfRange("days", 1, 366)):
         await report(usage, days=days)
-    with refusal(OutOfRange("days", 1, 366)):
-        await usage.leaderboard(SERVER, days=days)
-
-
-async def test_the_longest_span_is_read(usage: Usage) -> None:
-    assert len((await report(usage, days=LONGEST)).days) == LONGEST
-
-
-async def test_a_zone_that_is_none_is_an_error(usage: Usage) -> None:
-    with pytest.raises(ZoneInfoNotFoundError):
-        await report(usage, zone="Mars/Olympus_Mons")
 
 
 # --- Pages ----------------------------------------------------------------------------------------
@@ -269,7 +237,7 @@ async def test_no_song_is_lost_or_doubled_between_pages(
 # --- The leaderboard ------------------------------------------------------------------------------
 
 
-async def test_who_has_made_as_many_shares_a_rank(database: Database, usage: Usage) -> None:
+async def test_equal_numbers_of_songs_share_a_rank(database: Database, usage: Usage) -> None:
     members = [5, 5, 5, 9, 9, 3, 3, 7]
     for number, member in enumerate(members, start=1):
         await add_song(database, number, member_id=member, **ENDED)
