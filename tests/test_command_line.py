@@ -122,8 +122,7 @@ async def test_servers_lists_undelivered_songs(
     listed = call(here, "servers")
     assert "\\xdcber" in listed.stdout
     assert listed.stdout.endswith(
-        "Could not be posted yet: 1\n"
-        "  1 since 2026-03-14 12:00 UTC: The channel is gone.\n"
+        "Could not be posted yet: 1\n  1 since 2026-03-14 12:00 UTC: The channel is gone.\n"
     )
     await running_bot.close()
 
