@@ -1,4 +1,4 @@
-"""Where credits went: /quota usage as a picture and in words, /quota export as files."""
+"""/quota usage as a picture and as text, /quota export as files."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from cogs.client.quota import QuotaCommands
 from cogs.client.texts import BLURPLE, plain
 from cogs.reports import texts
 from services.errors import InvalidRequest, NotPossible
-from services.reports.export import LIMIT, DaysReversed, Exported, Part
+from services.reports.export import LIMIT, DaysReversed, Exported
 from services.reports.usage import UsageReport
 from services.reports.usage_picture import CannotDraw, UsagePicture
 
@@ -28,22 +28,22 @@ log = logging.getLogger(__name__)
 
 DAYS = 30
 NAMES_WITHIN = 2.0
-"""Seconds to ask Discord for the names of those in the picture."""
+"""Seconds for getting the names of members in the picture."""
 ALT_TEXT = 1_024
 """Characters of a file's description (Discord, "Attachment Object")."""
 GENRE_SHOWN = 40
 FILES = 10
-"""Files that one message takes (Discord, "Create Message")."""
+"""Files of one message (Discord, "Create Message")."""
 EXPORTS_AT_ONCE = 2
 ANSWERED_WITHIN = 13 * 60.0
 """Seconds; an interaction can be answered for 15 minutes (Discord, "Interaction Callback")."""
 BEGINNING = date(2015, 1, 1)
-"""Discord is younger than that, so nothing was entered before."""
+"""The year when Discord began: no entry is older."""
 DOT = "\N{MIDDLE DOT}"
 
 
 class ExportTurns:
-    """Who exports now: one at a time in each server, `at_once` in all; the others wait."""
+    """Lets each server run one export at a time, and all servers `at_once`; others wait."""
 
     def __init__(self, at_once: int = EXPORTS_AT_ONCE) -> None:
         self._room = asyncio.Semaphore(at_once)
@@ -51,7 +51,7 @@ class ExportTurns:
 
     @contextlib.asynccontextmanager
     async def turn(self, server_id: int) -> AsyncIterator[None]:
-        """While the block runs it is this server's turn.
+        """Wait for this server's turn, which lasts as long as the block.
 
         Raises:
             NotPossible: an export of this server is in progress.
@@ -67,7 +67,7 @@ class ExportTurns:
 
 
 class Reports(QuotaCommands):
-    """The part of /quota that shows where credits went."""
+    """The part of /quota that reports usage."""
 
     @cached_property
     def _exporting(self) -> ExportTurns:
@@ -78,10 +78,9 @@ class Reports(QuotaCommands):
         """See the credits of the last 30 days by day, by member and by genre."""
         by = manager_of(interaction)
         await acknowledged(interaction)
-        known = self
-        settings = await known.server_settings.read(by.server_id)
-        zone = settings.timeline.at(known.clock()).zone
-        report = await known.usage_reports.report(by.server_id, days=DAYS, zone=zone)
+        settings = await self.server_settings.read(by.server_id)
+        zone = settings.timeline.at(self.clock()).zone
+        report = await self.usage_reports.report(by.server_id, days=DAYS, zone=zone)
         picture = await self._picture(interaction.guild, report)
         await interaction.followup.send(
             embed=usage_card(report, zone=zone),
@@ -92,7 +91,7 @@ class Reports(QuotaCommands):
     async def _picture(
         self, guild: discord.Guild | None, report: UsageReport
     ) -> discord.File | None:
-        """The report drawn; None where nothing was spent, or where it can't be drawn."""
+        """Draw the report; None if nothing was spent or it can't be drawn."""
         if not report.songs or guild is None:
             return None
         try:
@@ -105,13 +104,9 @@ class Reports(QuotaCommands):
             )
             png = await self.artist.draw(picture)
         except Exception as error:
-            # The figures stand in the text too: the answer does not fail for want of a picture.
-            foreseen = isinstance(error, CannotDraw)
-            log.warning(
-                "the usage of server %d was not drawn: %s",
-                *(guild.id, error),
-                exc_info=None if foreseen else error,
-            )
+            # The text has the same figures, so the reply does not need the picture.
+            trace = None if isinstance(error, CannotDraw) else error
+            log.warning("usage of server %d was not drawn: %s", guild.id, error, exc_info=trace)
             return None
         return discord.File(io.BytesIO(png), "usage.png", description=alt_text(picture))
 
@@ -129,16 +124,15 @@ class Reports(QuotaCommands):
         """Get every entry of the ledger, for a spreadsheet (CSV)."""
         by = manager_of(interaction)
         await acknowledged(interaction)
-        known = self
-        settings = await known.server_settings.read(by.server_id)
-        zone = ZoneInfo(settings.timeline.at(known.clock()).zone)
-        span = Span.parse(since, until, today=known.clock().astimezone(zone).date())
+        settings = await self.server_settings.read(by.server_id)
+        zone = ZoneInfo(settings.timeline.at(self.clock()).zone)
+        span = Span.parse(since, until, today=self.clock().astimezone(zone).date())
         begin, end = span.moments(zone)
         limit = interaction.filesize_limit or LIMIT
         async with (
             _in_time(),
             self._exporting.turn(by.server_id),
-            known.exports.write(by.server_id, since=begin, until=end, limit=limit) as exported,
+            self.exports.write(by.server_id, since=begin, until=end, limit=limit) as exported,
         ):
             await _hand_over(interaction, exported, span, zone)
 
@@ -147,13 +141,16 @@ class Reports(QuotaCommands):
 
 
 def usage_card(report: UsageReport, *, zone: str) -> discord.Embed:
-    """The figures of the picture in words, for those who can't see it."""
+    """Return the figures of the picture as text, for those who can't see it."""
     card = discord.Embed(title=f"Usage of the last {DAYS} days", colour=BLURPLE)
     card.description = texts.usage_summary(report.credits, report.songs, zone)
     if not report.songs:
         return card
-    days = [f"{_day(day)}: {spent:,}" for day, spent in report.days if spent]
-    days = [day.replace(" ", "\N{NO-BREAK SPACE}") for day in days]
+    days = [
+        f"{_day(day)}: {spent:,}".replace(" ", "\N{NO-BREAK SPACE}")
+        for day, spent in report.days
+        if spent
+    ]
     members = [f"{n}. <@{who}>: {spent:,}" for n, (who, spent) in enumerate(report.members, 1)]
     genres = [
         f"{n}. {plain(genre, GENRE_SHOWN)}: {spent:,}"
@@ -166,7 +163,7 @@ def usage_card(report: UsageReport, *, zone: str) -> discord.Embed:
 
 
 def alt_text(picture: UsagePicture) -> str:
-    """What the picture shows, for a screen reader: at most `ALT_TEXT` characters."""
+    """Describe the picture for a screen reader, in at most `ALT_TEXT` characters."""
     (first, _), (last, _) = picture.days[0], picture.days[-1]
     top, most = max(picture.days, key=lambda day: day[1])
     members = ", ".join(f"{name} {spent:,}" for name, spent in picture.members)
@@ -183,19 +180,18 @@ def _day(day: date) -> str:
 
 
 async def names_of(guild: discord.Guild, member_ids: Sequence[int]) -> Mapping[int, str]:
-    """What members are called, all together within `NAMES_WITHIN`; who has left has a number."""
-    names = await asyncio.gather(*(_name(guild, member_id) for member_id in member_ids))
-    return dict(zip(member_ids, names, strict=True))
+    """Return members' names, within `NAMES_WITHIN`; a number for those who can't be found."""
 
+    async def name(member_id: int) -> str:
+        try:
+            async with asyncio.timeout(NAMES_WITHIN):
+                with wrap_parse_errors():
+                    return (await guild.fetch_member(member_id)).display_name
+        except (*TRANSIENT, discord.HTTPException):
+            # The last digits: the first ones are the account's age, and many share them.
+            return f"Member \N{HORIZONTAL ELLIPSIS}{str(member_id)[-4:]}"
 
-async def _name(guild: discord.Guild, member_id: int) -> str:
-    try:
-        async with asyncio.timeout(NAMES_WITHIN):
-            with wrap_parse_errors():
-                return (await guild.fetch_member(member_id)).display_name
-    except (*TRANSIENT, discord.HTTPException):
-        # The last digits: the first ones show when an account was made, and many share them.
-        return f"Member \N{HORIZONTAL ELLIPSIS}{str(member_id)[-4:]}"
+    return dict(zip(member_ids, await asyncio.gather(*map(name, member_ids)), strict=True))
 
 
 # --- the export -----------------------------------------------------------------------------------
@@ -210,10 +206,10 @@ class Span:
 
     @classmethod
     def parse(cls, since: str | None, until: str | None, *, today: date) -> Self:
-        """As typed; without a word the last `DAYS` days until today.
+        """Parse the days as typed; the default is the last `DAYS` days including today.
 
         Raises:
-            InvalidRequest: no date, still to come, or the wrong way round.
+            InvalidRequest: not a date, in the future, or in the wrong order.
         """
         last = max(_parsed(until, today), BEGINNING) if until else today
         first = _parsed(since, today) if since else last - timedelta(days=DAYS - 1)
@@ -224,15 +220,9 @@ class Span:
         return cls(max(first, BEGINNING), min(last, today))
 
     def moments(self, zone: ZoneInfo) -> tuple[datetime, datetime]:
-        """When the first day begins and the last one ends, on a zone's clocks."""
-        end = self.last + timedelta(days=1)
-        return (
-            datetime.combine(self.first, time(), zone),
-            datetime.combine(end, time(), zone),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.first} to {self.last}"
+        """Return when the first day begins and the last one ends in a time zone."""
+        after = self.last + timedelta(days=1)
+        return datetime.combine(self.first, time(), zone), datetime.combine(after, time(), zone)
 
 
 def _parsed(typed: str, today: date) -> date:
@@ -244,7 +234,7 @@ def _parsed(typed: str, today: date) -> date:
 
 @contextlib.asynccontextmanager
 async def _in_time() -> AsyncIterator[None]:
-    """Give the block as long as the answer can still be sent.
+    """Limit the block to the time in which the interaction can be answered.
 
     Raises:
         NotPossible: it takes longer.
@@ -261,18 +251,15 @@ async def _in_time() -> AsyncIterator[None]:
 async def _hand_over(
     interaction: discord.Interaction, exported: Exported, span: Span, zone: ZoneInfo
 ) -> None:
-    """Send the files, in as many messages as it takes."""
-    days = f"from {span} (days in {zone.key})"
+    """Send the files in as many messages as needed."""
+    days = f"from {span.first} to {span.last} (days in {zone.key})"
     compressed = any(part.name.endswith(".gz") for part in exported.parts)
     text = texts.export_done(exported.rows, days, compressed=compressed)
     if not exported.rows:
         await interaction.followup.send(text, ephemeral=True)
         return
     for start in range(0, len(exported.parts), FILES):
-        files = await asyncio.to_thread(_opened, exported.parts[start : start + FILES])
+        parts = exported.parts[start : start + FILES]
+        files = [await asyncio.to_thread(discord.File, part.path, part.name) for part in parts]
         await interaction.followup.send(text, files=files, ephemeral=True)
         text = texts.MORE_FILES
-
-
-def _opened(parts: Sequence[Part]) -> list[discord.File]:
-    return [discord.File(part.path, part.name) for part in parts]
