@@ -178,15 +178,7 @@ def _value_fields(setting: Setting[Any], current: Current) -> Iterator[Field]:
             yield text_field(key, "Reason", "They see it", longest=MAX_REASON)
             yield _until_field("")
         case kinds.Number() as kind:
-            default = setting.default(current.settings.defaults)
-            empty = "none" if default is None else f"{default:,}"
-            yield text_field(
-                *(key, setting.label),
-                f"{kind.low:,} to {kind.high:,} {kind.unit}. Empty: {empty}",
-                value="" if value is None else str(value),
-                placeholder=empty,
-                required=False,
-            )
+            yield _number_field(setting, kind, current, value)
         case kinds.Reason():
             note = "Members who request a song see it. It can be empty"
             yield text_field(
@@ -219,6 +211,20 @@ def _subject_field(about: About, subject_id: int) -> Field:
     if subject_id:
         return ui.TextDisplay(f"For <@{subject_id}>")
     return ui.Label(text="Member", component=ui.UserSelect(custom_id="subject", required=True))
+
+
+def _number_field(
+    setting: Setting[Any], kind: kinds.Number, current: Current, value: int | None
+) -> Field:
+    default = setting.default(current.settings.defaults)
+    empty = "none" if default is None else f"{default:,}"
+    return text_field(
+        *(setting.key, setting.label),
+        f"{kind.low:,} to {kind.high:,} {kind.unit}. Empty: {empty}",
+        value="" if value is None else str(value),
+        placeholder=empty,
+        required=False,
+    )
 
 
 def _credits_field(setting: Setting[Any], current: Current, credits: int | None) -> Field:

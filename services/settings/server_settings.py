@@ -204,22 +204,11 @@ class ServerSettings:
         # The end of the log is posted in the channel that it had.
         channel = await self._changelog.channel(connection, server_id)
         await servers.ensure_server(connection, server_id)
-        if after is None:
-            await rows.drop(connection, server_id, setting.key, subject_id)
-        elif setting is CALENDAR:
-            timeline = await self._settings_reader.timeline(connection, server_id)
-            changed = timeline.changed(CALENDAR.kind.decode(json.loads(after)), at=self._clock())
-            spans = [
-                CalendarRow(at, each.every, each.hour, each.zone) for at, each in changed.spans
-            ]
-            await rows.set_calendars(connection, server_id, spans)
-        else:
-            if before is None and (
-                await rows.count(connection, server_id, setting.key) >= setting.most
-            ):
-                raise TooManySet(setting.most)
-            row = SettingRow(setting.key, subject_id, after)
-            await rows.put(connection, server_id, setting.about, row)
+        if before is None and (
+            await rows.count(connection, server_id, setting.key) >= setting.most
+        ):
+            raise TooManySet(setting.most)
+        await self._store(connection, server_id, setting, subject_id, after)
         return await self._changelog.record(
             connection,
             server_id,
@@ -231,6 +220,25 @@ class ServerSettings:
             undoes=undoes,
             fallback=channel,
         )
+
+    async def _store(
+        self,
+        connection: Connection,
+        server_id: int,
+        setting: Setting[Any],
+        subject_id: int,
+        value: str | None,
+    ) -> None:
+        if value is None:
+            await rows.drop(connection, server_id, setting.key, subject_id)
+        elif setting is CALENDAR:
+            timeline = await self._settings_reader.timeline(connection, server_id)
+            changed = timeline.changed(CALENDAR.kind.decode(json.loads(value)), at=self._clock())
+            spans = [CalendarRow(at, c.every, c.hour, c.zone) for at, c in changed.spans]
+            await rows.set_calendars(connection, server_id, spans)
+        else:
+            row = SettingRow(setting.key, subject_id, value)
+            await rows.put(connection, server_id, setting.about, row)
 
     # --- what a block does to songs -------------------------------------------------------------
 

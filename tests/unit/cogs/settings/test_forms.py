@@ -24,6 +24,7 @@ from services.settings.catalogue import (
     MEMBER_ALLOWANCE,
     MOST_STEPS,
     PAUSE,
+    POST_IN,
     UNFINISHED,
     Setting,
 )
@@ -121,6 +122,7 @@ async def test_channels_are_chosen(world: World) -> None:
     for form, setting, value in (
         ("channels", CHANNELS, (world.channel.id,)),
         ("log", LOG, world.channel.id),
+        ("post_in", POST_IN, world.channel.id),
     ):
         await filled(world, form, topic_of(form), **{form: [world.channel]})
         assert (await settings(world))[setting] == value
@@ -135,7 +137,7 @@ async def test_a_deleted_channel_is_not_filled_in(world: World) -> None:
     assert filled_in(await opened(world, "log", "more")) == {"log": []}
 
 
-@pytest.mark.parametrize("form", ["channels", "log"])
+@pytest.mark.parametrize("form", ["channels", "log", "post_in"])
 async def test_a_channel_where_the_bot_may_not_write_is_refused(world: World, form: str) -> None:
     silent = discord.PermissionOverwrite(send_messages=False)
     everyone = world.guild.default_role

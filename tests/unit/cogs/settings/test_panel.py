@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import simcord
 
+from cogs.settings.channels import GONE
 from cogs.settings.components import ACTS
 from cogs.settings.forms import FORMS
 from cogs.settings.panel import ROWS_SHOWN, PanelData, PanelPage, panel
@@ -22,6 +23,7 @@ from services.settings.catalogue import (
     LOG,
     MEMBER_ALLOWANCE,
     PAUSE,
+    POST_IN,
     ROLE_ALLOWANCE,
     Setting,
     Topic,
@@ -119,6 +121,9 @@ async def test_a_calendar_to_come_is_shown_with_its_moment() -> None:
 async def test_a_log_channel_that_cannot_be_used_is_shown_as_such() -> None:
     fields: dict[str, Any] = {"values": {LOG: 7}, "obstacles": {LOG: "I lack Embed Links there"}}
     assert "I can't post there" in await text(Topic.MORE, **fields)
+    fields |= {"obstacles": {LOG: GONE, POST_IN: GONE}}
+    assert "deleted**, so changes are posted nowhere" in await text(Topic.MORE, **fields)
+    assert "deleted**, so songs are posted where they are" in await text(Topic.LIMITS, **fields)
     assert "Set a log channel" in await text(Topic.CREDITS, **fields)
     assert "Set a log channel" not in await text(Topic.CREDITS, values={LOG: 7})
 
