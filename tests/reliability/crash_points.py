@@ -28,7 +28,7 @@ Function = TypeVar("Function", ast.FunctionDef, ast.AsyncFunctionDef)
 
 ROOT = Path(__file__).resolve().parents[2]
 BEFORE, AFTER = "before", "after"
-ROOMS = ("commands", "cogs", "services", "db/cancellation.py", "db/database.py", "bot.py")
+REWRITTEN = ("commands", "cogs", "services", "db/cancellation.py", "db/database.py", "bot.py")
 """What is rewritten. The other files of `db` only say statements to a connection: a kill between
 two of them is one between BEGIN and COMMIT, which are points of `db/database.py`."""
 LEFT_OUT = (
@@ -39,7 +39,7 @@ LEFT_OUT = (
 )
 """A song meets it only inside the transactions of others, and where it reads."""
 
-# What changes a file or the database in passing. Of `replace` only the one of a path, which has
+# What changes a file or the database without an await. Of `replace` only the one of a path, with
 # one argument where the one of a text has two, and that of `os`; of `remove` only that of `os`.
 LEAVES_A_TRACE = frozenset(
     (
@@ -70,8 +70,10 @@ def product_modules() -> dict[str, Path]:
     """The modules that are rewritten, by their dotted names."""
     files = [
         file
-        for room in ROOMS
-        for file in ([ROOT / room] if room.endswith(".py") else sorted((ROOT / room).rglob("*.py")))
+        for package in REWRITTEN
+        for file in (
+            [ROOT / package] if package.endswith(".py") else sorted((ROOT / package).rglob("*.py"))
+        )
         if not any(file.is_relative_to(ROOT / part) for part in LEFT_OUT)
     ]
     return {_dotted(file): file for file in files}
@@ -130,16 +132,16 @@ class _Finder(ast.NodeTransformer):
             self._parts_of(node.value)  # the call itself is this step, not a separate one
         else:
             node.value = self.visit(node.value)
-        node.value = self._told(BEFORE, step, node.value)
-        return self._told(AFTER, step, node)
+        node.value = self._calling(BEFORE, step, node.value)
+        return self._calling(AFTER, step, node)
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         if not (self._inside and self._leaves_a_trace(node)):
             return self._parts_of(node)
         step = self._step(node)
         self._parts_of(node)
-        node.func = self._told(BEFORE, step, node.func)
-        return self._told(AFTER, step, node)
+        node.func = self._calling(BEFORE, step, node.func)
+        return self._calling(AFTER, step, node)
 
     def _leaves_a_trace(self, node: ast.Call) -> bool:
         match node.func:
@@ -195,9 +197,6 @@ class _Finder(ast.NodeTransformer):
         for part in parts or ("",):
             self.points += [f"{step}{part}, {side}" for side in (BEFORE, AFTER)]
         return step
-
-    def _told(self, side: str, step: str, value: ast.expr) -> ast.Call:
-        return self._calling(side, step, value)
 
     def _calling(self, method: str, step: str, value: ast.expr) -> ast.Call:
         return ast.Call(

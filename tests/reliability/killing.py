@@ -28,13 +28,13 @@ PATIENCE = 45.0
 class Death:
     """One kill, or two of the same song: where, and what the database said then.
 
-    `taken_in`: whether the ask's transaction was committed by the first; None where it may have
+    `accepted`: whether the request's transaction was committed by the first; None where it may have
     been. `steps` are the steps of the song's row at each, None where there was no row; fewer where
     a process came by without passing the point.
     """
 
     kills: Sequence[Pass]
-    taken_in: bool | None
+    accepted: bool | None
     song: Interaction | None = None
     steps: Sequence[str | None] = ()
 
@@ -52,7 +52,7 @@ class Series:
     def __init__(self, nursery: Nursery, world: World, scenario: Scenario) -> None:
         self._nursery, self._world, self._scenario = nursery, world, scenario
         self.deaths: list[Death] = []
-        # Songs that are not waited for: never taken in, or waiting until the end of the world.
+        # Songs that are not waited for: never accepted, or waiting until the end of the world.
         self._set_aside: set[int] = set()
         scenario.prepare(world)
 
@@ -77,7 +77,7 @@ class Series:
                 await until_no_more_points(file)
                 await bot.stop(signal.SIGKILL)
         else:
-            death = await self.kill([kill], taken_in=True)
+            death = await self.kill([kill], accepted=True)
             assert not death.missed, death
             spare = [i for i in self._interactions() if death.song is None or i != death.song.id]
             async with self._bot(Plan(record=str(file), spare=spare)) as bot:
@@ -88,10 +88,10 @@ class Series:
         file.unlink(missing_ok=True)
         return points
 
-    async def kill(self, kills: Sequence[Pass], *, taken_in: bool | None) -> Death:
+    async def kill(self, kills: Sequence[Pass], *, accepted: bool | None) -> Death:
         """A new song and its kills; it comes to its end in the next process, undisturbed."""
         await self._open()
-        death = Death(kills, taken_in)
+        death = Death(kills, accepted)
         self.deaths.append(death)
         known = set(self._world.asked)
         async with self._bot(Plan(kill=kills[0], spare=self._interactions())) as bot:
@@ -101,7 +101,7 @@ class Series:
         for again in (*kills[1:], None):
             if not killed:
                 break
-            self._look_at(death)
+            self._note_row(death)
             if again is None or death.song is None:
                 break
             spare = [i for i in self._interactions() if i != death.song.id]
@@ -129,10 +129,10 @@ class Series:
 
     def _wrong_with(self, death: Death) -> Iterator[str]:
         song = death.song
-        if death.taken_in is not None and any(
-            (step is not None) != death.taken_in for step in death.steps
+        if death.accepted is not None and any(
+            (step is not None) != death.accepted for step in death.steps
         ):
-            yield f"{death}: taken in or not, against what was committed"
+            yield f"{death}: accepted or not, unlike what was committed"
         if song is None:
             return
         row, submits = self._world.row(song), self._world.submits(song)
@@ -187,7 +187,7 @@ class Series:
         await asyncio.gather(working, return_exceptions=True)
         return killed
 
-    def _look_at(self, death: Death) -> None:
+    def _note_row(self, death: Death) -> None:
         """What the database says after a kill, and what Discord has forgotten until the start."""
         forget_nonces(self._world)
         row = None if death.song is None else self._world.row(death.song)

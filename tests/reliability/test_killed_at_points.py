@@ -22,12 +22,12 @@ COMMITTED = "db.database._run_transaction: connection.commit()"
 THE_RUNNERS = "services.songs.scheduler.Scheduler."
 SIDES = (BEFORE, AFTER)
 SERIES_AT_ONCE = 4
-ONE_IN, SURELY = 20, 2
+ONE_IN, AT_MOST = 20, 2
 """Of the passes of a song that goes on, one in so many; no more than so many of a point."""
 
 STEPS: Mapping[str, str] = {
     "acknowledged": "cogs.songs.song.SongCog.song: acknowledged(",
-    "asked": "cogs.songs.song.SongCog._create: self._songs.create(",
+    "requested": "cogs.songs.song.SongCog._create: self._songs.create(",
     "committed": COMMITTED,
     "submitting": "services.songs.scheduler.Scheduler._mark_next: self._database.write(), left",
     "submitted": "services.songs.pipeline.Pipeline._submit_once: self._provider(song).submit(",
@@ -120,7 +120,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "services.songs.pipeline.Pipeline.deliver: self._rows.read(song_id) (3)",
         "services.songs.pipeline.Pipeline._unplayable: self._fail(song, reason, Fault.MACHINE)",
     ],
-    "Its price is given back: see `test_undelivered.py`.": [
+    "It is refunded: see `test_undelivered.py`.": [
         "services.songs.poster.Poster.hand_over: self._compensate(",
         "services.songs.delivery.Delivery._try: self._poster.refund(",
     ],
@@ -135,7 +135,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
     "The disk is full: what follows is the same write again.": [
         "services.songs.rows.SongRows.warn: self._incidents.begin(",
     ],
-    "An incident is told: the song's row is written before or after it, not with it.": [
+    "An incident begins: the song's row is written before or after it, not with it.": [
         "services.songs.pipeline.Pipeline._refused: self._incidents.begin(",
         "services.songs.pipeline.Pipeline._refused: self._incidents.result_lost(",
         "services.songs.pipeline.Pipeline._make_at_once: self._incidents.result_lost(",
@@ -183,13 +183,13 @@ async def killed(
     way: Scenario,
     kills: Iterable[tuple[Sequence[Pass], bool | None]],
 ) -> list[Death]:
-    """Each kill and whether the song is taken in by then, in a world or in a few at once."""
+    """Each kill and whether the song is accepted by then, in a world or in a few at once."""
     kills = list(kills)
 
     async def some(number: int) -> list[Death]:
         async with series(nursery, folder / str(number), way) as songs:
-            for these, taken_in in kills[number::SERIES_AT_ONCE]:
-                await songs.kill(these, taken_in=taken_in)
+            for these, accepted in kills[number::SERIES_AT_ONCE]:
+                await songs.kill(these, accepted=accepted)
             await songs.settle()
             return songs.deaths
 
@@ -263,11 +263,11 @@ async def test_a_press_that_was_not_answered_in_time_is_not_waited_for(tmp_path:
 
 
 async def test_killed_at_each_step(tmp_path: Path, figure: Callable[[str], None]) -> None:
-    """Before and after each; from the looks on a song is killed at several steps in turn."""
+    """Before and after each; from the polls on a song is killed at several steps in turn."""
     steps = list(STEPS)
-    look, posting = steps.index("poll"), steps.index("posting")
-    kills = [([at(step, side)], taken_in(step, side)) for step in steps[:look] for side in SIDES]
-    in_turn = (steps[look:posting], steps[posting:])
+    poll, posting = steps.index("poll"), steps.index("posting")
+    kills = [([at(step, side)], accepted(step, side)) for step in steps[:poll] for side in SIDES]
+    in_turn = (steps[poll:posting], steps[posting:])
     kills += [([at(step, side) for step in part for side in SIDES], True) for part in in_turn]
     async with nursery() as bots:
         deaths = await killed(bots, tmp_path, Scenario(ask), kills)
@@ -279,9 +279,9 @@ def at(step: str, side: str) -> Pass:
     return point(step, side), 1
 
 
-def taken_in(step: str, side: str) -> bool:
-    """Whether the ask was committed by then."""
-    if step in ("acknowledged", "asked", "committed"):
+def accepted(step: str, side: str) -> bool:
+    """Return whether the request was committed by then."""
+    if step in ("acknowledged", "requested", "committed"):
         return step != "acknowledged" and side == AFTER
     return True
 
@@ -321,7 +321,7 @@ async def test_killed_at_every_point(
 
 
 def is_another_turn(kill: Pass, known: Container[Pass]) -> bool:
-    """Whether the runner has only looked once more for songs: how often it does is luck."""
+    """Whether the runner has only read the queue once more: how often it does is luck."""
     return kill[0].startswith(THE_RUNNERS) and (kill[0], 1) in known
 
 
@@ -338,8 +338,8 @@ async def test_killed_again_while_it_resumes(
                 passes(await record(bots, tmp_path / f"{side} {n}", WAYS["plain"], at(step, side)))
                 for n in range(2)
             ]
-            # How far the first kill let it come, and how often it is looked at, is luck.
-            again = [kill for kill in ways[0] if kill in ways[1] and kill[1] <= SURELY]
+            # How far the first kill let it come, and how often it is polled, is luck.
+            again = [kill for kill in ways[0] if kill in ways[1] and kill[1] <= AT_MOST]
             # Of what is short, all.
             begin = random.Random(step + side).randrange(ONE_IN)
             sample = again if len(again) < ONE_IN else again[begin::ONE_IN]

@@ -66,7 +66,7 @@ async def test_fifty_songs_and_more_kills(
 
 
 async def rounds_of_kills(seed: int, world: World, figure: Callable[[str], None]) -> None:
-    """A round: a bot is started, songs are asked for until fifty are under way, and it is killed.
+    """A round: a bot is started, songs are requested until fifty are in progress, and it is killed.
 
     Every other song fails at the API. In the end a last bot brings all to their end.
     """
@@ -90,7 +90,7 @@ async def one_round(world: World, bots: Nursery, chance: random.Random) -> str:
     sooner, lives = chance.random() < SOONER, chance.uniform(0.0, LONGEST)
     full = asyncio.Event()
     async with bots.bot(world, constants=QUICK) as bot, asyncio.TaskGroup() as group:
-        asking = group.create_task(keep_asking(world, chance, full))
+        asking = group.create_task(keep_requesting(world, chance, full))
         if not sooner:
             await asyncio.wait_for(full.wait(), UNTIL_OVER)
         either: set[asyncio.Future[Any]] = {asking, bot.status}
@@ -102,8 +102,8 @@ async def one_round(world: World, bots: Nursery, chance: random.Random) -> str:
     return f"lived {lives:.3f} s since {since}"
 
 
-async def keep_asking(world: World, chance: random.Random, full: asyncio.Event) -> None:
-    """Whenever there are fewer than fifty; `full` once all fifty are taken in."""
+async def keep_requesting(world: World, chance: random.Random, full: asyncio.Event) -> None:
+    """Whenever there are fewer than fifty; `full` once all fifty are accepted."""
     before = len(world.asked)
     while True:
         just_asked = list(world.asked.values())[before:]

@@ -39,7 +39,7 @@ AT_ONCE: Constants = {
     "services.songs.delivery.SETTLE": 0.0,
     PROGRAM: QUICK[PROGRAM],
 }
-GIVING_BACK = (
+REFUNDING = (
     "services.songs.poster.Poster._compensate: ",
     "services.songs.poster.Poster.close: ",
     "services.songs.completion.SongCompletion.compensate: ",
@@ -49,7 +49,7 @@ GIVING_BACK = (
 
 @pytest.fixture(autouse=True)
 def quick(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Songs are made in one call, and nobody waits longer than the test looks on."""
+    """Songs are made in one call, and no pause is longer than the test."""
     world.wire.limits.edit_interval = None
     world.api._compose = short
     world.slow(running=0.0)
@@ -388,7 +388,7 @@ SIDES = (False, True)
 async def test_killed_while_it_is_handed_over(
     world: World, bots: Nursery, figure: Callable[[str], None]
 ) -> None:
-    """What only its member sees can't be looked for: it is given again, and not posted then."""
+    """What only its member sees can't be searched for: it is given again, and not posted then."""
     for carried_out in SIDES:
         async with bots.bot(world, constants=AT_ONCE) as bot:
             song = await undelivered(world)
@@ -429,7 +429,7 @@ async def test_killed_while_it_is_posted_late(
 async def test_killed_while_it_is_posted_late_and_then_a_day_passes(
     world: World, bots: Nursery, figure: Callable[[str], None]
 ) -> None:
-    """It is looked for before its price goes back: never both."""
+    """It is searched for before its refund: never both."""
     for carried_out in SIDES:
         song = await killed_while_posted_late(world, bots, carried_out=carried_out)
         world.wire.permit(world.channel, SILENT)
@@ -463,7 +463,7 @@ async def test_killed_while_prices_are_given_back(
     world: World, bots: Nursery, long: bool, figure: Callable[[str], None]
 ) -> None:
     """At each step of it, a song each."""
-    points = [point for point in all_points() if point.startswith(GIVING_BACK)]
+    points = [point for point in all_points() if point.startswith(REFUNDING)]
     some = points if long else points[:: len(points) // 4]
     async with bots.bot(world, constants=AT_ONCE) as bot:
         songs = await many_undelivered(world, len(some))
