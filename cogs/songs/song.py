@@ -114,7 +114,7 @@ class SongCog(commands.Cog):
         shift: Range[float, *PARAMETERS.shift.bounds] | None = None,
         lyrics_strength: Range[float, *PARAMETERS.lyrics_strength.bounds] | None = None,
     ) -> None:
-        """Make a song, posted in this channel."""
+        """Make a song, posted for everyone to hear."""
         numbers = {
             "seconds": seconds,
             "seed": seed,
