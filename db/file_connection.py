@@ -52,15 +52,15 @@ def _mapped_errors(path: Path) -> Iterator[None]:
 
 def connect(path: Path) -> FileConnection:
     """Return a connection whose thread starts when it is entered or awaited."""
-    return _opened(path, path)
+    return _open(path, path)
 
 
 def connect_read_only(path: Path) -> FileConnection:
     """Return a connection that creates no file except SQLite's own next to the database."""
-    return _opened(path, f"{path.absolute().as_uri()}?mode=ro")
+    return _open(path, f"{path.absolute().as_uri()}?mode=ro")
 
 
-def _opened(path: Path, address: Path | str) -> FileConnection:
+def _open(path: Path, address: Path | str) -> FileConnection:
     """Open the file here and not in the connection's thread.
 
     If opening fails there, aiosqlite leaves the thread running, which later fails on a closed loop.

@@ -83,16 +83,7 @@ async def _run(connection: aiosqlite.Connection, number: int, script: str) -> No
     Source: SQLite, "Making Other Kinds Of Table Schema Changes". The pragma has no effect inside a
     transaction.
     """
-    rows = list(await connection.execute_fetchall("PRAGMA foreign_keys"))
     await connection.execute("PRAGMA foreign_keys = OFF")
-    try:
-        await _run_in_transaction(connection, number, script)
-    finally:
-        if rows[0][0]:
-            await connection.execute("PRAGMA foreign_keys = ON")
-
-
-async def _run_in_transaction(connection: aiosqlite.Connection, number: int, script: str) -> None:
     try:
         await connection.execute("BEGIN IMMEDIATE")
         # The record first: another process may have run it while this one waited for the lock.
@@ -108,3 +99,5 @@ async def _run_in_transaction(connection: aiosqlite.Connection, number: int, scr
     except BaseException:
         await connection.rollback()
         raise
+    finally:
+        await connection.execute("PRAGMA foreign_keys = ON")

@@ -1,4 +1,4 @@
-"""What rows are to the rest of the code: frozen records. Times are aware and in UTC."""
+"""Rows as frozen records. Times are aware and in UTC."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Status(StrEnum):
-    """What members read of a song's state."""
+    """A song's state as members see it."""
 
     QUEUED = "QUEUED"
     PROCESSING = "PROCESSING"
@@ -30,11 +30,11 @@ class State(StrEnum):
     READY = "ready"
     POSTING = "posting"
     UNDELIVERED = "undelivered"
-    """Made and settled, and not posted yet: its file waits for its member or the channel."""
+    """Made and settled, not posted yet: its file waits for its member or the channel."""
     COMPLETED = "completed"
     """Posted, or handed over to its member."""
     REFUNDED = "refunded"
-    """Made, and its price was returned since it could not be delivered."""
+    """Made, and its price was refunded since it could not be delivered."""
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -52,12 +52,12 @@ _STATUS = {
 
 
 def status_in(state: State, *, processing: bool) -> Status:
-    """What members read of a song in that state; `processing`: the API is known to make it."""
+    """Return the status that members see; `processing`: the API is known to make the song."""
     return _STATUS.get(state, Status.PROCESSING if processing else Status.QUEUED)
 
 
 class Fault(StrEnum):
-    """Why a song was CANCELLED or FAILED: at whose door that lies."""
+    """Who or what caused that a song was CANCELLED or FAILED."""
 
     MEMBER = "member"
     """Its own member cancelled it."""
@@ -66,7 +66,7 @@ class Fault(StrEnum):
     REQUEST = "request"
     """The song API accepted it and could not, or would not, make that song."""
     SERVICE = "service"
-    """The song API's, or of the way there."""
+    """The song API failed, or the network on the way there."""
     ACCOUNT = "account"
     """The operator's account or budget."""
     MACHINE = "machine"
@@ -128,17 +128,17 @@ class Song(SongRequest):
 
     @property
     def status(self) -> Status:
-        """What members read."""
+        """The status that members see."""
         return status_in(self.state, processing=self.processing)
 
     @property
     def ended(self) -> bool:
-        """Whether it was made, failed or was cancelled. It may still have to be delivered."""
+        """True if it was made, failed or was cancelled; it may still have to be delivered."""
         return self.ended_at is not None
 
     @property
     def cancellable(self) -> bool:
-        """Whether it has not been submitted: nothing was paid for it yet."""
+        """True if it was never submitted, so that the operator pays nothing for it."""
         return self.state is State.WAITING and self.submits == 0
 
 
@@ -154,7 +154,7 @@ class SongEvent:
 
 @dataclass(frozen=True, slots=True)
 class Undelivered:
-    """How many songs wait to be delivered for a reason, and since when the oldest does."""
+    """The number of undelivered songs with one reason, and the time of the oldest."""
 
     reason: str
     songs: int
@@ -163,7 +163,7 @@ class Undelivered:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One row of `servers`. `name` is what Discord last said."""
+    """One row of `servers`. `name` is the last known one."""
 
     server_id: int
     name: str | None
@@ -172,7 +172,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class ServerCount:
-    """A server with how many members and songs it has had."""
+    """A server with the number of its members and songs so far."""
 
     server_id: int
     name: str | None
@@ -194,7 +194,7 @@ class SettingRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CalendarRow:
-    """How a server counts its periods from a moment on."""
+    """The calendar of a server's periods from `from_at` on."""
 
     from_at: datetime
     every: str
@@ -204,10 +204,10 @@ class CalendarRow:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What was done by those who manage a server. `before` and `after` are JSON, None the default.
+    """A change of a server's settings. `before` and `after` are JSON; None is the default.
 
-    `actor_id` is None where the bot itself or its operator did it; `undoes` is the number of the
-    change that it took back.
+    `actor_id` is None if the bot or its operator did it; `undoes` is the number of the change that
+    it reverts.
     """
 
     server_id: int
@@ -225,9 +225,9 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class RoleGrant:
-    """Credits given to a role, or taken from it: once from each member seen with it by `ends_at`.
+    """Credits granted to, or taken from, each member with a role, once, until `ends_at`.
 
-    `kind` is `grant` or `take`; what is given expires at `expires_at`, None never.
+    `kind` is `grant` or `take`. The credits expire at `expires_at`; None: never.
     """
 
     role_grant_id: int
@@ -244,7 +244,7 @@ class RoleGrant:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Songs, and their prices together."""
+    """A number of songs and the sum of their prices."""
 
     songs: int
     credits: int
@@ -252,9 +252,9 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class OperatorBudget:
-    """What the operator allows in a day (UTC): to `all` servers together, to `each`, to a `server`.
+    """The budget per day (UTC) of `all` servers together, of `each`, or of one `server`.
 
-    None is no budget.
+    None: no limit.
     """
 
     scope: str
@@ -322,7 +322,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Something the operator has to hear of."""
+    """A problem that the operator is notified of."""
 
     kind: str
     detail: str
@@ -332,7 +332,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class RunTime:
-    """How long one song took at the API: between `low_ms` and `high_ms` after its submit."""
+    """The time that one song took at the API: between `low_ms` and `high_ms` after its submit."""
 
     seconds: int
     steps: int
@@ -341,18 +341,18 @@ class RunTime:
 
 
 def to_ms(moment: datetime) -> int:
-    """Milliseconds since 1970 in UTC: how times are stored.
+    """Return milliseconds since 1970 in UTC, as times are stored.
 
-    Never rounded up: what ends at a stored time has not ended half a millisecond before it.
+    Rounded down: something that ends at a stored time must not end half a millisecond before it.
     """
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def from_ms(milliseconds: int) -> datetime:
-    """The aware time that `to_ms` stored."""
+    """Return the aware time that `to_ms` stored."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def maybe_from_ms(milliseconds: int | None) -> datetime | None:
-    """`from_ms`, where the column may be NULL."""
+    """Return `from_ms`, or None if the column is NULL."""
     return None if milliseconds is None else from_ms(milliseconds)

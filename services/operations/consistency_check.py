@@ -16,7 +16,7 @@ from db.database import Database
 from db.errors import DatabaseFileError
 from db.records import from_ms
 from services.credits.credits import Credits
-from services.operations.data_folder import MARKER
+from services.operations.data_folder import MARKER, song_folders
 
 FIXABLE = {"COMPLETED": "settle", "FAILED": "refund", "CANCELLED": "refund"}
 """The entry that ends a song's hold, by its status."""
@@ -119,19 +119,15 @@ class ConsistencyCheck:
                 )
                 continue
             # Only a settled price can be compensated.
-            fixed = fix and wrong.settled and await self._compensate(connection, wrong.song_id)
+            song = await songs.get(connection, wrong.song_id) if wrong.settled else None
+            fixed = fix and song is not None
+            if fixed and song is not None:
+                await self._credits.compensate(connection, song)
             yield Finding(
                 f"Song {wrong.song_id} is {wrong.state}, and the ledger has no return of its "
                 "price.",
                 fixed,
             )
-
-    async def _compensate(self, connection: Connection, song_id: int) -> bool:
-        """Enter a missing compensate."""
-        song = await songs.get(connection, song_id)
-        if song is not None:
-            await self._credits.compensate(connection, song)
-        return song is not None
 
     async def _end(self, connection: Connection, wrong: checks.Unended) -> bool:
         """Enter a missing settle or refund; a wrong one can't be undone."""
@@ -148,8 +144,7 @@ class ConsistencyCheck:
         self, needed: set[int], undelivered: dict[int, str], *, fix: bool
     ) -> list[Finding]:
         """Return unneeded and missing files."""
-        inside = self._songs_dir.iterdir() if self._songs_dir.is_dir() else ()
-        folders = {int(f.name): f for f in inside if f.name.isdecimal() and f.is_dir()}
+        folders = song_folders(self._songs_dir)
         found = []
         # Without the marker it may be another program's folder: nothing is deleted.
         fix = fix and (self._songs_dir / MARKER).exists()

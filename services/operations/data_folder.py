@@ -41,6 +41,12 @@ def claim(data_dir: Path, *, known: bool) -> None:
             raise OSError(error.errno, error.strerror, str(marker)) from error
 
 
+def song_folders(songs_dir: Path) -> dict[int, Path]:
+    """Return the folders of songs by id; anything else there is not the bot's."""
+    inside = songs_dir.iterdir() if songs_dir.is_dir() else ()
+    return {int(f.name): f for f in inside if f.name.isdecimal() and f.is_dir()}
+
+
 def restrict_access(database_path: Path, data_dir: Path) -> None:
     """Let only the bot's user read members' texts and the tokens of songs in progress.
 

@@ -1,4 +1,4 @@
-"""Housekeeping: what is done every minute."""
+"""Work that is done every minute."""
 
 import asyncio
 import logging
@@ -6,15 +6,15 @@ import shutil
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
 
 from db import drafts, songs
 from db.database import Database
 from db.errors import NOT_NOW
-from db.records import TOKEN_LIFETIME, Song, State
+from db.records import TOKEN_LIFETIME, State
 from services.clock import WatchedClock
+from services.operations.data_folder import song_folders
 from services.operations.incidents import Incidents, Kind
-from services.operations.servers import Servers
+from services.operations.servers import Completion, Servers
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +30,6 @@ NEARLY_FULL = 512 * 2**20
 ROOM_AGAIN = 2 * NEARLY_FULL
 
 
-class Completion(Protocol):
-    """Ends songs."""
-
-    async def fail(self, song: Song, reason: str, *, expected: State) -> bool:
-        """Refund a song; False where its state is not the `expected` one."""
-        ...
-
-
 class Housekeeping:
     """Ends songs that waited too long, deletes what is past its retention, watches the disk."""
 
@@ -51,7 +43,6 @@ class Housekeeping:
         data_dir: Path,
         clock: WatchedClock,
         changed: Callable[[int], None],
-        free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
     ) -> None:
         self._database = database
         self._completion = completion
@@ -60,7 +51,6 @@ class Housekeeping:
         self._songs_dir = data_dir / "songs"
         self._clock = clock
         self._changed = changed
-        self._free_bytes = free_bytes
 
     async def run(self) -> None:
         """Run `once` every minute until cancelled."""
@@ -111,7 +101,7 @@ class Housekeeping:
 
     async def _remove_files(self) -> None:
         """Remove files that a crash left after their song ended."""
-        folders = await asyncio.to_thread(self._folders)
+        folders = await asyncio.to_thread(song_folders, self._songs_dir)
         needed = await songs.needing_files(self._database.reader) if folders else set()
         for song_id, folder in folders.items():
             if song_id not in needed:
@@ -120,13 +110,8 @@ class Housekeeping:
                 except OSError as error:
                     log.warning("the files of song %d could not be removed: %s", song_id, error)
 
-    def _folders(self) -> dict[int, Path]:
-        """Return the folders of songs; anything else there is not the bot's."""
-        inside = self._songs_dir.iterdir() if self._songs_dir.is_dir() else ()
-        return {int(f.name): f for f in inside if f.name.isdecimal() and f.is_dir()}
-
     async def _watch_disk(self) -> None:
-        free = self._free_bytes(self._songs_dir.parent)
+        free = shutil.disk_usage(self._songs_dir.parent).free
         if free < NEARLY_FULL:
             await self._incidents.begin(Kind.DISK_NEARLY_FULL, f"{free // 2**20:,} MiB are free")
         elif free > ROOM_AGAIN:

@@ -10,7 +10,7 @@ from typing import Protocol
 from db import changes, ledger, role_grants, servers, settings, songs
 from db.connection import Connection
 from db.database import Database
-from db.records import Server, Song
+from db.records import Server, Song, State
 from services.clock import WatchedClock
 from services.operations.incidents import Operator
 
@@ -37,10 +37,14 @@ class Shard:
 
 
 class Completion(Protocol):
-    """Ends songs that wait."""
+    """Ends songs: `services.songs.completion`."""
+
+    async def fail(self, song: Song, reason: str, *, expected: State) -> bool:
+        """Refund a song; False if its state is not the `expected` one."""
+        ...
 
     async def cancel(self, song: Song) -> bool:
-        """Cancel and refund a song; False where it does not wait any more."""
+        """Cancel and refund a song; False if it does not wait any more."""
         ...
 
     async def cancel_waiting_of_server(self, connection: Connection, server_id: int) -> list[Song]:

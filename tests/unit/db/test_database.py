@@ -152,14 +152,6 @@ async def test_what_was_committed_is_there_after_a_restart(tmp_path: Path) -> No
     await second.close()
 
 
-async def test_a_commit_does_not_need_a_clean_close(database: Database, tmp_path: Path) -> None:
-    """Another process sees it at once: as after a kill."""
-    await write_both(database)
-    with sqlite3.connect(tmp_path / "songs.db") as other:
-        assert other.execute("SELECT count(*) FROM servers").fetchone() == (2,)
-    other.close()
-
-
 async def test_a_file_that_can_only_be_read_does_not_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -437,16 +429,6 @@ async def test_trips_and_transactions_take_turns(database: Database) -> None:
     jobs = [(database.transact(in_one_trip), in_many()) for _ in range(10)]
     taken = await asyncio.gather(*itertools.chain.from_iterable(jobs))
     assert sorted(taken) == list(range(1, 21))
-
-
-async def test_the_reader_sees_nothing_of_a_trip_before_its_commit(database: Database) -> None:
-    held = Held()
-    trip = asyncio.create_task(database.transact(held))
-    await held.begun.wait()
-    assert await present(database) == set()
-    held.let_go.set()
-    await trip
-    assert await present(database) == set(SERVERS)
 
 
 async def test_closing_waits_for_the_trip_under_way(tmp_path: Path) -> None:

@@ -95,12 +95,6 @@ def test_rights_that_are_missing_are_said(tmp_path: Path, monkeypatch: pytest.Mo
     assert "songs.db can't be used (unable to open database file: Permission denied)" in str(error)
 
 
-def test_a_folder_that_is_missing_is_said(tmp_path: Path) -> None:
-    path = tmp_path / "nowhere" / "songs.db"
-    error = map_file_error(CANTOPEN, path)
-    assert "No such file or directory" in str(error)
-
-
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_file_that_there_is_no_room_to_make_is_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int

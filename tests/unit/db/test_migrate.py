@@ -144,10 +144,6 @@ def test_a_script_is_split_where_its_statements_end() -> None:
     assert [part.split()[-1] for part in found] == ["TEXT);", "END;", "'');"]
 
 
-def test_an_empty_script_has_no_statements() -> None:
-    assert list(statements("\n  \n")) == []
-
-
 def test_a_script_that_ends_too_early_is_refused() -> None:
     with pytest.raises(ValueError, match="CREATE TABLE u"):
         list(statements("CREATE TABLE t (a);\nCREATE TABLE u (a"))
@@ -166,11 +162,3 @@ async def test_a_broken_reference_stops_it_with_nothing_changed(
     assert await column(connection, TABLES) == ["t1", "t2"]
     assert await column(connection, "SELECT a FROM t1") == [1]
     assert await column(connection, "PRAGMA foreign_keys") == [1]
-
-
-async def test_a_connection_that_holds_no_references_is_left_so(
-    connection: aiosqlite.Connection,
-) -> None:
-    await connection.execute("PRAGMA foreign_keys = OFF")
-    await migrate(connection)
-    assert await column(connection, "PRAGMA foreign_keys") == [0]

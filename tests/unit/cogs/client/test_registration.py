@@ -19,7 +19,7 @@ from db import operations
 from services.operations.incidents import Incidents
 from tests.factories import SettableClock
 from tests.unit.cogs.songs.test_announcer import Stage, stage
-from tests.unit.services.operations.test_servers import Letters
+from tests.unit.services.operations.conftest import FakeOperator
 from tests.wire import Fault
 
 __all__ = ["stage"]  # a fixture
@@ -108,7 +108,7 @@ class Trying:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self.operator = Letters()
+        self.operator = FakeOperator()
         self.slept: list[float] = []
         self.on_sleep: Callable[[], object] = lambda: None
         database = stage.application.database

@@ -192,22 +192,6 @@ async def test_a_return_of_a_song_that_is_not_refunded_is_found(
     assert f"Song 7 is undelivered, {RETURNED}" in texts
 
 
-async def test_what_was_not_made_is_not_given_back_twice(
-    checking: ConsistencyCheck, database: Database
-) -> None:
-    await break_it(
-        database,
-        "UPDATE ledger SET entry_id = 'compensate:2', kind = 'compensate' "
-        "WHERE entry_id = 'refund:2'",
-        "UPDATE ledger_parts SET entry_id = 'compensate:2' WHERE entry_id = 'refund:2'",
-    )
-    texts = [finding.text for finding in await checking.run(fix=False)]
-    assert (
-        "Song 2 is failed, and its price was returned as that of one that was not delivered."
-        in texts
-    )
-
-
 async def test_a_state_that_differs_from_the_last_event_is_found(
     checking: ConsistencyCheck, database: Database
 ) -> None:
@@ -256,18 +240,6 @@ async def test_nothing_is_deleted_from_a_folder_without_a_marker(
     assert finding == Finding("Song 1 has ended, and its files are still there.")
     assert (folder / "1").is_dir()
     (folder / "1").rmdir()
-
-
-async def test_a_damaged_file_is_told(checking: ConsistencyCheck, database: Database) -> None:
-    await break_it(
-        database,
-        "PRAGMA writable_schema = ON",
-        "UPDATE sqlite_schema SET sql = replace(sql, 'songs_of_member ON songs (server_id', "
-        "'songs_of_member ON songs (price') WHERE name = 'songs_of_member'",
-        "PRAGMA writable_schema = RESET",
-    )
-    texts = [finding.text for finding in await checking.run(fix=True)]
-    assert any(text.startswith("The file is damaged: ") for text in texts)
 
 
 async def test_what_can_be_read_of_a_damaged_file_is_checked_and_nothing_is_fixed(

@@ -85,11 +85,6 @@ def test_what_a_link_leads_to_is_closed(tmp_path: Path) -> None:
     assert [rights(file) for file in files] == [0o600] * 3
 
 
-def test_what_is_not_there_is_no_matter(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    restrict_access(tmp_path / "songs.db", tmp_path)
-    assert caplog.records == []
-
-
 def test_files_of_another_owner_are_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,40 +11,18 @@ from db.database import Database
 from services.errors import SongsPaused
 from services.operations.incidents import API_DOWN_AFTER, PAUSING, Incidents, Kind
 from tests.factories import SettableClock
-
-
-class Letters:
-    """An operator who can be out of reach, and slow to be reached."""
-
-    def __init__(self) -> None:
-        self.received: list[str] = []
-        self.reachable = True
-        self.sending = asyncio.Event()
-        self.may_arrive = asyncio.Event()
-        self.may_arrive.set()
-
-    async def notify(self, text: str, *, detail: str = "") -> bool:
-        self.sending.set()
-        await self.may_arrive.wait()
-        if self.reachable:
-            self.received.append(f"{text} {detail}".strip())
-        return self.reachable
+from tests.unit.services.operations.conftest import FakeOperator
 
 
 @pytest.fixture
-def operator() -> Letters:
-    return Letters()
-
-
-@pytest.fixture
-def incidents(database: Database, operator: Letters, clock: SettableClock) -> Incidents:
+def incidents(database: Database, operator: FakeOperator, clock: SettableClock) -> Incidents:
     return Incidents(database, operator, clock=clock)
 
 
 @pytest.mark.parametrize("kind", Kind)
 async def test_an_incident_is_told_once_and_so_is_its_end(
     incidents: Incidents,
-    operator: Letters,
+    operator: FakeOperator,
     kind: Kind,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -64,7 +42,7 @@ async def test_an_incident_is_told_once_and_so_is_its_end(
 
 
 async def test_two_that_find_it_at_once_tell_it_once(
-    incidents: Incidents, operator: Letters
+    incidents: Incidents, operator: FakeOperator
 ) -> None:
     found = await asyncio.gather(*(incidents.begin(Kind.API_DOWN, "no answer") for _ in range(5)))
     assert sorted(found) == [False] * 4 + [True]
@@ -75,7 +53,7 @@ async def test_two_that_find_it_at_once_tell_it_once(
 
 
 async def test_the_housekeeping_does_not_tell_what_is_just_being_told(
-    database: Database, incidents: Incidents, operator: Letters
+    database: Database, incidents: Incidents, operator: FakeOperator
 ) -> None:
     operator.may_arrive.clear()
     beginning = asyncio.create_task(incidents.begin(Kind.API_DOWN, "no answer"))
@@ -89,7 +67,7 @@ async def test_the_housekeeping_does_not_tell_what_is_just_being_told(
 
 
 async def test_an_end_that_comes_while_the_begin_is_told_is_told_after_it(
-    incidents: Incidents, operator: Letters
+    incidents: Incidents, operator: FakeOperator
 ) -> None:
     operator.may_arrive.clear()
     beginning = asyncio.create_task(incidents.begin(Kind.API_DOWN, "no answer"))
@@ -102,7 +80,7 @@ async def test_an_end_that_comes_while_the_begin_is_told_is_told_after_it(
 
 
 async def test_who_could_not_be_reached_is_told_later(
-    incidents: Incidents, operator: Letters
+    incidents: Incidents, operator: FakeOperator
 ) -> None:
     operator.reachable = False
     assert await incidents.begin(Kind.OUT_OF_CREDITS, "406")
@@ -115,7 +93,7 @@ async def test_who_could_not_be_reached_is_told_later(
 
 
 async def test_the_end_of_what_was_never_heard_of_is_not_told(
-    incidents: Incidents, operator: Letters
+    incidents: Incidents, operator: FakeOperator
 ) -> None:
     operator.reachable = False
     await incidents.begin(Kind.OUT_OF_CREDITS, "406")
@@ -126,7 +104,7 @@ async def test_the_end_of_what_was_never_heard_of_is_not_told(
 
 
 async def test_a_restart_neither_forgets_an_incident_nor_tells_it_again(
-    database: Database, incidents: Incidents, operator: Letters, clock: SettableClock
+    database: Database, incidents: Incidents, operator: FakeOperator, clock: SettableClock
 ) -> None:
     await incidents.begin(Kind.KEY_REFUSED, "401")
     after = Incidents(database, operator, clock=clock)
@@ -136,16 +114,6 @@ async def test_a_restart_neither_forgets_an_incident_nor_tells_it_again(
     assert len(operator.received) == 1
     assert await after.end(Kind.KEY_REFUSED)
     assert len(operator.received) == 2
-
-
-async def test_one_that_was_not_loaded_is_not_told_again(
-    database: Database, incidents: Incidents, operator: Letters, clock: SettableClock
-) -> None:
-    await incidents.begin(Kind.KEY_REFUSED, "401")
-    after = Incidents(database, operator, clock=clock)
-    assert not await after.begin(Kind.KEY_REFUSED, "401")
-    assert after.paused is Kind.KEY_REFUSED
-    assert len(operator.received) == 1
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -173,7 +141,7 @@ async def test_an_account_that_works_ends_every_pause(
 
 @pytest.mark.parametrize("kind", PAUSING)
 async def test_an_answer_older_than_the_refusal_ends_no_pause(
-    incidents: Incidents, operator: Letters, kind: Kind
+    incidents: Incidents, operator: FakeOperator, kind: Kind
 ) -> None:
     asked_before = incidents.refusals
     await incidents.begin(kind, "detail")
@@ -187,7 +155,7 @@ async def test_an_answer_older_than_the_refusal_ends_no_pause(
 
 
 async def test_a_refusal_while_the_end_of_another_is_told_goes_on(
-    incidents: Incidents, operator: Letters
+    incidents: Incidents, operator: FakeOperator
 ) -> None:
     await incidents.begin(Kind.KEY_REFUSED, "401")
     operator.may_arrive.clear()
@@ -203,7 +171,7 @@ async def test_a_refusal_while_the_end_of_another_is_told_goes_on(
 
 
 async def test_the_api_is_down_after_five_silent_minutes(
-    incidents: Incidents, operator: Letters, clock: SettableClock
+    incidents: Incidents, operator: FakeOperator, clock: SettableClock
 ) -> None:
     await incidents.api_silent("timeout")
     clock.now += API_DOWN_AFTER - timedelta(seconds=1)
@@ -220,7 +188,7 @@ async def test_the_api_is_down_after_five_silent_minutes(
 
 @pytest.mark.parametrize("hours", [2, -2])
 async def test_a_clock_that_is_set_is_no_silence(
-    incidents: Incidents, operator: Letters, clock: SettableClock, hours: int
+    incidents: Incidents, operator: FakeOperator, clock: SettableClock, hours: int
 ) -> None:
     await incidents.api_silent("timeout")
     clock.jump(hours=hours)
@@ -232,7 +200,7 @@ async def test_a_clock_that_is_set_is_no_silence(
 
 
 async def test_an_answer_between_begins_the_five_minutes_anew(
-    incidents: Incidents, operator: Letters, clock: SettableClock
+    incidents: Incidents, operator: FakeOperator, clock: SettableClock
 ) -> None:
     await incidents.api_silent("timeout")
     clock.advance(minutes=4)
@@ -245,7 +213,7 @@ async def test_an_answer_between_begins_the_five_minutes_anew(
 
 
 async def test_one_song_whose_result_is_lost_again_and_again_is_no_incident(
-    incidents: Incidents, operator: Letters
+    incidents: Incidents, operator: FakeOperator
 ) -> None:
     for _ in range(5):
         await incidents.result_lost(1, "404")

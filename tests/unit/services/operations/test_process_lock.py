@@ -16,10 +16,6 @@ from services.operations import process_lock as module
 from services.operations.process_lock import exclusive_process
 
 
-def names(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.iterdir())
-
-
 @pytest.mark.parametrize(
     ("database", "data_dir", "named"),
     [
@@ -86,14 +82,6 @@ async def test_a_lock_that_never_comes_is_named_by_the_last_line(
     assert caplog.messages == [f"locking {ProcessLock.for_file(tmp_path / 'songs.db').path}"]
 
 
-async def test_two_that_share_nothing_run_at_once(tmp_path: Path) -> None:
-    async with (
-        exclusive_process(tmp_path / "a/songs.db", tmp_path / "a"),
-        exclusive_process(tmp_path / "a/other.db", tmp_path / "b"),
-    ):
-        pass
-
-
 async def test_without_locks_there_is_a_warning_for_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -107,9 +95,3 @@ async def test_without_locks_there_is_a_warning_for_each(
         assert not locked
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
     assert "songs.db can't be locked (No locks available)" in caplog.messages[0]
-
-
-async def test_the_database_itself_is_not_opened(tmp_path: Path) -> None:
-    async with exclusive_process(tmp_path / "songs.db", tmp_path):
-        made = names(tmp_path)
-    assert made == ["songs.db.lock", "songwright.lock"]

@@ -9,7 +9,6 @@ import pytest
 
 from db import ledger, songs
 from db import servers as server_rows
-from db.connection import Connection
 from db.database import Database
 from db.errors import DiskFullError
 from db.records import Song, State, Status
@@ -34,22 +33,10 @@ from tests.factories import (
     make_giving,
     make_server_settings,
 )
+from tests.unit.services.operations.conftest import FakeOperator
 
 OTHER = SERVER + 1
 ALL = Shard(0, 1)
-
-
-class Letters:
-    """An operator, in reach or not."""
-
-    def __init__(self) -> None:
-        self.received: list[str] = []
-        self.reachable = True
-
-    async def notify(self, text: str, *, detail: str = "") -> bool:
-        if self.reachable:
-            self.received.append(f"{text} {detail}".strip())
-        return self.reachable
 
 
 @pytest.fixture
@@ -58,13 +45,8 @@ def completion(database: Database, credits: Credits, clock: SettableClock) -> So
 
 
 @pytest.fixture
-def operator() -> Letters:
-    return Letters()
-
-
-@pytest.fixture
 def servers(
-    database: Database, completion: SongCompletion, operator: Letters, clock: SettableClock
+    database: Database, completion: SongCompletion, operator: FakeOperator, clock: SettableClock
 ) -> Servers:
     return Servers(database, completion, operator, clock=clock)
 
@@ -292,23 +274,6 @@ async def test_who_invited_the_bot_while_it_was_away_is_there(
     assert await servers.join(OTHER, "Strings")  # the hello is still to be said there
 
 
-async def test_only_names_that_have_changed_are_written(
-    servers: Servers, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Thousands are compared at every start."""
-    for server_id in (SERVER, OTHER):
-        await servers.join(server_id, "Synths")
-    set_name, named = server_rows.set_name, list[tuple[int, str]]()
-
-    async def watched(connection: Connection, server_id: int, name: str) -> bool:
-        named.append((server_id, name))
-        return await set_name(connection, server_id, name)
-
-    monkeypatch.setattr(server_rows, "set_name", watched)
-    await servers.note_names(ALL, {SERVER: "Synths", OTHER: "Drums"})
-    assert named == [(OTHER, "Drums")]
-
-
 async def test_everything_that_was_decided_is_forgotten_with_the_server(
     servers: Servers, database: Database, credits: Credits, clock: SettableClock
 ) -> None:
@@ -355,7 +320,7 @@ ADDED_WHERE_REFUSED = (
 
 
 async def test_the_operator_is_notified_of_each_join_once(
-    servers: Servers, operator: Letters
+    servers: Servers, operator: FakeOperator
 ) -> None:
     await servers.join(SERVER, "Synths")
     for _ in range(2):
@@ -371,7 +336,7 @@ async def test_the_operator_is_notified_of_each_join_once(
 
 
 async def test_a_notice_is_sent_once_also_while_it_can_not_be_written_down(
-    servers: Servers, operator: Letters, monkeypatch: pytest.MonkeyPatch
+    servers: Servers, operator: FakeOperator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A round comes each minute, and a disk may be full for hours."""
 
@@ -394,7 +359,7 @@ async def test_a_notice_is_sent_once_also_while_it_can_not_be_written_down(
 
 
 async def test_a_notice_that_does_not_go_out_is_retried_for_a_day(
-    servers: Servers, operator: Letters, clock: SettableClock
+    servers: Servers, operator: FakeOperator, clock: SettableClock
 ) -> None:
     operator.reachable = False
     await servers.join(SERVER, "Synths")
@@ -412,7 +377,7 @@ async def test_a_notice_that_does_not_go_out_is_retried_for_a_day(
 
 
 async def test_servers_joined_while_the_bot_was_away_are_in_one_notice(
-    servers: Servers, operator: Letters
+    servers: Servers, operator: FakeOperator
 ) -> None:
     other = Shard(1, 2)
     # The first start: whoever starts it knows. The shards come one after the other.
@@ -430,7 +395,7 @@ async def test_servers_joined_while_the_bot_was_away_are_in_one_notice(
 
 
 async def test_a_notice_says_where_songs_are_refused(
-    database: Database, completion: SongCompletion, operator: Letters, clock: SettableClock
+    database: Database, completion: SongCompletion, operator: FakeOperator, clock: SettableClock
 ) -> None:
     servers = Servers(database, completion, operator, clock=clock, allowed=frozenset({SERVER}))
     assert (servers.allows(SERVER), servers.allows(OTHER)) == (True, False)
