@@ -21,7 +21,7 @@ from playground.song_api import PLAYGROUND_KEY
 from services.providers.addresses import Network
 from services.providers.segmind import Segmind
 from tests.databases import new_database
-from tests.world.services import Channel, House
+from tests.world.services import Channel, SongWorld
 
 ROOT = "http://songs.example/api"
 KEY = PLAYGROUND_KEY
@@ -150,7 +150,7 @@ class _Channel(Channel):
         """Note nothing: there may be thousands of changes."""
 
 
-class AnsweredWorld(House):
+class AnsweredWorld(SongWorld):
     """Songs are made one after the other."""
 
     resolver: AbstractResolver | None = None

@@ -127,7 +127,7 @@ class Channel:
         self.last_shown: dict[int, str] = {}
         """Status and state (or "ended"), as they stood in the database at each change."""
         self.may_post = True
-        self.looked_for: list[int] = []
+        self.searched_for: list[int] = []
         self.tried: list[int] = []
         self.hold: asyncio.Event | None = None
         """Posts wait for it."""
@@ -157,7 +157,7 @@ class Channel:
         return self.limit
 
     async def find_post(self, song: Song) -> int | None:
-        self.looked_for.append(song.song_id)
+        self.searched_for.append(song.song_id)
         await self._say(self.before_find)
         return self._post_id(song) if song.song_id in self.posts else None
 
@@ -185,7 +185,7 @@ class Channel:
         return 9_000 + song.song_id
 
 
-class Fitter(Transcoder):
+class CopyingTranscoder(Transcoder):
     """Copies instead of encoding: the bytes that were made are seen again in the channel."""
 
     def __init__(self) -> None:
@@ -223,10 +223,10 @@ class Owner:
     """The operator's messages."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.messages: list[str] = []
 
     async def notify(self, text: str, *, detail: str = "") -> bool:
-        self.told.append(text)
+        self.messages.append(text)
         return True
 
 
@@ -247,7 +247,7 @@ class Reply:
         self.got.append(audio)
 
 
-class House:
+class SongWorld:
     """Everything, composed. `restart` forgets whatever was in memory."""
 
     def __init__(self, database: Database, session: aiohttp.ClientSession, folder: Path) -> None:
@@ -260,12 +260,12 @@ class House:
         self.channel = Channel(folder / "songs.db")
         self.reply = Reply()
         self.owner = Owner()
-        self.fitter = Fitter()
-        self.transcoder: Transcoder = self.fitter
+        self.copying_transcoder = CopyingTranscoder()
+        self.transcoder: Transcoder = self.copying_transcoder
         self.gates: dict[float, asyncio.Event] = {}
         self.sync = False
         self.at_once = 2
-        self.alone = True
+        self.exclusive = True
         self.other_providers: dict[str, Provider] = {}
         self.minutes = asyncio.Queue[None]()
         self.pauses: list[float] = []
@@ -324,12 +324,12 @@ class House:
             self.incidents,
             self.budgets,
             clock=self.clock,
-            exclusive=self.alone,
+            exclusive=self.exclusive,
             sleep=self._runner_sleep,
         )
 
     def make_api(self, **options: Any) -> Segmind:
-        """The client of the song API, as this house has it."""
+        """The client of the song API, as this world has it."""
         return Segmind(
             self.session,
             rate_limiter=self.rate_limiter,
@@ -433,14 +433,14 @@ class House:
         """What the runner does with a waiting song, but at once and here."""
         async with self.database.write() as connection:
             assert await self.budgets.mark_submitting(connection, await self.song(song_id))
-        await self.carry(song_id, fresh=True)
+        await self.run_song(song_id, fresh=True)
 
     async def run(self, song_id: int = 1, **fields: Any) -> None:
         """Add a song and start it."""
         await self.add(song_id, **fields)
         await self.start(song_id)
 
-    async def carry(self, song_id: int = 1, *, fresh: bool = False) -> None:
+    async def run_song(self, song_id: int = 1, *, fresh: bool = False) -> None:
         """To its end, or as far as it goes."""
         if await self.pipeline.make(song_id, fresh=fresh):
             await self.pipeline.deliver(song_id)
@@ -593,14 +593,14 @@ def always(**answers: Fault) -> Callable[[Call], Answer]:
 
 
 @contextlib.asynccontextmanager
-async def open_house(folder: Path) -> AsyncIterator[House]:
-    """A house with its API up."""
+async def open_world(folder: Path) -> AsyncIterator[SongWorld]:
+    """A world with its API up."""
     async with contextlib.AsyncExitStack() as stack:
         database = await new_database(folder / "songs.db")
         stack.push_async_callback(database.close)
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        house = House(database, session, folder)
-        await stack.enter_async_context(serve(house.server))
-        house.root = house.server.root
-        house.restart()
-        yield house
+        world = SongWorld(database, session, folder)
+        await stack.enter_async_context(serve(world.server))
+        world.root = world.server.root
+        world.restart()
+        yield world
