@@ -22,6 +22,7 @@ from .state import (
     User,
 )
 
+LOCALE = "en-US"
 JOINED = "2026-01-01T00:00:00+00:00"
 CDN = "https://cdn.discordapp.com"
 
@@ -63,7 +64,7 @@ def own_user(u: User) -> dict[str, Any]:
         **user(u),
         "mfa_enabled": True,
         "verified": True,
-        "locale": "en-US",
+        "locale": LOCALE,
         "premium_type": 0,
         "email": None,
     }
@@ -171,7 +172,7 @@ def guild(g: Guild, bot: User) -> dict[str, Any]:
         "owner_id": str(g.owner.id),
         "region": "us-west",
         "roles": [role(r, managed_by=bot if r is g.bot_role else None) for r in g.roles.values()],
-        "preferred_locale": g.locale,
+        "preferred_locale": LOCALE,
         "premium_tier": g.premium_tier,
         "afk_timeout": 300,
         "max_members": 500_000,
@@ -268,8 +269,6 @@ def message(m: Message, state: State) -> dict[str, Any]:
     }
     if m.nonce is not None:
         payload["nonce"] = m.nonce
-    if m.reference is not None:
-        payload["message_reference"] = m.reference
     if m.interaction is not None:
         payload["application_id"] = payload["webhook_id"] = str(state.application_id)
         payload["interaction_metadata"] = {

@@ -224,8 +224,6 @@ class Rest:
             needed |= Permission.EMBED_LINKS
         if call.uploads:
             needed |= Permission.ATTACH_FILES
-        if body.get("message_reference"):
-            needed |= Permission.READ_MESSAGE_HISTORY
         if not channel.allows(needed):
             raise refusal(403, 50013, "Missing Permissions")
 
@@ -236,9 +234,9 @@ class Rest:
             raise refusal(413, 40005, "Request entity too large")
 
     def _check_message(self, body: dict[str, Any], flags: int, call: Call) -> None:
+        has_files = bool(call.uploads or body.get("attachments"))
         v2 = bool(flags & COMPONENTS_V2)
-        has_files = bool(call.uploads or body.get("attachments") or body.get("sticker_ids"))
-        rules.check_message(body, components_v2=v2, has_files=has_files or bool(body.get("poll")))
+        rules.check_message(body, components_v2=v2, has_files=has_files)
 
     # Making and changing
 
@@ -272,7 +270,6 @@ class Rest:
             versions=[version],
             nonce=nonce,
             pings=rules.pings(content, components, body.get("allowed_mentions"), channel),
-            reference=body.get("message_reference"),
             interaction=interaction,
         )
         self.state.add_message(message)

@@ -46,7 +46,6 @@ class Member:
     user: User
     guild: "Guild"
     roles: list[Role]
-    locale: str = "en-US"
 
     @property
     def id(self) -> int:
@@ -73,7 +72,6 @@ class Guild:
     bot_role: Role
     premium_tier: int = 0
     upload_limit: int = 10 * MIB
-    locale: str = "en-US"
     roles: dict[int, Role] = field(default_factory=dict)
     channels: dict[int, "Channel"] = field(default_factory=dict)
     members: dict[int, Member] = field(default_factory=dict)
@@ -183,7 +181,6 @@ class Message:
     versions: list[Version]
     nonce: str | None = None
     pings: Pings = Pings()
-    reference: dict[str, Any] | None = None
     interaction: "Interaction | None" = None
     deleted: bool = False
 
