@@ -50,7 +50,7 @@ FREE = 10
 
 
 def quiet(seconds: float = SECONDS) -> bytes:
-    """A WAV that is hardly heard."""
+    """Return a WAV that is hardly heard."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setparams((1, 2, 8_000, 0, "NONE", ""))
@@ -59,7 +59,7 @@ def quiet(seconds: float = SECONDS) -> bytes:
 
 
 class Time:
-    """Moves on when somebody sleeps; `setback` is how far somebody set the clock back."""
+    """A clock that moves on with each sleep; `setback` is how far it was set back."""
 
     def __init__(self) -> None:
         self.elapsed = 0.0
@@ -77,7 +77,7 @@ class Time:
         self.elapsed += timedelta(**by).total_seconds()
 
     def jump(self, **by: float) -> None:
-        """Somebody sets the clock; no time passes."""
+        """Set the clock; no time passes."""
         self.setback -= timedelta(**by)
 
     async def sleep(self, seconds: float) -> None:
@@ -85,13 +85,13 @@ class Time:
         await self.run(seconds)
 
     async def run(self, seconds: float) -> None:
-        """The same, but nobody asked for it."""
+        """Let time pass without counting it as slept."""
         self.elapsed += seconds
         await asyncio.sleep(0)
 
 
 class Minute(RateLimiter):
-    """The account's minute in this time: always a place, but after a 429."""
+    """A rate limiter in this time, which waits only after a 429."""
 
     def __init__(self, time: Time) -> None:
         super().__init__(50, clock=time.monotonic)
@@ -112,11 +112,11 @@ class Minute(RateLimiter):
 
 
 class Crash(BaseException):
-    """The process dies here: nothing in it gets to say a last word."""
+    """The process dies here, and nothing in it is cleaned up."""
 
 
 class Channel:
-    """The poster's Channel: what Discord was given, and what it answers."""
+    """The poster's channel: stores what is sent to Discord, and answers."""
 
     def __init__(self, database_path: Path) -> None:
         self._database_path = database_path
@@ -131,14 +131,14 @@ class Channel:
         self.tried: list[int] = []
         self.hold: asyncio.Event | None = None
         """Posts wait for it."""
-        self.before_ask: deque[BaseException] = deque()
+        self.before_permission: deque[BaseException] = deque()
         self.before_post: deque[BaseException] = deque()
-        """What the next posts raise, before anything is there."""
+        """Errors of the next posts, which are not sent."""
         self.after_post: deque[BaseException] = deque()
-        """What the next posts raise although they are there."""
+        """Errors of the next posts, which are sent nevertheless."""
         self.before_find: deque[BaseException] = deque()
         self.crash_after: int | None = None
-        """So many changes are shown, then the process dies."""
+        """The number of changes after which the process dies."""
 
     def changed(self, song_id: int) -> None:
         with contextlib.closing(sqlite3.connect(self._database_path)) as connection:
@@ -173,7 +173,7 @@ class Channel:
         return self._post_id(song)
 
     async def can_post(self, song: Song) -> bool:
-        await self._say(self.before_ask)
+        await self._say(self.before_permission)
         return self.may_post
 
     async def _say(self, errors: deque[BaseException]) -> None:
@@ -186,7 +186,7 @@ class Channel:
 
 
 class CopyingTranscoder(Transcoder):
-    """Copies instead of encoding: the bytes that were made are seen again in the channel."""
+    """Copies instead of encoding, so that the bytes in the channel can be compared."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -232,7 +232,7 @@ class Owner:
 
 @dataclass
 class Reply:
-    """What the requester was given, and what Discord answers to it."""
+    """Stores what the requester gets, and answers for Discord."""
 
     got: list[bytes] = field(default_factory=list)
     errors: deque[BaseException] = field(default_factory=deque)
@@ -248,7 +248,7 @@ class Reply:
 
 
 class SongWorld:
-    """Everything, composed. `restart` forgets whatever was in memory."""
+    """All services, composed. `restart` forgets everything in memory."""
 
     def __init__(self, database: Database, session: aiohttp.ClientSession, folder: Path) -> None:
         self.database = database
@@ -329,7 +329,7 @@ class SongWorld:
         )
 
     def make_api(self, **options: Any) -> Segmind:
-        """The client of the song API, as this world has it."""
+        """Make the client of the song API."""
         return Segmind(
             self.session,
             rate_limiter=self.rate_limiter,
@@ -340,7 +340,7 @@ class SongWorld:
         )
 
     async def _runner_sleep(self, seconds: float) -> None:
-        """The account's minute passes when the test says so, a pause at once."""
+        """Wait for the test to let a minute pass; a pause is over at once."""
         if seconds == ACCOUNT_CHECK_EVERY:
             await self.minutes.get()
         else:
@@ -349,7 +349,7 @@ class SongWorld:
             self.after_pause()
 
     async def _api_sleep(self, seconds: float) -> None:
-        """The API's own time; where a gate stands for so many seconds, until it opens."""
+        """Let the API's time pass, or wait for the gate of so many seconds."""
         if seconds in self.gates:
             await self.gates[seconds].wait()
         else:
@@ -360,7 +360,7 @@ class SongWorld:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The runner runs; at the end it is stopped like a process that has no time."""
+        """Run the scheduler; at the end stop it without grace."""
         await self.poster.load()
         task = asyncio.create_task(self.scheduler.run())
         try:
@@ -374,17 +374,17 @@ class SongWorld:
     # --- songs --------------------------------------------------------------------------------
 
     async def add(self, song_id: int = 1, **fields: Any) -> Song:
-        """A song of 10 s, its one credit held; waiting unless `step` says else."""
+        """Add a song of 10 s with its one credit held; it waits unless `state` is given."""
         fields = {"seconds": SECONDS, "price": 1} | fields
         return await add_held_song(self.database, self.credits, song_id, **fields)
 
     async def add_submitted(self, song_id: int = 1, **fields: Any) -> Song:
-        """One that is at the API."""
+        """Add a song that is at the API."""
         request_id = await self.submit(fields.get("genres", "funk"))
         return await self.add(song_id, state="submitted", request_id=request_id, **fields)
 
     async def submit(self, genres: str = "funk") -> str:
-        """Hand a song to the API past the bot; its request id. The call is not remembered."""
+        """Submit a song to the API without the bot, and return its request id; forget the call."""
         body = {"genres": genres, "output_seconds": SECONDS}
         async with self.session.post(
             f"{self.root}/v2/ace-step-music", json=body, headers={"x-api-key": PLAYGROUND_KEY}
@@ -394,7 +394,7 @@ class SongWorld:
         return str(answer["request_id"])
 
     def put(self, song_id: int, name: str, audio: bytes | None = None) -> Path:
-        """A file in the song's folder."""
+        """Write a file to the song's folder."""
         path = self.poster.folder(song_id) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(self.audio if audio is None else audio)
@@ -406,12 +406,12 @@ class SongWorld:
         return song
 
     async def states(self, count: int) -> list[str]:
-        """Where the songs 1, 2, ... are; all that have ended are "ended"."""
+        """Return the states of the songs 1, 2, ...; "ended" for all that have ended."""
         found = [await self.song(song_id) for song_id in range(1, count + 1)]
         return ["ended" if song.ended else song.state for song in found]
 
     async def until(self, *states: str) -> None:
-        """The songs 1, 2, ... are in these `states`, and nobody runs those that have ended."""
+        """Wait until the songs 1, 2, ... are in these `states`, and those that ended don't run."""
         over = {n for n, state in enumerate(states, 1) if state == "ended"}
 
         async def there() -> bool:
@@ -421,7 +421,7 @@ class SongWorld:
         await eventually(there)
 
     async def until_submits(self, count: int) -> None:
-        """The API has had so many of them."""
+        """Wait until the API has had so many submits."""
 
         async def there() -> bool:
             assert self.submits <= count
@@ -430,7 +430,7 @@ class SongWorld:
         await eventually(there)
 
     async def start(self, song_id: int = 1) -> None:
-        """What the runner does with a waiting song, but at once and here."""
+        """Run a waiting song at once, without the scheduler."""
         async with self.database.write() as connection:
             assert await self.budgets.mark_submitting(connection, await self.song(song_id))
         await self.run_song(song_id, fresh=True)
@@ -441,7 +441,7 @@ class SongWorld:
         await self.start(song_id)
 
     async def run_song(self, song_id: int = 1, *, fresh: bool = False) -> None:
-        """To its end, or as far as it goes."""
+        """Run a song until it ends or waits."""
         if await self.pipeline.make(song_id, fresh=fresh):
             await self.pipeline.deliver(song_id)
 
@@ -467,7 +467,7 @@ class SongWorld:
         return await self.poster.hand_over(song, to, limit=limit, send=self.reply)
 
     async def round(self, *, after: float = EVERY) -> None:
-        """The next one."""
+        """Run the next round of delivery."""
         self.time.advance(seconds=after)
         await self.delivery.once()
 
@@ -494,7 +494,7 @@ class SongWorld:
     # --- what is there ------------------------------------------------------------------------
 
     def calls(self, method: str) -> int:
-        """How many calls of a method the API has had, files apart."""
+        """Count the API's calls of a method, without files."""
         return sum(c.method == method and "/files/" not in c.path for c in self.server.calls)
 
     @property
@@ -502,24 +502,24 @@ class SongWorld:
         return self.calls("POST")
 
     async def entries(self, song_id: int = 1) -> list[str]:
-        """What the ledger says of a song, each entry after the one that it follows."""
+        """Return the kinds of a song's ledger entries, each after the one that it follows."""
         rows = await self.database.reader.execute_fetchall(
             "SELECT kind FROM ledger WHERE song_id = ? ORDER BY after_id", (song_id,)
         )
         return [row["kind"] for row in rows]
 
     async def free(self) -> int:
-        """The credits that the member of the songs has left."""
+        """Return the credits that the requester has left."""
         lots = await ledger.spendable(self.database.reader, make_song(), at=self.time())
         return sum(lot.remaining for lot in lots)
 
     def files(self) -> list[str]:
-        """What is left of the songs on disk."""
+        """Return the files of songs on the disk."""
         root = self.folder / "songs"
         return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
 
     async def has_completed(self, song_id: int = 1) -> None:
-        """It was posted once and settled once, and nothing of it is left here."""
+        """Check that a song was posted once and settled once, and has no files."""
         song = await self.song(song_id)
         assert (song.state, song.reason) == ("completed", None)
         assert song.post_id == 9_000 + song_id
@@ -528,7 +528,7 @@ class SongWorld:
         assert not (self.folder / "songs" / str(song_id)).exists()
 
     async def has_failed(self, song_id: int = 1) -> str:
-        """It was refunded and not posted, and nothing of it is left here; why."""
+        """Check that a song was refunded, not posted, and has no files; return the reason."""
         song = await self.song(song_id)
         assert song.status == "FAILED"
         assert song_id not in self.channel.posts
@@ -539,13 +539,13 @@ class SongWorld:
         return song.reason
 
     async def waits_again(self, song_id: int = 1) -> None:
-        """It is as if it had never been started."""
+        """Check that a song is as if it had never been started."""
         song = await self.song(song_id)
         assert (song.status, song.state, song.submits) == ("QUEUED", "waiting", 0)
         assert await self.entries(song_id) == ["hold"]
 
     async def is_undelivered(self, song_id: int = 1, *, in_doubt: bool = False) -> Song:
-        """It was made and paid for, is not in the channel for all that is known, and is kept."""
+        """Check that a song is settled, undelivered, and has its file."""
         song = await self.song(song_id)
         assert (song.state, song.status) == ("undelivered", "COMPLETED")
         assert song.reason
@@ -556,7 +556,7 @@ class SongWorld:
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Return when it holds. The timeout is for a test that fails."""
+    """Wait for a condition. The timeout is for a test that fails."""
     async with asyncio.timeout(60):
         while not await condition():  # noqa: ASYNC110 - a database sets no event
             await asyncio.sleep(0.001)
@@ -566,7 +566,7 @@ Answer = Fault | None
 
 
 def script(**answers: Sequence[Answer]) -> Callable[[Call], Answer]:
-    """What the next calls of each kind get; after the last one the API is well again."""
+    """Give the next calls of each kind these answers; later ones succeed."""
     left = {kind: deque(given) for kind, given in answers.items()}
 
     def fault(call: Call) -> Answer:
@@ -577,7 +577,7 @@ def script(**answers: Sequence[Answer]) -> Callable[[Call], Answer]:
 
 
 def kind_of(call: Call) -> str:
-    """What a call is for."""
+    """Return what a call is for."""
     if call.method == "POST":
         return "submit"
     if call.path.endswith("/status"):
@@ -588,13 +588,13 @@ def kind_of(call: Call) -> str:
 
 
 def always(**answers: Fault) -> Callable[[Call], Answer]:
-    """Calls of a kind get this, however often."""
+    """Give all calls of a kind this answer."""
     return lambda call: answers.get(kind_of(call))
 
 
 @contextlib.asynccontextmanager
 async def open_world(folder: Path) -> AsyncIterator[SongWorld]:
-    """A world with its API up."""
+    """Open a world whose song API is running."""
     async with contextlib.AsyncExitStack() as stack:
         database = await new_database(folder / "songs.db")
         stack.push_async_callback(database.close)

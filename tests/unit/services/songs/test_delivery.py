@@ -379,9 +379,9 @@ async def test_unknown_channel_is_fetched_once_a_round(
 ) -> None:
     for song_id in (1, 2):
         await world.undelivered(song_id)
-    world.channel.before_ask.append(CannotPost("The channel is gone."))
+    world.channel.before_permission.append(CannotPost("The channel is gone."))
     await world.round()
-    assert not world.channel.before_ask
+    assert not world.channel.before_permission
     assert world.channel.tried == []
     await world.round()
     assert world.channel.tried == [2]
@@ -820,7 +820,7 @@ async def test_overdue_song_is_refunded_although_its_channel_refuses(world: Song
     world.time.advance(hours=20)
     await world.undelivered(2)
     world.time.advance(hours=5)
-    world.channel.before_ask.append(CannotPost("No."))
+    world.channel.before_permission.append(CannotPost("No."))
     await world.round()
     await world.was_refunded(1)
     await world.is_undelivered(2)
