@@ -135,10 +135,10 @@ def overview_card(
         colour=BLURPLE,
     )
     if undelivered:
-        total = sum(kept.songs for kept in undelivered)
+        total = sum(each.songs for each in undelivered)
         lines = [
-            f"{kept.songs:,}, the oldest {ago(kept.oldest)}: " + plain(kept.reason, REASON_SHOWN)
-            for kept in undelivered[:REASONS]
+            f"{each.songs:,}, the oldest {ago(each.oldest)}: " + plain(each.reason, REASON_SHOWN)
+            for each in undelivered[:REASONS]
         ]
         card.add_field(
             name=f"Could not be posted: {songs_text(total)}", value="\n".join(lines), inline=False
@@ -179,8 +179,8 @@ def _daily_text(credits: int | None, songs: int | None) -> str:
 
 
 def _scope_text(budget: OperatorBudget) -> str:
-    words = {"all": "All servers together", "each": "Each server"}
-    return words.get(budget.scope, f"Server {budget.server_id}")
+    texts = {"all": "All servers together", "each": "Each server"}
+    return texts.get(budget.scope, f"Server {budget.server_id}")
 
 
 def _default_text(scope: str, defaults: DefaultBudgets) -> str:

@@ -100,7 +100,9 @@ class ServersCog(commands.Cog):
 
     async def _leave(self, leaving: Awaitable[Sequence[Song]]) -> None:
         try:
-            self._show(await leaving)
+            for song in await leaving:
+                # Status messages work after the removal while their tokens are valid.
+                self._show_song(song.song_id)
         except NOT_NOW as error:
             log.warning("leaving servers failed, housekeeping retries: %s", error)
 
@@ -166,11 +168,6 @@ class ServersCog(commands.Cog):
         """Retry deliveries everywhere: Discord may have been unavailable for long."""
         for guild in self._client.guilds:
             self._delivery.wake(guild.id)
-
-    def _show(self, cancelled: Sequence[Song]) -> None:
-        """Update status messages, which work after the removal while their tokens are valid."""
-        for song in cancelled:
-            self._show_song(song.song_id)
 
 
 def first_writable(guild: discord.Guild) -> discord.TextChannel | None:

@@ -158,7 +158,7 @@ class _Child:
         self._process = process
         self._killed = False
         self._stdin, self._stdout = process.stdin, process.stdout
-        self._said = _outliving(child_process.tail(process.stderr), "listen to the usage plotter")
+        self._stderr = _outliving(child_process.tail(process.stderr), "read stderr of the plotter")
 
     @classmethod
     async def start(cls, cache: Path) -> Self:
@@ -212,8 +212,8 @@ class _Child:
         """Kill it, wait for its end and log what it wrote to stderr."""
         self.kill()
         await asyncio.shield(self._process.wait())
-        if said := await asyncio.shield(self._said):
-            log.warning("The usage plotter said: %s", said.decode(errors="replace"))
+        if text := await asyncio.shield(self._stderr):
+            log.warning("the usage plotter wrote: %s", text.decode(errors="replace"))
 
 
 def _outliving(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:

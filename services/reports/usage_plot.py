@@ -1,12 +1,11 @@
 """The child process of `services/reports/usage_picture.py`: draws usage with Matplotlib.
 
 Each line of JSON on stdin is a picture; each answer on stdout is a line with the PNG's length in
-bytes, then the PNG. The end of stdin ends it.
+bytes, then the PNG. The process ends with stdin.
 
-Sizes are in pixels of the picture, counted from its upper left corner. Discord shows it at about
-half its size (550 by 350 at most), so text of 22 is read as 11. It is a dark card with a border,
-since it is shown on the dark and on the light theme, and nothing in it is shown by
-colour alone.
+Sizes are in pixels from the upper left corner. Discord shows the picture at about half its size
+(550 by 350 at most), so text of size 22 appears as 11. It is a dark card with a border, to be
+readable on the dark and the light theme, and shows nothing by colour alone.
 """
 
 import gc
@@ -76,7 +75,7 @@ _UNITS = ((10**3, "k"), (10**6, "M"), (10**9, "bn"), (10**12, "tn"))
 
 
 def plot(picture: UsagePicture) -> bytes:
-    """The picture as a PNG."""
+    """Return the picture as a PNG."""
     texts = [picture.title, *(label for label, _ in (*picture.members, *picture.genres))]
     with mpl.rc_context({"text.parse_math": False, "font.family": _families(texts)}):
         png = io.BytesIO()
@@ -85,7 +84,7 @@ def plot(picture: UsagePicture) -> bytes:
 
 
 def short(amount: int) -> str:
-    """Credits in three digits and a unit, from 10,000 on: 9,999, then 10k, 1.23M, 45.6bn."""
+    """Format credits; from 10,000 on with three digits and a unit: 9,999, 10k, 1.23M, 45.6bn."""
     if amount < 10_000:
         return f"{amount:,}"
     for size, unit in _UNITS:
@@ -95,38 +94,30 @@ def short(amount: int) -> str:
 
 
 def drawable(text: str) -> str:
-    """What of a text can be drawn, on one line: without the characters that no font here has."""
-    kept: list[str] = []
+    """Return the text on one line, without the characters that no font here has."""
+    drawn: list[str] = []
     marks, on_something = 0, False
     for c in clean(text):
         if c.isspace() or c in _BLANKS:
-            kept.append(" ")
+            drawn.append(" ")
             on_something = False
         elif c in _JOINERS or unicodedata.category(c)[0] == "M":
             marks += 1
-            if (
-                on_something
-                and marks <= _MOST_MARKS
-                and _family_of(c)
-                and not _selects_a_variant(c)
-            ):
-                kept.append(c)
+            selects_variant = "\ufe00" <= c <= "\ufe0f"
+            if on_something and marks <= _MOST_MARKS and _family_of(c) and not selects_variant:
+                drawn.append(c)
         else:
             marks, on_something = 0, _family_of(c) is not None
             if on_something:
-                kept.append(c)
-    return " ".join("".join(kept).split())
-
-
-def _selects_a_variant(mark: str) -> bool:
-    return "\ufe00" <= mark <= "\ufe0f"
+                drawn.append(c)
+    return " ".join("".join(drawn).split())
 
 
 # --- fonts ----------------------------------------------------------------------------------------
 
 
 def _families(texts: Sequence[str]) -> list[str]:
-    """The fonts that it takes to draw some texts, the usual one first."""
+    """Return the fonts needed to draw the texts, the default one first."""
     families = {_FONT: None}  # a set would lose the order
     families |= {family: None for c in set().union(*texts) if (family := _family_of(c))}
     return list(families)
@@ -134,7 +125,7 @@ def _families(texts: Sequence[str]) -> list[str]:
 
 @lru_cache(maxsize=8_192)
 def _family_of(character: str) -> str | None:
-    """The first font that has a character."""
+    """Return the first font that has the character."""
     code = ord(character)
     if _face(_FONT).get_char_index(code):
         return _FONT
@@ -205,24 +196,26 @@ class _Card:
         self.figure.text(*at, text, ha=ha, va="baseline", **style)
 
     def width(self, text: str, size: int, weight: str = "normal") -> float:
-        """Pixels that a text takes."""
+        """Return the width of a text in pixels."""
         font = FontProperties(size=size, weight=weight)
         renderer: RendererAgg = self._canvas.get_renderer()  # type: ignore[no-untyped-call]
         measured = renderer.get_text_width_height_descent(text, font, ismath=False)  # type: ignore[no-untyped-call]
         return float(measured[0])
 
-    def fitting(self, text: str, width: float, size: int, weight: str = "normal") -> str:
-        """The text, cut if it takes more than `width`."""
+    def shortened(self, text: str, width: float, size: int, weight: str = "normal") -> str:
+        """Return the text, cut if it is wider than `width` pixels."""
         if self.width(text, size, weight) <= width:
             return text
         cuts = range(1, len(text))
-        fit = bisect_right(cuts, width, key=lambda n: self.width(f"{text[:n]}…", size, weight))
-        return f"{text[:fit].rstrip()}…"
+        length = bisect_right(cuts, width, key=lambda n: self.width(f"{text[:n]}…", size, weight))
+        return f"{text[:length].rstrip()}…"
 
 
 def _drawn(picture: UsagePicture) -> Figure:
     amounts = [amount for _, amount in (*picture.days, *picture.members, *picture.genres)]
-    card = _Card(_height(picture) if any(amounts) else _HEIGHT_OF_NOTHING)
+    rows = max(len(picture.members), len(picture.genres), _FEWEST_ROWS)
+    height = _ROWS_TOP + rows * _ROW + _BELOW
+    card = _Card(height if any(amounts) else _HEIGHT_OF_NOTHING)
     _draw_title(card, picture)
     if any(amounts):
         _draw_days(card, picture.days)
@@ -235,29 +228,24 @@ def _drawn(picture: UsagePicture) -> Figure:
     return card.figure
 
 
-def _height(picture: UsagePicture) -> int:
-    rows = max(len(picture.members), len(picture.genres), _FEWEST_ROWS)
-    return _ROWS_TOP + rows * _ROW + _BELOW
-
-
 def _draw_title(card: _Card, picture: UsagePicture) -> None:
     total = sum(amount for _, amount in picture.days)
-    said = f"{total:,} credit" if total == 1 else f"{total:,} credits"
-    card.text(WIDTH - _MARGIN, _TITLE_AT, said, _TITLE, DAY, ha="right", weight="bold")
-    room = WIDTH - 2 * _MARGIN - card.width(said, _TITLE, "bold") - _PANELS_APART
-    title = card.fitting(drawable(picture.title), room, _TITLE, "bold")
+    credits = f"{total:,} credit" if total == 1 else f"{total:,} credits"
+    card.text(WIDTH - _MARGIN, _TITLE_AT, credits, _TITLE, DAY, ha="right", weight="bold")
+    width = WIDTH - 2 * _MARGIN - card.width(credits, _TITLE, "bold") - _PANELS_APART
+    title = card.shortened(drawable(picture.title), width, _TITLE, "bold")
     card.text(_MARGIN, _TITLE_AT, title, _TITLE, weight="bold")
 
 
 def _draw_days(card: _Card, days: Sequence[tuple[date, int]]) -> None:
-    """A bar for each day, the highest with its figure, and each seventh with its date."""
+    """Draw a bar for each day, with a figure on the highest and a date under each seventh."""
     axes = card.axes(_DAYS_LEFT, _DAYS_TOP, _DAYS_RIGHT, _DAYS_BOTTOM)
     amounts = [amount for _, amount in days]
     highest = max(amounts, default=0)
     axes.set_xlim(-0.5, max(len(days), 1) - 0.5)
-    axes.set_ylim(0, max(highest, 1) * 1.2)  # room for the figure on the highest
+    axes.set_ylim(0, max(highest, 1) * 1.2)  # space for the figure above the highest bar
     day_width = (_DAYS_RIGHT - _DAYS_LEFT) / max(len(days), 1)
-    # Broad lines are one thing to draw; a patch for each makes the picture 30 ms later.
+    # Broad lines are one artist; a patch for each bar takes 30 ms longer.
     axes.vlines(range(len(days)), 0, amounts, color=DAY, linewidth=0.72 * day_width, zorder=2)
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda amount, _: short(round(amount))))
@@ -265,7 +253,7 @@ def _draw_days(card: _Card, days: Sequence[tuple[date, int]]) -> None:
     axes.grid(axis="y", color=GRID, linewidth=1.5)
     axes.axhline(0, color=QUIET, linewidth=3)
     axes.set_xticks([])
-    # From the last day backwards: it is the one that matters most.
+    # From the last day backwards: it matters most.
     for n in range(len(days) - 1, -1, -7):
         middle = _DAYS_LEFT + (n + 0.5) * day_width
         day = days[n][0]
@@ -286,7 +274,7 @@ def _draw_days(card: _Card, days: Sequence[tuple[date, int]]) -> None:
 def _draw_panel(
     card: _Card, left: int, heading: str, bars: Sequence[tuple[str, int]], colour: str
 ) -> None:
-    """Labels, bars and figures below each other."""
+    """Draw rows of label, bar and figure."""
     card.text(left, _HEADING_AT, heading, _HEADING, weight="bold")
     if not bars:
         card.text(left, _ROWS_TOP + 0.7 * _ROW, "Nothing yet.", _LABEL, QUIET)
@@ -297,13 +285,13 @@ def _draw_panel(
     axes.set_axis_off()
     axes.set_xlim(0, most)
     axes.set_ylim(len(bars) - 0.5, -0.5)
-    # Even the smallest use is seen: 2 pixels.
+    # Even the smallest use is visible: 2 pixels.
     shown = [max(amount / most, 2 / (last - first)) * most if amount else 0 for _, amount in bars]
     axes.hlines(range(len(bars)), 0, shown, color=colour, linewidth=0.66 * _ROW)
     for row, (label, amount) in enumerate(bars):
         baseline = _ROWS_TOP + (row + 0.5) * _ROW + _LABEL * _CAP_HEIGHT / 2
         name = drawable(label) or f"No. {row + 1}"
-        card.text(left, baseline, card.fitting(name, _NAME, _LABEL), _LABEL)
+        card.text(left, baseline, card.shortened(name, _NAME, _LABEL), _LABEL)
         end = first + shown[row] / most * (last - first) + _GAP
         card.text(end, baseline, short(amount), _LABEL, QUIET)
 
@@ -312,7 +300,7 @@ def _draw_panel(
 
 
 def serve(jobs: BinaryIO, answers: BinaryIO) -> None:
-    """Answer each picture until there are no more."""
+    """Answer each line until stdin ends."""
     for line in iter(jobs.readline, b""):
         png = plot(UsagePicture.from_line(line))
         answers.write(b"%d\n" % len(png) + png)
@@ -321,9 +309,9 @@ def serve(jobs: BinaryIO, answers: BinaryIO) -> None:
 
 def main() -> None:
     """Serve the bot, which ends this when it ends."""
-    # What it would say: that a font is not there in bold, or that searching them takes long.
+    # It would warn that a font lacks bold, or that searching fonts takes long.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    gc.freeze()  # what was imported stays: to scan it again makes some pictures 40 ms later
+    gc.freeze()  # rescanning what was imported takes up to 40 ms
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the bot's children too
     serve(sys.stdin.buffer, sys.stdout.buffer)
 

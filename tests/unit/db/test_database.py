@@ -1,4 +1,4 @@
-"""Transactions: whole or not at all, whoever is cancelled."""
+"""Transactions: complete or not at all, whichever task is cancelled."""
 
 import asyncio
 import errno
@@ -202,7 +202,7 @@ async def test_the_writer_is_durable_and_the_reader_only_reads(tmp_path: Path) -
 async def test_no_statement_of_the_opening_is_still_in_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pragma answers with a row: until that is fetched, SQLite refuses to commit beside it."""
+    """A pragma answers with a row: until that is fetched, SQLite refuses to commit."""
     cursors = []
 
     def keep(connection: aiosqlite.Connection, cursor: sqlite3.Cursor) -> aiosqlite.Cursor:
@@ -331,7 +331,7 @@ async def test_a_trip_that_awaits_something_else_is_rolled_back(
         try:
             await asyncio.sleep(0)
         finally:
-            if stubborn:  # does not even end when it is told to
+            if stubborn:  # ignores GeneratorExit
                 await asyncio.sleep(0)
 
     with pytest.raises(RuntimeError, match=r"awaited something other|ignored GeneratorExit"):
@@ -385,7 +385,7 @@ async def test_a_task_cancelled_in_its_trip_waits_for_the_end(database: Database
 async def test_a_trip_that_fails_while_its_task_is_cancelled_is_rolled_back(
     database: Database,
 ) -> None:
-    """The task is cancelled all the same: one that runs for ever would run on otherwise."""
+    """The task is cancelled all the same: an endless one would go on otherwise."""
     held = Held()
     held.error = LookupError("no more")
     trip = asyncio.create_task(database.transact(held))

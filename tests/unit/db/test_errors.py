@@ -88,7 +88,7 @@ CANTOPEN = error_of(sqlite3.SQLITE_CANTOPEN, "SQLITE_CANTOPEN")
 IOERR_READ = error_of(sqlite3.SQLITE_IOERR_READ, "SQLITE_IOERR_READ")
 
 
-def test_rights_that_are_missing_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "songs.db").touch()
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may do everything
     error = map_file_error(CANTOPEN, tmp_path / "songs.db")
@@ -109,7 +109,7 @@ def test_a_file_that_there_is_no_room_to_make_is_a_full_disk(
     assert isinstance(error, DiskFullError)
 
 
-def test_where_nothing_is_found_sqlites_own_word_is_said(tmp_path: Path) -> None:
+def test_unknown_reason_is_sqlites_message(tmp_path: Path) -> None:
     """A limit of open files, say."""
     error = map_file_error(IOERR_READ, tmp_path / "songs.db")
     assert isinstance(error, DatabaseFileError)

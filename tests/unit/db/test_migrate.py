@@ -1,4 +1,4 @@
-"""Migrations: each once, whole, and recorded in its own transaction."""
+"""Migrations run once, completely, and are recorded in the same transaction."""
 
 import asyncio
 import contextlib

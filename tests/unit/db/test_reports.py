@@ -48,7 +48,7 @@ async def test_what_is_entered_between_two_pages_doubles_nothing(database: Datab
 
 
 async def test_nothing_stands_open_between_two_pages(database: Database) -> None:
-    """Else the write-ahead log could not be emptied while a long report is read."""
+    """Otherwise the write-ahead log could not be emptied while a long report is read."""
     for number in range(3):
         await add_grant(database, f"grant:{number}")
     async with aclosing(reports.ledger_of_server(database.reader, SERVER, page=1, **SPAN)) as pages:
@@ -80,7 +80,7 @@ async def test_nothing_stands_open_between_two_pages(database: Database) -> None
 async def test_a_report_is_read_from_an_index(
     database: Database, table: str, read: Any, plan: str
 ) -> None:
-    """And in its order, but for what is of one moment: else each page would sort all the rest."""
+    """In its order, too: otherwise each page would sort all remaining rows."""
     statements: list[str] = []
     await add_song(database, 8, state=State.COMPLETED)
     await database.reader.set_trace_callback(statements.append)

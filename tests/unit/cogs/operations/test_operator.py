@@ -27,7 +27,7 @@ DAY = Period(datetime(2026, 3, 14, tzinfo=UTC), datetime(2026, 3, 15, tzinfo=UTC
 async def world(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> AsyncIterator[World]:
-    """One in which mona is the operator, in a server of her own: an administrator."""
+    """One in which mona is the operator, an administrator of the server."""
     world = World(tmp_path, operator_ids=frozenset({1}))
     world.clock.install(monkeypatch)
     async with running(world):

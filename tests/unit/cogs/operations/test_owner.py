@@ -15,7 +15,7 @@ async def test_the_owner_is_notified(stage: Stage) -> None:
     assert message.content == "The disk is full."
 
 
-async def test_what_a_stranger_said_is_no_markdown(stage: Stage) -> None:
+async def test_foreign_text_is_not_markdown(stage: Stage) -> None:
     says = "401\n[fix it](https://evil.example) @everyone" + "*" * 3_000
     assert await OwnerMessages(stage.client).notify("The key is refused.", detail=says)
     (message,) = stage.wire.direct_messages(stage.wire.state.owner)
@@ -43,7 +43,7 @@ async def test_a_teams_owner_is_notified(stage: Stage, monkeypatch: pytest.Monke
     assert not await OwnerMessages(stage.client).notify("The disk is full.")
 
 
-async def test_what_does_not_go_out_is_said(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_unsent_message_is_logged(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     owner = stage.wire.state.owner
     owner.dms_open = False
     assert not await OwnerMessages(stage.client).notify("The disk is full.")

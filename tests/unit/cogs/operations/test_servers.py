@@ -56,7 +56,7 @@ def announce(world: World, guild: simcord.GuildHandle, *, joined: bool = True) -
     backend.emit("GUILD_CREATE", payload)
 
 
-async def test_the_bot_says_hello_with_the_first_steps(world: World) -> None:
+async def test_greeting_has_the_first_steps(world: World) -> None:
     guild = invited(world)
     await world.env.settle()
     (hello,) = guild.channels["general"].history()
@@ -65,14 +65,14 @@ async def test_the_bot_says_hello_with_the_first_steps(world: World) -> None:
         assert words in text
 
 
-async def test_hello_is_said_where_the_bot_may_write(world: World) -> None:
+async def test_greeting_goes_where_the_bot_may_write(world: World) -> None:
     guild = invited(world, channels=("rules", "general"), silent="rules")
     await world.env.settle()
     assert guild.channels["rules"].history() == []
     assert len(guild.channels["general"].history()) == 1
 
 
-async def test_where_it_may_write_nowhere_it_says_nothing(
+async def test_no_greeting_without_a_writable_channel(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "cogs.operations.servers"):
@@ -98,7 +98,7 @@ async def test_the_system_channel_comes_first(world: World) -> None:
     assert chosen.name == "welcome"
 
 
-async def test_hello_comes_last_where_nobody_talks(world: World) -> None:
+async def test_greeting_prefers_channels_where_people_talk(world: World) -> None:
     """ad_discordbot 68, reputation-bot 82: without a system channel it went to the rules."""
     guild = invited(world, channels=("rules", "news", "moderators", "read-only", "general"))
     await world.env.settle()
@@ -120,7 +120,7 @@ async def test_hello_comes_last_where_nobody_talks(world: World) -> None:
     assert first_writable(cached) in (rules, news)
 
 
-async def test_hello_is_said_once_also_after_being_invited_again(world: World) -> None:
+async def test_greeting_is_sent_once(world: World) -> None:
     guild = invited(world)
     await world.env.settle()
     world.env.backend.emit("GUILD_DELETE", {"id": str(guild.id)})
@@ -130,16 +130,7 @@ async def test_hello_is_said_once_also_after_being_invited_again(world: World) -
     assert len(guild.channels["general"].history()) == 1
 
 
-async def test_hello_is_not_said_again_after_a_restart(world: World) -> None:
-    guild = invited(world)
-    await world.env.settle()
-    await world.restart()
-    assert len(guild.channels["general"].history()) == 1
-
-
-async def test_a_hello_that_discord_refuses_breaks_nothing(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_refused_greeting_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.env.inject_error("POST", "/channels/*/messages", status=403, code=50_013)
     guild = invited(world)
     await world.env.settle()
@@ -156,7 +147,7 @@ async def test_the_owner_hears_of_a_new_server(stage: Stage) -> None:
     assert f"Two (id {guild.id})" in notice.content
 
 
-async def test_where_songs_are_not_allowed_the_hello_says_so(
+async def test_greeting_says_that_songs_are_not_allowed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(world.application.servers, "_allowed", frozenset({world.guild.id}))
@@ -215,10 +206,10 @@ async def woken(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return servers
 
 
-async def tells(stage: Stage, woken: list[int], strike: Callable[[], object]) -> None:
-    """What happens wakes delivery, for the server that it happens in."""
+async def assert_wakes(stage: Stage, woken: list[int], event: Callable[[], object]) -> None:
+    """Assert that the event wakes delivery for its server."""
     woken.clear()
-    strike()
+    event()
     await until(lambda: woken)
     assert set(woken) == {guild_of(stage).id}
 
@@ -240,13 +231,13 @@ async def test_a_change_of_a_channel_a_role_or_the_server_wakes_delivery(
     def send(event: str, **values: Any) -> Callable[[], object]:
         return lambda: wire.gateway.dispatch(event, {"guild_id": str(guild.id), **values}, guild)
 
-    await tells(stage, woken, lambda: wire.permit(stage.channel, BOT))
-    await tells(stage, woken, send("GUILD_ROLE_UPDATE", role=payloads.role(role)))
-    await tells(stage, woken, send("GUILD_ROLE_DELETE", role_id=str(role.id)))
+    await assert_wakes(stage, woken, lambda: wire.permit(stage.channel, BOT))
+    await assert_wakes(stage, woken, send("GUILD_ROLE_UPDATE", role=payloads.role(role)))
+    await assert_wakes(stage, woken, send("GUILD_ROLE_DELETE", role_id=str(role.id)))
     boosted = payloads.guild(guild, wire.state.bot) | {"premium_tier": 3, "name": "Boosted"}
-    await tells(stage, woken, lambda: wire.gateway.dispatch("GUILD_UPDATE", boosted, guild))
+    await assert_wakes(stage, woken, lambda: wire.gateway.dispatch("GUILD_UPDATE", boosted, guild))
     mine = payloads.bot_member(guild, wire.state.bot) | {"nick": "Singer"}
-    await tells(stage, woken, send("GUILD_MEMBER_UPDATE", **mine))
+    await assert_wakes(stage, woken, send("GUILD_MEMBER_UPDATE", **mine))
 
 
 async def test_a_change_of_somebody_else_wakes_nothing(stage: Stage, woken: list[int]) -> None:
@@ -272,7 +263,7 @@ async def test_a_thread_that_is_opened_again_wakes_delivery(
     opened = payloads.channel(thread, stage.wire.state.bot)
     if not known:
         guild._remove_thread(guild.get_thread(thread.id))  # type: ignore[arg-type]
-    await tells(
+    await assert_wakes(
         stage,
         woken,
         lambda: stage.wire.gateway.dispatch("THREAD_UPDATE", opened, guild_of(stage)),
@@ -284,7 +275,7 @@ async def test_a_thread_that_the_bot_is_added_to_wakes_delivery(
 ) -> None:
     wire = stage.wire
     thread = wire.thread(stage.channel, "secret", kind=PRIVATE_THREAD, has_bot=False)
-    await tells(stage, woken, lambda: wire.add_bot(thread))
+    await assert_wakes(stage, woken, lambda: wire.add_bot(thread))
 
 
 async def test_a_public_thread_that_the_bot_is_removed_from_is_seen_all_the_same(
@@ -308,11 +299,11 @@ async def test_a_server_that_is_back_wakes_delivery(stage: Stage, woken: list[in
     assert cached is not None
     stage.wire.outage(guild)
     await until(lambda: cached.unavailable)
-    await tells(stage, woken, lambda: stage.wire.outage(guild, over=True))
+    await assert_wakes(stage, woken, lambda: stage.wire.outage(guild, over=True))
     stage.wire.remove_bot(guild)
     await until(lambda: stage.client.get_guild(guild.id) is None)
-    await tells(stage, woken, lambda: stage.wire.invite_bot(guild))
+    await assert_wakes(stage, woken, lambda: stage.wire.invite_bot(guild))
 
 
 async def test_a_connection_that_is_back_wakes_delivery(stage: Stage, woken: list[int]) -> None:
-    await tells(stage, woken, stage.wire.gateway.drop)
+    await assert_wakes(stage, woken, stage.wire.gateway.drop)

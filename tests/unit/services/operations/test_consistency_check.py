@@ -1,4 +1,4 @@
-"""What a check finds in a database that something else has had its hands in."""
+"""The check finds and fixes what others changed in the database and the data folder."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -44,17 +44,17 @@ async def checking(
     await completion.fail(await add_held_song(database, credits, 2), "It failed.")
     await completion.cancel(await add_held_song(database, credits, 3))
     await add_held_song(database, credits, 4)
-    kept, handed_over, given_back = [
+    undelivered, handed_over, refunded = [
         await add_held_song(database, credits, song_id, state=State.POSTING, file="song.mp3")
         for song_id in (5, 6, 7)
     ]
-    for song in (kept, handed_over, given_back):
+    for song in (undelivered, handed_over, refunded):
         await completion.mark_undelivered(song, "The channel is gone.")
     claim(tmp_path / "data", known=True)
     (tmp_path / "data/songs/5").mkdir(parents=True)
     (tmp_path / "data/songs/5/song.mp3").write_bytes(b"audio")
     assert await completion.hand_over(handed_over)
-    assert await completion.compensate(given_back)
+    assert await completion.compensate(refunded)
     checking = ConsistencyCheck(database, credits, data_dir=tmp_path / "data")
     assert await checking.run(fix=False) == []
     yield checking
@@ -64,7 +64,7 @@ async def checking(
 
 
 async def break_it(database: Database, *statements: str) -> None:
-    """A hand in the database, which knows nothing of its rules."""
+    """Change the database without its constraints."""
     await database._writer.execute("PRAGMA foreign_keys = OFF")
     await database._writer.execute("PRAGMA ignore_check_constraints = ON")
     for statement in statements:
@@ -77,8 +77,8 @@ async def rows(database: Database, statement: str) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in await database.reader.execute_fetchall(statement)]
 
 
-async def mends(checking: ConsistencyCheck, *texts: str) -> None:
-    """Found without a change, then fixed, then gone."""
+async def assert_fixed(checking: ConsistencyCheck, *texts: str) -> None:
+    """Assert that these are found, then fixed, then gone."""
     assert [f.text for f in await checking.run(fix=False)] == list(texts)
     assert await checking.run(fix=True) == [Finding(text, fixed=True) for text in texts]
     assert await checking.run(fix=False) == []
@@ -86,9 +86,9 @@ async def mends(checking: ConsistencyCheck, *texts: str) -> None:
 
 async def test_a_lot_is_what_its_parts_say(checking: ConsistencyCheck, database: Database) -> None:
     await break_it(database, "UPDATE lots SET remaining = 7 WHERE lot_id = 'grant:900'")
-    await mends(checking, "Lot grant:900 has 7 left, and by its parts 19.")
+    await assert_fixed(checking, "Lot grant:900 has 7 left, and by its parts 19.")
     await break_it(database, "UPDATE lots SET remaining = 20 WHERE lot_id = 'grant:900'")
-    await mends(checking, "Lot grant:900 has 20 left, and by its parts 19.")
+    await assert_fixed(checking, "Lot grant:900 has 20 left, and by its parts 19.")
 
 
 async def test_a_lot_that_never_held_so_much_stays(
@@ -113,12 +113,12 @@ async def test_a_period_is_what_the_ledger_says(
     assert await rows(database, "SELECT used FROM server_periods") == [(8,)]
     began = f"The period of server {SERVER} that began at 2026-03-14 00:00 UTC"
     await break_it(database, "UPDATE server_periods SET used = 1")
-    await mends(checking, f"{began} counts 1, and by the ledger 8 are used.")
+    await assert_fixed(checking, f"{began} counts 1, and by the ledger 8 are used.")
     await break_it(database, "DELETE FROM server_periods")
-    await mends(checking, f"{began} counts 0, and by the ledger 8 are used.")
+    await assert_fixed(checking, f"{began} counts 0, and by the ledger 8 are used.")
     await break_it(database, f"INSERT INTO server_periods VALUES ({SERVER}, 0, 9, 0)")
     other = f"The period of server {SERVER} that began at 1970-01-01 00:00 UTC"
-    await mends(checking, f"{other} counts 9, and by the ledger 0 are used.")
+    await assert_fixed(checking, f"{other} counts 9, and by the ledger 0 are used.")
 
 
 @pytest.mark.parametrize("song_id", [1, 2, 3])
@@ -139,10 +139,12 @@ async def test_a_missing_end_is_entered(
         f"DELETE FROM ledger_parts WHERE entry_id = '{entry}:{song_id}'",
         f"DELETE FROM ledger WHERE entry_id = '{entry}:{song_id}'",
     )
-    await mends(checking, f"Song {song_id} is {state}, and its hold was ended by nothing.")
+    await assert_fixed(checking, f"Song {song_id} is {state}, and its hold was ended by nothing.")
 
 
-async def test_a_wrong_end_is_told(checking: ConsistencyCheck, database: Database) -> None:
+async def test_wrong_end_is_found_and_not_fixed(
+    checking: ConsistencyCheck, database: Database
+) -> None:
     await break_it(database, "UPDATE songs SET state = 'failed', reason = 'x' WHERE song_id = 1")
     found = await checking.run(fix=True)
     assert Finding("Song 1 is failed, and its hold was ended by settle.") in found
@@ -161,7 +163,7 @@ async def test_a_price_that_was_not_returned_is(
     (used,) = await rows(database, "SELECT used FROM server_periods")
     await break_it(database, REFUNDED_5)
     shutil.rmtree(checking._songs_dir / "5")
-    await mends(checking, NOT_RETURNED)
+    await assert_fixed(checking, NOT_RETURNED)
     assert await rows(database, "SELECT used FROM server_periods") == [(used[0] - 2,)]
 
 
@@ -200,16 +202,14 @@ async def test_a_state_that_differs_from_the_last_event_is_found(
     assert texts == ["Song 1 is completed, and its last event says failed."]
 
 
-async def test_a_song_without_a_hold_is_told(
-    checking: ConsistencyCheck, database: Database
-) -> None:
+async def test_song_without_a_hold_is_found(checking: ConsistencyCheck, database: Database) -> None:
     await break_it(database, "DELETE FROM ledger WHERE song_id = 4")
     texts = [finding.text for finding in await checking.run(fix=False)]
     assert "Song 4 was never paid for: the ledger has no hold of it." in texts
     assert "The table ledger_parts refers to a missing row of ledger." in texts
 
 
-async def test_files_are_held_against_rows(
+async def test_files_are_checked_against_rows(
     checking: ConsistencyCheck, database: Database, tmp_path: Path
 ) -> None:
     folder = tmp_path / "data" / "songs"
@@ -217,7 +217,7 @@ async def test_files_are_held_against_rows(
     (folder / "1" / "source").write_bytes(b"audio")
     (folder / "4").mkdir()
     (folder / "mine").mkdir()
-    await mends(checking, "Song 1 has ended, and its files are still there.")
+    await assert_fixed(checking, "Song 1 has ended, and its files are still there.")
     assert sorted(path.name for path in folder.glob("[!.]*")) == ["4", "5", "mine"]
     await break_it(
         database,
@@ -242,10 +242,10 @@ async def test_nothing_is_deleted_from_a_folder_without_a_marker(
     (folder / "1").rmdir()
 
 
-async def test_what_can_be_read_of_a_damaged_file_is_checked_and_nothing_is_fixed(
+async def test_readable_parts_of_a_damaged_file_are_checked_and_not_fixed(
     checking: ConsistencyCheck, database: Database, tmp_path: Path
 ) -> None:
-    """It died of the damage that it looks for; and its fixes would have written into that."""
+    """The check failed at the damage, and its fixes would have written into the damaged file."""
     await break_it(database, "UPDATE lots SET remaining = 1 WHERE kind = 'grant'")
     (tmp_path / "data/songs/1").mkdir()
     await database._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -41,7 +41,7 @@ def test_a_marked_folder_stays_ours_without_its_database(tmp_path: Path) -> None
     claim(tmp_path, known=False)
 
 
-def test_whatever_else_lies_in_the_data_folder_does_not_matter(tmp_path: Path) -> None:
+def test_other_files_in_the_data_folder_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "lost+found").mkdir()
     (tmp_path / "songs/lost+found").mkdir(parents=True)
     (tmp_path / "songs.db").write_bytes(b"")
@@ -53,9 +53,7 @@ def rights(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-def test_what_was_open_to_others_is_closed(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_access_of_other_users_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     files = [tmp_path / f"songs.db{end}" for end in ("", "-wal", "-shm")]
     folders = [tmp_path / name for name in FOLDERS]
     for file in files:
@@ -69,12 +67,12 @@ def test_what_was_open_to_others_is_closed(
     restrict_access(tmp_path / "songs.db", tmp_path)
     assert [rights(file) for file in files] == [0o600] * 3
     assert [rights(folder) for folder in folders] == [0o700] * 2
-    assert rights(tmp_path / "heartbeat") == 0o644  # it tells nothing
+    assert rights(tmp_path / "heartbeat") == 0o644  # contains nothing
     assert caplog.records == []
 
 
-def test_what_a_link_leads_to_is_closed(tmp_path: Path) -> None:
-    """SQLite keeps its log beside the file, not beside the link."""
+def test_access_to_the_target_of_a_link_is_removed(tmp_path: Path) -> None:
+    """SQLite keeps its log next to the file, not next to the link."""
     (tmp_path / "real").mkdir()
     files = [tmp_path / "real" / f"songs.db{end}" for end in ("", "-wal", "-shm")]
     for file in files:

@@ -139,7 +139,7 @@ async def test_a_clock_that_is_set_ends_and_forgets_nothing(world: World, hours:
     left = await servers.servers_left_before(world.database.reader, NOON + timedelta(days=9_999))
     assert left == [SERVER + 1]
 
-    # A clock that was set back may make it later, but not for ever.
+    # A clock that was set back delays it, but not without end.
     world.clock.advance(days=31)
     await world.keeping.once()
     song = await world.song()
@@ -256,8 +256,8 @@ async def test_without_a_songs_folder_there_is_nothing_to_remove(
     assert caplog.records == []
 
 
-async def test_a_disk_that_is_nearly_full_is_told_until_there_is_room_again(world: World) -> None:
-    for free, told in (
+async def test_nearly_full_disk_is_an_incident_until_there_is_room(world: World) -> None:
+    for free, messages in (
         (NEARLY_FULL, 0),
         (NEARLY_FULL - 1, 1),
         (NEARLY_FULL - 2, 1),
@@ -267,11 +267,11 @@ async def test_a_disk_that_is_nearly_full_is_told_until_there_is_room_again(worl
     ):
         world.free_bytes = free
         await world.keeping.once()
-        assert len(world.operator.received) == told
+        assert len(world.operator.received) == messages
     assert "511 MiB are free" in world.operator.received[0]
 
 
-async def test_an_operator_out_of_reach_is_told_in_a_later_round(world: World) -> None:
+async def test_unreachable_operator_is_notified_later(world: World) -> None:
     world.operator.reachable = False
     await world.incidents.begin(Kind.KEY_REFUSED, "401")
     await world.keeping.once()
@@ -317,7 +317,7 @@ async def test_a_part_that_fails_stops_no_other(
     assert f"housekeeping: {failing} failed" in caplog.text
 
 
-async def test_it_goes_round_until_it_is_cancelled(
+async def test_runs_every_minute_until_cancelled(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rounds: list[float] = []

@@ -1,4 +1,4 @@
-"""What the operator hears: once when it begins, once when it is over."""
+"""Incidents: the operator is notified once of the begin and once of the end."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ def incidents(database: Database, operator: FakeOperator, clock: SettableClock) 
 
 
 @pytest.mark.parametrize("kind", Kind)
-async def test_an_incident_is_told_once_and_so_is_its_end(
+async def test_begin_and_end_are_notified_once(
     incidents: Incidents,
     operator: FakeOperator,
     kind: Kind,
@@ -41,7 +41,7 @@ async def test_an_incident_is_told_once_and_so_is_its_end(
     assert len(operator.received) == 3
 
 
-async def test_two_that_find_it_at_once_tell_it_once(
+async def test_simultaneous_findings_are_one_incident(
     incidents: Incidents, operator: FakeOperator
 ) -> None:
     found = await asyncio.gather(*(incidents.begin(Kind.API_DOWN, "no answer") for _ in range(5)))
@@ -52,21 +52,21 @@ async def test_two_that_find_it_at_once_tell_it_once(
     assert len(operator.received) == 2
 
 
-async def test_the_housekeeping_does_not_tell_what_is_just_being_told(
+async def test_message_being_sent_is_not_sent_again(
     database: Database, incidents: Incidents, operator: FakeOperator
 ) -> None:
     operator.may_arrive.clear()
     beginning = asyncio.create_task(incidents.begin(Kind.API_DOWN, "no answer"))
     await operator.sending.wait()
-    telling = asyncio.create_task(incidents.notify_pending())
-    for _ in range(3):  # each reading comes after those that were asked for before it
+    notifying = asyncio.create_task(incidents.notify_pending())
+    for _ in range(3):  # reads are done in the order of their requests
         await operations.incidents(database.reader)
     operator.may_arrive.set()
-    await asyncio.gather(beginning, telling)
+    await asyncio.gather(beginning, notifying)
     assert len(operator.received) == 1
 
 
-async def test_an_end_that_comes_while_the_begin_is_told_is_told_after_it(
+async def test_end_during_the_first_message_is_notified_after_it(
     incidents: Incidents, operator: FakeOperator
 ) -> None:
     operator.may_arrive.clear()
@@ -79,7 +79,7 @@ async def test_an_end_that_comes_while_the_begin_is_told_is_told_after_it(
     assert ["answers again" in text for text in operator.received] == [False, True]
 
 
-async def test_who_could_not_be_reached_is_told_later(
+async def test_pending_incident_is_notified_later_once(
     incidents: Incidents, operator: FakeOperator
 ) -> None:
     operator.reachable = False
@@ -92,7 +92,7 @@ async def test_who_could_not_be_reached_is_told_later(
     assert len(operator.received) == 1
 
 
-async def test_the_end_of_what_was_never_heard_of_is_not_told(
+async def test_end_of_an_unnotified_incident_is_not_notified(
     incidents: Incidents, operator: FakeOperator
 ) -> None:
     operator.reachable = False
@@ -103,7 +103,7 @@ async def test_the_end_of_what_was_never_heard_of_is_not_told(
     assert operator.received == []
 
 
-async def test_a_restart_neither_forgets_an_incident_nor_tells_it_again(
+async def test_incident_survives_a_restart_without_a_second_message(
     database: Database, incidents: Incidents, operator: FakeOperator, clock: SettableClock
 ) -> None:
     await incidents.begin(Kind.KEY_REFUSED, "401")
@@ -154,7 +154,7 @@ async def test_an_answer_older_than_the_refusal_ends_no_pause(
     assert len(operator.received) == 2
 
 
-async def test_a_refusal_while_the_end_of_another_is_told_goes_on(
+async def test_refusal_during_the_end_of_another_stays_open(
     incidents: Incidents, operator: FakeOperator
 ) -> None:
     await incidents.begin(Kind.KEY_REFUSED, "401")
@@ -199,7 +199,7 @@ async def test_a_clock_that_is_set_is_no_silence(
     assert len(operator.received) == 1
 
 
-async def test_an_answer_between_begins_the_five_minutes_anew(
+async def test_answer_restarts_the_five_minutes(
     incidents: Incidents, operator: FakeOperator, clock: SettableClock
 ) -> None:
     await incidents.api_silent("timeout")

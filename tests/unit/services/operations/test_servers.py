@@ -57,7 +57,7 @@ async def read(database: Database, song_id: int) -> Song:
     return song
 
 
-async def test_the_hello_is_said_once(servers: Servers) -> None:
+async def test_greeting_is_due_once(servers: Servers) -> None:
     assert await servers.join(SERVER, "Synths")
     assert not await servers.join(SERVER, "Synths")
     await servers.leave(SERVER)
@@ -83,7 +83,7 @@ async def test_leaving_cancels_what_waits_and_lets_end_what_runs(
 async def test_what_waits_again_while_the_server_is_left_is_cancelled(
     servers: Servers, database: Database, credits: Credits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its submit was refused between the look at what waits and the mark of the server."""
+    """Its submit was refused between the query of waiting songs and the mark of the server."""
     await servers.join(SERVER, "Synths")
     await add_held_song(database, credits, 1)
     song = await add_held_song(database, credits, 2, state=State.SUBMITTING)
@@ -101,7 +101,7 @@ async def test_what_waits_again_while_the_server_is_left_is_cancelled(
     assert (await credits.balance(Member(SERVER, MEMBER))).free == 10
 
 
-async def test_leaving_twice_does_not_prolong_what_is_kept(
+async def test_leaving_twice_does_not_prolong_retention(
     servers: Servers, database: Database, clock: SettableClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -118,7 +118,7 @@ async def test_leaving_twice_does_not_prolong_what_is_kept(
     assert messages == [f"joined server {SERVER}", f"left server {SERVER}"]
 
 
-async def test_who_is_gone_after_an_absence_is_left(
+async def test_server_gone_during_an_absence_is_left(
     servers: Servers, database: Database, credits: Credits
 ) -> None:
     for server_id in (SERVER, OTHER):
@@ -173,13 +173,13 @@ async def grant(database: Database, credits: Credits) -> None:
     )
 
 
-async def words(database: Database) -> tuple[str, str, list[str | None]]:
+async def texts(database: Database) -> tuple[str, str, list[str | None]]:
     song = await read(database, 1)
     entries = await ledger.latest(database.reader, Member(SERVER, MEMBER), limit=10)
     return song.genres, song.lyrics, [e.reason for e in entries if e.kind == "grant"]
 
 
-async def test_thirty_days_later_words_and_settings_go_and_the_ledger_stays(
+async def test_texts_and_settings_are_deleted_after_thirty_days_and_the_ledger_stays(
     servers: Servers, database: Database, credits: Credits, clock: SettableClock
 ) -> None:
     await servers.join(SERVER, "Synths")
@@ -187,18 +187,18 @@ async def test_thirty_days_later_words_and_settings_go_and_the_ledger_stays(
     await grant(database, credits)
     await add_held_song(database, credits, 1)
     await servers.leave(SERVER)
-    before = await words(database)
+    before = await texts(database)
     entries = await ledger.latest(database.reader, Member(SERVER, MEMBER), limit=10)
 
     clock.now += RETENTION
     await servers.forget_old()
-    assert await words(database) == before
+    assert await texts(database) == before
     assert (await credits.settings(SERVER)).allowance.credits == 50
 
     clock.now += timedelta(milliseconds=1)
     for _ in range(2):
         await servers.forget_old()
-        assert await words(database) == ("", "", [None])
+        assert await texts(database) == ("", "", [None])
         assert (await credits.settings(SERVER)).allowance.credits == 10
     after = await ledger.latest(database.reader, Member(SERVER, MEMBER), limit=10)
     assert [(e.entry_id, e.amount) for e in after] == [(e.entry_id, e.amount) for e in entries]
@@ -214,12 +214,12 @@ async def test_who_invites_the_bot_back_in_time_finds_everything(
     await grant(database, credits)
     await add_held_song(database, credits, 1)
     await servers.leave(SERVER)
-    before = await words(database)
+    before = await texts(database)
     clock.advance(days=29)
     await servers.join(SERVER, "Synths")
     clock.advance(days=29)
     await servers.forget_old()
-    assert await words(database) == before
+    assert await texts(database) == before
     assert (await credits.settings(SERVER)).allowance.credits == 50
 
 
@@ -249,9 +249,7 @@ async def test_who_comes_back_while_they_are_forgotten_is_not(
 # --- What a server is called, and what it has decided ---------------------------------------------
 
 
-async def test_a_server_is_called_what_discord_said_last(
-    servers: Servers, database: Database
-) -> None:
+async def test_last_name_of_a_server_is_stored(servers: Servers, database: Database) -> None:
     await servers.join(SERVER, "Synths")
     await servers.join(OTHER, "Strings")
     await servers.rename(SERVER, "Synths & Sons")
@@ -261,17 +259,6 @@ async def test_a_server_is_called_what_discord_said_last(
     # Renamed while the bot was away; the other is unavailable for now.
     await servers.note_names(ALL, {SERVER: "Drums"})
     assert await server_rows.names_present(database.reader) == names | {SERVER: "Drums"}
-
-
-async def test_who_invited_the_bot_while_it_was_away_is_there(
-    servers: Servers, database: Database
-) -> None:
-    await servers.join(SERVER, "Synths")
-    await servers.leave(SERVER)
-    await servers.note_names(ALL, {SERVER: "Drums", OTHER: "Strings"})
-    names = {SERVER: "Drums", OTHER: "Strings"}
-    assert await server_rows.names_present(database.reader) == names
-    assert await servers.join(OTHER, "Strings")  # the hello is still to be said there
 
 
 async def test_everything_that_was_decided_is_forgotten_with_the_server(

@@ -35,7 +35,7 @@ async def test_servers_are_listed_with_what_they_use(
     assert (one.used, one.today.songs) == (0, 1), "the operator paid for it all the same"
 
 
-async def test_the_table_is_fit_for_a_terminal(
+async def test_table_is_safe_in_a_terminal(
     database: Database, credits: Credits, clock: SettableClock
 ) -> None:
     overview = Overview(database, credits._settings_reader, clock=clock)
