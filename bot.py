@@ -60,7 +60,6 @@ from services.reports.usage_picture import UsageArtist
 from services.settings.server_settings import ServerSettings
 from services.songs.completion import SongCompletion
 from services.songs.delivery import Delivery
-from services.songs.forecast import Forecast
 from services.songs.pipeline import Pipeline
 from services.songs.poster import Poster
 from services.songs.queue import Queue
@@ -110,7 +109,7 @@ class Application(DatabaseServices):
         self.incidents = Incidents(database, self.operator, clock=self.clock)
         self.registration = Registration(self.client, database, self.incidents)
         self.completion = SongCompletion(database, self.credits, clock=self.clock)
-        self.queue = Queue(database, self.credits, Forecast(provider, clock=self.clock))
+        self.queue = Queue(database, self.credits, provider, clock=self.clock)
         self.announcer = DiscordAnnouncer(self.client, self.queue, clock=self.clock, spawn=spawn)
         self._make_pipeline()
         self._make_songs(alone=alone, spawn=spawn)

@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from db import songs
 from db.database import Database
 from db.records import Song, SongEvent, State
+from services.clock import Clock
 from services.credits.credits import Credits
-from services.songs.forecast import Forecast
+from services.providers.base import Provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,26 @@ class _Places:
         self._not_before = ended + PAUSE * (ended - began)
 
 
+AFTERWARDS = 4.0
+"""Seconds from the end at the API to the post, to download, transcode and upload."""
+
+
+def expected_at(
+    provider: Provider, song: Song, *, now: datetime, place: int | None = None
+) -> datetime:
+    """Estimate when `song` will be posted. `place` counts from 1 among those that wait."""
+    seconds = AFTERWARDS
+    if song.state in (State.WAITING, State.SUBMITTING, State.SUBMITTED):
+        age = max(0.0, (now - (song.submitted_at or now)).total_seconds())
+        seconds += provider.pacer.expected(seconds=song.seconds, steps=song.steps, age=age)
+    if place is not None:
+        run = provider.pacer.expected(seconds=song.seconds, steps=song.steps, age=0.0)
+        by_slots = (place - 1) // provider.at_once * run
+        by_calls = (place - 1) * provider.seconds_per_song
+        seconds += max(by_slots, by_calls)
+    return now + timedelta(seconds=seconds)
+
+
 class Queue:
     """Reads songs in progress, and forgets the tokens that showing it no longer needs."""
 
@@ -82,14 +103,16 @@ class Queue:
         self,
         database: Database,
         credits: Credits,
-        forecast: Forecast,
+        provider: Provider,
         *,
+        clock: Clock,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._database = database
         self._credits = credits
-        self._forecast = forecast
+        self._provider = provider
+        self._clock = clock
         self._places = _Places(database, monotonic, sleep)
 
     async def view(self, song_id: int) -> View | None:
@@ -138,7 +161,7 @@ class Queue:
         free, unlimited = await self._credits.left(song)
         return View(
             song=song,
-            expected_at=self._forecast.expected_at(song, place=place),
+            expected_at=expected_at(self._provider, song, now=self._clock(), place=place),
             place=place,
             waiting=len(places),
             free=free,

@@ -13,8 +13,7 @@ from services.credits.credits import Credits
 from services.settings.catalogue import ALLOWANCE, MEMBER_ALLOWANCE
 from services.settings.server_settings import Manager
 from services.settings.settings import Member, Override
-from services.songs.forecast import AFTERWARDS, Forecast
-from services.songs.queue import Queue, View
+from services.songs.queue import AFTERWARDS, Queue, View, expected_at
 from tests.factories import (
     MEMBER,
     NOON,
@@ -23,6 +22,7 @@ from tests.factories import (
     add_held_song,
     add_song,
     make_server_settings,
+    make_song,
 )
 from tests.fake_provider import FakeProvider
 
@@ -32,7 +32,7 @@ LATER = NOON + timedelta(minutes=10)
 
 @pytest.fixture
 def queue(database: Database, credits: Credits, clock: SettableClock) -> Queue:
-    return Queue(database, credits, Forecast(FakeProvider(), clock=clock))
+    return Queue(database, credits, FakeProvider(), clock=clock)
 
 
 async def viewed(queue: Queue, song_id: int = 1) -> View:
@@ -226,10 +226,59 @@ async def test_places_are_read_again_after_a_pause(
 
     waiting_in_order = songs.waiting_in_order
     monkeypatch.setattr(songs, "waiting_in_order", slow)
-    forecast = Forecast(FakeProvider(), clock=clock)
-    queue = Queue(database, credits, forecast, monotonic=lambda: now, sleep=sleep)
+    queue = Queue(
+        database, credits, FakeProvider(), clock=clock, monotonic=lambda: now, sleep=sleep
+    )
     await add_song(database, 1)
     for _ in range(3):
         await queue.view(1)
         now += 0.05
     assert paused == pytest.approx([0.0, 0.03, 0.03])
+
+
+# --- Expected times -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "runs"),
+    [
+        (State.WAITING, 0, True),
+        (State.SUBMITTING, 0, True),
+        (State.SUBMITTED, 0, True),
+        (State.SUBMITTED, 5, True),
+        (State.SUBMITTED, -3_600, True),  # the clock was set back
+        (State.DOWNLOADED, 0, False),
+        (State.READY, 0, False),
+        (State.POSTING, 0, False),
+    ],
+)
+def test_a_song_takes_the_rest_of_its_run_and_the_time_to_post_it(
+    state: State, age: int, runs: bool
+) -> None:
+    provider, now = FakeProvider(), NOON + timedelta(seconds=age)
+    seconds = (expected_at(provider, make_song(state=state), now=now) - now).total_seconds()
+    run = provider.pacer.expected(seconds=60, steps=50, age=max(0, age)) if runs else 0
+    assert seconds == pytest.approx(run + AFTERWARDS)
+
+
+def test_a_longer_song_takes_longer() -> None:
+    provider = FakeProvider()
+    longer = expected_at(provider, make_song(seconds=240), now=NOON)
+    assert longer > expected_at(provider, make_song(), now=NOON)
+
+
+@pytest.mark.parametrize(
+    ("at_once", "per_minute", "place"),
+    [(1, 10_000, 1), (1, 10_000, 5), (8, 10_000, 9), (8, 10_000, 8), (8, 5, 3)],
+)
+def test_a_song_waits_for_a_slot_or_for_the_accounts_calls(
+    at_once: int, per_minute: int, place: int
+) -> None:
+    song = make_song()
+    provider = FakeProvider(at_once=at_once, per_minute=per_minute)
+    wait = expected_at(provider, song, now=NOON, place=place) - expected_at(
+        provider, song, now=NOON
+    )
+    slots = (place - 1) // at_once * provider.pacer.expected(seconds=60, steps=50)
+    calls = (place - 1) * provider.seconds_per_song
+    assert abs(wait - timedelta(seconds=max(slots, calls))) < timedelta(milliseconds=1)
