@@ -197,17 +197,14 @@ async def test_posted_song_is_not_handed_over(world: SongWorld) -> None:
     await world.was_posted()
 
 
-async def test_song_that_is_not_found_is_handed_over(world: SongWorld) -> None:
+@pytest.mark.parametrize("errors", [[], [CannotPost("I can't read the channel's history.")]])
+async def test_song_that_is_not_found_is_handed_over(
+    world: SongWorld, errors: list[Exception]
+) -> None:
     await world.undelivered(in_doubt=True)
+    world.channel.before_find.extend(errors)
     assert await world.hand_over()
     assert world.channel.searched_for == [1]
-    await world.was_handed_over()
-
-
-async def test_unreadable_history_does_not_prevent_the_handover(world: SongWorld) -> None:
-    await world.undelivered(in_doubt=True)
-    world.channel.before_find.append(CannotPost("I can't read the channel's history."))
-    assert await world.hand_over()
     await world.was_handed_over()
 
 
@@ -446,40 +443,34 @@ async def lose_the_late_post(world: SongWorld, song_id: int = 1) -> None:
     await world.restarted()
 
 
-@pytest.mark.parametrize("files", ["with its files", "without its files"])
-async def test_lost_mark_posts_once(world: SongWorld, files: str) -> None:
+@pytest.mark.parametrize("then", ["round", "round without files", "handover", "refund"])
+async def test_lost_mark_posts_once(world: SongWorld, then: str) -> None:
+    """It is found, whatever is tried first."""
     await lose_the_late_post(world)
-    if files == "without its files":
-        shutil.rmtree(world.folder / "songs" / "1")
-    await world.round()
-    assert world.channel.tried == []
+    if then == "round without files":
+        shutil.rmtree(world.poster.folder(1))
+    if then == "refund":
+        world.channel.may_post = False
+        world.time.advance(days=2)
+    if then == "handover":
+        assert not await world.hand_over()
+    else:
+        await world.round()
+    assert (world.channel.tried, world.reply.got) == ([], [])
     await world.was_posted()
 
 
-async def test_posted_song_without_a_mark_is_not_handed_over(world: SongWorld) -> None:
-    """Its member asks before the first round."""
-    await lose_the_late_post(world)
-    assert not await world.hand_over()
-    assert world.reply.got == []
-    await world.was_posted()
-
-
-async def test_posted_song_without_a_mark_is_not_refunded(world: SongWorld) -> None:
-    await lose_the_late_post(world)
-    world.channel.may_post = False
-    world.time.advance(days=2)
-    await world.round()
-    await world.was_posted()
-
-
-async def test_inherited_song_is_posted_if_the_history_is_unreadable(
-    world: SongWorld,
+@pytest.mark.parametrize(
+    ("error", "posted"), [(CannotPost("It can't be read."), True), (PostUncertain("500"), False)]
+)
+async def test_inherited_song_is_posted_unless_the_search_is_uncertain(
+    world: SongWorld, error: Exception, posted: bool
 ) -> None:
     await world.undelivered()
     await world.restarted()
-    world.channel.before_find.append(CannotPost("I can't read the channel's history."))
+    world.channel.before_find.append(error)
     await world.round()
-    await world.was_posted()
+    await (world.was_posted() if posted else world.is_undelivered())
 
 
 async def test_inherited_song_without_a_file_waits_for_the_history(
@@ -492,17 +483,6 @@ async def test_inherited_song_without_a_file_waits_for_the_history(
     assert await world.entries() == ["hold", "settle"]
     await world.round(after=AFTER_A_REFUSAL.longest)
     await world.was_posted()
-
-
-async def test_inherited_song_waits_for_an_uncertain_search(
-    world: SongWorld,
-) -> None:
-    await world.undelivered()
-    await world.restarted()
-    world.channel.before_find.append(PostUncertain("500"))
-    await world.round()
-    assert world.channel.tried == []
-    await world.is_undelivered()
 
 
 async def test_lower_limit_transcodes_again(world: SongWorld) -> None:

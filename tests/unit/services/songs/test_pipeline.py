@@ -1007,47 +1007,36 @@ async def test_unreachable_storage_is_an_incident_after_two_minutes(
     assert 120.0 <= opened[0] - began < 600.0
 
 
-async def test_deadline_after_one_failure_counts_as_a_lost_result(
-    world: SongWorld, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["single call", "after an absence", "machine stood still"])
+async def test_unreachable_storage_whose_deadline_passes_at_once_is_an_incident(
+    world: SongWorld, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """On a machine that stood still, say: nobody would have been notified."""
-    world.server.fault = always(file=Fault(503))
+    for song_id in (1, 2, 3):
+        if how == "after an absence":
+            await world.add_submitted(song_id)
+        else:
+            await world.add(song_id)
+    answers = {"file": Fault(503)}
+    if how == "single call":
+        world.restart(sync=True)
+        url = f"{world.root}/files/{await finished_file(world)}"
+        answers["submit"] = Fault(200, f'{{"status": "COMPLETED", "output": "{url}"}}')
+    if how == "after an absence":
+        world.time.elapsed += 3_000.0
+        world.restart()
+    world.server.fault = always(**answers)
     transient = world.pipeline._transient
 
     async def stand_still(error: Exception) -> None:
         await transient(error)
         world.time.elapsed += 3_000.0
 
-    monkeypatch.setattr(world.pipeline, "_transient", stand_still)
+    if how == "machine stood still":
+        monkeypatch.setattr(world.pipeline, "_transient", stand_still)
     for song_id in (1, 2, 3):
-        await world.run(song_id)
+        await (world.run_song if how == "after an absence" else world.start)(song_id)
         await world.has_failed(song_id)
     assert Kind.RESULTS_LOST in await open_incidents(world)
-
-
-async def test_unreachable_storage_after_a_single_call_is_an_incident(world: SongWorld) -> None:
-    world.restart(sync=True)
-    url = f"{world.root}/files/{await finished_file(world)}"
-    made = Fault(200, f'{{"status": "COMPLETED", "output": "{url}"}}')
-    world.server.fault = always(submit=made, file=Fault(503))
-    for song_id in (1, 2, 3):
-        await world.run(song_id)
-        await world.has_failed(song_id)
-    assert Kind.RESULTS_LOST in await open_incidents(world)
-
-
-async def test_unreachable_storage_after_an_absence_is_an_incident(
-    world: SongWorld,
-) -> None:
-    for song_id in (1, 2, 3):
-        await world.add_submitted(song_id)
-    world.time.elapsed += 3_000.0
-    world.restart()
-    world.server.fault = always(file=Fault(503))
-    for song_id in (1, 2, 3):
-        await world.run_song(song_id)
-        await world.has_failed(song_id)
-    assert await open_incidents(world) == [Kind.RESULTS_LOST]
 
 
 async def test_songs_that_the_api_has_forgotten_are_polled_once_and_no_incident(
@@ -1344,18 +1333,12 @@ async def test_absence_does_not_count_as_posting_time(world: SongWorld) -> None:
     await world.has_completed()
 
 
-async def test_missing_file_fails_the_song(world: SongWorld) -> None:
-    await world.add(state="posting")
+@pytest.mark.parametrize("state", ["downloaded", "posting"])
+async def test_missing_file_fails_the_song(world: SongWorld, state: str) -> None:
+    await world.add(state=state)
     await world.run_song()
     assert await world.has_failed() == "The song's audio was lost before it could be posted."
     assert (await world.song()).fault == "machine"
-
-
-async def test_missing_source_fails_the_song(world: SongWorld) -> None:
-    await world.add(state="downloaded")
-    await world.run_song()
-    reason = await world.has_failed()
-    assert reason == "The song's audio was lost before it could be posted."
 
 
 @pytest.mark.parametrize("error", [None, CannotPost("gone")])
@@ -1717,15 +1700,16 @@ async def test_undelivered_song_that_could_not_be_found_is_searched_for_before_a
     await world.has_completed()
 
 
-@pytest.mark.parametrize("there", [True, False])
-async def test_restart_while_posting(world: SongWorld, there: bool) -> None:
+@pytest.mark.parametrize(("there", "uncertain"), [(True, 0), (True, 3), (False, 0)])
+async def test_restart_while_posting(world: SongWorld, there: bool, uncertain: int) -> None:
     world.put(1, "1.mp3")
     await world.add(state="posting")
     if there:
         world.channel.posts[1] = [world.audio]
+    world.channel.before_find.extend([PostUncertain("503")] * uncertain)
     await world.run_song()
     await world.has_completed()
-    assert world.channel.searched_for == [1]
+    assert world.channel.searched_for == [1] * (1 + uncertain)
 
 
 async def test_restart_while_posting_with_an_unreadable_history(world: SongWorld) -> None:
@@ -1736,16 +1720,6 @@ async def test_restart_while_posting_with_an_unreadable_history(world: SongWorld
     song = await world.is_undelivered(in_doubt=True)
     assert song.reason == "I can't read the channel's history."
     assert world.channel.posts == {}
-
-
-async def test_restart_while_posting_with_a_late_history(world: SongWorld) -> None:
-    world.put(1, "1.mp3")
-    await world.add(state="posting")
-    world.channel.posts[1] = [world.audio]
-    world.channel.before_find.extend([PostUncertain("503")] * 3)
-    await world.run_song()
-    await world.has_completed()
-    assert world.channel.searched_for == [1] * 4
 
 
 async def test_crash_right_after_the_post(world: SongWorld) -> None:
