@@ -59,17 +59,16 @@ async def damage(connection: Connection) -> list[str]:
         tables = await connection.execute_fetchall(
             "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"
         )
-        return [text for (table,) in tables for text in await _damage_of_table(connection, table)]
-
-
-async def _damage_of_table(connection: Connection, table: str) -> list[str]:
-    try:
-        rows = await connection.execute_fetchall(
-            "SELECT integrity_check FROM pragma_integrity_check(?)", (table,)
-        )
-        return [text for (text,) in rows if text != "ok"]
-    except DatabaseFileError:
-        return [f"the table {table} can't be read"]
+    found = list[str]()
+    for (table,) in tables:
+        try:
+            rows = await connection.execute_fetchall(
+                "SELECT integrity_check FROM pragma_integrity_check(?)", (table,)
+            )
+            found += [text for (text,) in rows if text != "ok"]
+        except DatabaseFileError:
+            found.append(f"the table {table} can't be read")
+    return found
 
 
 async def broken_references(connection: Connection) -> list[str]:
@@ -182,7 +181,7 @@ async def uncompensated(connection: Connection) -> list[Uncompensated]:
         WHERE compensated <> (state = 'refunded')
         """
     )
-    return [Uncompensated(r[0], r[1], bool(r[2]), bool(r[3])) for r in map(tuple, rows)]
+    return [Uncompensated(r[0], r[1], bool(r[2]), bool(r[3])) for r in rows]
 
 
 async def set_remaining(connection: Connection, lot_id: str, remaining: int) -> bool:

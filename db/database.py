@@ -168,26 +168,22 @@ async def _migrate_if_unlocked(connection: aiosqlite.Connection, path: Path) -> 
 def _run_transaction(
     connection: sqlite3.Connection, work: Callable[[Connection], Coroutine[Any, Any, T]]
 ) -> T:
-    """Run one transaction on the current thread."""
+    """Run one transaction on the current thread. `work` must not wait for the event loop."""
     try:
         connection.execute("BEGIN IMMEDIATE")
-        result = _run_synchronously(work(InlineConnection(connection)))
+        running = work(InlineConnection(connection))
+        try:
+            running.send(None)
+        except StopIteration as done:
+            result: T = done.value
+        else:
+            running.close()
+            raise RuntimeError("a transaction awaited something other than its connection")
         connection.commit()
     except BaseException:
         connection.rollback()
         raise
     return result
-
-
-def _run_synchronously(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never waits."""
-    try:
-        work.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    work.close()
-    raise RuntimeError("a transaction awaited something other than its connection")
 
 
 async def _set_wal(connection: aiosqlite.Connection) -> None:

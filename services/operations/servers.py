@@ -194,15 +194,12 @@ class Servers:
 
 def _joined_text(count: int, *, allowed: bool) -> str:
     servers_text = "a server" if count == 1 else f"{count:,} servers"
-    if allowed:
-        return (
-            f"\N{HEAVY PLUS SIGN} The bot was added to {servers_text}. Your account pays for "
-            "songs made there; `/operator budget` limits them."
-        )
-    return (
-        f"\N{HEAVY PLUS SIGN} The bot was added to {servers_text} that ALLOWED_SERVERS does not "
-        "list. `/song` is refused there."
+    rest = (
+        ". Your account pays for songs made there; `/operator budget` limits them."
+        if allowed
+        else " that ALLOWED_SERVERS does not list. `/song` is refused there."
     )
+    return f"\N{HEAVY PLUS SIGN} The bot was added to {servers_text}{rest}"
 
 
 def _names_of(some: Sequence[Server]) -> str:

@@ -109,11 +109,13 @@ async def test_a_task_cancelled_again_in_its_rollback_leaves_nothing(
     assert await present(database) == set(SERVERS)
 
 
+@pytest.mark.parametrize("one_trip", [False, True])
 async def test_a_task_cancelled_while_it_waits_for_its_turn_has_not_begun(
-    database: Database,
+    database: Database, one_trip: bool
 ) -> None:
     async with database.write() as connection:
-        waiting = asyncio.create_task(write_both(database))
+        write = database.transact(insert_both) if one_trip else write_both(database)
+        waiting: asyncio.Task[object] = asyncio.create_task(write)
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait({waiting})
@@ -398,19 +400,6 @@ async def test_a_trip_that_fails_while_its_task_is_cancelled_is_rolled_back(
     assert cancelled.value.__cause__ is held.error
     assert await present(database) == set()
     assert not database._writer.in_transaction
-
-
-async def test_a_trip_cancelled_while_it_waits_for_its_turn_has_not_begun(
-    database: Database,
-) -> None:
-    async with database.write() as connection:
-        trip = asyncio.create_task(database.transact(insert_both))
-        await asyncio.sleep(0)
-        trip.cancel()
-        await asyncio.wait({trip})
-        await servers.ensure_server(connection, 7)
-    assert trip.cancelled()
-    assert await present(database) == {7}
 
 
 async def test_trips_and_transactions_take_turns(database: Database) -> None:

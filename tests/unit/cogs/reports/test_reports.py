@@ -312,8 +312,15 @@ async def test_files_over_the_limit_are_parts_in_several_messages(
     assert left(world) == []
 
 
+async def test_export_of_days_without_entries_has_no_file(world: World) -> None:
+    result = await export(world, since="2025-12-31", until="2025-12-31")
+    assert said(result).content.startswith("No credits were added or spent")
+    assert said(result).attachments == []
+
+
+@pytest.mark.parametrize("error", [aiohttp.ServerDisconnectedError(), TimeoutError()])
 async def test_files_are_removed_where_discord_fails(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     await granted(world)
     seen = []
@@ -322,7 +329,6 @@ async def test_files_are_removed_where_discord_fails(
         seen.extend(left(world))
         raise error
 
-    error = aiohttp.ServerDisconnectedError()
     world.foreseen = [error]
     monkeypatch.setattr(module, "_hand_over", fail)
     result = await export(world)

@@ -311,12 +311,16 @@ async def test_each_part_has_complete_rows_and_a_header(
         assert min(full) > limit - 200  # as full as whole rows can make it
 
 
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [(1_000, "does not fit into 1000"), (50, "no CSV with a header fits into 50 bytes")],
+)
 async def test_a_row_longer_than_the_limit_is_an_error(
-    database: Database, export: Export, folder: Path
+    database: Database, export: Export, folder: Path, limit: int, message: str
 ) -> None:
     await add_entries(database, "short", *random_words(1, 2_000), "short")
-    with pytest.raises(ValueError, match="does not fit into 1000"):
-        async with march(export, limit=1_000):
+    with pytest.raises(ValueError, match=message):
+        async with march(export, limit=limit):
             pass
     assert not left(folder)
 
