@@ -501,7 +501,10 @@ class Pipeline:
         ours = not isinstance(error, GenerationFailed)
         log.log(logging.ERROR if ours else logging.INFO, "%s", error)
         if song.state is State.SUBMITTING and _was_not_accepted(error):
-            await self._uncount(song)
+            counted_at = require(song.counted_at)
+            await self._rows.transact(
+                lambda connection: self._operator_budgets.uncount(connection, song, counted_at)
+            )
         never_made = resumed and isinstance(error, GenerationFailed)
         fail = self._failed if never_made else self._fail
         await fail(song, _for_member(error), _fault_of(error))
@@ -509,13 +512,6 @@ class Pipeline:
         if isinstance(error, NotThereYet | BadOutput) and not forgotten:
             await self._incidents.result_lost(song.song_id, str(error))
         return True
-
-    async def _uncount(self, song: Song) -> None:
-        """Uncount its last submit, which was certainly not accepted and costs nothing."""
-        counted_at = require(song.counted_at)
-        await self._rows.transact(
-            lambda connection: self._operator_budgets.uncount(connection, song, counted_at)
-        )
 
     # --- to the channel ---------------------------------------------------------------------------
 

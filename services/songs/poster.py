@@ -165,7 +165,10 @@ class Poster:
             try:
                 if song.state is State.UNDELIVERED and not await self._channel.can_post(song):
                     return False
-                if (in_doubt or not trust_row) and await self._was_posted(song, in_doubt=in_doubt):
+                # The file of an undelivered song may be gone because it was posted.
+                lost = song.state is State.UNDELIVERED and not self._file(song).exists()
+                search = in_doubt or not trust_row
+                if search and await self._is_posted(song, insist=in_doubt or lost):
                     return True
                 in_doubt = False
                 await self._send(song)
@@ -173,39 +176,6 @@ class Poster:
                 await self._undelivered(song, error, in_doubt=in_doubt)
                 raise
             return True
-
-    async def _was_posted(self, song: Song, *, in_doubt: bool) -> bool:
-        """Search for it; if only another process may have posted it, without insisting.
-
-        Raises:
-            CannotPost, PostUncertain: it can't be found out.
-        """
-        try:
-            return await self._reconcile(song)
-        except CannotPost as error:
-            # The file of an undelivered song may be gone because it was posted.
-            lost = song.state is State.UNDELIVERED and not self._file(song).exists()
-            if in_doubt or lost:
-                raise
-            log.info("whether it was posted before can't be found out: %s", error)
-            return False
-
-    async def _reconcile(self, song: Song) -> bool:
-        """Return whether a song that may be in its channel is there; it is completed then.
-
-        Raises:
-            CannotPost: it can't be found out, permanently.
-            PostUncertain: it can't be found out now.
-        """
-        inherited = song.song_id in self._inherited
-        if not (inherited or song.in_doubt or song.state is State.POSTING):
-            return False
-        post_id = await self._channel.find_post(song)
-        if post_id is None:
-            self._inherited.discard(song.song_id)
-            return False
-        await self._posted(song, post_id)
-        return True
 
     async def was_posted(self, song_id: int) -> bool:
         """Return whether a song that may be in its channel is there; it is completed then.
@@ -219,12 +189,30 @@ class Poster:
         async with self._lock(song_id):
             return await self._is_posted(await self._rows.read(song_id))
 
-    async def _is_posted(self, song: Song) -> bool:
+    async def _is_posted(self, song: Song, *, insist: bool = False) -> bool:
+        """Search for a song that may be in its channel; if it is there, it is completed.
+
+        `insist`: raise CannotPost if that can't be found out permanently, instead of returning
+        False.
+
+        Raises:
+            PostUncertain: it can't be found out now.
+        """
+        inherited = song.song_id in self._inherited
+        if not (inherited or song.in_doubt or song.state is State.POSTING):
+            return False
         try:
-            return await self._reconcile(song)
+            post_id = await self._channel.find_post(song)
         except CannotPost as error:
+            if insist:
+                raise
             log.info("whether it was posted can't be found out: %s", error)
             return False
+        if post_id is None:
+            self._inherited.discard(song.song_id)
+            return False
+        await self._posted(song, post_id)
+        return True
 
     async def _send(self, song: Song) -> None:
         """Make it small enough, mark it as being sent, and send it."""
