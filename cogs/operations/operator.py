@@ -127,7 +127,7 @@ def overview_card(
     today: Tally,
     budgets: Sequence[OperatorBudget],
     uses: Sequence[ServerUse],
-    undelivered: Sequence[Undelivered] = (),
+    undelivered: Sequence[Undelivered],
 ) -> discord.Embed:
     """Return the card with today's usage, undelivered songs and budgets."""
     card = discord.Embed(
@@ -143,8 +143,11 @@ def overview_card(
         card.add_field(
             name=f"Could not be posted: {songs_text(total)}", value="\n".join(lines), inline=False
         )
+    scopes = {"all": "All servers together", "each": "Each server"}
     lines = [
-        f"{_scope_text(budget)}: {_daily_text(budget.credits, budget.songs)}" for budget in budgets
+        f"{scopes.get(each.scope, f'Server {each.server_id}')}: "
+        f"{_daily_text(each.credits, each.songs)}"
+        for each in budgets
     ]
     card.add_field(
         name="Budgets per day (UTC)",
@@ -166,21 +169,16 @@ def overview_card(
 
 def allowed_text(credits: int | None, songs: int | None) -> str:
     """Format `100 credits and 40 songs`; empty if both are None."""
-    parts = [
-        *([] if credits is None else [credits_text(credits)]),
-        *([] if songs is None else [songs_text(songs)]),
-    ]
-    return " and ".join(parts)
+    parts = (
+        None if credits is None else credits_text(credits),
+        None if songs is None else songs_text(songs),
+    )
+    return " and ".join(filter(None, parts))
 
 
 def _daily_text(credits: int | None, songs: int | None) -> str:
     allowed = allowed_text(credits, songs)
     return f"{allowed} per day" if allowed else "no limit"
-
-
-def _scope_text(budget: OperatorBudget) -> str:
-    texts = {"all": "All servers together", "each": "Each server"}
-    return texts.get(budget.scope, f"Server {budget.server_id}")
 
 
 def _default_text(scope: str, defaults: DefaultBudgets) -> str:

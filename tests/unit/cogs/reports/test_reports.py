@@ -101,12 +101,6 @@ async def test_usage_is_a_picture_and_text(world: World, drawn: list[UsagePictur
     assert file.description == alt_text(picture)
 
 
-async def test_a_real_picture(world: World) -> None:
-    await made(world, 1, world.alice)
-    result = await usage(world)
-    assert world.file(result.response).startswith(PNG)
-
-
 async def test_days_are_in_the_servers_zone(world: World, drawn: list[UsagePicture]) -> None:
     """It is the first of January in UTC, and still the last of December in New York."""
     await world.application.server_settings.update(

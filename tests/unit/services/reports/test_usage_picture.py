@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -328,13 +328,36 @@ def test_the_child_answers_each_line_until_the_end(monkeypatch: pytest.MonkeyPat
 
 # --- the bot's side -------------------------------------------------------------------------------
 
-Program = tuple[str, ...]
+Run = Callable[[str], None]
+Pids = asyncio.Queue[int]
 ANSWERS = "import os\nwhile os.read(0, 65536): os.write(1, b'3\\nPNG')"
 HANGS = "import os\nwhile os.read(0, 65536): pass"
 
 
-def program(code: str) -> Program:
-    return (sys.executable, "-S", "-E", "-c", code)
+@pytest.fixture
+def child_runs(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Replace the child's program by Python code."""
+
+    def replace(code: str) -> None:
+        program = (sys.executable, "-S", "-E", "-c", code)
+        monkeypatch.setattr(usage_picture, "_PROGRAM", program)
+
+    return replace
+
+
+@pytest.fixture
+def pids(monkeypatch: pytest.MonkeyPatch) -> Pids:
+    """Collect the process ids of children."""
+    pids: Pids = asyncio.Queue()
+    start = usage_picture._Child.start
+
+    async def started(cache: Path) -> usage_picture._Child:
+        child = await start(cache)
+        pids.put_nowait(child._process.pid)
+        return child
+
+    monkeypatch.setattr(usage_picture._Child, "start", started)
+    return pids
 
 
 @pytest.fixture
@@ -372,9 +395,11 @@ async def test_a_real_child_draws_and_stays_warm(
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="it is read from /proc")
-async def test_child_gets_no_secrets(artist: UsageArtist, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_child_gets_no_secrets(
+    artist: UsageArtist, monkeypatch: pytest.MonkeyPatch, child_runs: Run
+) -> None:
     monkeypatch.setenv("DISCORD_TOKEN", "a-secret")
-    monkeypatch.setattr(usage_picture, "_PROGRAM", program(ANSWERS))
+    child_runs(ANSWERS)
     await artist.draw(a_picture())
     environment = await asyncio.to_thread(Path(f"/proc/{pid_of(artist)}/environ").read_bytes)
     assert b"MPLCONFIGDIR=" in environment
@@ -402,17 +427,17 @@ def test_the_bot_never_imports_matplotlib() -> None:
 async def test_a_child_that_fails_is_one_error_and_the_next_one_draws(
     code: str,
     artist: UsageArtist,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    child_runs: Run,
 ) -> None:
-    monkeypatch.setattr(usage_picture, "_PROGRAM", program(code))
+    child_runs(code)
     with pytest.raises(CannotDraw, match="ended, or answered something malformed"):
         await artist.draw(a_picture())
     assert artist._child is None
     if "it broke" in code:
         assert caplog.messages[-1].endswith("it broke")
         assert len(caplog.messages[-1]) < 5_000
-    monkeypatch.setattr(usage_picture, "_PROGRAM", program(ANSWERS))
+    child_runs(ANSWERS)
     assert await artist.draw(a_picture()) == b"PNG"
 
 
@@ -425,9 +450,9 @@ async def test_no_process_can_be_started(
 
 
 async def test_a_warm_child_that_was_killed_is_replaced(
-    artist: UsageArtist, monkeypatch: pytest.MonkeyPatch
+    artist: UsageArtist, child_runs: Run
 ) -> None:
-    monkeypatch.setattr(usage_picture, "_PROGRAM", program(ANSWERS))
+    child_runs(ANSWERS)
     await artist.draw(a_picture())
     pid = pid_of(artist)
     assert artist._child
@@ -438,11 +463,10 @@ async def test_a_warm_child_that_was_killed_is_replaced(
 
 
 async def test_a_child_that_hangs_is_ended_by_the_deadline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, child_runs: Run, pids: Pids
 ) -> None:
-    monkeypatch.setattr(usage_picture, "_PROGRAM", program(HANGS))
+    child_runs(HANGS)
     artist = UsageArtist(tmp_path, patience=0.3)
-    pids = remembered(monkeypatch)
     # The second one's patience ends while it waits for its turn.
     answers = await asyncio.gather(
         artist.draw(a_picture()), artist.draw(a_picture()), return_exceptions=True
@@ -452,41 +476,25 @@ async def test_a_child_that_hangs_is_ended_by_the_deadline(
     await artist.close()
 
 
-def remembered(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[int]:
-    """The process ids of the children that are started from now on."""
-    pids: asyncio.Queue[int] = asyncio.Queue()
-    start = usage_picture._Child.start
-
-    async def started(cache: Path) -> usage_picture._Child:
-        child = await start(cache)
-        pids.put_nowait(child._process.pid)
-        return child
-
-    monkeypatch.setattr(usage_picture._Child, "start", started)
-    return pids
-
-
 async def test_a_cancelled_picture_leaves_no_process(
-    artist: UsageArtist, monkeypatch: pytest.MonkeyPatch
+    artist: UsageArtist, child_runs: Run, pids: Pids
 ) -> None:
-    monkeypatch.setattr(usage_picture, "_PROGRAM", program(HANGS))
-    pids = remembered(monkeypatch)
+    child_runs(HANGS)
     drawing = asyncio.create_task(artist.draw(a_picture()))
     pid = await pids.get()
     drawing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await drawing
     assert is_gone(pid)
-    monkeypatch.setattr(usage_picture, "_PROGRAM", program(ANSWERS))
+    child_runs(ANSWERS)
     assert await artist.draw(a_picture()) == b"PNG"
 
 
 async def test_an_idle_child_is_ended_and_the_next_picture_starts_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, child_runs: Run, pids: Pids
 ) -> None:
-    monkeypatch.setattr(usage_picture, "_PROGRAM", program(ANSWERS))
+    child_runs(ANSWERS)
     artist = UsageArtist(tmp_path, linger=0)
-    pids = remembered(monkeypatch)
     await artist.draw(a_picture())
     assert artist._retiring
     await artist._retiring
@@ -497,10 +505,9 @@ async def test_an_idle_child_is_ended_and_the_next_picture_starts_one(
 
 
 async def test_closing_fails_pending_pictures(
-    artist: UsageArtist, monkeypatch: pytest.MonkeyPatch
+    artist: UsageArtist, child_runs: Run, pids: Pids
 ) -> None:
-    monkeypatch.setattr(usage_picture, "_PROGRAM", program(HANGS))
-    pids = remembered(monkeypatch)
+    child_runs(HANGS)
     drawing = [asyncio.create_task(artist.draw(a_picture())) for _ in range(3)]
     pid = await pids.get()
     await artist.close()
@@ -511,10 +518,9 @@ async def test_closing_fails_pending_pictures(
 
 
 async def test_closing_while_a_child_is_started_ends_it(
-    artist: UsageArtist, monkeypatch: pytest.MonkeyPatch
+    artist: UsageArtist, child_runs: Run, pids: Pids
 ) -> None:
-    monkeypatch.setattr(usage_picture, "_PROGRAM", program(HANGS))
-    pids = remembered(monkeypatch)
+    child_runs(HANGS)
     drawing = asyncio.create_task(artist.draw(a_picture()))
     await asyncio.sleep(0)  # it has begun to start one
     await artist.close()
