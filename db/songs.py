@@ -676,7 +676,7 @@ async def needing_files(connection: Connection) -> set[int]:
     return {row["song_id"] for row in rows}
 
 
-async def with_kept_files(connection: Connection) -> dict[int, str]:
+async def stored_files(connection: Connection) -> dict[int, str]:
     """Return the files that wait to be posted or handed over, by their songs."""
     rows = await connection.execute_fetchall(
         "SELECT song_id, file FROM songs WHERE file IS NOT NULL"

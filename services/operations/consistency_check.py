@@ -64,7 +64,7 @@ class ConsistencyCheck:
                 ):
                     found += await _readable(subject, part(connection, fix=fix))
                 needed = await songs.needing_files(connection)
-                undelivered = await songs.with_kept_files(connection)
+                undelivered = await songs.stored_files(connection)
         except DatabaseFileError as error:
             # Also from the commit, which SQLite may refuse after damage even without changes.
             if not (found and error.damaged):

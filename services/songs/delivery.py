@@ -19,7 +19,7 @@ from services.songs.rows import require
 
 log = logging.getLogger(__name__)
 
-KEPT = timedelta(hours=24)
+REFUNDED_AFTER = timedelta(hours=24)
 """How long a song may be undelivered before its price is refunded."""
 EVERY = 60.0
 """Seconds from one round to the next, for what no event reports."""
@@ -124,7 +124,7 @@ class Delivery:
         """
         scope = None
         try:
-            if self._clock.elapsed_since(require(song.ended_at)) > KEPT:
+            if self._clock.elapsed_since(require(song.ended_at)) > REFUNDED_AFTER:
                 await self._poster.refund(song.song_id)
                 return None
             await self._poster.keep_one_file(song.song_id)

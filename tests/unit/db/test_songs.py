@@ -370,11 +370,11 @@ async def test_an_undelivered_song_keeps_its_file_until_it_is_handed_over(
     assert await songs.needing_files(database.reader) == set()
 
 
-KEPT: dict[str, Any] = {"state": State.UNDELIVERED, "reason": "No.", "file": "1.mp3"}
+UNDELIVERED: dict[str, Any] = {"state": State.UNDELIVERED, "reason": "No.", "file": "1.mp3"}
 
 
 async def test_refunded_song_forgets_its_file(database: Database) -> None:
-    await add_song(database, **KEPT, in_doubt=True)
+    await add_song(database, **UNDELIVERED, in_doubt=True)
     assert await songs.undelivered(database.reader) == [await read(database)]
     async with database.write() as connection:
         assert await refunded(connection)
@@ -392,7 +392,7 @@ async def test_refunded_song_forgets_its_file(database: Database) -> None:
 
 
 async def test_late_post_is_marked(database: Database) -> None:
-    await add_song(database, **KEPT)
+    await add_song(database, **UNDELIVERED)
     async with database.write() as connection:
         assert await songs.mark_posting_late(connection, 1, at=LATER)
         assert await songs.mark_posting_late(connection, 1, at=LATER + timedelta(hours=1))

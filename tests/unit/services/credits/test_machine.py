@@ -37,7 +37,7 @@ from services.settings.catalogue import (
 )
 from services.settings.server_settings import Manager
 from services.settings.settings import Block, Defaults, Member, Override
-from services.songs.delivery import KEPT
+from services.songs.delivery import REFUNDED_AFTER
 from tests.databases import database_in_memory
 from tests.factories import SettableClock
 from tests.unit.services.credits.composed import compose
@@ -421,7 +421,7 @@ class Machine(RuleBasedStateMachine):
         due = {
             made.song_id: made
             for made in self.undelivered()
-            if made.ended_at is not None and now - made.ended_at > KEPT
+            if made.ended_at is not None and now - made.ended_at > REFUNDED_AFTER
         }
         for made in due.values():
             assert self.run(self.product.completion.compensate(self.made[made.song_id]))

@@ -20,7 +20,7 @@ from db.records import Song
 from services.errors import CannotPost, DoesNotFit, PostUncertain, Scope, TooLargeToPost
 from services.operations.incidents import Kind
 from services.songs import delivery as module
-from services.songs.delivery import AFTER_A_REFUSAL, KEPT, SOONEST
+from services.songs.delivery import AFTER_A_REFUSAL, REFUNDED_AFTER, SOONEST
 from services.songs.poster import DEFAULT_UPLOAD_LIMIT
 from services.songs.refusals import AudioUnusable, NotYourSong, SongFileLost
 from tests.factories import CHANNEL, MEMBER, SERVER
@@ -508,7 +508,7 @@ async def test_refused_size_waits(world: SongWorld, size: int) -> None:
 # --- on the disk ----------------------------------------------------------------------------------
 
 
-def kept_files(world: SongWorld, song_id: int = 1) -> dict[str, int]:
+def sizes_of_files(world: SongWorld, song_id: int = 1) -> dict[str, int]:
     return {file.name: file.stat().st_size for file in world.poster.folder(song_id).iterdir()}
 
 
@@ -523,9 +523,9 @@ async def test_undelivered_song_keeps_one_small_file(world: SongWorld, size: int
     assert world.copying_transcoder.limits == (
         [DEFAULT_UPLOAD_LIMIT] if size > DEFAULT_UPLOAD_LIMIT else []
     )
-    (only,) = kept_files(world)
+    (only,) = sizes_of_files(world)
     assert only == (await world.song()).file
-    assert kept_files(world)[only] <= DEFAULT_UPLOAD_LIMIT
+    assert sizes_of_files(world)[only] <= DEFAULT_UPLOAD_LIMIT
     world.channel.may_post = True
     await world.round()
     await world.was_posted()
@@ -539,10 +539,10 @@ async def test_the_source_stays_until_a_smaller_file_is_there(
     world.grow(DEFAULT_UPLOAD_LIMIT + 1)
     world.copying_transcoder.errors.append(OSError(errno.ENOSPC, "No space left on device"))
     await world.round()
-    assert set(kept_files(world)) == {"source", "1.mp3"}
+    assert set(sizes_of_files(world)) == {"source", "1.mp3"}
     assert "its source stays on the disk for now" in caplog.text
     await world.round()
-    assert len(kept_files(world)) == 1
+    assert len(sizes_of_files(world)) == 1
     assert world.copying_transcoder.limits == [DEFAULT_UPLOAD_LIMIT] * 2
 
 
@@ -550,7 +550,7 @@ async def test_without_its_source_the_file_is_made_smaller(world: SongWorld) -> 
     await world.undelivered()
     world.channel.may_post = False
     await world.round()
-    assert set(kept_files(world)) == {"1.mp3"}
+    assert set(sizes_of_files(world)) == {"1.mp3"}
     assert await world.hand_over(limit=1)
     assert world.copying_transcoder.limits == [1]
     await world.was_handed_over()
@@ -566,7 +566,7 @@ async def test_song_that_fits_no_limit_waits_without_a_traceback(
     await world.round()
     await world.round()
     assert not world.copying_transcoder.errors
-    assert set(kept_files(world)) == {"1.mp3"}
+    assert set(sizes_of_files(world)) == {"1.mp3"}
     assert "its file stays as large as it is: It is too large." in caplog.text
     assert "it can't be transcoded for the channel: It is too large." in caplog.text
     assert "Traceback" not in caplog.text
@@ -752,7 +752,7 @@ async def test_locks_are_forgotten(world: SongWorld) -> None:
 async def test_price_is_refunded_after_a_day(world: SongWorld) -> None:
     await world.undelivered()
     world.channel.may_post = False
-    await world.round(after=KEPT.total_seconds())
+    await world.round(after=REFUNDED_AFTER.total_seconds())
     await world.is_undelivered()
     world.time.advance(seconds=1)
     await world.round()
