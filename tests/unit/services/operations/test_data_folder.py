@@ -53,12 +53,18 @@ def rights(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-def test_access_of_other_users_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    files = [tmp_path / f"songs.db{end}" for end in ("", "-wal", "-shm")]
-    folders = [tmp_path / name for name in FOLDERS]
+def open_files(folder: Path) -> list[Path]:
+    """Create the database's files with read access for everybody."""
+    files = [folder / f"songs.db{end}" for end in ("", "-wal", "-shm")]
     for file in files:
-        file.touch(0o644)
+        file.touch()
         file.chmod(0o644)
+    return files
+
+
+def test_access_of_other_users_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = open_files(tmp_path)
+    folders = [tmp_path / name for name in FOLDERS]
     for folder in folders:
         folder.mkdir()
         folder.chmod(0o755)
@@ -74,10 +80,7 @@ def test_access_of_other_users_is_removed(tmp_path: Path, caplog: pytest.LogCapt
 def test_access_to_the_target_of_a_link_is_removed(tmp_path: Path) -> None:
     """SQLite keeps its log next to the file, not next to the link."""
     (tmp_path / "real").mkdir()
-    files = [tmp_path / "real" / f"songs.db{end}" for end in ("", "-wal", "-shm")]
-    for file in files:
-        file.touch(0o644)
-        file.chmod(0o644)
+    files = open_files(tmp_path / "real")
     (tmp_path / "songs.db").symlink_to(files[0])
     restrict_access(tmp_path / "songs.db", tmp_path)
     assert [rights(file) for file in files] == [0o600] * 3
@@ -89,11 +92,10 @@ def test_files_of_another_owner_are_a_warning(
     def refuse(path: Path, mode: int) -> None:
         raise PermissionError(1, "Operation not permitted", str(path))
 
-    (tmp_path / "songs.db").touch()
-    (tmp_path / "songs.db").chmod(0o644)
+    open_files(tmp_path)
     monkeypatch.setattr(Path, "chmod", refuse)
     restrict_access(tmp_path / "songs.db", tmp_path)
-    (record,) = caplog.records
+    record = caplog.records[0]
     assert record.levelno == logging.WARNING
     assert record.getMessage().endswith(
         "songs.db, and that can't be changed: Operation not permitted"
