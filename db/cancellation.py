@@ -1,4 +1,4 @@
-"""What a cancellation has to wait for: a commit in progress, a thread that uses a file."""
+"""Work that a cancellation must wait for: a commit in progress, a thread that uses a file."""
 
 import asyncio
 import contextlib

@@ -57,7 +57,7 @@ def status_in(state: State, *, processing: bool) -> Status:
 
 
 class Fault(StrEnum):
-    """Who or what caused that a song was CANCELLED or FAILED."""
+    """The cause of a CANCELLED or FAILED song."""
 
     MEMBER = "member"
     """Its own member cancelled it."""
@@ -75,7 +75,7 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SongRequest:
-    """What a song is made from. `services.songs.song_request` checks what people type."""
+    """The parameters of a song, checked by `services.songs.song_request`."""
 
     genres: str
     lyrics: str

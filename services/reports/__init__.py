@@ -1,1 +1,1 @@
-"""What managers read: usage, and the ledger as a file."""
+"""Usage, the ledger as a file, and the operator's overview."""

@@ -144,7 +144,7 @@ async def test_two_tasks_never_share_a_transaction(database: Database) -> None:
     assert await present(database) == set(SERVERS)
 
 
-async def test_what_was_committed_is_there_after_a_restart(tmp_path: Path) -> None:
+async def test_committed_rows_survive_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "songs.db"
     first = await Database.open(path)
     await write_both(first)
@@ -220,7 +220,7 @@ async def test_no_statement_of_the_opening_is_still_in_progress(
         await database.close()
 
 
-async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+async def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "songs.db"
     path.write_bytes(b"This is a letter to a friend. " * 200)
     with pytest.raises(sqlite3.DatabaseError):
@@ -281,7 +281,7 @@ async def test_a_trip_is_one_transaction_on_the_writers_thread(database: Databas
     assert not database._writer.in_transaction
 
 
-async def test_a_statement_that_is_refused_rolls_back_what_came_before_it(
+async def test_refused_statement_rolls_back_the_transaction(
     database: Database,
 ) -> None:
     async def work(connection: Connection) -> None:

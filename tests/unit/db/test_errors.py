@@ -68,7 +68,7 @@ async def test_a_database_that_can_not_be_opened_on_a_full_disk(tmp_path: Path) 
         await (await Database.open(disk.folder / "songs.db")).close()
 
 
-async def test_what_can_not_be_opened_is_named_and_leaves_no_thread(tmp_path: Path) -> None:
+async def test_file_that_cannot_be_opened_is_named_and_leaves_no_thread(tmp_path: Path) -> None:
     """The thread's complaint of a closed loop was a trace on the operator's screen."""
     before = set(threading.enumerate())
     with pytest.raises(DatabaseFileError, match=r"Is a directory\). Let the bot's user") as caught:
@@ -118,7 +118,7 @@ def test_unknown_reason_is_sqlites_message(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_not_about_the_file_is_left_alone(tmp_path: Path) -> None:
+def test_error_that_is_not_about_the_file_is_not_mapped(tmp_path: Path) -> None:
     assert map_file_error(error_of(sqlite3.SQLITE_LOCKED, "SQLITE_LOCKED"), tmp_path) is None
     assert map_file_error(sqlite3.ProgrammingError("closed"), tmp_path) is None
 

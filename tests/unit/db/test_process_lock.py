@@ -78,7 +78,7 @@ def test_file_system_without_locks_is_an_error(
     assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path / "lock"))
 
 
-def test_another_error_is_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_are_not_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(descriptor: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 

@@ -34,7 +34,7 @@ async def song(database: Database) -> None:
     await add_song(database, 7, number=42)
 
 
-async def test_what_is_entered_between_two_pages_doubles_nothing(database: Database) -> None:
+async def test_entry_made_between_two_pages_doubles_no_entry(database: Database) -> None:
     for number in range(10, 14):
         await add_grant(database, f"grant:{number}", minutes=number)
     seen = []

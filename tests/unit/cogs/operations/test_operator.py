@@ -68,7 +68,7 @@ async def test_a_budget_for_each_server_stops_songs_until_tomorrow(world: World)
         await world.ended(2)
 
 
-async def test_raising_a_budget_starts_what_waits(world: World) -> None:
+async def test_raising_a_budget_starts_waiting_songs(world: World) -> None:
     await world.song()
     await budget(world, scope="all", songs=0)
     async with world.working():
@@ -109,7 +109,7 @@ async def test_a_server_may_have_a_separate_budget(world: World) -> None:
     assert len(await world.rows()) == 1
 
 
-async def test_the_operator_sees_what_is_used(world: World) -> None:
+async def test_operator_sees_todays_usage(world: World) -> None:
     await budget(world, scope="server", songs=5, server="123")
     async with world.working():
         await world.song()
@@ -121,7 +121,7 @@ async def test_the_operator_sees_what_is_used(world: World) -> None:
     assert "One" in shown
 
 
-async def test_the_operator_sees_what_could_not_be_posted_and_why(world: World) -> None:
+async def test_operator_sees_undelivered_songs_by_reason(world: World) -> None:
     shown = text_of(said(await world.mona.slash(world.channel, "operator show")))
     assert "Could not be posted" not in shown
     kept = {"state": State.UNDELIVERED, "reason": "The channel is gone.", "file": "1.mp3"}
@@ -145,14 +145,14 @@ async def test_the_operator_sees_what_could_not_be_posted_and_why(world: World) 
         {"scope": "server", "songs": 1, "server": "9" * 19},
     ],
 )
-async def test_what_makes_no_sense_changes_nothing(world: World, options: dict[str, Any]) -> None:
+async def test_contradictory_options_are_refused(world: World, options: dict[str, Any]) -> None:
     await budget(world, **options)
     (error,) = world.errors()
     assert isinstance(error, InvalidRequest)
     assert await budgets.operators(world.application.database.reader) == []
 
 
-async def test_nobody_else_sees_or_sets_anything(world: World) -> None:
+async def test_commands_are_refused_to_all_others(world: World) -> None:
     sub = {"type": 1, "name": "budget", "options": []}
     sub["options"] = [
         {"type": 3, "name": "scope", "value": "each"},

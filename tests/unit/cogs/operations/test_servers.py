@@ -161,7 +161,7 @@ async def test_greeting_says_that_songs_are_not_allowed(
     )
 
 
-async def test_leaving_cancels_and_refunds_what_waits(world: World) -> None:
+async def test_leaving_cancels_and_refunds_waiting_songs(world: World) -> None:
     await world.song(seconds=60)
     world.env.backend.emit("GUILD_DELETE", {"id": str(world.guild.id)})
     await world.env.settle()

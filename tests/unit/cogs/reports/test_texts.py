@@ -1,4 +1,4 @@
-"""What people read about usage and exports."""
+"""Texts about usage and exports."""
 
 from datetime import date
 

@@ -84,16 +84,14 @@ async def assert_fixed(checking: ConsistencyCheck, *texts: str) -> None:
     assert await checking.run(fix=False) == []
 
 
-async def test_a_lot_is_what_its_parts_say(checking: ConsistencyCheck, database: Database) -> None:
+async def test_wrong_lot_is_fixed(checking: ConsistencyCheck, database: Database) -> None:
     await break_it(database, "UPDATE lots SET remaining = 7 WHERE lot_id = 'grant:900'")
     await assert_fixed(checking, "Lot grant:900 has 7 left, and by its parts 19.")
     await break_it(database, "UPDATE lots SET remaining = 20 WHERE lot_id = 'grant:900'")
     await assert_fixed(checking, "Lot grant:900 has 20 left, and by its parts 19.")
 
 
-async def test_a_period_is_what_the_ledger_says(
-    checking: ConsistencyCheck, database: Database
-) -> None:
+async def test_wrong_period_is_fixed(checking: ConsistencyCheck, database: Database) -> None:
     assert await rows(database, "SELECT used FROM server_periods") == [(8,)]
     began = f"The period of server {SERVER} that began at 2026-03-14 00:00 UTC"
     await break_it(database, "UPDATE server_periods SET used = 1")
@@ -188,7 +186,7 @@ async def test_a_price_that_was_not_returned_is(
         "DELETE FROM ledger WHERE song_id = 5",
     ],
 )
-async def test_what_was_never_settled_is_not_returned(
+async def test_unsettled_price_is_not_compensated(
     checking: ConsistencyCheck, database: Database, change: str
 ) -> None:
     await break_it(database, REFUNDED_5, change)

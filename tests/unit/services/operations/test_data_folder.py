@@ -1,4 +1,4 @@
-"""What the start may delete, and who can read what it keeps."""
+"""The data folder at start: what may be deleted, and who can read it."""
 
 import logging
 from pathlib import Path

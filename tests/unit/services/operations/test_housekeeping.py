@@ -1,4 +1,4 @@
-"""What has to be done from time to time, each part whatever becomes of the others."""
+"""Housekeeping: each part is done, even if others fail."""
 
 import asyncio
 import logging
@@ -178,7 +178,7 @@ async def test_a_song_that_is_started_meanwhile_is_not_ended(
     assert world.changed == []
 
 
-async def test_lyrics_of_what_failed_go_after_a_day(world: World) -> None:
+async def test_lyrics_of_failed_songs_are_deleted_after_a_day(world: World) -> None:
     ended = {"state": State.FAILED, "ended_at": NOON}
     await add_song(world.database, 1, **ended)
     await add_song(world.database, 2, **ended | {"ended_at": NOON + timedelta(seconds=1)})
@@ -192,7 +192,7 @@ async def test_lyrics_of_what_failed_go_after_a_day(world: World) -> None:
     assert (await world.song(1)).genres
 
 
-async def test_tokens_and_drafts_die(world: World) -> None:
+async def test_tokens_and_drafts_expire(world: World) -> None:
     until = NOON + timedelta(minutes=15)
     await add_song(world.database, 1, token="a", token_until=until)
     async with world.database.write() as connection:
@@ -212,7 +212,7 @@ async def test_tokens_and_drafts_die(world: World) -> None:
     assert await drafts.get(world.database.reader, 7) is None
 
 
-async def test_only_files_that_nobody_needs_are_removed(world: World) -> None:
+async def test_only_unneeded_files_are_removed(world: World) -> None:
     for song_id, state in enumerate(
         (State.WAITING, State.SUBMITTED, State.POSTING, State.COMPLETED), 1
     ):
@@ -231,7 +231,7 @@ async def test_only_files_that_nobody_needs_are_removed(world: World) -> None:
     }
 
 
-async def test_a_folder_that_can_not_be_removed_keeps_no_other(
+async def test_folder_that_cannot_be_removed_stops_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     folders = [world.folder(str(song_id)) for song_id in range(7, 12)]

@@ -25,7 +25,7 @@ from services.operations.process_lock import exclusive_process
     ],
     ids=["both", "one database", "one data folder"],
 )
-async def test_the_second_waits_and_then_says_what_to_do(
+async def test_second_process_waits_and_then_fails(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

@@ -65,7 +65,7 @@ async def test_greeting_is_due_once(servers: Servers) -> None:
     assert await servers.join(OTHER, "Strings")
 
 
-async def test_leaving_cancels_what_waits_and_lets_end_what_runs(
+async def test_leaving_cancels_waiting_songs_only(
     servers: Servers, database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
     await servers.join(SERVER, "Synths")
@@ -80,7 +80,7 @@ async def test_leaving_cancels_what_waits_and_lets_end_what_runs(
     assert set(await server_rows.names_present(database.reader)) == {OTHER}
 
 
-async def test_what_waits_again_while_the_server_is_left_is_cancelled(
+async def test_song_that_waits_again_during_the_leave_is_cancelled(
     servers: Servers, database: Database, credits: Credits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its submit was refused between the query of waiting songs and the mark of the server."""
@@ -141,7 +141,7 @@ async def test_shard_leaves_only_its_own_servers(servers: Servers, database: Dat
     assert set(await server_rows.names_present(database.reader)) == set(theirs) - {1 << 22 | 1}
 
 
-async def test_a_leave_that_is_cut_short_is_done_again(
+async def test_interrupted_leave_is_repeated(
     servers: Servers, database: Database, credits: Credits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await servers.join(SERVER, "Synths")
@@ -206,7 +206,7 @@ async def test_texts_and_settings_are_deleted_after_thirty_days_and_the_ledger_s
     assert await servers.join(SERVER, "Synths")  # like one that was never seen
 
 
-async def test_who_invites_the_bot_back_in_time_finds_everything(
+async def test_server_joined_again_in_time_keeps_its_data(
     servers: Servers, database: Database, credits: Credits, clock: SettableClock
 ) -> None:
     await servers.join(SERVER, "Synths")
@@ -223,7 +223,7 @@ async def test_who_invites_the_bot_back_in_time_finds_everything(
     assert (await credits.settings(SERVER)).allowance.credits == 50
 
 
-async def test_who_comes_back_while_they_are_forgotten_is_not(
+async def test_server_joined_again_during_the_deletion_keeps_its_data(
     servers: Servers,
     database: Database,
     credits: Credits,
@@ -261,7 +261,7 @@ async def test_last_name_of_a_server_is_stored(servers: Servers, database: Datab
     assert await server_rows.names_present(database.reader) == names | {SERVER: "Drums"}
 
 
-async def test_everything_that_was_decided_is_forgotten_with_the_server(
+async def test_all_decisions_of_a_server_are_deleted_with_it(
     servers: Servers, database: Database, credits: Credits, clock: SettableClock
 ) -> None:
     server_settings, transfers = (
@@ -322,7 +322,7 @@ async def test_the_operator_is_notified_of_each_join_once(
     assert operator.received[1:] == [f"{ADDED}Synthesisers (id {SERVER})"]
 
 
-async def test_a_notice_is_sent_once_also_while_it_can_not_be_written_down(
+async def test_message_is_sent_once_while_the_disk_is_full(
     servers: Servers, operator: FakeOperator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A round comes each minute, and a disk may be full for hours."""
@@ -345,7 +345,7 @@ async def test_a_notice_is_sent_once_also_while_it_can_not_be_written_down(
     assert len(operator.received) == 2
 
 
-async def test_a_notice_that_does_not_go_out_is_retried_for_a_day(
+async def test_unsent_message_is_retried_for_a_day(
     servers: Servers, operator: FakeOperator, clock: SettableClock
 ) -> None:
     operator.reachable = False
@@ -381,7 +381,7 @@ async def test_servers_joined_while_the_bot_was_away_are_in_one_notice(
     assert notice.endswith("New 9 (id 413) and 2 more")
 
 
-async def test_a_notice_says_where_songs_are_refused(
+async def test_message_says_that_songs_are_refused(
     database: Database, completion: SongCompletion, operator: FakeOperator, clock: SettableClock
 ) -> None:
     servers = Servers(database, completion, operator, clock=clock, allowed=frozenset({SERVER}))

@@ -65,7 +65,7 @@ def march(export: Export, limit: int = LIMIT) -> Any:
 
 
 def text(path: Path) -> str:
-    """What the file holds; compressed or not."""
+    """Return the content of a file, compressed or not."""
     data = path.read_bytes()
     data = gzip.decompress(data) if path.suffix == ".gz" else data
     assert data.startswith(BOM)
@@ -77,7 +77,7 @@ def rows(path: Path, delimiter: str = ",") -> list[list[str]]:
 
 
 def all_rows(exported: Exported) -> list[list[str]]:
-    """The rows of all parts, whose sizes, headers and counts are held meanwhile."""
+    """Return the rows of all parts; assert their sizes, headers and counts."""
     together = []
     for part in exported.parts:
         header, *below = rows(part.path)
@@ -90,7 +90,7 @@ def all_rows(exported: Exported) -> list[list[str]]:
 
 
 def left(folder: Path) -> list[Path]:
-    """What still lies in the folder for exports, which need not be there."""
+    """List what is left in the folder for exports."""
     return list(folder.rglob("*"))
 
 
@@ -229,7 +229,7 @@ SKIPPED = " \u00a0\u3000\u200b\ufeff'\"\u2018\u201c"
 
 
 def is_run(cell: str) -> bool:
-    """Whether some spreadsheet would run it, or take it for a formula after some tidying."""
+    """Return whether a spreadsheet might run the cell as a formula."""
     if cell.startswith("'") or re.fullmatch(r"-?[0-9]+", cell):
         return False
     return cell.lstrip(SKIPPED).startswith(BEGINS_A_FORMULA) or "\x00" in cell

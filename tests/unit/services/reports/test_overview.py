@@ -14,7 +14,7 @@ from services.songs.completion import SongCompletion
 from tests.factories import SERVER, SettableClock, add_held_song, add_song, make_server_settings
 
 
-async def test_servers_are_listed_with_what_they_use(
+async def test_servers_are_listed_with_their_usage(
     database: Database, credits: Credits, clock: SettableClock
 ) -> None:
     overview = Overview(database, credits._settings_reader, clock=clock)
@@ -52,7 +52,7 @@ async def test_table_is_safe_in_a_terminal(
     assert heading.index("members") == line.index("0      ")
 
 
-async def test_what_could_not_be_posted_is_counted_by_reason(
+async def test_undelivered_songs_are_counted_by_reason(
     database: Database, credits: Credits, clock: SettableClock
 ) -> None:
     overview = Overview(database, credits._settings_reader, clock=clock)

@@ -1,4 +1,4 @@
-"""What a server's songs took: by day, member and genre; and who has made most."""
+"""Usage by day, member and genre, and the leaderboard."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -245,14 +245,14 @@ LABELS = {
 
 
 @pytest.mark.parametrize("label", LABELS)
-def test_what_can_be_drawn_of_a_label(
+def test_undrawable_characters_are_left_out(
     label: str, monkeypatch: pytest.MonkeyPatch, fresh_fonts: None
 ) -> None:
     monkeypatch.setattr(usage_plot, "_OTHER_FONTS", ())
     assert drawable(label) == LABELS[label]
 
 
-def test_labels_are_drawn_as_what_can_be_drawn_of_them() -> None:
+def test_labels_are_drawn_without_undrawable_characters() -> None:
     bars = tuple((label, 5) for label in LABELS)[:10]
     clean = tuple((drawable(label), 5) for label, _ in bars)
     assert plot(a_picture(members=bars, genres=bars)) == plot(
@@ -262,7 +262,7 @@ def test_labels_are_drawn_as_what_can_be_drawn_of_them() -> None:
 
 @pytest.fixture
 def fresh_fonts() -> Iterator[None]:
-    """What is known of the fonts, forgotten before and after."""
+    """Clear the caches of fonts before and after."""
     caches = (usage_plot._family_of, usage_plot._installed_fonts)
     for each in caches:
         each.cache_clear()
@@ -271,7 +271,7 @@ def fresh_fonts() -> Iterator[None]:
         each.cache_clear()
 
 
-def test_another_font_draws_what_the_usual_one_lacks(
+def test_another_font_draws_missing_characters(
     monkeypatch: pytest.MonkeyPatch, fresh_fonts: None
 ) -> None:
     lacking = "\u29b7"  # a circled parallel, which comes with Matplotlib's STIX
