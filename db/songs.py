@@ -613,12 +613,12 @@ async def undelivered_by_reason(connection: Connection) -> list[Undelivered]:
 
 
 async def mark_posting_late(connection: Connection, song_id: int, *, at: datetime) -> bool:
-    """Mark an undelivered song as being sent. Every post of it is younger than `posting_at`.
+    """Mark an undelivered song, which is not in its channel, as being sent.
 
-    Where it may be there already, the mark of the first of these tries stays.
+    A post of it can only be younger than `posting_at` from then on.
     """
     sql = """
-        UPDATE songs SET posting_at = CASE in_doubt WHEN 1 THEN posting_at ELSE ? END, in_doubt = 1
+        UPDATE songs SET posting_at = ?, in_doubt = 1
         WHERE song_id = ? AND state = 'undelivered'
     """
     return await _moved(connection, sql, (to_ms(at), song_id))
@@ -703,9 +703,12 @@ async def events(connection: Connection, song_id: int) -> list[SongEvent]:
 
 
 async def delete_events_before(connection: Connection, moment: datetime) -> int:
-    """Delete the events from before then; return how many there were."""
-    sql = "DELETE FROM song_events WHERE at < ?"
-    return await _changed(connection, sql, (to_ms(moment),))
+    """Delete the events of songs that have none since then; return how many there were."""
+    sql = """
+        DELETE FROM song_events AS old WHERE at < :moment AND NOT EXISTS (
+            SELECT 1 FROM song_events WHERE song_id = old.song_id AND at >= :moment)
+    """
+    return await _changed(connection, sql, {"moment": to_ms(moment)})
 
 
 # --- The status message -------------------------------------------------------------------------

@@ -165,3 +165,5 @@ class Delivery:
                 await songs.postpone(connection, song.song_id, at=now, next_attempt_at=later)
         except NOT_NOW as error:
             log.warning("its next attempt can't be saved: %s", error)
+        except Exception:
+            log.exception("its next attempt can't be saved")

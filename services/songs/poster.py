@@ -235,13 +235,12 @@ class Poster:
             song = await self._transcode(song, DEFAULT_UPLOAD_LIMIT)
 
     async def _mark(self, song: Song) -> bool:
-        """Mark it as being sent. An undelivered song's requester does not wait for a full disk."""
+        """Mark it as being sent."""
         if song.state is State.POSTING:
             return True
-        if song.state is not State.UNDELIVERED:
-            return await self._rows.move(song, songs.mark_posting, at=self._clock())
-        async with self._rows.database.write() as connection:
-            return await songs.mark_posting_late(connection, song.song_id, at=self._clock())
+        late = song.state is State.UNDELIVERED
+        mark = songs.mark_posting_late if late else songs.mark_posting
+        return await self._rows.move(song, mark, at=self._clock())
 
     async def _posted(self, song: Song, post_id: int) -> None:
         if await self._rows.until_written(lambda: self._completion.complete(song, post_id)):
@@ -256,8 +255,8 @@ class Poster:
     async def _undelivered(self, song: Song, error: CannotPost, *, in_doubt: bool) -> None:
         """It was made and paid for, and is not posted: its file stays for its requester."""
         log.warning("it can't be posted: %s", error)
-        if await self._rows.until_written(
-            lambda: self._completion.mark_undelivered(song, str(error), in_doubt=in_doubt)
+        if await self._rows.persist(
+            song, lambda: self._completion.mark_undelivered(song, str(error), in_doubt=in_doubt)
         ):
             if error.scope is Scope.EVERYBODY:
                 await self._incidents.begin(Kind.UNDELIVERED, f"song {song.song_id}: {error}")

@@ -9,7 +9,7 @@ from db import songs
 from db.connection import Connection
 from db.database import Database
 from db.errors import NO_ROOM, NOT_NOW
-from db.records import Song
+from db.records import Song, State
 from services.operations.incidents import Incidents, Kind
 from services.retry import Backoff, Sleep, retry
 
@@ -51,11 +51,16 @@ class SongRows:
     async def move(
         self, song: Song, update: Callable[..., Awaitable[bool]], **values: object
     ) -> bool:
-        """Call `update`, of `db.songs`, with these values once the database takes it.
+        """Call `update`, of `db.songs`, with these values, as `persist` does.
 
         Returns False, and has changed nothing, if the song's state does not allow that move.
         """
-        moved = await self.transact(lambda connection: update(connection, song.song_id, **values))
+
+        async def write() -> bool:
+            async with self.database.write() as connection:
+                return await update(connection, song.song_id, **values)
+
+        moved = await self.persist(song, write)
         log_move(update.__name__, moved=moved, **values)
         if moved:
             self.changed(song.song_id)
@@ -68,6 +73,18 @@ class SongRows:
             async with self.database.write() as connection:
                 return await work(connection)
 
+        return await self.until_written(write)
+
+    async def persist(self, song: Song, write: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a write until the database takes it; of an undelivered song, do it once.
+
+        Its requester would otherwise have to wait for its lock until a full disk has room.
+
+        Raises:
+            DiskFullError, DatabaseBusyError: of an undelivered song, nothing was written.
+        """
+        if song.state is State.UNDELIVERED:
+            return await write()
         return await self.until_written(write)
 
     async def until_written(self, write: Callable[[], Awaitable[T]]) -> T:

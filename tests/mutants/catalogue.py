@@ -388,8 +388,8 @@ MUTANTS = (
         "late_post_is_marked_before",
         "a late post is marked before it is sent, so that a kill leaves a doubt",
         SONGS,
-        "ELSE ? END, in_doubt = 1",
-        "ELSE ? END, in_doubt = 0",
+        "posting_at = ?, in_doubt = 1",
+        "posting_at = ?, in_doubt = 0",
         (T_DELIVERY, T_DB_SONGS),
     ),
     Mutant(

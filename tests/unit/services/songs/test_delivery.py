@@ -662,7 +662,7 @@ async def test_song_that_ended_elsewhere_is_not_closed(
     world.time.advance(days=2)
     world.channel.posts.clear()
     await world.round()
-    assert world.channel.last_shown == {}
+    assert (world.folder / "songs/1").exists()
     assert await world.entries() == ["hold", "settle"]
 
 
@@ -725,19 +725,49 @@ async def test_event_is_kept_until_the_database_takes_it(
     await world.was_posted()
 
 
+@pytest.mark.parametrize(
+    "error", [DiskFullError(Path("songs.db")), sqlite3.OperationalError("disk I/O error")]
+)
 async def test_attempt_that_can_not_be_counted_is_logged(
-    world: SongWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    world: SongWorld,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
 ) -> None:
-    async def full(*_: object, **__: object) -> bool:
-        raise DiskFullError(Path("songs.db"))
+    async def fail(*_: object, **__: object) -> bool:
+        raise error
 
     await world.undelivered()
     world.channel.before_post.append(CannotPost("No."))
-    monkeypatch.setattr(songs, "postpone", full)
+    monkeypatch.setattr(songs, "postpone", fail)
     await world.round()
     assert "its next attempt can't be saved" in caplog.text
     await world.round()
     await world.was_posted()
+
+
+async def test_full_disk_holds_no_lock_of_a_refused_song(
+    world: SongWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.undelivered()
+    world.channel.before_permission.append(CannotPost("The channel is gone."))
+    with full_disk(monkeypatch, for_writes=3):
+        await world.round()
+    assert (await world.song()).reason == REASON  # not written again and again, with the lock held
+    assert await world.hand_over()
+
+
+async def test_mark_of_a_doubtful_song_moves_with_each_attempt(world: SongWorld) -> None:
+    """Otherwise the search for its post would have to go back further each time."""
+    await world.undelivered()
+    world.channel.before_post.extend([PostUncertain("no answer")] * 2)
+    await world.round()
+    first = (await world.song()).posting_at
+    await world.round(after=3600.0)
+    second = (await world.song()).posting_at
+    assert first is not None
+    assert second is not None
+    assert second > first
 
 
 async def test_locks_are_forgotten(world: SongWorld) -> None:
