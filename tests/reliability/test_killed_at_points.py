@@ -35,7 +35,7 @@ STEPS: Mapping[str, str] = {
     "poll": "services.songs.pipeline.Pipeline._poll: provider.get_status(",
     "downloading": "services.providers.downloads.Downloader.download: map_network_errors(",
     "ready": "services.songs.poster.Poster._transcode: self._rows.move(song, songs.mark_ready",
-    "posting": "services.songs.poster.Poster._mark: self._rows.move(song, songs.mark_posting",
+    "posting": "services.songs.poster.Poster._mark: self._rows.move(song, mark,",
     "posted": "cogs.songs.announcer.DiscordAnnouncer._post: self._channel(song).send(",
     "settled": "services.songs.completion.SongCompletion._end: self._database.write(), left",
     "message edited": "cogs.songs.announcer.DiscordAnnouncer._edit: webhook.edit_message(",
