@@ -1,12 +1,16 @@
 """Direct messages to the application's owner."""
 
 import logging
+from collections.abc import Sequence
 
 import discord
 from discord.ext import commands
 
 from cogs.client.answers import TRANSIENT, wrap_parse_errors
 from cogs.client.texts import plain
+from cogs.operations import texts
+from db.records import Server
+from services.operations.incidents import Kind
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +24,17 @@ class OwnerMessages:
     def __init__(self, bot: commands.AutoShardedBot) -> None:
         self._bot = bot
 
-    async def notify(self, text: str, *, detail: str = "") -> bool:
+    async def incident_began(self, kind: Kind, detail: str) -> bool:
+        return await self.send(f"\N{WARNING SIGN} {texts.BEGINS[kind]}", detail=detail)
+
+    async def incident_ended(self, kind: Kind) -> bool:
+        return await self.send(f"\N{WHITE HEAVY CHECK MARK} {texts.ENDS[kind]}")
+
+    async def bot_added(self, servers: Sequence[Server], *, allowed: bool) -> bool:
+        text = texts.added(len(servers), allowed=allowed)
+        return await self.send(text, detail=texts.names_of(servers))
+
+    async def send(self, text: str, *, detail: str = "") -> bool:
         """Send `text` to the owner, or to the team's owner. Return whether it was sent.
 
         `detail` may come from a foreign server: Markdown and links in it are escaped.

@@ -7,6 +7,7 @@ operator's account pause all songs.
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -15,7 +16,7 @@ from typing import Protocol
 from db import operations
 from db.database import Database
 from db.errors import NOT_NOW
-from db.records import Incident
+from db.records import Incident, Server
 from services.clock import WatchedClock
 from services.errors import SongsPaused
 
@@ -40,37 +41,20 @@ class Kind(StrEnum):
 
 PAUSING = (Kind.KEY_REFUSED, Kind.OUT_OF_CREDITS)
 
-_BEGINS = {
-    Kind.KEY_REFUSED: "The song API refuses the key, so songs are paused. Set SEGMIND_API_KEY to a "
-    "key that works and restart; if the key is right, songs go on by themselves.",
-    Kind.OUT_OF_CREDITS: "The account at the song API is out of credits, so songs are paused. They "
-    "go on by themselves once it has credits again.",
-    Kind.API_DOWN: "The song API has not answered for 5 minutes. Songs go on when it does.",
-    Kind.DISK_NEARLY_FULL: "The disk of the data folder is nearly full. Make room: once it is "
-    "full, songs wait, and those in progress fail after 30 minutes.",
-    Kind.UNDELIVERED: "A song could not be posted, for a reason that affects other songs too.",
-    Kind.RESULTS_LOST: f"The results of {MOST_RESULTS_LOST} songs in a row could not be downloaded "
-    "or played. Members get their credits back, but the song API charges your account. If the "
-    "reason names an address that is not public, see DOWNLOAD_ALLOW.",
-    Kind.COMMANDS_NOT_REGISTERED: "Discord did not register the bot's commands. Songs go on, with "
-    "the commands that were registered before. Registering is retried.",
-}
-_ENDS = {
-    Kind.KEY_REFUSED: "The song API accepts the key again. Songs go on.",
-    Kind.OUT_OF_CREDITS: "The account at the song API has credits again. Songs go on.",
-    Kind.API_DOWN: "The song API answers again.",
-    Kind.DISK_NEARLY_FULL: "The disk of the data folder has room again.",
-    Kind.UNDELIVERED: "Songs are posted again.",
-    Kind.RESULTS_LOST: "A song was downloaded and can be played again.",
-    Kind.COMMANDS_NOT_REGISTERED: "The bot's commands are registered.",
-}
-
 
 class Operator(Protocol):
-    """Sends messages to the operator."""
+    """Sends messages to the operator. Each method returns whether the message was sent."""
 
-    async def notify(self, text: str, *, detail: str = "") -> bool:
-        """Return whether the message was sent. `detail` is foreign text."""
+    async def incident_began(self, kind: Kind, detail: str) -> bool:
+        """Notify of an incident. `detail` may be foreign text."""
+        ...
+
+    async def incident_ended(self, kind: Kind) -> bool:
+        """Notify of the end of an incident."""
+        ...
+
+    async def bot_added(self, servers: Sequence[Server], *, allowed: bool) -> bool:
+        """Notify of servers that the bot was added to, and whether it makes songs there."""
         ...
 
 
@@ -119,7 +103,8 @@ class Incidents:
         self._open.add(kind)
         self.refusals += new and kind in PAUSING
         if new:
-            log.error("%s (%s)", _BEGINS[kind], detail)
+            pauses = ", songs are paused" if kind in PAUSING else ""
+            log.error("incident began: %s%s (%s)", kind, pauses, detail)
             await self.notify_pending()
         return new
 
@@ -138,9 +123,9 @@ class Incidents:
             incident = self._unsaved.pop(kind, saved.get(kind))
             if incident is None:
                 return False
-            log.warning("%s", _ENDS[kind])
+            log.warning("incident is over: %s", kind)
             if incident.notified_at is not None:
-                await self._operator.notify(f"\N{WHITE HEAVY CHECK MARK} {_ENDS[kind]}")
+                await self._operator.incident_ended(kind)
             return True
 
     async def notify_pending(self) -> None:
@@ -148,9 +133,9 @@ class Incidents:
         async with self._notifying:
             rows = await operations.incidents(self._database.reader)
             for incident in ({row.kind: row for row in rows} | self._unsaved).values():
-                text = f"\N{WARNING SIGN} {_BEGINS[Kind(incident.kind)]}"
-                pending = incident.notified_at is None
-                if pending and await self._operator.notify(text, detail=incident.detail):
+                if incident.notified_at is None and await self._operator.incident_began(
+                    Kind(incident.kind), incident.detail
+                ):
                     await self._save(replace(incident, notified_at=self._clock()))
                 elif incident.kind in self._unsaved:
                     await self._save(incident)

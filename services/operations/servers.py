@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -10,7 +10,7 @@ from typing import Protocol
 from db import changes, ledger, role_grants, servers, settings, songs
 from db.connection import Connection
 from db.database import Database
-from db.records import Server, Song, State
+from db.records import Song, State
 from services.clock import WatchedClock
 from services.operations.incidents import Operator
 
@@ -20,8 +20,6 @@ RETENTION = timedelta(days=30)
 """How long a server's settings and texts are stored after the bot left, for an invitation back."""
 NOTIFIED_WITHIN = timedelta(hours=24)
 """How long a message about a new server is retried: the operator may refuse messages."""
-MAX_NAMES = 10
-"""Servers with name and id in one message to the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +167,7 @@ class Servers:
             ]
             for allowed in (True, False):
                 some = [server for server in joined if self.allows(server.server_id) is allowed]
-                if some and await self._operator.notify(
-                    _joined_text(len(some), allowed=allowed), detail=_names_of(some)
-                ):
+                if some and await self._operator.bot_added(some, allowed=allowed):
                     self._notified |= {server.server_id for server in some}
             if self._notified:
                 async with self._database.write() as connection:
@@ -190,20 +186,3 @@ class Servers:
                     await role_grants.forget(connection, server_id)
                     await songs.forget_words_of_server(connection, server_id)
                     await ledger.forget_reasons_of_server(connection, server_id)
-
-
-def _joined_text(count: int, *, allowed: bool) -> str:
-    servers_text = "a server" if count == 1 else f"{count:,} servers"
-    rest = (
-        ". Your account pays for songs made there; `/operator budget` limits them."
-        if allowed
-        else " that ALLOWED_SERVERS does not list. `/song` is refused there."
-    )
-    return f"\N{HEAVY PLUS SIGN} The bot was added to {servers_text}{rest}"
-
-
-def _names_of(some: Sequence[Server]) -> str:
-    """Format `Synths (id 1000), Strings (id 1001) and 3 more`."""
-    names = [f"{server.name or 'unnamed'} (id {server.server_id})" for server in some[:MAX_NAMES]]
-    more = f" and {len(some) - MAX_NAMES:,} more" if len(some) > MAX_NAMES else ""
-    return ", ".join(names) + more

@@ -20,14 +20,14 @@ import aiohttp
 
 from db import ledger, songs
 from db.database import Database
-from db.records import Song, State, status_in
+from db.records import Server, Song, State, status_in
 from playground.song_api import PLAYGROUND_KEY, Call, Fault, SongApiServer, Timing, serve
 from services.audio.audio_file import Tags
 from services.audio.transcoder import Transcoder
 from services.clock import WatchedClock
 from services.credits.budgets import OperatorBudgets
 from services.errors import NotAudio, TooShort
-from services.operations.incidents import Incidents
+from services.operations.incidents import Incidents, Kind
 from services.providers import rate_limiter
 from services.providers.base import Provider
 from services.providers.rate_limiter import RateLimiter
@@ -225,9 +225,16 @@ class Owner:
     def __init__(self) -> None:
         self.messages: list[str] = []
 
-    async def notify(self, text: str, *, detail: str = "") -> bool:
-        self.messages.append(text)
+    async def incident_began(self, kind: Kind, detail: str) -> bool:
+        self.messages.append(f"{kind} began: {detail}")
         return True
+
+    async def incident_ended(self, kind: Kind) -> bool:
+        self.messages.append(f"{kind} ended")
+        return True
+
+    async def bot_added(self, servers: Sequence[Server], *, allowed: bool) -> bool:
+        raise NotImplementedError
 
 
 @dataclass

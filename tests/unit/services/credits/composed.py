@@ -1,6 +1,6 @@
 """The services that move credits, composed as in `bot.py`, on a real database."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -8,12 +8,12 @@ from typing import Any
 from db import changes, servers
 from db import songs as song_rows
 from db.database import Database
-from db.records import Change, Song, State
+from db.records import Change, Server, Song, State
 from services.clock import Clock, WatchedClock
 from services.credits.budgets import DefaultBudgets, OperatorBudgets, ServerBudget
 from services.credits.credits import Credits
 from services.credits.transfers import CreditTransfers
-from services.operations.incidents import Incidents
+from services.operations.incidents import Incidents, Kind
 from services.providers.registry import PARAMETERS
 from services.settings.changelog import Changelog
 from services.settings.reader import SettingsReader
@@ -32,7 +32,13 @@ WHO = Member(SERVER, MEMBER)
 class UnreachableOwner:
     """An operator who can't be notified."""
 
-    async def notify(self, text: str, *, detail: str = "") -> bool:
+    async def incident_began(self, kind: Kind, detail: str) -> bool:
+        return False
+
+    async def incident_ended(self, kind: Kind) -> bool:
+        return False
+
+    async def bot_added(self, servers: Sequence[Server], *, allowed: bool) -> bool:
         return False
 
 
