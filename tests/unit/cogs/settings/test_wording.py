@@ -19,8 +19,10 @@ from cogs.settings import texts
 from cogs.settings.channels import GONE
 from cogs.settings.forms import FORMS, Current
 from cogs.settings.panel import PanelData, PanelPage, panel
+from commands.database_services import default_settings
 from db.records import Change, to_ms
 from services.calendar import Calendar, Every
+from services.config import Config
 from services.settings.catalogue import (
     ALLOWANCE,
     BLOCK,
@@ -189,7 +191,7 @@ async def test_wording_is_as_recorded() -> None:
 
 
 def table() -> str:
-    """The README's table of settings."""
+    """Return the README's table of settings, with the operator's defaults."""
     rows = [f"| {setting.label} | {setting.help} | {_default(setting)} |" for setting in CATALOGUE]
     return "\n".join(("| setting | what | default |", "|---|---|---|", *rows))
 
@@ -197,7 +199,8 @@ def table() -> str:
 def _default(setting: Setting[Any]) -> str:
     if setting.about is not About.SERVER:
         return ""
-    return texts.value_text(setting, setting.default(Defaults()), each="a day")
+    operators = default_settings(Config.model_construct())
+    return texts.value_text(setting, setting.default(operators), each="a day")
 
 
 def test_the_readme_has_every_setting() -> None:
