@@ -233,6 +233,16 @@ def anchor_of(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
+def test_the_picture_of_states_has_each_transition() -> None:
+    baseline = text(ROOT / "db" / "migrations" / "0009_baseline.sql")
+    inserted = re.search(r"INSERT INTO song_transitions .*?;\n", baseline, re.DOTALL)
+    assert inserted is not None
+    allowed = re.findall(r"\('(\w+)',\s+'(\w+)'\)", inserted[0])
+    _, _, page = text(ROOT / "docs" / "architecture.md").partition("stateDiagram-v2")
+    drawn = re.findall(r"^    (\w+) --> (\w+)", page.partition("```")[0], re.MULTILINE)
+    assert sorted(drawn) == sorted((before, after) for after, before in allowed)
+
+
 # --- proofs ---------------------------------------------------------------------------------------
 
 PROVEN = {"reliability": ROOT / "docs/reliability.md", "security": ROOT / "docs/security.md"}
