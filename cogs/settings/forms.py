@@ -171,9 +171,7 @@ def _value_fields(setting: Setting[Any], current: Current) -> Iterator[Field]:
             yield _credits_field(setting, current, value)
         case kinds.CreditsUntil():
             yield _credits_field(setting, current, value and value.credits)
-            zone = ZoneInfo(current.settings.timeline.at(current.at).zone)
-            until = value and value.until and f"{value.until.astimezone(zone):%Y-%m-%d %H:%M}"
-            yield _until_field(until or "")
+            yield _until_field(_end_typed(current.settings, value, at=current.at))
         case kinds.BlockUntil():
             yield text_field(key, "Reason", "They see it", longest=MAX_REASON)
             yield _until_field("")
@@ -351,7 +349,7 @@ async def _typed_value(setting: Setting[Any], sent: Sent) -> Any:  # noqa: ANN40
         case kinds.Credits():
             return allowance_typed(text)
         case kinds.CreditsUntil():
-            return Override(allowance_typed(text), await sent.moment("until"))
+            return Override(allowance_typed(text), await _override_end(setting, sent))
         case kinds.BlockUntil():
             return Block(text, await sent.moment("until"))
         case kinds.Number():
@@ -371,6 +369,23 @@ async def _typed_value(setting: Setting[Any], sent: Sent) -> Any:  # noqa: ANN40
             zone = typed.text("zone") or Calendar().zone
             return Calendar.parse(typed.text("every"), hour, zone)
     return text
+
+
+async def _override_end(setting: Setting[Any], sent: Sent) -> datetime | None:
+    """Return the end that was typed; left as it was filled in, it stays the same to the second."""
+    settings = await sent.services.server_settings.read(sent.by.server_id, sent.member_id())
+    stored: Override | None = settings[setting]
+    filled_in = _end_typed(settings, stored, at=sent.services.clock())
+    if stored and sent.typed.text("until") == filled_in:
+        return stored.until
+    return await sent.moment("until")
+
+
+def _end_typed(settings: Settings, override: Override | None, *, at: datetime) -> str:
+    """Return an end as it would be typed, on the server's clocks; empty if there is none."""
+    if override is None or override.until is None:
+        return ""
+    return f"{override.until.astimezone(ZoneInfo(settings.timeline.at(at).zone)):%Y-%m-%d %H:%M}"
 
 
 def number_typed(what: str, text: str, *, otherwise: str = "") -> int:

@@ -1,7 +1,7 @@
 """The forms of the panel: filled in with the values in force, and what becomes of what is typed."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import discord
@@ -190,20 +190,33 @@ async def test_the_role_of_everyone_and_a_deleted_one_are_refused(world: World) 
     assert (await settings(world)).roles == {}
 
 
-async def test_a_members_allowance_keeps_its_end_to_the_minute(world: World) -> None:
-    typed = {"subject": [world.alice], "member": "50", "until": "2 days"}
-    await filled(world, "member", "members", **typed)
-    until = world.clock().replace(microsecond=0) + timedelta(days=2, seconds=33)
+async def test_a_members_allowance_keeps_an_end_that_is_left_as_it_is(world: World) -> None:
+    calendar = Calendar(zone="Europe/Berlin")
+    await server_settings(world).set(by(world), CALENDAR, calendar)
+    world.clock.moved += timedelta(days=1)  # it counts from the next period on
+    october = datetime(world.clock().year + 1, 10, 31, 1, 30, 33, tzinfo=UTC)
+    until = october - timedelta(days=october.isoweekday() % 7)  # when 02:30 is for the second time
     await server_settings(world).set(
         by(world), MEMBER_ALLOWANCE, Override(5, until), world.alice.id
     )
+    changes = await changed(world)
     form = await opened(world, "member", "members", world.alice.id)
-    assert filled_in(form)["until"] == f"{until:%Y-%m-%d %H:%M}"
-    typed = {"member": "6", "until": filled_in(form)["until"]}
+    typed = filled_in(form) | {"remove": False}
+    assert typed["until"] == f"{until:%Y-%m-%d} 02:30"
     await world.mona.submit_modal(form, typed)
-    assert (await settings(world, world.alice))[MEMBER_ALLOWANCE] == Override(
-        6, until.replace(second=0)
-    )
+    assert await changed(world) == changes
+    form = await opened(world, "member", "members", world.alice.id)
+    await world.mona.submit_modal(form, typed | {"member": "6"})
+    assert (await settings(world, world.alice))[MEMBER_ALLOWANCE] == Override(6, until)
+    form = await opened(world, "member", "members", world.alice.id)
+    await world.mona.submit_modal(form, typed | {"until": f"{until:%Y-%m-%d} 03:30"})
+    later = until.replace(second=0) + timedelta(hours=1)
+    assert (await settings(world, world.alice))[MEMBER_ALLOWANCE] == Override(5, later)
+
+
+async def test_a_members_allowance_is_removed(world: World) -> None:
+    typed = {"subject": [world.alice], "member": "50", "until": "2 days"}
+    await filled(world, "member", "members", **typed)
     form = await opened(world, "member", "members", world.alice.id)
     await world.mona.submit_modal(form, {"member": "6", "remove": True})
     assert (await settings(world, world.alice))[MEMBER_ALLOWANCE] is None
