@@ -4,6 +4,7 @@ What a `custom_id` says is never trusted: on each press and with each form it is
 person manages the server, and only that server's settings are touched.
 """
 
+import asyncio
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -41,6 +42,8 @@ from services.settings.catalogue import BY_KEY, CATALOGUE, Topic
 from services.settings.settings import Member
 
 FORM_ID = re.compile(rf"settings:form:(?P<form>[a-z_]+):(?P<subject_id>{ID}):{PAGE}")
+SHOWN_AT_ONCE_WITHIN = 1.0
+"""Seconds in which a page is read before its button is acknowledged; Discord waits three."""
 EXPIRED = "This button has expired. Run `/quota show` again."
 ON = {kinds.Toggle: True, kinds.Reason: ""}
 """What a button turns a setting on with."""
@@ -120,8 +123,17 @@ class PageButton(
         super().__init__(ui.Button(custom_id=turn_id(self.page)))
 
     async def respond(self, interaction: discord.Interaction[Any]) -> None:
-        # By the callback: unlike edits, it has no rate limit.
-        await interaction.response.edit_message(view=await view_of(interaction, self.page))
+        reading = asyncio.ensure_future(view_of(interaction, self.page))
+        try:
+            await asyncio.wait([reading], timeout=SHOWN_AT_ONCE_WITHIN)
+            if reading.done():
+                # By the callback: unlike edits, it has no rate limit.
+                await interaction.response.edit_message(view=reading.result())
+            else:
+                await interaction.response.defer()
+                await interaction.edit_original_response(view=await reading)
+        finally:
+            reading.cancel()
 
 
 class ActButton(

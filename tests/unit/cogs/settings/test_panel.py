@@ -29,6 +29,7 @@ from services.settings.catalogue import (
     Topic,
 )
 from services.settings.reader import Settings
+from services.settings.server_settings import ServerSettings
 from services.settings.settings import Block, Override
 from tests.factories import NOON
 from tests.unit.cogs.settings.layouts import (
@@ -40,6 +41,7 @@ from tests.unit.cogs.settings.layouts import (
     text_in,
 )
 from tests.unit.cogs.settings.quota import NOT_ALLOWED, by, changed, server_settings, settings, show
+from tests.unit.cogs.songs.test_announcer import until
 from tests.world import World, said
 
 LONG_ID = 9_223_372_036_854_775_807
@@ -173,6 +175,27 @@ async def test_each_tab_opens_its_page_in_place(world: World) -> None:
         result = await world.mona.click(said(shown), label=tab)
         assert said(result).id == said(shown).id
         assert f"## {tab}" in shown_in(result)
+
+
+@pytest.mark.parametrize(("slow", "replies"), [(False, ["update"]), (True, ["defer", "edit"])])
+async def test_a_page_is_shown_in_one_call_unless_the_database_is_slow(
+    world: World, monkeypatch: pytest.MonkeyPatch, slow: bool, replies: list[str]
+) -> None:
+    """Discord waits 3 s for the first reply; it limits edits, but not that reply."""
+    shown = await show(world)
+    read, requests = ServerSettings.read, world.env.http_requests
+    before = len(requests)
+
+    async def read_slowly(*args: Any) -> Settings:
+        await until(lambda: not slow or len(requests) > before)
+        return await read(*args)
+
+    monkeypatch.setattr(ServerSettings, "read", read_slowly)
+    monkeypatch.setattr("cogs.settings.components.SHOWN_AT_ONCE_WITHIN", 0.01 if slow else 60)
+    result = await world.mona.click(said(shown), label="More")
+    names = {6: "defer", 7: "update", None: "edit"}
+    assert [names[(sent.json or {}).get("type")] for sent in requests[before:]] == replies
+    assert "## More" in shown_in(result)
 
 
 async def test_songs_are_paused_and_resumed_at_once(world: World) -> None:
