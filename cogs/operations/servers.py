@@ -124,6 +124,11 @@ class ServersCog(commands.Cog):
         self._delivery.wake(after.guild.id)
 
     @commands.Cog.listener()
+    async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
+        """Retry deliveries: songs of a deleted channel are posted where they were requested."""
+        self._delivery.wake(channel.guild.id)
+
+    @commands.Cog.listener()
     async def on_guild_role_update(
         self,
         before: discord.Role,  # noqa: ARG002 - as above

@@ -238,6 +238,7 @@ async def test_a_change_of_a_channel_a_role_or_the_server_wakes_delivery(
     await assert_wakes(stage, woken, lambda: wire.gateway.dispatch("GUILD_UPDATE", boosted, guild))
     mine = payloads.bot_member(guild, wire.state.bot) | {"nick": "Singer"}
     await assert_wakes(stage, woken, send("GUILD_MEMBER_UPDATE", **mine))
+    await assert_wakes(stage, woken, lambda: wire.delete_channel(wire.channel(guild, "music")))
 
 
 async def test_a_change_of_somebody_else_wakes_nothing(stage: Stage, woken: list[int]) -> None:
