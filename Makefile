@@ -57,7 +57,7 @@ test-long: .venv/.installed-dev ## what breaks, in full: every crash, fault and 
 		$(LOADS:%=--ignore %)
 	$(PY) -m pytest -n 0 --long $(LOADS)
 
-mutants: .venv/.installed-dev ## whether the tests notice each of 44 broken guarantees
+mutants: .venv/.installed-dev ## whether the tests notice each broken guarantee
 	$(PY) -m tests.mutants
 
 lint: .venv/.installed-dev ## formatting, rules, types
