@@ -557,14 +557,14 @@ def print_crowd() -> None:
     )
     print(
         f"From {SETTLED[0]:.0f} to {SETTLED[1]:.0f} s: {fmean(rates):.1f} songs a minute, the"
-        f" least {min(rates):.1f}. The longest that a song was done and unseen: {max(longest):.1f}"
-        f" s, {fmean(longest):.1f} s in the mean of the seeds."
+        f" least {min(rates):.1f}. The longest time from a song's end to the reply that says so:"
+        f" {max(longest):.1f} s, {fmean(longest):.1f} s in the mean of the seeds."
     )
 
 
 def print_margin() -> None:
     """What keeping a call's place a little beyond the minute is for."""
-    print("\n### Refused calls in a full minute, by how long a call keeps its place\n")
+    print("\n### Refused calls in a full minute, by how long a call counts\n")
     for margin in (0.0, 0.05, 0.1, rate_limiter.MARGIN):
         with patch.object(rate_limiter, "MARGIN", margin):
             songs = run_ours(scripted(0.25), CROWD)
@@ -598,8 +598,8 @@ def print_cost() -> None:
     print("\n### Cost\n")
     print(
         f"`next_poll` {poll * 1e6:.0f} us, learning a song {learning * 1e6:.0f} us. While songs run"
-        " side by side, at most once a second what is known of them is counted:"
-        f" {counting * 1e3:.1f} ms where they are {WAVE}."
+        " in parallel, all are summed up at most once a second:"
+        f" {counting * 1e3:.1f} ms for {WAVE} songs."
     )
 
 
@@ -624,12 +624,11 @@ def main() -> None:
         f"Against `segmind` {segmind.__version__}, on one scripted server: {PER_MINUTE} calls"
         f" in any 60 s, {CONCURRENCY} songs at once, {FASTEST * 1e3:.0f}-"
         f"{SLOWEST * 1e3:.0f} ms on the wire each way; run times log-normal around {MEDIAN} s;"
-        f" means over the songs after the first {WARM_UP}. `calls` are all of a song's, `polls`"
-        " are those but the early one for PROCESSING, `late` is from the end at the server to the"
-        " answer that says so, and `limit` is the least lateness that so many polls can buy"
-        f" whoever knows the distribution, on a wire without delay (an answer takes"
-        f" {ON_THE_WIRE:.2f} s: `less wire` is"
-        " the ratio without that)."
+        f" means over the songs after the first {WARM_UP}. `calls` are all calls for a song;"
+        " `polls` leave out the early one for PROCESSING. `late` is the time from a song's end at"
+        " the server to the reply that says so. `limit` is the smallest lateness that is possible"
+        " with so many polls if the distribution of run times is known and replies take no time."
+        f" Here a reply takes {ON_THE_WIRE:.2f} s: `less wire` is the ratio without that."
     )
     for name, sigma in SIGMAS.items():
         print_side_by_side(name, sigma)
