@@ -14,7 +14,7 @@ import types
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import discord
 import pytest
@@ -35,11 +35,7 @@ from services.settings.settings import Defaults, Limits
 from services.songs import scheduler
 from tests.databases import write_new
 from tests.music import is_mp3, music_to_encode, wav
-from tests.wire import (
-    Fault,
-    Interaction,
-    Message,
-)
+from tests.wire import Fault, Interaction, Message
 from tests.wire.state import Version
 from tests.world.sockets import (
     SOON,
@@ -55,11 +51,7 @@ from tests.world.sockets import (
     world_outside,
 )
 
-T = TypeVar("T")
-MESSAGES = "/channels/{channel_id}/messages"
-COMMANDS = "/applications/{application_id}/commands"
 LYRICS = "[verse]\n<@1> Übung bei Nacht 夜"
-STATUS_MESSAGE = "/webhooks/{webhook_id}/{webhook_token}/messages/{message_id}"
 
 
 @pytest.fixture
@@ -273,7 +265,7 @@ async def test_a_second_bot_can_be_stopped_while_it_waits(
         assert await asyncio.wait_for(second, SOON) == 0
 
 
-# --- what it finds in its folders -----------------------------------------------------------------
+# --- the data folder ------------------------------------------------------------------------------
 
 
 async def test_a_data_folder_of_an_earlier_version_goes_on(
@@ -318,7 +310,7 @@ async def test_a_signal_stops_a_bot_that_waits_for_the_login(
     world.wire.faults.hook = silent
     assert await asyncio.wait_for(run_here(world, monkeypatch), SOON) == 0
     assert world.wire.gateway.identifies == 0
-    gc.collect()  # asyncio complains of an unretrieved error when it is collected
+    gc.collect()  # asyncio logs an unretrieved error when it is collected
     assert "never retrieved" not in caplog.text
 
 

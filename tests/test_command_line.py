@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import cast
 
@@ -40,13 +40,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-async def running_bot(here: Path) -> Database:
+async def running_bot(here: Path) -> AsyncIterator[Database]:
     """A database that a running bot has open."""
     database = await Database.open(here / "songs.db")
     async with database.write() as connection:
         await servers.ensure_server(connection, SERVER)
         await servers.set_name(connection, SERVER, "One")
-    return database
+    yield database
+    await database.close()
 
 
 def call(here: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -91,12 +92,10 @@ async def test_a_grant_while_the_bot_runs(here: Path, running_bot: Database) -> 
     assert listed.returncode == 0
     assert f"{SERVER}    One" in listed.stdout
     assert "Could not be posted" not in listed.stdout
-    await running_bot.close()
 
 
 async def test_a_closed_pipe_is_no_error(here: Path, running_bot: Database) -> None:
     """As in `bot.py servers | head -1`."""
-    await running_bot.close()
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as closed:
@@ -124,7 +123,6 @@ async def test_servers_lists_undelivered_songs(
     assert listed.stdout.endswith(
         "Could not be posted yet: 1\n  1 since 2026-03-14 12:00 UTC: The channel is gone.\n"
     )
-    await running_bot.close()
 
 
 @pytest.mark.parametrize(
@@ -147,7 +145,6 @@ async def test_an_invalid_grant_is_refused(
     assert sentence in errors
     rows = await running_bot.reader.execute_fetchall("SELECT count(*) AS n FROM ledger")
     assert [row["n"] for row in rows] == [0]
-    await running_bot.close()
 
 
 async def test_a_grant_in_a_left_server_is_refused(
@@ -161,7 +158,6 @@ async def test_a_grant_in_a_left_server_is_refused(
     server = await servers.get_server(running_bot.reader, SERVER)
     assert server is not None
     assert server.left_at is not None
-    await running_bot.close()
 
 
 async def test_a_check_while_the_bot_runs(here: Path, running_bot: Database) -> None:
@@ -175,7 +171,6 @@ async def test_a_check_while_the_bot_runs(here: Path, running_bot: Database) -> 
     done = call(here, "check", "--fix")
     assert (done.returncode, done.stdout[:6]) == (0, "fixed ")
     assert call(here, "check").stdout == "No problems found.\n"
-    await running_bot.close()
 
 
 COMMANDS = [("servers",), ("check",), ("grant", str(SERVER), "7", "5", "--reason", "x")]
@@ -228,7 +223,6 @@ async def test_no_command_changes_the_schema_under_a_running_bot(
     (row,) = await running_bot.reader.execute_fetchall("SELECT max(number) FROM migrations")
     assert row[0] == list(migrations())[-1][0] + 1
     assert (await main(*command))[0] == 0
-    await running_bot.close()
 
 
 async def test_without_locks_no_command_changes_the_schema(
@@ -242,7 +236,6 @@ async def test_without_locks_no_command_changes_the_schema(
     def refuse(descriptor: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    await running_bot.close()
     newer()
     monkeypatch.setattr("db.process_lock._lock", refuse)
     with pytest.raises(SchemaTooOldError):
@@ -265,10 +258,7 @@ def test_a_start_on_a_full_disk(
 
 
 async def test_a_command_on_a_full_disk(
-    here: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    main: Main,
-    caplog: pytest.LogCaptureFixture,
+    here: Path, monkeypatch: pytest.MonkeyPatch, main: Main, caplog: pytest.LogCaptureFixture
 ) -> None:
     with small_disk(here / "disk", mebibytes=2) as disk:
         monkeypatch.setenv("DATABASE_URL", "sqlite:///disk/songs.db")
@@ -279,37 +269,26 @@ async def test_a_command_on_a_full_disk(
     assert line.startswith("can't run: disk/songs.db can't be written: the disk is full, over its")
 
 
-def test_a_database_that_can_not_be_opened(here: Path) -> None:
-    """It was a trace of a thread, without the file's name."""
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+async def test_a_database_that_can_not_be_opened(
+    here: Path, command: tuple[str, ...], main: Main, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The file is named, and no thread logs a trace."""
     (here / "songs.db").mkdir()
-    done = call(here, "servers")
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert (
-        "can't run: songs.db can't be used (unable to open database file: Is a directory)" in line
+    assert (await main(*command))[0] == 1
+    (line,) = caplog.messages
+    assert line.startswith(
+        "can't run: songs.db can't be used (unable to open database file: Is a directory)"
     )
 
 
 @pytest.mark.parametrize("table", ["servers", "migrations"])
-async def test_a_check_of_a_damaged_file(
-    here: Path,
-    running_bot: Database,
-    table: str,
-    main: Main,
-) -> None:
+async def test_a_check_of_a_damaged_file(here: Path, table: str, main: Main) -> None:
     """Also where the damage keeps the database from being opened."""
-    await running_bot.close()
+    await write_new(here / "songs.db")
     await asyncio.to_thread(damage, here / "songs.db", table)
     for arguments in (["check"], ["check", "--fix"]):
         status, output, _ = await main(*arguments)
         assert status == 1
         assert f"problem  The file is damaged: the table {table} can't be read" in output
         assert output.endswith(" problems, 0 fixed.\n")
-
-
-async def test_a_check_of_a_database_that_can_not_be_opened(
-    here: Path, main: Main, caplog: pytest.LogCaptureFixture
-) -> None:
-    (here / "songs.db").mkdir()
-    assert (await main("check"))[0] == 1
-    assert "songs.db can't be used" in caplog.text

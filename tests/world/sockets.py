@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import discord
 import pytest
+from pydantic import SecretStr
 
 import bot
 from cogs.client.client import Client
@@ -324,9 +325,27 @@ async def running(
 def configure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the world's settings; undo what a bot sets for its process afterwards."""
     set_environment(monkeypatch, world.folder, world.settings)
-    monkeypatch.setattr(discord.http.Route, "BASE", discord.http.Route.BASE)
+    use_api(monkeypatch, discord.http.Route.BASE)
+
+
+def use_api(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Let discord.py use this API until the test ends, and the gateway that it names."""
+    monkeypatch.setattr(discord.http.Route, "BASE", url)
     gateway = discord.gateway.DiscordWebSocket
     monkeypatch.setattr(gateway, "DEFAULT_GATEWAY", gateway.DEFAULT_GATEWAY)
+
+
+def local_config(wire: DiscordWire, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """Return a bot's configuration for the simulated Discord, without pauses between songs."""
+    use_api(monkeypatch, wire.api_url)
+    return Config(
+        discord_token=SecretStr(wire.token),
+        segmind_api_key=SecretStr("SG_0123456789abcdef"),
+        database_url=f"sqlite:///{folder / 'songs.db'}",
+        data_dir=folder,
+        default_cooldown=0,
+        member_hourly_refunds=0,
+    )
 
 
 def set_environment(monkeypatch: pytest.MonkeyPatch, folder: Path, given: dict[str, str]) -> None:

@@ -9,15 +9,14 @@ from typing import Any
 
 import discord
 import pytest
-from pydantic import SecretStr
 
 import bot
 from cogs.client import connection
 from cogs.client.answers import LONGEST_PAUSE
 from cogs.client.client import Client
 from cogs.client.connection import POLL_INTERVAL, RESERVE, SessionStarts, retry_after
-from services.config import Config
 from tests.wire import DiscordWire, Fault, Limits
+from tests.world.sockets import local_config
 
 CALLS = ["/users/@me", "/oauth2/applications/@me", "/gateway/bot"]
 HOUR = {"message": "no", "retry_after": 3600.0, "global": False}
@@ -25,23 +24,16 @@ CLOUDFLARE = {"Via": "", "Content-Type": "text/html"}
 
 
 @pytest.fixture
-async def wire(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[DiscordWire]:
+async def wire() -> AsyncIterator[DiscordWire]:
     async with DiscordWire(limits=Limits.none()) as wire:
-        monkeypatch.setattr(discord.http.Route, "BASE", wire.api_url)
-        gateway = discord.gateway.DiscordWebSocket
-        monkeypatch.setattr(gateway, "DEFAULT_GATEWAY", gateway.DEFAULT_GATEWAY)
         yield wire
 
 
 @pytest.fixture
-async def client(wire: DiscordWire, tmp_path: Path) -> AsyncIterator[Client]:
-    config = Config(
-        discord_token=SecretStr(wire.token),
-        segmind_api_key=SecretStr("SG_0123456789abcdef"),
-        database_url=f"sqlite:///{tmp_path / 'songs.db'}",
-        data_dir=tmp_path,
-    )
-    async with bot.composed(config) as application:
+async def client(
+    wire: DiscordWire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Client]:
+    async with bot.composed(local_config(wire, tmp_path, monkeypatch)) as application:
         yield application.client
         await application.client.close()
 
@@ -175,7 +167,7 @@ async def test_sessions_are_counted_again_near_the_limit() -> None:
 
 
 async def test_sessions_wait_for_a_long_rate_limit(caplog: pytest.LogCaptureFixture) -> None:
-    """No handler of discord.py's expects it: it ended the bot."""
+    """discord.py doesn't catch it, so it ended the bot."""
     sessions, http, slept = starts(discord.RateLimited(90.0), 5)
     await sessions.take()
     assert (http.calls, slept) == (2, [90.0])
@@ -196,9 +188,7 @@ async def test_the_logins_answer_counts() -> None:
     assert http.calls == 0
 
 
-async def test_a_wait_is_logged_once(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_a_wait_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
 
     async def cancelled(_: float) -> None:

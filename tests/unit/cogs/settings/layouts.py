@@ -13,7 +13,7 @@ COMPONENTS_V2 = 1 << 15
 
 
 def parts(components: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Every component, with those inside of it."""
+    """Yield every component and those nested in it."""
     for part in components:
         yield part
         yield from parts(part.get("components", ()))
@@ -25,7 +25,7 @@ def text_in(components: Sequence[dict[str, Any]]) -> str:
 
 
 def buttons_in(components: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """The `custom_id` of each button that can be pressed, by its label; of several the first."""
+    """Return the `custom_id` of the first enabled button of each label."""
     found: dict[str, str] = {}
     for part in parts(components):
         if part["type"] == 2 and not part.get("disabled"):
@@ -34,19 +34,19 @@ def buttons_in(components: Sequence[dict[str, Any]]) -> dict[str, str]:
 
 
 def shown_in(result: simcord.InteractionResult) -> str:
-    """All texts of the message that a command, a press or a form ended with."""
+    """Return all texts of the response to a command, a button or a form."""
     assert result.response is not None
     return text_in(result.response.components)
 
 
 def filled_in(form: simcord.InteractionResult) -> dict[str, Any]:
-    """Return what each field of an opened form is filled in with."""
+    """Return the value of each field of an opened form."""
     assert form.modal is not None
     fields = [part["component"] for part in form.modal["components"] if "component" in part]
-    return {field["custom_id"]: _stands(field) for field in fields}
+    return {field["custom_id"]: _value_of(field) for field in fields}
 
 
-def _stands(field: dict[str, Any]) -> Any:
+def _value_of(field: dict[str, Any]) -> Any:
     if "options" in field:
         return next(one["value"] for one in field["options"] if one.get("default"))
     if "default_values" in field or field["type"] in (5, 6, 8):

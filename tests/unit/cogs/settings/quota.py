@@ -38,7 +38,7 @@ def quota_id(world: World) -> int:
 
 
 async def quota(world: World, name: str, **options: Any) -> str:
-    """What the bot replies to the manager, and to nobody else."""
+    """Return the ephemeral reply to a manager's command."""
     result = await world.mona.slash(world.channel, f"quota {name}", **options)
     assert result.ephemeral
     return said(result).content
@@ -69,7 +69,7 @@ async def filled(world: World, form: str, topic: str, **typed: Any) -> simcord.I
 
 
 def refused(result: simcord.InteractionResult) -> str:
-    """The refusal that came beside the panel."""
+    """Return the refusal that was sent after the panel."""
     (text,) = result.followups
     assert text.ephemeral
     return text.content

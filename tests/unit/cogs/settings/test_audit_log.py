@@ -10,14 +10,12 @@ from typing import Any
 
 import discord
 import pytest
-from pydantic import SecretStr
 
 import bot
 from cogs.settings import audit_log as module
 from cogs.settings.audit_log import AuditLog, joined
 from db import budgets
 from db.records import Change
-from services.config import Config
 from services.credits.budgets import ServerBudgetExceeded
 from services.retry import Backoff
 from services.settings.catalogue import ALLOWANCE, BLOCK, BLOCKED_WORDS, BUDGET, LOG, ROLE_ALLOWANCE
@@ -28,6 +26,7 @@ from services.songs.scheduler import spawn
 from tests.factories import NOON, SettableClock, make_song
 from tests.wire import Channel, DiscordWire, Fault, Guild, Limits, Permission
 from tests.wire.permissions import BOT
+from tests.world.sockets import local_config
 
 SOON = 10.0
 MESSAGES = "/channels/{channel_id}/messages"
@@ -36,7 +35,7 @@ MONA, ROLE = 3_000_000_000_000_000_000, 4_000_000_000_000_000_000
 
 @dataclass
 class Stage:
-    """A bot that is logged in, and managers of two servers. Nobody runs the log but `running`."""
+    """A bot that is logged in, and managers of two servers. Only `running` runs the log."""
 
     application: bot.Application
     wire: DiscordWire
@@ -61,13 +60,14 @@ class Stage:
             await server_settings.set(self.by(channel or self.logs), ALLOWANCE, amount)
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.application.audit_log.run())
+    async def running(self, log: AuditLog | None = None) -> AsyncIterator[None]:
+        log = log or self.application.audit_log
+        task = asyncio.create_task(log.run())
         yield
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        await self.application.audit_log.stop(grace=SOON)
+        await log.stop(grace=SOON)
 
     async def all_posted(self) -> None:
         """Wait until every change is posted or given up."""
@@ -76,7 +76,7 @@ class Stage:
                 await asyncio.sleep(0.005)
 
     def text(self, channel: Channel | None = None) -> str:
-        """What the channel has read, oldest first."""
+        """Return what is posted in the channel, oldest first."""
         posts = sorted(self.wire.messages(channel or self.logs), key=lambda m: m.id)
         return "\n".join(embed["description"] for post in posts for embed in post.embeds)
 
@@ -87,7 +87,7 @@ class Stage:
         )
 
     def another_log(self) -> AuditLog:
-        """As after a restart."""
+        """Return the log that a restarted bot has."""
         return AuditLog(
             self.application.client,
             self.changelog,
@@ -98,7 +98,7 @@ class Stage:
 
     @property
     def sent(self) -> int:
-        """How often a message was sent, whatever came of it."""
+        """How often a message was sent, including refused ones."""
         return sum((r.method, r.route) == ("POST", MESSAGES) for r in self.wire.requests)
 
 
@@ -109,26 +109,16 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         guild = wire.guild("One")
         logs = wire.channel(guild, "logs")
         others = wire.channel(wire.guild("Two"), "logs")
-        monkeypatch.setattr(discord.http.Route, "BASE", wire.api_url)
-        gateway = discord.gateway.DiscordWebSocket
-        monkeypatch.setattr(gateway, "DEFAULT_GATEWAY", gateway.DEFAULT_GATEWAY)
-        settings = Config(
-            discord_token=SecretStr(wire.token),
-            segmind_api_key=SecretStr("SG_0123456789abcdef"),
-            database_url=f"sqlite:///{tmp_path / 'songs.db'}",
-            data_dir=tmp_path,
-            default_cooldown=0,
-            member_hourly_refunds=0,
-        )
-        async with bot.composed(settings) as application:
+        config = local_config(wire, tmp_path, monkeypatch)
+        async with bot.composed(config) as application:
             await application.client.login(wire.token)
             yield Stage(application, wire, guild, logs, others)
             await application.client.close()
 
 
-async def until(look: Callable[[], object]) -> None:
+async def until(reached: Callable[[], object]) -> None:
     async with asyncio.timeout(SOON):
-        while not look():  # noqa: ASYNC110
+        while not reached():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
@@ -171,9 +161,7 @@ async def test_mentions_are_shown_and_ping_nobody(stage: Stage) -> None:
     assert message.content == ""
 
 
-async def test_each_warning_of_a_budget_is_posted_once(
-    stage: Stage,
-) -> None:
+async def test_each_warning_of_a_budget_is_posted_once(stage: Stage) -> None:
     services = stage.application
     await stage.log_to(stage.logs)
     await services.server_settings.set(stage.by(stage.logs), BUDGET, 10)
@@ -275,10 +263,8 @@ async def test_a_crash_between_sending_and_marking_does_not_double(
         running.cancel()
         await stage.application.audit_log.stop(grace=0)
     assert await stage.changelog.pending()
-    again = stage.another_log()
-    running = asyncio.create_task(again.run())
-    await stage.all_posted()
-    running.cancel()
+    async with stage.running(stage.another_log()):
+        await stage.all_posted()
     assert stage.sent == 2
     assert len(stage.wire.messages(stage.logs)) == 1
 
@@ -351,10 +337,8 @@ async def test_refused_changes_are_retried_after_a_restart(stage: Stage) -> None
     async with stage.running():
         await until(lambda: stage.sent > 2)
     stage.wire.permit(stage.logs, BOT)
-    again = stage.another_log()
-    running = asyncio.create_task(again.run())
-    await stage.all_posted()
-    running.cancel()
+    async with stage.running(stage.another_log()):
+        await stage.all_posted()
     assert stage.text().count("Log channel") == 1
 
 
@@ -472,7 +456,7 @@ async def test_a_mark_that_fails_is_made_later_and_nothing_is_sent_again(
 async def test_a_malformed_change_stops_no_other(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A grant without its facts, say."""
+    """For example a grant without its facts."""
     await stage.log_to(stage.logs)
     async with stage.application.database.write() as connection:
         await stage.changelog.record(connection, stage.by(stage.logs).server_id, "grant")
@@ -495,14 +479,10 @@ async def test_a_stop_waits_for_messages_in_progress(stage: Stage) -> None:
     assert await stage.changelog.pending() == []
 
 
-async def test_a_stop_with_nothing_in_progress(stage: Stage) -> None:
-    await stage.application.audit_log.stop(grace=SOON)
-
-
-async def test_a_database_that_cannot_be_read_ends_it(
+async def test_a_database_that_cannot_be_read_ends_the_log(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And with it the process, like every part."""
+    """The process ends with it, as with every background loop."""
 
     async def fail(*_: object, **__: object) -> list[Change]:
         raise sqlite3.OperationalError("disk I/O error")
@@ -510,6 +490,3 @@ async def test_a_database_that_cannot_be_read_ends_it(
     monkeypatch.setattr(stage.changelog, "pending", fail)
     with pytest.raises(sqlite3.OperationalError):
         await asyncio.wait_for(stage.application.audit_log.run(), SOON)
-
-
-# --- the table ------------------------------------------------------------------------------------

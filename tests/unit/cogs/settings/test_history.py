@@ -9,38 +9,18 @@ from simcord.components import walk_components
 
 from cogs.settings import history as module
 from cogs.settings.channels import obstacle
-from services.settings.catalogue import (
-    ALLOWANCE,
-    BLOCKED_WORDS,
-    LOG,
-    ROLE_ALLOWANCE,
-)
+from services.settings.catalogue import ALLOWANCE, BLOCKED_WORDS, LOG, ROLE_ALLOWANCE
 from services.settings.changelog import PAGE
-from services.settings.server_settings import Manager
 from tests.unit.cogs.settings.layouts import shown_in
+from tests.unit.cogs.settings.quota import NOT_ALLOWED, by, server_settings, settings
 from tests.world import World, buttons_of, custom_id, said, text_of
 
-NOT_ALLOWED = "Only those with the Manage Server permission can do this."
 MENU = "Undo a change"
-
-
-def mona(world: World) -> Manager:
-    return Manager(world.guild.id, world.mona.id)
 
 
 async def allow(world: World, *amounts: int) -> None:
     for amount in amounts:
-        await world.application.server_settings.set(mona(world), ALLOWANCE, amount)
-
-
-async def allowance(world: World) -> int | None:
-    settings = await world.application.server_settings.read(world.guild.id)
-    return settings.allowance.credits
-
-
-async def log_channel(world: World) -> int | None:
-    settings = await world.application.server_settings.read(world.guild.id)
-    return settings[LOG]
+        await server_settings(world).set(by(world), ALLOWANCE, amount)
 
 
 async def history(world: World, **options: int) -> simcord.InteractionResult:
@@ -81,14 +61,13 @@ async def test_a_page_that_is_too_long_for_one_embed_takes_two(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "DESCRIPTION", 2_000)
-    server_settings = world.application.server_settings
     for number in range(2 * PAGE):
         marks = "*a" if number % 2 else "b*"
-        await server_settings.set(
-            mona(world), BLOCKED_WORDS, [f"{n}{marks * 20}" for n in range(10)]
+        await server_settings(world).set(
+            by(world), BLOCKED_WORDS, [f"{n}{marks * 20}" for n in range(10)]
         )
     for number in range(2 * PAGE, PAGE, -1):
-        await server_settings.undo(mona(world), number)
+        await server_settings(world).undo(by(world), number)
     result = await history(world, page=2)
     assert len(said(result).embeds) == 2
     for number in range(PAGE + 1, 2 * PAGE + 1):
@@ -103,14 +82,14 @@ async def test_undoing_a_change_is_shown_at_both_changes(world: World) -> None:
     await world.mona.slash(
         world.channel, "quota grant", member=world.alice, amount=5, reason="for winning"
     )
-    await world.application.server_settings.set(mona(world), ROLE_ALLOWANCE, 50, 77)
+    await server_settings(world).set(by(world), ROLE_ALLOWANCE, 50, 77)
     result = await history(world)
     # Grants can't be undone, and a menu shows no mentions.
     assert options(result) == [
         *(("4", "4. Role allowance of a role"), ("2", "2. Allowance"), ("1", "1. Allowance"))
     ]
     taken = await world.mona.select(said(result), ["2"])
-    assert await allowance(world) == 20
+    assert (await settings(world)).allowance.credits == 20
     (reply,), shown = map(text_of, taken.followups), text_of(taken.response)
     assert "Change 2 is undone. **Allowance**: 20 credits a period." in reply
     assert "undoes change 2" in shown
@@ -125,7 +104,7 @@ async def test_a_forged_choice_changes_nothing(world: World, value: str | None) 
     pressed = await world.press(world.mona, result.response, "changes:undo", values=values)
     answer = pressed.followups[-1] if value in ("0", "99") else said(pressed)
     assert answer.content.startswith("There is no")
-    assert await allowance(world) == 20
+    assert (await settings(world)).allowance.credits == 20
 
 
 async def test_each_press_checks_who_presses(world: World) -> None:
@@ -136,7 +115,7 @@ async def test_each_press_checks_who_presses(world: World) -> None:
         await world.press(world.alice, result.response, "changes:undo", values=["1"]),
     ):
         assert said(pressed).content == NOT_ALLOWED
-    assert await allowance(world) == 28
+    assert (await settings(world)).allowance.credits == 28
 
 
 # --- the log's channel ----------------------------------------------------------------------------
@@ -148,17 +127,15 @@ async def test_a_log_channel_is_chosen_shown_and_switched_off(world: World) -> N
     assert said(result).content.startswith("Changes are posted nowhere.")
     result = await world.mona.slash(world.channel, "quota log", channel=world.channel)
     assert f"is posted in <#{world.channel.id}>" in said(result).content
-    assert await log_channel(world) == world.channel.id
+    assert (await settings(world))[LOG] == world.channel.id
     result = await world.mona.slash(world.channel, "quota log")
     assert f"is posted in <#{world.channel.id}>" in said(result).content
     result = await world.mona.slash(world.channel, "quota log", off=True)
     assert said(result).content.startswith("Changes are posted nowhere.")
-    assert await log_channel(world) is None
+    assert (await settings(world))[LOG] is None
 
 
-async def test_a_deleted_log_channel_is_shown_as_deleted(
-    world: World,
-) -> None:
+async def test_a_deleted_log_channel_is_shown_as_deleted(world: World) -> None:
     logs = world.guild.create_text_channel("logs")
     await world.mona.slash(world.channel, "quota log", channel=logs)
     world.env.backend.delete_channel(logs.id)
@@ -183,7 +160,7 @@ async def test_a_log_channel_that_was_closed_to_the_bot_is_said_to_be(world: Wor
 async def test_a_channel_and_its_end_at_once(world: World) -> None:
     result = await world.mona.slash(world.channel, "quota log", channel=world.channel, off=True)
     assert said(result).content == "Choose either a channel or `off`."
-    assert await log_channel(world) is None
+    assert (await settings(world))[LOG] is None
 
 
 @pytest.mark.parametrize(
@@ -205,4 +182,4 @@ async def test_a_channel_in_which_the_bot_may_not_write(
     result = await world.mona.slash(world.channel, "quota log", channel=quiet)
     assert named in said(result).content
     assert f"<#{quiet.id}>" in said(result).content
-    assert await log_channel(world) is None
+    assert (await settings(world))[LOG] is None

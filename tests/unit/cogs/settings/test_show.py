@@ -5,9 +5,7 @@ from datetime import timedelta
 
 import simcord
 
-from services.settings.catalogue import (
-    BUDGET,
-)
+from services.settings.catalogue import BUDGET
 from services.settings.settings import Member
 from tests.unit.cogs.settings.layouts import buttons_in, shown_in
 from tests.unit.cogs.settings.quota import by, server_settings, show

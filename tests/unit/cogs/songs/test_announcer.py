@@ -13,7 +13,6 @@ from typing import Any
 
 import discord
 import pytest
-from pydantic import SecretStr
 
 import bot
 from cogs.client.client import Client
@@ -25,7 +24,6 @@ from db import songs as song_rows
 from db.errors import DiskFullError
 from db.records import Song
 from services.clock import utc_now
-from services.config import Config
 from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
 from services.songs.completion import SongCompletion
 from services.songs.queue import Queue
@@ -38,6 +36,7 @@ from tests.wire.state import (
     PRIVATE_THREAD,
     VOICE_CHANNEL,
 )
+from tests.world.sockets import local_config
 
 SOON = 10.0
 MIB = 2**20
@@ -175,18 +174,8 @@ async def staged(
     async with DiscordWire(limits=Limits.none(), shards=shards) as wire:
         guild = wire.guild("One")
         channel, alice = wire.channel(guild, "songs"), wire.member(guild, "alice")
-        monkeypatch.setattr(discord.http.Route, "BASE", wire.api_url)
-        gateway = discord.gateway.DiscordWebSocket
-        monkeypatch.setattr(gateway, "DEFAULT_GATEWAY", gateway.DEFAULT_GATEWAY)
-        settings = Config(
-            discord_token=SecretStr(wire.token),
-            segmind_api_key=SecretStr("SG_0123456789abcdef"),
-            database_url=f"sqlite:///{tmp_path / 'songs.db'}",
-            data_dir=tmp_path,
-            default_cooldown=0,
-            member_hourly_refunds=0,
-        )
-        async with bot.composed(settings) as application:
+        config = local_config(wire, tmp_path, monkeypatch)
+        async with bot.composed(config) as application:
             client = application.client
             client._connection.guild_ready_timeout = 0.01
             await client.login(wire.token)

@@ -1,20 +1,12 @@
 """The history of changes: in its order, page by page, each posted once."""
 
-import pytest
-
-from db.database import Database
 from services.settings.catalogue import ALLOWANCE, BUDGET, LOG
 from services.settings.changelog import PAGE, POSTED_AT_ONCE, as_json
 from services.settings.server_settings import Manager
-from tests.factories import NOON, SERVER, SettableClock
-from tests.unit.services.credits.composed import BY, MANAGER, Product, compose
+from tests.factories import NOON, SERVER
+from tests.unit.services.credits.composed import BY, MANAGER, Product
 
 CHANNEL, OTHER_CHANNEL = 91, 92
-
-
-@pytest.fixture
-def product(database: Database, clock: SettableClock) -> Product:
-    return compose(database, clock)
 
 
 async def allow(product: Product, *credits: int) -> None:

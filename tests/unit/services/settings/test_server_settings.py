@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from db.database import Database
 from db.records import to_ms
 from services.amounts import MAX_AMOUNT, MAX_BUDGET, InvalidReason
 from services.calendar import Calendar, Every, UnknownTimeZone
@@ -51,15 +50,10 @@ from services.settings.server_settings import Manager, ServerSettings
 from services.settings.settings import Block, Member, Override
 from tests.factories import MEMBER, NOON, SERVER, SettableClock
 from tests.refusals import refusal
-from tests.unit.services.credits.composed import BY, MANAGER, Product, compose
+from tests.unit.services.credits.composed import BY, MANAGER, Product
 
 OTHER = Manager(SERVER, MANAGER + 1)
 LATER = NOON + timedelta(hours=1)
-
-
-@pytest.fixture
-def product(database: Database, clock: SettableClock) -> Product:
-    return compose(database, clock)
 
 
 @pytest.fixture
