@@ -207,7 +207,7 @@ async def test_a_refused_token_says_how_to_get_one(world: World) -> None:
         assert unwanted not in process.output
 
 
-# --- two at once ----------------------------------------------------------------------------------
+# --- two bots on one data folder ------------------------------------------------------------------
 
 
 async def test_a_second_bot_waits_for_the_first_and_continues_its_songs(
@@ -282,7 +282,7 @@ async def test_a_data_folder_of_an_earlier_version_goes_on(
     assert (data / "lost+found").is_dir()
 
 
-# --- what ends it ---------------------------------------------------------------------------------
+# --- the end of the bot ---------------------------------------------------------------------------
 
 
 async def test_the_bot_ends_with_the_error_of_a_background_loop(

@@ -79,9 +79,7 @@ def test_each_kind_of_channel_has_its_requirements(
 
 
 @pytest.mark.parametrize("archived", [False, True])
-def test_a_locked_thread_requires_manage_threads(
-    archived: bool,
-) -> None:
+def test_a_locked_thread_requires_manage_threads(archived: bool) -> None:
     thread = channel(ChannelType.public_thread)
     thread.archived = archived
     assert lacking_to_post(thread, INVITED) == []

@@ -1,4 +1,4 @@
-"""The commands are given to Discord once, and again when either side has changed."""
+"""Commands are registered once, and again when they have changed here or at Discord."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,14 +25,14 @@ from tests.wire import Fault
 __all__ = ["stage"]  # a fixture
 
 
-async def test_once(stage: Stage) -> None:
+async def test_unchanged_commands_are_registered_once(stage: Stage) -> None:
     database = stage.application.database
     assert stage.wire.state.command_puts == 1  # at the start of the bot
     assert not await register_commands(stage.client, database)
     assert stage.wire.state.command_puts == 1
 
 
-async def test_again_when_ours_differ(stage: Stage) -> None:
+async def test_a_new_command_is_registered(stage: Stage) -> None:
     @app_commands.command()
     async def anthem(interaction: discord.Interaction) -> None:
         """A new one."""
@@ -43,7 +43,7 @@ async def test_again_when_ours_differ(stage: Stage) -> None:
     assert not await register_commands(stage.client, stage.application.database)
 
 
-async def test_again_when_somebody_else_has_changed_or_removed_them(stage: Stage) -> None:
+async def test_commands_changed_by_somebody_else_are_registered_again(stage: Stage) -> None:
     database = stage.application.database
     stage.wire.state.commands.pop()
     assert await register_commands(stage.client, database)
@@ -52,7 +52,7 @@ async def test_again_when_somebody_else_has_changed_or_removed_them(stage: Stage
     assert not await register_commands(stage.client, database)
 
 
-async def test_each_application_has_its_own(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_application_is_registered_separately(stage: Stage) -> None:
     """A test bot and the real one may share a database's copy."""
     database = stage.application.database
     async with database.write() as connection:

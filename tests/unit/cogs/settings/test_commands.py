@@ -101,7 +101,7 @@ async def test_a_period_changes_when_the_current_one_ends(world: World) -> None:
     assert (await settings(world))[CALENDAR] == Calendar(Every.WEEK, 4, "UTC")
 
 
-async def test_zones_are_offered(world: World) -> None:
+async def test_time_zones_are_suggested(world: World) -> None:
     offered = await world.mona.autocomplete(world.channel, "quota server", "zone", "berl")
     assert offered == [{"name": "Europe/Berlin", "value": "Europe/Berlin"}]
 
@@ -122,7 +122,7 @@ async def test_zones_are_offered(world: World) -> None:
         ("block", {"reason": "  "}),
     ],
 )
-async def test_options_that_make_no_sense_change_nothing(
+async def test_contradictory_and_invalid_options_change_nothing(
     world: World, name: str, options: dict[str, Any]
 ) -> None:
     about = {"member": world.bob} if name in ("member", "block") else {}
@@ -190,7 +190,7 @@ async def test_bots_have_no_settings(world: World) -> None:
     assert await changed(world) == []
 
 
-async def test_a_budget_and_none(world: World) -> None:
+async def test_a_budget_is_set_and_removed(world: World) -> None:
     await quota(world, "budget", credits=1)
     assert (await settings(world))[BUDGET] == 1
     assert "QUEUED" in await requested(world)
@@ -219,7 +219,7 @@ async def test_songs_are_requested_in_allowed_channels(world: World) -> None:
     assert (await settings(world))[CHANNELS] == ()
 
 
-async def test_channels_that_make_no_sense_are_refused(world: World) -> None:
+async def test_contradictory_and_unusable_channels_are_refused(world: World) -> None:
     both = {"add": world.channel, "remove": world.channel}
     assert "different channels" in await quota(world, "channels", **both)
     assert "either" in await quota(world, "channels", add=world.channel, everywhere=True)
@@ -245,7 +245,7 @@ def test_the_chat_of_a_voice_channel_requires_connect() -> None:
 # --- /quota block, pause --------------------------------------------------------------------------
 
 
-async def test_a_blocked_member_makes_no_songs_until_then(world: World) -> None:
+async def test_a_blocked_member_makes_no_songs_until_the_block_ends(world: World) -> None:
     await world.song(world.bob)
     same: dict[str, Any] = {"member": world.bob, "reason": "*spam*", "until": "today"}
     assert "\\*spam\\*" in await quota(world, "block", **same)

@@ -147,7 +147,7 @@ async def test_a_deleted_log_channel_is_shown_as_deleted(world: World) -> None:
     assert "Set a log channel that I can write in" in shown
 
 
-async def test_a_log_channel_that_was_closed_to_the_bot_is_said_to_be(world: World) -> None:
+async def test_an_unset_or_usable_log_channel_has_no_obstacle(world: World) -> None:
     logs = world.guild.create_text_channel("logs")
     await world.mona.slash(world.channel, "quota log", channel=logs)
     guild = world.client.get_guild(world.guild.id)
@@ -157,7 +157,7 @@ async def test_a_log_channel_that_was_closed_to_the_bot_is_said_to_be(world: Wor
     assert obstacle(guild, None) is None
 
 
-async def test_a_channel_and_its_end_at_once(world: World) -> None:
+async def test_a_log_channel_together_with_off_is_refused(world: World) -> None:
     result = await world.mona.slash(world.channel, "quota log", channel=world.channel, off=True)
     assert said(result).content == "Choose either a channel or `off`."
     assert (await settings(world))[LOG] is None

@@ -7,23 +7,11 @@ import simcord
 
 from services.settings.catalogue import BUDGET
 from services.settings.settings import Member
-from tests.unit.cogs.settings.layouts import buttons_in, shown_in
+from tests.unit.cogs.settings.layouts import shown_in
 from tests.unit.cogs.settings.quota import by, server_settings, show
 from tests.world import World, said
 
-
-def buttons(result: simcord.InteractionResult) -> dict[str, str]:
-    return buttons_in(said(result).components)
-
-
 # --- the settings ---------------------------------------------------------------------------------
-
-
-async def test_the_settings_are_shown_to_the_manager_alone(world: World) -> None:
-    result = await show(world)
-    assert said(result).ephemeral
-    assert "10 credits a day (the default)" in shown_in(result)
-    assert {"Roles", "Members", "Limits", "More"} <= set(buttons(result))
 
 
 async def test_what_the_budget_has_counted_is_shown(world: World) -> None:

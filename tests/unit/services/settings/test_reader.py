@@ -64,7 +64,7 @@ async def test_a_calendar_is_read_back(product: Product) -> None:
     assert settings.timeline.at(NOON + timedelta(days=8)) == calendar
 
 
-async def test_those_of_other_members_and_servers_are_not_read(product: Product) -> None:
+async def test_settings_of_other_members_and_servers_are_not_read(product: Product) -> None:
     await product.server_settings.set(BY, MEMBER_ALLOWANCE, Override(9), MEMBER + 1)
     await product.server_settings.set(BY, BLOCK, Block("Spam."), MEMBER + 1)
     await product.server_settings.set(Manager(SERVER + 1, MANAGER), BUDGET, 3)
@@ -104,7 +104,7 @@ def test_the_highest_of_the_roles_counts(
 
 
 @pytest.mark.parametrize("own", [0, 5, None])
-def test_a_members_own_allowance_goes_before_all_until_it_ends(own: int | None) -> None:
+def test_a_members_own_allowance_comes_first_until_it_ends(own: int | None) -> None:
     until = NOON + HOUR
     values = {ALLOWANCE: 10, MEMBER_ALLOWANCE: Override(own, until)}
     settings = Settings(values, roles={A: None})

@@ -234,7 +234,7 @@ async def test_a_grant_is_not_undone(product: Product) -> None:
     assert await product.free() == 14
 
 
-async def test_undoing_a_removal_needs_room_too(
+async def test_undoing_a_reset_is_limited_too(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     most(monkeypatch, ROLE_ALLOWANCE, 1)
@@ -274,7 +274,7 @@ async def test_all_settings_are_reset_each_as_a_change_and_can_be_undone(
     assert await reading(product) == decided
 
 
-# --- seeing ---------------------------------------------------------------------------------------
+# --- lists ----------------------------------------------------------------------------------------
 
 
 async def test_settings_about_roles_are_listed_by_role(server_settings: ServerSettings) -> None:
@@ -284,7 +284,7 @@ async def test_settings_about_roles_are_listed_by_role(server_settings: ServerSe
     assert found == [(21, 21), (22, 22), (23, 23)]
 
 
-async def test_those_whose_block_has_ended_are_not_counted(
+async def test_ended_blocks_are_not_counted(
     server_settings: ServerSettings, clock: SettableClock
 ) -> None:
     await server_settings.set(BY, BLOCK, Block("Spam."), 1)
