@@ -11,6 +11,7 @@ import wave
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from playground.composer import compose, performance
 from playground.composer.band import Arrangement, harmonise
-from playground.composer.form import plan
+from playground.composer.form import Section, plan
 from playground.composer.genres import FAMILIES
 from playground.composer.harmony import SCALES, chord, voicing
 from playground.composer.instruments import DRUMS, INSTRUMENTS, KITS
@@ -72,6 +73,18 @@ def arranged(
     genres: str = "pop", lyrics: str = LYRICS, seconds: int = 120, seed: int = 7
 ) -> tuple[Arrangement, Clock]:
     return _arrange(style_of(genres, seed=seed), lyrics, seconds, seed)
+
+
+def voice(*, lavish: bool = False, **request: Any) -> tuple[Arrangement, list[Note]]:
+    """A song and the notes that are sung in it."""
+    arrangement, _ = arranged(**request)
+    return arrangement, soloists(arrangement, voice_level=0.0, lavish=lavish)[0].notes
+
+
+def beats_of(arrangement: Arrangement, section: Section) -> tuple[int, int]:
+    """The first beat of a section, and the first after it."""
+    first = section.first_bar * arrangement.beats_in_bar
+    return first, first + section.bars * arrangement.beats_in_bar
 
 
 def pulse(sound: Sound) -> float:
@@ -198,8 +211,7 @@ def test_chorus_is_louder_and_denser_than_the_verse(genres: str) -> None:
 
     def heard(kind: str) -> tuple[float, float]:
         section = next(s for s in arrangement.sections if s.kind == kind)
-        first = section.first_bar * arrangement.beats_in_bar
-        last = first + section.bars * arrangement.beats_in_bar
+        first, last = beats_of(arrangement, section)
         cut = sound[int(clock.seconds(first) * RATE) : int(clock.seconds(last) * RATE)]
         notes = sum(first <= note.start < last for part in parts for note in part.notes)
         return decibels(cut), notes / section.bars
@@ -221,35 +233,28 @@ def test_pitch_is_concert_pitch() -> None:
 
 
 def test_repeated_chorus_has_the_same_tune() -> None:
-    arrangement, _ = arranged()
-    sung = soloists(arrangement, voice_level=0.0, lavish=False)[0].notes
-    tunes = []
-    for section in arrangement.sections:
-        if section.kind == "chorus":
-            first = section.first_bar * arrangement.beats_in_bar
-            last = first + section.bars * arrangement.beats_in_bar
-            tunes.append(
-                [(n.start - first, n.length, n.pitch) for n in sung if first <= n.start < last]
-            )
+    arrangement, sung = voice()
+    choruses = [beats_of(arrangement, s) for s in arrangement.sections if s.kind == "chorus"]
+    tunes = [
+        [(n.start - first, n.length, n.pitch) for n in sung if first <= n.start < last]
+        for first, last in choruses
+    ]
     assert len(tunes) >= 2
     assert tunes[0]
     assert all(tune == tunes[0] for tune in tunes)
 
 
 def test_each_syllable_has_a_note_when_there_is_time() -> None:
-    arrangement, _ = arranged(
-        "pop, 100 bpm", "[verse]\nOne two three four\nFive six seven eight", 40
-    )
-    sung = soloists(arrangement, voice_level=0.0, lavish=False)[0].notes
+    lyrics = "[verse]\nOne two three four\nFive six seven eight"
+    arrangement, sung = voice(genres="pop, 100 bpm", lyrics=lyrics, seconds=40)
     verse = next(s for s in arrangement.sections if s.kind == "verse")
-    end = (verse.first_bar + verse.bars) * 4
+    _, end = beats_of(arrangement, verse)
     assert sum(note.start < end for note in sung) == 9
 
 
 @pytest.mark.parametrize("genres", ["pop", "jazz", "blues", "trance", "waltz"])
 def test_long_notes_fit_the_chord_and_the_last_is_home(genres: str) -> None:
-    arrangement, _ = arranged(genres)
-    sung = soloists(arrangement, voice_level=0.0, lavish=True)[0].notes
+    arrangement, sung = voice(genres=genres, lavish=True)
     for note in sung[:-1]:
         if note.length >= 0.9:
             assert note.pitch % 12 in arrangement.harmony_at(note.start).tones
@@ -480,13 +485,10 @@ def test_song_has_the_form_of_a_song() -> None:
     def kinds(lyrics: str, seconds: int) -> list[str]:
         return [s.kind for s in arranged("pop, 100 bpm", lyrics, seconds)[0].sections]
 
-    full = kinds(LYRICS, 75)
-    assert full[0] == "intro"
-    assert full[-1] == "outro"
+    full, instrumental = kinds(LYRICS, 75), kinds("", 120)
+    for each in (full, instrumental):
+        assert (each[0], each[-1]) == ("intro", "outro")
     assert full[1:5] == ["verse", "chorus", "verse", "chorus"]
-    instrumental = kinds("", 120)
-    assert instrumental[0] == "intro"
-    assert instrumental[-1] == "outro"
     assert "chorus" in instrumental
     assert "verse" not in kinds("[intro]\n[chorus]\n[outro]", 60)
     assert "chorus" not in kinds("just some words\nand some more", 90)
@@ -509,8 +511,7 @@ def test_any_text_makes_a_song(lyrics: str) -> None:
 
 
 def test_more_lines_than_half_bars_are_rushed_but_sung_in_order() -> None:
-    arrangement, _ = arranged("folk, 50 bpm", "oh\n" * 400, 240)
-    sung = soloists(arrangement, voice_level=0.0, lavish=True)[0].notes
+    arrangement, sung = voice(genres="folk, 50 bpm", lyrics="oh\n" * 400, seconds=240, lavish=True)
     starts = [note.start for note in sung]
     assert starts == sorted(starts)
     assert len(sung) > 2 * sum(section.bars for section in arrangement.sections)
