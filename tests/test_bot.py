@@ -186,17 +186,6 @@ def answered(world: World, status: int) -> int:
     return sum(n for (_, _, s), n in world.wire.answers.items() if s == status)
 
 
-async def test_an_invalid_session_connects_to_the_given_gateway(
-    world: World, quick: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with running(world, monkeypatch):
-        world.wire.gateway.invalidate(resumable=False)
-        await world.wire.until(lambda: world.wire.gateway.identifies == 2, SOON)
-        await world.wire.ready()
-        song = await world.song()
-        assert status_of(await world.ended(song)) == "COMPLETED"
-
-
 async def test_a_refused_token_says_how_to_get_one(world: World) -> None:
     process = BotProcess(world.folder, world.settings | {"DISCORD_TOKEN": "a.wrong.token"})
     await process.start()

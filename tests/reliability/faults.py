@@ -269,13 +269,13 @@ def _malformed_event(world: World) -> None:
 GATEWAY: Mapping[str, During] = MappingProxyType(
     {
         "dropped and resumed": _at_once(lambda world: world.wire.gateway.drop()),
-        "asked to reconnect": _at_once(lambda world: world.wire.gateway.reconnect()),
+        "reconnect requested": _at_once(lambda world: world.wire.gateway.reconnect()),
         "dropped and not resumed": _at_once(_dropped_and_forgotten),
         "session invalid": _at_once(lambda world: world.wire.gateway.invalidate(resumable=False)),
         "a frame cut in half": _at_once(
             lambda world: world.wire.gateway.garble(b'{"op": 0, "t": "GUILD_')
         ),
-        "an event that makes no sense": _at_once(_malformed_event),
+        "a malformed event": _at_once(_malformed_event),
     }
 )
 

@@ -14,7 +14,7 @@ import bot
 from cogs.client import connection
 from cogs.client.answers import LONGEST_PAUSE
 from cogs.client.client import Client
-from cogs.client.connection import POLL_INTERVAL, RESERVE, SessionStarts, retry_after
+from cogs.client.connection import POLL_INTERVAL, RESERVE, SessionStarts
 from tests.wire import DiscordWire, Fault, Limits
 from tests.world.sockets import local_config
 
@@ -116,11 +116,6 @@ async def test_login_fails_of_another_refusal(client: Client, wire: DiscordWire)
         await log_in(client, wire)
 
 
-def test_retry_after() -> None:
-    assert retry_after(discord.RateLimited(70.5)) == 70.5
-    assert retry_after(TimeoutError()) == 0
-
-
 # --- gateway sessions (discord-api-docs 215) ------------------------------------------------------
 
 
@@ -168,9 +163,9 @@ async def test_sessions_are_counted_again_near_the_limit() -> None:
 
 async def test_sessions_wait_for_a_long_rate_limit(caplog: pytest.LogCaptureFixture) -> None:
     """discord.py doesn't catch it, so it ended the bot."""
-    sessions, http, slept = starts(discord.RateLimited(90.0), 5)
+    sessions, http, slept = starts(discord.RateLimited(90.5), 5)
     await sessions.take()
-    assert (http.calls, slept) == (2, [90.0])
+    assert (http.calls, slept) == (2, [90.5])
     assert "rate limited at GET /gateway/bot, retrying in 90 s" in caplog.text
 
 

@@ -381,5 +381,5 @@ def test_other_numbers_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["unlimited", "Unlimited", "NO LIMIT", "\N{INFINITY}"])
-def test_unlimited_is_a_value(text: str) -> None:
+def test_an_allowance_may_be_unlimited(text: str) -> None:
     assert allowance_typed(text) is None
