@@ -43,7 +43,6 @@ T_GIVING = "tests/unit/services/credits/test_transfers.py"
 T_WORKER = "tests/unit/services/songs/test_pipeline.py"
 T_DELIVERY = "tests/unit/services/songs/test_delivery.py"
 T_DB_SONGS = "tests/unit/db/test_songs.py"
-T_MANAGING = "tests/unit/services/settings/test_server_settings.py"
 T_RUNNER = "tests/unit/services/songs/test_scheduler.py"
 T_CHECKING = "tests/unit/services/operations/test_consistency_check.py"
 
