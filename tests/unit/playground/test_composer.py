@@ -384,10 +384,10 @@ def test_requested_instrument_replaces_a_layer_or_adds_one() -> None:
 
 
 def test_moods_change_key_tempo_and_energy() -> None:
-    seeds = range(12)
-    sad = [style_of("pop, sad", seed=seed) for seed in seeds]
-    happy = [style_of("pop, happy", seed=seed) for seed in seeds]
-    fast = [style_of("pop, energetic", seed=seed) for seed in seeds]
+    sad, happy, fast = (
+        [style_of(f"pop, {mood}", seed=seed) for seed in range(12)]
+        for mood in ("sad", "happy", "energetic")
+    )
     assert all(style.minor for style in sad)
     assert not any(style.minor for style in happy)
     assert all(s.tempo < f.tempo and s.energy < f.energy for s, f in zip(sad, fast, strict=True))

@@ -207,14 +207,9 @@ def submits_next_to_forgotten_songs(count: int, *, minutes: int) -> int:
     return run_virtually(main)
 
 
-class TestForgottenSongs:
-    """The API has lost songs, which never end."""
-
-    def test_few_leave_most_of_the_minute(self) -> None:
-        assert submits_next_to_forgotten_songs(17, minutes=10) >= 300
-
-    def test_however_many_leave_a_submit_its_turn(self) -> None:
-        assert submits_next_to_forgotten_songs(500, minutes=10) >= 10
+@pytest.mark.parametrize(("forgotten", "submits"), [(17, 300), (500, 10)])
+def test_songs_that_the_api_has_lost_leave_submits_their_turn(forgotten: int, submits: int) -> None:
+    assert submits_next_to_forgotten_songs(forgotten, minutes=10) >= submits
 
 
 class TestGoals:
