@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from enum import StrEnum, auto
 from typing import NamedTuple
 
 TOKEN_LIFETIME = timedelta(minutes=15)
@@ -73,6 +73,53 @@ class Fault(StrEnum):
     """This bot, or the machine that it runs on."""
 
 
+class Reason(StrEnum):
+    """Why a song failed or could not be posted. `cogs/songs/texts.py` has the sentences."""
+
+    WAITED_TOO_LONG = auto()
+    NOT_IN_TIME = auto()
+    ACCOUNT_REFUSED = auto()
+    BUDGET_SPENT = auto()
+    ANSWER_LOST_TWICE = auto()
+    REQUEST_REJECTED = auto()
+    SONG_GONE = auto()
+    NOT_FETCHED = auto()
+    MODEL_FAILED = auto()
+    SERVICE_FAILED = auto()
+    NOT_AUDIO = auto()
+    TOO_SHORT = auto()
+    SILENT = auto()
+    DOES_NOT_FIT = auto()
+    AUDIO_LOST = auto()
+    NO_ROOM = auto()
+    DEFECT = auto()
+    # Not posted:
+    NO_ANSWER = auto()
+    FILE_SIZE = auto()
+    BAD_FILE = auto()
+    BAD_MESSAGE = auto()
+    REFUSED = auto()
+    BOT_RESTRICTED = auto()
+    CHANNEL_GONE = auto()
+    WRONG_KIND = auto()
+    NO_ACCESS = auto()
+    NO_PERMISSION = auto()
+    NO_MESSAGES = auto()
+    THREAD_ARCHIVED = auto()
+    THREAD_LOCKED = auto()
+    TOO_MANY_THREADS = auto()
+    NOT_IN_SERVER = auto()
+    BANNED = auto()
+    VERIFICATION = auto()
+    NOT_OFFERED = auto()
+    UPLOADS_LIMITED = auto()
+    AUTOMOD = auto()
+    EXPLICIT = auto()
+    HARMFUL_LINK = auto()
+    HISTORY_UNREADABLE = auto()
+    HISTORY_TOO_LONG = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class SongRequest:
     """The parameters of a song, checked by `services.songs.song_request`."""
@@ -110,7 +157,8 @@ class Song(SongRequest):
     processing: bool = False
     submits: int = 0
     request_id: str | None = None
-    reason: str | None = None
+    reason: Reason | None = None
+    reason_detail: str | None = None
     file: str | None = None
     submitted_at: datetime | None = None
     posting_at: datetime | None = None
@@ -156,7 +204,7 @@ class SongEvent:
 class Undelivered:
     """The number of undelivered songs with one reason, and the time of the oldest."""
 
-    reason: str
+    reason: Reason
     songs: int
     oldest: datetime
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from db.connection import Connection
 from db.records import (
     Fault,
+    Reason,
     RunTime,
     Song,
     SongEvent,
@@ -540,7 +541,8 @@ async def end(
     state: State,
     at: datetime,
     expected: State | None = None,
-    reason: str | None = None,
+    reason: Reason | None = None,
+    reason_detail: str | None = None,
     post_id: int | None = None,
     in_doubt: bool = False,
     fault: Fault | None = None,
@@ -554,6 +556,9 @@ async def end(
     sql = """
         UPDATE songs SET state = :state, state_at = :at, ended_at = coalesce(ended_at, :at),
                          reason = CASE WHEN :post_id IS NULL THEN coalesce(:reason, reason) END,
+                         reason_detail = CASE WHEN :post_id IS NOT NULL THEN NULL
+                                              WHEN :reason IS NULL THEN reason_detail
+                                              ELSE :reason_detail END,
                          post_id = :post_id, in_doubt = :in_doubt, fault = :fault,
                          lyrics = CASE :state WHEN 'cancelled' THEN '' ELSE lyrics END,
                          posting_at = CASE WHEN :post_id IS NULL THEN posting_at
@@ -572,6 +577,7 @@ async def end(
             "state": state,
             "at": to_ms(at),
             "reason": reason,
+            "reason_detail": reason_detail,
             "post_id": post_id,
             "in_doubt": in_doubt,
             "fault": fault,
@@ -609,7 +615,7 @@ async def undelivered_by_reason(connection: Connection) -> list[Undelivered]:
         WHERE state = 'undelivered' GROUP BY reason ORDER BY songs DESC, oldest, reason
         """
     )
-    return [Undelivered(r["reason"], r["songs"], from_ms(r["oldest"])) for r in rows]
+    return [Undelivered(Reason(r["reason"]), r["songs"], from_ms(r["oldest"])) for r in rows]
 
 
 async def mark_posting_late(connection: Connection, song_id: int, *, at: datetime) -> bool:
@@ -785,6 +791,7 @@ def _song(row: sqlite3.Row) -> Song:
     values |= {name: bool(values[name]) for name in ("in_doubt", "processing")}
     values["state"] = State(values["state"])
     values["fault"] = None if values["fault"] is None else Fault(values["fault"])
+    values["reason"] = None if values["reason"] is None else Reason(values["reason"])
     return Song(**values)
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from db.errors import SongwrightError
+from db.records import Reason
 
 
 class ConfigurationError(SongwrightError):
@@ -100,9 +101,13 @@ class SongApiError(SongwrightError):
     `str()` is for the operator's log; it never holds the key.
     """
 
+    reason = Reason.SERVICE_FAILED
+
 
 class RequestRejected(SongApiError):
     """400, or another 4xx without a specific class: our parameters are invalid."""
+
+    reason = Reason.REQUEST_REJECTED
 
 
 class RequestForbidden(RequestRejected):
@@ -111,6 +116,8 @@ class RequestForbidden(RequestRejected):
 
 class AccountProblem(SongApiError):
     """The operator's account has a problem: songs pause until the operator fixes it."""
+
+    reason = Reason.ACCOUNT_REFUSED
 
 
 class KeyRefused(AccountProblem):
@@ -132,9 +139,13 @@ class NotThereYet(SongApiError):
 class SongGone(NotThereYet):
     """404 on status or result: the request id is unknown or has expired (one hour)."""
 
+    reason = Reason.SONG_GONE
+
 
 class OutputMissing(NotThereYet):
     """The result names no output, or its address has no audio (a 4xx, text, or an empty body)."""
+
+    reason = Reason.NOT_FETCHED
 
 
 class GenerationFailed(SongApiError):
@@ -144,8 +155,10 @@ class GenerationFailed(SongApiError):
     before, or may have.
     """
 
+    reason = Reason.MODEL_FAILED
+
     def __init__(self, detail: str, *, by_request: bool = True, accepted: bool = True) -> None:
-        super().__init__(detail)
+        super().__init__(detail or "the model failed without saying why")
         self.detail = detail
         self.by_request = by_request
         self.accepted = accepted
@@ -174,9 +187,13 @@ class SubmitUncertain(SongApiError):
 class BadOutput(SongApiError):
     """The result is malformed, too large, or at an address that is not allowed."""
 
+    reason = Reason.NOT_FETCHED
+
 
 class AudioError(SongwrightError):
-    """The file is no song that can be posted. `str()` may be shown to the member."""
+    """The file is no song that can be posted."""
+
+    reason = Reason.NOT_AUDIO
 
 
 class NotAudio(AudioError):
@@ -186,13 +203,19 @@ class NotAudio(AudioError):
 class TooShort(AudioError):
     """Less than half of the requested seconds."""
 
+    reason = Reason.TOO_SHORT
+
 
 class SilentAudio(AudioError):
     """Nothing but silence."""
 
+    reason = Reason.SILENT
+
 
 class DoesNotFit(AudioError):
     """Even the lowest bit rate is over the limit."""
+
+    reason = Reason.DOES_NOT_FIT
 
 
 class DeliveryError(SongwrightError):
@@ -209,10 +232,14 @@ class Scope(StrEnum):
 
 
 class CannotPost(DeliveryError):
-    """Permanent: permission or channel gone, upload refused. `str()` may be shown to the member."""
+    """Permanent: permission or channel gone, upload refused. The member may see `detail`."""
 
-    def __init__(self, reason: str, *, scope: Scope = Scope.CHANNEL) -> None:
-        super().__init__(reason)
+    def __init__(
+        self, reason: Reason, *, detail: str | None = None, scope: Scope = Scope.CHANNEL
+    ) -> None:
+        super().__init__(f"{reason}, {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
         self.scope = scope
 
 

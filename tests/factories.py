@@ -7,7 +7,7 @@ from typing import Any
 
 from db import servers
 from db.database import Database
-from db.records import Lot, LotSums, Song, State, to_ms
+from db.records import Lot, LotSums, Reason, Song, State, to_ms
 from services.clock import Clock, WatchedClock
 from services.credits.budgets import ServerBudget
 from services.credits.credits import Credits
@@ -24,9 +24,9 @@ SERVER, CHANNEL, MEMBER, APPLICATION = 1_000, 2_000, 3_000, 4_000
 _SUBMITTED = (State.SUBMITTED, State.DOWNLOADED, State.READY, State.POSTING)
 _MADE = (State.UNDELIVERED, State.COMPLETED, State.REFUNDED)
 _REASONS = {
-    State.UNDELIVERED: "No.",
-    State.REFUNDED: "No.",
-    State.FAILED: "The model failed.",
+    State.UNDELIVERED: Reason.CHANNEL_GONE,
+    State.REFUNDED: Reason.CHANNEL_GONE,
+    State.FAILED: Reason.MODEL_FAILED,
 }
 
 

@@ -17,7 +17,7 @@ from db import servers
 from db.database import Database
 from db.errors import SchemaTooOldError
 from db.migrate import migrations
-from db.records import State
+from db.records import Reason, State
 from services.clock import utc_now
 from services.operations.process_lock import exclusive_process
 from services.settings.settings import Member
@@ -116,12 +116,12 @@ async def test_servers_lists_undelivered_songs(
     async with running_bot.write() as connection:
         await servers.set_name(connection, SERVER, "Über")
     await add_song(
-        running_bot, state=State.UNDELIVERED, reason="The channel is gone.", file="1-song.mp3"
+        running_bot, state=State.UNDELIVERED, reason=Reason.CHANNEL_GONE, file="1-song.mp3"
     )
     listed = call(here, "servers")
     assert "\\xdcber" in listed.stdout
     assert listed.stdout.endswith(
-        "Could not be posted yet: 1\n  1 since 2026-03-14 12:00 UTC: The channel is gone.\n"
+        "Could not be posted yet: 1\n  1 since 2026-03-14 12:00 UTC: channel_gone\n"
     )
 
 

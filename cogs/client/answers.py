@@ -12,6 +12,7 @@ import aiohttp
 import discord
 
 from db.errors import SongwrightError
+from db.records import Reason
 from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
 
 LONGEST_PAUSE = 60.0
@@ -64,52 +65,38 @@ TRANSIENT_CODES: Final = frozenset(
 MALFORMED: Final = frozenset({50006, 50035, 50109})
 """What was sent is not a message: a defect of the bot."""
 
-_NO_PERMISSION = (
-    "I lack a permission in the channel: I need to view it, send messages, embed links and attach "
-    "files."
-)
-_NO_ACCESS = (
-    "I can't see the channel: I need View Channel there, in a voice channel Connect as well, and a "
-    "private thread has to have me as a member (mention me there)."
-)
-_DEFECT = "I built a message that Discord does not accept. That is a defect of mine."
-_BAD_FILE = "Discord did not accept the audio file."
-NO_MEMBER: Final = "I am no longer in the server."
-_ACCOUNT = "Discord has restricted this bot's account."
-_WRONG_KIND = "Songs can't be posted in this kind of channel."
-
-REFUSALS: Final[dict[int, tuple[Scope, str]]] = {
-    **dict.fromkeys(MALFORMED, (Scope.EVERYBODY, _DEFECT)),
-    UNKNOWN_CHANNEL: (Scope.CHANNEL, "The channel is gone."),
-    10004: (Scope.SERVER, NO_MEMBER),
-    20009: (Scope.MESSAGE, "Discord's filter for explicit content blocked the post."),
-    20026: (Scope.EVERYBODY, _ACCOUNT),  # flagged by the anti-spam system
-    40001: (Scope.EVERYBODY, _ACCOUNT),
-    40002: (Scope.EVERYBODY, _ACCOUNT),  # the account has to be verified
-    40007: (Scope.SERVER, "I am banned from the server."),
-    40058: (Scope.CHANNEL, _WRONG_KIND),  # a forum takes posts, no messages
-    50001: (Scope.CHANNEL, _NO_ACCESS),
-    50007: (Scope.CHANNEL, "Discord does not let me write to this person."),
-    50008: (Scope.CHANNEL, _WRONG_KIND),
-    50009: (Scope.SERVER, "The server's verification level keeps me out."),
-    50013: (Scope.CHANNEL, _NO_PERMISSION),
-    50014: (Scope.EVERYBODY, _ACCOUNT),
-    50024: (Scope.CHANNEL, _WRONG_KIND),
-    50046: (Scope.MESSAGE, _BAD_FILE),
-    50083: (Scope.CHANNEL, "The thread is archived, and I can't open it again."),
-    50095: (Scope.SERVER, "Discord does not offer this server where the bot runs."),
-    50110: (Scope.MESSAGE, _BAD_FILE),
-    50123: (Scope.MESSAGE, _BAD_FILE),
-    50146: (Scope.MESSAGE, _BAD_FILE),
-    50178: (Scope.EVERYBODY, _ACCOUNT),  # as 40002
-    50278: (Scope.CHANNEL, "Discord does not let me write to this person."),
-    160005: (Scope.CHANNEL, "The thread is locked."),
-    160006: (Scope.CHANNEL, "The thread is archived, and the server has too many open threads."),
-    160007: (Scope.CHANNEL, "The thread is archived, and the server has too many open threads."),
-    200000: (Scope.MESSAGE, "This server's AutoMod blocked the post."),
-    200001: (Scope.MESSAGE, "This server's AutoMod blocked the post."),
-    240000: (Scope.MESSAGE, "Discord's filter for harmful links blocked the post."),
-    400001: (Scope.SERVER, "Discord has limited uploads of files in this server."),
+REFUSALS: Final[dict[int, tuple[Scope, Reason]]] = {
+    **dict.fromkeys(MALFORMED, (Scope.EVERYBODY, Reason.BAD_MESSAGE)),
+    UNKNOWN_CHANNEL: (Scope.CHANNEL, Reason.CHANNEL_GONE),
+    10004: (Scope.SERVER, Reason.NOT_IN_SERVER),
+    20009: (Scope.MESSAGE, Reason.EXPLICIT),
+    20026: (Scope.EVERYBODY, Reason.BOT_RESTRICTED),  # flagged by the anti-spam system
+    40001: (Scope.EVERYBODY, Reason.BOT_RESTRICTED),
+    40002: (Scope.EVERYBODY, Reason.BOT_RESTRICTED),  # the account has to be verified
+    40007: (Scope.SERVER, Reason.BANNED),
+    40058: (Scope.CHANNEL, Reason.WRONG_KIND),  # a forum takes posts, no messages
+    50001: (Scope.CHANNEL, Reason.NO_ACCESS),
+    50007: (Scope.CHANNEL, Reason.NO_MESSAGES),
+    50008: (Scope.CHANNEL, Reason.WRONG_KIND),
+    50009: (Scope.SERVER, Reason.VERIFICATION),
+    50013: (Scope.CHANNEL, Reason.NO_PERMISSION),
+    50014: (Scope.EVERYBODY, Reason.BOT_RESTRICTED),
+    50024: (Scope.CHANNEL, Reason.WRONG_KIND),
+    50046: (Scope.MESSAGE, Reason.BAD_FILE),
+    50083: (Scope.CHANNEL, Reason.THREAD_ARCHIVED),
+    50095: (Scope.SERVER, Reason.NOT_OFFERED),
+    50110: (Scope.MESSAGE, Reason.BAD_FILE),
+    50123: (Scope.MESSAGE, Reason.BAD_FILE),
+    50146: (Scope.MESSAGE, Reason.BAD_FILE),
+    50178: (Scope.EVERYBODY, Reason.BOT_RESTRICTED),  # as 40002
+    50278: (Scope.CHANNEL, Reason.NO_MESSAGES),
+    160005: (Scope.CHANNEL, Reason.THREAD_LOCKED),
+    160006: (Scope.CHANNEL, Reason.TOO_MANY_THREADS),
+    160007: (Scope.CHANNEL, Reason.TOO_MANY_THREADS),
+    200000: (Scope.MESSAGE, Reason.AUTOMOD),
+    200001: (Scope.MESSAGE, Reason.AUTOMOD),
+    240000: (Scope.MESSAGE, Reason.HARMFUL_LINK),
+    400001: (Scope.SERVER, Reason.UPLOADS_LIMITED),
 }
 
 
@@ -125,7 +112,8 @@ def refusal(error: discord.HTTPException) -> CannotPost | TooLargeToPost:
         scope, reason = REFUSALS[error.code]
         return CannotPost(reason, scope=scope)
     scope = Scope.CHANNEL if error.status in (403, 404) else Scope.EVERYBODY
-    return CannotPost(f"Discord refused it ({error.status}, code {error.code}).", scope=scope)
+    detail = f"{error.status}, code {error.code}"
+    return CannotPost(Reason.REFUSED, detail=detail, scope=scope)
 
 
 def may_succeed_later(error: discord.HTTPException) -> bool:

@@ -11,6 +11,7 @@ from discord.ext import commands
 from cogs.client.answers import acknowledged
 from cogs.client.people import server_of
 from cogs.client.texts import BLURPLE, ago, credits_text, plain, songs_text
+from cogs.songs import texts
 from db.records import OperatorBudget, Tally, Undelivered
 from services.amounts import MAX_BUDGET
 from services.credits.budgets import DefaultBudgets, OperatorBudgets
@@ -137,7 +138,8 @@ def overview_card(
     if undelivered:
         total = sum(each.songs for each in undelivered)
         lines = [
-            f"{each.songs:,}, the oldest {ago(each.oldest)}: " + plain(each.reason, REASON_SHOWN)
+            f"{each.songs:,}, the oldest {ago(each.oldest)}: "
+            + plain(texts.REASONS[each.reason], REASON_SHOWN)
             for each in undelivered[:REASONS]
         ]
         card.add_field(

@@ -20,7 +20,6 @@ import discord
 
 from cogs.client.answers import (
     LONGEST_PAUSE,
-    NO_MEMBER,
     TRANSIENT,
     UNKNOWN_CHANNEL,
     map_discord_errors,
@@ -29,10 +28,10 @@ from cogs.client.answers import (
 )
 from cogs.client.client import Client
 from cogs.client.permissions import lacking_to_post, lacking_to_read, permissions_in
-from cogs.songs import cards, texts
+from cogs.songs import cards
 from cogs.songs.buttons import post_buttons, status_buttons
 from db.errors import NOT_NOW
-from db.records import Song, State
+from db.records import Reason, Song, State
 from services import logs
 from services.clock import Clock
 from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
@@ -305,7 +304,7 @@ class DiscordAnnouncer:
             except CannotPost as error:
                 # After the bot left, Discord's error is the same as for a hidden channel.
                 if self._has_left(song):
-                    raise CannotPost(NO_MEMBER, scope=Scope.SERVER) from error
+                    raise CannotPost(Reason.NOT_IN_SERVER, scope=Scope.SERVER) from error
                 raise
         return message.id
 
@@ -323,7 +322,7 @@ class DiscordAnnouncer:
                 except discord.Forbidden as error:
                     if outcome_unknown(error):
                         raise
-                    raise CannotPost(texts.HISTORY_UNREADABLE) from error
+                    raise CannotPost(Reason.HISTORY_UNREADABLE) from error
         except TooLargeToPost as error:
             # From a proxy: a search uploads nothing.
             raise PostUncertain(f"searching for the post: {error}") from error
@@ -345,7 +344,7 @@ class DiscordAnnouncer:
             ):
                 return message.id
         if searched == MOST_SEARCHED and oldest is not None and oldest > marked_at:
-            raise CannotPost(texts.HISTORY_TOO_LONG)
+            raise CannotPost(Reason.HISTORY_TOO_LONG)
         return None
 
     def _has_left(self, song: Song) -> bool:
@@ -394,11 +393,11 @@ class DiscordAnnouncer:
         guild = self._bot.get_guild(song.server_id)
         if guild is None or guild.unavailable:
             if self._has_left(song):
-                raise CannotPost(NO_MEMBER, scope=Scope.SERVER)
+                raise CannotPost(Reason.NOT_IN_SERVER, scope=Scope.SERVER)
             raise PostUncertain("the server is not known yet")
         channel = await self._known_channel(guild, song)
         if lacking_to_read(channel, permissions_in(channel, guild.me)):
-            raise CannotPost(texts.HISTORY_UNREADABLE)
+            raise CannotPost(Reason.HISTORY_UNREADABLE)
 
     async def _known_channel(
         self, guild: discord.Guild, song: Song

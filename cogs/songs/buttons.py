@@ -151,7 +151,9 @@ async def hand_over(interaction: Press, song: Song, *, in_status: bool = False) 
         )
     except DeliveryError as error:
         log.warning("upload to the requester failed: %s", error)
-        why = str(error) if isinstance(error, CannotPost) else texts.UPLOAD_FAILED
+        why = texts.UPLOAD_FAILED
+        if isinstance(error, CannotPost):
+            why = texts.why(error.reason, error.detail)
         sentence = texts.HANDOVER_FAILED.format(reason=why, number=song.number)
         raise NotPossible(sentence) from error
 

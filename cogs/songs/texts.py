@@ -1,6 +1,6 @@
 """What people read about songs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from cogs.client.texts import (
     FIELD,
@@ -14,7 +14,7 @@ from cogs.client.texts import (
     refusal_text,
     register_sentences,
 )
-from db.records import Song, SongEvent, State, Status
+from db.records import Reason, Song, SongEvent, State, Status
 from services.amounts import Prices
 from services.errors import ServerNotAllowed, SongsPaused
 from services.providers.registry import PARAMETERS
@@ -61,16 +61,63 @@ def length_choice(seconds: int, price: int, *, free: int | None) -> str:
     return f"{text} (you {'only ' if price > free else ''}have {free:,})"
 
 
+# --- reasons --------------------------------------------------------------------------------------
+
+REASONS: Mapping[Reason, str] = {
+    Reason.WAITED_TOO_LONG: "It waited for 6 hours without being started.",
+    Reason.NOT_IN_TIME: "The song service did not finish it within 30 minutes.",
+    Reason.ACCOUNT_REFUSED: "The song service refused the bot's account; its operator has been "
+    "notified.",
+    Reason.BUDGET_SPENT: "The operator's budget for today leaves no second try.",
+    Reason.ANSWER_LOST_TWICE: "The song service's answer was lost twice.",
+    Reason.REQUEST_REJECTED: "The song service did not accept this request.",
+    Reason.SONG_GONE: "The song service has lost this song.",
+    Reason.NOT_FETCHED: "The song service's result could not be fetched.",
+    Reason.MODEL_FAILED: "The model failed.",
+    Reason.SERVICE_FAILED: "The song service could not make this song.",
+    Reason.NOT_AUDIO: "The song service sent something that can't be played.",
+    Reason.TOO_SHORT: "The song is less than half as long as requested.",
+    Reason.SILENT: "The song service sent nothing but silence.",
+    Reason.DOES_NOT_FIT: "The song does not fit into the upload limit here.",
+    Reason.AUDIO_LOST: "The song's audio was lost before it could be posted.",
+    Reason.NO_ROOM: "There was no room here to prepare it for the channel.",
+    Reason.DEFECT: "Something went wrong here, and the operator can see what.",
+    Reason.NO_ANSWER: "Discord did not answer for 30 minutes.",
+    Reason.FILE_SIZE: "Discord refused the file's size.",
+    Reason.BAD_FILE: "Discord did not accept the audio file.",
+    Reason.BAD_MESSAGE: "I built a message that Discord does not accept. That is a defect of mine.",
+    Reason.REFUSED: "Discord refused it.",
+    Reason.BOT_RESTRICTED: "Discord has restricted this bot's account.",
+    Reason.CHANNEL_GONE: "The channel is gone.",
+    Reason.WRONG_KIND: "Songs can't be posted in this kind of channel.",
+    Reason.NO_ACCESS: "I can't see the channel: I need View Channel there, in a voice channel "
+    "Connect as well, and a private thread has to have me as a member (mention me there).",
+    Reason.NO_PERMISSION: "I lack a permission in the channel: I need to view it, send messages, "
+    "embed links and attach files.",
+    Reason.NO_MESSAGES: "Discord does not let me write to this person.",
+    Reason.THREAD_ARCHIVED: "The thread is archived, and I can't open it again.",
+    Reason.THREAD_LOCKED: "The thread is locked.",
+    Reason.TOO_MANY_THREADS: "The thread is archived, and the server has too many open threads.",
+    Reason.NOT_IN_SERVER: "I am no longer in the server.",
+    Reason.BANNED: "I am banned from the server.",
+    Reason.VERIFICATION: "The server's verification level keeps me out.",
+    Reason.NOT_OFFERED: "Discord does not offer this server where the bot runs.",
+    Reason.UPLOADS_LIMITED: "Discord has limited uploads of files in this server.",
+    Reason.AUTOMOD: "This server's AutoMod blocked the post.",
+    Reason.EXPLICIT: "Discord's filter for explicit content blocked the post.",
+    Reason.HARMFUL_LINK: "Discord's filter for harmful links blocked the post.",
+    Reason.HISTORY_UNREADABLE: "It may have been posted just before a restart, but I can't read "
+    "the channel's history.",
+    Reason.HISTORY_TOO_LONG: "The channel has too many new messages to check whether it was "
+    "posted.",
+}
+
 # --- refusals -------------------------------------------------------------------------------------
 
 NO_SUCH_SONG = "There is no such song in this server."
 NOT_YOUR_SONG = "Only the member who requested this song can do that."
 NO_NUMBER = "A song's number looks like `42` or `#42`. Use `/history` to find it."
 UPLOAD_FAILED = "Discord didn't accept the file right now."
-HISTORY_UNREADABLE = (
-    "It may have been posted just before a restart, but I can't read the channel's history."
-)
-HISTORY_TOO_LONG = "The channel has too many new messages to check whether it was posted."
 HANDOVER_FAILED = "{reason} Your song is safe: use `/show {number}` to try again."
 SERVER_NOT_ALLOWED = (
     "I can't make songs in this server because my operator hasn't allowed it. Ask them to add the "
@@ -104,9 +151,13 @@ register_sentences(
         refusals.NotYourSong: NOT_YOUR_SONG,
         refusals.FormExpired: "This form has expired. Use `/song` again.",
         refusals.SongFileLost: "The song's file was lost, so its price has been refunded.",
-        refusals.AudioUnusable: "{reason}",
     }
 )
+
+
+@refusal_text.register
+def _(refusal: refusals.AudioUnusable) -> str:
+    return REASONS[refusal.reason]
 
 
 @refusal_text.register
@@ -227,14 +278,14 @@ def news(view: View) -> str:
             return f"Expected {ago(view.expected_at)}"
         case Status.COMPLETED if song.state is State.UNDELIVERED:
             return (
-                f"{COULD_NOT_POST} {plain(song.reason or '')}\n"
+                f"{COULD_NOT_POST} {_why(song)}\n"
                 f"Press **{GET_SONG}** or use `/show {song.number}` to get it privately. I'll also "
                 "post it as soon as I can. If neither happens in 24 hours, its price is refunded."
             )
         case Status.COMPLETED:
             return whereabouts(song)
         case Status.FAILED:
-            return f"{plain(song.reason or '', 400)}\n{refund}"
+            return f"{_why(song)}\n{refund}"
         case _:
             return refund
 
@@ -257,6 +308,16 @@ STEPS = {
 HANDED_OVER_STEP = "given to its requester"
 STEPS_SHOWN = 10
 """Lines of a story."""
+
+
+def why(reason: Reason, detail: str | None, *, longest: int = 400) -> str:
+    """Say why a song failed or could not be posted, with what the outside said about it."""
+    sentence = REASONS[reason]
+    return plain(f"{sentence.removesuffix('.')}: {detail}" if detail else sentence, longest)
+
+
+def _why(song: Song) -> str:
+    return why(song.reason, song.reason_detail) if song.reason else ""
 
 
 def whereabouts(song: Song) -> str:
@@ -284,8 +345,9 @@ def story(song: Song, events: Sequence[SongEvent]) -> str:
         step = STEPS[event.to_state]
         if event.to_state is State.COMPLETED and song.post_id is None:
             step = HANDED_OVER_STEP
-        elif event.to_state in (State.UNDELIVERED, State.FAILED):
-            step += f": {plain(event.detail or '', 60)}"
+        elif event.detail and event.to_state in (State.UNDELIVERED, State.FAILED):
+            detail = song.reason_detail if event.detail == song.reason else None
+            step += f": {why(Reason(event.detail), detail, longest=60)}"
         lines.append(f"{ago(event.at)} {step}")
     lines = lines[-STEPS_SHOWN:]
     while len("\n".join(lines)) > FIELD:

@@ -53,7 +53,8 @@ CREATE TABLE songs (
     request_id      TEXT,
     large_reads     INTEGER NOT NULL DEFAULT 0 -- of its answer: begun, and not ended by this process
                     CHECK (large_reads BETWEEN 0 AND 3),
-    reason          TEXT,                -- why it failed or could not be posted, fit for the member
+    reason          TEXT,                -- why it failed or could not be posted: db/records.py
+    reason_detail   TEXT,                -- what the song API or Discord said, fit for the member
     fault           TEXT,                -- who caused it to fail or be cancelled
     file            TEXT,                -- the transcoded file's name, in the data folder
     requested_at    INTEGER NOT NULL,
@@ -85,6 +86,7 @@ CREATE TABLE songs (
     CHECK (post_id IS NULL OR state = 'completed'),
     CHECK ((reason IS NOT NULL) = (state IN ('undelivered', 'refunded', 'failed')
                                    OR (state = 'completed' AND post_id IS NULL))), -- handed over
+    CHECK (reason_detail IS NULL OR reason IS NOT NULL),
     CHECK (fault IS NULL OR CASE state
                WHEN 'cancelled' THEN fault IN ('member', 'server')
                WHEN 'failed' THEN fault IN ('request', 'service', 'account', 'machine')

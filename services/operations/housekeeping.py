@@ -10,7 +10,7 @@ from pathlib import Path
 from db import drafts, songs
 from db.database import Database
 from db.errors import NOT_NOW
-from db.records import TOKEN_LIFETIME, State
+from db.records import TOKEN_LIFETIME, Reason, State
 from services.clock import WatchedClock
 from services.operations.data_folder import song_folders
 from services.operations.incidents import Incidents, Kind
@@ -86,7 +86,7 @@ class Housekeeping:
     async def _end_overdue(self) -> None:
         before = self._clock.ago(WAITING_DEADLINE)
         for song in await songs.waiting_since_before(self._database.reader, before):
-            reason = "It waited for 6 hours without being started."
+            reason = Reason.WAITED_TOO_LONG
             if await self._completion.fail(song, reason, expected=State.WAITING):
                 self._changed(song.song_id)
 

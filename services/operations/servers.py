@@ -10,7 +10,7 @@ from typing import Protocol
 from db import changes, ledger, role_grants, servers, settings, songs
 from db.connection import Connection
 from db.database import Database
-from db.records import Song, State
+from db.records import Reason, Song, State
 from services.clock import WatchedClock
 from services.operations.incidents import Operator
 
@@ -37,7 +37,7 @@ class Shard:
 class Completion(Protocol):
     """Ends songs: `services.songs.completion`."""
 
-    async def fail(self, song: Song, reason: str, *, expected: State) -> bool:
+    async def fail(self, song: Song, reason: Reason, *, expected: State) -> bool:
         """Refund a song; False if its state is not the `expected` one."""
         ...
 

@@ -350,12 +350,12 @@ def raise_if_failed(call: Endpoint, answer: Answer, key: str, *, accepted: bool 
     if answer.failed and not about_us:
         detail = _message(answer.data.get("error")) or _message(answer.data.get("detail"))
         if answer.word != "FAILED":  # nobody documented it, so it is named
-            detail = f"The song service ended it as {answer.word}. {detail}"
+            detail = f"{answer.word} {detail}"
         # One line without markup and without what a signed address hides.
         text = re.sub(r"<[^<>]*>", " ", without_secret(detail, key)[:4000])
         text = one_line(without_queries(html.unescape(text)), MAX_DETAIL)
         raise GenerationFailed(
-            text or "The model failed without saying why.",
+            text,
             by_request=accepted and answer.word in _BY_REQUEST and answer.code < 500,
             accepted=accepted,
         )

@@ -6,7 +6,7 @@ from typing import TypedDict, Unpack
 from db import songs
 from db.connection import Connection
 from db.database import Database
-from db.records import Fault, Song, State
+from db.records import Fault, Reason, Song, State
 from services import logs
 from services.clock import Clock
 from services.credits.credits import Credits
@@ -20,7 +20,8 @@ class EndValues(TypedDict, total=False):
     """See `songs.end`."""
 
     expected: State | None
-    reason: str
+    reason: Reason
+    reason_detail: str | None
     post_id: int
     in_doubt: bool
     fault: Fault
@@ -42,7 +43,9 @@ class SongCompletion:
         settle = None if song.state is State.UNDELIVERED else self._credits.settle
         return await self._end(song, State.COMPLETED, settle, expected=song.state, post_id=post_id)
 
-    async def mark_undelivered(self, song: Song, reason: str, *, in_doubt: bool = False) -> bool:
+    async def mark_undelivered(
+        self, song: Song, reason: Reason, detail: str | None = None, *, in_doubt: bool = False
+    ) -> bool:
         """Leave a song that could not be posted, or again not. The price is spent.
 
         `in_doubt`: it may be in the channel all the same.
@@ -54,23 +57,31 @@ class SongCompletion:
             None if again else self._credits.settle,
             expected=State.UNDELIVERED if again else State.POSTING,
             reason=reason,
+            reason_detail=detail,
             in_doubt=in_doubt,
         )
 
     async def fail(
         self,
         song: Song,
-        reason: str,
+        reason: Reason,
+        detail: str | None = None,
         *,
         fault: Fault = Fault.SERVICE,
         expected: State | None = None,
     ) -> bool:
-        """Refund a song that was not made, for a reason that may be shown to the member.
+        """Refund a song that was not made. Its member may see the reason and its `detail`.
 
         `expected`: only if it is in this state.
         """
         return await self._end(
-            song, State.FAILED, self._credits.refund, expected=expected, reason=reason, fault=fault
+            song,
+            State.FAILED,
+            self._credits.refund,
+            expected=expected,
+            reason=reason,
+            reason_detail=detail,
+            fault=fault,
         )
 
     async def cancel(self, song: Song, *, fault: Fault = Fault.SERVER) -> bool:

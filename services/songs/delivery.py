@@ -9,7 +9,7 @@ from datetime import timedelta
 from db import songs
 from db.database import Database
 from db.errors import NOT_NOW
-from db.records import Song
+from db.records import Reason, Song
 from services import logs
 from services.clock import WatchedClock
 from services.errors import AudioError, CannotPost, DeliveryError, Scope
@@ -39,7 +39,7 @@ class Delivery:
         self._database = database
         self._poster = poster
         self._clock = clock
-        self._logged: dict[str | None, int] = {}
+        self._logged: dict[Reason | None, int] = {}
         """How many songs wait for each reason, as last logged."""
         self._events = dict[tuple[int, int | None], float]()
         """Servers, or channels of them, where something has changed; seconds after the last try."""

@@ -18,7 +18,7 @@ from db import songs
 from db.cancellation import run_to_completion
 from db.connection import Connection
 from db.errors import NOT_NOW, SongwrightError
-from db.records import Fault, Song, State
+from db.records import Fault, Reason, Song, State
 from services.clock import WatchedClock
 from services.credits.budgets import OperatorBudgets
 from services.errors import (
@@ -32,7 +32,6 @@ from services.errors import (
     NotAudio,
     NotReached,
     NotThereYet,
-    OutputMissing,
     PostUncertain,
     RateLimited,
     RequestForbidden,
@@ -65,15 +64,6 @@ FRESH_ADDRESS_AFTER = (0.0, 8.0, 30.0, NOT_YET)
 """Seconds of those after which the result is requested again, for a fresh address."""
 POSTING_DEADLINE = timedelta(minutes=30)
 MOST_SUBMITS = 2
-NOT_IN_TIME = "The song service did not finish it within 30 minutes."
-ACCOUNT_REFUSED = "The song service refused the bot's account; its operator has been notified."
-REASONS: Mapping[type[Exception], str] = {
-    AccountProblem: ACCOUNT_REFUSED,
-    RequestRejected: "The song service did not accept this request.",
-    SongGone: "The song service has lost this song.",
-    BadOutput: "The song service's result could not be fetched.",
-    OutputMissing: "The song service's result could not be fetched.",
-}
 
 
 @dataclass(slots=True)
@@ -228,7 +218,7 @@ class Pipeline:
     async def _mark_again(self, song: Song, began: datetime) -> bool:
         """Count another submit of a song whose answer was lost. False: it has failed instead."""
         if song.submits >= MOST_SUBMITS:
-            await self._fail(song, "The song service's answer was lost twice.")
+            await self._fail(song, Reason.ANSWER_LOST_TWICE)
             return False
         self.waiting_for_recovery.add(song.song_id)
         try:
@@ -237,13 +227,12 @@ class Pipeline:
         finally:
             self.waiting_for_recovery.discard(song.song_id)
         if self._overdue(began):
-            await self._fail(song, ACCOUNT_REFUSED if self._incidents.paused else NOT_IN_TIME)
+            refused = self._incidents.paused
+            await self._fail(song, Reason.ACCOUNT_REFUSED if refused else Reason.NOT_IN_TIME)
             return False
         await self._provider(song).wait_for_submit()
         if not await self._count(song, self._operator_budgets.mark_submitting):
-            await self._fail(
-                song, "The operator's budget for today leaves no second try.", Fault.ACCOUNT
-            )
+            await self._fail(song, Reason.BUDGET_SPENT, Fault.ACCOUNT)
             return False
         return True
 
@@ -321,7 +310,7 @@ class Pipeline:
         """
         submitted_at = require(song.submitted_at)
         low, failures, polled_at = 0.0, 0, self._age(submitted_at)
-        why_not, absence = NOT_IN_TIME, _Absence()
+        why_not, absence = Reason.NOT_IN_TIME, _Absence()
         while True:
             # One that is overdue already (the bot was away for long) is polled once, now.
             if not self._overdue(submitted_at):
@@ -341,9 +330,9 @@ class Pipeline:
             except SongApiError as error:
                 if await self._refused(song, error, resumed=resumed):
                     return
-                failures, why_not = failures + 1, _for_member(error)
+                failures, why_not = failures + 1, error.reason
             else:
-                failures, low, why_not, absence = 0, polled_at, NOT_IN_TIME, _Absence()
+                failures, low, why_not, absence = 0, polled_at, Reason.NOT_IN_TIME, _Absence()
                 self._provider(song).pacer.unfinished(song.song_id, age=low)
                 if job.status == "PROCESSING" and not song.processing:
                     await self._rows.move(song, songs.mark_processing)
@@ -507,7 +496,8 @@ class Pipeline:
             )
         never_made = resumed and isinstance(error, GenerationFailed)
         fail = self._failed if never_made else self._fail
-        await fail(song, _for_member(error), _fault_of(error))
+        detail = error.detail if isinstance(error, GenerationFailed) else None
+        await fail(song, error.reason, _fault_of(error), detail)
         forgotten = resumed and isinstance(error, SongGone)
         if isinstance(error, NotThereYet | BadOutput) and not forgotten:
             await self._incidents.result_lost(song.song_id, str(error))
@@ -535,8 +525,8 @@ class Pipeline:
                 if self._clock.elapsed_since(began) >= POSTING_DEADLINE:
                     song = await self._rows.read(song_id)
                     if song.state is State.POSTING:
-                        reason = "Discord did not answer for 30 minutes."
-                        await self._poster.give_up(song, CannotPost(reason, scope=Scope.EVERYBODY))
+                        late = CannotPost(Reason.NO_ANSWER, scope=Scope.EVERYBODY)
+                        await self._poster.give_up(song, late)
                         return
                     # A disk that lies is rare, and the nonce guards the post for a while.
                     began, trust_row = self._clock(), True
@@ -547,8 +537,7 @@ class Pipeline:
                 await self._rows.warn(error)
                 song = await self._rows.read(song_id)
                 if self._overdue(require(song.submitted_at)):
-                    reason = "There was no room here to prepare it for the channel."
-                    await self._fail(song, reason, Fault.MACHINE)
+                    await self._fail(song, Reason.NO_ROOM, Fault.MACHINE)
                     return
             await self._sleep(self._backoff.pause(failures))
 
@@ -557,10 +546,9 @@ class Pipeline:
         log.warning("%s", error)
         song = await self._rows.read(song_id)
         if isinstance(error, FileNotFoundError):
-            reason = "The song's audio was lost before it could be posted."
-            await self._fail(song, reason, Fault.MACHINE)
+            await self._fail(song, Reason.AUDIO_LOST, Fault.MACHINE)
             return
-        await self._fail(song, str(error), _fault_of(error))
+        await self._fail(song, error.reason, _fault_of(error))
         if isinstance(error, NotAudio):
             await self._incidents.result_lost(song_id, str(error))
         else:
@@ -569,7 +557,7 @@ class Pipeline:
     async def give_up(self, song_id: int) -> None:
         """End a song that failed too often with errors that nobody foresaw."""
         song = await self._rows.read(song_id)
-        reason = "Something went wrong here, and the operator can see what."
+        reason = Reason.DEFECT
         if song.state is State.POSTING:
             await self._poster.give_up(song, CannotPost(reason, scope=Scope.EVERYBODY))
         elif not song.ended:
@@ -649,7 +637,13 @@ class Pipeline:
         await asyncio.to_thread(workspace.file.parent.mkdir, parents=True, exist_ok=True)
         return workspace
 
-    async def _fail(self, song: Song, reason: str, fault: Fault = Fault.SERVICE) -> None:
+    async def _fail(
+        self,
+        song: Song,
+        reason: Reason,
+        fault: Fault = Fault.SERVICE,
+        detail: str | None = None,
+    ) -> None:
         """Fail a song that was not made, unless it was posted before.
 
         That can be if another process has left it: a commit is on the disk before anything is sent,
@@ -671,19 +665,15 @@ class Pipeline:
                 sleep=self._sleep,
             ):
                 return
-        await self._failed(song, reason, fault)
+        await self._failed(song, reason, fault, detail)
 
-    async def _failed(self, song: Song, reason: str, fault: Fault) -> None:
-        if await self._rows.until_written(lambda: self._completion.fail(song, reason, fault=fault)):
+    async def _failed(
+        self, song: Song, reason: Reason, fault: Fault, detail: str | None = None
+    ) -> None:
+        if await self._rows.until_written(
+            lambda: self._completion.fail(song, reason, detail or None, fault=fault)
+        ):
             self._poster.close(song)
-
-
-def _for_member(error: SongApiError) -> str:
-    """Return why the API did not make a song, without details that only concern the operator."""
-    if isinstance(error, GenerationFailed):
-        return error.detail
-    reasons = (reason for kind, reason in REASONS.items() if isinstance(error, kind))
-    return next(reasons, "The song service could not make this song.")
 
 
 def _was_not_accepted(error: SongApiError) -> bool:

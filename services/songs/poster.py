@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 
 from db import songs
 from db.errors import NOT_NOW
-from db.records import Song, State
+from db.records import Reason, Song, State
 from services.audio.audio_file import Tags
 from services.audio.transcoder import Transcoder
 from services.clock import Clock
@@ -228,8 +228,7 @@ class Poster:
                 return
             except TooLargeToPost:
                 if self._size(song) <= DEFAULT_UPLOAD_LIMIT:
-                    reason = "Discord refused the file's size."
-                    raise CannotPost(reason, scope=Scope.MESSAGE) from None
+                    raise CannotPost(Reason.FILE_SIZE, scope=Scope.MESSAGE) from None
             finally:
                 self.sending.discard(song.song_id)
             song = await self._transcode(song, DEFAULT_UPLOAD_LIMIT)
@@ -256,7 +255,10 @@ class Poster:
         """It was made and paid for, and is not posted: its file stays for its requester."""
         log.warning("it can't be posted: %s", error)
         if await self._rows.persist(
-            song, lambda: self._completion.mark_undelivered(song, str(error), in_doubt=in_doubt)
+            song,
+            lambda: self._completion.mark_undelivered(
+                song, error.reason, error.detail, in_doubt=in_doubt
+            ),
         ):
             if error.scope is Scope.EVERYBODY:
                 await self._incidents.begin(Kind.UNDELIVERED, f"song {song.song_id}: {error}")
@@ -299,7 +301,7 @@ class Poster:
                 await self._compensate(song)
                 raise SongFileLost from None
             except AudioError as error:
-                raise AudioUnusable(str(error)) from error
+                raise AudioUnusable(error.reason) from error
             handed_over = await self._rows.until_written(
                 lambda: self._completion.hand_over(song, in_status=in_status)
             )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from db.records import Status
+from db.records import Reason, Status
 from services.errors import NotPermitted, NotPossible
 
 
@@ -37,4 +37,4 @@ class SongFileLost(NotPossible):
 class AudioUnusable(NotPossible):
     """The song's audio can't be transcoded for the channel."""
 
-    reason: str
+    reason: Reason

@@ -125,8 +125,8 @@ MUTANTS = (
         "failed_refunds",
         "a song that was not made is refunded in the transaction of its end",
         ENDING,
-        "song, State.FAILED, self._credits.refund,",
-        "song, State.FAILED, None,",
+        "State.FAILED,\n            self._credits.refund,",
+        "State.FAILED,\n            None,",
         (T_ENDING, T_SONGS),
     ),
     Mutant(

@@ -118,7 +118,7 @@ NOT_PASSED: Mapping[str, Sequence[str]] = {
         "services.songs.pipeline.Pipeline.deliver: self._rows.warn(error)",
         "services.songs.pipeline.Pipeline.deliver: self._rows.read(song_id) (2)",
         "services.songs.pipeline.Pipeline.deliver: self._rows.read(song_id) (3)",
-        "services.songs.pipeline.Pipeline._unplayable: self._fail(song, reason, Fault.MACHINE)",
+        "services.songs.pipeline.Pipeline._unplayable: self._fail(song, Reason.AUDIO_LOST",
     ],
     "It is refunded: see `test_undelivered.py`.": [
         "services.songs.poster.Poster.hand_over: self._compensate(",

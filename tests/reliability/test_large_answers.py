@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from db.records import Reason
 from tests.music import wav
 from tests.reliability.crash_points import AFTER, Pass, Plan, all_points
 from tests.reliability.guarantees import broken_guarantees
@@ -41,7 +42,7 @@ async def test_an_answer_that_ends_the_process_three_times_ends_its_song(
             posted = await world.ended(next_one, WITHIN)
             assert await bot.stop() == 0
         assert (status_of(failed), failed["large_reads"]) == ("FAILED", 3)
-        assert failed["reason"] == "The song service's result could not be fetched."
+        assert failed["reason"] == Reason.NOT_FETCHED
         assert world.entries(song) == ["hold", "refund"]
         assert (status_of(posted), posted["large_reads"]) == ("COMPLETED", 0)
         assert counted == [1, 2]

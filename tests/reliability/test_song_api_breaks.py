@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from db.records import Reason
 from tests.reliability.fault_run import A_MINUTE, DURING, LONG, SHORT, FaultRun, refusals
 from tests.reliability.faults import (
     API,
@@ -17,10 +18,10 @@ from tests.reliability.faults import (
 from tests.world.sockets import status_of
 
 DOWN, GARBAGE = "down", "garbage"
-LOST_TWICE = "The song service's answer was lost twice."
+LOST_TWICE = Reason.ANSWER_LOST_TWICE
 UNREADABLE = (
-    "The song service's result could not be fetched.",
-    "The song API sent something that can't be played.",
+    Reason.NOT_FETCHED,
+    Reason.NOT_AUDIO,
 )
 """Why a song fails whose result or file is malformed."""
 

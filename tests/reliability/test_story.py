@@ -30,7 +30,7 @@ async def test_one_id_finds_the_complete_story(world: World, figure: Callable[[s
     assert "resumed: it is submitted" in lines
     end = f"completed, post_id {row['post_id']}"
     assert lines[-3:] == ["ready, file song.mp3", "posting", end]
-    assert story(process.output, failing.id)[-1].startswith("failed, reason The model failed")
+    assert story(process.output, failing.id)[-1].startswith("failed, reason model_failed")
     for text in ("sea", "shanty", "train"):  # what members write is theirs
         assert text not in process.output
     figure(f"{len(lines)} lines of one song, over 2 runs of the bot")

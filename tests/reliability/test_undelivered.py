@@ -14,6 +14,7 @@ import pytest
 
 from cogs.client.client import Client
 from cogs.songs.texts import COULD_NOT_POST, LISTEN
+from db.records import Reason
 from services.songs.delivery import Delivery
 from tests.music import short
 from tests.reliability.crash_points import Plan, all_points
@@ -73,7 +74,7 @@ async def all_undelivered(world: World, *members: Member) -> list[Interaction]:
     for song in songs:
         row = await world.ended(song)
         assert (status_of(row), row["post_id"]) == ("COMPLETED", None)
-        assert "lack a permission" in row["reason"]
+        assert row["reason"] == Reason.NO_PERMISSION
         assert file_of(world, song) is not None
     return songs
 
@@ -195,7 +196,7 @@ async def test_removed_from_its_private_thread_and_added_again(
             await until(lambda: world.state(song))
             world.wire.remove_bot_from(thread)
         row = await world.ended(song)
-        assert "private thread has to have me" in row["reason"]
+        assert row["reason"] == Reason.NO_ACCESS
         message = await song.wait_message(lambda m: COULD_NOT_POST in str(m.embeds), SOON)
         began = time.monotonic()
         world.wire.add_bot(thread)
@@ -241,7 +242,7 @@ async def test_its_channel_is_deleted(
             await until(lambda: world.state(song))
             world.wire.delete_channel(gone)
         row = await world.ended(song)
-        assert row["reason"] == "The channel is gone."
+        assert row["reason"] == Reason.CHANNEL_GONE
         assert await show(world, song) is not None
         await delivered(world, song)
     await check(world, song, posts=0)

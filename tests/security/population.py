@@ -18,7 +18,7 @@ from cogs.client.client import Client
 from cogs.quota import QuotaCog
 from cogs.settings.forms import FORMS
 from db import servers
-from db.records import Song, State
+from db.records import Reason, Song, State
 from playground.discord import PlaygroundConfig
 from playground.song_api import PLAYGROUND_KEY
 from services.reports.usage_picture import UsagePicture
@@ -350,8 +350,8 @@ async def _add_songs(here: Population) -> None:
     await song(State.SUBMITTED)
     await completion.complete(await song(State.POSTING), 1_234)
     undelivered = await song(State.POSTING, file="kept.mp3")
-    await completion.mark_undelivered(undelivered, "The channel is gone.")
-    await completion.fail(await song(State.SUBMITTED), "The model failed.")
+    await completion.mark_undelivered(undelivered, Reason.CHANNEL_GONE)
+    await completion.fail(await song(State.SUBMITTED), Reason.MODEL_FAILED)
     await completion.cancel(await song(State.WAITING))
     file = bot.application.config.data_dir / "songs" / str(undelivered.song_id) / "kept.mp3"
     file.parent.mkdir(parents=True)

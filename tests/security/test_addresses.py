@@ -8,13 +8,14 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from db.records import Reason
 from services.providers import addresses
 from tests.security import answers
 from tests.security.answers import AUDIO, SIGNED
 from tests.world.answered import ROOT, Answer, Names, Reply, answered_world
 
 HTTP = ("http", "https")
-NOT_FETCHED = "The song service's result could not be fetched."
+NOT_FETCHED = Reason.NOT_FETCHED
 
 # Loopback, link-local, private, shared and special addresses, as people and libraries write them.
 LITERAL = (

@@ -14,6 +14,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from yarl import URL
 
+from db.records import Reason
 from services.audio.transcoder import Transcoder
 from services.errors import ApiUnavailable
 from tests.security import answers
@@ -104,15 +105,15 @@ def long_flac(folder: Path) -> bytes:
     return path.read_bytes()
 
 
-AUDIO_BOMBS: dict[str, tuple[Callable[[Path], bytes], str]] = {
-    "minutes of silence": (long_flac, "The song API sent more than 600 s of sound."),
+AUDIO_BOMBS: dict[str, tuple[Callable[[Path], bytes], Reason]] = {
+    "minutes of silence": (long_flac, Reason.NOT_AUDIO),
     "a header that lies": (
         lambda _: endless_wav(),
-        "The song is 0 s long, but 10 s were requested.",
+        Reason.TOO_SHORT,
     ),
     "compressed noise": (
         lambda _: b"fLaC" + gzip.compress(AUDIO, mtime=0) * 20,
-        "The song API sent something that can't be played.",
+        Reason.NOT_AUDIO,
     ),
 }
 

@@ -291,10 +291,11 @@ class Songs:
         assert self.world.files() == []
         if song.status == "FAILED":
             assert song.reason
-            assert song.reason.isprintable()
-            assert len(song.reason) <= MAX_DETAIL
-            assert KEY not in song.reason
-            assert SIGNED not in song.reason
+            detail = song.reason_detail or ""
+            assert not detail or detail.isprintable()
+            assert len(detail) <= MAX_DETAIL
+            assert KEY not in detail
+            assert SIGNED not in detail
         assert self.log.errors == []
 
 

@@ -69,7 +69,7 @@ async def test_no_secret_is_written_while_songs_go_well_and_fail(world: World, s
         row = await world.ended(failed)
         assert await process.stop() == 0
     assert "DEBUG" in process.output
-    assert "[key] at https://s.example/a" in row["reason"]
+    assert "[key] at https://s.example/a" in row["reason_detail"]
     assert leaks(world, well, failed, refused) == []
     assert not [place for place, content in files(world).items() if b"SIGNED" in content]
     # Nor was the key shown to its member.

@@ -20,7 +20,7 @@ import aiohttp
 
 from db import ledger, songs
 from db.database import Database
-from db.records import Server, Song, State, status_in
+from db.records import Reason, Server, Song, State, status_in
 from playground.song_api import PLAYGROUND_KEY, Call, Fault, SongApiServer, Timing, serve
 from services.audio.audio_file import Tags
 from services.audio.transcoder import Transcoder
@@ -44,7 +44,7 @@ from tests.factories import MEMBER, NOON, add_held_song, make_credits, make_song
 SECONDS = 10
 LARGE = 50 * 2**20
 """Bytes: the upload limit of a boosted server."""
-REASON = "The channel is gone."
+REASON = Reason.CHANNEL_GONE
 FREE = 10
 """A member's credits before anything is held."""
 

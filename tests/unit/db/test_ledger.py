@@ -10,7 +10,7 @@ import pytest
 from db import ledger, servers
 from db.connection import Connection
 from db.database import Database
-from db.records import Lot, LotSums, State, to_ms
+from db.records import Lot, LotSums, Reason, State, to_ms
 from services.credits.credits import Credits
 from services.settings.settings import Member
 from tests.factories import (
@@ -251,7 +251,7 @@ async def test_lots_are_sorted_by_expiry(database: Database) -> None:
         (State.WAITING, {"ended_at": NOON}),
         (State.WAITING, {"processing": 1}),
         (State.COMPLETED, {"post_id": None}),
-        (State.COMPLETED, {"reason": "It failed."}),
+        (State.COMPLETED, {"reason": Reason.CHANNEL_GONE}),
         (State.COMPLETED, {"posting_at": None}),
         (State.COMPLETED, {"file": "1.mp3"}),
         (State.COMPLETED, {"in_doubt": True}),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from db import ledger, servers, songs
 from db.database import Database
-from db.records import Song, State, Status
+from db.records import Reason, Song, State, Status
 from services.settings.settings import Member
 from tests.databases import database_in_memory
 from tests.factories import (
@@ -187,7 +187,9 @@ MOVES: dict[str, tuple[Callable[[Connection], Awaitable[object]], set[State]]] =
         {State.POSTING},
     ),
     "fail": (
-        lambda connection: songs.end(connection, 1, state=State.FAILED, at=LATER, reason="No."),
+        lambda connection: songs.end(
+            connection, 1, state=State.FAILED, at=LATER, reason=Reason.CHANNEL_GONE
+        ),
         BEFORE_THE_END,
     ),
     "cancel": (
@@ -357,9 +359,11 @@ async def test_an_undelivered_song_keeps_its_file_until_it_is_handed_over(
 ) -> None:
     await add_song(database, state=State.POSTING)
     async with database.write() as connection:
-        await songs.end(connection, 1, state=State.UNDELIVERED, at=LATER, reason="No room.")
+        await songs.end(
+            connection, 1, state=State.UNDELIVERED, at=LATER, reason=Reason.CHANNEL_GONE
+        )
     song = await read(database)
-    assert (song.file, song.state, song.reason) == ("1.mp3", State.UNDELIVERED, "No room.")
+    assert (song.file, song.state, song.reason) == ("1.mp3", State.UNDELIVERED, Reason.CHANNEL_GONE)
     assert await songs.needing_files(database.reader) == {1}
     async with database.write() as connection:
         assert await handed_over(connection)
@@ -370,7 +374,11 @@ async def test_an_undelivered_song_keeps_its_file_until_it_is_handed_over(
     assert await songs.needing_files(database.reader) == set()
 
 
-UNDELIVERED: dict[str, Any] = {"state": State.UNDELIVERED, "reason": "No.", "file": "1.mp3"}
+UNDELIVERED: dict[str, Any] = {
+    "state": State.UNDELIVERED,
+    "reason": Reason.CHANNEL_GONE,
+    "file": "1.mp3",
+}
 
 
 async def test_refunded_song_forgets_its_file(database: Database) -> None:

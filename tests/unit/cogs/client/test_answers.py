@@ -13,6 +13,7 @@ from cogs.client.answers import (
     map_discord_errors,
     outcome_unknown,
 )
+from db.records import Reason
 from services.errors import CannotPost, PostUncertain, Scope, TooLargeToPost
 
 
@@ -23,30 +24,30 @@ def refused(status: int, code: int) -> discord.HTTPException:
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "scope", "words"),
+    ("status", "code", "scope", "reason"),
     [
         # GAwesomeBot 125, modmailbot 730, discord-api-docs 5128 and 7796
-        (400, 20009, Scope.MESSAGE, "explicit content"),
-        (403, 400001, Scope.SERVER, "limited uploads"),
-        (404, 10003, Scope.CHANNEL, "The channel is gone"),
-        (404, 10004, Scope.SERVER, "no longer in the server"),
-        (403, 50001, Scope.CHANNEL, "can't see the channel"),
-        (403, 50013, Scope.CHANNEL, "lack a permission"),
-        (400, 40058, Scope.CHANNEL, "kind of channel"),
-        (403, 20026, Scope.EVERYBODY, "restricted this bot's account"),
-        (400, 50035, Scope.EVERYBODY, "a defect of mine"),
-        (400, 999_999, Scope.EVERYBODY, "Discord refused it (400, code 999999)."),
-        (403, 999_999, Scope.CHANNEL, "Discord refused it (403, code 999999)."),
-        (404, 999_999, Scope.CHANNEL, "Discord refused it (404, code 999999)."),
+        (400, 20009, Scope.MESSAGE, Reason.EXPLICIT),
+        (403, 400001, Scope.SERVER, Reason.UPLOADS_LIMITED),
+        (404, 10003, Scope.CHANNEL, Reason.CHANNEL_GONE),
+        (404, 10004, Scope.SERVER, Reason.NOT_IN_SERVER),
+        (403, 50001, Scope.CHANNEL, Reason.NO_ACCESS),
+        (403, 50013, Scope.CHANNEL, Reason.NO_PERMISSION),
+        (400, 40058, Scope.CHANNEL, Reason.WRONG_KIND),
+        (403, 20026, Scope.EVERYBODY, Reason.BOT_RESTRICTED),
+        (400, 50035, Scope.EVERYBODY, Reason.BAD_MESSAGE),
+        (400, 999_999, Scope.EVERYBODY, "refused, 400, code 999999"),
+        (403, 999_999, Scope.CHANNEL, "refused, 403, code 999999"),
+        (404, 999_999, Scope.CHANNEL, "refused, 404, code 999999"),
     ],
 )
 def test_a_refusal_means_what_its_code_says(
-    status: int, code: int, scope: Scope, words: str
+    status: int, code: int, scope: Scope, reason: str
 ) -> None:
     with pytest.raises(CannotPost) as caught, map_discord_errors("the post"):
         raise refused(status, code)
     assert caught.value.scope is scope
-    assert words in str(caught.value)
+    assert str(caught.value) == reason
 
 
 @pytest.mark.parametrize(("status", "code"), [(413, 0), (413, 40005), (400, 50045), (400, 40005)])

@@ -12,7 +12,7 @@ import simcord
 from cogs.operations import operator
 from cogs.operations.operator import OperatorCog, overview_card
 from db import budgets
-from db.records import OperatorBudget, ServerCount, State, Tally, Undelivered
+from db.records import OperatorBudget, Reason, ServerCount, State, Tally, Undelivered
 from services.calendar import Period
 from services.credits.budgets import OperatorBudgetExceeded
 from services.errors import InvalidRequest, NotPermitted
@@ -124,7 +124,7 @@ async def test_operator_sees_todays_usage(world: World) -> None:
 async def test_operator_sees_undelivered_songs_by_reason(world: World) -> None:
     shown = text_of(said(await world.mona.slash(world.channel, "operator show")))
     assert "Could not be posted" not in shown
-    kept = {"state": State.UNDELIVERED, "reason": "The channel is gone.", "file": "1.mp3"}
+    kept = {"state": State.UNDELIVERED, "reason": Reason.CHANNEL_GONE, "file": "1.mp3"}
     for song_id in (1, 2):
         await add_song(world.application.database, song_id, **kept)
     shown = text_of(said(await world.mona.slash(world.channel, "operator show")))
@@ -170,7 +170,7 @@ def test_many_servers_and_budgets_fit_into_a_card() -> None:
         for n in range(50)
     ]
     budgets = [OperatorBudget("server", 2**62 + n, 10**9, 10**9) for n in range(50)]
-    undelivered = [Undelivered("*" * 500, 10**6, NOON) for _ in range(50)]
+    undelivered = [Undelivered(Reason.NO_ACCESS, 10**6, NOON) for _ in range(50)]
     card = overview_card(Tally(10**6, 10**9), budgets, uses, undelivered)
     assert all(len(field.value or "") <= 1_024 for field in card.fields)
     assert len(card) <= 6_000

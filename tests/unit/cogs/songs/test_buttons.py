@@ -8,7 +8,7 @@ import pytest
 
 from cogs.client.components import EXPIRED
 from cogs.songs import buttons, texts
-from db.records import TOKEN_LIFETIME, State, Status
+from db.records import TOKEN_LIFETIME, Reason, State, Status
 from tests.factories import make_song
 from tests.world import World, buttons_of, custom_id, said, text_of
 
@@ -200,7 +200,7 @@ async def test_a_song_that_ends_while_its_button_is_answered_is_shown(
 
     async def slowly(response: Any, **how: Any) -> Any:
         done = await defer(response, **how)
-        await world.application.completion.fail(song, "The song service has lost this song.")
+        await world.application.completion.fail(song, Reason.SONG_GONE)
         return done
 
     monkeypatch.setattr(discord.InteractionResponse, "defer", slowly)

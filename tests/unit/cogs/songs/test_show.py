@@ -9,7 +9,7 @@ import simcord
 
 from cogs.songs import buttons, texts
 from cogs.songs.library import CHOICE, MOST_CHOICES, choices, number_of
-from db.records import Song, State
+from db.records import Reason, Song, State
 from services.errors import InvalidRequest
 from services.songs.songs import SEARCHED
 from tests.factories import add_held_song, add_song, make_song
@@ -22,7 +22,8 @@ __all__ = ["stage"]  # a fixture
 AUDIO = b"ID3 a song"
 ORIGINAL = "/webhooks/{webhook_id}/{webhook_token}/messages/@original"
 EDIT = ("PATCH", "/webhooks/*/messages/*")
-WHY = "The channel is gone."
+WHY = Reason.CHANNEL_GONE
+SENTENCE = texts.REASONS[WHY]
 
 
 async def undelivered_song(world: World, song_id: int = 1, **fields: Any) -> Song:
@@ -132,7 +133,7 @@ async def test_story_is_shown_to_the_requester_and_managers(world: World) -> Non
         for member in (world.alice, world.mona, world.bob)
     }
     for person in (world.alice, world.mona):
-        assert f"couldn't be posted: {WHY}" in shown[person.id]
+        assert f"couldn't be posted: {SENTENCE}" in shown[person.id]
     assert texts.STORY not in shown[world.bob.id]
 
 
@@ -146,8 +147,8 @@ async def test_others_get_no_audio_and_managers_may_read(world: World) -> None:
         seen[member.id] = text_of(result.response)
     assert "Midnight train" in seen[world.mona.id]
     assert "Only <@" in seen[world.mona.id]
-    assert WHY in seen[world.mona.id]
-    for words in ("Midnight", "funk", WHY):
+    assert SENTENCE in seen[world.mona.id]
+    for words in ("Midnight", "funk", SENTENCE):
         assert words not in seen[world.bob.id]
     assert (await world.row(1)).state is State.UNDELIVERED
 

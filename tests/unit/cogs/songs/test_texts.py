@@ -13,7 +13,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from cogs.client.texts import FIELD, refusal_text
 from cogs.songs import cards, texts
-from db.records import Song, SongEvent, State, Status
+from db.records import Reason, Song, SongEvent, State, Status
 from services.amounts import Prices
 from services.errors import ServerNotAllowed, SongsPaused
 from services.settings.catalogue import GIFTS, LEADERBOARD
@@ -24,7 +24,7 @@ from services.songs.songs import Page
 from tests.factories import NOON, make_song
 from tests.unit.cogs.songs.test_cards import make_view
 
-REASON = "The channel is gone."
+REASON = Reason.CHANNEL_GONE
 SONGS: dict[str, dict[str, Any]] = {
     "waiting": {},
     "submitted": {"state": State.SUBMITTED},
@@ -33,7 +33,11 @@ SONGS: dict[str, dict[str, Any]] = {
     "undelivered": {"state": State.UNDELIVERED, "reason": REASON},
     "delivered": {"state": State.COMPLETED, "reason": REASON},
     "refunded": {"state": State.REFUNDED, "reason": REASON},
-    "failed": {"state": State.FAILED, "reason": "The model *failed*."},
+    "failed": {
+        "state": State.FAILED,
+        "reason": Reason.MODEL_FAILED,
+        "reason_detail": "NSFW *words*",
+    },
     "cancelled": {"state": State.CANCELLED},
 }
 DEFAULTS = Settings()
@@ -55,13 +59,17 @@ def test_song(name: str, snapshot: SnapshotAssertion) -> None:
     assert read(cards.song_card(song, None if song.ended else view)) == snapshot(name="card")
 
 
+def test_each_reason_has_a_sentence() -> None:
+    assert texts.REASONS.keys() == set(Reason)
+
+
 def test_story(snapshot: SnapshotAssertion) -> None:
     steps = [State.WAITING, *texts.STEPS]
-    events = [SongEvent(NOON, *pair, "The channel is gone.") for pair in itertools.pairwise(steps)]
+    events = [SongEvent(NOON, *pair, Reason.CHANNEL_GONE) for pair in itertools.pairwise(steps)]
     posted, handed_over = make_song(post_id=9), make_song()
     assert texts.story(posted, events[:8]) == snapshot(name="posted late")
     assert texts.story(handed_over, events) == snapshot(name="all steps")
-    long = SongEvent(NOON, State.POSTING, State.UNDELIVERED, "*" * 500)
+    long = SongEvent(NOON, State.POSTING, State.UNDELIVERED, Reason.NO_ACCESS)
     assert 500 < len(texts.story(posted, [long] * 50)) <= FIELD
 
 
@@ -128,6 +136,6 @@ def test_refusals(snapshot: SnapshotAssertion) -> None:
         refusals.TooLateToCancel(42, Status.CANCELLED),
         refusals.FormExpired(),
         refusals.SongFileLost(),
-        refusals.AudioUnusable("It is too large."),
+        refusals.AudioUnusable(Reason.DOES_NOT_FIT),
     ]
     assert [refusal_text(refusal) for refusal in raised] == snapshot

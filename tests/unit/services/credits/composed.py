@@ -8,7 +8,7 @@ from typing import Any
 from db import changes, servers
 from db import songs as song_rows
 from db.database import Database
-from db.records import Change, Server, Song, State
+from db.records import Change, Reason, Server, Song, State
 from services.clock import Clock, WatchedClock
 from services.credits.budgets import DefaultBudgets, OperatorBudgets, ServerBudget
 from services.credits.credits import Credits
@@ -119,12 +119,12 @@ class Product:
                 assert done
         return replace(song, state=State.POSTING)
 
-    async def complete(self, song: Song, *, undelivered: str | None = None) -> None:
+    async def complete(self, song: Song, *, undelivered: bool = False) -> None:
         """Run a song to its end: posted, or undelivered."""
         assert await self.submit(song)
         song = await self.bring_to_posting(song)
         if undelivered:
-            assert await self.completion.mark_undelivered(song, undelivered)
+            assert await self.completion.mark_undelivered(song, Reason.CHANNEL_GONE)
         else:
             assert await self.completion.complete(song, 9_000 + song.song_id)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from db.database import Database
-from db.records import OperatorBudget, Tally
+from db.records import OperatorBudget, Reason, Tally
 from services.amounts import MAX_BUDGET
 from services.credits.budgets import (
     DefaultBudgets,
@@ -66,10 +66,10 @@ async def test_refunds_leave_room_in_the_budget(product: Product) -> None:
     await product.server_settings.set(BY, BUDGET, 2)
     failed = await product.create(1)
     undelivered = await product.create(2)
-    await product.complete(undelivered, undelivered="No.")
+    await product.complete(undelivered, undelivered=True)
     with pytest.raises(BudgetExceeded):
         await product.create(3)
-    await product.completion.fail(failed, "No.")
+    await product.completion.fail(failed, Reason.MODEL_FAILED)
     await product.create(4)
     with pytest.raises(BudgetExceeded):
         await product.create(5)
@@ -90,7 +90,7 @@ async def test_each_warning_is_recorded_once_a_period(
     eighth = await product.create(8)
     assert await warnings(product) == [(80, 8)]
     assert len(product.notified) == before + 1
-    await product.completion.fail(eighth, "No.")
+    await product.completion.fail(eighth, Reason.MODEL_FAILED)
     await product.create(9)  # 80% again
     for song_id in range(10, 12):
         await product.create(song_id)

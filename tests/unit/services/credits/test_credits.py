@@ -12,7 +12,7 @@ from aiosqlite import Connection
 
 from db import ledger
 from db.database import Database
-from db.records import Song
+from db.records import Reason, Song
 from services.calendar import Every
 from services.credits.credits import Credits, Move
 from services.errors import NotEnoughCredits
@@ -132,7 +132,7 @@ async def test_lower_allowance_takes_neither_spent_nor_held_credits(product: Pro
     assert await product.free() == 2
     await product.server_settings.set(BY, ALLOWANCE, 3)
     assert await product.free() == 0
-    await product.completion.fail(held, "No.")
+    await product.completion.fail(held, Reason.MODEL_FAILED)
     assert await product.free() == 1  # three, less the two that were spent
     await product.server_settings.set(BY, ALLOWANCE, 10)
     assert await product.free() == 8
@@ -143,7 +143,7 @@ async def test_allowance_changed_back_and_forth_grants_nothing_twice(product: Pr
     for allowance in (20, 0, 20, 5, 10):
         await product.server_settings.set(BY, ALLOWANCE, allowance)
         assert await product.free() == max(0, allowance - 5)
-    await product.completion.fail(song, "No.")
+    await product.completion.fail(song, Reason.MODEL_FAILED)
     assert await product.free() == 10
 
 
@@ -156,10 +156,10 @@ async def test_role_lost_while_songs_run_leaves_what_is_held(product: Product) -
     songs = [await product.create(n, who=gold, seconds=240) for n in (1, 2, 3)]
     assert await product.free(gold) == 6
     assert await product.free() == 0
-    await product.completion.fail(songs[0], "No.")
+    await product.completion.fail(songs[0], Reason.MODEL_FAILED)
     assert await product.free() == 0  # sixteen are held, and ten are theirs
     await product.complete(songs[1])
-    await product.completion.fail(songs[2], "No.")
+    await product.completion.fail(songs[2], Reason.MODEL_FAILED)
     assert await product.free() == 2
     assert await product.free(gold) == 22
 
@@ -171,7 +171,7 @@ async def test_member_who_leaves_and_returns_has_no_second_allowance(
     song = await product.create(1, who=member(MEMBER, GOLD), seconds=240)
     gone = Member(SERVER, MEMBER, roles=None)
     assert await product.free(gone) == 22  # without their roles nothing changes
-    await product.completion.fail(song, "No.")
+    await product.completion.fail(song, Reason.MODEL_FAILED)
     assert await product.free(gone) == 30
     assert await product.free() == 10
     await product.create(2, seconds=240)
@@ -192,7 +192,7 @@ async def test_unlimited_songs_take_nothing_and_record_their_price(product: Prod
     balance = await product.credits.balance(WHO)
     assert (balance.unlimited, balance.free) == (True, 14)
     await product.complete(made)
-    await product.completion.fail(failed, "No.")
+    await product.completion.fail(failed, Reason.MODEL_FAILED)
     rows = await product.rows(
         "SELECT kind, amount, price FROM ledger WHERE song_id IS NOT NULL ORDER BY entry_id"
     )
@@ -232,7 +232,7 @@ async def test_statement_counts_spent_and_held_credits_of_the_period(
     clock.now = TOMORROW
     await product.complete(await product.create(2, seconds=90))
     undelivered = await product.create(3, seconds=120)
-    await product.complete(undelivered, undelivered="No.")
+    await product.complete(undelivered, undelivered=True)
     await product.create(4)
     statement = await product.credits.statement(WHO, entries=2)
     assert (statement.spent, statement.held) == (7, 1)
@@ -252,7 +252,7 @@ async def test_refund_returns_to_where_the_credits_came_from(product: Product) -
     assert await parts(product) == (0, 2)
     await product.completion.cancel(other)
     assert await parts(product) == (2, 4)
-    await product.completion.fail(song, "No.")
+    await product.completion.fail(song, Reason.MODEL_FAILED)
     assert await parts(product) == (10, 4)
 
 
@@ -263,7 +263,7 @@ async def test_refund_to_an_expired_lot_lasts_for_the_running_period(
     await product.create(1, seconds=90)
     song = await product.create(2, seconds=240)  # seven from the day, one from the grant
     clock.now = TOMORROW
-    await product.completion.fail(song, "No.")
+    await product.completion.fail(song, Reason.MODEL_FAILED)
     assert await parts(product) == (10, 11)
     (late,) = [lot for lot in (await product.credits.balance(WHO)).lots if lot.kind == "return"]
     assert (late.remaining, late.expires_at) == (7, TOMORROW + timedelta(days=1))

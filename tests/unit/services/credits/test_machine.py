@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from db import checks
 from db.connection import Connection
-from db.records import Change, Fault, OperatorBudget, Song
+from db.records import Change, Fault, OperatorBudget, Reason, Song
 from services.calendar import Calendar, Every
 from services.credits.budgets import DefaultBudgets, ServerBudgetExceeded
 from services.credits.transfers import NotEnoughToGive, ResetPlan
@@ -395,13 +395,13 @@ class Machine(RuleBasedStateMachine):
         if how == "post":
             return await completion.complete(song, 9)
         if how == "undelivered":
-            return await completion.mark_undelivered(song, "No.")
+            return await completion.mark_undelivered(song, Reason.CHANNEL_GONE)
         if how == "cancel by another":
             return await completion.cancel(song)
         if how == "cancel":
             return await completion.cancel(song, fault=Fault.MEMBER)
         fault = Fault.REQUEST if how == "refuse" else Fault.SERVICE
-        return await completion.fail(song, "No.", fault=fault)
+        return await completion.fail(song, Reason.MODEL_FAILED, fault=fault)
 
     def undelivered(self) -> list[Made]:
         return [song for song in self.model.songs if song.state == "undelivered"]

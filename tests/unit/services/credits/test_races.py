@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from db.database import Database
-from db.records import Song
+from db.records import Reason, Song
 from services.errors import NotEnoughCredits
 from services.settings.catalogue import ALLOWANCE, GIFTS
 from services.settings.refusals import ChangedSince
@@ -94,7 +94,7 @@ async def test_song_that_ends_in_two_ways_at_once_has_one_end(product: Product) 
         song = await product.create(song_id)
         ended = await asyncio.gather(
             product.completion.cancel(song),
-            product.completion.fail(song, "No."),
+            product.completion.fail(song, Reason.MODEL_FAILED),
             product.create(song_id),
         )
         assert ended[:2].count(True) == 1

@@ -12,7 +12,7 @@ import pytest
 
 from db import ledger, servers, settings
 from db.database import Database
-from db.records import Lot, SettingRow, to_ms
+from db.records import Lot, Reason, SettingRow, to_ms
 from services.amounts import LONGEST, MAX_AMOUNT, InvalidReason, TimePassed, TimeTooFar
 from services.credits import transfers as module
 from services.credits.transfers import (
@@ -266,13 +266,13 @@ async def test_reset_takes_granted_credits_and_leaves_the_rest(
     await product.create(3, who=member(3), seconds=120)  # one of it from the grant
     await gift(product, 2, member(6), member(7))
     clock.now = TOMORROW
-    await product.completion.fail(late, "No.")
+    await product.completion.fail(late, Reason.MODEL_FAILED)
     plan = await product.transfers.plan_reset(SERVER)
     assert plan == ResetPlan(members=3, credits=1 + 2 + 1 + 1)
     assert await reset(product) == plan
     assert await product.transfers.plan_reset(SERVER) == ResetPlan(0, 0)
     assert [await product.free(member(n)) for n in range(1, 8)] == [10] * 7
-    await product.completion.fail(held, "No.")
+    await product.completion.fail(held, Reason.MODEL_FAILED)
     assert await product.free(member(3)) == 18
     change = (await product.changes())[-1]
     assert (change.name, change.reason) == ("reset", "A new season.")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from db.database import Database
-from db.records import State
+from db.records import Reason, State
 from services.credits.credits import Credits
 from services.operations.consistency_check import ConsistencyCheck, Finding
 from services.operations.data_folder import MARKER, claim
@@ -41,7 +41,7 @@ async def checking(
     await transfers.grant(whom, grant_id=900, actor_id=1, amount=20, reason="hello")
     await transfers.take(whom, take_id=901, actor_id=1, amount=1, reason="sorry")
     await completion.complete(await add_held_song(database, credits, 1, state=State.POSTING), 5)
-    await completion.fail(await add_held_song(database, credits, 2), "It failed.")
+    await completion.fail(await add_held_song(database, credits, 2), Reason.MODEL_FAILED)
     await completion.cancel(await add_held_song(database, credits, 3))
     await add_held_song(database, credits, 4)
     undelivered, handed_over, refunded = [
@@ -49,7 +49,7 @@ async def checking(
         for song_id in (5, 6, 7)
     ]
     for song in (undelivered, handed_over, refunded):
-        await completion.mark_undelivered(song, "The channel is gone.")
+        await completion.mark_undelivered(song, Reason.CHANNEL_GONE)
     claim(tmp_path / "data", known=True)
     (tmp_path / "data/songs/5").mkdir(parents=True)
     (tmp_path / "data/songs/5/song.mp3").write_bytes(b"audio")
@@ -136,7 +136,7 @@ async def test_a_missing_end_is_entered(
             "Entry grant:900 is +21, and its parts are +20.",
         ),
         (
-            "UPDATE songs SET state = 'failed', reason = 'x' WHERE song_id = 1",
+            "UPDATE songs SET state = 'failed', reason = 'model_failed' WHERE song_id = 1",
             "Song 1 is failed, and its hold was ended by settle.",
         ),
         (

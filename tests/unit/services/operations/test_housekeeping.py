@@ -11,7 +11,7 @@ import pytest
 
 from db import drafts, servers, songs
 from db.database import Database
-from db.records import Draft, Song, State, Status
+from db.records import Draft, Reason, Song, State, Status
 from services.credits.credits import Credits
 from services.operations.housekeeping import (
     INTERVAL,
@@ -95,7 +95,7 @@ async def test_a_song_waits_for_six_hours_and_no_longer(world: World) -> None:
     song = await world.song()
     assert (song.status, song.reason) == (
         Status.FAILED,
-        "It waited for 6 hours without being started.",
+        Reason.WAITED_TOO_LONG,
     )
     assert world.changed == [1]
     assert [(await world.song(n)).ended for n in (2, 3)] == [False, False]
@@ -218,7 +218,9 @@ async def test_only_unneeded_files_are_removed(world: World) -> None:
         (State.WAITING, State.SUBMITTED, State.POSTING, State.COMPLETED), 1
     ):
         await add_song(world.database, song_id, state=state)
-    await add_song(world.database, 5, state=State.UNDELIVERED, reason="No.", file="5.mp3")
+    await add_song(
+        world.database, 5, state=State.UNDELIVERED, reason=Reason.CHANNEL_GONE, file="5.mp3"
+    )
     for name in ("1", "2", "3", "4", "5", "404"):
         world.folder(name)
     # Not ours: a file system's own folder, a digit that is none, somebody's note.

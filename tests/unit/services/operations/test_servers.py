@@ -11,7 +11,7 @@ from db import ledger, songs
 from db import servers as server_rows
 from db.database import Database
 from db.errors import DiskFullError
-from db.records import Song, State, Status
+from db.records import Reason, Song, State, Status
 from services.calendar import Every
 from services.credits.credits import Credits
 from services.operations.servers import (
@@ -75,7 +75,7 @@ async def test_leaving_cancels_waiting_songs_only(
     await servers.leave(SERVER)
     assert (await read(database, 1)).status is Status.CANCELLED
     assert await songs.price_of_unfinished(database.reader, SERVER, MEMBER) == running.price
-    assert await completion.mark_undelivered(running, "The bot is not in the server any more.")
+    assert await completion.mark_undelivered(running, Reason.CHANNEL_GONE)
     assert (await read(database, 3)).state is State.WAITING
     assert set(await server_rows.names_present(database.reader)) == {OTHER}
 

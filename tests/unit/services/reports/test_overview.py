@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from db import servers
 from db.database import Database
-from db.records import State
+from db.records import Reason, State
 from services.credits.budgets import OperatorBudgets
 from services.credits.credits import Credits
 from services.reports.overview import Overview, as_lines, as_table
@@ -30,7 +30,7 @@ async def test_servers_are_listed_with_their_usage(
     assert (one.server.server_id, one.used, one.budget) == (SERVER, 8, 50)
     assert (one.today.songs, one.today.credits, one.server.members) == (1, 8, 1)
     assert (two.today.songs, two.used, two.budget) == (0, 0, None)
-    await SongCompletion(database, credits, clock=clock).fail(replace(song), "It failed.")
+    await SongCompletion(database, credits, clock=clock).fail(replace(song), Reason.MODEL_FAILED)
     one, _ = await overview.servers()
     assert (one.used, one.today.songs) == (0, 1), "the operator paid for it all the same"
 
@@ -62,13 +62,13 @@ async def test_undelivered_songs_are_counted_by_reason(
         song = await add_held_song(
             database, credits, song_id, server_id=server_id, price=1, state=State.POSTING
         )
-        reason = "The channel is gone." if song_id < 3 else "I lack a permission."
+        reason = Reason.CHANNEL_GONE if song_id < 3 else Reason.NO_PERMISSION
         assert await completion.mark_undelivered(song, reason)
         clock.advance(hours=1)
     assert as_lines(await overview.undelivered()).splitlines() == [
         "Could not be posted yet: 3",
-        "  2 since 2026-03-14 12:00 UTC: The channel is gone.",
-        "  1 since 2026-03-14 14:00 UTC: I lack a permission.",
+        "  2 since 2026-03-14 12:00 UTC: channel_gone",
+        "  1 since 2026-03-14 14:00 UTC: no_permission",
     ]
     assert await completion.hand_over(song)
     assert [each.songs for each in await overview.undelivered()] == [2]

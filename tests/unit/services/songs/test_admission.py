@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from db.database import Database
-from db.records import Fault, SongRequest, State
+from db.records import Fault, Reason, SongRequest, State
 from services.errors import Refusal
 from services.providers.registry import PARAMETERS
 from services.settings.catalogue import BY_KEY, COOLDOWN, HOURLY_IN_CHANNEL, POST_IN, UNFINISHED
@@ -41,7 +41,7 @@ OTHER = Member(SERVER, MEMBER + 1)
 ELSEWHERE = Member(SERVER + 1, MEMBER)
 UNDELIVERED: dict[str, Any] = {
     "state": State.UNDELIVERED,
-    "reason": "The channel is gone.",
+    "reason": Reason.CHANNEL_GONE,
     "file": "song.mp3",
 }
 
@@ -119,7 +119,7 @@ async def test_a_server_with_many_undelivered_songs_gets_no_more(
         await connection.execute("UPDATE servers SET last_number = 300")
     song = await product.create(1)
     await add_song(database, 200, member_id=200, **UNDELIVERED)
-    await add_song(database, 201, state=State.COMPLETED, reason="No.")
+    await add_song(database, 201, state=State.COMPLETED, reason=Reason.CHANNEL_GONE)
     before = dump(tmp_path)
     for refused in (product.songs.check, product.songs.create):
         with refusal(ServerHasUndelivered(25)):
@@ -137,7 +137,7 @@ async def test_a_member_with_many_undelivered_songs_gets_no_more(
     product = compose(database, clock)
     for song_id in range(101, 101 + MAX_UNDELIVERED_OF_MEMBER):
         await add_song(database, song_id, **UNDELIVERED)
-    await add_song(database, 200, state=State.COMPLETED, reason="No.")
+    await add_song(database, 200, state=State.COMPLETED, reason=Reason.CHANNEL_GONE)
     before = dump(tmp_path)
     for refused in (product.songs.check, product.songs.create):
         with refusal(MemberHasUndelivered(5)):
@@ -169,7 +169,7 @@ async def test_refunds_by_a_members_choice_are_limited_for_an_hour(
     await cancel(two_refunds, 1)
     clock.advance(minutes=20)
     second = await two_refunds.create(2, who=ELSEWHERE)
-    assert await two_refunds.completion.fail(second, "Blocked.", fault=Fault.REQUEST)
+    assert await two_refunds.completion.fail(second, Reason.MODEL_FAILED, fault=Fault.REQUEST)
     before = dump(tmp_path)
     with refusal(TooManyRefunds(2, NOON + HOUR)):
         await two_refunds.create(3)
@@ -190,14 +190,14 @@ async def test_songs_in_progress_in_other_servers_count_as_refunds(
         await two_refunds.create(3, who=ELSEWHERE)
     assert dump(tmp_path) == before
     await two_refunds.create(4)
-    assert await two_refunds.completion.fail(first, "Lost.")
+    assert await two_refunds.completion.fail(first, Reason.MODEL_FAILED)
     await two_refunds.create(5, who=Member(SERVER + 1, MEMBER + 1))
 
 
 async def test_refunds_for_other_reasons_do_not_count(two_refunds: Product) -> None:
     for song_id, fault in enumerate((Fault.SERVICE, Fault.ACCOUNT, Fault.MACHINE), start=1):
         song = await two_refunds.create(song_id)
-        assert await two_refunds.completion.fail(song, "Lost.", fault=fault)
+        assert await two_refunds.completion.fail(song, Reason.MODEL_FAILED, fault=fault)
     for song_id in (4, 5):
         await two_refunds.create(song_id)
         await cancel(two_refunds, song_id, by=99)

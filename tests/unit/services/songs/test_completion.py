@@ -9,7 +9,7 @@ import pytest
 
 from db import ledger, songs
 from db.database import Database
-from db.records import Fault, Song, State, Status
+from db.records import Fault, Reason, Song, State, Status
 from services.credits.credits import Credits
 from services.settings.settings import Member
 from services.songs.completion import SongCompletion
@@ -41,8 +41,8 @@ async def free(credits: Credits) -> int:
 
 ENDS: dict[str, Callable[[SongCompletion, Song], Awaitable[bool]]] = {
     "complete": lambda completion, song: completion.complete(song, 9),
-    "undelivered": lambda completion, song: completion.mark_undelivered(song, "No."),
-    "fail": lambda completion, song: completion.fail(song, "The model failed."),
+    "undelivered": lambda completion, song: completion.mark_undelivered(song, Reason.CHANNEL_GONE),
+    "fail": lambda completion, song: completion.fail(song, Reason.MODEL_FAILED),
     "cancel": lambda completion, song: completion.cancel(song),
     "hand over": lambda completion, song: completion.hand_over(song),
 }
@@ -96,9 +96,9 @@ async def test_failed_song_is_refunded(
     database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
     song = await add_held_song(database, credits, state=State.SUBMITTED)
-    assert await completion.fail(song, "The model failed.")
+    assert await completion.fail(song, Reason.MODEL_FAILED)
     after = await read(database, song)
-    assert (after.status, after.reason) == (Status.FAILED, "The model failed.")
+    assert (after.status, after.reason) == (Status.FAILED, Reason.MODEL_FAILED)
     assert await free(credits) == 10
 
 
@@ -106,7 +106,11 @@ async def test_only_one_of_simultaneous_ends_counts(
     database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
     song = await add_held_song(database, credits)
-    ends = [completion.cancel(song), completion.fail(song, "No."), completion.cancel(song)]
+    ends = [
+        completion.cancel(song),
+        completion.fail(song, Reason.MODEL_FAILED),
+        completion.cancel(song),
+    ]
     assert sorted(await asyncio.gather(*ends)) == [False, False, True]
     assert await free(credits) == 10
 
@@ -141,7 +145,7 @@ async def undelivered(
     **fields: Any,
 ) -> Song:
     song = await add_held_song(database, credits, song_id, state=State.POSTING, **fields)
-    assert await completion.mark_undelivered(song, "The bot may not post there.")
+    assert await completion.mark_undelivered(song, Reason.CHANNEL_GONE)
     return await read(database, song)
 
 
@@ -201,7 +205,7 @@ async def test_song_without_a_hold_can_not_end(
 ) -> None:
     song = await add_song(database)
     with pytest.raises(sqlite3.IntegrityError):
-        await completion.fail(song, "No.")
+        await completion.fail(song, Reason.MODEL_FAILED)
     assert await read(database, song) == song
 
 
@@ -209,8 +213,11 @@ async def test_fault_is_stored(
     database: Database, credits: Credits, completion: SongCompletion
 ) -> None:
     ends: list[tuple[Fault, Callable[[Song], Awaitable[bool]]]] = [
-        (Fault.SERVICE, lambda song: completion.fail(song, "Lost.")),
-        (Fault.REQUEST, lambda song: completion.fail(song, "Blocked.", fault=Fault.REQUEST)),
+        (Fault.SERVICE, lambda song: completion.fail(song, Reason.MODEL_FAILED)),
+        (
+            Fault.REQUEST,
+            lambda song: completion.fail(song, Reason.MODEL_FAILED, fault=Fault.REQUEST),
+        ),
         (Fault.SERVER, completion.cancel),
         (Fault.MEMBER, lambda song: completion.cancel(song, fault=Fault.MEMBER)),
     ]

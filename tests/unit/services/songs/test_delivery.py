@@ -16,7 +16,7 @@ import pytest
 from db import songs
 from db.database import Database
 from db.errors import DatabaseBusyError, DiskFullError
-from db.records import Song
+from db.records import Reason, Song
 from services.errors import CannotPost, DoesNotFit, PostUncertain, Scope, TooLargeToPost
 from services.operations.incidents import Kind
 from services.songs import delivery as module
@@ -92,7 +92,7 @@ async def test_only_the_requester_gets_it(world: SongWorld) -> None:
     await world.is_undelivered()
 
 
-@pytest.mark.parametrize("error", [PostUncertain("no answer"), CannotPost("No.")])
+@pytest.mark.parametrize("error", [PostUncertain("no answer"), CannotPost(Reason.NO_PERMISSION)])
 async def test_refused_handover_leaves_the_song_undelivered(
     world: SongWorld, error: Exception
 ) -> None:
@@ -174,7 +174,7 @@ async def test_song_of_a_size_that_discord_never_accepts_stays_undelivered(
 async def test_song_that_fits_no_limit_stays_undelivered(world: SongWorld) -> None:
     await world.undelivered()
     world.copying_transcoder.errors.append(DoesNotFit("It is too large for this server."))
-    with refusal(AudioUnusable("It is too large for this server.")):
+    with refusal(AudioUnusable(Reason.DOES_NOT_FIT)):
         await world.hand_over(limit=1)
     await world.is_undelivered()
 
@@ -197,7 +197,7 @@ async def test_posted_song_is_not_handed_over(world: SongWorld) -> None:
     await world.was_posted()
 
 
-@pytest.mark.parametrize("errors", [[], [CannotPost("I can't read the channel's history.")]])
+@pytest.mark.parametrize("errors", [[], [CannotPost(Reason.HISTORY_UNREADABLE)]])
 async def test_song_that_is_not_found_is_handed_over(
     world: SongWorld, errors: list[Exception]
 ) -> None:
@@ -295,7 +295,7 @@ async def test_late_post_ends_the_incident(world: SongWorld) -> None:
 async def test_refused_song_is_retried_with_growing_delays(world: SongWorld) -> None:
     """Refusals that nothing explains are not to become too many."""
     await world.undelivered()
-    world.channel.before_post.extend([CannotPost("No.")] * 1_000)
+    world.channel.before_post.extend([CannotPost(Reason.NO_PERMISSION)] * 1_000)
     for _ in range(24 * 60):
         await world.round()
     assert 6 <= len(world.channel.tried) <= 16
@@ -304,7 +304,7 @@ async def test_refused_song_is_retried_with_growing_delays(world: SongWorld) -> 
 
 async def test_change_in_the_server_causes_one_retry_a_minute(world: SongWorld) -> None:
     await world.undelivered()
-    world.channel.before_post.extend([CannotPost("No.")] * 1_000)
+    world.channel.before_post.extend([CannotPost(Reason.NO_PERMISSION)] * 1_000)
     for _ in range(3):
         await world.round(after=6 * 3600.0)
     tries = len(world.channel.tried)
@@ -321,7 +321,7 @@ async def test_change_in_the_server_causes_one_retry_a_minute(world: SongWorld) 
 async def test_opened_channel_is_tried_at_once(world: SongWorld) -> None:
     await world.undelivered(1)
     await world.undelivered(2, channel_id=CHANNEL + 1)
-    world.channel.before_post.extend([CannotPost("No.")] * 2)
+    world.channel.before_post.extend([CannotPost(Reason.NO_PERMISSION)] * 2)
     await world.round()
     await world.round(after=1.0)
     assert world.channel.tried == [1, 2]
@@ -334,7 +334,7 @@ async def test_opened_channel_is_tried_at_once(world: SongWorld) -> None:
 async def test_refusal_skips_the_channel_for_one_round(world: SongWorld) -> None:
     for song_id, channel_id in ((1, CHANNEL), (2, CHANNEL), (3, CHANNEL + 1)):
         await world.undelivered(song_id, channel_id=channel_id)
-    world.channel.before_post.append(CannotPost("No."))
+    world.channel.before_post.append(CannotPost(Reason.NO_PERMISSION))
     await world.round()
     assert world.channel.tried == [1, 3]
     await world.was_posted(3)
@@ -360,13 +360,11 @@ async def test_refusal_skips_the_songs_in_its_scope(
     places = ((SERVER, CHANNEL), (SERVER, CHANNEL), (SERVER, CHANNEL + 1), (SERVER + 1, 77))
     for song_id, (server_id, channel_id) in enumerate(places, 1):
         await world.undelivered(song_id, server_id=server_id, channel_id=channel_id)
-    world.channel.before_post.append(CannotPost("AutoMod blocked it.", scope=scope))
+    world.channel.before_post.append(CannotPost(Reason.AUTOMOD, scope=scope))
     await world.round()
     assert world.channel.tried == tried
     await world.is_undelivered(1)
-    assert (
-        await world.song(1)
-    ).reason == "AutoMod blocked it."  # its member reads the latest reason
+    assert (await world.song(1)).reason is Reason.AUTOMOD  # its member reads the latest reason
     assert 1 in world.channel.last_shown
     assert (world.incidents._open == {Kind.UNDELIVERED}) == (scope is Scope.EVERYBODY)
 
@@ -376,7 +374,7 @@ async def test_unknown_channel_is_fetched_once_a_round(
 ) -> None:
     for song_id in (1, 2):
         await world.undelivered(song_id)
-    world.channel.before_permission.append(CannotPost("The channel is gone."))
+    world.channel.before_permission.append(CannotPost(Reason.CHANNEL_GONE))
     await world.round()
     assert not world.channel.before_permission
     assert world.channel.tried == []
@@ -398,7 +396,7 @@ async def test_post_whose_answer_was_lost_is_searched_for(world: SongWorld, ther
 
 async def test_unreadable_history_makes_a_doubtful_song_wait(world: SongWorld) -> None:
     await world.undelivered(in_doubt=True)
-    world.channel.before_find.append(CannotPost("I can't read the channel's history."))
+    world.channel.before_find.append(CannotPost(Reason.HISTORY_UNREADABLE))
     await world.round()
     assert world.channel.tried == []
     await world.is_undelivered(in_doubt=True)
@@ -461,7 +459,8 @@ async def test_lost_mark_posts_once(world: SongWorld, then: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "posted"), [(CannotPost("It can't be read."), True), (PostUncertain("500"), False)]
+    ("error", "posted"),
+    [(CannotPost(Reason.HISTORY_UNREADABLE), True), (PostUncertain("500"), False)],
 )
 async def test_inherited_song_is_posted_unless_the_search_is_uncertain(
     world: SongWorld, error: Exception, posted: bool
@@ -478,7 +477,7 @@ async def test_inherited_song_without_a_file_waits_for_the_history(
 ) -> None:
     await lose_the_late_post(world)
     shutil.rmtree(world.folder / "songs" / "1")
-    world.channel.before_find.append(CannotPost("I can't read the channel's history."))
+    world.channel.before_find.append(CannotPost(Reason.HISTORY_UNREADABLE))
     await world.round()
     assert await world.entries() == ["hold", "settle"]
     await world.round(after=AFTER_A_REFUSAL.longest)
@@ -698,7 +697,7 @@ async def test_failing_database_is_logged_and_retried(
 
 async def test_retry_times_survive_a_restart(world: SongWorld) -> None:
     await world.undelivered()
-    world.channel.before_post.extend([CannotPost("No.")] * 3)
+    world.channel.before_post.extend([CannotPost(Reason.NO_PERMISSION)] * 3)
     await world.round()
     assert (await world.song()).attempts == 1
     await world.is_undelivered(in_doubt=False)
@@ -714,7 +713,7 @@ async def test_event_is_kept_until_the_database_takes_it(
     world: SongWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.undelivered()
-    world.channel.before_post.append(CannotPost("No."))
+    world.channel.before_post.append(CannotPost(Reason.NO_PERMISSION))
     await world.round()
     world.delivery.wake(SERVER)
     world.delivery.wake(SERVER + 1)
@@ -738,7 +737,7 @@ async def test_attempt_that_can_not_be_counted_is_logged(
         raise error
 
     await world.undelivered()
-    world.channel.before_post.append(CannotPost("No."))
+    world.channel.before_post.append(CannotPost(Reason.NO_PERMISSION))
     monkeypatch.setattr(songs, "postpone", fail)
     await world.round()
     assert "its next attempt can't be saved" in caplog.text
@@ -750,7 +749,7 @@ async def test_full_disk_holds_no_lock_of_a_refused_song(
     world: SongWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.undelivered()
-    world.channel.before_permission.append(CannotPost("The channel is gone."))
+    world.channel.before_permission.append(CannotPost(Reason.CHANNEL_GONE))
     with full_disk(monkeypatch, for_writes=3):
         await world.round()
     assert (await world.song()).reason == REASON  # not written again and again, with the lock held
@@ -803,7 +802,7 @@ async def test_absence_counts_towards_the_day(world: SongWorld) -> None:
     await world.was_refunded()
 
 
-@pytest.mark.parametrize("answer", [None, CannotPost("I am no longer in the server.")])
+@pytest.mark.parametrize("answer", [None, CannotPost(Reason.NOT_IN_SERVER)])
 async def test_doubtful_song_is_searched_for_before_the_refund(
     world: SongWorld, answer: Exception | None
 ) -> None:
@@ -830,7 +829,7 @@ async def test_overdue_song_is_refunded_although_its_channel_refuses(world: Song
     world.time.advance(hours=20)
     await world.undelivered(2)
     world.time.advance(hours=5)
-    world.channel.before_permission.append(CannotPost("No."))
+    world.channel.before_permission.append(CannotPost(Reason.NO_PERMISSION))
     await world.round()
     await world.was_refunded(1)
     await world.is_undelivered(2)

@@ -16,7 +16,7 @@ import pytest
 
 from db import budgets, songs
 from db.errors import DiskFullError, SongwrightError
-from db.records import OperatorBudget, Song, SongRequest, Tally
+from db.records import OperatorBudget, Reason, Song, SongRequest, Tally
 from playground.song_api import Call, Fault, Timing
 from services.audio import transcoder
 from services.audio.transcoder import Transcoder
@@ -44,7 +44,7 @@ from services.providers.base import Workspace
 from services.settings.catalogue import BLOCK
 from services.settings.server_settings import Manager
 from services.settings.settings import Block
-from services.songs.pipeline import ACCOUNT_REFUSED, _fault_of
+from services.songs.pipeline import _fault_of
 from services.songs.poster import DEFAULT_UPLOAD_LIMIT
 from tests.factories import MEMBER, NOON, SERVER, make_server_settings
 from tests.world.services import (
@@ -58,7 +58,7 @@ from tests.world.services import (
     script,
 )
 
-REFUSED = "The song service did not accept this request."
+REFUSED = Reason.REQUEST_REJECTED
 NOBODY = "http://127.0.0.1:9"
 """Discard's port: nobody listens."""
 HTML = Fault(200, "<html>Down for maintenance</html>")
@@ -173,7 +173,7 @@ async def test_run_time_is_stored_and_learnt(
     [
         *((code, REFUSED, "service") for code in (400, 413, 418)),
         *((code, REFUSED, "request") for code in (403, 404)),
-        *((code, ACCOUNT_REFUSED, "account") for code in (401, 402, 406)),
+        *((code, Reason.ACCOUNT_REFUSED, "account") for code in (401, 402, 406)),
     ],
 )
 async def test_refused_submit(world: SongWorld, code: int, reason: str, fault: str) -> None:
@@ -230,7 +230,7 @@ async def test_lost_answer_is_submitted_once_more(world: SongWorld, answer: Faul
 async def test_two_lost_answers_fail_the_song(world: SongWorld) -> None:
     world.server.fault = always(submit=Fault(503))
     await world.run()
-    assert await world.has_failed() == "The song service's answer was lost twice."
+    assert await world.has_failed() == Reason.ANSWER_LOST_TWICE
     assert world.submits == 2
     assert await world.free() == FREE
 
@@ -318,7 +318,7 @@ async def test_no_connection_after_a_lost_answer(world: SongWorld) -> None:
     world.root = NOBODY
     world.restart()
     await world.run_song()
-    assert await world.has_failed() == "The song service did not finish it within 30 minutes."
+    assert await world.has_failed() == Reason.NOT_IN_TIME
     assert world.time.elapsed >= MINUTES_30.total_seconds()
     assert await open_incidents(world) == [Kind.API_DOWN]
 
@@ -327,7 +327,7 @@ async def test_nothing_is_submitted_again_while_songs_are_paused(world: SongWorl
     await world.incidents.begin(Kind.OUT_OF_CREDITS, "406")
     await world.add(state="submitting")
     await world.run_song()
-    assert await world.has_failed() == ACCOUNT_REFUSED
+    assert await world.has_failed() == Reason.ACCOUNT_REFUSED
     assert world.submits == 0
 
 
@@ -531,7 +531,7 @@ async def test_refusals_of_two_members_pause_songs(world: SongWorld) -> None:
     await start_as(world, 1, member_id=1)
     world.time.elapsed += 599.0
     await start_as(world, 2, member_id=2)
-    assert await world.has_failed(2) == ACCOUNT_REFUSED
+    assert await world.has_failed(2) == Reason.ACCOUNT_REFUSED
     assert world.incidents.paused is Kind.KEY_REFUSED
     assert len(world.owner.messages) == 1
     await start_as(world, 3, member_id=3)
@@ -580,7 +580,7 @@ async def test_simultaneous_refusals_fail_two_songs(world: SongWorld) -> None:
 async def test_refused_account_check_blames_the_account(world: SongWorld, code: int) -> None:
     world.server.fault = always(submit=Fault(403), credits=Fault(code))
     await world.run()
-    assert await world.has_failed() == ACCOUNT_REFUSED
+    assert await world.has_failed() == Reason.ACCOUNT_REFUSED
     assert world.incidents.paused is Kind.KEY_REFUSED
 
 
@@ -599,7 +599,7 @@ async def test_inconclusive_account_check_blames_the_request(
         assert await world.has_failed(song_id) == REFUSED
     assert world.incidents.paused is None
     await start_as(world, 3, member_id=2)
-    assert await world.has_failed(3) == ACCOUNT_REFUSED
+    assert await world.has_failed(3) == Reason.ACCOUNT_REFUSED
     assert world.incidents.paused is Kind.KEY_REFUSED
 
 
@@ -607,7 +607,7 @@ async def test_inconclusive_account_check_blames_the_request(
 async def test_account_errors_need_no_account_check(world: SongWorld, code: int) -> None:
     world.server.fault = always(submit=Fault(code))
     await world.run()
-    assert await world.has_failed() == ACCOUNT_REFUSED
+    assert await world.has_failed() == Reason.ACCOUNT_REFUSED
     assert calls_of(world, "credits") == 0
     assert world.incidents.paused is not None
 
@@ -629,7 +629,7 @@ async def test_lasting_refusal_fails_songs_at_their_deadline(world: SongWorld) -
     world.server.fault = always(poll=Fault(403))
     await asyncio.gather(*(world.run_song(song_id) for song_id in (1, 2)))
     for song_id in (1, 2):
-        assert await world.has_failed(song_id) == ACCOUNT_REFUSED
+        assert await world.has_failed(song_id) == Reason.ACCOUNT_REFUSED
     assert world.incidents.paused is Kind.KEY_REFUSED
     assert world.time.elapsed >= MINUTES_30.total_seconds()
     assert await world.free() == FREE
@@ -643,8 +643,10 @@ async def test_lasting_refusal_fails_songs_at_their_deadline(world: SongWorld) -
 async def test_failed_song_says_why(world: SongWorld, genres: str, sync: bool) -> None:
     world.restart(sync=sync)
     await world.run(genres=genres)
-    assert "because the genres ask for it" in await world.has_failed()
-    assert (await world.song()).fault == "request"
+    assert await world.has_failed() == Reason.MODEL_FAILED
+    song = await world.song()
+    assert "because the genres ask for it" in (song.reason_detail or "")
+    assert song.fault == "request"
     assert await counted(world) == twice(1, 1)
 
 
@@ -737,7 +739,7 @@ async def test_unknown_kind_of_refusal_fails_the_song(
     monkeypatch.setattr(world.api, "get_status", refuse)
     await world.add_submitted()
     await world.run_song()
-    assert await world.has_failed() == "The song service could not make this song."
+    assert await world.has_failed() == Reason.SERVICE_FAILED
 
 
 # --- not there yet ------------------------------------------------------------------------------
@@ -787,8 +789,8 @@ async def test_result_that_stays_missing_fails_within_150_seconds(
 
     world.server.fault = fault
     await world.run()
-    lost = "lost this song" if name in ("result 404", "status 404") else "could not be fetched"
-    assert lost in await world.has_failed()
+    lost = Reason.SONG_GONE if name in ("result 404", "status 404") else Reason.NOT_FETCHED
+    assert await world.has_failed() == lost
     assert 119.0 < world.time.elapsed - first[0] <= MOST_WAITED
     assert len(first) > 4
     assert calls_of(world, "result") == (0 if kind == "poll" else 5)
@@ -916,7 +918,7 @@ async def test_missing_result_of_a_single_call(
     if ended == "posted":
         await world.has_completed()
     else:
-        assert "could not be fetched" in await world.has_failed()
+        assert await world.has_failed() == Reason.NOT_FETCHED
         assert world.time.elapsed < 100 + MOST_WAITED
     assert world.submits == 1
 
@@ -1046,7 +1048,7 @@ async def test_songs_that_the_api_has_forgotten_are_polled_once_and_no_incident(
     for song_id in (1, 2, 3):
         await world.add(song_id, state="submitted", request_id="unknown")
         await world.run_song(song_id)
-        assert await world.has_failed(song_id) == "The song service has lost this song."
+        assert await world.has_failed(song_id) == Reason.SONG_GONE
     assert calls_of(world, "poll") == 3
     assert world.owner.messages == []
 
@@ -1057,7 +1059,7 @@ async def test_songs_that_the_api_has_forgotten_are_polled_once_and_no_incident(
 async def test_song_fails_half_an_hour_after_its_submit(world: SongWorld) -> None:
     world.timing = Timing(10.0, 1e6)
     await world.run()
-    assert await world.has_failed() == "The song service did not finish it within 30 minutes."
+    assert await world.has_failed() == Reason.NOT_IN_TIME
     song = await world.song()
     assert song.ended_at is not None
     assert song.submitted_at is not None
@@ -1152,7 +1154,7 @@ async def test_changed_clock_moves_no_deadline(
     world.timing = Timing(10.0, 1e6)
     jumping(world, monkeypatch, jump, after=600.0)
     await world.run()
-    assert await world.has_failed() == "The song service did not finish it within 30 minutes."
+    assert await world.has_failed() == Reason.NOT_IN_TIME
     assert 1_799 <= world.time.elapsed < 1_920
 
 
@@ -1241,7 +1243,7 @@ async def test_transcoding_is_retried(
 async def test_never_room_for_transcoding(world: SongWorld) -> None:
     world.copying_transcoder.errors.extend(no_space() for _ in range(200))
     await world.run()
-    assert await world.has_failed() == "There was no room here to prepare it for the channel."
+    assert await world.has_failed() == Reason.NO_ROOM
     assert world.time.elapsed >= MINUTES_30.total_seconds()
 
 
@@ -1263,7 +1265,7 @@ async def test_refused_size_below_the_default_limit(world: SongWorld) -> None:
     world.channel.before_post.append(TooLargeToPost("413"))
     await world.run()
     song = await world.is_undelivered()
-    assert song.reason == "Discord refused the file's size."
+    assert song.reason == Reason.FILE_SIZE
 
 
 async def test_too_large_at_every_bit_rate(world: SongWorld) -> None:
@@ -1275,22 +1277,22 @@ async def test_too_large_at_every_bit_rate(world: SongWorld) -> None:
     world.put(1, "1.mp3")
     world.copying_transcoder.errors.append(DoesNotFit("It does not fit."))
     await world.run_song()
-    assert await world.has_failed() == "It does not fit."
+    assert await world.has_failed() == Reason.DOES_NOT_FIT
 
 
 @pytest.mark.parametrize("scope", Scope)
 async def test_refused_post_leaves_the_song_undelivered(world: SongWorld, scope: Scope) -> None:
-    world.channel.before_post.append(CannotPost("No permission.", scope=scope))
+    world.channel.before_post.append(CannotPost(Reason.NO_PERMISSION, scope=scope))
     await world.run()
     song = await world.is_undelivered()
-    assert song.reason == "No permission."
+    assert song.reason is Reason.NO_PERMISSION
     assert song.file == "song.mp3"
     assert world.channel.shown[-1] == ("COMPLETED", "ended")
     assert len(world.owner.messages) == (scope is Scope.EVERYBODY)
 
 
 async def test_refusal_after_a_search_leaves_no_doubt(world: SongWorld) -> None:
-    world.channel.before_post.extend([PostUncertain("503"), CannotPost("No permission.")])
+    world.channel.before_post.extend([PostUncertain("503"), CannotPost(Reason.NO_PERMISSION)])
     await world.run()
     assert world.channel.searched_for == [1]
     await world.is_undelivered(in_doubt=False)
@@ -1315,7 +1317,7 @@ async def test_posting_ends_after_half_an_hour_without_an_answer(world: SongWorl
     world.channel.before_post.extend([PostUncertain("503")] * 200)
     await world.run()
     song = await world.is_undelivered(in_doubt=True)
-    assert song.reason == "Discord did not answer for 30 minutes."
+    assert song.reason == Reason.NO_ANSWER
     assert song.ended_at is not None
     assert song.posting_at is not None
     assert song.ended_at - song.posting_at >= MINUTES_30
@@ -1337,11 +1339,11 @@ async def test_absence_does_not_count_as_posting_time(world: SongWorld) -> None:
 async def test_missing_file_fails_the_song(world: SongWorld, state: str) -> None:
     await world.add(state=state)
     await world.run_song()
-    assert await world.has_failed() == "The song's audio was lost before it could be posted."
+    assert await world.has_failed() == Reason.AUDIO_LOST
     assert (await world.song()).fault == "machine"
 
 
-@pytest.mark.parametrize("error", [None, CannotPost("gone")])
+@pytest.mark.parametrize("error", [None, CannotPost(Reason.NO_PERMISSION)])
 async def test_song_that_ended_elsewhere_while_it_was_posted(
     world: SongWorld, monkeypatch: pytest.MonkeyPatch, error: Exception | None
 ) -> None:
@@ -1349,7 +1351,7 @@ async def test_song_that_ended_elsewhere_while_it_was_posted(
     song = await world.add(state="posting")
 
     async def post(*_: Any) -> int:
-        assert await world.completion.fail(song, "elsewhere")
+        assert await world.completion.fail(song, Reason.MODEL_FAILED)
         if error:
             raise error
         return 5
@@ -1357,7 +1359,7 @@ async def test_song_that_ended_elsewhere_while_it_was_posted(
     monkeypatch.setattr(world.channel, "post", post)
     await world.run_song()
     assert await world.entries() == ["hold", "refund"]
-    assert (await world.song()).reason == "elsewhere"
+    assert (await world.song()).reason is Reason.MODEL_FAILED
 
 
 @pytest.mark.parametrize("sync", [False, True])
@@ -1457,7 +1459,7 @@ async def test_song_fails_if_its_large_answer_ended_three_processes(
     if deaths == 2:
         await world.has_completed()
     else:
-        assert await world.has_failed() == "The song service's result could not be fetched."
+        assert await world.has_failed() == Reason.NOT_FETCHED
 
 
 async def test_stop_and_error_do_not_count_as_deaths(
@@ -1528,14 +1530,14 @@ async def test_song_that_ended_elsewhere_while_it_was_made(
     real = getattr(world.api, method)
 
     async def called(*args: Any) -> Any:
-        assert await world.completion.fail(song, "elsewhere")
+        assert await world.completion.fail(song, Reason.MODEL_FAILED)
         return await real(*args)
 
     monkeypatch.setattr(world.api, method, called)
     await world.run_song()
     assert world.channel.posts == {}
     assert await world.entries() == ["hold", "refund"]
-    assert (await world.song()).reason == "elsewhere"
+    assert (await world.song()).reason is Reason.MODEL_FAILED
 
 
 # --- a restart at every step --------------------------------------------------------------------
@@ -1585,7 +1587,7 @@ async def test_crash_during_the_submit(world: SongWorld, carried_out: bool) -> N
 async def test_second_crash_during_the_submit(world: SongWorld) -> None:
     await world.add(state="submitting", submits=2)
     await world.run_song()
-    assert await world.has_failed() == "The song service's answer was lost twice."
+    assert await world.has_failed() == Reason.ANSWER_LOST_TWICE
     assert world.submits == 0
 
 
@@ -1657,7 +1659,7 @@ async def test_song_without_files_is_searched_for_again(world: SongWorld) -> Non
     """Its files may be gone because it was posted."""
     await world.add(state="downloaded")
     world.channel.posts[1] = [world.audio]
-    world.channel.before_find.append(CannotPost("the history is hidden"))
+    world.channel.before_find.append(CannotPost(Reason.HISTORY_UNREADABLE))
     await world.poster.load()
     await world.pipeline.deliver(1)
     await world.has_completed()
@@ -1669,7 +1671,7 @@ async def test_song_without_files_is_searched_for_again(world: SongWorld) -> Non
         [],
         [PostUncertain("the server is not known yet")],
         [PostUncertain("503")] * 200,
-        [CannotPost("the history is hidden")],
+        [CannotPost(Reason.HISTORY_UNREADABLE)],
     ],
     ids=["not there", "not now", "not for 30 minutes", "never"],
 )
@@ -1684,13 +1686,13 @@ async def test_inherited_song_is_posted_unless_it_is_found(
     await world.has_completed()
 
 
-@pytest.mark.parametrize("refusal", [CannotPost("403"), TooLargeToPost("413")])
+@pytest.mark.parametrize("refusal", [CannotPost(Reason.NO_PERMISSION), TooLargeToPost("413")])
 async def test_undelivered_song_that_could_not_be_found_is_searched_for_before_a_late_post(
     world: SongWorld, refusal: Exception
 ) -> None:
     world.put(1, "1.mp3")
     await world.add(state="ready")
-    world.channel.before_find.append(CannotPost("the history is hidden"))
+    world.channel.before_find.append(CannotPost(Reason.HISTORY_UNREADABLE))
     world.channel.before_post.append(refusal)
     await world.poster.load()
     await world.pipeline.deliver(1)
@@ -1715,10 +1717,10 @@ async def test_restart_while_posting(world: SongWorld, there: bool, uncertain: i
 async def test_restart_while_posting_with_an_unreadable_history(world: SongWorld) -> None:
     world.put(1, "1.mp3")
     await world.add(state="posting")
-    world.channel.before_find.append(CannotPost("I can't read the channel's history."))
+    world.channel.before_find.append(CannotPost(Reason.HISTORY_UNREADABLE))
     await world.run_song()
     song = await world.is_undelivered(in_doubt=True)
-    assert song.reason == "I can't read the channel's history."
+    assert song.reason is Reason.HISTORY_UNREADABLE
     assert world.channel.posts == {}
 
 
@@ -1805,7 +1807,7 @@ async def test_interrupted_post_is_searched_for(
 async def test_given_up(world: SongWorld, state: str) -> None:
     await world.add(state=state)
     await world.pipeline.give_up(1)
-    assert "operator" in await world.has_failed()
+    assert await world.has_failed() == Reason.DEFECT
 
 
 async def test_given_up_song_is_not_searched_for(
@@ -1920,7 +1922,7 @@ async def test_second_submit_beyond_the_budget_fails_the_song(
     world.server.fault = always(submit=LOST)
     await world.run(price=3)
     reason = await world.has_failed()
-    assert reason == "The operator's budget for today leaves no second try."
+    assert reason == Reason.BUDGET_SPENT
     assert (await world.song()).fault == "account"
     assert world.submits == 1
     assert await counted(world) == twice(1, 3)

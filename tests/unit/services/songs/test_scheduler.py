@@ -12,7 +12,7 @@ import pytest
 from yarl import URL
 
 from db import songs
-from db.records import OperatorBudget, Song, SongRequest
+from db.records import OperatorBudget, Reason, Song, SongRequest
 from playground.song_api import Call, Fault
 from services.errors import CannotPost, NotReached
 from services.operations.incidents import Kind
@@ -452,7 +452,7 @@ async def test_a_song_that_a_firewall_refuses_does_not_keep_songs_paused(
         await world.until("ended")
         world.minutes.put_nowait(None)
         await until_unpaused(world)
-    assert await world.has_failed() == "The song service did not accept this request."
+    assert await world.has_failed() == Reason.REQUEST_REJECTED
     assert world.submits == probes
     assert len(world.owner.messages) == 2
 
@@ -879,7 +879,7 @@ async def test_a_stop_waits_for_the_answer_to_a_post(
 ) -> None:
     gate = gated_post(world, monkeypatch)
     if refused:
-        world.channel.before_post.append(CannotPost("The channel is gone."))
+        world.channel.before_post.append(CannotPost(Reason.CHANNEL_GONE))
     await world.add()
     async with world.running():
         await gate.reached.wait()

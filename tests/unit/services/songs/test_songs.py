@@ -12,7 +12,7 @@ import pytest
 
 from db import songs as rows
 from db.database import Database
-from db.records import TOKEN_LIFETIME, Draft, OperatorBudget, Song, State, Status
+from db.records import TOKEN_LIFETIME, Draft, OperatorBudget, Reason, Song, State, Status
 from services.amounts import Prices
 from services.credits.budgets import OperatorBudgetExceeded, ServerBudgetExceeded
 from services.errors import (
@@ -347,7 +347,11 @@ async def test_a_song_is_found_by_its_number(songs: Songs, database: Database) -
 async def test_own_songs_are_the_undelivered_then_the_newest(
     songs: Songs, database: Database
 ) -> None:
-    undelivered: dict[str, Any] = {"state": State.UNDELIVERED, "reason": "No.", "file": "1.mp3"}
+    undelivered: dict[str, Any] = {
+        "state": State.UNDELIVERED,
+        "reason": Reason.CHANNEL_GONE,
+        "file": "1.mp3",
+    }
     await add_song(database, 1, **undelivered)
     for song_id in (2, 3):
         await add_song(database, song_id)
