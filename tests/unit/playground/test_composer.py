@@ -253,7 +253,7 @@ def test_each_syllable_has_a_note_when_there_is_time() -> None:
 
 
 @pytest.mark.parametrize("genres", ["pop", "jazz", "blues", "trance", "waltz"])
-def test_long_notes_fit_the_chord_and_the_last_is_home(genres: str) -> None:
+def test_long_notes_are_in_the_chord_and_the_last_is_the_tonic(genres: str) -> None:
     arrangement, sung = voice(genres=genres, lavish=True)
     for note in sung[:-1]:
         if note.length >= 0.9:
@@ -329,7 +329,7 @@ def test_voicings_move_little() -> None:
         before = after
 
 
-def test_harmony_reaches_home_through_a_dominant() -> None:
+def test_harmony_ends_on_the_tonic_after_a_dominant() -> None:
     style = style_of("pop, c major")
     sections = plan(read_lyrics(LYRICS), 24, bar_seconds=2.0, phrase=4)
     changes, chords = harmonise(style, sections, 1)
@@ -411,7 +411,7 @@ def test_shift_transposes_by_semitones() -> None:
 @pytest.mark.parametrize(
     ("genres", "tempo"), [("rock 0 bpm", TEMPO[0]), ("rock, 999999999 BPM", TEMPO[1])]
 )
-def test_absurd_tempi_are_brought_within(genres: str, tempo: float) -> None:
+def test_extreme_tempi_are_limited(genres: str, tempo: float) -> None:
     assert style_of(genres).tempo == tempo
     assert len(samples(song(genres, seconds=10))) == 10 * RATE
 
@@ -446,7 +446,7 @@ def test_sections_are_read_as_they_are_written() -> None:
     assert read_lyrics(" \n ,.! 🎵") == []
 
 
-def test_long_lines_are_split_where_one_breathes() -> None:
+def test_long_lines_are_split_into_phrases() -> None:
     (stanza,) = read_lyrics("la " * 40)
     assert sum(stanza.lines) == 40
     assert max(stanza.lines) <= 14

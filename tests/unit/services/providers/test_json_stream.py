@@ -126,7 +126,7 @@ def test_broken_song_leaves_no_file(tmp_path: Path, written: str, error: str) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_so_many_songs_are_kept_and_one_at_last(tmp_path: Path) -> None:
+def test_number_of_songs_is_limited_and_all_but_one_are_removed(tmp_path: Path) -> None:
     body = json.dumps({"output": [TEXT[:20_000]] * (MOST_SONGS + 5)}).encode()
     value, spool = outlined(body, tmp_path)
     assert len(list(tmp_path.iterdir())) == MOST_SONGS
@@ -147,7 +147,7 @@ def test_song_that_breaks_off_can_be_discarded(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_where_no_song_belongs_none_is_kept(tmp_path: Path) -> None:
+def test_no_song_is_saved_from_an_answer_without_a_workspace(tmp_path: Path) -> None:
     reading = Outline(Spool())
     reading.feed(json.dumps({"request_id": "a", "output": TEXT}).encode())
     assert reading.value() == {"request_id": "a", "output": TEXT[:9_216]}

@@ -241,7 +241,7 @@ class TestHeldBack:
 
     @pytest.mark.parametrize(("calls", "held_back"), [(2.25, False), (2.26, True)])
     @virtually
-    async def test_its_own_place_counts(self, calls: float, held_back: bool) -> None:
+    async def test_submit_counts_its_own_call(self, calls: float, held_back: bool) -> None:
         rate_limiter = limiter_of(10)
         rate_limiter.planned = lambda: [Planned(0.0, calls)] * 4
         submit = asyncio.create_task(rate_limiter.take(Call.SUBMIT))
@@ -249,7 +249,7 @@ class TestHeldBack:
         assert submit.cancel() is held_back
 
     @virtually
-    async def test_it_goes_when_another_song_has_ended(self) -> None:
+    async def test_submit_is_sent_when_other_songs_have_ended(self) -> None:
         rate_limiter, at_api = limiter_of(50), 20
         rate_limiter.planned = lambda: [Planned(0.0, CALLS_TO_COME)] * (at_api + 1)
         submit = asyncio.create_task(rate_limiter.take(Call.SUBMIT))
@@ -267,7 +267,7 @@ class TestHeldBack:
         assert now() == 0.0
 
     @virtually
-    async def test_places_that_come_free_by_then_count(self) -> None:
+    async def test_calls_that_leave_the_minute_by_then_make_room(self) -> None:
         rate_limiter = limiter_of(10)
         for _ in range(8):
             await rate_limiter.take()
