@@ -8,7 +8,7 @@ import aiosqlite
 
 from db.errors import SchemaTooNewError, SchemaTooOldError
 
-BASELINE = 9
+BASELINE = 10
 """The first migration. No released version wrote a file with earlier ones."""
 
 

@@ -234,7 +234,7 @@ def anchor_of(heading: str) -> str:
 
 
 def test_the_picture_of_states_has_each_transition() -> None:
-    baseline = text(ROOT / "db" / "migrations" / "0009_baseline.sql")
+    baseline = text(ROOT / "db" / "migrations" / "0010_baseline.sql")
     inserted = re.search(r"INSERT INTO song_transitions .*?;\n", baseline, re.DOTALL)
     assert inserted is not None
     allowed = re.findall(r"\('(\w+)',\s+'(\w+)'\)", inserted[0])

@@ -140,7 +140,7 @@ MUTANTS = (
     Mutant(
         "only_waiting_songs_are_cancelled",
         "a song that may be at the API can't be cancelled for its price",
-        "db/migrations/0009_baseline.sql",
+        "db/migrations/0010_baseline.sql",
         "('cancelled',   'waiting');",
         "('cancelled',   'waiting'), ('cancelled', 'submitting');",
         (T_ENDING, T_SONGS),
