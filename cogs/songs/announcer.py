@@ -77,7 +77,9 @@ class _Shown:
     def of(cls, view: View) -> "_Shown":
         song = view.song
         in_song = (song.status, song.cancellable, song.message_id, song.state, song.reason)
-        return cls((*in_song, view.place, view.waiting, view.free), view.expected_at)
+        return cls(
+            (*in_song, song.origin_id, view.place, view.waiting, view.free), view.expected_at
+        )
 
     def matches(self, view: View) -> bool:
         """Return whether a message that shows this needs no edit."""

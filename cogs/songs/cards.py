@@ -116,7 +116,7 @@ def song_card(
     if song.status is Status.COMPLETED:
         fields[texts.AUDIO] = texts.whereabouts(song)
     if song.reason:
-        fields[texts.REASON] = texts.why(song.reason, song.reason_detail)
+        fields[texts.REASON] = texts.reason(song)
     fields[texts.GENRES] = plain(song.genres, 300) or texts.DELETED
     if has_words(song.lyrics):
         fields[texts.LYRICS] = plain(song.lyrics, LYRICS_SHOWN)[:FIELD]

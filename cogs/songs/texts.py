@@ -278,14 +278,14 @@ def news(view: View) -> str:
             return f"Expected {ago(view.expected_at)}"
         case Status.COMPLETED if song.state is State.UNDELIVERED:
             return (
-                f"{COULD_NOT_POST} {_why(song)}\n"
+                f"{COULD_NOT_POST} {reason(song)}\n"
                 f"Press **{GET_SONG}** or use `/show {song.number}` to get it privately. I'll also "
                 "post it as soon as I can. If neither happens in 24 hours, its price is refunded."
             )
         case Status.COMPLETED:
             return whereabouts(song)
         case Status.FAILED:
-            return f"{_why(song)}\n{refund}"
+            return f"{reason(song)}\n{refund}"
         case _:
             return refund
 
@@ -316,8 +316,11 @@ def why(reason: Reason, detail: str | None, *, longest: int = 400) -> str:
     return plain(f"{sentence.removesuffix('.')}: {detail}" if detail else sentence, longest)
 
 
-def _why(song: Song) -> str:
-    return why(song.reason, song.reason_detail) if song.reason else ""
+def reason(song: Song) -> str:
+    """Say why it failed or was not posted, and in which channel if it was requested in another."""
+    text = why(song.reason, song.reason_detail) if song.reason else UNKNOWN
+    elsewhere = song.status is Status.COMPLETED and song.origin_id is not None
+    return f"In <#{song.channel_id}>: {text}" if elsewhere else text
 
 
 def whereabouts(song: Song) -> str:

@@ -690,6 +690,21 @@ async def test_a_new_reason_of_an_undelivered_song_is_shown(stage: Stage) -> Non
     await requested.wait_message(lambda m: texts.REASONS[reason] in str(m.embeds))
 
 
+async def test_the_channel_of_a_reason_is_named_until_it_is_that_of_the_request(
+    stage: Stage,
+) -> None:
+    requested, song = await stage.undelivered()
+    async with stage.application.database.write() as connection:
+        await connection.execute("UPDATE songs SET origin_id = 9")
+    stage.announcer.changed(song.song_id)
+    named = f"In <#{song.channel_id}>: The channel is gone."
+    await requested.wait_message(lambda m: named in str(m.embeds))
+    async with stage.application.database.write() as connection:
+        await song_rows.move_to_origin(connection, song.song_id)
+    stage.announcer.changed(song.song_id)
+    await requested.wait_message(lambda m: bool(m.embeds) and "In <#" not in str(m.embeds))
+
+
 async def test_an_undelivered_song_without_a_token_is_not_shown(stage: Stage) -> None:
     requested, song = await stage.undelivered()
     stage.announcer.changed(song.song_id)

@@ -31,12 +31,18 @@ SONGS: dict[str, dict[str, Any]] = {
     "processing": {"state": State.DOWNLOADED},
     "posted": {"state": State.COMPLETED, "post_id": 77},
     "undelivered": {"state": State.UNDELIVERED, "reason": REASON},
+    "undelivered in another channel": {
+        "state": State.UNDELIVERED,
+        "reason": REASON,
+        "origin_id": 9,
+    },
     "delivered": {"state": State.COMPLETED, "reason": REASON},
     "refunded": {"state": State.REFUNDED, "reason": REASON},
     "failed": {
         "state": State.FAILED,
         "reason": Reason.MODEL_FAILED,
         "reason_detail": "NSFW *words*",
+        "origin_id": 9,
     },
     "cancelled": {"state": State.CANCELLED},
 }
