@@ -1,6 +1,7 @@
 """What people read about songs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 from cogs.client.texts import (
     FIELD,
@@ -21,6 +22,7 @@ from services.providers.registry import PARAMETERS
 from services.settings.catalogue import GIFTS, LEADERBOARD
 from services.settings.reader import Settings
 from services.songs import admission, refusals
+from services.songs.delivery import REFUNDED_AFTER
 from services.songs.queue import View
 from services.songs.song_request import InstrumentalWithLyrics, NoGenres
 from services.songs.songs import Page
@@ -280,7 +282,7 @@ def news(view: View) -> str:
             return (
                 f"{COULD_NOT_POST} {reason(song)}\n"
                 f"Press **{GET_SONG}** or use `/show {song.number}` to get it privately. I'll also "
-                "post it as soon as I can. If neither happens in 24 hours, its price is refunded."
+                f"post it as soon as I can, or refund its price {ago(refunded_at(song))}."
             )
         case Status.COMPLETED:
             return whereabouts(song)
@@ -323,6 +325,11 @@ def reason(song: Song) -> str:
     return f"In <#{song.channel_id}>: {text}" if elsewhere else text
 
 
+def refunded_at(song: Song) -> datetime:
+    """Return when the price of an undelivered song is refunded."""
+    return (song.ended_at or song.state_at) + REFUNDED_AFTER
+
+
 def whereabouts(song: Song) -> str:
     """Say where the audio of a completed song is, for everybody."""
     if song.reason is None:
@@ -335,8 +342,8 @@ def whereabouts(song: Song) -> str:
     if song.state is State.UNDELIVERED:
         return (
             f"It couldn't be posted. Only <@{song.member_id}> can get it, with "
-            f"`/show {song.number}`. I'll post it as soon as I can. If neither happens within 24 "
-            "hours, its price is refunded."
+            f"`/show {song.number}`. I'll post it as soon as I can, or refund its price "
+            f"{ago(refunded_at(song))}."
         )
     return NOT_DELIVERED
 

@@ -162,12 +162,12 @@ class Pacer:
         expected = self._learner.expect(seconds, steps)
         waiting = self._waiting()
         lost = age > LOST * expected.median
-        job = self._worth_it(expected, age, lost=lost, processing=processing, waiting=waiting)
-        job = max(job, age + SHORTEST_GAP)
-        job = min(job, DEADLINE) if age < DEADLINE else age + LONGEST_GAP
+        at = self._worth_it(expected, age, lost=lost, processing=processing, waiting=waiting)
+        at = max(at, age + SHORTEST_GAP)
+        at = min(at, DEADLINE) if age < DEADLINE else age + LONGEST_GAP
         if song_id in self._at_api:
-            self._at_api[song_id] = self._rate_limiter.clock() + job - age, lost
-        return job
+            self._at_api[song_id] = self._rate_limiter.clock() + at - age, lost
+        return at
 
     def _worth_it(
         self, expected: Expectation, age: float, *, lost: bool, processing: bool, waiting: int
@@ -177,16 +177,16 @@ class Pacer:
         calls = CALLS_A_SONG * len(self._at_api) * min(1.0, WINDOW / ahead)
         fill = max(self._rate_limiter.fill, self._rate_limiter.fill_ahead(ahead, calls=calls))
         price = price_of_call(per_minute=self._rate_limiter.per_minute, fill=fill, waiting=waiting)
-        job = age + best_gap(expected, age, price)
+        at = age + best_gap(expected, age, price)
         if age > FAR * expected.median:
-            job = max(job, age + FAR_GAP * age)
+            at = max(at, age + FAR_GAP * age)
         if age >= expected.median:
             gap = NEAR_GAP if age <= NEAR * expected.median else LONGEST_GAP
-            job = min(job, age + (WINDOW if lost and waiting else gap))
+            at = min(at, age + (WINDOW if lost and waiting else gap))
         if not processing and not waiting and fill <= EARLY_FILL:
             early = next((early for early in EARLY_POLLS if early >= age + 1.0), math.inf)
-            job = early if early <= job - 1.0 else job
-        return job
+            at = early if early <= at - 1.0 else at
+        return at
 
     def _planned(self) -> list[Planned]:
         """Return the calls to come of the songs at the API, and of one more like the latest.
@@ -203,5 +203,5 @@ class Pacer:
 
     def _first_poll(self, seconds: int, steps: int) -> float:
         """When a song that is submitted now will be polled, on the rate limiter's clock."""
-        job = self.next_poll(seconds=seconds, steps=steps, age=0.0, processing=True)
-        return self._rate_limiter.clock() + job
+        at = self.next_poll(seconds=seconds, steps=steps, age=0.0, processing=True)
+        return self._rate_limiter.clock() + at
