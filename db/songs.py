@@ -298,7 +298,7 @@ async def waiting_in_order(connection: Connection) -> list[int]:
         WITH of_member AS (
             SELECT song_id, server_id, coalesce(members.last_start_at, 0) AS member_start,
                    row_number() OVER own AS member_round,
-                   first_value(requested_at) OVER own AS first_asked,
+                   first_value(requested_at) OVER own AS first_requested,
                    first_value(song_id) OVER own AS first_song
             FROM songs JOIN members USING (server_id, member_id)
             WHERE state = 'waiting'
@@ -306,14 +306,14 @@ async def waiting_in_order(connection: Connection) -> list[int]:
         ), of_server AS (
             SELECT song_id, coalesce(servers.last_start_at, 0) AS server_start,
                    row_number() OVER own AS server_round,
-                   first_value(first_asked) OVER own AS server_asked,
+                   first_value(first_requested) OVER own AS server_requested,
                    first_value(first_song) OVER own AS server_song
             FROM of_member JOIN servers USING (server_id)
             WINDOW own AS (PARTITION BY server_id
-                           ORDER BY member_round, member_start, first_asked, first_song)
+                           ORDER BY member_round, member_start, first_requested, first_song)
         )
         SELECT song_id FROM of_server
-        ORDER BY server_round, server_start, server_asked, server_song
+        ORDER BY server_round, server_start, server_requested, server_song
         """
     )
     return [row["song_id"] for row in rows]
@@ -764,7 +764,7 @@ async def with_token(connection: Connection, *, ended: bool) -> list[Song]:
 # --- A server that is gone ----------------------------------------------------------------------
 
 
-async def forget_words_of_server(connection: Connection, server_id: int) -> int:
+async def forget_text_of_server(connection: Connection, server_id: int) -> int:
     """Drop the genres and lyrics of a server's songs; numbers and prices stay."""
     sql = """
         UPDATE songs SET genres = '', lyrics = '' WHERE server_id = ? AND ended_at IS NOT NULL

@@ -184,5 +184,5 @@ class Servers:
                     await settings.forget(connection, server_id)
                     await changes.forget(connection, server_id)
                     await role_grants.forget(connection, server_id)
-                    await songs.forget_words_of_server(connection, server_id)
+                    await songs.forget_text_of_server(connection, server_id)
                     await ledger.forget_reasons_of_server(connection, server_id)

@@ -2,8 +2,8 @@
 
 A step is whatever leaves a trace outside the function that does it: an `await`, the two ends of an
 `async with` (of a transaction, say), each turn of an `async for`, and the calls that change a file
-or the database without waiting. Modules are rewritten as they are imported, so that each step tells
-when it begins and when it is done; a step that is written tomorrow is a point tomorrow.
+or the database without waiting. Modules are rewritten as they are imported, so that each step
+reports when it begins and when it is done; a step that is written tomorrow is a point tomorrow.
 """
 
 import ast
@@ -54,8 +54,8 @@ LONGEST = 88
 """Characters of a step's text that its name keeps."""
 RUNNER = "runner"
 """The name of the task that chooses songs (`bot.Application.working`)."""
-TELLS = "_crash_points"
-"""What rewritten modules call the object that they tell."""
+REPORTS = "_crash_points"
+"""What rewritten modules call the object that they report to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ class _Finder(ast.NodeTransformer):
 
     def _calling(self, method: str, step: str, value: ast.expr) -> ast.Call:
         return ast.Call(
-            ast.Attribute(ast.Name(TELLS, ast.Load()), method, ast.Load()),
+            ast.Attribute(ast.Name(REPORTS, ast.Load()), method, ast.Load()),
             [ast.Constant(step), value],
             [],
         )
@@ -230,7 +230,7 @@ class Plan:
 
 
 class Points:
-    """What rewritten code tells of its steps."""
+    """Receives what rewritten code reports of its steps."""
 
     def __init__(self) -> None:
         self.subject: Callable[[], int | None] = lambda: None
@@ -343,7 +343,7 @@ class Rewriting(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module: types.ModuleType) -> None:
         file = self._files[module.__name__]
         code = points_of(module.__name__, file.read_text(encoding="utf-8"))
-        module.__dict__[TELLS] = self._points
+        module.__dict__[REPORTS] = self._points
         exec(compile(code.tree, file, "exec"), module.__dict__)
 
 

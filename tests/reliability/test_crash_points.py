@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.reliability.crash_points import TELLS, Plan, Points, points_of
+from tests.reliability.crash_points import REPORTS, Plan, Points, points_of
 
 SOURCE = '''
 from contextlib import asynccontextmanager
@@ -98,12 +98,12 @@ class Door:
 
 def house(points: Points) -> Any:
     code = points_of("rooms", SOURCE)
-    names: dict[str, Any] = {TELLS: points, "__name__": "rooms"}
+    names: dict[str, Any] = {REPORTS: points, "__name__": "rooms"}
     exec(compile(code.tree, "rooms", "exec"), names)
     return names["House"]()
 
 
-async def test_rewritten_code_does_what_it_did_and_tells_each_pass(tmp_path: Path) -> None:
+async def test_rewritten_code_does_what_it_did_and_reports_each_pass(tmp_path: Path) -> None:
     points, record = Points(), tmp_path / "record"
     points.subject = lambda: 1
     points.follow(Plan(record=str(record)))

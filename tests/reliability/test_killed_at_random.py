@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="bots are forked
 AT_ONCE = 50
 ROUNDS = 20
 LONGEST = 0.5
-"""Seconds that a bot lives at most once fifty songs are under way."""
+"""Seconds that a bot lives at most once fifty songs are in progress."""
 SOONER = 0.25
 """The share of rounds in which it is killed before that."""
 UNTIL_OVER = 120.0
@@ -98,7 +98,7 @@ async def one_round(world: World, bots: Nursery, chance: random.Random) -> str:
         assert not bot.ended, "it died by itself"
         await bot.stop(signal.SIGKILL)
         asking.cancel()
-    since = "its start" if sooner else "fifty were under way"
+    since = "its start" if sooner else "fifty were in progress"
     return f"lived {lives:.3f} s since {since}"
 
 

@@ -126,7 +126,7 @@ async def soak(
 
 
 async def load(world: World, members: Sequence[Member], *, minutes: int) -> int:
-    """So many minutes of it, then what is under way comes to its end; how many songs there were."""
+    """So many minutes of it, then the songs in progress end; return how many there were."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     asked = []
@@ -147,7 +147,7 @@ async def load(world: World, members: Sequence[Member], *, minutes: int) -> int:
 
 
 async def held(world: World) -> Held:
-    """With nothing under way."""
+    """With no song in progress."""
     await asyncio.sleep(SETTLED)
     forget(world)
     empty_bounded_caches()

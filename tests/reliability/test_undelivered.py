@@ -164,7 +164,7 @@ def refused(world: World) -> int:
 # --- to the channel, to the member ----------------------------------------------------------------
 
 
-async def test_a_permission_withdrawn_while_it_runs_and_given_back(
+async def test_a_permission_withdrawn_while_it_runs_and_restored(
     world: World, figure: Callable[[str], None]
 ) -> None:
     """The process as a user starts it: nothing of it is hurried."""
@@ -460,7 +460,7 @@ async def killed_while_posted_late(
 
 
 @forked
-async def test_killed_while_prices_are_given_back(
+async def test_killed_while_prices_are_refunded(
     world: World, bots: Nursery, long: bool, figure: Callable[[str], None]
 ) -> None:
     """At each step of it, a song each."""

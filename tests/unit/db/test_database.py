@@ -260,7 +260,7 @@ async def insert_both(connection: Connection) -> str:
     return "both"
 
 
-async def test_a_trip_is_one_transaction_on_the_writers_thread(database: Database) -> None:
+async def test_a_transaction_is_one_transaction_on_the_writers_thread(database: Database) -> None:
     threads = []
 
     async def work(connection: Connection) -> str:
@@ -294,7 +294,7 @@ async def test_refused_statement_rolls_back_the_transaction(
     assert await present(database) == set()
 
 
-async def test_a_trip_whose_commit_fails_leaves_nothing(database: Database) -> None:
+async def test_a_transaction_whose_commit_fails_leaves_nothing(database: Database) -> None:
     async def orphan(connection: Connection) -> None:
         await connection.execute("PRAGMA defer_foreign_keys = ON")
         await insert_both(connection)
@@ -307,7 +307,9 @@ async def test_a_trip_whose_commit_fails_leaves_nothing(database: Database) -> N
     assert await database.transact(insert_both) == "both"
 
 
-async def test_a_trip_that_can_not_begin_does_no_work(database: Database, tmp_path: Path) -> None:
+async def test_a_transaction_that_can_not_begin_does_no_work(
+    database: Database, tmp_path: Path
+) -> None:
     await database._writer.execute("PRAGMA busy_timeout = 0")
     begun = []
 
@@ -325,7 +327,7 @@ async def test_a_trip_that_can_not_begin_does_no_work(database: Database, tmp_pa
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
-async def test_a_trip_that_awaits_something_else_is_rolled_back(
+async def test_a_transaction_that_awaits_something_else_is_rolled_back(
     database: Database, stubborn: bool
 ) -> None:
     async def work(connection: Connection) -> None:
@@ -384,7 +386,7 @@ async def test_a_task_cancelled_in_its_trip_waits_for_the_end(database: Database
     await other
 
 
-async def test_a_trip_that_fails_while_its_task_is_cancelled_is_rolled_back(
+async def test_a_transaction_that_fails_while_its_task_is_cancelled_is_rolled_back(
     database: Database,
 ) -> None:
     """The task is cancelled all the same: an endless one would go on otherwise."""
@@ -420,7 +422,7 @@ async def test_trips_and_transactions_take_turns(database: Database) -> None:
     assert sorted(taken) == list(range(1, 21))
 
 
-async def test_closing_waits_for_the_trip_under_way(tmp_path: Path) -> None:
+async def test_closing_waits_for_the_transaction_in_progress(tmp_path: Path) -> None:
     database = await Database.open(tmp_path / "songs.db")
     held = Held()
     trip = asyncio.create_task(database.transact(held))

@@ -35,7 +35,7 @@ async def test_a_song_is_read_as_it_was_written(database: Database, state: State
 # --- Fair order ---------------------------------------------------------------------------------
 
 Waiting = tuple[int, int, int]
-"""Server, member, and when it was asked for, in seconds after noon."""
+"""Server, member, and when it was requested, in seconds after noon."""
 
 _PEOPLE = st.tuples(st.integers(1, 3), st.integers(1, 3))
 _ASKS = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(0, 4)), max_size=12)

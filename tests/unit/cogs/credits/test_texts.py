@@ -226,7 +226,7 @@ def test_credits_card_is_within_discords_limits(reason: str, kind: str, lots: in
     ]
     facts: dict[str, Any] = {
         "values": {BLOCK: Block(reason, LATER), PAUSE: reason, GIFTS: True},
-        "timeline": Timeline(((LATER, Calendar(Every.MONTH, 23, "America/Indiana/Tell_City")),)),
+        "timeline": Timeline(((LATER, Calendar(Every.MONTH, 23, "America/Indiana/Vevay")),)),
         "spent": 10**9,
         "held": 10**9,
         "entries": [entry] * 8,

@@ -210,7 +210,7 @@ async def test_answer_restarts_the_five_minutes(
     assert operator.received == []
 
 
-async def test_one_song_whose_result_is_lost_again_and_again_is_no_incident(
+async def test_one_song_that_loses_its_result_repeatedly_is_no_incident(
     incidents: Incidents, operator: FakeOperator
 ) -> None:
     for _ in range(5):

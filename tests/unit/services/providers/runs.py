@@ -15,5 +15,5 @@ def run_times(median: float, sigma: float = 0.25, seed: int = 1) -> Iterator[flo
 
 def seen(took: float, *, seconds: int = 60, steps: int = 50, gap: float = 1.0) -> Run:
     """As two polls around its end, `gap` apart, have seen it."""
-    low = math.floor(took / gap) * gap
+    low = took // gap * gap
     return Run(seconds, steps, low, low + gap)

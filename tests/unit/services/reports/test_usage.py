@@ -216,7 +216,7 @@ async def test_a_span_out_of_bounds_is_refused(usage: Usage, days: int) -> None:
 # --- Pages ----------------------------------------------------------------------------------------
 
 
-async def test_no_song_is_lost_or_doubled_between_pages(
+async def test_each_song_is_on_one_page(
     database: Database, usage: Usage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(1, 8):  # all at one moment: the pages are parted by the song's id

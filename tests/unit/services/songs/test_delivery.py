@@ -132,7 +132,7 @@ async def test_kill_before_the_handover_is_saved_hands_it_over_again(world: Song
 async def test_handover_is_saved_once_the_disk_has_room(
     world: SongWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else it would be posted as well, or its price given back to who has it."""
+    """Otherwise it would be posted as well, or refunded to who has it."""
     await world.undelivered()
     with full_disk(monkeypatch, for_writes=4):  # two of them are of the incident
         assert await world.hand_over()
@@ -857,7 +857,7 @@ async def test_simultaneous_deliveries_have_one_outcome(world: SongWorld) -> Non
     assert len(world.reply.got) == sum(outcomes.values())
 
 
-# --- what it tells --------------------------------------------------------------------------------
+# --- what it logs ---------------------------------------------------------------------------------
 
 
 async def test_reasons_are_logged_when_they_change(

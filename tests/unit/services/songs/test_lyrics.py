@@ -173,7 +173,7 @@ def test_normalised_lyrics_stay_unchanged(typed: str) -> None:
 
 
 @given(words=st.text(st.characters(categories=["Ll", "Lo"]), min_size=1, max_size=20))
-def test_no_word_is_lost(words: str) -> None:
+def test_every_word_stays(words: str) -> None:
     """Except a heading that has its line to itself."""
     lyrics = normalise(f"la {words} la")
     assert has_words(lyrics)

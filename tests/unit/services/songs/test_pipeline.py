@@ -268,7 +268,7 @@ async def test_submit_without_a_connection_waits_again(world: SongWorld) -> None
 
 
 async def test_song_that_waits_again_is_not_changed(world: SongWorld) -> None:
-    """From that commit on it may be in other hands."""
+    """From that commit on another task may have it."""
     world.server.fault = script(submit=[Fault(429)])
     await world.add()
     async with world.database.write() as connection:
@@ -616,8 +616,8 @@ async def test_account_errors_need_no_account_check(world: SongWorld, code: int)
 async def test_refusal_while_polling_fails_one_song(world: SongWorld, path: str) -> None:
     for song_id in (1, 2, 3):
         await world.add_submitted(song_id)
-    mended_at, refused = world.time.monotonic() + 600.0, always(**{path: Fault(401)})
-    world.server.fault = lambda call: refused(call) if world.time.monotonic() < mended_at else None
+    fixed_at, refused = world.time.monotonic() + 600.0, always(**{path: Fault(401)})
+    world.server.fault = lambda call: refused(call) if world.time.monotonic() < fixed_at else None
     await asyncio.gather(*(world.run_song(song_id) for song_id in (1, 2, 3)))
     ends = Counter([(await world.song(song_id)).status for song_id in (1, 2, 3)])
     assert ends == {"FAILED": 1, "COMPLETED": 2}
@@ -1545,7 +1545,7 @@ async def test_song_that_ended_elsewhere_while_it_was_made(
 
 @pytest.mark.parametrize("changes", range(6))
 async def test_crash_after_each_commit(world: SongWorld, changes: int) -> None:
-    """A request id is never asked for twice, wherever it happened."""
+    """A request id is never requested twice, wherever it happened."""
     await crash_and_resume(world, changes)
     assert world.submits == (await world.song()).submits == 1
 
