@@ -228,6 +228,7 @@ SHAPES: dict[str, Callable[[int], bytes]] = {
 }
 
 
+@pytest.mark.usefixtures("prompt_collection")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_shape_takes_memory(tmp_path: Path, shape: str) -> None:
     body = SHAPES[shape](4 * 2**20)
@@ -238,6 +239,7 @@ def test_no_shape_takes_memory(tmp_path: Path, shape: str) -> None:
     assert most < 3 * 2**20
 
 
+@pytest.mark.usefixtures("prompt_collection")
 def test_long_name_above_many_texts_is_not_copied_for_each() -> None:
     """0.9 MB of it would have taken 19 GiB."""
     value = {"k" * 450_000: ["x"] * 100_000}

@@ -328,6 +328,7 @@ async def test_a_row_longer_than_the_limit_is_an_error(
 # --- Many -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("prompt_collection")
 async def test_rows_are_not_all_in_memory(database: Database, export: Export) -> None:
     reasons = random_words(20_000)
     await add_entries(database, *reasons)
