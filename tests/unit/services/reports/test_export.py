@@ -341,7 +341,8 @@ async def test_rows_are_not_all_in_memory(database: Database, export: Export) ->
             assert [row[-1] for row in all_rows(exported)] == reasons
     finally:
         tracemalloc.stop()
-    assert peak < 2 * 2**20  # the rows alone are 2 MB of CSV
+    # All rows as objects take 11 MiB. Alone it is 0.9 MiB; in a complete run it was 2.4 at times.
+    assert peak < 4 * 2**20
 
 
 # --- Nothing is left ------------------------------------------------------------------------------
