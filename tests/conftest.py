@@ -4,7 +4,7 @@ import contextlib
 import gc
 import importlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from tests.factories import SettableClock, make_credits
 
 HERE = Path(__file__).parent
 FIGURE = "figure"
-USUAL_COLLECTION = gc.get_threshold()
 LONGEST_FIRST = (
     "tests/security/test_generated_",
     "tests/reliability/test_killed_",
@@ -91,16 +90,6 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-
-
-@pytest.fixture
-def prompt_collection() -> Iterator[None]:
-    """Collect garbage as often as a process does by default, for tests that measure memory."""
-    rarely = gc.get_threshold()
-    gc.collect()
-    gc.set_threshold(*USUAL_COLLECTION)
-    yield
-    gc.set_threshold(*rarely)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -54,7 +54,6 @@ class BombedApi:
         return self._bomb if self.armed and kind == self._kind else answers.WELL[kind]
 
 
-@pytest.mark.usefixtures("prompt_collection")
 @pytest.mark.parametrize("kind", ["submit", "poll", "result", "file", "make"])
 async def test_bomb_as_an_answer_fails_its_song_only(
     tmp_path: Path, kind: str, figure: Callable[[str], None]

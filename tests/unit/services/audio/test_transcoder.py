@@ -886,7 +886,6 @@ async def test_a_child_that_crashes_is_an_error_of_ours(
     assert len(caplog.text) < 10_000
 
 
-@pytest.mark.usefixtures("prompt_collection")
 async def test_a_child_that_never_stops_talking_takes_no_memory(
     folder: Path, wav: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

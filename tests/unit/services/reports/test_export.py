@@ -328,10 +328,11 @@ async def test_a_row_longer_than_the_limit_is_an_error(
 # --- Many -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("prompt_collection")
 async def test_rows_are_not_all_in_memory(database: Database, export: Export) -> None:
     reasons = random_words(20_000)
     await add_entries(database, *reasons)
+    async with march(export, limit=300_000):
+        pass  # the coverage tool replaces code that runs for the first time: up to 1.5 MiB
     tracemalloc.start()
     try:
         async with march(export, limit=300_000) as exported:
@@ -341,8 +342,7 @@ async def test_rows_are_not_all_in_memory(database: Database, export: Export) ->
             assert [row[-1] for row in all_rows(exported)] == reasons
     finally:
         tracemalloc.stop()
-    # All rows as objects take 11 MiB. Alone it is 0.9 MiB; in a complete run it was 2.4 at times.
-    assert peak < 4 * 2**20
+    assert peak < 2 * 2**20  # the rows alone are 2 MB of CSV
 
 
 # --- Nothing is left ------------------------------------------------------------------------------
