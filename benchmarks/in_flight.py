@@ -39,7 +39,7 @@ async def _request(world: World, count: int) -> None:
     """Request so many songs, each by a different member; all are acknowledged."""
     songs = []
     for _ in range(count):
-        member = world.wire.member(world.guild, f"member-{len(world.asked)}")
+        member = world.wire.member(world.guild, f"member-{len(world.requested)}")
         songs.append(await world.song(member, lyrics=LYRICS, seconds=WHOLE_SECONDS))
         await asyncio.sleep(1 / PER_SECOND)
     for song in songs:

@@ -36,5 +36,5 @@ async def measured_bot(
 
 async def posted(world: World) -> None:
     """Wait until every song's status message shows that it is completed."""
-    for song in world.asked.values():
+    for song in world.requested.values():
         await song.wait_message(lambda m: "**COMPLETED**" in str(m.embeds), WAIT)

@@ -68,7 +68,7 @@ class Channel(Protocol):
         """Return whether nothing that is known prevents posting the song and searching for it.
 
         Raises:
-            CannotPost, PostUncertain: Discord had to be asked, and refused or did not answer.
+            CannotPost, PostUncertain: Discord refused a request that was needed, or did not answer.
         """
         ...
 

@@ -94,7 +94,7 @@ class Outcome:
     @classmethod
     def of(cls, world: World, *, until_over: float, faults_met: int = 0) -> Self:
         """Count, once all is over."""
-        songs = list(world.asked.values())
+        songs = list(world.requested.values())
         rows = [row for row in map(world.row, songs) if row is not None]
         ends = Counter(status_of(row) for row in rows)
         return cls(
@@ -338,7 +338,7 @@ async def check_guarantees(world: World, *bots: Bot, most_submits: int = 1) -> N
     # Members who see that their song is in progress although it was never accepted.
     found += [
         f"{song} shows {status_shown(song)}"
-        for song in world.asked.values()
+        for song in world.requested.values()
         if world.row(song) is None and (status_shown(song) or is_thinking(song))
     ]
     if found:
@@ -366,7 +366,7 @@ async def until_all_over(world: World, length: Length) -> None:
         rows = {row["song_id"]: row for row in world.rows("SELECT * FROM songs")}
         return all(row["ended_at"] for row in rows.values()) and all(
             is_shown(song, rows[song.id]) if song.id in rows else not is_thinking(song)
-            for song in world.asked.values()
+            for song in world.requested.values()
         )
 
     # What was requested during the fault may still be on its way: to the bot, and back.
@@ -381,7 +381,7 @@ def is_thinking(song: Interaction) -> bool:
 
 def refusals(world: World) -> list[str]:
     """Return the refusals of requests that were never accepted."""
-    songs = [song for song in world.asked.values() if world.row(song) is None]
+    songs = [song for song in world.requested.values() if world.row(song) is None]
     return [
         song.original.content
         for song in songs

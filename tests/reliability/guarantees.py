@@ -32,7 +32,7 @@ async def broken_guarantees(world: World, *, most_submits: int = 1) -> list[str]
         posts.setdefault(_song_of(post), []).append(post.id)
     found = [
         text
-        for seed, song in world.asked.items()
+        for seed, song in world.requested.items()
         for text in _of_song(world, song, posts.pop(song.id, []), submits[seed], most_submits)
     ]
     unknown = [

@@ -58,8 +58,8 @@ class Series:
 
     @property
     def _songs(self) -> list[Interaction]:
-        asked = self._world.asked.values()
-        return [s for s in asked if s.id not in self._set_aside and not self._expired(s)]
+        requested = self._world.requested.values()
+        return [s for s in requested if s.id not in self._set_aside and not self._expired(s)]
 
     def _expired(self, song: Interaction) -> bool:
         """Whether it never becomes a song: the machine paused for longer than Discord waits."""
@@ -93,11 +93,11 @@ class Series:
         await self._open()
         death = Death(kills, accepted)
         self.deaths.append(death)
-        known = set(self._world.asked)
+        known = set(self._world.requested)
         async with self._bot(Plan(kill=kills[0], spare=self._interactions())) as bot:
             await self._all_over()
             killed = await self._live(bot, self._scenario.ask(self._world))
-        death.song = next((s for n, s in self._world.asked.items() if n not in known), None)
+        death.song = next((s for n, s in self._world.requested.items() if n not in known), None)
         for again in (*kills[1:], None):
             if not killed:
                 break
@@ -116,8 +116,8 @@ class Series:
             AssertionError: a promise is broken, or a song ended as it should not.
         """
         self._world.settings["SEGMIND_RPM"] = "10000"
-        asked = self._world.asked.values()
-        self._set_aside = {song.id for song in asked if self._world.row(song) is None}
+        requested = self._world.requested.values()
+        self._set_aside = {song.id for song in requested if self._world.row(song) is None}
         async with self._bot() as bot:
             await self._all_over()
             await until(lambda: not self._left_behind())
@@ -162,7 +162,7 @@ class Series:
 
     async def _open(self) -> None:
         """The song before the first one, where the scenario wants one."""
-        if self._scenario.after_another and not self._world.asked:
+        if self._scenario.after_another and not self._world.requested:
             async with self._bot():
                 await ask(self._world)
                 await self._all_over()

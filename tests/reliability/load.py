@@ -70,12 +70,12 @@ async def press(
     channel, and an encoder is a process.
     """
     loop = asyncio.get_running_loop()
-    began, asked = loop.time(), []
+    began, requested = loop.time(), []
     for n, member in enumerate(members):
         await asyncio.sleep(began + n * within / len(members) - loop.time())
         genres = "funk" if n % made == made - 1 else "fail"
-        asked.append(await world.song(member, genres=genres, lyrics=LYRICS))
-    return asked
+        requested.append(await world.song(member, genres=genres, lyrics=LYRICS))
+    return requested
 
 
 async def raise_limit(world: World, members: Sequence[Member]) -> None:
@@ -205,7 +205,7 @@ async def fill(
     Every other one was requested long ago, so that its token has expired. Every other one that was
     being posted is in its channel already.
     """
-    asked = []
+    requested = []
     database = await Database.open(world.folder / "data/songs.db")
     try:
         async with aiohttp.ClientSession() as session:
@@ -213,10 +213,10 @@ async def fill(
             for batch in _batches(whose, BATCH):
                 found = [await _unfinished(world, session, member, mix, genres) for member in batch]
                 await _write(database, [song for song, _ in found])
-                asked += [interaction for _, interaction in found]
+                requested += [interaction for _, interaction in found]
     finally:
         await database.close()
-    return asked
+    return requested
 
 
 def _batches(members: Iterable[Member], size: int) -> Iterator[list[Member]]:
@@ -237,14 +237,14 @@ async def _unfinished(
     step = mix[seed % len(mix)]
     over = seed // len(mix) % 2 == 0
     now = utc_now()
-    asked = world.asked[seed] = _asked(world, member)
+    requested = world.requested[seed] = _requested(world, member)
     if over:
-        asked.dispatched -= LONG_AGO.total_seconds()
+        requested.dispatched -= LONG_AGO.total_seconds()
     song = make_song(
-        asked.id,
+        requested.id,
         server_id=member.guild.id,
         member_id=member.id,
-        channel_id=asked.channel.id,
+        channel_id=requested.channel.id,
         number=seed,
         seed=seed,
         genres=genres,
@@ -255,8 +255,8 @@ async def _unfinished(
         requested_at=now - (LONG_AGO if over else JUST_NOW),
         submitted_at=now if step is not State.WAITING else None,
         application_id=world.wire.application_id,
-        message_id=None if asked.original is None else asked.original.id,
-        token=asked.token,
+        message_id=None if requested.original is None else requested.original.id,
+        token=requested.token,
         token_until=now + (TOKEN_LIFETIME - (LONG_AGO if over else JUST_NOW)),
         request_id=(None if step is State.WAITING else await _submit(world, session, genres, seed)),
         file="song.mp3",
@@ -268,7 +268,7 @@ async def _unfinished(
         os.link(_audio(world.folder), folder / name)
     if step is State.POSTING and over:
         _post(world, song)
-    return song, asked
+    return song, requested
 
 
 def _audio(folder: Path) -> Path:
@@ -279,14 +279,14 @@ def _audio(folder: Path) -> Path:
     return path
 
 
-def _asked(world: World, member: Member) -> Interaction:
+def _requested(world: World, member: Member) -> Interaction:
     """Make a /song that the bot of before acknowledged."""
     channel = first_channel(member.guild)
-    asked = new_interaction(world.wire.state, COMMAND, member, channel, {})
-    params = {"interaction_id": str(asked.id), "interaction_token": asked.token}
+    requested = new_interaction(world.wire.state, COMMAND, member, channel, {})
+    params = {"interaction_id": str(requested.id), "interaction_token": requested.token}
     body: dict[str, object] = {"type": THINK, "data": {"flags": EPHEMERAL}}
     world.wire._rest.call_back(_call(world, CALLBACK, params, body))
-    return asked
+    return requested
 
 
 def _post(world: World, song: Song) -> None:

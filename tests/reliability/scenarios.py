@@ -65,7 +65,7 @@ class Scenario:
 
 async def ask(world: World, **options: Any) -> Interaction:
     """Each by a different member: whoever has three songs in progress gets no fourth."""
-    member = world.wire.member(world.guild, f"member {len(world.asked)}")
+    member = world.wire.member(world.guild, f"member {len(world.requested)}")
     return await world.song(member, **options)
 
 
@@ -77,7 +77,7 @@ async def ask_by_form(world: World) -> None:
     )
     await opened.acknowledged(SOON)
     sent = await world.wire.submit(member, opened, lyrics="[verse]\nMidnight train")
-    world.asked[seed] = sent
+    world.requested[seed] = sent
 
 
 async def _ask_and_press(world: World, action: str) -> None:

@@ -71,7 +71,7 @@ async def test_acknowledgement_that_seems_to_have_failed(
             await world.song(),
             await world.wire.submit(world.alice, opened, lyrics="[verse]\nMidnight train"),
         ]
-        world.asked[int(songs[1].id)] = songs[1]
+        world.requested[int(songs[1].id)] = songs[1]
         ends = [status_of(await world.ended(song, PATIENCE)) for song in songs]
         world.wire.faults.plan(failed, route=CALLBACK)
         shown = await world.wire.slash(world.alice, world.channel, "history")

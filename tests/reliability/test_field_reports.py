@@ -110,7 +110,7 @@ async def test_undocumented_final_statuses_fail_a_song_at_once(
     world.api.fault = status
     rows = await each(world, monkeypatch, FINAL_STATUSES)
     assert {status_of(row) for row in rows.values()} == {"FAILED"}
-    entries = [world.entries(song) for song in world.asked.values()]
+    entries = [world.entries(song) for song in world.requested.values()]
     assert entries == [["hold", "refund"]] * len(FINAL_STATUSES)
 
 

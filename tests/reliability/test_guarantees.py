@@ -31,7 +31,7 @@ async def test_second_post_and_left_files_are_found(world: World) -> None:
     assert found[2] == "9 was left in the folder of songs"
     assert len(found) == 4, found  # the check of the files says so too
 
-    world.asked.clear()
+    world.requested.clear()
     assert f"2 posts of {song.id}, nobody's song" in await broken_guarantees(world)
 
 

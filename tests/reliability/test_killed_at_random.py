@@ -104,13 +104,13 @@ async def one_round(world: World, bots: Nursery, chance: random.Random) -> str:
 
 async def keep_requesting(world: World, chance: random.Random, full: asyncio.Event) -> None:
     """Whenever there are fewer than fifty; `full` once all fifty are accepted."""
-    before = len(world.asked)
+    before = len(world.requested)
     while True:
-        just_asked = list(world.asked.values())[before:]
+        just_requested = list(world.requested.values())[before:]
         ends = {row["song_id"]: row["ended_at"] for row in world.rows(EVERY_STATE)}
-        unanswered = [song for song in just_asked if song.id not in ends]
+        unanswered = [song for song in just_requested if song.id not in ends]
         missing = AT_ONCE - len(unanswered) - sum(end is None for end in ends.values())
-        if just_asked and not unanswered:
+        if just_requested and not unanswered:
             full.set()
         for _ in range(missing):
             await (ask if chance.random() < 0.5 else ask_for_what_fails)(world)
@@ -140,7 +140,7 @@ def all_over(world: World) -> bool:
 def wrong_ends(world: World, history: History) -> list[str]:
     """A kill is no reason to fail, unless it takes the API's answer twice; nor to submit twice."""
     found = []
-    for song in world.asked.values():
+    for song in world.requested.values():
         row, lost = world.row(song), history.submitting[song.id]
         if row is not None and status_of(row) == "FAILED" and row["genres"] != "fail" and lost < 2:
             found.append(f"{song} has failed: {row['reason']}")

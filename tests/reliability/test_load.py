@@ -72,20 +72,20 @@ async def test_a_crowd_presses_at_once(
     async with own_process(world, SEGMIND_CONCURRENCY=at_once) as process:
         await raise_limit(world, members)
         async with most_memory(process.pid) as together:
-            asked = await press(world, presses(members), within=len(members) / A_SECOND, made=8)
-            for song in asked:
+            requested = await press(world, presses(members), within=len(members) / A_SECOND, made=8)
+            for song in requested:
                 await song.acknowledged(PATIENCE)
             await all_over(world)
         peak = used(process.pid).peak
         assert await process.stop() == 0
-    assert len(world.rows("SELECT 1 FROM songs")) == len(asked)
+    assert len(world.rows("SELECT 1 FROM songs")) == len(requested)
     assert await broken_guarantees(world) == []
     assert unfair(starts(world)) == []
     assert broken_limits(world) == []
-    slowest = percentile((song.acknowledged_in or PATIENCE for song in asked), 99)
+    slowest = percentile((song.acknowledged_in or PATIENCE for song in requested), 99)
     assert max(peak, together[-1].rss) < MOST_MEMORY
     figure(
-        f"{len(members)} members and {len(asked)} songs in {len(members) / A_SECOND:.0f} s: "
+        f"{len(members)} members and {len(requested)} songs in {len(members) / A_SECOND:.0f} s: "
         f"acknowledged within {slowest * 1000:.0f} ms (p99), {peak / MB:.0f} MB at most, "
         f"{together[-1].rss / MB:.0f} MB with its encoders"
     )
@@ -136,7 +136,7 @@ async def in_flight(world: World) -> AsyncIterator[BotProcess]:
     world.api.calls.clear()
     settings = {"SEGMIND_CONCURRENCY": "10000", "SEGMIND_RPM": "12000"}
     async with own_process(world, **settings) as process:
-        await patiently(lambda: len(polled_at(world)) == len(world.asked))
+        await patiently(lambda: len(polled_at(world)) == len(world.requested))
         await asyncio.sleep(1.0)
         yield process
 

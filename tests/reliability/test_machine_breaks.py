@@ -72,7 +72,7 @@ async def test_the_database_is_locked_by_a_backup(
     """For ten seconds nobody else may write: who requests meanwhile is acknowledged and waits."""
     outcome = await fault_run(locked, lengths=(BACKUP, SHORT_BACKUP))
     assert (outcome.posted, outcome.not_accepted) == (outcome.requested, 0)
-    slowest = max(song.acknowledged_in or 0.0 for song in fault_run.world.asked.values())
+    slowest = max(song.acknowledged_in or 0.0 for song in fault_run.world.requested.values())
     figure(f"{outcome}; acknowledged within {slowest:.2f} s")
 
 

@@ -140,7 +140,7 @@ async def a_busy_hour(world: World, bots: Nursery, scratch: Path) -> AsyncIterat
     async with bots.bot(world, constants=QUICK) as bot:
         for begin in (ask, ask_for_what_fails, ask):
             await begin(world)
-            for song in world.asked.values():
+            for song in world.requested.values():
                 await world.ended(song, PATIENCE)
         world.slow(running=60.0)
         await ask(world)
@@ -232,7 +232,7 @@ async def test_the_bot_goes_on_from_a_cut_log(
             await bot.stop(signal.SIGKILL)
         cut_log(data / "songs.db", lost)
         if world.row(song) is None:
-            forgotten.append(world.asked.popitem()[1])
+            forgotten.append(world.requested.popitem()[1])
             return False
         if files == "with its files":
             shutil.copytree(kept, data / "songs", dirs_exist_ok=True)
@@ -256,7 +256,7 @@ async def test_the_bot_goes_on_from_a_cut_log(
     expected = [f"1 posts of {song.id}, nobody's song"]
     assert await broken_guarantees(world, most_submits=2) == expected
     assert {status_of(row) for row in world.rows("SELECT * FROM songs")} == {"COMPLETED"}
-    figure(f"{len(world.asked)} songs, up to {lost - 1} of their transactions lost")
+    figure(f"{len(world.requested)} songs, up to {lost - 1} of their transactions lost")
 
 
 async def posted(world: World, song: Interaction) -> None:

@@ -142,7 +142,7 @@ async def remove_bot(gates: FaultGates, length: Length) -> None:
     Nothing ends at the API meanwhile, so that none of them can be started.
     """
     gates.at_api = lambda call: ApiFault(503) if call.path.endswith("/status") else None
-    (guild,) = {song.member.guild for song in gates.world.asked.values()}
+    (guild,) = {song.member.guild for song in gates.world.requested.values()}
     gates.world.wire.remove_bot(guild)
     waiting = "SELECT 1 FROM songs WHERE state = 'waiting'"
     await until(lambda: not gates.world.rows(waiting), length.patience)

@@ -129,21 +129,21 @@ async def load(world: World, members: Sequence[Member], *, minutes: int) -> int:
     """So many minutes of it, then the songs in progress end; return how many there were."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    asked = []
+    requested = []
     turns = int(minutes * MINUTE / BETWEEN_SONGS)
     for turn, member in zip(range(turns), itertools.cycle(members), strict=False):
         await asyncio.sleep(began + turn * BETWEEN_SONGS - loop.time())
-        asked.append(await world.song(member, genres="fail" if turn % 3 == 1 else "funk"))
+        requested.append(await world.song(member, genres="fail" if turn % 3 == 1 else "funk"))
         channel = first_channel(member.guild)
         await world.wire.slash(member, channel, COMMANDS[turn % len(COMMANDS)])
         if turn % 3 == 2:  # a form that is never sent
             await world.wire.slash(member, channel, "song", genres="funk")
         if turn % 30 == 15:
             world.wire.gateway.drop()
-    await patiently(lambda: all(map(world.row, asked)))
+    await patiently(lambda: all(map(world.row, requested)))
     await all_over(world)
     assert await broken_guarantees(world) == []
-    return len(asked)
+    return len(requested)
 
 
 async def held(world: World) -> Held:
@@ -177,7 +177,7 @@ def empty_bounded_caches() -> None:
 
 def forget(world: World) -> None:
     """What Discord and the song API remember is no memory of the bot's."""
-    world.asked.clear()
+    world.requested.clear()
     world.api.calls.clear()
     world.api._songs.clear()
     wire = world.wire

@@ -37,7 +37,7 @@ async def test_song_api_breaks(
     assert outcome.posted + outcome.failed == outcome.requested
     assert outcome.faults_met or fault in (DOWN, RARE)
     world = fault_run.world
-    for song in world.asked.values():
+    for song in world.requested.values():
         row = world.row(song)
         if row is not None and status_of(row) == "FAILED":
             lost_twice = row["reason"] == LOST_TWICE and world.submits(song) == 2

@@ -126,10 +126,10 @@ async def show(world: World, song: Interaction, member: Member | None = None) ->
     """`/show`; the audio that came with its answer, which only the member sees."""
     row = world.row(song)
     assert row is not None
-    asked = await world.wire.slash(
+    requested = await world.wire.slash(
         member or song.member, world.channel, "show", song=str(row["number"])
     )
-    answer = await asked.wait_message(lambda m: bool(m.embeds or m.content), SOON)
+    answer = await requested.wait_message(lambda m: bool(m.embeds or m.content), SOON)
     assert answer.ephemeral
     return answer.attachments[0].content if answer.attachments else None
 
@@ -238,7 +238,7 @@ async def test_its_channel_is_deleted(
             song = await world.wire.slash(
                 world.alice, gone, "song", genres="funk", lyrics="[verse]\nla", seconds=10, seed=1
             )
-            world.asked[1] = song
+            world.requested[1] = song
             await until(lambda: world.state(song))
             world.wire.delete_channel(gone)
         row = await world.ended(song)

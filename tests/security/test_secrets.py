@@ -88,15 +88,15 @@ async def test_no_secret_is_written_by_an_unexpected_error(
         running = await world.song()
         await until(lambda: world.state(running) == "submitted")
         world.execute("ALTER TABLE songs RENAME TO gone")
-        asked = await world.song()
+        requested = await world.song()
         # Its member is notified; and the song in progress has met it too.
         await world.wire.until(
-            lambda: any("Sorry" in message.content for message in asked.messages)
+            lambda: any("Sorry" in message.content for message in requested.messages)
         )
         await process.stop(signal.SIGKILL)
     traces = process.output.count("Traceback")
     assert traces > 0
     assert re.search(r"no such table", process.output)
     assert leaks(world) == []
-    assert leaks(world, well, asked, killed=True) == []
+    assert leaks(world, well, requested, killed=True) == []
     figure(f"{traces} traces ({style})")

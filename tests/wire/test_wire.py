@@ -1,4 +1,4 @@
-"""What the simulated Discord refuses and limits, asked by a client that is no bot.
+"""What the simulated Discord refuses and limits, tried by a client that is no bot.
 
 That it does what Discord does for a bot is shown by all other tests that use it.
 """

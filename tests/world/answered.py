@@ -67,7 +67,7 @@ class Connector(aiohttp.BaseConnector):
 
 
 class _Transport(asyncio.Transport):
-    """Takes a complete request, then gives the reply; it pauses when asked to."""
+    """Takes a complete request, then gives the reply; it pauses if a test wants that."""
 
     def __init__(self, protocol: ResponseHandler, reply: Reply) -> None:
         super().__init__()

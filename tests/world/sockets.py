@@ -68,7 +68,7 @@ class World:
     alice: Member
     settings: dict[str, str] = field(default_factory=dict)
     """The environment of a bot between the two."""
-    asked: dict[int, Interaction] = field(default_factory=dict)
+    requested: dict[int, Interaction] = field(default_factory=dict)
     """Every /song so far, by its seed."""
     seeds: Callable[[], int] = field(default_factory=lambda: itertools.count(1).__next__)
 
@@ -86,9 +86,9 @@ class World:
         }
         member = member or self.alice
         channel = self.channel if member.guild is self.guild else first_channel(member.guild)
-        asked = await self.wire.slash(member, channel, "song", **given)
-        self.asked[given["seed"]] = asked
-        return asked
+        requested = await self.wire.slash(member, channel, "song", **given)
+        self.requested[given["seed"]] = requested
+        return requested
 
     def slow(self, *, running: float) -> None:
         """Let the API take so many seconds for a song from now on."""
@@ -163,7 +163,7 @@ class World:
         """Return how many submits the API got, accepted or not: of one song, or of all."""
         return sum(
             call.path in (SUBMIT, MAKE)
-            and (song is None or self.asked.get(call.body.get("seed")) is song)
+            and (song is None or self.requested.get(call.body.get("seed")) is song)
             for call in self.api.calls
         )
 

@@ -273,7 +273,7 @@ async def test_song_is_posted_once_its_channel_is_open(world: SongWorld) -> None
     world.channel.may_post = False
     for _ in range(3):
         await world.round()
-    assert world.channel.tried == []  # nothing was asked of Discord
+    assert world.channel.tried == []  # nothing was requested of Discord
     await world.is_undelivered()
     world.channel.may_post = True
     world.time.advance(hours=1)

@@ -1394,7 +1394,7 @@ class Reading:
         self.counted: list[int] = []
         """What the row said meanwhile."""
         self.then: Callable[[], Any] = lambda: None
-        self._house = world
+        self._world = world
         value = segmind_answers._Body.value
 
         async def watched(body: segmind_answers._Body) -> object:
@@ -1418,11 +1418,11 @@ class Reading:
 
         self.then = death
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(self._house.pipeline, "_end_large_read", nothing)
+            patch.setattr(self._world.pipeline, "_end_large_read", nothing)
             with pytest.raises(Crash):
-                await self._house.run_song()
+                await self._world.run_song()
         self.then = lambda: None
-        self._house.restart()
+        self._world.restart()
 
 
 @pytest.fixture
