@@ -191,9 +191,13 @@ class BadOutput(SongApiError):
 
 
 class AudioError(SongwrightError):
-    """The file is no song that can be posted."""
+    """The file is no song that can be posted. The member may see `detail`."""
 
     reason = Reason.NOT_AUDIO
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(f"{self.reason}, {detail}" if detail else self.reason)
+        self.detail = detail
 
 
 class NotAudio(AudioError):

@@ -159,7 +159,7 @@ register_sentences(
 
 @refusal_text.register
 def _(refusal: refusals.AudioUnusable) -> str:
-    return REASONS[refusal.reason]
+    return why(refusal.reason, refusal.detail)
 
 
 @refusal_text.register
@@ -315,7 +315,10 @@ STEPS_SHOWN = 10
 def why(reason: Reason, detail: str | None, *, longest: int = 400) -> str:
     """Say why a song failed or could not be posted, with what the outside said about it."""
     sentence = REASONS[reason]
-    return plain(f"{sentence.removesuffix('.')}: {detail}" if detail else sentence, longest)
+    if detail:
+        says = "The song service says" if reason is Reason.MODEL_FAILED else sentence[:-1]
+        sentence = f"{says}: {detail}"
+    return plain(sentence, longest)
 
 
 def reason(song: Song) -> str:

@@ -103,7 +103,6 @@ _MP4_KEYS = {
 _APPENDED = (b"ID3", b"TAG", b"APETAGEX", b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8")
 """How tags and pictures begin that programs append to a WAV outside of its chunks."""
 _ENCODER_OVERHEAD = 0.1  # seconds: its delay, its padding and the frame that declares them
-_UNPLAYABLE = "The song API sent something that can't be played."
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +134,9 @@ def transcode(job: Job, opened: Callable[[], None] = lambda: None) -> AudioForma
         opened()
         sound = measure(source)
         if sound.seconds < job.requested_seconds / 2:
-            raise TooShort(
-                f"The song is {sound.seconds:.0f} s long, but {job.requested_seconds} s were "
-                "requested."
-            )
+            raise TooShort(f"{sound.seconds:.0f} s")
         if sound.peak <= SILENCE:
-            raise SilentAudio("The song API sent nothing but silence.")
+            raise SilentAudio
         kind = _remux(job, source, part, sound) or _encode_to_fit(job, source, part, sound)
         part.flush()
         os.fsync(part.fileno())  # a power cut after the rename must not leave an empty song
@@ -165,12 +161,12 @@ def measure(source: BinaryIO) -> Sound:
                 if peak <= SILENCE:
                     peak = max(peak, _peak(frame))
                 if seconds > LONGEST:
-                    raise NotAudio(f"The song API sent more than {LONGEST:.0f} s of sound.")
+                    raise NotAudio(f"more than {LONGEST:.0f} s of sound")
             codec = stream.codec_context.codec.canonical_name
     except av.FFmpegError as error:
-        raise NotAudio(_UNPLAYABLE) from error
+        raise NotAudio from error
     if not seconds:
-        raise NotAudio(_UNPLAYABLE)
+        raise NotAudio
     return Sound(float(seconds), codec, hertz, channels, peak, frozenset(broken))
 
 
@@ -231,12 +227,12 @@ def _chunk(source: BinaryIO, at: int, end: int) -> tuple[bytes, int] | None:
 def _audio_stream(container: InputContainer) -> AudioStream:
     """Return the first audio stream of a file without video; a cover picture is no video."""
     if any(Disposition.attached_pic not in s.disposition for s in container.streams.video):
-        raise NotAudio("The song API sent a video.")
+        raise NotAudio("a video")
     if not container.streams.audio:
-        raise NotAudio(_UNPLAYABLE)
+        raise NotAudio
     stream = container.streams.audio[0]
     if stream.codec_context.codec.name not in DECODERS:
-        raise NotAudio(_UNPLAYABLE)
+        raise NotAudio
     return stream
 
 
@@ -344,7 +340,7 @@ def _encode_to_fit(job: Job, source: BinaryIO, part: BinaryIO, sound: Sound) -> 
             _tag(part, "mp3", job.tags)
             if _size(part) <= job.limit:
                 return AudioFormat.MP3
-    raise DoesNotFit(f"The song does not fit into {job.limit / 2**20:.1f} MiB, the limit here.")
+    raise DoesNotFit(f"{job.limit / 2**20:.1f} MiB")
 
 
 def _encode(source: BinaryIO, sound: Sound, part: BinaryIO, kilobits: int) -> None:
@@ -436,14 +432,14 @@ def _answer(job: Job, enter: Callable[[], Sandbox | None] = lambda: None) -> dic
     try:
         answer = {"format": transcode(job, opened).value}
     except AudioError as error:
-        answer = {"error": type(error).__name__, "message": str(error)}
+        answer = {"error": type(error).__name__, "message": error.detail}
     except (OSError, MutagenError) as error:
         cause = _system_error(error)
         number = getattr(cause, "errno", None) or errno.EIO
         if entered and number in (errno.EACCES, errno.EPERM):
             answer = {"error": "SandboxRefused", "message": str(error)}
         elif number == errno.EFBIG:
-            answer = {"error": NotAudio.__name__, "message": _UNPLAYABLE}
+            answer = {"error": NotAudio.__name__, "message": ""}
         else:
             message = getattr(cause, "strerror", None) or str(error)
             answer = {"error": "OSError", "errno": number, "message": message}

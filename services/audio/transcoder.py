@@ -37,7 +37,6 @@ _LONGEST_MESSAGE = 300
 LOWEST_LIMIT = 1024 * 1024
 _NO_TAGS = Tags(title="", artist="", genres="", lyrics="", seed=0, number=0)
 _REFUSED = "SandboxRefused"
-_UNREADABLE = "The song API sent something that can't be played."
 _CHILD_ERRORS: dict[str, type[AudioError]] = {
     error.__name__: error for error in (NotAudio, TooShort, SilentAudio, DoesNotFit)
 }
@@ -144,7 +143,7 @@ class Transcoder:
                 if answer.get("error") == _REFUSED:
                     message = "A defect: the sandbox refused the audio encoder a file: %s"
                     log.error(message, answer["message"])
-                    raise NotAudio("The song could not be prepared for the channel.")
+                    raise NotAudio
                 if "error" in answer:
                     raise OSError(answer["errno"], answer["message"])
                 return job.part.replace(job.part.with_name(f"{stem}.{answer['format']}"))
@@ -191,7 +190,7 @@ async def _run_child(job: Job) -> dict[str, Any]:
             log.warning("The audio encoder was killed after %.0f s.", job.timeout)
         except ChildProcessError as error:
             log.warning("%s", error)
-    raise NotAudio(_UNREADABLE)
+    raise NotAudio
 
 
 async def _attempt(job: Job) -> dict[str, Any]:
@@ -227,7 +226,7 @@ async def _attempt(job: Job) -> dict[str, Any]:
                 f"The audio encoder was killed by signal {-process.returncode}."
             ) from None
         log.warning("The audio encoder ended with %s and no answer.", process.returncode)
-        raise NotAudio(_UNREADABLE) from None
+        raise NotAudio from None
 
 
 def _checked(answer: Any) -> dict[str, Any]:  # noqa: ANN401 - what JSON holds

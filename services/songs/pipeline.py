@@ -548,7 +548,7 @@ class Pipeline:
         if isinstance(error, FileNotFoundError):
             await self._fail(song, Reason.AUDIO_LOST, Fault.MACHINE)
             return
-        await self._fail(song, error.reason, _fault_of(error))
+        await self._fail(song, error.reason, _fault_of(error), error.detail)
         if isinstance(error, NotAudio):
             await self._incidents.result_lost(song_id, str(error))
         else:

@@ -301,7 +301,7 @@ class Poster:
                 await self._compensate(song)
                 raise SongFileLost from None
             except AudioError as error:
-                raise AudioUnusable(error.reason) from error
+                raise AudioUnusable(error.reason, error.detail) from error
             handed_over = await self._rows.until_written(
                 lambda: self._completion.hand_over(song, in_status=in_status)
             )

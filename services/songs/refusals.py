@@ -38,3 +38,4 @@ class AudioUnusable(NotPossible):
     """The song's audio can't be transcoded for the channel."""
 
     reason: Reason
+    detail: str

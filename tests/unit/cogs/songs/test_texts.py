@@ -142,6 +142,6 @@ def test_refusals(snapshot: SnapshotAssertion) -> None:
         refusals.TooLateToCancel(42, Status.CANCELLED),
         refusals.FormExpired(),
         refusals.SongFileLost(),
-        refusals.AudioUnusable(Reason.DOES_NOT_FIT),
+        refusals.AudioUnusable(Reason.DOES_NOT_FIT, "10.0 MiB"),
     ]
     assert [refusal_text(refusal) for refusal in raised] == snapshot

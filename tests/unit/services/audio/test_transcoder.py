@@ -353,7 +353,7 @@ def dither(steps: float) -> array.array[float]:
 def test_nothing_but_silence_is_refused(
     tmp_path: Path, container: str, codec: str, values: array.array[float]
 ) -> None:
-    with pytest.raises(SilentAudio, match="silence"):
+    with pytest.raises(SilentAudio):
         transcode(job(make(tmp_path / "song", container, codec, values=values)))
 
 
@@ -657,7 +657,7 @@ def test_sound_that_cannot_be_tagged_is_encoded(mp3: Path, monkeypatch: pytest.M
 
 def test_refuses_a_song_shorter_than_half_of_what_was_requested(wav: Path) -> None:
     transcode(job(wav, requested_seconds=4))
-    with pytest.raises(TooShort, match="2 s long, but 5 s"):
+    with pytest.raises(TooShort, match="too_short, 2 s"):
         transcode(job(wav, requested_seconds=5))
 
 
@@ -741,7 +741,7 @@ def test_bad_bytes_are_measured_or_refused(head: bytes, content: bytes) -> None:
 def test_answers_with_errors_by_name(tmp_path: Path, wav: Path) -> None:
     assert encoder._answer(job(wav, requested_seconds=9)) == {
         "error": "TooShort",
-        "message": "The song is 2 s long, but 9 s were requested.",
+        "message": "2 s",
         "sandbox": None,
     }
     assert encoder._answer(job(tmp_path / "absent"))["errno"] == errno.ENOENT
@@ -905,7 +905,7 @@ async def test_a_child_that_never_stops_talking_takes_no_memory(
     [
         ("NotAudio", "x" * 3_000, "x" * transcoding._LONGEST_MESSAGE, ""),
         # It counted as an error of the disk, after which a song is retried for half an hour.
-        ("SandboxRefused", "/a/file", "The song could not be prepared for the channel.", "/a/file"),
+        ("SandboxRefused", "/a/file", "", "/a/file"),
     ],
 )
 async def test_a_childs_message_is_cut_or_logged(
@@ -921,7 +921,7 @@ async def test_a_childs_message_is_cut_or_logged(
     run_instead(monkeypatch, f"print({json.dumps({'error': error, 'message': message})!r})")
     with pytest.raises(NotAudio) as refused:
         await start(Transcoder(), wav, folder)
-    assert str(refused.value) == raised
+    assert refused.value.detail == raised
     assert logged in caplog.text
 
 

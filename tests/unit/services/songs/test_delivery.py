@@ -173,8 +173,8 @@ async def test_song_of_a_size_that_discord_never_accepts_stays_undelivered(
 
 async def test_song_that_fits_no_limit_stays_undelivered(world: SongWorld) -> None:
     await world.undelivered()
-    world.copying_transcoder.errors.append(DoesNotFit("It is too large for this server."))
-    with refusal(AudioUnusable(Reason.DOES_NOT_FIT)):
+    world.copying_transcoder.errors.append(DoesNotFit("10.0 MiB"))
+    with refusal(AudioUnusable(Reason.DOES_NOT_FIT, "10.0 MiB")):
         await world.hand_over(limit=1)
     await world.is_undelivered()
 
@@ -561,13 +561,13 @@ async def test_song_that_fits_no_limit_waits_without_a_traceback(
     for song_id in (1, 2):
         await world.undelivered(song_id)
     world.grow(DEFAULT_UPLOAD_LIMIT + 1, 1)
-    world.copying_transcoder.errors.extend([DoesNotFit("It is too large.")] * 2)
+    world.copying_transcoder.errors.extend([DoesNotFit("10.0 MiB")] * 2)
     await world.round()
     await world.round()
     assert not world.copying_transcoder.errors
     assert set(sizes_of_files(world)) == {"1.mp3"}
-    assert "its file stays as large as it is: It is too large." in caplog.text
-    assert "it can't be transcoded for the channel: It is too large." in caplog.text
+    assert "its file stays as large as it is: does_not_fit, 10.0 MiB" in caplog.text
+    assert "it can't be transcoded for the channel: does_not_fit, 10.0 MiB" in caplog.text
     assert "Traceback" not in caplog.text
     await world.is_undelivered(1)
     await world.was_posted(2)

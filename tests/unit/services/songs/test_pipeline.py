@@ -711,6 +711,14 @@ async def test_result_that_is_no_song(world: SongWorld, audio: bytes, fault: str
     assert await world.free() == FREE
 
 
+async def test_fact_about_the_audio_is_stored_for_the_member(world: SongWorld) -> None:
+    world.copying_transcoder.errors.append(TooShort("12 s"))
+    await world.run()
+    await world.has_failed()
+    song = await world.song()
+    assert (song.reason, song.reason_detail) == (Reason.TOO_SHORT, "12 s")
+
+
 @pytest.mark.parametrize(
     ("error", "fault"),
     [
