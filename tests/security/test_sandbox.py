@@ -69,7 +69,7 @@ def probed(folder: Path, layers: str) -> dict[str, str]:
         )
         with pytest.raises(NotAudio) as refused:
             asyncio.run(transcoding)
-    outcomes: dict[str, str] = json.loads(str(refused.value))
+    outcomes: dict[str, str] = json.loads(refused.value.detail)
     return outcomes
 
 
