@@ -286,7 +286,7 @@ def shorten_pauses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 async def _copied(_: Transcoder, source: Path, folder: Path, *, stem: str, **__: object) -> Path:
     def copy() -> Path:
         if not is_mp3(source.read_bytes()):
-            raise NotAudio("The song API sent something that can't be played.")
+            raise NotAudio
         return Path(shutil.copyfile(source, folder / f"{stem}.mp3"))
 
     return await asyncio.to_thread(copy)

@@ -211,9 +211,9 @@ class CopyingTranscoder(Transcoder):
             raise self.errors.popleft()
         audio = await asyncio.to_thread(source.read_bytes)
         if not audio.startswith(b"RIFF"):
-            raise NotAudio("The song API sent something that can't be played.")
+            raise NotAudio
         if len(audio) < len(quiet()) // 2:
-            raise TooShort("The song is too short.")
+            raise TooShort("1 s")
         path = folder / f"{stem}.mp3"
         await asyncio.to_thread(path.write_bytes, audio)
         return path
