@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from db.connection import Connection
-from db.records import Entry, Lot, LotSums, from_ms, maybe_from_ms, to_ms
+from db.records import Entry, Lot, LotSums, from_ms, maybe_from_ms, maybe_to_ms, to_ms
 
 MOST_LOTS = 25
 """Lots of a member that are read at once: they may have thousands, each of a gift of one credit."""
@@ -153,7 +153,7 @@ async def insert_lot(
             "server_id": account.server_id,
             "member_id": account.member_id,
             "amount": amount,
-            "expires_at": None if expires_at is None else to_ms(expires_at),
+            "expires_at": maybe_to_ms(expires_at),
         },
     )
     if entry_id is not None:
@@ -240,7 +240,7 @@ async def insert(
         """,
         (
             *(entry_id, kind, account.server_id, account.member_id, song_id, after_id, amount),
-            *(price, None if period_at is None else to_ms(period_at), actor_id, reason, to_ms(at)),
+            *(price, maybe_to_ms(period_at), actor_id, reason, to_ms(at)),
         ),
     )
     return cursor.rowcount == 1

@@ -401,6 +401,11 @@ def from_ms(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
+def maybe_to_ms(moment: datetime | None) -> int | None:
+    """Return `to_ms`, or None for NULL."""
+    return None if moment is None else to_ms(moment)
+
+
 def maybe_from_ms(milliseconds: int | None) -> datetime | None:
     """Return `from_ms`, or None if the column is NULL."""
     return None if milliseconds is None else from_ms(milliseconds)

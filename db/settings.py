@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from db.connection import Connection
-from db.records import CalendarRow, SettingRow, from_ms, to_ms
+from db.records import CalendarRow, SettingRow, from_ms, maybe_to_ms, to_ms
 
 
 async def in_force(connection: Connection, server_id: int, member_id: int) -> list[SettingRow]:
@@ -53,7 +53,7 @@ async def count(
         WHERE server_id = :server_id AND name = :name
             AND (:at IS NULL OR coalesce(json_extract(value, '$.until') > :at, TRUE))
         """,
-        {"server_id": server_id, "name": name, "at": None if at is None else to_ms(at)},
+        {"server_id": server_id, "name": name, "at": maybe_to_ms(at)},
     )
     return sum(row["n"] for row in rows)
 

@@ -22,6 +22,7 @@ from db.records import (
     Undelivered,
     from_ms,
     maybe_from_ms,
+    maybe_to_ms,
     to_ms,
 )
 
@@ -48,7 +49,7 @@ async def insert(connection: Connection, song: Song) -> bool:
             **dataclasses.asdict(song),
             "state_at": to_ms(song.state_at),
             "requested_at": to_ms(song.requested_at),
-            "token_until": None if song.token_until is None else to_ms(song.token_until),
+            "token_until": maybe_to_ms(song.token_until),
         },
     )
 
@@ -83,14 +84,6 @@ async def unfinished(connection: Connection) -> list[Song]:
         ORDER BY submitted_at, song_id
     """
     return await _songs(connection, sql)
-
-
-async def running(connection: Connection) -> set[int]:
-    """Return the songs whose work has begun and not ended."""
-    rows = await connection.execute_fetchall(
-        "SELECT song_id FROM songs WHERE ended_at IS NULL AND state <> 'waiting'"
-    )
-    return {row["song_id"] for row in rows}
 
 
 async def count_unfinished(connection: Connection, server_id: int, member_id: int) -> int:
@@ -319,23 +312,7 @@ async def waiting_in_order(connection: Connection) -> list[int]:
     return [row["song_id"] for row in rows]
 
 
-async def next_waiting(connection: Connection) -> Song | None:
-    """Return the song to start next."""
-    rows = await connection.execute_fetchall(
-        """
-        SELECT songs.* FROM songs
-        JOIN servers USING (server_id)
-        JOIN members USING (server_id, member_id)
-        WHERE songs.state = 'waiting'
-        ORDER BY coalesce(servers.last_start_at, 0), coalesce(members.last_start_at, 0),
-                 songs.requested_at, songs.song_id
-        LIMIT 1
-        """
-    )
-    return next(map(_song, rows), None)
-
-
-async def next_waiting_with_room(
+async def next_waiting(
     connection: Connection, *, day: datetime, all_songs: int | None, each_songs: int | None
 ) -> Song | None:
     """Return the song to start next of those that the operator's budgets of the day leave room for.
@@ -805,11 +782,11 @@ async def _number(connection: Connection, sql: str, values: Values = ()) -> int:
     return int(row[0])
 
 
-async def _moved(connection: Connection, sql: str, values: Values = ()) -> bool:
+async def _moved(connection: Connection, sql: str, values: Values) -> bool:
     """Return whether an update of one row has changed it."""
     return await _changed(connection, sql, values) == 1
 
 
-async def _changed(connection: Connection, sql: str, values: Values = ()) -> int:
+async def _changed(connection: Connection, sql: str, values: Values) -> int:
     """Return how many rows an update has changed."""
     return (await connection.execute(sql, values)).rowcount

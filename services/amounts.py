@@ -43,7 +43,7 @@ class TimeTooFar(InvalidRequest):
     """A time is more than `LONGEST` away."""
 
 
-def check_amount(amount: int) -> int:
+def check_amount(amount: int) -> None:
     """Check an amount to give or to take.
 
     Raises:
@@ -51,7 +51,6 @@ def check_amount(amount: int) -> int:
     """
     if not 1 <= amount <= MAX_AMOUNT:
         raise OutOfRange("amount", 1, MAX_AMOUNT)
-    return amount
 
 
 def check_reason(reason: str) -> str:

@@ -79,8 +79,8 @@ def value_text(
             if kind.unit == "credits":
                 return per(value, each)
             return counted(value, kind.unit.removesuffix("s"))
-        case kinds.Toggle() as kind:
-            return kind.on if value else kind.off
+        case kinds.Toggle():
+            return "Allowed" if value else "Not allowed"
         case kinds.Reason():
             reason = f"on: {plain(value, REASON_SHOWN)}" if value else "on"
             return "off" if value is None else reason

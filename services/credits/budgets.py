@@ -187,10 +187,8 @@ class OperatorBudgets:
 
     async def next_waiting(self, connection: Connection) -> Song | None:
         """Return the song to start next, of those that the budgets have room for."""
-        if self.defaults == DefaultBudgets() and not await budgets.operators(connection):
-            return await songs.next_waiting(connection)
         day, _ = utc_day(self._clock())
-        return await songs.next_waiting_with_room(
+        return await songs.next_waiting(
             connection,
             day=day,
             all_songs=self.defaults.all_servers,

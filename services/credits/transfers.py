@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from db import ledger, role_grants, servers
 from db.connection import Connection
 from db.database import Database
-from db.records import RoleGrant, to_ms
+from db.records import RoleGrant, maybe_to_ms, to_ms
 from services.amounts import check_amount, check_end, check_reason
 from services.clock import Clock
 from services.credits.credits import Balance, Credits, Move
@@ -171,7 +171,7 @@ class CreditTransfers:
                 "credits": amount,
                 "role": role_id,
                 "ends_at": to_ms(ends_at),
-                "expires_at": _maybe_ms(expires_at),
+                "expires_at": maybe_to_ms(expires_at),
             }
             role = Member(server_id, role_id)
             await self._record(connection, role, kind, facts, by.actor_id, why)
@@ -250,7 +250,7 @@ class CreditTransfers:
             if amount is not None:
                 facts: dict[str, int | None] = {"credits": amount}
                 if move.kind == "grant":
-                    facts["expires_at"] = _maybe_ms(move.expires_at)
+                    facts["expires_at"] = maybe_to_ms(move.expires_at)
                 await self._record(connection, member, move.kind, facts, move.actor_id, move.reason)
             entered = await ledger.amount(connection, move.entry_id)
             balance = await self._credits.balance_in(connection, member)
@@ -323,7 +323,3 @@ class CreditTransfers:
             actor_id=actor_id,
             reason=reason,
         )
-
-
-def _maybe_ms(moment: datetime | None) -> int | None:
-    return None if moment is None else to_ms(moment)

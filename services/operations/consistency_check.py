@@ -14,11 +14,10 @@ from db import checks, songs
 from db.connection import Connection
 from db.database import Database
 from db.errors import DatabaseFileError
-from db.records import from_ms
+from db.records import Status, from_ms
 from services.credits.credits import Credits
 from services.operations.data_folder import MARKER, song_folders
 
-FIXABLE = {"COMPLETED": "settle", "FAILED": "refund", "CANCELLED": "refund"}
 """The entry that ends a song's hold, by its status."""
 
 
@@ -132,9 +131,9 @@ class ConsistencyCheck:
     async def _end(self, connection: Connection, wrong: checks.Unended) -> bool:
         """Enter a missing settle or refund; a wrong one can't be undone."""
         song = await songs.get(connection, wrong.song_id)
-        if wrong.entry is not None or song is None or song.status not in FIXABLE:
+        if wrong.entry is not None or song is None:
             return False
-        if FIXABLE[song.status] == "settle":
+        if song.status is Status.COMPLETED:
             await self._credits.settle(connection, song)
         else:
             await self._credits.refund(connection, song)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
-from db.records import maybe_from_ms, to_ms
+from db.records import maybe_from_ms, maybe_to_ms
 from services.amounts import MAX_AMOUNT, check_end, check_reason
 from services.calendar import Calendar, Every
 from services.errors import OutOfRange
@@ -82,7 +82,7 @@ class _Until(Kind):
     record: ClassVar[type[Override | Block]]
 
     def encode(self, value: Override | Block) -> dict[str, Any]:
-        return {**asdict(value), "until": None if value.until is None else to_ms(value.until)}
+        return {**asdict(value), "until": maybe_to_ms(value.until)}
 
     def decode(self, stored: dict[str, Any]) -> Override | Block:
         return self.record(**{**stored, "until": maybe_from_ms(stored["until"])})
@@ -111,9 +111,6 @@ class BlockUntil(_Until):
 @dataclass(frozen=True)
 class Toggle(Kind):
     """On or off."""
-
-    on: str = "Allowed"
-    off: str = "Not allowed"
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,8 @@ class Delivery:
 
     async def _expedite(self) -> None:
         """Bring forward the next attempts in servers where something has changed."""
+        if not self._events:
+            return
         waiting = await songs.undelivered(self._database.reader)
         servers = {song.server_id for song in waiting}
         events, self._events = self._events, {}

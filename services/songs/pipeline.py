@@ -64,6 +64,7 @@ FRESH_ADDRESS_AFTER = (0.0, 8.0, 30.0, NOT_YET)
 """Seconds of those after which the result is requested again, for a fresh address."""
 POSTING_DEADLINE = timedelta(minutes=30)
 MOST_SUBMITS = 2
+BACKOFF = Backoff()
 
 
 @dataclass(slots=True)
@@ -111,7 +112,6 @@ class Pipeline:
         *,
         clock: WatchedClock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        backoff: Backoff = Backoff(),
     ) -> None:
         self._rows = rows
         self._providers = providers
@@ -121,7 +121,6 @@ class Pipeline:
         self._operator_budgets = operator_budgets
         self._clock = clock
         self._sleep = sleep
-        self._backoff = backoff
         self._submit_refusals = {
             name: SubmitRefusals(provider, clock=clock) for name, provider in providers.items()
         }
@@ -197,7 +196,7 @@ class Pipeline:
             else:
                 return True
             if failures:
-                await self._sleep(self._backoff.pause(failures))
+                await self._sleep(BACKOFF.pause(failures))
             song = await self._rows.read(song.song_id)
         return True
 
@@ -223,7 +222,7 @@ class Pipeline:
         self.waiting_for_recovery.add(song.song_id)
         try:
             while self._incidents.paused and not self._overdue(began):
-                await self._sleep(self._backoff.longest)
+                await self._sleep(BACKOFF.longest)
         finally:
             self.waiting_for_recovery.discard(song.song_id)
         if self._overdue(began):
@@ -413,7 +412,7 @@ class Pipeline:
             raise error
         log.warning("not there yet: %s", error)
         absence.tries += 1
-        pause = max(least, self._backoff.pause(absence.tries))
+        pause = max(least, BACKOFF.pause(absence.tries))
         await self._sleep(min(pause, left))
         absence.waited = min(absence.waited + pause, NOT_YET)
 
@@ -446,7 +445,7 @@ class Pipeline:
             processing=song.processing,
             song_id=song.song_id,
         )
-        pause = self._backoff.pause(failures) if failures else 0.0
+        pause = BACKOFF.pause(failures) if failures else 0.0
         return max(pause, at - self._age(require(song.submitted_at)), 0.0)
 
     async def _downloaded(
@@ -539,7 +538,7 @@ class Pipeline:
                 if self._overdue(require(song.submitted_at)):
                     await self._fail(song, Reason.NO_ROOM, Fault.MACHINE)
                     return
-            await self._sleep(self._backoff.pause(failures))
+            await self._sleep(BACKOFF.pause(failures))
 
     async def _unplayable(self, song_id: int, error: FileNotFoundError | AudioError) -> None:
         """Fail a song whose audio is lost or can't be posted."""
@@ -661,7 +660,6 @@ class Pipeline:
             if await retry(
                 lambda: self._poster.was_posted(song.song_id),
                 *(PostUncertain, on_error),
-                backoff=self._backoff,
                 sleep=self._sleep,
             ):
                 return

@@ -54,11 +54,7 @@ Raises:
 
 
 class Channel(Protocol):
-    """Where songs are posted and their status messages are shown."""
-
-    def changed(self, song_id: int) -> None:
-        """Show the song's row soon: it has changed."""
-        ...
+    """Posts songs and finds their posts."""
 
     def upload_limit(self, song: Song) -> int:
         """Return the largest file, in bytes, that may be posted in the song's server."""

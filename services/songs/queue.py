@@ -19,16 +19,17 @@ class View:
     """A song with what changes while it is in progress.
 
     `place` counts from 1 among the `waiting` songs of all servers, since they share one account;
-    `free` is what its member has left in the song's server: None where that can't be known without
-    their roles, since a new period has begun. `unlimited`: the song cost its member nothing.
+    `free` is what its member has left in the song's server: None in a view of all its songs, and
+    where it can't be known without their roles, since a new period has begun. `unlimited`: the song
+    cost its member nothing; False in a view of all its songs.
     """
 
     song: Song
     expected_at: datetime
     place: int | None
     waiting: int
-    free: int | None
-    unlimited: bool
+    free: int | None = None
+    unlimited: bool = False
 
 
 PAUSE = 4.0
@@ -121,13 +122,14 @@ class Queue:
         if song is None:
             return None
         places = await self._places.read() if song.state is State.WAITING else {}
-        return await self._view(song, places)
+        free, unlimited = await self._credits.left(song)
+        return replace(self._view(song, places), free=free, unlimited=unlimited)
 
     async def of_server(self, server_id: int) -> list[View]:
         """What runs in a server, then what waits there, in the order in which it will start."""
         places = await self._places.read()
         unfinished = await songs.unfinished_of_server(self._database.reader, server_id)
-        views = [await self._view(song, places) for song in unfinished]
+        views = [self._view(song, places) for song in unfinished]
         return sorted(views, key=lambda view: view.place or 0)
 
     async def shown_and_waiting(self) -> list[tuple[int, int]]:
@@ -156,14 +158,11 @@ class Queue:
             await songs.move_to_origin(connection, song.song_id)
         return replace(song, channel_id=song.origin_id or song.channel_id, origin_id=None)
 
-    async def _view(self, song: Song, places: Mapping[int, int]) -> View:
+    def _view(self, song: Song, places: Mapping[int, int]) -> View:
         place = places.get(song.song_id)
-        free, unlimited = await self._credits.left(song)
         return View(
             song=song,
             expected_at=expected_at(self._provider, song, now=self._clock(), place=place),
             place=place,
             waiting=len(places),
-            free=free,
-            unlimited=unlimited,
         )

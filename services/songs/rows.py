@@ -11,7 +11,7 @@ from db.database import Database
 from db.errors import NO_ROOM, NOT_NOW
 from db.records import Song, State
 from services.operations.incidents import Incidents, Kind
-from services.retry import Backoff, Sleep, retry
+from services.retry import Sleep, retry
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +31,12 @@ class SongRows:
         *,
         changed: Callable[[int], None],
         sleep: Sleep = asyncio.sleep,
-        backoff: Backoff = Backoff(),
     ) -> None:
         """`changed` is called with a song's id after its row has changed."""
         self.database = database
         self.changed = changed
         self._incidents = incidents
         self._sleep = sleep
-        self._backoff = backoff
 
     async def read(self, song_id: int) -> Song:
         """Return the song as it is now.
@@ -89,7 +87,7 @@ class SongRows:
 
     async def until_written(self, write: Callable[[], Awaitable[T]]) -> T:
         """Repeat a write until the database takes it: what it says has happened already."""
-        return await retry(write, NOT_NOW, self.warn, backoff=self._backoff, sleep=self._sleep)
+        return await retry(write, NOT_NOW, self.warn, sleep=self._sleep)
 
     async def warn(self, error: Exception, pause: float | None = None) -> None:
         """Log a transient error, before a pause in seconds; notify the operator of a full disk."""

@@ -150,10 +150,9 @@ class Scheduler:
         async with self._starting:
             # First, so that songs which end during the query are among them.
             known = set(self._running.values())
-            for song_id in sorted(await songs.running(self._database.reader) - known):
-                song = await songs.get(self._database.reader, song_id)
-                if song is not None:
-                    self._pipeline.inherit(song_id)
+            for song in await songs.unfinished(self._database.reader):
+                if song.song_id not in known:
+                    self._pipeline.inherit(song.song_id)
                     self._resume(song)
 
     def _may_start(self) -> bool:

@@ -132,9 +132,9 @@ def title_of(genres: str, lyrics: str) -> str:
     section = "verse"  # lines before any bracket are sung too
     for line in lyrics.splitlines():
         # A bracket may share its line: the API's own page has "[Chorus] You make my mind".
-        for piece in re.split(r"(\[[^\[\]\n]*\])", line):
-            if match := SECTION.fullmatch(piece.strip()):
-                section = match[1].strip().lower().rstrip(" 0123456789")
+        for number, piece in enumerate(SECTION.split(line)):
+            if number % 2:  # the name in brackets
+                section = piece.strip().lower().rstrip(" 0123456789")
             elif has_words(piece):
                 lines.setdefault(section, piece.strip())
     chosen = next((lines[s] for s in _TITLE_SECTIONS if s in lines), None)

@@ -85,8 +85,8 @@ class Songs:
             ServerNotAllowed, SongsPaused, TooManyUndelivered, DeniedBySettings, NotPermitted: see
                 `create`.
         """
-        await self._check(self._database.reader, requester, request, at=self._clock())
-        await self._post_in(requester)
+        settings = await self._check(self._database.reader, requester, request, at=self._clock())
+        self._post_in(requester, settings)
 
     async def _check(
         self,
@@ -106,13 +106,12 @@ class Songs:
         admission.check_settings(settings, requester, request, at=at)
         return settings
 
-    async def _post_in(self, requester: Interaction) -> int:
+    def _post_in(self, requester: Interaction, settings: Settings) -> int:
         """Return the channel to post in. Not in a transaction, whose thread may not use Discord's.
 
         Raises:
             NotPermitted: see `Interaction.may_post_in`.
         """
-        settings = await self._settings_reader.read(self._database.reader, requester.server_id)
         channel_id = settings[POST_IN]
         if channel_id is None or not requester.may_post_in(channel_id):
             return requester.channel_id
@@ -127,8 +126,9 @@ class Songs:
             ServerNotAllowed, SongsPaused, TooManyUndelivered, DeniedBySettings, TooManySongs,
                 BudgetExceeded, NotEnoughCredits, NotPermitted: nothing was spent.
         """
+        settings = await self._settings_reader.read(self._database.reader, requester.server_id)
         try:
-            channel_id = await self._post_in(requester)
+            channel_id = self._post_in(requester, settings)
         except NotPermitted:
             if existing := await songs.get(self._database.reader, requester.interaction_id):
                 return existing  # the interaction was delivered again

@@ -403,12 +403,8 @@ MUTANTS = (
         "fair_order_between_servers",
         "no server's crowd keeps another server waiting",
         SONGS,
-        """        WHERE songs.state = 'waiting'
-        ORDER BY coalesce(servers.last_start_at, 0), coalesce(members.last_start_at, 0),
-""",
-        """        WHERE songs.state = 'waiting'
-        ORDER BY coalesce(members.last_start_at, 0),
-""",
+        "ORDER BY coalesce(servers.last_start_at, 0), coalesce(members.last_start_at, 0),",
+        "ORDER BY coalesce(members.last_start_at, 0),",
         (T_DB_SONGS, T_RUNNER),
     ),
     Mutant(

@@ -81,7 +81,7 @@ async def test_next_song_is_one_that_every_budget_has_room_for(
         for budget in those:
             await budgets.set_operators(connection, budget)
     all_songs, each_songs = defaults
-    song = await songs.next_waiting_with_room(
+    song = await songs.next_waiting(
         database.reader, day=DAY, all_songs=all_songs, each_songs=each_songs
     )
     assert (song and song.song_id) == song_id
@@ -93,7 +93,7 @@ async def test_yesterdays_submits_leave_todays_room(database: Database) -> None:
         await budgets.set_operators(connection, total(4, 1))
         await budgets.count_submit(connection, SERVER, DAY, songs=1, credits=4)
     for day, next_id in ((DAY, None), (NEXT, 1)):
-        song = await songs.next_waiting_with_room(
+        song = await songs.next_waiting(
             database.reader, day=day, all_songs=None, each_songs=None
         )
         assert (song and song.song_id) == next_id

@@ -54,9 +54,14 @@ async def _ask_all(database: Database, asks: Sequence[Waiting]) -> None:
         )
 
 
+def next_waiting(connection: Connection) -> Awaitable[Song | None]:
+    """Choose without budgets."""
+    return songs.next_waiting(connection, day=NOON, all_songs=None, each_songs=None)
+
+
 async def _start_next(database: Database, at: datetime) -> Song | None:
     async with database.write() as connection:
-        song = await songs.next_waiting(connection)
+        song = await next_waiting(connection)
         if song is not None:
             assert await songs.mark_submitting(connection, song.song_id, at=at)
             await servers.mark_started(connection, song.server_id, song.member_id, at=at)
@@ -419,10 +424,9 @@ async def test_late_post_is_marked(database: Database) -> None:
 WHO = Member(SERVER, MEMBER)
 OFTEN: dict[str, Callable[[Connection], Awaitable[object]]] = {
     "waiting_in_order": songs.waiting_in_order,
-    "next_waiting": songs.next_waiting,
+    "next_waiting": next_waiting,
     "count_waiting": songs.count_waiting,
     "unfinished": songs.unfinished,
-    "running": songs.running,
     "needing_files": songs.needing_files,
     "waiting_since_before": lambda c: songs.waiting_since_before(c, NOON),
     "waiting_of_server": lambda c: songs.waiting_of_server(c, SERVER),

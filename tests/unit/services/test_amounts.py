@@ -38,7 +38,7 @@ def test_operator_sets_the_parts_of_a_price() -> None:
 
 @pytest.mark.parametrize("amount", [1, MAX_AMOUNT])
 def test_amount_within_bounds(amount: int) -> None:
-    assert check_amount(amount) == amount
+    check_amount(amount)
 
 
 @pytest.mark.parametrize("amount", [0, -1, MAX_AMOUNT + 1, 2**63, 10**30, -(10**30)])

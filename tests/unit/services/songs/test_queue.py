@@ -152,7 +152,6 @@ async def test_view_of_a_song_that_cost_nothing(
     await server_settings.reset(by, MEMBER_ALLOWANCE, MEMBER)
     views = [await queue.view(song_id) for song_id in (1, 2)]
     assert [(view.unlimited, view.free) for view in views if view] == [(False, 7), (True, 7)]
-    assert [view.unlimited for view in await queue.of_server(SERVER)] == [False, True]
 
 
 async def test_free_credits_of_unlimited_members_are_unknown(

@@ -188,8 +188,8 @@ async def test_a_song_cancelled_while_it_waits_for_the_rate_limit_is_not_submitt
     song = await world.add(1)
     real, found, gate = songs.next_waiting, list[Song | None](), Gate()
 
-    async def next_waiting(connection: Any) -> Song | None:
-        found.append(await real(connection))
+    async def next_waiting(*arguments: Any, **values: Any) -> Song | None:
+        found.append(await real(*arguments, **values))
         return found[-1]
 
     monkeypatch.setattr(songs, "next_waiting", next_waiting)
@@ -812,10 +812,10 @@ async def test_starting_songs_survives_an_error(
 ) -> None:
     real, errors = songs.next_waiting, [sqlite3.OperationalError("database or disk is full")] * 3
 
-    async def next_waiting(connection: Any) -> Any:
+    async def next_waiting(*arguments: Any, **values: Any) -> Any:
         if errors:
             raise errors.pop()
-        return await real(connection)
+        return await real(*arguments, **values)
 
     monkeypatch.setattr(songs, "next_waiting", next_waiting)
     await world.add()
