@@ -7,11 +7,11 @@ import discord
 from discord import app_commands, ui
 from discord.app_commands import Range
 
-from cogs.client.answers import acknowledged
 from cogs.client.components import ID, Persistent, Row
 from cogs.client.people import manager_of, member_of
 from cogs.client.quota import (
     QuotaCommands,
+    acknowledged_manager,
     check_no_bot,
     check_role,
     complete_moment,
@@ -54,8 +54,7 @@ class GrantCommands(QuotaCommands):
         ends: Range[str, 1, LONGEST_TYPED] | None = None,
     ) -> None:
         """Give credits to a member, or to each member with a role."""
-        by = manager_of(interaction)
-        await acknowledged(interaction)
+        by = await acknowledged_manager(interaction)
         if member is not None and role is None:
             if ends is not None:
                 raise InvalidRequest(texts.ENDS_IS_FOR_ROLES)
@@ -105,8 +104,7 @@ class GrantCommands(QuotaCommands):
         role: discord.Role | None = None,
     ) -> None:
         """Take credits from a member, or from each member with a role."""
-        by = manager_of(interaction)
-        await acknowledged(interaction)
+        by = await acknowledged_manager(interaction)
         if member is not None and role is None:
             whose = member_of(interaction, member)
             moved = await self.transfers.take(
@@ -138,8 +136,7 @@ class GrantCommands(QuotaCommands):
         reason: Range[str, 1, MAX_REASON] | None = None,
     ) -> None:
         """Reset granted credits or settings, after a preview."""
-        by = manager_of(interaction)
-        await acknowledged(interaction)
+        by = await acknowledged_manager(interaction)
         if what == texts.SETTINGS and reason is not None:
             raise InvalidRequest(texts.SETTINGS_NEED_NO_REASON)
         why = texts.RESET_REASON if reason is None else check_reason(reason)

@@ -9,6 +9,7 @@ from discord.ext import commands
 from cogs.client.answers import TRANSIENT, wrap_parse_errors
 from cogs.client.client import Client
 from cogs.client.discord_internals import forget_thread
+from cogs.client.permissions import lacking_to_write
 from cogs.songs import cards
 from db.errors import NOT_NOW
 from db.records import Song
@@ -183,10 +184,8 @@ def first_writable(guild: discord.Guild) -> discord.TextChannel | None:
     """
     channels = [guild.system_channel, *sorted(guild.text_channels, key=_is_no_place_to_talk)]
     for channel in channels:
-        if channel is not None:
-            mine = channel.permissions_for(guild.me)
-            if mine.view_channel and mine.send_messages and mine.embed_links:
-                return channel
+        if channel and not lacking_to_write(channel, channel.permissions_for(guild.me)):
+            return channel
     return None
 
 

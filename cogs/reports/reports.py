@@ -14,9 +14,8 @@ from zoneinfo import ZoneInfo
 import discord
 from discord import app_commands
 
-from cogs.client.answers import TRANSIENT, acknowledged, wrap_parse_errors
-from cogs.client.people import manager_of
-from cogs.client.quota import QuotaCommands
+from cogs.client.answers import TRANSIENT, wrap_parse_errors
+from cogs.client.quota import QuotaCommands, acknowledged_manager
 from cogs.client.texts import BLURPLE, plain
 from cogs.reports import texts
 from services.errors import InvalidRequest, NotPossible
@@ -76,8 +75,7 @@ class Reports(QuotaCommands):
     @app_commands.command()
     async def usage(self, interaction: discord.Interaction) -> None:
         """See the credits of the last 30 days by day, by member and by genre."""
-        by = manager_of(interaction)
-        await acknowledged(interaction)
+        by = await acknowledged_manager(interaction)
         settings = await self.server_settings.read(by.server_id)
         zone = settings.timeline.at(self.clock()).zone
         report = await self.usage_reports.report(by.server_id, days=DAYS, zone=zone)
@@ -122,8 +120,7 @@ class Reports(QuotaCommands):
         until: str | None = None,
     ) -> None:
         """Get every entry of the ledger, for a spreadsheet (CSV)."""
-        by = manager_of(interaction)
-        await acknowledged(interaction)
+        by = await acknowledged_manager(interaction)
         settings = await self.server_settings.read(by.server_id)
         zone = ZoneInfo(settings.timeline.at(self.clock()).zone)
         span = Span.parse(since, until, today=self.clock().astimezone(zone).date())

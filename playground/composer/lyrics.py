@@ -4,7 +4,6 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-KINDS = ("intro", "verse", "pre-chorus", "chorus", "bridge", "instrumental", "outro")
 _BRACKET = re.compile(r"(\[[^\[\]\n]*\])")
 _ALIASES = (
     ("pre", "pre-chorus"),

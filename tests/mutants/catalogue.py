@@ -28,10 +28,8 @@ class Mutant:
 CREDITS = "services/credits/credits.py"
 ENDING = "services/songs/completion.py"
 SONGS = "db/songs.py"
-LEDGER = "db/ledger.py"
 BUDGETS = "services/credits/budgets.py"
 GIVING = "services/credits/transfers.py"
-WORKER = "services/songs/pipeline.py"
 POSTER = "services/songs/poster.py"
 
 T_CREDITS = "tests/unit/services/credits/test_credits.py"

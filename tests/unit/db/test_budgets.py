@@ -93,7 +93,5 @@ async def test_yesterdays_submits_leave_todays_room(database: Database) -> None:
         await budgets.set_operators(connection, total(4, 1))
         await budgets.count_submit(connection, SERVER, DAY, songs=1, credits=4)
     for day, next_id in ((DAY, None), (NEXT, 1)):
-        song = await songs.next_waiting(
-            database.reader, day=day, all_songs=None, each_songs=None
-        )
+        song = await songs.next_waiting(database.reader, day=day, all_songs=None, each_songs=None)
         assert (song and song.song_id) == next_id

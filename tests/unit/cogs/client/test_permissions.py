@@ -9,6 +9,7 @@ import pytest
 from discord import ChannelType
 
 from cogs.client.permissions import (
+    INVITED,
     check_can_post,
     lacking_to_post,
     lacking_to_read,
@@ -18,14 +19,6 @@ from services.errors import NotPermitted
 
 EMBEDS = discord.Permissions(
     view_channel=True, send_messages=True, embed_links=True, attach_files=True
-)
-INVITED = discord.Permissions(
-    view_channel=True,
-    send_messages=True,
-    send_messages_in_threads=True,
-    embed_links=True,
-    attach_files=True,
-    read_message_history=True,
 )
 
 

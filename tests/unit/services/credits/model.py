@@ -61,7 +61,6 @@ class Made:
     sources: list[tuple[str, int]]
     state: str = "waiting"
     submits: int = 0
-    counted_on: datetime | None = None
     ended_at: datetime | None = None
     by_choice: bool = False
 

@@ -32,7 +32,7 @@ from tests.refusals import refusal
 from tests.unit.services.credits.composed import BY, WHO, Product, compose, member
 
 TOMORROW = datetime(2026, 3, 15, tzinfo=UTC)
-BRONZE, GOLD = 21, 22
+GOLD = 22
 SECOND = timedelta(seconds=1)
 
 
